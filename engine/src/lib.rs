@@ -1,0 +1,9 @@
+//! Mezzenger: a small, fast broker for named messages.
+
+pub mod limits;
+pub mod wire;
+
+pub use wire::checksum::Checksum;
+pub use wire::id::MessageId;
+pub use wire::name::NameError;
+pub use wire::record::Encoding;

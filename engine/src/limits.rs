@@ -1,0 +1,148 @@
+//! Every bound of the system in one place. Units stand last in each name.
+//!
+//! The bounds a user may move (pending messages and bytes, message size) have their defaults in
+//! [`crate::config`]; these here are fixed.
+
+use std::time::Duration;
+
+/// Longest name of a message, in bytes of UTF-8.
+pub const NAME_BYTES_MAX: usize = 255;
+
+/// Most frames a request may carry before its empty delimiter (routing id included), and so the
+/// most that a reply repeats.
+pub const ENVELOPE_PARTS_MAX: usize = 8;
+
+/// Bytes of a request beyond `max_message_size` that the server still reads, so that it can answer
+/// "too large" instead of cutting the connection.
+pub const OVERSIZE_ANSWERED_BYTES: usize = 1024 * 1024;
+
+/// Payloads up to this size are copied when they become pending: a small message that stays in the
+/// buffer it was received in would pin all of that buffer.
+pub const PENDING_COPY_BYTES_MAX: usize = 2048;
+
+/// Publishers whose sequences the server remembers, to recognise a re-sent record.
+pub const PUBLISHERS_REMEMBERED_MAX: usize = 65_536;
+
+/// Runs of sequence numbers remembered for one publisher. Only a refused frame splits a run.
+pub const SEQUENCE_RUNS_MAX: usize = 64;
+
+/// Names whose subscription state the broker caches.
+pub const NAMES_CACHED_MAX: usize = 65_536;
+
+/// Requests the broker takes from its socket before it looks at anything else.
+pub const REQUESTS_PER_TURN_MAX: usize = 256;
+
+/// Due messages that one turn resends.
+pub const RESENDS_PER_TURN_MAX: usize = 4096;
+
+/// Bytes of due messages that one turn resends; the last one may go beyond it.
+pub const RESEND_BYTES_PER_TURN_MAX: usize = 4 * 1024 * 1024;
+
+/// Size at which a frame of several records is closed, in bytes.
+pub const FRAME_BYTES_TARGET: usize = 64 * 1024;
+
+/// How long a cancelled subscription still counts: a peer can cancel what others want.
+pub const CANCEL_DOUBTED: Duration = Duration::from_secs(600);
+
+/// How often messages that seem to be wanted by nobody are sent in case they are.
+pub const WAITING_RETRIED: Duration = Duration::from_secs(600);
+
+/// Subscriptions that the broker notes, to know which names are wanted in which format.
+pub const SUBSCRIPTIONS_NOTED_MAX: usize = 1_000_000;
+
+/// Requests that wait for the journal, beyond which the broker reads no further ones.
+pub const PARKED_REQUESTS_MAX: usize = 65_536;
+
+/// Bytes of requests that wait for the journal, beyond which the broker reads no further ones.
+pub const PARKED_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Requests that libzmq queues from one requester before it stops reading from the connection.
+pub const REQUESTER_QUEUE: i32 = 64;
+
+/// Replies that libzmq queues for one requester before it drops them.
+pub const REPLY_QUEUE: i32 = 16_384;
+
+/// Frames that libzmq queues for one subscriber before the broker holds publishers back.
+pub const SUBSCRIBER_QUEUE_FRAMES: i32 = 1000;
+
+/// Bytes handed to libzmq for publishing and not sent to every subscriber yet, beyond which the broker
+/// holds publishers back. One frame may go beyond it.
+pub const EGRESS_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// Subscription changes the broker takes from its socket before it looks at anything else.
+pub const SUBSCRIPTIONS_PER_TURN_MAX: usize = 4096;
+
+/// Groups of messages that wait for the journal before the broker stops reading requests.
+pub const JOURNAL_QUEUE_BATCHES: usize = 1024;
+
+/// Bytes at which the journal stops gathering queued groups for one write, in bytes.
+pub const JOURNAL_COMMIT_BYTES_TARGET: usize = 8 * 1024 * 1024;
+
+/// Bodies from this size on go from their shared buffer to the journal's file without a copy, in bytes.
+pub const JOURNAL_VECTORED_BYTES_MIN: usize = 4096;
+
+/// Longest body of one journal record, in bytes: a message's id, name and body.
+pub const JOURNAL_RECORD_BYTES_MAX: usize = i32::MAX as usize;
+
+/// Ids that one settle record of the journal holds at most.
+pub const JOURNAL_SETTLES_PER_RECORD_MAX: usize = 4096;
+
+/// Damaged stretches of a journal that a report lists; the rest is only counted.
+pub const JOURNAL_DAMAGES_LISTED_MAX: usize = 1000;
+
+/// Deepest nesting of containers in a v1 pickle.
+pub const PICKLE_DEPTH_MAX: usize = 1000;
+
+/// Most opcodes read from a v1 pickle.
+pub const PICKLE_OPCODES_MAX: usize = 1_000_000;
+
+/// Most nodes of the value tree that a v1 payload expands to.
+pub const PICKLE_NODES_MAX: usize = 1_000_000;
+
+/// Numbers of memo entries in a v1 pickle lie below this. A pickler numbers no more objects than it
+/// writes opcodes.
+pub const PICKLE_MEMO_ENTRIES_MAX: usize = PICKLE_OPCODES_MAX;
+
+/// Most decimal digits of an integer in a v1 pickle that is read as a number. It is CPython's limit
+/// too, and keeps the quadratic conversion to decimal short.
+pub const PICKLE_INT_DIGITS_MAX: usize = 4300;
+
+/// Bytes of text that a value tree may hold beyond the length of its pickle: a text that is shared by
+/// the memo stands in the tree several times.
+pub const PICKLE_SHARED_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Messages of this size or more travel in a frame of their own, which the publishing thread writes
+/// without holding anybody up.
+pub const CLIENT_OWN_FRAME_BYTES: usize = 16 * 1024;
+
+/// What a frame that waits in a client counts for beyond its bytes.
+pub const CLIENT_BATCH_OVERHEAD_BYTES: usize = 256;
+
+/// Waiting frames of a client that get all their room at once; more of them (many names) grow theirs.
+pub const CLIENT_ROOMY_BATCHES_MAX: usize = 4;
+
+/// Names whose messages a publisher counts, so that subscribers can see gaps; further names are not
+/// counted.
+pub const CLIENT_NAMES_COUNTED_MAX: usize = 65_536;
+
+/// Acknowledgements in one frame.
+pub const CLIENT_ACKS_PER_FRAME: usize = 4096;
+
+/// Acknowledgements that wait in a client; further ones are dropped, and the server delivers again.
+pub const CLIENT_ACKS_WAITING_MAX: usize = 1 << 20;
+
+/// Runs (a publisher under a name) in which a subscriber looks for gaps.
+pub const CLIENT_RUNS_TRACKED_MAX: usize = 65_536;
+
+/// Frames that libzmq queues for a client that does not read fast enough. A frame is at most as large
+/// as the largest message, mostly some tens of KB.
+pub const CLIENT_RECEIVE_QUEUE_FRAMES: i32 = 64;
+
+/// Frames received in one turn before a client's receiving thread looks at anything else.
+pub const CLIENT_FRAMES_PER_TURN: usize = 64;
+
+/// Frames that wait in one `Subscription`.
+pub const CLIENT_SUBSCRIPTION_FRAMES_MAX: usize = 256;
+
+/// Bytes that wait in one `Subscription`, beyond a first frame.
+pub const CLIENT_SUBSCRIPTION_BYTES_MAX: usize = 8 * 1024 * 1024;

@@ -1,0 +1,212 @@
+//! The native record: an rkyv archive, read in place.
+//!
+//! On the wire a record is a little-endian `u32` length and that many bytes of archive. The archive
+//! is the payload followed by [`ROOT_BYTES`] of fixed fields, whose last eight point back at the
+//! payload: exactly that shape is accepted, so that no byte of a record goes unchecked.
+
+use rkyv::munge::munge;
+use rkyv::rancor::Failure;
+use rkyv::ser::Serializer;
+use rkyv::ser::allocator::SubAllocator;
+use rkyv::with::InlineAsBox;
+use rkyv::{Archive, Serialize};
+
+use super::checksum::Checksum;
+use super::id::MessageId;
+
+/// Bytes of the length before each record.
+pub const LENGTH_BYTES: usize = 4;
+/// Bytes of a record's archive beyond its payload.
+pub const ROOT_BYTES: usize = size_of::<ArchivedFields<'static>>();
+
+/// What the bytes of a payload are.
+#[derive(Archive, Serialize, Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[rkyv(compare(PartialEq), derive(Clone, Copy, Debug))]
+#[repr(u8)]
+pub enum Encoding {
+    /// Bytes without a further meaning.
+    Bytes = 0,
+    /// UTF-8 text.
+    Text = 1,
+    /// An rkyv archive of a type that both ends know.
+    Archive = 2,
+    /// The whole dict of a v1 message, as the pickle it arrived in. Only the server makes these.
+    Pickle = 3,
+}
+
+/// The fields as they are archived. The order is the wire format's.
+#[derive(Archive, Serialize)]
+struct Fields<'a> {
+    publisher: u64,
+    sequence: u64,
+    ordinal: u64,
+    timestamp_ns: u64,
+    checksum: Checksum,
+    ack: bool,
+    encoding: Encoding,
+    #[rkyv(with = InlineAsBox)]
+    payload: &'a [u8],
+}
+
+/// One record, borrowing its payload: what a frame is written from and read into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Record<'a> {
+    /// Publisher and sequence.
+    pub id: MessageId,
+    /// The publisher's count of its messages under this name, from 1; a subscriber that sees it jump
+    /// missed some. 0 when the publisher does not count (v1).
+    pub ordinal: u64,
+    /// Nanoseconds since the Unix epoch, when the message was made.
+    pub timestamp_ns: u64,
+    /// See [`super::checksum::native`].
+    pub checksum: Checksum,
+    /// Whether the message is resent until a subscriber acknowledged it.
+    pub ack: bool,
+    /// What the payload's bytes are.
+    pub encoding: Encoding,
+    /// The payload, in the buffer that the record was read from.
+    pub payload: &'a [u8],
+}
+
+/// Why bytes are not a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RecordError {
+    /// The frame ends within a record or its length.
+    #[error("a record overruns its frame")]
+    Overrun,
+    /// The archive does not validate, or is not the payload followed by the fixed fields.
+    #[error("a record is not a valid archive")]
+    Archive,
+    /// The frame holds no record.
+    #[error("a frame must hold at least one record")]
+    NoRecords,
+    /// The payload is too long for the length field.
+    #[error("a payload of {bytes} bytes does not fit in a record")]
+    PayloadTooLong {
+        /// The payload's length.
+        bytes: usize,
+    },
+}
+
+impl<'a> Record<'a> {
+    /// Reads a record's archive in place; the payload still lies in `archive`.
+    ///
+    /// # Errors
+    /// [`RecordError::Archive`] unless the bytes are exactly one valid record.
+    pub fn read(archive: &'a [u8]) -> Result<Self, RecordError> {
+        let fields = rkyv::access::<ArchivedFields<'_>, Failure>(archive)
+            .map_err(|_| RecordError::Archive)?;
+        let payload_bytes = archive.len() - ROOT_BYTES;
+        let payload: &[u8] = &fields.payload;
+        // The archive could point anywhere within itself. Only the canonical form passes.
+        if payload.len() != payload_bytes
+            || (payload_bytes != 0 && payload.as_ptr() != archive.as_ptr())
+        {
+            return Err(RecordError::Archive);
+        }
+        Ok(Self {
+            id: MessageId {
+                publisher: fields.publisher.to_native(),
+                sequence: fields.sequence.to_native(),
+            },
+            ordinal: fields.ordinal.to_native(),
+            timestamp_ns: fields.timestamp_ns.to_native(),
+            checksum: fields.checksum,
+            ack: fields.ack,
+            encoding: match fields.encoding {
+                ArchivedEncoding::Bytes => Encoding::Bytes,
+                ArchivedEncoding::Text => Encoding::Text,
+                ArchivedEncoding::Archive => Encoding::Archive,
+                ArchivedEncoding::Pickle => Encoding::Pickle,
+            },
+            payload,
+        })
+    }
+
+    /// Appends the record to a frame, its length first. This is the one copy of the payload.
+    ///
+    /// # Errors
+    /// [`RecordError::PayloadTooLong`] from 2 GiB on; `out` is then unchanged.
+    pub fn append_to(&self, out: &mut Vec<u8>) -> Result<(), RecordError> {
+        if self.payload.len() > (i32::MAX as usize) - ROOT_BYTES {
+            return Err(RecordError::PayloadTooLong { bytes: self.payload.len() });
+        }
+        let archive_bytes = self.payload.len() + ROOT_BYTES;
+        out.reserve(LENGTH_BYTES + archive_bytes);
+        out.extend_from_slice(&(archive_bytes as u32).to_le_bytes());
+        let fields = Fields {
+            publisher: self.id.publisher,
+            sequence: self.id.sequence,
+            ordinal: self.ordinal,
+            timestamp_ns: self.timestamp_ns,
+            checksum: self.checksum,
+            ack: self.ack,
+            encoding: self.encoding,
+            payload: self.payload,
+        };
+        let start = out.len();
+        // Bytes and numbers need no scratch space.
+        let mut serializer = Serializer::new(std::mem::take(out), SubAllocator::new(&mut []), ());
+        let written = rkyv::api::serialize_using::<_, Failure>(&fields, &mut serializer);
+        *out = serializer.into_writer();
+        if written.is_err() {
+            out.truncate(start - LENGTH_BYTES);
+            return Err(RecordError::PayloadTooLong { bytes: self.payload.len() });
+        }
+        debug_assert_eq!(out.len() - start, archive_bytes);
+        Ok(())
+    }
+}
+
+/// Gives a record its place in its publisher's sequence after it was written.
+///
+/// # Errors
+/// [`RecordError::Archive`] unless the bytes are a valid archive.
+#[expect(unsafe_code, reason = "munge! expands to one; it borrows two disjoint fields")]
+pub fn assign_sequence(archive: &mut [u8], sequence: u64, ordinal: u64) -> Result<(), RecordError> {
+    let fields = rkyv::access_mut::<ArchivedFields<'_>, Failure>(archive)
+        .map_err(|_| RecordError::Archive)?;
+    munge!(let ArchivedFields { sequence: sequence_field, ordinal: ordinal_field, .. } = fields);
+    *sequence_field.unseal() = sequence.into();
+    *ordinal_field.unseal() = ordinal.into();
+    Ok(())
+}
+
+/// Walks the records of a frame. After an error the walk ends.
+#[derive(Clone, Debug)]
+pub struct Records<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Records<'a> {
+    /// Walks `bytes`, the part of a frame behind its name.
+    pub fn new(bytes: &'a [u8]) -> Self {
+        Self { rest: bytes }
+    }
+
+    fn cut(&mut self) -> Result<(&'a [u8], Record<'a>), RecordError> {
+        let (length, rest) =
+            self.rest.split_first_chunk::<LENGTH_BYTES>().ok_or(RecordError::Overrun)?;
+        let length = u32::from_le_bytes(*length) as usize;
+        let archive = rest.get(..length).ok_or(RecordError::Overrun)?;
+        let whole = &self.rest[..LENGTH_BYTES + length];
+        self.rest = &rest[length..];
+        Ok((whole, Record::read(archive)?))
+    }
+}
+
+impl<'a> Iterator for Records<'a> {
+    /// The record's bytes with their length, as they can be put into another frame, and the record.
+    type Item = Result<(&'a [u8], Record<'a>), RecordError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.rest.is_empty() {
+            return None;
+        }
+        let item = self.cut();
+        if item.is_err() {
+            self.rest = &[];
+        }
+        Some(item)
+    }
+}

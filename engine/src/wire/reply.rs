@@ -1,0 +1,100 @@
+//! What the server answers a native request: `OK`, or a typed error.
+
+use std::borrow::Cow;
+
+use super::frame::V2;
+
+/// The reply to every request that was taken.
+pub const OK: &[u8] = b"OK";
+
+/// Why the server refused a request. The number is the wire format's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u16)]
+#[non_exhaustive]
+pub enum ErrorCode {
+    /// The request breaks a rule of the format.
+    Malformed = 1,
+    /// The request is larger than the server takes.
+    TooLarge = 2,
+    /// The first byte names a format that the server does not speak.
+    UnsupportedVersion = 3,
+    /// The server holds as many unacknowledged messages as it may.
+    PendingFull = 4,
+    /// The server can no longer store messages durably.
+    JournalFailed = 5,
+    /// The server is ending.
+    ShuttingDown = 6,
+    /// A message's checksum does not match its content.
+    ChecksumMismatch = 7,
+}
+
+impl ErrorCode {
+    fn from_u16(code: u16) -> Option<Self> {
+        Some(match code {
+            1 => Self::Malformed,
+            2 => Self::TooLarge,
+            3 => Self::UnsupportedVersion,
+            4 => Self::PendingFull,
+            5 => Self::JournalFailed,
+            6 => Self::ShuttingDown,
+            7 => Self::ChecksumMismatch,
+            _ => return None,
+        })
+    }
+}
+
+/// A reply, read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reply<'a> {
+    /// The request was taken.
+    Ok,
+    /// The request was refused.
+    Refused {
+        /// The kind, when this version knows it.
+        code: Option<ErrorCode>,
+        /// What the server says of it.
+        text: Cow<'a, str>,
+    },
+}
+
+/// The bytes of a refusal: `0x01`, the code as a little-endian `u16`, the text.
+pub fn refusal(code: ErrorCode, text: &str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(3 + text.len());
+    out.push(V2);
+    out.extend_from_slice(&(code as u16).to_le_bytes());
+    out.extend_from_slice(text.as_bytes());
+    out
+}
+
+/// Reads a reply; `None` for bytes that are none.
+pub fn read(bytes: &[u8]) -> Option<Reply<'_>> {
+    if bytes == OK {
+        return Some(Reply::Ok);
+    }
+    let (head, text) = bytes.split_first_chunk::<3>()?;
+    if head[0] != V2 {
+        return None;
+    }
+    let code = ErrorCode::from_u16(u16::from_le_bytes([head[1], head[2]]));
+    Some(Reply::Refused { code, text: String::from_utf8_lossy(text) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replies_come_back() {
+        assert_eq!(read(OK), Some(Reply::Ok));
+        for code in (1..=7).map(|n| ErrorCode::from_u16(n).unwrap()) {
+            let bytes = refusal(code, "why");
+            assert_eq!(read(&bytes), Some(Reply::Refused { code: Some(code), text: "why".into() }));
+        }
+        assert_eq!(
+            read(b"\x01\xff\xffnew"),
+            Some(Reply::Refused { code: None, text: "new".into() })
+        );
+        assert_eq!(read(b""), None);
+        assert_eq!(read(b"NO"), None);
+    }
+}
