@@ -12,5 +12,6 @@ pub mod confirm;
 pub mod frame;
 pub mod id;
 pub mod name;
+pub mod pickle;
 pub mod record;
 pub mod reply;
