@@ -1,6 +1,7 @@
 //! Mezzenger: a small, fast broker for named messages.
 
 pub mod limits;
+pub mod transport;
 pub mod wire;
 
 pub use wire::checksum::Checksum;

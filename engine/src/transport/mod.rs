@@ -1,0 +1,18 @@
+//! ZeroMQ, and nothing else: the only module that names it, and the only one with `unsafe`.
+//!
+//! - [`part`]: one frame of a message, moved in and out of reference-counted buffers without a copy.
+//! - [`socket`]: the four kinds of socket the system uses, non-blocking, with their options.
+//! - [`mod@poll`]: waits for sockets and wakers together.
+//! - [`waker`]: lets another thread end that wait.
+//! - [`peers`]: finds and disconnects subscribers that do not read.
+
+pub mod part;
+pub mod peers;
+pub mod poll;
+pub mod socket;
+pub mod waker;
+
+pub use part::Part;
+pub use poll::{Ready, poll};
+pub use socket::{Context, Received, Socket, SocketOptions, TransportError};
+pub use waker::{WakeReceiver, Waker};
