@@ -1,6 +1,9 @@
 //! Mezzenger: a small, fast broker for named messages.
 
 pub mod limits;
+pub mod message;
+pub mod pending;
+pub mod retry;
 pub mod transport;
 pub mod wire;
 

@@ -1,0 +1,275 @@
+//! The lock-free map of messages that nobody has acknowledged yet.
+//!
+//! One thread, the broker's, holds the [`PendingMap`] and is the only one that changes it. Any other
+//! thread may hold a [`PendingView`] of it, which looks up and counts.
+//!
+//! Underneath is `papaya`, whose lookups never wait, whoever else is at work. Its changes can wait in
+//! two places only, both in resizing: when two threads allocate the next table, and when two meet over
+//! an entry that is being copied there. With one thread that changes the map neither can happen, and
+//! this is why only [`PendingMap`] has the methods that do, walking through all entries included
+//! (which finishes a resize first). `engine/docs/decisions/0001-pending-map.md` has the measurements
+//! that chose it.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use foldhash::quality::SeedableRandomState;
+use papaya::{Guard, HashMap};
+use seize::Collector;
+
+use crate::message::{Format, Message};
+use crate::wire::id::MessageId;
+
+mod hash;
+#[cfg(test)]
+mod tests;
+
+/// Messages that the map has room for from the start, and below which its table never shrinks. A
+/// small table has to be replaced often, as each removal leaves a used-up slot behind.
+const CAPACITY_MIN: usize = 8192;
+
+/// Removed messages that are freed together. Each batch costs a system call (`membarrier`), so that
+/// lookups need no fence; papaya's default is 32.
+const REMOVED_MESSAGES_MAX: usize = 512;
+
+/// Bytes of removed bodies after which they are freed without waiting for a whole batch.
+const REMOVED_BYTES_MAX: usize = 256 * 1024;
+
+/// Most that may be pending.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Most messages.
+    pub messages: usize,
+    /// Most bytes of their bodies.
+    pub bytes: usize,
+}
+
+/// The map would grow beyond one of its limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Full {
+    /// There would be too many messages.
+    #[error(
+        "as many messages as may wait for an acknowledgement, {limit}, do already: \
+         send again later, or raise --max-pending-messages"
+    )]
+    Messages {
+        /// The limit.
+        limit: usize,
+    },
+    /// The messages would have too many bytes.
+    #[error(
+        "messages of {limit} bytes may wait for an acknowledgement, and too little is left: \
+         send again later, or raise --max-pending-bytes"
+    )]
+    Bytes {
+        /// The limit.
+        limit: usize,
+    },
+}
+
+/// A pending message without its id, which is the key it is found by.
+#[derive(Debug)]
+pub struct Entry {
+    name: Arc<str>,
+    body: Bytes,
+    token: AtomicU32,
+    format: Format,
+}
+
+impl Entry {
+    /// The name the message was published under.
+    pub const fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// See [`Message::body`].
+    pub const fn body(&self) -> &Bytes {
+        &self.body
+    }
+
+    /// Which wire format the body is in.
+    pub const fn format(&self) -> Format {
+        self.format
+    }
+
+    /// The number that the message's owner gave it: where it is scheduled to be sent again.
+    pub fn token(&self) -> u32 {
+        self.token.load(Ordering::Relaxed)
+    }
+
+    /// Replaces the number. For the thread that owns the map; others have no use for it.
+    pub fn set_token(&self, token: u32) {
+        self.token.store(token, Ordering::Relaxed);
+    }
+
+    /// The whole message again. Shares the body, which costs an allocation the first time.
+    pub fn message(&self, id: MessageId) -> Message {
+        let (name, body) = (Arc::clone(&self.name), self.body.clone());
+        Message { id, name, format: self.format, body }
+    }
+}
+
+/// What is left of an entry once it is removed: its memory is freed on its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Removed {
+    /// The entry's number, see [`Entry::token`].
+    pub token: u32,
+    /// Bytes of its body.
+    pub bytes: usize,
+}
+
+struct Shared {
+    map: HashMap<MessageId, Entry, SeedableRandomState>,
+    /// Both counts are written by the owner alone.
+    len: AtomicUsize,
+    bytes: AtomicUsize,
+}
+
+/// The map, in the hands of the one thread that changes it.
+pub struct PendingMap {
+    view: PendingView,
+    limits: Limits,
+    /// Bytes of bodies removed and perhaps not freed yet.
+    removed_bytes: usize,
+}
+
+/// Looks into the map from any thread. Cheap to clone.
+#[derive(Clone)]
+pub struct PendingView {
+    shared: Arc<Shared>,
+}
+
+impl PendingMap {
+    /// An empty map.
+    pub fn new(limits: Limits) -> Self {
+        let map = HashMap::builder()
+            .capacity(CAPACITY_MIN)
+            .hasher(hash::keyed())
+            .collector(Collector::new().batch_size(REMOVED_MESSAGES_MAX))
+            .build();
+        let shared = Shared { map, len: AtomicUsize::new(0), bytes: AtomicUsize::new(0) };
+        Self { view: PendingView { shared: Arc::new(shared) }, limits, removed_bytes: 0 }
+    }
+
+    /// The view that other threads have, for looking up.
+    pub const fn view(&self) -> &PendingView {
+        &self.view
+    }
+
+    /// Whether there is room for so many messages with so many bytes of bodies between them. As
+    /// nobody else inserts, what there is room for now there is room for until the next insertion.
+    ///
+    /// # Errors
+    /// [`Full`] with the limit that stands against it.
+    pub fn check(&self, messages: usize, bytes: usize) -> Result<(), Full> {
+        let Limits { messages: messages_max, bytes: bytes_max } = self.limits;
+        if messages > messages_max.saturating_sub(self.view.len()) {
+            Err(Full::Messages { limit: messages_max })
+        } else if bytes > bytes_max.saturating_sub(self.view.bytes()) {
+            Err(Full::Bytes { limit: bytes_max })
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Inserts a message with a number for its owner. `false`, and nothing changes, when its id is
+    /// there already.
+    ///
+    /// The limits are [`Self::check`]'s business: what recovery finds on disk must go in, even when
+    /// the limits have been lowered since.
+    pub fn insert(&mut self, message: Message, token: u32) -> bool {
+        let bytes = message.bytes();
+        let Message { id, name, format, body } = message;
+        let entry = Entry { name, body, token: AtomicU32::new(token), format };
+        let shared = &*self.view.shared;
+        if shared.map.pin().try_insert(id, entry).is_err() {
+            return false;
+        }
+        set(&shared.len, |len| len + 1);
+        set(&shared.bytes, |all| all + bytes);
+        true
+    }
+
+    /// Removes a message. Its memory is freed soon: when 512 messages or 256 KiB of bodies have been
+    /// removed, and no view that was looking at that moment still is.
+    pub fn remove(&mut self, id: &MessageId) -> Option<Removed> {
+        let shared = &*self.view.shared;
+        let guard = shared.map.guard();
+        let entry = shared.map.remove(id, &guard)?;
+        let removed = Removed { token: entry.token(), bytes: entry.body.len() };
+        set(&shared.len, |len| len - 1);
+        set(&shared.bytes, |all| all - removed.bytes);
+        self.removed_bytes += removed.bytes;
+        if self.removed_bytes >= REMOVED_BYTES_MAX {
+            self.removed_bytes = 0;
+            guard.flush();
+        }
+        Some(removed)
+    }
+
+    /// Calls `f` with every message, in no order.
+    pub fn for_each(&self, mut f: impl FnMut(&MessageId, &Entry)) {
+        for (id, entry) in &self.view.shared.map.pin() {
+            f(id, entry);
+        }
+    }
+}
+
+/// Changes a count that only this thread writes: no read-modify-write instruction is needed.
+fn set(count: &AtomicUsize, f: impl FnOnce(usize) -> usize) {
+    count.store(f(count.load(Ordering::Relaxed)), Ordering::Relaxed);
+}
+
+impl PendingView {
+    /// Messages in the map. Seen from another thread it may be a moment old.
+    pub fn len(&self) -> usize {
+        self.shared.len.load(Ordering::Relaxed)
+    }
+
+    /// Whether the map is empty.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Bytes of the bodies in the map. Seen from another thread it may be a moment old.
+    pub fn bytes(&self) -> usize {
+        self.shared.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Whether a message is in the map.
+    pub fn contains(&self, id: &MessageId) -> bool {
+        self.shared.map.pin().contains_key(id)
+    }
+
+    /// Calls `f` with a message, if it is in the map, and returns what `f` did. Removed messages are
+    /// not freed meanwhile, so `f` should be short.
+    pub fn with<R>(&self, id: &MessageId, f: impl FnOnce(&Entry) -> R) -> Option<R> {
+        self.shared.map.pin().get(id).map(f)
+    }
+
+    /// A message of the map. It shares the body, which lives on after a removal.
+    pub fn get(&self, id: &MessageId) -> Option<Message> {
+        self.with(id, |entry| entry.message(*id))
+    }
+}
+
+impl fmt::Debug for PendingMap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PendingMap")
+            .field("len", &self.view.len())
+            .field("bytes", &self.view.bytes())
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for PendingView {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PendingView")
+            .field("len", &self.len())
+            .field("bytes", &self.bytes())
+            .finish_non_exhaustive()
+    }
+}
