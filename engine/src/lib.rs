@@ -1,5 +1,6 @@
 //! Mezzenger: a small, fast broker for named messages.
 
+pub mod journal;
 pub mod limits;
 pub mod message;
 pub mod pending;

@@ -1,0 +1,367 @@
+//! Opens a journal: locks it, recovers what it holds, and leaves a file that is clean and synced.
+
+use std::io::{self, IoSlice};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::encode::{Encoder, Synced};
+use super::live::Messages;
+use super::options::JournalOptions;
+use super::record::SeenRun;
+use super::recovery::{DamageReport, Scan, Start, read_start, scan};
+use super::rewrite::{Finished, Rewrite, beside, directory, install, new_path};
+use super::storage::{LockGuard, PathKind, Storage, StorageFile, append_all};
+
+/// Bytes copied at a time.
+const COPY_BYTES: usize = 1024 * 1024;
+
+/// Why a journal cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process has it open.
+    #[error("the journal {path} is in use by another server: stop that one, or use another file")]
+    Locked {
+        /// The journal.
+        path: PathBuf,
+    },
+    /// Its directory does not exist.
+    #[error("the directory of the journal {path} does not exist: create it first")]
+    DirectoryMissing {
+        /// The journal.
+        path: PathBuf,
+    },
+    /// The path is a directory.
+    #[error("{path} is a directory: name a file in it for the journal")]
+    IsADirectory {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The file is something else. It was left alone.
+    #[error("{path} is not a journal: it was left alone, name another file")]
+    NotAJournal {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file was written by a newer version.
+    #[error("the journal {path} has format {version}, which only a newer server reads")]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its format's version.
+        version: u32,
+    },
+    /// Both copies of the header are damaged, and no record can be read without one.
+    #[error(
+        "the journal {path} is damaged at its start, in both copies of its header, and cannot be \
+         read: move it away to start with an empty one"
+    )]
+    HeaderDamaged {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Records that were synced are damaged. The file was left alone.
+    #[error(
+        "the journal {path} has {damage}; start with --repair to go on without them (the file is \
+         copied first)"
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is damaged.
+        damage: DamageReport,
+    },
+    /// The file system refused.
+    #[error("cannot {action} {path}: {source}; check the directory's permissions and free space")]
+    Io {
+        /// What was to be done.
+        action: &'static str,
+        /// To which file or directory.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The journal's thread could not be started.
+    #[error("cannot start the journal's thread: {0}")]
+    Thread(io::Error),
+}
+
+/// Names the action in an error.
+fn io_error<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> OpenError + 'a {
+    move |source| OpenError::Io { action, path: path.to_owned(), source }
+}
+
+/// What a journal held when it was opened.
+#[derive(Debug)]
+pub struct Recovered {
+    /// Messages appended and not settled, in the order in which they were appended.
+    pub messages: Messages,
+    /// Every run of native sequence numbers ever appended, the publisher last heard of at the end.
+    pub seen: Vec<SeenRun>,
+    /// Bytes cut off the end, which nobody had been promised.
+    pub torn_bytes: u64,
+    /// What was damaged and is lost, if `repair` was set.
+    pub damage: DamageReport,
+    /// Where the damaged file was copied to.
+    pub damaged_copy: Option<PathBuf>,
+}
+
+/// A journal's clean file, ready for [`Opened::start`](super::Opened::start).
+pub(super) struct OpenFile {
+    pub(super) path: PathBuf,
+    pub(super) lock: LockGuard,
+    pub(super) file: Box<dyn StorageFile>,
+    pub(super) encoder: Encoder,
+    pub(super) salt: u64,
+    pub(super) live_records: u64,
+    pub(super) live_bytes: u64,
+    /// Whether a mark would tell more about what is synced than the last record does.
+    pub(super) wants_mark: bool,
+}
+
+/// Opens the file of a journal and reads it.
+pub(super) fn open_file(
+    options: &JournalOptions,
+    storage: &Arc<dyn Storage>,
+) -> Result<(Recovered, OpenFile), OpenError> {
+    let storage = &**storage;
+    let path = storage.resolve(&options.path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => OpenError::DirectoryMissing { path: options.path.clone() },
+        _ => io_error("find", &options.path)(error),
+    })?;
+    let path = &path;
+    let kind = storage.kind(path).map_err(io_error("look at", path))?;
+    match kind {
+        PathKind::Missing | PathKind::File => {}
+        PathKind::Directory => return Err(OpenError::IsADirectory { path: path.clone() }),
+        PathKind::Other => return Err(OpenError::NotAJournal { path: path.clone() }),
+    }
+    let lock_path = beside(path, ".lock");
+    let lock = storage
+        .lock(&lock_path)
+        .map_err(io_error("create and lock", &lock_path))?
+        .ok_or_else(|| OpenError::Locked { path: path.clone() })?;
+    let stale = new_path(path);
+    if storage.kind(&stale).map_err(io_error("look at", &stale))? != PathKind::Missing {
+        storage.remove(&stale).map_err(io_error("remove", &stale))?;
+    }
+    // Again, now that nobody else changes it.
+    let kind = storage.kind(path).map_err(io_error("look at", path))?;
+    if kind == PathKind::Missing {
+        return create(storage, path, lock, 0);
+    }
+    let mut file = storage.open_to_append(path).map_err(io_error("open", path))?;
+    let bytes = file.bytes().map_err(io_error("read", path))?;
+    let Some((salt, mut found)) = checked_scan(path, &*file, bytes)? else {
+        return create(storage, path, lock, bytes);
+    };
+    let torn_bytes = bytes - found.end;
+    let damage = std::mem::take(&mut found.damage);
+    if !damage.is_empty() {
+        if !options.repair {
+            return Err(OpenError::Damaged { path: path.clone(), damage });
+        }
+        let copy = keep_copy(storage, path, &*file, bytes)?;
+        let damaged_copy = Some(copy);
+        return repaired(storage, path, lock, found, |messages, seen| Recovered {
+            messages,
+            seen,
+            torn_bytes,
+            damage,
+            damaged_copy,
+        });
+    }
+    if torn_bytes > 0 {
+        file.truncate(found.end).map_err(io_error("cut the torn end off", path))?;
+    }
+    // What a killed server left in the system's cache is durable only from here on; the same goes for
+    // the name that a rename gave the file.
+    file.sync().map_err(io_error("sync", path))?;
+    let parent = directory(path);
+    storage.sync_directory(parent).map_err(io_error("sync the directory", parent))?;
+    let open = OpenFile {
+        path: path.clone(),
+        lock,
+        file,
+        encoder: Encoder::new(salt, found.end, found.ordinal, Synced::To(found.end)),
+        salt,
+        live_records: found.live.len() as u64,
+        live_bytes: found.live_bytes,
+        wants_mark: found.synced < found.content_end,
+    };
+    let recovered = Recovered {
+        messages: found.live.into_messages(),
+        seen: found.seen.into_runs(),
+        torn_bytes,
+        damage,
+        damaged_copy: None,
+    };
+    Ok((recovered, open))
+}
+
+/// Reads a file: its salt and all its records; `None` if nothing was ever written behind its header.
+fn checked_scan(
+    path: &Path,
+    file: &dyn StorageFile,
+    bytes: u64,
+) -> Result<Option<(u64, Scan)>, OpenError> {
+    let start = read_start(file, bytes).map_err(io_error("read", path))?;
+    let path = path.to_owned();
+    let (salt, damaged) = match start {
+        Start::Journal { salt, damaged } => (salt, damaged),
+        Start::Fresh => return Ok(None),
+        Start::Newer(version) => return Err(OpenError::Newer { path, version }),
+        Start::Unreadable => return Err(OpenError::HeaderDamaged { path }),
+        Start::NotAJournal => return Err(OpenError::NotAJournal { path }),
+    };
+    let found = scan(file, bytes, salt, damaged).map_err(io_error("read", &path))?;
+    Ok(Some((salt, found)))
+}
+
+fn create(
+    storage: &dyn Storage,
+    path: &Path,
+    lock: LockGuard,
+    torn_bytes: u64,
+) -> Result<(Recovered, OpenFile), OpenError> {
+    let new = Rewrite::create(storage, path).map_err(io_error("create", path))?;
+    let open = put_in_place(storage, path, lock, new)?;
+    let recovered = Recovered {
+        messages: super::live::Live::default().into_messages(),
+        seen: Vec::new(),
+        torn_bytes,
+        damage: DamageReport::default(),
+        damaged_copy: None,
+    };
+    Ok((recovered, open))
+}
+
+fn repaired(
+    storage: &dyn Storage,
+    path: &Path,
+    lock: LockGuard,
+    found: Scan,
+    recovered: impl FnOnce(Messages, Vec<SeenRun>) -> Recovered,
+) -> Result<(Recovered, OpenFile), OpenError> {
+    let seen = found.seen.into_runs();
+    let rewrite = || {
+        let mut new = Rewrite::create(storage, path)?;
+        new.seen(&seen)?;
+        found.live.iter().try_for_each(|message| new.append(message))?;
+        Ok(new)
+    };
+    let new = rewrite().map_err(io_error("write the repaired journal", path))?;
+    let open = put_in_place(storage, path, lock, new)?;
+    Ok((recovered(found.live.into_messages(), seen), open))
+}
+
+fn put_in_place(
+    storage: &dyn Storage,
+    path: &Path,
+    lock: LockGuard,
+    new: Rewrite,
+) -> Result<OpenFile, OpenError> {
+    let (live_records, live_bytes) = (new.messages, new.message_bytes);
+    let Finished { file, encoder, salt } = new.finish().map_err(io_error("write", path))?;
+    install(storage, path).map_err(io_error("put in place", path))?;
+    Ok(OpenFile {
+        path: path.to_owned(),
+        lock,
+        file,
+        encoder,
+        salt,
+        live_records,
+        live_bytes,
+        wants_mark: false,
+    })
+}
+
+/// Copies a damaged file to the first free name beside it, for good.
+fn keep_copy(
+    storage: &dyn Storage,
+    path: &Path,
+    file: &dyn StorageFile,
+    bytes: u64,
+) -> Result<PathBuf, OpenError> {
+    let mut n = 1_u64;
+    let copy = loop {
+        let copy = beside(path, &format!(".damaged-{n}"));
+        if storage.kind(&copy).map_err(io_error("look at", &copy))? == PathKind::Missing {
+            break copy;
+        }
+        n += 1;
+    };
+    let write = || {
+        let mut out = storage.create(&copy, Some(path))?;
+        let mut buffer = vec![0; COPY_BYTES.min(bytes as usize)];
+        let mut at = 0;
+        while at < bytes {
+            let read = file.read_at(&mut buffer, at)?;
+            if read == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            append_all(&mut *out, &mut [IoSlice::new(&buffer[..read])])?;
+            at += read as u64;
+        }
+        out.sync()?;
+        storage.sync_directory(directory(&copy))
+    };
+    write().map_err(io_error("copy the damaged journal to", &copy))?;
+    Ok(copy)
+}
+
+/// What [`inspect`] found in a journal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inspection {
+    /// The file's length in bytes.
+    pub bytes: u64,
+    /// Good records of all kinds.
+    pub records: u64,
+    /// Messages appended.
+    pub appended: u64,
+    /// Messages settled.
+    pub settled: u64,
+    /// Messages that opening the journal would recover.
+    pub live: u64,
+    /// Bytes their records occupy.
+    pub live_bytes: u64,
+    /// Bytes that opening the journal would cut off its end.
+    pub torn_bytes: u64,
+    /// What is damaged.
+    pub damage: DamageReport,
+}
+
+/// Reads a journal and changes nothing. A journal in use may seem torn, as its server may be writing.
+///
+/// # Errors
+/// As opening it, except that damage is part of the answer, and a missing file is an [`OpenError::Io`].
+pub fn inspect(path: &Path, storage: &dyn Storage) -> Result<Inspection, OpenError> {
+    match storage.kind(path).map_err(io_error("look at", path))? {
+        PathKind::Missing | PathKind::File => {}
+        PathKind::Directory => return Err(OpenError::IsADirectory { path: path.to_owned() }),
+        PathKind::Other => return Err(OpenError::NotAJournal { path: path.to_owned() }),
+    }
+    let file = storage.open_to_read(path).map_err(io_error("open", path))?;
+    let bytes = file.bytes().map_err(io_error("read", path))?;
+    Ok(match checked_scan(path, &*file, bytes)? {
+        None => Inspection {
+            bytes,
+            records: 0,
+            appended: 0,
+            settled: 0,
+            live: 0,
+            live_bytes: 0,
+            torn_bytes: bytes,
+            damage: DamageReport::default(),
+        },
+        Some((_, found)) => Inspection {
+            bytes,
+            records: found.records,
+            appended: found.appended,
+            settled: found.settled,
+            live: found.live.len() as u64,
+            live_bytes: found.live_bytes,
+            torn_bytes: bytes - found.end,
+            damage: found.damage,
+        },
+    })
+}

@@ -1,0 +1,117 @@
+//! Builds a new file beside the journal's and puts it in the journal's place.
+
+use std::ffi::OsString;
+use std::io::{self, IoSlice};
+use std::path::{Path, PathBuf};
+
+use super::encode::{Encoder, Synced};
+use super::hash::random;
+use super::record::{FileHeader, Kind, RECORDS_OFFSET, RecordHeader, SeenRun, VERSION};
+use super::storage::{Storage, StorageFile, append_all};
+use crate::message::Message;
+
+/// Bytes gathered before they are written.
+const WRITE_BYTES: usize = 1024 * 1024;
+/// Runs in one seen record.
+const RUNS_PER_RECORD: usize = 4096;
+
+/// The journal's path with something added to the file's name.
+pub(super) fn beside(path: &Path, addition: &str) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(addition);
+    name.into()
+}
+
+/// Where the new file is built.
+pub(super) fn new_path(target: &Path) -> PathBuf {
+    beside(target, ".compact")
+}
+
+/// The directory of a resolved path.
+pub(super) fn directory(path: &Path) -> &Path {
+    path.parent().unwrap_or(Path::new("/"))
+}
+
+/// A file under construction.
+pub(super) struct Rewrite {
+    file: Box<dyn StorageFile>,
+    encoder: Encoder,
+    salt: u64,
+    /// Messages written so far.
+    pub(super) messages: u64,
+    /// Bytes of their records.
+    pub(super) message_bytes: u64,
+}
+
+/// A finished file and the encoder for what comes behind.
+pub(super) struct Finished {
+    pub(super) file: Box<dyn StorageFile>,
+    pub(super) encoder: Encoder,
+    pub(super) salt: u64,
+}
+
+impl Rewrite {
+    /// Creates the new file beside `target`, with a header.
+    pub(super) fn create(storage: &dyn Storage, target: &Path) -> io::Result<Self> {
+        let mut file = storage.create(&new_path(target), Some(target))?;
+        let salt = random();
+        let header = FileHeader { version: VERSION, salt }.encode();
+        let mut head = vec![0; RECORDS_OFFSET as usize];
+        let second = head.len() - header.len();
+        head[..header.len()].copy_from_slice(&header);
+        head[second..].copy_from_slice(&header);
+        append_all(&mut *file, &mut [IoSlice::new(&head)])?;
+        let encoder = Encoder::new(salt, RECORDS_OFFSET, 0, Synced::Throughout);
+        Ok(Self { file, encoder, salt, messages: 0, message_bytes: 0 })
+    }
+
+    fn write_if_much(&mut self) -> io::Result<()> {
+        if self.encoder.waiting_bytes() >= WRITE_BYTES {
+            self.encoder.write_to(&mut *self.file)?;
+        }
+        Ok(())
+    }
+
+    /// Adds a message.
+    pub(super) fn append(&mut self, message: &Message) -> io::Result<()> {
+        let start = self.encoder.offset();
+        self.encoder.append(message.clone());
+        self.messages += 1;
+        self.message_bytes += self.encoder.offset() - start;
+        self.write_if_much()
+    }
+
+    /// Adds a record of another journal file.
+    pub(super) fn copy(&mut self, header: &RecordHeader, body: &[u8]) -> io::Result<()> {
+        self.encoder.copy(header, body);
+        if header.kind == Kind::Append {
+            self.messages += 1;
+            self.message_bytes += header.record_bytes();
+        }
+        self.write_if_much()
+    }
+
+    /// Adds what was seen.
+    pub(super) fn seen(&mut self, runs: &[SeenRun]) -> io::Result<()> {
+        for runs in runs.chunks(RUNS_PER_RECORD) {
+            self.encoder.seen(runs);
+            self.write_if_much()?;
+        }
+        Ok(())
+    }
+
+    /// Ends the records with a mark, so that each of them has one behind it, and syncs the file.
+    pub(super) fn finish(mut self) -> io::Result<Finished> {
+        self.encoder.mark();
+        self.encoder.write_to(&mut *self.file)?;
+        self.file.sync()?;
+        self.encoder.set_synced(self.encoder.offset());
+        Ok(Finished { file: self.file, encoder: self.encoder, salt: self.salt })
+    }
+}
+
+/// Puts the finished new file in the place of `target`, for good.
+pub(super) fn install(storage: &dyn Storage, target: &Path) -> io::Result<()> {
+    storage.rename(&new_path(target), target)?;
+    storage.sync_directory(directory(target))
+}

@@ -1,0 +1,347 @@
+//! The journal's thread: writes what has queued up in one go, syncs once, reports how far it came.
+
+use std::io;
+use std::panic::{self, AssertUnwindSafe};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crossbeam::channel::{Receiver, at, never, select};
+
+use super::compaction::{Compaction, CompactionError, Copied, Job};
+use super::encode::Encoder;
+use super::open::OpenFile;
+use super::options::FsyncPolicy;
+use super::rewrite::{Finished, directory, new_path};
+use super::shared::{Action, JournalError, Shared};
+use super::storage::{LockGuard, Storage, StorageFile};
+use super::{LiveSet, OnProgress, Op};
+use crate::limits::JOURNAL_COMMIT_BYTES_TARGET;
+
+/// How long settlements stay unsynced at most under [`FsyncPolicy::Always`], if no message takes them along.
+const SETTLE_SYNC_MAX: Duration = Duration::from_secs(1);
+/// How long nothing must have come before a mark is written.
+const MARK_AFTER: Duration = Duration::from_secs(1);
+
+/// How much of the file its live messages occupy. A settlement counts with the average.
+struct Estimate {
+    records: u64,
+    bytes: u64,
+}
+
+impl Estimate {
+    fn append(&mut self, bytes: u64) {
+        self.records += 1;
+        self.bytes += bytes;
+    }
+
+    fn settle(&mut self) {
+        if let Some(average) = self.bytes.checked_div(self.records) {
+            self.bytes -= average;
+            self.records -= 1;
+        }
+    }
+}
+
+/// All that the thread owns.
+pub(super) struct Writer {
+    storage: Arc<dyn Storage>,
+    path: PathBuf,
+    /// Held until the thread ends.
+    _lock: LockGuard,
+    file: Box<dyn StorageFile>,
+    encoder: Encoder,
+    salt: u64,
+    policy: FsyncPolicy,
+    queue: Receiver<Vec<Op>>,
+    shared: Arc<Shared>,
+    on_progress: OnProgress,
+    live: Arc<dyn LiveSet>,
+    estimate: Estimate,
+    /// Groups taken from the queue: the last one's ticket.
+    taken: u64,
+    /// How far the file is synced, in bytes.
+    synced: u64,
+    /// Since when something written waits for a sync.
+    dirty_since: Option<Instant>,
+    last_write: Instant,
+    wants_mark: bool,
+    compaction: Option<Compaction>,
+    /// Size from which the file is compacted, in bytes.
+    compact_min_bytes: u64,
+    compact_from_bytes: u64,
+}
+
+impl Writer {
+    /// The writer of an open file.
+    pub(super) fn new(
+        open: OpenFile,
+        storage: Arc<dyn Storage>,
+        (policy, compact_min_bytes): (FsyncPolicy, u64),
+        queue: Receiver<Vec<Op>>,
+        shared: Arc<Shared>,
+        live: Arc<dyn LiveSet>,
+        on_progress: OnProgress,
+    ) -> Self {
+        let synced = open.encoder.offset();
+        shared.written.store(synced, Ordering::Release);
+        shared.live_bytes.store(open.live_bytes, Ordering::Relaxed);
+        Self {
+            storage,
+            path: open.path,
+            _lock: open.lock,
+            file: open.file,
+            encoder: open.encoder,
+            salt: open.salt,
+            policy,
+            queue,
+            shared,
+            on_progress,
+            live,
+            estimate: Estimate { records: open.live_records, bytes: open.live_bytes },
+            taken: 0,
+            synced,
+            dirty_since: None,
+            last_write: Instant::now(),
+            wants_mark: open.wants_mark,
+            compaction: None,
+            compact_min_bytes,
+            compact_from_bytes: compact_min_bytes,
+        }
+    }
+
+    /// Works until the queue's other end is gone and all in it is written and synced.
+    pub(super) fn run(mut self) {
+        // The caller's code runs here too. If it panics, nobody may wait for this thread in vain.
+        let worked = panic::catch_unwind(AssertUnwindSafe(|| self.work())).unwrap_or_else(|_| {
+            let error = io::Error::other("its thread panicked");
+            Err(JournalError::new(Action::Run, &self.path, &error))
+        });
+        if let Err(error) = worked {
+            tracing::error!(%error, "the journal stopped");
+            self.stop_compaction();
+            self.cut_unacknowledged(error.action);
+            let _ = self.shared.failure.set(error);
+            (self.on_progress)(self.shared.durable.load(Ordering::Acquire));
+            // Nothing may wait in vain for room.
+            while self.queue.recv().is_ok() {}
+        }
+    }
+
+    fn work(&mut self) -> Result<(), JournalError> {
+        loop {
+            self.compact_if_due();
+            let timer = self.deadline().map_or_else(never, at);
+            let outcome = self.compaction.as_ref().map_or_else(never, |c| c.outcome.clone());
+            select! {
+                recv(self.queue) -> ops => match ops {
+                    Ok(ops) => self.commit(ops)?,
+                    Err(_) => break,
+                },
+                recv(outcome) -> copied => {
+                    self.compaction = None;
+                    self.change_files(copied.unwrap_or(Err(CompactionError::Stopped)))?;
+                }
+                recv(timer) -> _ => {}
+            }
+            self.keep_time()?;
+        }
+        self.stop_compaction();
+        if self.dirty_since.is_some() {
+            self.sync()?;
+        }
+        self.mark()
+    }
+
+    /// When something is to be done although nothing comes.
+    fn deadline(&self) -> Option<Instant> {
+        match (self.dirty_since, self.policy) {
+            (Some(since), FsyncPolicy::Always) => since.checked_add(SETTLE_SYNC_MAX),
+            (Some(since), FsyncPolicy::Interval(interval)) => since.checked_add(interval),
+            (Some(_), FsyncPolicy::Never) => None,
+            (None, _) if self.wants_mark => self.last_write.checked_add(MARK_AFTER),
+            (None, _) => None,
+        }
+    }
+
+    fn keep_time(&mut self) -> Result<(), JournalError> {
+        match self.deadline() {
+            Some(deadline) if Instant::now() < deadline => Ok(()),
+            None => Ok(()),
+            Some(_) if self.dirty_since.is_some() => self.sync(),
+            Some(_) => self.mark(),
+        }
+    }
+
+    /// Writes this group and those that queued up behind it, and makes them durable.
+    fn commit(&mut self, first: Vec<Op>) -> Result<(), JournalError> {
+        let start = self.encoder.offset();
+        let mut messages = self.take(first);
+        while self.encoder.waiting_bytes() < JOURNAL_COMMIT_BYTES_TARGET {
+            let Ok(ops) = self.queue.try_recv() else { break };
+            messages += self.take(ops);
+        }
+        self.write()?;
+        if self.encoder.offset() > start {
+            self.dirty_since.get_or_insert(self.last_write);
+            self.wants_mark = true;
+            self.shared.commits.fetch_add(1, Ordering::Relaxed);
+        }
+        if messages > 0 && self.policy == FsyncPolicy::Always {
+            self.sync()?;
+        }
+        self.shared.appended.fetch_add(messages, Ordering::Relaxed);
+        self.shared.live_bytes.store(self.estimate.bytes, Ordering::Relaxed);
+        self.shared.durable.store(self.taken, Ordering::Release);
+        (self.on_progress)(self.taken);
+        Ok(())
+    }
+
+    /// Encodes one group; returns how many messages it appends.
+    fn take(&mut self, ops: Vec<Op>) -> u64 {
+        self.taken += 1;
+        let (mut messages, mut settled) = (0, 0);
+        for op in ops {
+            match op {
+                Op::Append(message) => {
+                    messages += 1;
+                    self.estimate.append(super::record_bytes(&message));
+                    self.encoder.append(message);
+                }
+                Op::Settle(id) => {
+                    settled += 1;
+                    self.estimate.settle();
+                    self.encoder.settle(id);
+                }
+            }
+        }
+        self.shared.settled.fetch_add(settled, Ordering::Relaxed);
+        messages
+    }
+
+    fn write(&mut self) -> Result<(), JournalError> {
+        self.encoder
+            .write_to(&mut *self.file)
+            .map_err(|error| JournalError::new(Action::Write, &self.path, &error))?;
+        self.last_write = Instant::now();
+        self.shared.written.store(self.encoder.offset(), Ordering::Release);
+        Ok(())
+    }
+
+    fn sync(&mut self) -> Result<(), JournalError> {
+        self.file.sync().map_err(|error| JournalError::new(Action::Sync, &self.path, &error))?;
+        self.shared.syncs.fetch_add(1, Ordering::Relaxed);
+        self.synced = self.encoder.offset();
+        self.encoder.set_synced(self.synced);
+        self.dirty_since = None;
+        Ok(())
+    }
+
+    /// Puts behind the last commit a record that tells it is synced, so that damage there is no torn tail.
+    /// The mark itself needs no sync: without it nothing is lost.
+    fn mark(&mut self) -> Result<(), JournalError> {
+        if self.wants_mark {
+            self.encoder.mark();
+            self.write()?;
+            self.wants_mark = false;
+        }
+        Ok(())
+    }
+
+    fn compact_if_due(&mut self) {
+        let bytes = self.encoder.offset();
+        let garbage = bytes.saturating_sub(self.estimate.bytes);
+        if self.compaction.is_some() || bytes <= self.compact_from_bytes || garbage <= bytes / 2 {
+            return;
+        }
+        let job = Job {
+            storage: Arc::clone(&self.storage),
+            path: self.path.clone(),
+            salt: self.salt,
+            live: Arc::clone(&self.live),
+            shared: Arc::clone(&self.shared),
+        };
+        match Compaction::start(job) {
+            Ok(compaction) => self.compaction = Some(compaction),
+            Err(error) => self.give_compaction_up(&error.into()),
+        }
+    }
+
+    /// Ends a compaction: the new file takes the old one's place, or goes.
+    fn change_files(
+        &mut self,
+        copied: Result<Copied, CompactionError>,
+    ) -> Result<(), JournalError> {
+        let before = self.encoder.offset();
+        let (new, messages, bytes) = match copied.and_then(|copied| copied.catch_up(before)) {
+            Ok(new) => new,
+            Err(error) => {
+                self.give_compaction_up(&error);
+                (self.on_progress)(self.taken);
+                return Ok(());
+            }
+        };
+        // From the rename on, a crash may leave either file under the name. Both hold all that is durable,
+        // but only until one of them grows: an error here is final.
+        let replace_error = |error| JournalError::new(Action::Replace, &self.path, &error);
+        self.storage.rename(&new_path(&self.path), &self.path).map_err(replace_error)?;
+        self.storage.sync_directory(directory(&self.path)).map_err(replace_error)?;
+        let Finished { file, encoder, salt } = new;
+        let old = std::mem::replace(&mut self.file, file);
+        // The last handle on a nameless file frees its blocks, which takes long if they are many.
+        let _ = thread::Builder::new().name("journal-free".into()).spawn(move || drop(old));
+        self.encoder = encoder;
+        self.salt = salt;
+        self.synced = self.encoder.offset();
+        self.dirty_since = None;
+        self.wants_mark = false;
+        self.estimate = Estimate { records: messages, bytes };
+        self.compact_from_bytes = self.compact_min_bytes;
+        self.shared.written.store(self.synced, Ordering::Release);
+        self.shared.live_bytes.store(bytes, Ordering::Relaxed);
+        self.shared.compactions.fetch_add(1, Ordering::Release);
+        tracing::info!(before_bytes = before, after_bytes = self.synced, "compacted the journal");
+        (self.on_progress)(self.taken);
+        Ok(())
+    }
+
+    fn give_compaction_up(&mut self, error: &CompactionError) {
+        tracing::warn!(%error, "gave up compacting the journal; it grows until the next try");
+        self.remove_new_file();
+        self.compact_from_bytes = self.encoder.offset().saturating_mul(2);
+        self.shared.compactions_given_up.fetch_add(1, Ordering::Release);
+    }
+
+    fn stop_compaction(&mut self) {
+        if let Some(compaction) = self.compaction.take() {
+            compaction.stop();
+            self.remove_new_file();
+        }
+    }
+
+    /// A new file that stays behind is removed at the next start.
+    fn remove_new_file(&self) {
+        if let Err(error) = self.storage.remove(&new_path(&self.path))
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::warn!(%error, "could not remove an unfinished file of the journal");
+        }
+    }
+
+    /// After a failure, cuts off what was not acknowledged, as far as the disk lets us.
+    ///
+    /// A failed sync may leave in the system's cache what never reaches the disk. If a restart read it
+    /// there, a publisher that sends it again would be told that it is safe.
+    fn cut_unacknowledged(&mut self, action: Action) {
+        let keep = match (action, self.policy) {
+            (Action::Write | Action::Sync, FsyncPolicy::Always) => self.synced,
+            (Action::Write, _) => self.shared.written_bytes(),
+            _ => return,
+        };
+        if let Err(error) = self.file.truncate(keep) {
+            tracing::warn!(%error, "could not cut the journal back; recovery will");
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! A file that was cut anywhere recovers to what its whole records say.
+
+use std::path::Path;
+use std::time::Duration;
+
+use mezzenger::journal::record::{FileHeader, RECORDS_OFFSET, SECOND_HEADER_OFFSET};
+use mezzenger::journal::storage::memory::MemoryStorage;
+use mezzenger::journal::{FsyncPolicy, JournalOptions, OpenError, SeenRun, inspect};
+
+use crate::harness::*;
+
+#[test]
+fn every_prefix_recovers_to_the_model_and_goes_on() {
+    for fsync in [FsyncPolicy::Always, FsyncPolicy::Never] {
+        let bytes = sample(fsync, true);
+        let records = naive(&bytes);
+        for length in 0..=bytes.len() {
+            let storage = disk(&bytes[..length]);
+            let expected = fold(records.iter().filter(|record| record.end <= length));
+            let (kept, recovered) = recover(&storage, options()).unwrap();
+            assert_eq!(kept, expected, "cut to {length} bytes");
+            assert!(recovered.damage.is_empty());
+            if length.is_multiple_of(61) {
+                let run = Run::start(&storage, options()).unwrap();
+                assert_eq!(run.kept, expected);
+                run.append([100]);
+                run.journal.close().unwrap();
+                let (kept, recovered) = recover(&storage, options()).unwrap();
+                assert_eq!((kept.len(), recovered.torn_bytes), (expected.len() + 1, 0));
+            }
+        }
+    }
+}
+
+#[test]
+fn zeroed_tails_recover_to_the_model() {
+    let bytes = sample(FsyncPolicy::Always, true);
+    let records = naive(&bytes);
+    for from in 0..bytes.len() {
+        let mut zeroed = bytes.clone();
+        zeroed[from..].fill(0);
+        let expected =
+            fold(records.iter().filter(|record| {
+                zeroed[record.start..record.end] == bytes[record.start..record.end]
+            }));
+        match recover(&disk(&zeroed), options()) {
+            Ok((kept, _)) => assert_eq!(kept, expected, "zeroed from {from}"),
+            Err(OpenError::Damaged { .. }) => {
+                assert!((32..RECORDS_OFFSET as usize).contains(&from), "zeroed from {from}");
+            }
+            Err(OpenError::NotAJournal { .. } | OpenError::HeaderDamaged { .. }) => {
+                assert!(from < 32, "zeroed from {from}");
+            }
+            Err(error) => panic!("zeroed from {from}: {error}"),
+        }
+    }
+}
+
+#[test]
+fn a_hole_in_what_was_never_synced_is_a_torn_tail() {
+    let bytes = sample(FsyncPolicy::Never, false);
+    let records = naive(&bytes);
+    for hole in 1..records.len() - 1 {
+        let mut holed = bytes.clone();
+        holed[records[hole].start..records[hole].end].fill(0);
+        let (kept, recovered) = recover(&disk(&holed), options()).unwrap();
+        assert_eq!(kept, fold(&records[..hole]));
+        assert_eq!(recovered.torn_bytes, (bytes.len() - records[hole].start) as u64);
+    }
+}
+
+#[test]
+fn what_was_seen_is_known_though_it_is_settled() {
+    let storage = MemoryStorage::new();
+    let run = Run::start(&storage, options()).unwrap();
+    run.append((0..40).filter(|n| *n != 16));
+    run.settle(0..40);
+    run.journal.close().unwrap();
+    let (kept, recovered) = recover(&storage, options()).unwrap();
+    assert!(kept.is_empty());
+    let mut seen = recovered.seen;
+    seen.sort_by_key(|run| (run.publisher, run.first));
+    let run = |publisher, first, last| SeenRun { publisher, first, last };
+    assert_eq!(seen, [run(1, 1, 4), run(1, 6, 10), run(2, 1, 10), run(3, 1, 10)]);
+}
+
+#[test]
+fn messages_come_back_in_the_order_in_which_they_were_appended() {
+    let storage = MemoryStorage::new();
+    let run = Run::start(&storage, options()).unwrap();
+    let order: Vec<u64> = (0..50).map(|n| n * 7 % 50).collect();
+    run.append(order.iter().copied());
+    run.journal.close().unwrap();
+    let (recovered, _) = mezzenger::journal::open(options(), std::sync::Arc::new(storage)).unwrap();
+    assert_eq!(recovered.messages.len(), 50);
+    let ids: Vec<_> = recovered.messages.map(|m| m.id).collect();
+    assert_eq!(ids, order.into_iter().map(id).collect::<Vec<_>>());
+}
+
+#[test]
+fn settled_and_published_anew_in_one_group_is_live() {
+    let storage = MemoryStorage::new();
+    let run = Run::start(&storage, options()).unwrap();
+    run.append([3, 7]);
+    let op = |n| mezzenger::journal::Op::Append(message(n));
+    let settle = |n| mezzenger::journal::Op::Settle(id(n));
+    run.journal
+        .submit(vec![settle(3), settle(7), op(3), settle(3), op(3), op(2), settle(2)])
+        .unwrap();
+    run.journal.close().unwrap();
+    assert_eq!(recover(&storage, options()).unwrap().0, messages([3]));
+}
+
+#[test]
+fn other_files_and_newer_journals_are_left_alone() {
+    let newer = FileHeader { version: 2, salt: 1 }.encode();
+    let mut newer_whole = sample(FsyncPolicy::Always, true);
+    newer_whole[..32].copy_from_slice(&newer);
+    let second = SECOND_HEADER_OFFSET as usize;
+    newer_whole[second..second + 32].copy_from_slice(&newer);
+    let others: [&[u8]; 6] =
+        [b"h", b"hello, world\n", &[b'x'; 9000], &[0; 9000], &newer, &newer_whole];
+    for bytes in others {
+        for repair in [false, true] {
+            let storage = disk(bytes);
+            match recover(&storage, JournalOptions { repair, ..options() }).map(|_| ()) {
+                Err(OpenError::NotAJournal { .. } | OpenError::Newer { version: 2, .. }) => {}
+                other => panic!("{other:?}"),
+            }
+            assert_eq!(storage.read(Path::new(PATH)).as_deref(), Some(bytes));
+            assert!(storage.events().is_empty());
+        }
+    }
+}
+
+#[test]
+fn inspecting_tells_what_opening_would_find_and_changes_nothing() {
+    let mut bytes = sample(FsyncPolicy::Interval(Duration::from_secs(60)), true);
+    bytes.extend_from_slice(b"torn");
+    let storage = disk(&bytes);
+    let found = inspect(Path::new(PATH), &storage).unwrap();
+    let records = naive(&bytes[..bytes.len() - 4]);
+    assert_eq!(found.records, records.len() as u64);
+    assert_eq!((found.appended, found.settled), (16, 4));
+    assert_eq!(found.live, fold(&records).len() as u64);
+    assert_eq!(found.torn_bytes, 4);
+    assert!(found.damage.is_empty());
+    assert!(storage.events().is_empty());
+    assert!(inspect(Path::new("/data/none"), &storage).is_err());
+}
