@@ -1,0 +1,77 @@
+//! Prints the resident memory that each pending 128-byte message takes: the map, the wheel, the
+//! message's parts and its body of 190 bytes.
+//!
+//! `cargo run --release -p mezzenger-bench --example pending_memory -- 1000000`
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use mezzenger::message::{Format, Message};
+use mezzenger::pending::{Limits, PendingMap};
+use mezzenger::retry::{Retrier, Token};
+use mezzenger_bench::id;
+
+#[global_allocator]
+static GLOBAL: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+const RECORD_BYTES: usize = 190;
+
+fn resident_bytes() -> u64 {
+    let text = std::fs::read_to_string("/proc/self/smaps_rollup").expect("this needs Linux");
+    let line = text.lines().find(|line| line.starts_with("Rss:")).expect("an Rss line");
+    let kib: u64 = line.split_whitespace().nth(1).expect("a number").parse().expect("a number");
+    kib * 1024
+}
+
+fn main() {
+    let count: u64 = std::env::args().nth(1).map_or(1_000_000, |n| n.parse().expect("a count"));
+    let (interval, now) = (Duration::from_secs(5), Duration::ZERO);
+    let name: Arc<str> = "greet".into();
+    let mut map = PendingMap::new(Limits { messages: usize::MAX, bytes: usize::MAX });
+    let mut retrier = Retrier::new(interval, now);
+    let record = [7; RECORD_BYTES];
+    let before = resident_bytes();
+    let report = |what: &str, each: u64| {
+        let bytes = resident_bytes().saturating_sub(before);
+        println!(
+            "{what:50} {:6.1} MB {:6.1} B each",
+            bytes as f64 / 1e6,
+            bytes as f64 / each as f64
+        );
+    };
+    let add = |map: &mut PendingMap, retrier: &mut Retrier, n: u64| {
+        let token = retrier.schedule(id(n), now);
+        let (name, body) = (Arc::clone(&name), Bytes::copy_from_slice(&record));
+        let message = Message { id: id(n), name, format: Format::V2, body };
+        assert!(map.insert(message, token.to_bits()));
+    };
+    for n in 0..count {
+        add(&mut map, &mut retrier, n);
+    }
+    report(&format!("{count} pending"), count);
+    for n in 0..count {
+        let token = map.remove(&id(n)).expect("it is there").token;
+        assert!(retrier.cancel(Token::from_bits(token), &id(n)));
+        add(&mut map, &mut retrier, n + count);
+    }
+    report("each of them replaced once", count);
+    let mut shared = 0;
+    for n in count..2 * count {
+        shared += map.view().get(&id(n)).expect("it is there").body.len();
+    }
+    assert_eq!(shared as u64, count * RECORD_BYTES as u64);
+    report("each body shared once since, as for a resend", count);
+    for n in count..2 * count {
+        let token = map.remove(&id(n)).expect("it is there").token;
+        assert!(retrier.cancel(Token::from_bits(token), &id(n)));
+    }
+    assert!(map.view().is_empty() && retrier.is_empty());
+    report("all acknowledged", count);
+    for n in 2 * count..2 * count + 100_000 {
+        add(&mut map, &mut retrier, n);
+        let token = map.remove(&id(n)).expect("it is there").token;
+        assert!(retrier.cancel(Token::from_bits(token), &id(n)));
+    }
+    report("after 100,000 more, one at a time", count);
+}

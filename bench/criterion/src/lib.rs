@@ -1,0 +1,15 @@
+//! Criterion suites: see `benches/`. Here is what they share.
+
+use std::time::Duration;
+
+/// The id of the `n`th message when eight publishers take turns.
+pub fn id(n: u64) -> mezzenger::wire::id::MessageId {
+    mezzenger::wire::id::MessageId { publisher: 0x5eed_0000_0000_0001 + n % 8, sequence: n / 8 + 1 }
+}
+
+/// How long each benchmark runs: short, so that all suites together take a couple of minutes.
+pub const WARM_UP: Duration = Duration::from_millis(200);
+/// See [`WARM_UP`].
+pub const MEASUREMENT: Duration = Duration::from_millis(700);
+/// Samples of each benchmark, the least that criterion allows.
+pub const SAMPLES: usize = 10;
