@@ -1,0 +1,170 @@
+//! The broker as a program.
+
+use std::io::Write;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::{Arc, OnceLock};
+
+use bytesize::ByteSize;
+use clap::Parser;
+use mezzenger::config::{Config, Verify, parse_duration};
+use mezzenger::journal::FsyncPolicy;
+use mezzenger::{Server, StopHandle};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use tracing_subscriber::EnvFilter;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// A small, fast message broker: what is sent under a name reaches everyone who subscribed to it.
+///
+/// Prints `ready pub=ADDR:PORT recv=ADDR:PORT` once it listens. SIGTERM and SIGINT end it cleanly; a
+/// second one ends it at once.
+#[derive(Parser)]
+#[command(version)]
+struct Args {
+    /// Address to listen on. One that other machines can reach needs --insecure.
+    #[arg(long, value_name = "ADDR", default_value_t = Config::default().bind)]
+    bind: IpAddr,
+
+    /// Port for subscribers; 0 picks a free one.
+    #[arg(long, value_name = "PORT", default_value_t = Config::default().pub_port)]
+    pub_port: u16,
+
+    /// Port for publishers and acknowledgements; 0 picks a free one.
+    #[arg(long, value_name = "PORT", default_value_t = Config::default().recv_port)]
+    recv_port: u16,
+
+    /// Journal: unacknowledged messages are kept in this file and outlive the server.
+    #[arg(long, value_name = "FILE")]
+    persist_file: Option<PathBuf>,
+
+    /// When the journal is synced to disk: `always` (before OK: survives a power cut), `interval=50ms`
+    /// (a power cut loses the last 50 ms; a crash of the server nothing), `never` (a power cut loses
+    /// what the system had not written yet; a crash of the server nothing).
+    #[arg(long, value_name = "WHEN", default_value_t = Config::default().fsync)]
+    fsync: FsyncPolicy,
+
+    /// Go on with a damaged journal without its damaged records; the original is kept beside it.
+    #[arg(long)]
+    repair: bool,
+
+    /// How long an unacknowledged message waits before it is sent again: 10s, 500ms; a bare number is
+    /// seconds.
+    #[arg(long, value_name = "DURATION", value_parser = duration, default_value_t = Config::default().retry_interval.into())]
+    retry_interval: humantime::Duration,
+
+    /// Most unacknowledged messages; a publisher beyond is refused.
+    #[arg(long, value_name = "N", default_value_t = Config::default().max_pending_messages)]
+    max_pending_messages: usize,
+
+    /// Most bytes of unacknowledged messages (2GiB, 500MB, bytes); a publisher beyond is refused.
+    #[arg(long, value_name = "SIZE", default_value_t = size(Config::default().max_pending_bytes))]
+    max_pending_bytes: ByteSize,
+
+    /// Largest message (64MiB, 100kB, bytes); a larger one is refused.
+    #[arg(long, value_name = "SIZE", default_value_t = size(Config::default().max_message_bytes))]
+    max_message_size: ByteSize,
+
+    /// Which MD5 checksums the server checks: never, stored (those of messages that it keeps until they
+    /// are acknowledged), always.
+    #[arg(long, value_name = "WHICH", default_value = "stored")]
+    verify: Verify,
+
+    /// Threads that move bytes between the network and the broker.
+    #[arg(long, value_name = "N", default_value_t = Config::default().io_threads)]
+    io_threads: i32,
+
+    /// How long the end may take after SIGTERM.
+    #[arg(long, value_name = "DURATION", value_parser = duration, default_value_t = Config::default().drain_timeout.into())]
+    drain_timeout: humantime::Duration,
+
+    /// Allow an address that other machines can reach, although nothing authenticates them.
+    #[arg(long)]
+    insecure: bool,
+
+    /// Log every request, to stderr. RUST_LOG says it in more detail.
+    #[arg(long, short)]
+    verbose: bool,
+}
+
+fn size(bytes: usize) -> ByteSize {
+    ByteSize::b(bytes as u64)
+}
+
+fn duration(text: &str) -> Result<humantime::Duration, humantime::DurationError> {
+    parse_duration(text).map(Into::into)
+}
+
+impl From<Args> for Config {
+    fn from(args: Args) -> Self {
+        let bytes = |size: ByteSize| usize::try_from(size.as_u64()).unwrap_or(usize::MAX);
+        Self {
+            bind: args.bind,
+            pub_port: args.pub_port,
+            recv_port: args.recv_port,
+            persist_file: args.persist_file,
+            fsync: args.fsync,
+            repair: args.repair,
+            retry_interval: args.retry_interval.into(),
+            max_pending_messages: args.max_pending_messages,
+            max_pending_bytes: bytes(args.max_pending_bytes),
+            max_message_bytes: bytes(args.max_message_size),
+            verify: args.verify,
+            io_threads: args.io_threads,
+            drain_timeout: args.drain_timeout.into(),
+            insecure: args.insecure,
+            ..Self::default()
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let level = if args.verbose { "mezzenger=debug" } else { "mezzenger=info" };
+    tracing_subscriber::fmt()
+        .with_env_filter(
+            EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level)),
+        )
+        .with_writer(std::io::stderr)
+        .init();
+    match serve(&args.into()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("mezzenger-server: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(config: &Config) -> Result<(), Box<dyn std::error::Error>> {
+    // Before the server starts, so that no signal finds the default action.
+    let running = stop_on(Signals::new([SIGTERM, SIGINT])?)?;
+    let server = Server::start(config)?;
+    // The cell is empty: it is filled here alone.
+    let _ = running.set(server.stop_handle());
+    let mut stdout = std::io::stdout();
+    // Whoever started the server may not care for the line.
+    let _ = writeln!(stdout, "ready pub={} recv={}", server.pub_addr(), server.recv_addr())
+        .and_then(|()| stdout.flush());
+    Ok(server.wait()?)
+}
+
+/// Stops the server that the cell will hold at the first signal. A journal that is still being read is as
+/// safe as it was, so before there is a server the process just ends.
+fn stop_on(mut signals: Signals) -> std::io::Result<Arc<OnceLock<StopHandle>>> {
+    let cell = Arc::new(OnceLock::<StopHandle>::new());
+    let running = Arc::clone(&cell);
+    std::thread::Builder::new().name("signals".into()).spawn(move || {
+        for (count, signal) in signals.forever().enumerate() {
+            match running.get() {
+                Some(server) if count == 0 => server.stop(),
+                Some(_) => std::process::exit(128 + signal),
+                None => std::process::exit(0),
+            }
+        }
+    })?;
+    Ok(cell)
+}

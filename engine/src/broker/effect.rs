@@ -1,0 +1,103 @@
+//! What the core wants done.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+
+use crate::journal::Op;
+use crate::wire::ack::AckError;
+use crate::wire::frame::FrameError;
+use crate::wire::name::NameError;
+use crate::wire::pickle::PickleError;
+use crate::wire::record::RecordError;
+use crate::wire::reply::ErrorCode;
+
+/// One thing to do on a socket. `E` addresses a requester.
+#[derive(Debug)]
+pub(super) enum Effect<E> {
+    /// Give a frame to everyone who subscribed to what it begins with.
+    Publish(Bytes),
+    /// Answer a request.
+    Reply(E, Reply),
+}
+
+/// An answer.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Reply {
+    Ok,
+    Refused(Refusal, Dialect),
+}
+
+/// In which format an answer is understood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Dialect {
+    /// A refusal is an empty frame.
+    V1,
+    /// A refusal has a code and a text.
+    V2,
+}
+
+/// What the core wants done, in order; the journal's part can go ahead of the sockets'.
+#[derive(Debug)]
+pub(super) struct Effects<E> {
+    pub(super) queue: VecDeque<Effect<E>>,
+    pub(super) journal: Vec<Op>,
+}
+
+impl<E> Default for Effects<E> {
+    fn default() -> Self {
+        Self { queue: VecDeque::new(), journal: Vec::new() }
+    }
+}
+
+/// Why a request was refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Refusal {
+    #[error("a request has an empty frame and then one frame; this one has {0}")]
+    Envelope(&'static str),
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    #[error(transparent)]
+    Name(#[from] NameError),
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    #[error(transparent)]
+    Ack(#[from] AckError),
+    #[error(transparent)]
+    Pickle(#[from] PickleError),
+    #[error("{0}")]
+    Rule(&'static str),
+    #[error(
+        "a request of {bytes} bytes is over this server's limit of {max}: send smaller messages, or raise --max-message-size"
+    )]
+    TooLarge { bytes: usize, max: usize },
+    #[error("the checksum of a message does not match its name, payload and timestamp")]
+    Checksum,
+    #[error("{0}")]
+    PendingFull(String),
+    #[error("{0}")]
+    JournalFailed(String),
+    #[error("the server is ending: send again when it is back")]
+    ShuttingDown,
+}
+
+impl Refusal {
+    /// The code that a native client is told.
+    pub(super) fn code(&self) -> ErrorCode {
+        match self {
+            Self::Frame(FrameError::Version { .. }) => ErrorCode::UnsupportedVersion,
+            Self::Envelope(_)
+            | Self::Frame(_)
+            | Self::Name(_)
+            | Self::Record(_)
+            | Self::Ack(_)
+            | Self::Pickle(_)
+            | Self::Rule(_) => ErrorCode::Malformed,
+            Self::TooLarge { .. } => ErrorCode::TooLarge,
+            Self::Checksum => ErrorCode::ChecksumMismatch,
+            Self::PendingFull(_) => ErrorCode::PendingFull,
+            Self::JournalFailed(_) => ErrorCode::JournalFailed,
+            Self::ShuttingDown => ErrorCode::ShuttingDown,
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! The broker: requests in, frames and replies out.
+//!
+//! [`core`] decides everything and touches nothing: no socket, no file, no clock, no thread. Events are
+//! calls to its methods, and what is to happen leaves it as [`effect`]s. Its parts: [`publish`] takes
+//! messages, [`resend`] sends the unacknowledged ones again, [`transcode`] carries them between the two
+//! formats, [`publishers`] recognises what was sent before, [`topics`] knows who wants what,
+//! [`waiting`] holds what nobody wants yet,
+//! [`place`] says where an unacknowledged message is.
+//!
+//! [`run`] owns the sockets and the thread; [`ingress`] reads requests for it, [`egress`] carries
+//! effects out and holds publishers back when a subscriber is full.
+
+mod core;
+mod effect;
+mod egress;
+mod ingress;
+mod place;
+mod publish;
+mod publishers;
+mod resend;
+pub(crate) mod run;
+mod topics;
+mod transcode;
+mod waiting;
+
+#[cfg(test)]
+mod tests;

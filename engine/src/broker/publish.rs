@@ -1,0 +1,293 @@
+//! Taking messages: everything is checked before anything is changed.
+
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::core::{Core, Taken, frame_records};
+use super::effect::Refusal;
+use super::place::Place;
+use super::publishers::Seen;
+use super::topics::Topic;
+use super::transcode;
+use crate::config::Verify;
+use crate::journal::Op;
+use crate::message::{Format, Message};
+use crate::wire::frame::v2_prefix;
+use crate::wire::id::MessageId;
+use crate::wire::record::{Encoding, Record, RecordError, Records};
+use crate::wire::{checksum, name, pickle};
+
+/// What a native request holds.
+#[derive(Clone, Copy, Debug)]
+struct Summary {
+    first: MessageId,
+    records: u64,
+    kept: usize,
+    kept_bytes: usize,
+}
+
+impl Summary {
+    fn sequences(&self) -> RangeInclusive<u64> {
+        self.first.sequence..=self.first.sequence + (self.records - 1)
+    }
+}
+
+impl<E> Core<E> {
+    pub(super) fn publish_v2(
+        &mut self,
+        name: &str,
+        records: &[u8],
+        request: &Bytes,
+        now: Duration,
+    ) -> Result<Taken, Refusal> {
+        let summary = self.check_records(name, records)?;
+        if summary.kept > 0 {
+            // Also for one that was sent before: it may be the journal that lost it.
+            self.check_journal()?;
+        }
+        let publisher = self.publishers.get(summary.first.publisher);
+        let barrier = publisher.barrier;
+        match publisher.seen(&summary.sequences()) {
+            Seen::All => {
+                self.counters.duplicates.add(summary.records);
+                // Perhaps the first of the two still waits for the journal.
+                return Ok(Taken { group: barrier, kept: summary.kept > 0 });
+            }
+            Seen::Some | Seen::Nothing if self.draining => return Err(Refusal::ShuttingDown),
+            Seen::Some => return self.publish_rest(name, records, now),
+            Seen::Nothing => {}
+        }
+        self.reserve(summary.kept, summary.kept_bytes)?;
+        Ok(self.take_records(name, records, request, summary, now))
+    }
+
+    /// Takes a request of which a part was taken before. No client of ours sends such a thing; one that
+    /// cuts its frames anew when it sends again may.
+    fn publish_rest(
+        &mut self,
+        name: &str,
+        records: &[u8],
+        now: Duration,
+    ) -> Result<Taken, Refusal> {
+        let mut runs: Vec<Vec<u8>> = Vec::new();
+        let mut previous = None;
+        let (mut kept, mut kept_bytes) = (0, 0);
+        for (whole, record) in frame_records(records) {
+            let sequence = record.id.sequence;
+            let publisher = self.publishers.get(record.id.publisher);
+            if publisher.seen(&(sequence..=sequence)) != Seen::Nothing {
+                self.counters.duplicates.add(1);
+                continue;
+            }
+            if previous != Some(sequence - 1) || runs.is_empty() {
+                runs.push(v2_prefix(name));
+            }
+            previous = Some(sequence);
+            if let Some(run) = runs.last_mut() {
+                run.extend_from_slice(whole);
+            }
+            if record.ack {
+                kept += 1;
+                kept_bytes += whole.len();
+            }
+        }
+        self.reserve(kept, kept_bytes)?;
+        let mut taken = Taken::AT_ONCE;
+        for run in runs {
+            let run = Bytes::from(run);
+            let records = run.slice(name.len() + 2..);
+            let summary = self.check_records(name, &records)?;
+            let next = self.take_records(name, &records, &run, summary, now);
+            taken = Taken { group: next.group, kept: taken.kept || next.kept };
+        }
+        Ok(taken)
+    }
+
+    fn check_records(&self, name: &str, records: &[u8]) -> Result<Summary, Refusal> {
+        let mut summary: Option<Summary> = None;
+        for item in Records::new(records) {
+            let (whole, record) = item?;
+            let summary = summary.get_or_insert(Summary {
+                first: record.id,
+                records: 0,
+                kept: 0,
+                kept_bytes: 0,
+            });
+            if !record.id.is_native() {
+                return Err(Refusal::Rule(
+                    "a publisher's id lies between 1 and 2^63 - 1, and its sequence begins at 1",
+                ));
+            }
+            let expected = summary.first.sequence.checked_add(summary.records);
+            if record.id.publisher != summary.first.publisher
+                || Some(record.id.sequence) != expected
+            {
+                return Err(Refusal::Rule(
+                    "the records of a request come from one publisher and are numbered without gaps",
+                ));
+            }
+            if record.encoding == Encoding::Pickle {
+                return Err(Refusal::Rule(
+                    "only the server marks a payload as a pickle: send it as bytes",
+                ));
+            }
+            if self.verifies(record.ack)
+                && checksum::native(name, record.payload, record.timestamp_ns) != record.checksum
+            {
+                return Err(Refusal::Checksum);
+            }
+            let (bytes, max) = (whole.len(), self.rules.max_message_bytes);
+            if bytes > max {
+                return Err(Refusal::TooLarge { bytes, max });
+            }
+            summary.records += 1;
+            if record.ack {
+                summary.kept += 1;
+                summary.kept_bytes += whole.len();
+            }
+        }
+        summary.ok_or(Refusal::Record(RecordError::NoRecords))
+    }
+
+    fn take_records(
+        &mut self,
+        name: &str,
+        records: &[u8],
+        request: &Bytes,
+        summary: Summary,
+        now: Duration,
+    ) -> Taken {
+        let topic = self.topics.get(name).clone();
+        self.counters.accepted.add(summary.records);
+        let kept = summary.kept > 0;
+        let stores = kept && self.stores();
+        if stores {
+            self.stored.push(request.clone());
+        }
+        self.frames.push(request.clone());
+        if topic.wanted.v1 || kept {
+            for (whole, record) in frame_records(records) {
+                if record.ack {
+                    let shared = Arc::clone(&topic.name);
+                    let message = Message::keep(record.id, shared, Format::V2, request, whole);
+                    self.keep(message, &topic, now);
+                }
+                if topic.wanted.v1 {
+                    let frame = self.v1_frame(name, &record);
+                    self.frames.push(frame);
+                }
+            }
+        }
+        let group = self.group;
+        let publisher = self.publishers.get(summary.first.publisher);
+        publisher.take(summary.sequences());
+        if stores {
+            publisher.barrier = group;
+        }
+        Taken { group: publisher.barrier, kept }
+    }
+
+    /// The v1 frame of a native record, its checksum noted so that the acknowledgement finds back.
+    pub(super) fn v1_frame(&mut self, name: &str, record: &Record<'_>) -> Bytes {
+        let (frame, checksum) = transcode::to_v1(name, record);
+        if record.ack {
+            self.aliases.add(checksum, record.id);
+        }
+        frame.into()
+    }
+
+    pub(super) fn publish_v1(
+        &mut self,
+        name: &str,
+        dict: &[u8],
+        request: &Bytes,
+        now: Duration,
+    ) -> Result<Taken, Refusal> {
+        if self.draining {
+            return Err(Refusal::ShuttingDown);
+        }
+        let fields = pickle::scan(dict)?;
+        if fields.name != name {
+            return Err(Refusal::Rule("the name before the '|' is not the one in the dict"));
+        }
+        name::check_publishable(name)?;
+        if self.verifies(fields.ack) && pickle::checksum_matches(&fields) == Some(false) {
+            return Err(Refusal::Checksum);
+        }
+        let id = MessageId::from_v1_checksum(fields.checksum);
+        if fields.ack {
+            self.check_journal()?;
+            if self.pending.view().contains(&id) {
+                self.counters.duplicates.add(1);
+                return Ok(Taken { group: self.latest_group(), kept: true });
+            }
+            self.reserve(1, dict.len())?;
+        }
+        let topic = self.topics.get(name).clone();
+        self.counters.accepted.add(1);
+        self.frames.push(request.clone());
+        if topic.wanted.v2 {
+            self.frames.push(transcode::to_v2(name, dict, &fields).into());
+        }
+        if !fields.ack {
+            return Ok(Taken::AT_ONCE);
+        }
+        let message = Message::keep(id, Arc::clone(&topic.name), Format::V1, request, dict);
+        self.keep(message, &topic, now);
+        if !self.stores() {
+            return Ok(Taken { group: 0, kept: true });
+        }
+        self.stored.push(request.clone());
+        Ok(Taken { group: self.group, kept: true })
+    }
+
+    /// Keeps a message until it is acknowledged.
+    fn keep(&mut self, message: Message, topic: &Topic, now: Duration) {
+        let id = message.id;
+        let place = if topic.wanted.by_anybody() {
+            Place::Wheel(self.retrier.schedule(id, now))
+        } else {
+            Place::Waiting(self.waiting.add(&message.name, id))
+        };
+        let op = self.stores().then(|| Op::Append(message.clone()));
+        if self.pending.insert(message, place.to_bits()) {
+            self.out.journal.extend(op);
+        } else {
+            // Kept since before its publisher was forgotten: once is enough.
+            self.leave(place, id);
+        }
+    }
+
+    /// The last journal group that something was put into.
+    fn latest_group(&self) -> u64 {
+        if !self.stores() {
+            0
+        } else if self.out.journal.is_empty() {
+            self.group - 1
+        } else {
+            self.group
+        }
+    }
+
+    fn verifies(&self, kept: bool) -> bool {
+        match self.rules.verify {
+            Verify::Never => false,
+            Verify::Stored => kept,
+            Verify::Always => true,
+        }
+    }
+
+    fn check_journal(&self) -> Result<(), Refusal> {
+        match &self.journal_failure {
+            Some(text) => Err(Refusal::JournalFailed(text.clone())),
+            None => Ok(()),
+        }
+    }
+
+    fn reserve(&self, messages: usize, bytes: usize) -> Result<(), Refusal> {
+        self.pending.check(messages, bytes).map_err(|full| Refusal::PendingFull(full.to_string()))
+    }
+}

@@ -1,0 +1,154 @@
+//! Messages that are stored before they are answered.
+
+use super::*;
+
+#[test]
+fn ok_waits_for_the_journal() {
+    let mut bench = Bench::durable();
+    bench.subscribe(b"\x01greet|");
+    let sent = frame("greet", 1, true, &["a"]);
+    bench.request(1, sent.clone());
+    assert_eq!(bench.effects(), (vec![], vec![]));
+    let (group, ops) = bench.core.take_group().unwrap();
+    assert!(matches!(&ops[..], [Op::Append(message)] if message.id == id(1)));
+    // Sent again while the first is under way: it must not be answered earlier.
+    bench.request(1, sent.clone());
+    assert_eq!(bench.effects(), (vec![], vec![]));
+    bench.core.durable(group);
+    assert_eq!(bench.effects(), (vec![sent], vec![(1, Reply::Ok), (1, Reply::Ok)]));
+    bench.request(2, ack::frame(&[id(1)]));
+    assert!(matches!(&bench.core.take_group().unwrap().1[..], [Op::Settle(_)]));
+}
+
+#[test]
+fn messages_of_one_publisher_stay_in_order_around_the_journal() {
+    let mut bench = Bench::durable();
+    bench.subscribe(b"\x01greet|");
+    bench.request(1, frame("greet", 1, true, &["kept"]));
+    let (group, _) = bench.core.take_group().unwrap();
+    bench.request(1, frame("greet", 2, false, &["not kept"]));
+    assert_eq!(bench.effects(), (vec![], vec![]));
+    bench.core.durable(group);
+    assert_eq!(bench.published().iter().map(|f| sequences(f)).collect::<Vec<_>>(), [[1], [2]]);
+    bench.request(1, frame("greet", 3, false, &["c"]));
+    assert_eq!(bench.published().len(), 1);
+}
+
+#[test]
+fn a_failed_journal_refuses_what_waits_and_what_follows() {
+    let mut bench = Bench::durable();
+    bench.subscribe(b"\x01greet|").subscribe(b"greet");
+    bench.request(1, frame("greet", 1, true, &["a"]));
+    bench.request(1, frame("greet", 2, false, &["b"]));
+    bench.request(2, frame_v1("greet", "c", true).0);
+    bench.core.take_group();
+    bench.core.journal_failed("disk gone");
+    let (frames, replies) = bench.effects();
+    assert_eq!(frames.len(), 2, "the message that nothing had to store goes out, in both formats");
+    assert!(matches!(
+        &replies[..],
+        [
+            (1, Reply::Refused(Refusal::JournalFailed(_), Dialect::V2)),
+            (1, Reply::Ok),
+            (2, Reply::Refused(Refusal::JournalFailed(_), Dialect::V1)),
+        ]
+    ));
+    assert_eq!(bench.core.pending.view().len(), 0);
+    assert!(bench.pass(INTERVAL * 2).published().is_empty());
+    let again = frame("greet", 1, true, &["a"]);
+    bench.check_refused(again, ErrorCode::JournalFailed, Dialect::V2);
+    bench.request(1, frame("greet", 3, false, &["d"]));
+    assert_eq!(bench.replies(), [(1, Reply::Ok)]);
+}
+
+#[test]
+fn a_message_sent_again_while_it_is_being_stored_is_refused_with_the_first() {
+    let mut bench = Bench::durable();
+    let sent = frame("greet", 1, true, &["a"]);
+    let (original, _) = frame_v1("greet", "b", true);
+    bench.request(1, sent.clone()).request(2, original.clone());
+    bench.core.take_group();
+    bench.request(3, sent).request(4, original);
+    bench.core.journal_failed("disk gone");
+    let refused: Vec<_> = bench
+        .replies()
+        .into_iter()
+        .map(|(to, reply)| (to, matches!(reply, Reply::Refused(Refusal::JournalFailed(_), _))))
+        .collect();
+    assert_eq!(refused, [(1, true), (2, true), (3, true), (4, true)]);
+}
+
+#[test]
+fn a_failed_journal_does_not_lose_what_it_had_stored_before() {
+    let mut bench = Bench::durable();
+    bench.request(1, frame("greet", 1, true, &["a"]));
+    let (group, _) = bench.core.take_group().unwrap();
+    bench.core.durable(group);
+    bench.request(1, frame("greet", 1, true, &["a", "b"]));
+    bench.core.journal_failed("disk gone");
+    assert!(bench.core.pending.view().contains(&id(1)));
+    assert!(!bench.core.pending.view().contains(&id(2)));
+}
+
+#[test]
+fn a_message_whose_publisher_was_forgotten_is_kept_once() {
+    let mut bench = Bench::durable();
+    let sent = frame("greet", 1, true, &["a"]);
+    bench.request(1, sent.clone());
+    bench.core.publishers = crate::broker::publishers::Publishers::default();
+    bench.request(1, sent);
+    let (_, ops) = bench.core.take_group().unwrap();
+    assert_eq!(ops.len(), 1);
+    bench.subscribe(b"\x01greet|").pass(Duration::ZERO);
+    bench.request(2, ack::frame(&[id(1)])).effects();
+    assert_eq!(bench.core.next_due(), None);
+}
+
+#[test]
+fn requests_that_wait_for_the_journal_are_bounded() {
+    let mut bench = Bench::durable();
+    bench.request(1, frame("greet", 1, true, &["a"]));
+    let payload = "x".repeat(1 << 19);
+    let mut sequence = 2;
+    while bench.core.has_room() {
+        bench.request(1, frame("greet", sequence, false, &[&payload]));
+        sequence += 1;
+        assert!(sequence < 1000, "no bound");
+    }
+    let (group, _) = bench.core.take_group().unwrap();
+    bench.core.durable(group);
+    assert!(bench.core.has_room());
+}
+
+#[test]
+fn what_the_journal_held_is_sent_to_the_first_subscriber() {
+    let mut bench = Bench::durable();
+    bench.request(1, frame("greet", 1, true, &["a", "b"]));
+    let (_, ops) = bench.core.take_group().unwrap();
+    let mut again = Bench::durable();
+    for op in ops {
+        let Op::Append(message) = op else { panic!() };
+        again.core.restore(message);
+    }
+    again.core.restore_seen(5, 1, 2);
+    again.subscribe(b"\x01greet|").pass(Duration::ZERO);
+    assert_eq!(sequences(&again.published()[0]), [1, 2]);
+    again.request(1, frame("greet", 1, true, &["a", "b"]));
+    assert_eq!(again.effects(), (vec![], vec![(1, Reply::Ok)]));
+}
+
+#[test]
+fn a_draining_core_refuses_messages_and_takes_acknowledgements() {
+    let mut bench = Bench::durable();
+    bench.request(1, frame("greet", 1, true, &["a"]));
+    let (group, _) = bench.core.take_group().unwrap();
+    bench.core.drain();
+    bench.check_refused(frame("greet", 2, true, &["b"]), ErrorCode::ShuttingDown, Dialect::V2);
+    bench.core.durable(group);
+    assert_eq!(bench.replies(), [(1, Reply::Ok)]);
+    // Taken before, and so not a new message.
+    bench.request(1, frame("greet", 1, true, &["a"]));
+    assert_eq!(bench.replies(), [(1, Reply::Ok)]);
+    bench.request(1, ack::frame(&[id(1)]));
+    assert_eq!(bench.core.pending.view().len(), 0);
+}

@@ -1,0 +1,140 @@
+//! The core's promises, each event and effect in the open: no socket, no file, no clock.
+
+mod delivery;
+mod formats;
+mod journal;
+mod refusals;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::core::{Core, Rules};
+use super::effect::{Dialect, Effect, Refusal, Reply};
+use crate::config::Verify;
+use crate::journal::Op;
+use crate::limits::{CANCEL_DOUBTED, WAITING_RETRIED};
+use crate::metrics::Counters;
+use crate::pending::{Limits, PendingMap};
+use crate::retry::Retrier;
+use crate::wire::frame::{Frame, FrameError, v2_prefix};
+use crate::wire::id::MessageId;
+use crate::wire::record::{Encoding, Record, Records};
+use crate::wire::reply::ErrorCode;
+use crate::wire::{ack, checksum, confirm, pickle};
+
+const INTERVAL: Duration = Duration::from_secs(10);
+const TIMESTAMP_NS: u64 = 1_763_866_000_120_000_000;
+
+/// A core whose requesters are numbered, and what came out of it.
+struct Bench {
+    core: Core<u32>,
+    now: Duration,
+}
+
+impl Bench {
+    fn new() -> Self {
+        Self::with(false, 100)
+    }
+
+    fn durable() -> Self {
+        Self::with(true, 100)
+    }
+
+    fn with(durable: bool, max_pending: usize) -> Self {
+        let rules = Rules { verify: Verify::Stored, max_message_bytes: 1 << 20, durable };
+        let pending = PendingMap::new(Limits { messages: max_pending, bytes: 1 << 20 });
+        let retrier = Retrier::new(INTERVAL, Duration::ZERO);
+        let core = Core::new(rules, pending, retrier, Arc::new(Counters::default()));
+        Self { core, now: Duration::ZERO }
+    }
+
+    fn subscribe(&mut self, prefix: &[u8]) -> &mut Self {
+        assert!(self.core.subscribed(prefix));
+        self
+    }
+
+    fn request(&mut self, from: u32, body: impl Into<Bytes>) -> &mut Self {
+        self.core.request(from, body.into(), self.now);
+        self
+    }
+
+    /// Lets time pass, and sends again what is due.
+    fn pass(&mut self, time: Duration) -> &mut Self {
+        self.now += time;
+        self.core.resend_due(self.now);
+        self
+    }
+
+    fn published(&mut self) -> Vec<Bytes> {
+        self.effects().0
+    }
+
+    fn replies(&mut self) -> Vec<(u32, Reply)> {
+        self.effects().1
+    }
+
+    fn effects(&mut self) -> (Vec<Bytes>, Vec<(u32, Reply)>) {
+        let (mut frames, mut replies) = (Vec::new(), Vec::new());
+        for effect in self.core.out.queue.drain(..) {
+            match effect {
+                Effect::Publish(frame) => frames.push(frame),
+                Effect::Reply(to, reply) => replies.push((to, reply)),
+            }
+        }
+        (frames, replies)
+    }
+
+    #[track_caller]
+    fn check_refused(&mut self, body: impl Into<Bytes>, expected: ErrorCode, dialect: Dialect) {
+        self.request(9, body);
+        let (frames, replies) = self.effects();
+        assert_eq!(frames, Vec::<Bytes>::new());
+        match &replies[..] {
+            [(9, Reply::Refused(why, spoken))] => {
+                assert_eq!((why.code(), *spoken), (expected, dialect), "{why}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn id(sequence: u64) -> MessageId {
+    MessageId { publisher: 5, sequence }
+}
+
+fn record(name: &str, sequence: u64, ack: bool, payload: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    let record = Record {
+        id: id(sequence),
+        ordinal: sequence,
+        timestamp_ns: TIMESTAMP_NS,
+        checksum: checksum::native(name, payload, TIMESTAMP_NS),
+        ack,
+        encoding: Encoding::Text,
+        payload,
+    };
+    record.append_to(&mut out).unwrap();
+    out
+}
+
+/// A native frame of text messages under `name`, numbered from `first`.
+fn frame(name: &str, first: u64, ack: bool, payloads: &[&str]) -> Bytes {
+    let mut out = v2_prefix(name);
+    for (payload, sequence) in payloads.iter().zip(first..) {
+        out.extend(record(name, sequence, ack, payload.as_bytes()));
+    }
+    out.into()
+}
+
+/// A v1 frame of a text message.
+fn frame_v1(name: &str, payload: &str, ack: bool) -> (Bytes, [u8; 16]) {
+    let (dict, sum) = pickle::write(name, pickle::Plain::Text(payload), ack, TIMESTAMP_NS);
+    ([name.as_bytes(), b"|", &dict].concat().into(), sum)
+}
+
+fn sequences(frame: &[u8]) -> Vec<u64> {
+    let Ok(Frame::V2 { body, .. }) = Frame::parse(frame) else { panic!("{frame:?}") };
+    Records::new(body).map(|item| item.unwrap().1.id.sequence).collect()
+}

@@ -1,0 +1,281 @@
+//! Unacknowledged messages of names that nobody subscribes to: no timer runs for them, and the first
+//! subscriber gets them at once, in the order they came.
+//!
+//! Each name has a doubly linked list through one slab, so that a message costs 32 bytes here and
+//! leaves in constant time.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use crate::wire::id::MessageId;
+
+/// No slot, or no list.
+const NONE: u32 = u32::MAX;
+
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    id: MessageId,
+    prev: u32,
+    /// The next free slot when this one is free.
+    next: u32,
+    /// [`NONE`] when the slot is free.
+    list: u32,
+}
+
+#[derive(Debug)]
+struct List {
+    name: Arc<str>,
+    first: u32,
+    last: u32,
+    /// Why the list is due. It then belongs to no name any more, so that what is added to the name
+    /// meanwhile begins another list, and is given up when the end of [`Waiting::ready`] reaches it.
+    due: Option<Due>,
+}
+
+/// Why waiting messages are sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Due {
+    /// Somebody subscribed to their name.
+    Wanted,
+    /// In case somebody did, and it went unnoticed.
+    InCase,
+}
+
+/// The waiting messages, by name.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    slots: Vec<Slot>,
+    free: u32,
+    used: usize,
+    lists: Vec<Option<List>>,
+    /// Where lists were that are empty now; the next names fill them.
+    gaps: Vec<u32>,
+    by_name: HashMap<Arc<str>, u32>,
+    ready: VecDeque<u32>,
+}
+
+impl Default for Waiting {
+    fn default() -> Self {
+        Self {
+            slots: Vec::new(),
+            free: NONE,
+            used: 0,
+            lists: Vec::new(),
+            gaps: Vec::new(),
+            by_name: HashMap::new(),
+            ready: VecDeque::new(),
+        }
+    }
+}
+
+impl Waiting {
+    /// Adds a message behind those of its name and returns its place, below 2^31.
+    pub(super) fn add(&mut self, name: &Arc<str>, id: MessageId) -> u32 {
+        let list_at = self.list(name);
+        let at = match self.free {
+            NONE => {
+                assert!(self.slots.len() < 1 << 31, "two billion messages wait");
+                self.slots.push(Slot { id, prev: NONE, next: NONE, list: list_at });
+                self.slots.len() as u32 - 1
+            }
+            at => {
+                self.free = self.slots[at as usize].next;
+                at
+            }
+        };
+        self.used += 1;
+        let Some(list) = &mut self.lists[list_at as usize] else { unreachable!("just looked up") };
+        self.slots[at as usize] = Slot { id, prev: list.last, next: NONE, list: list_at };
+        match std::mem::replace(&mut list.last, at) {
+            NONE => list.first = at,
+            last => self.slots[last as usize].next = at,
+        }
+        at
+    }
+
+    fn list(&mut self, name: &Arc<str>) -> u32 {
+        if let Some(&at) = self.by_name.get(name) {
+            return at;
+        }
+        let list = Some(List { name: Arc::clone(name), first: NONE, last: NONE, due: None });
+        let at = match self.gaps.pop() {
+            Some(gap) => {
+                self.lists[gap as usize] = list;
+                gap
+            }
+            None => {
+                self.lists.push(list);
+                self.lists.len() as u32 - 1
+            }
+        };
+        self.by_name.insert(Arc::clone(name), at);
+        at
+    }
+
+    /// Takes out the message that [`Self::add`] gave this place, if it is still there.
+    pub(super) fn remove(&mut self, place: u32, id: MessageId) {
+        match self.slots.get(place as usize) {
+            Some(slot) if slot.list != NONE && slot.id == id => self.unlink(place),
+            _ => {}
+        }
+    }
+
+    fn unlink(&mut self, at: u32) {
+        let Slot { prev, next, list: list_at, .. } = self.slots[at as usize];
+        let Some(list) = &mut self.lists[list_at as usize] else { return };
+        match prev {
+            NONE => list.first = next,
+            prev => self.slots[prev as usize].next = next,
+        }
+        match next {
+            NONE => list.last = prev,
+            next => self.slots[next as usize].prev = prev,
+        }
+        if list.first == NONE && list.due.is_none() {
+            self.by_name.remove(&list.name);
+            self.give_up(list_at);
+        }
+        let slot = &mut self.slots[at as usize];
+        (slot.list, slot.next) = (NONE, self.free);
+        self.free = at;
+        self.used -= 1;
+        if self.used == 0 {
+            // Gives the memory of a burst back.
+            *self = Self::default();
+        }
+    }
+
+    fn give_up(&mut self, list_at: u32) {
+        self.lists[list_at as usize] = None;
+        self.gaps.push(list_at);
+    }
+
+    /// Makes the messages of all names due for which `wanted` holds.
+    pub(super) fn wake(&mut self, why: Due, mut wanted: impl FnMut(&str) -> bool) {
+        let (lists, ready) = (&mut self.lists, &mut self.ready);
+        self.by_name.retain(|name, &mut at| {
+            let woken = wanted(name);
+            if woken && let Some(list) = &mut lists[at as usize] {
+                list.due = Some(why);
+                ready.push_back(at);
+            }
+            !woken
+        });
+    }
+
+    /// Makes the messages of one name due, because somebody wants them.
+    pub(super) fn wake_name(&mut self, name: &str) {
+        if let Some(at) = self.by_name.remove(name)
+            && let Some(list) = &mut self.lists[at as usize]
+        {
+            list.due = Some(Due::Wanted);
+            self.ready.push_back(at);
+        }
+    }
+
+    /// Takes out the next due message.
+    pub(super) fn next_due(&mut self) -> Option<(MessageId, Due)> {
+        loop {
+            let at = *self.ready.front()?;
+            match self.lists[at as usize].as_ref() {
+                Some(&List { first, due: Some(why), .. }) if first != NONE => {
+                    let id = self.slots[first as usize].id;
+                    self.unlink(first);
+                    return Some((id, why));
+                }
+                _ => {
+                    self.ready.pop_front();
+                    self.give_up(at);
+                }
+            }
+        }
+    }
+
+    pub(super) fn is_due(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.used == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn id(sequence: u64) -> MessageId {
+        MessageId { publisher: 1, sequence }
+    }
+
+    #[test]
+    fn messages_leave_in_the_order_they_came_and_only_when_wanted() {
+        let mut waiting = Waiting::default();
+        let (a, b): (Arc<str>, Arc<str>) = ("a".into(), "b".into());
+        waiting.add(&a, id(3));
+        let place = waiting.add(&a, id(1));
+        waiting.add(&a, id(2));
+        waiting.add(&b, id(4));
+        waiting.remove(place, id(1));
+        waiting.remove(place, id(1));
+        waiting.wake(Due::Wanted, |name| name == "a");
+        waiting.wake_name("a");
+        assert_eq!(waiting.next_due(), Some((id(3), Due::Wanted)));
+        // Comes back while its name is due: it waits for the next time.
+        waiting.add(&a, id(3));
+        assert_eq!(waiting.next_due(), Some((id(2), Due::Wanted)));
+        assert_eq!(waiting.next_due(), None);
+        assert!(!waiting.is_due());
+        assert!(!waiting.is_empty());
+        waiting.wake(Due::InCase, |_| true);
+        let mut left: Vec<_> = std::iter::from_fn(|| waiting.next_due()).collect();
+        left.sort_by_key(|(id, _)| id.sequence);
+        assert_eq!(left, [(id(3), Due::InCase), (id(4), Due::InCase)]);
+        assert!(waiting.is_empty());
+    }
+
+    #[test]
+    fn a_due_list_that_is_settled_empty_is_given_up() {
+        let mut waiting = Waiting::default();
+        let names: [Arc<str>; 2] = ["a".into(), "b".into()];
+        waiting.add(&names[1], id(9));
+        for n in 0..3 {
+            let place = waiting.add(&names[0], id(n));
+            waiting.wake_name("a");
+            waiting.remove(place, id(n));
+            assert_eq!(waiting.next_due(), None);
+        }
+        assert!(waiting.lists.len() <= 2);
+    }
+
+    proptest! {
+        #[test]
+        fn it_agrees_with_plain_lists(steps in prop::collection::vec((0_u8..4, 0_usize..3, 0_usize..8), 1..200)) {
+            let names: Vec<Arc<str>> = ["a", "b", "c"].map(Into::into).to_vec();
+            let mut waiting = Waiting::default();
+            let mut model: Vec<Vec<(u32, MessageId)>> = vec![Vec::new(); 3];
+            for (n, (kind, name, nth)) in steps.into_iter().enumerate() {
+                match kind {
+                    0 | 1 => {
+                        let id = id(n as u64);
+                        model[name].push((waiting.add(&names[name], id), id));
+                    }
+                    2 if nth < model[name].len() => {
+                        let (place, id) = model[name].remove(nth);
+                        waiting.remove(place, id);
+                    }
+                    _ => {
+                        waiting.wake_name(&names[name]);
+                        let out: Vec<_> =
+                            std::iter::from_fn(|| waiting.next_due()).map(|(id, _)| id).collect();
+                        let expected: Vec<_> = model[name].drain(..).map(|(_, id)| id).collect();
+                        prop_assert_eq!(out, expected);
+                        prop_assert!(!waiting.is_due());
+                    }
+                }
+                prop_assert_eq!(waiting.is_empty(), model.iter().all(Vec::is_empty));
+            }
+        }
+    }
+}

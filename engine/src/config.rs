@@ -1,0 +1,217 @@
+//! The one validated configuration of a server, with the only defaults.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use crate::journal::FsyncPolicy;
+
+/// Default port of the publishing socket, the original's.
+pub const PUB_PORT: u16 = 7201;
+/// Default port of the request socket, the original's.
+pub const RECV_PORT: u16 = 7202;
+/// Default limit on a message, in bytes.
+pub const MAX_MESSAGE_BYTES: usize = 64 * 1024 * 1024;
+
+/// Which checksums the server compares with what they were made from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verify {
+    /// None: subscribers may check for themselves.
+    Never,
+    /// Those of messages that the server keeps until they are acknowledged.
+    Stored,
+    /// Those of every message.
+    Always,
+}
+
+/// Why a text is no [`Verify`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("'{0}' is none of never, stored, always")]
+pub struct ParseVerifyError(String);
+
+impl FromStr for Verify {
+    type Err = ParseVerifyError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "never" => Ok(Self::Never),
+            "stored" => Ok(Self::Stored),
+            "always" => Ok(Self::Always),
+            _ => Err(ParseVerifyError(text.to_owned())),
+        }
+    }
+}
+
+/// Everything a server can be told. [`Config::default`] has the defaults.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The address both sockets listen on.
+    pub bind: IpAddr,
+    /// Port of the publishing socket; 0 picks a free one.
+    pub pub_port: u16,
+    /// Port of the request socket; 0 picks a free one.
+    pub recv_port: u16,
+    /// The journal. With one, unacknowledged messages outlive the server.
+    pub persist_file: Option<PathBuf>,
+    /// When the journal is synced.
+    pub fsync: FsyncPolicy,
+    /// Whether a damaged journal is repaired, which loses its damaged records.
+    pub repair: bool,
+    /// How long an unacknowledged message waits before it is sent again.
+    pub retry_interval: Duration,
+    /// Most unacknowledged messages.
+    pub max_pending_messages: usize,
+    /// Most bytes of unacknowledged messages.
+    pub max_pending_bytes: usize,
+    /// Largest request, in bytes.
+    pub max_message_bytes: usize,
+    /// Which checksums are checked.
+    pub verify: Verify,
+    /// Threads that libzmq moves bytes with.
+    pub io_threads: i32,
+    /// How long all others wait for one subscriber that does not read, before it is disconnected.
+    pub stall_grace: Duration,
+    /// How long the end of the server may take.
+    pub drain_timeout: Duration,
+    /// Whether an address that other machines can reach is allowed, although nothing authenticates
+    /// them.
+    pub insecure: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            bind: IpAddr::from([127, 0, 0, 1]),
+            pub_port: PUB_PORT,
+            recv_port: RECV_PORT,
+            persist_file: None,
+            fsync: FsyncPolicy::Always,
+            repair: false,
+            retry_interval: Duration::from_secs(10),
+            max_pending_messages: 10_000_000,
+            max_pending_bytes: 2 * 1024 * 1024 * 1024,
+            max_message_bytes: MAX_MESSAGE_BYTES,
+            verify: Verify::Stored,
+            io_threads: 1,
+            stall_grace: Duration::from_secs(1),
+            drain_timeout: Duration::from_secs(5),
+            insecure: false,
+        }
+    }
+}
+
+/// Which setting cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// Other machines could reach the server, and nothing authenticates them.
+    #[error(
+        "{0} can be reached from other machines and nothing authenticates them: \
+         bind 127.0.0.1, or say --insecure if the network is yours"
+    )]
+    Exposed(IpAddr),
+    /// Both ports are the same.
+    #[error("--pub-port and --recv-port are both {0}: they need two ports")]
+    SamePort(u16),
+    /// A number must be at least one.
+    #[error("{0} must be at least 1")]
+    Zero(&'static str),
+    /// A number is beyond what can be meant.
+    #[error("{setting} can be at most {max}")]
+    TooLarge {
+        /// The setting.
+        setting: &'static str,
+        /// The largest value.
+        max: usize,
+    },
+    /// A duration is too short or too long to be meant.
+    #[error("{0} must be between 1ms and 1 year")]
+    Duration(&'static str),
+}
+
+/// Reads a duration as people write it: `10s`, `500ms`, `1m 30s`; a bare number is seconds.
+///
+/// # Errors
+/// A text that is none.
+pub fn parse_duration(text: &str) -> Result<Duration, humantime::DurationError> {
+    match text.parse() {
+        Ok(seconds) => Ok(Duration::from_secs(seconds)),
+        Err(_) => humantime::parse_duration(text),
+    }
+}
+
+const DURATION_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
+const MESSAGE_BYTES_MAX: usize = 1 << 30;
+/// Messages are numbered with 31 bits.
+const PENDING_MESSAGES_MAX: usize = 1 << 30;
+const IO_THREADS_MAX: usize = 64;
+
+impl Config {
+    /// Checks what no type can.
+    ///
+    /// # Errors
+    /// The first setting that cannot be used.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        if !self.bind.is_loopback() && !self.insecure {
+            return Err(ConfigError::Exposed(self.bind));
+        }
+        if self.pub_port == self.recv_port && self.pub_port != 0 {
+            return Err(ConfigError::SamePort(self.pub_port));
+        }
+        for (setting, value, max) in [
+            ("--max-pending-messages", self.max_pending_messages, PENDING_MESSAGES_MAX),
+            ("--max-pending-bytes", self.max_pending_bytes, usize::MAX),
+            ("--max-message-size", self.max_message_bytes, MESSAGE_BYTES_MAX),
+            ("--io-threads", usize::try_from(self.io_threads).unwrap_or(0), IO_THREADS_MAX),
+        ] {
+            if value == 0 {
+                return Err(ConfigError::Zero(setting));
+            }
+            if value > max {
+                return Err(ConfigError::TooLarge { setting, max });
+            }
+        }
+        let sync = match self.fsync {
+            FsyncPolicy::Interval(interval) => interval,
+            FsyncPolicy::Always | FsyncPolicy::Never => Duration::from_secs(1),
+        };
+        for (flag, duration) in [
+            ("--retry-interval", self.retry_interval),
+            ("the stall grace", self.stall_grace),
+            ("the interval of --fsync", sync),
+            ("--drain-timeout", self.drain_timeout),
+        ] {
+            if duration < Duration::from_millis(1) || duration > DURATION_MAX {
+                return Err(ConfigError::Duration(flag));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(change: impl FnOnce(&mut Config), expected: Result<(), ConfigError>) {
+        let mut config = Config::default();
+        change(&mut config);
+        assert_eq!(config.validate(), expected);
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_refused() {
+        let everywhere = IpAddr::from([0, 0, 0, 0]);
+        check(|_| {}, Ok(()));
+        check(|c| c.bind = everywhere, Err(ConfigError::Exposed(everywhere)));
+        check(|c| (c.bind, c.insecure) = (everywhere, true), Ok(()));
+        check(|c| c.pub_port = RECV_PORT, Err(ConfigError::SamePort(RECV_PORT)));
+        check(|c| (c.pub_port, c.recv_port) = (0, 0), Ok(()));
+        check(|c| c.io_threads = -1, Err(ConfigError::Zero("--io-threads")));
+        check(
+            |c| c.retry_interval = Duration::ZERO,
+            Err(ConfigError::Duration("--retry-interval")),
+        );
+    }
+}

@@ -1,0 +1,68 @@
+//! What a server counts. The broker thread writes, anybody reads.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident,)+) => {
+        /// The live counters, all since the start of the server.
+        #[derive(Debug, Default)]
+        pub(crate) struct Counters {
+            $(pub(crate) $name: Counter,)+
+        }
+
+        /// The counters at one moment, all since the start of the server.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        #[non_exhaustive]
+        pub struct Metrics {
+            $($(#[$doc])* pub $name: u64,)+
+            /// Messages that wait for an acknowledgement now.
+            pub pending_messages: u64,
+            /// Bytes of the messages that wait for an acknowledgement now.
+            pub pending_bytes: u64,
+        }
+
+        impl Counters {
+            pub(crate) fn snapshot(&self) -> Metrics {
+                Metrics { $($name: self.$name.get(),)+ ..Metrics::default() }
+            }
+        }
+    };
+}
+
+counters! {
+    /// Requests read.
+    requests,
+    /// Requests refused.
+    refused,
+    /// Messages taken, without the duplicates.
+    accepted,
+    /// Messages recognised as sent before.
+    duplicates,
+    /// Frames handed out for delivery.
+    frames_published,
+    /// Messages sent again because nobody acknowledged them in time.
+    resent,
+    /// Messages acknowledged.
+    settled,
+    /// Messages found in the journal at the start.
+    recovered,
+    /// Times that publishers were held back because a subscriber's queue was full.
+    held_back,
+    /// Subscribers disconnected because they did not read.
+    slow_subscribers,
+}
+
+/// A counter with one writer.
+#[derive(Debug, Default)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    pub(crate) fn add(&self, n: u64) {
+        // One thread writes, so nothing is lost between the load and the store.
+        self.0.store(self.0.load(Ordering::Relaxed) + n, Ordering::Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}

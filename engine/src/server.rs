@@ -1,0 +1,325 @@
+//! The server: configuration in, a running broker and a handle out.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crate::broker::run::{Broker, CoreState, Live, Parts, RunError};
+use crate::config::{Config, ConfigError, Verify};
+use crate::journal::storage::RealStorage;
+use crate::journal::{self, FsyncPolicy, JournalOptions, OpenError};
+use crate::limits::{
+    OVERSIZE_ANSWERED_BYTES, REPLY_QUEUE, REQUESTER_QUEUE, SUBSCRIBER_QUEUE_FRAMES,
+};
+use crate::metrics::{Counters, Metrics};
+use crate::pending::{Limits, PendingMap, PendingView};
+use crate::transport::{Context, SocketOptions, TransportError, Waker, waker};
+
+/// How long closed sockets go on sending replies and frames, in milliseconds.
+const LINGER_MS: i32 = 500;
+
+/// Why a server did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// A setting cannot be used.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A socket could not be opened.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+    /// The journal could not be opened.
+    #[error(transparent)]
+    Journal(#[from] OpenError),
+    /// The system refused a thread or a descriptor.
+    #[error("the system refused a resource: {0}")]
+    System(#[from] io::Error),
+}
+
+/// A running server.
+///
+/// Dropping it shuts it down and waits, as [`Server::shutdown`] does.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let server = mezzenger::Server::builder().pub_port(0).recv_port(0).start()?;
+/// println!("send to {}, subscribe at {}", server.recv_addr(), server.pub_addr());
+/// server.shutdown()?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Server {
+    pub_addr: SocketAddr,
+    recv_addr: SocketAddr,
+    shared: Shared,
+    thread: Option<JoinHandle<Result<(), RunError>>>,
+}
+
+/// What the handles of a server share with its thread.
+#[derive(Clone)]
+struct Shared {
+    stop: Arc<AtomicBool>,
+    waker: Waker,
+    counters: Arc<Counters>,
+    pending: PendingView,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").field("stop", &self.stop).finish_non_exhaustive()
+    }
+}
+
+/// Tells a server to stop, from any thread and as often as one likes.
+#[derive(Clone, Debug)]
+pub struct StopHandle(Shared);
+
+impl StopHandle {
+    /// Tells the server to drain and end. Returns at once; [`Server::wait`] waits for the end.
+    pub fn stop(&self) {
+        self.0.stop.store(true, Ordering::Release);
+        self.0.waker.wake();
+    }
+}
+
+impl Server {
+    /// A builder with the defaults of [`Config`].
+    pub fn builder() -> ServerBuilder {
+        ServerBuilder { config: Config::default() }
+    }
+
+    /// Starts a server: opens the journal, takes back what it holds, and listens. When this returns,
+    /// both sockets listen.
+    ///
+    /// # Errors
+    /// A setting, port, address or journal that cannot be used; nothing is left running.
+    pub fn start(config: &Config) -> Result<Self, StartError> {
+        config.validate()?;
+        let (waker, wake) = waker::pair()?;
+        let counters = Arc::new(Counters::default());
+        let map = PendingMap::new(Limits {
+            messages: config.max_pending_messages,
+            bytes: config.max_pending_bytes,
+        });
+        let pending = map.view().clone();
+        let mut core = CoreState::new(config, map, Arc::clone(&counters));
+        let opened = match &config.persist_file {
+            Some(path) => Some(recover(path.clone(), config, &mut core)?),
+            None => None,
+        };
+
+        let context = Context::new(config.io_threads)?;
+        let options = SocketOptions { linger_ms: LINGER_MS, ..SocketOptions::default() };
+        let max_request = config.max_message_bytes.saturating_add(OVERSIZE_ANSWERED_BYTES);
+        let requests = context.router(SocketOptions {
+            max_message_bytes: Some(i64::try_from(max_request).unwrap_or(i64::MAX)),
+            receive_hwm: Some(REQUESTER_QUEUE),
+            send_hwm: Some(REPLY_QUEUE),
+            ..options
+        })?;
+        let publisher = context.xpub(SocketOptions {
+            send_hwm: Some(SUBSCRIBER_QUEUE_FRAMES),
+            // What subscribers send are subscriptions, a name long at most.
+            max_message_bytes: Some(1024),
+            ..options
+        })?;
+        let bind = |socket: &crate::transport::Socket, port| {
+            let endpoint = format!("tcp://{}", SocketAddr::new(config.bind, port));
+            let bound = socket.bind(&endpoint)?;
+            let address = bound.strip_prefix("tcp://").and_then(|text| text.parse().ok());
+            match address {
+                Some(address) => Ok((address, bound)),
+                None => Err(StartError::System(io::Error::other(format!(
+                    "listening on {endpoint} gave the address {bound}"
+                )))),
+            }
+        };
+        let (pub_addr, _): (SocketAddr, _) = bind(&publisher, config.pub_port)?;
+        let (recv_addr, requests_endpoint) = bind(&requests, config.recv_port)?;
+
+        let journal = match opened {
+            Some(opened) => {
+                let waker = waker.clone();
+                let live = Arc::new(Live(pending.clone()));
+                Some(opened.start(live, Box::new(move |_| waker.wake()))?)
+            }
+            None => None,
+        };
+        let shared = Shared {
+            stop: Arc::new(AtomicBool::new(false)),
+            waker,
+            counters: Arc::clone(&counters),
+            pending,
+        };
+        let parts = Parts {
+            context,
+            requests,
+            requests_endpoint,
+            publisher,
+            publisher_address: pub_addr,
+            journal,
+            wake,
+            stop: Arc::clone(&shared.stop),
+            counters,
+        };
+        let broker = Broker::new(core, config, parts);
+        let thread =
+            std::thread::Builder::new().name("mezzenger-broker".into()).spawn(|| broker.run())?;
+        Ok(Self { pub_addr, recv_addr, shared, thread: Some(thread) })
+    }
+
+    /// Where subscribers connect.
+    pub fn pub_addr(&self) -> SocketAddr {
+        self.pub_addr
+    }
+
+    /// Where requests are sent.
+    pub fn recv_addr(&self) -> SocketAddr {
+        self.recv_addr
+    }
+
+    /// What the server counted so far.
+    pub fn metrics(&self) -> Metrics {
+        Metrics {
+            pending_messages: self.shared.pending.len() as u64,
+            pending_bytes: self.shared.pending.bytes() as u64,
+            ..self.shared.counters.snapshot()
+        }
+    }
+
+    /// A handle that tells this server to stop, for a signal handler or another thread.
+    pub fn stop_handle(&self) -> StopHandle {
+        StopHandle(self.shared.clone())
+    }
+
+    /// Waits until the server ends: after [`StopHandle::stop`], or because something failed.
+    ///
+    /// # Errors
+    /// What made it end, if nobody told it to.
+    pub fn wait(mut self) -> Result<(), RunError> {
+        self.join()
+    }
+
+    /// Stops taking messages, finishes what was taken (answers it, and syncs the journal), and ends,
+    /// within [`Config::drain_timeout`].
+    ///
+    /// # Errors
+    /// When the journal could not be synced, or the server had failed before.
+    pub fn shutdown(mut self) -> Result<(), RunError> {
+        self.stop_handle().stop();
+        self.join()
+    }
+
+    fn join(&mut self) -> Result<(), RunError> {
+        match self.thread.take() {
+            Some(thread) => thread.join().unwrap_or(Err(RunError::Panicked)),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if self.thread.is_some() {
+            self.stop_handle().stop();
+            if let Err(error) = self.join() {
+                tracing::error!("the server ended badly: {error}");
+            }
+        }
+    }
+}
+
+/// Opens the journal and gives the core what it holds.
+fn recover(
+    path: PathBuf,
+    config: &Config,
+    core: &mut CoreState,
+) -> Result<journal::Opened, OpenError> {
+    let options =
+        JournalOptions { fsync: config.fsync, repair: config.repair, ..JournalOptions::new(path) };
+    let (recovered, opened) = journal::open(options, Arc::new(RealStorage))?;
+    for run in recovered.seen {
+        core.restore_seen(run.publisher, run.first, run.last);
+    }
+    for message in recovered.messages {
+        core.restore(message);
+    }
+    Ok(opened)
+}
+
+/// Configures a [`Server`]; every setting has the default of [`Config`].
+#[derive(Clone, Debug)]
+pub struct ServerBuilder {
+    config: Config,
+}
+
+macro_rules! setters {
+    ($($(#[$doc:meta])* $name:ident: $type:ty,)+) => {
+        impl ServerBuilder {
+            $($(#[$doc])*
+            #[must_use]
+            pub fn $name(mut self, $name: $type) -> Self {
+                self.config.$name = $name;
+                self
+            })+
+        }
+    };
+}
+
+setters! {
+    /// The address to listen on. One that other machines reach needs [`Self::insecure`].
+    bind: IpAddr,
+    /// Port of the publishing socket; 0 picks a free one.
+    pub_port: u16,
+    /// Port of the request socket; 0 picks a free one.
+    recv_port: u16,
+    /// When the journal is synced.
+    fsync: FsyncPolicy,
+    /// Goes on with a damaged journal, without its damaged records; a copy of the file is kept.
+    repair: bool,
+    /// How long an unacknowledged message waits before it is sent again.
+    retry_interval: Duration,
+    /// Most unacknowledged messages; beyond, publishers are refused.
+    max_pending_messages: usize,
+    /// Most bytes of unacknowledged messages; beyond, publishers are refused.
+    max_pending_bytes: usize,
+    /// Largest request, in bytes.
+    max_message_bytes: usize,
+    /// Which checksums are checked.
+    verify: Verify,
+    /// Threads that libzmq moves bytes with.
+    io_threads: i32,
+    /// How long all others wait for one subscriber that does not read, before it is disconnected.
+    stall_grace: Duration,
+    /// How long the end of the server may take.
+    drain_timeout: Duration,
+    /// Allows an address that other machines can reach, although nothing authenticates them.
+    insecure: bool,
+}
+
+impl ServerBuilder {
+    /// Keeps unacknowledged messages in this file, so that they outlive the server.
+    #[must_use]
+    pub fn persist_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.config.persist_file = Some(path.into());
+        self
+    }
+
+    /// The configuration as it stands.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Starts the server; see [`Server::start`].
+    ///
+    /// # Errors
+    /// As [`Server::start`].
+    pub fn start(self) -> Result<Server, StartError> {
+        Server::start(&self.config)
+    }
+}
