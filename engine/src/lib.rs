@@ -1,6 +1,47 @@
 //! Mezzenger: a small, fast broker for named messages.
+//!
+//! Publishers send messages under a name to a [`Server`]; the server sends each to everyone who
+//! subscribed to that name. A message that asks for it is kept, on disk if the server has a journal,
+//! and sent again until one subscriber acknowledged it. Clients of the original Mezzenger, in Python,
+//! work unmodified.
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use mezzenger::{Client, Server};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let server = Server::builder().pub_port(0).recv_port(0).start()?;
+//! let client = Client::builder()
+//!     .send_port(server.recv_addr().port())
+//!     .sub_port(server.pub_addr().port())
+//!     .connect()?;
+//! let mut greetings = client.subscription("greet")?;
+//! client.send_message("greet", "hello", true)?;
+//! assert_eq!(greetings.recv_timeout(Duration::from_secs(5))?.text(), Some("hello"));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # The map
+//!
+//! Bytes flow one way: [`transport`] brings them in, [`wire`] gives them meaning, [`message`] is what is
+//! kept of them, the broker decides, [`pending`], [`retry`] and [`journal`] remember, and the transport
+//! takes them out again. `engine/docs/architecture.md` has the rules of who may use what.
+//!
+//! - [`Client`], in [`client`]: publishing, subscribing, acknowledging.
+//! - [`Server`]: a broker in this process, configured by [`Config`].
+//! - [`wire`]: both formats as bytes, for whoever speaks to a broker without the client.
+//! - [`transport`]: the only module that names ZeroMQ.
+//! - [`message`]: a message as the broker keeps it.
+//! - [`pending`]: the lock-free map of unacknowledged messages.
+//! - [`retry`]: when to send one again.
+//! - [`journal`]: the file that outlives the server.
+//! - [`limits`] and [`config`]: every bound, and every setting with its default.
+//! - [`metrics`]: what a server counts.
 
 mod broker;
+pub mod client;
 pub mod config;
 pub mod journal;
 pub mod limits;
@@ -13,10 +54,15 @@ pub mod transport;
 pub mod wire;
 
 pub use broker::run::RunError;
+pub use client::{
+    ArchivePayload, Client, ClientBuilder, ConnectError, Counters, Failure, Message, Missed,
+    Outcome, Payload, PayloadError, Receipt, ReceiveError, SendError, SubscribeError, Subscription,
+};
 pub use config::Config;
 pub use metrics::Metrics;
 pub use server::{Server, ServerBuilder, StartError, StopHandle};
 pub use wire::checksum::Checksum;
 pub use wire::id::MessageId;
 pub use wire::name::NameError;
+pub use wire::pickle::Value;
 pub use wire::record::Encoding;

@@ -1,0 +1,8 @@
+//! Publishes one greeting, to be acknowledged by a subscriber, like the original's example.
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let client = mezzenger::Client::builder().auto_start(false).connect()?;
+    client.send_message("greet", "hello", true)?;
+    println!("sent");
+    Ok(())
+}

@@ -1,0 +1,315 @@
+//! Batches in the making and their order: what the outbox's lock guards. No lock, no thread.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::error::SendError;
+use super::receipt::Fate;
+use crate::limits::{CLIENT_BATCH_OVERHEAD_BYTES, CLIENT_NAMES_COUNTED_MAX};
+use crate::wire::name;
+
+/// The bounds of an outbox.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    /// Largest frame.
+    pub(super) frame_bytes_max: usize,
+    /// Bytes that wait, and bytes on their way.
+    pub(super) buffer_bytes: usize,
+    /// Frames on their way.
+    pub(super) window_frames: usize,
+    /// How long a publisher waits for room.
+    pub(super) patience: Duration,
+}
+
+/// Messages of one name that share a frame.
+#[derive(Debug)]
+pub(super) struct Batch {
+    pub(super) number: u64,
+    pub(super) name: Arc<str>,
+    /// The frame, its records not yet in sequence.
+    pub(super) frame: Vec<u8>,
+    pub(super) messages: usize,
+    open: bool,
+    pub(super) created: Instant,
+    /// Whether someone published without waiting, so that an error must be reported.
+    pub(super) unattended: bool,
+    pub(super) fate: Arc<Fate>,
+}
+
+/// A batch on its way out, with its place in the publisher's sequence.
+#[derive(Debug)]
+pub(super) struct Cut {
+    pub(super) batch: Batch,
+    pub(super) first_sequence: u64,
+    /// 0 when the name is not counted.
+    pub(super) first_ordinal: u64,
+    charged_bytes: usize,
+}
+
+/// How a frame that was on its way ended.
+#[derive(Debug)]
+pub(super) struct Finished {
+    pub(super) cut: Cut,
+    pub(super) result: Result<(), SendError>,
+}
+
+#[derive(Debug, Default)]
+struct NameState {
+    /// The last ordinal given; `None` for a name beyond those counted.
+    ordinal: Option<u64>,
+    open: Option<u64>,
+    batches_queued: usize,
+    frames_in_flight: usize,
+    /// Ordinals (first and last) of refused frames behind which others are on their way, ascending.
+    refused: Vec<(u64, u64)>,
+}
+
+impl NameState {
+    /// Books that a frame with these ordinals ended. A refused frame was not published: once nothing
+    /// behind it was, its ordinals are free again, and subscribers see no gap.
+    fn end(&mut self, first: u64, last: u64, refused: bool) {
+        let Some(tail) = &mut self.ordinal else { return };
+        if !refused {
+            // What is before it stays a gap.
+            self.refused.retain(|&(from, _)| from > last);
+            return;
+        }
+        let at = self.refused.partition_point(|&(from, _)| from < first);
+        self.refused.insert(at, (first, last));
+        while let Some(&(from, to)) = self.refused.last()
+            && to == *tail
+        {
+            *tail = from - 1;
+            self.refused.pop();
+        }
+        // Neighbours become one, so that there are no more than frames on their way.
+        self.refused.dedup_by(|next, before| {
+            let adjoins = before.1 + 1 == next.0;
+            if adjoins {
+                before.1 = next.1;
+            }
+            adjoins
+        });
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Batches {
+    names: HashMap<Arc<str>, NameState>,
+    /// In order of their numbers.
+    pub(super) queue: VecDeque<Batch>,
+    pub(super) queued_bytes: usize,
+    /// Set at the bound, cleared when half of it is free: publishers then run for a while.
+    pub(super) full: bool,
+    pub(super) frames_in_flight: usize,
+    bytes_in_flight: usize,
+    pub(super) last_number: u64,
+    last_sequence: u64,
+    /// Numbers of the batches whose fate is open, ascending.
+    pub(super) unsettled: VecDeque<u64>,
+    pub(super) first_error: Option<SendError>,
+    pub(super) flushing: usize,
+    /// The request thread waits, and there is room in the window.
+    pub(super) sleeping: bool,
+    pub(super) stopped: bool,
+}
+
+impl Batches {
+    /// The place of the name's open batch. Checks a name that is met for the first time.
+    pub(super) fn open_batch(&mut self, name: &str) -> Result<Option<usize>, SendError> {
+        // Mostly the last one pushed to.
+        if let Some(batch) = self.queue.back()
+            && batch.open
+            && *batch.name == *name
+        {
+            return Ok(Some(self.queue.len() - 1));
+        }
+        match self.names.get(name) {
+            Some(state) => Ok(state.open.and_then(|number| self.find(number))),
+            None => {
+                name::check_publishable(name)?;
+                let counted = self.names.len() < CLIENT_NAMES_COUNTED_MAX;
+                let state = NameState { ordinal: counted.then_some(0), ..NameState::default() };
+                self.names.insert(name.into(), state);
+                Ok(None)
+            }
+        }
+    }
+
+    fn find(&self, number: u64) -> Option<usize> {
+        self.queue.binary_search_by_key(&number, |batch| batch.number).ok()
+    }
+
+    /// Closes the name's open batch and adds one; also whether none of its frames is on its way.
+    pub(super) fn add_batch(&mut self, name: &str, frame: Vec<u8>, open: bool) -> (usize, bool) {
+        self.last_number += 1;
+        let number = self.last_number;
+        let (name, previous, idle) = match self.names.get_key_value(name) {
+            Some((name, state)) => (Arc::clone(name), state.open, state.frames_in_flight == 0),
+            None => (name.into(), None, true),
+        };
+        if let Some(at) = previous.and_then(|previous| self.find(previous)) {
+            self.queue[at].open = false;
+        }
+        if let Some(state) = self.names.get_mut(&*name) {
+            state.open = open.then_some(number);
+            state.batches_queued += 1;
+        }
+        self.unsettled.push_back(number);
+        self.queued_bytes += CLIENT_BATCH_OVERHEAD_BYTES + if open { frame.len() } else { 0 };
+        self.queue.push_back(Batch {
+            number,
+            name,
+            frame,
+            messages: 0,
+            open,
+            created: Instant::now(),
+            unattended: false,
+            fate: Arc::default(),
+        });
+        (self.queue.len() - 1, idle)
+    }
+
+    pub(super) fn remove(&mut self, at: usize) -> Option<Batch> {
+        let batch = self.queue.remove(at)?;
+        self.queued_bytes -= batch.frame.len() + CLIENT_BATCH_OVERHEAD_BYTES;
+        if let Some(state) = self.names.get_mut(&*batch.name) {
+            state.batches_queued -= 1;
+            if batch.open {
+                state.open = None;
+            }
+        }
+        Some(batch)
+    }
+
+    /// Takes the first batch that may leave. Names on their way are no more than the window, so few
+    /// batches are passed over.
+    pub(super) fn cut_next(&mut self, bounds: &Bounds) -> Option<Cut> {
+        if self.frames_in_flight >= bounds.window_frames {
+            return None;
+        }
+        let idle = |name: &str| self.names.get(name).is_none_or(|s| s.frames_in_flight == 0);
+        let at = self.queue.iter().position(|batch| !batch.open || idle(&batch.name))?;
+        let charged_bytes = self.queue[at].frame.len();
+        if self.frames_in_flight > 0 && self.bytes_in_flight + charged_bytes > bounds.buffer_bytes {
+            return None;
+        }
+        let batch = self.remove(at)?;
+        let messages = batch.messages as u64;
+        let first_sequence = self.last_sequence + 1;
+        self.last_sequence += messages;
+        let mut first_ordinal = 0;
+        if let Some(state) = self.names.get_mut(&*batch.name) {
+            state.frames_in_flight += 1;
+            if let Some(last) = &mut state.ordinal {
+                first_ordinal = *last + 1;
+                *last += messages;
+            }
+        }
+        self.frames_in_flight += 1;
+        self.bytes_in_flight += charged_bytes;
+        Some(Cut { batch, first_sequence, first_ordinal, charged_bytes })
+    }
+
+    pub(super) fn finish(&mut self, cut: Cut, result: Result<(), SendError>) {
+        self.frames_in_flight -= 1;
+        self.bytes_in_flight -= cut.charged_bytes;
+        let batch = &cut.batch;
+        if let Some(state) = self.names.get_mut(&*batch.name) {
+            state.frames_in_flight -= 1;
+            let refused =
+                matches!(&result, Err(error) if !matches!(error, SendError::TimedOut { .. }));
+            let last = (cut.first_ordinal + batch.messages as u64).saturating_sub(1);
+            state.end(cut.first_ordinal, last, refused);
+        }
+        self.forget_uncounted(&cut.batch.name);
+        self.settle(cut.batch.number, cut.batch.unattended, result);
+    }
+
+    pub(super) fn forget_uncounted(&mut self, name: &str) {
+        let idle =
+            |s: &NameState| s.ordinal.is_none() && s.frames_in_flight == 0 && s.batches_queued == 0;
+        if self.names.get(name).is_some_and(idle) {
+            self.names.remove(name);
+        }
+    }
+
+    pub(super) fn settle(&mut self, number: u64, unattended: bool, result: Result<(), SendError>) {
+        if let Ok(at) = self.unsettled.binary_search(&number) {
+            self.unsettled.remove(at);
+        }
+        if let Err(error) = result
+            && unattended
+        {
+            self.first_error.get_or_insert(error);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BOUNDS: Bounds = Bounds {
+        frame_bytes_max: 1 << 20,
+        buffer_bytes: 1 << 20,
+        window_frames: 8,
+        patience: Duration::from_secs(1),
+    };
+
+    fn add(batches: &mut Batches, name: &str, messages: usize) {
+        batches.open_batch(name).unwrap();
+        let (at, _) = batches.add_batch(name, Vec::new(), false);
+        batches.queue[at].messages = messages;
+    }
+
+    fn refusal() -> Result<(), SendError> {
+        Err(SendError::PendingFull { text: String::new() })
+    }
+
+    /// Ends frames of two messages each, in this order, and returns the next frame's first ordinal.
+    fn next_ordinal(frames: usize, ends: &[(usize, bool)]) -> u64 {
+        let mut batches = Batches::default();
+        for _ in 0..frames {
+            add(&mut batches, "a", 2);
+        }
+        let mut cuts: Vec<_> = (0..frames).map(|_| batches.cut_next(&BOUNDS)).collect();
+        for &(at, refused) in ends {
+            batches.finish(cuts[at].take().unwrap(), if refused { refusal() } else { Ok(()) });
+        }
+        add(&mut batches, "a", 1);
+        batches.cut_next(&BOUNDS).unwrap().first_ordinal
+    }
+
+    #[test]
+    fn ordinals_of_refused_frames_at_the_tail_are_free_again_in_any_order() {
+        assert_eq!(next_ordinal(1, &[(0, true)]), 1);
+        assert_eq!(next_ordinal(3, &[(0, true), (1, true), (2, true)]), 1);
+        assert_eq!(next_ordinal(3, &[(2, true), (0, true), (1, true)]), 1);
+        assert_eq!(next_ordinal(3, &[(1, true), (0, false), (2, true)]), 3);
+        assert_eq!(next_ordinal(3, &[(0, true), (1, false), (2, true)]), 5);
+        assert_eq!(next_ordinal(3, &[(1, true), (2, false), (0, true)]), 7);
+        assert_eq!(next_ordinal(3, &[(0, true), (1, true)]), 7);
+    }
+
+    #[test]
+    fn a_name_that_is_not_counted_is_forgotten_once_nothing_of_it_is_left() {
+        let mut batches = Batches::default();
+        for n in 0..CLIENT_NAMES_COUNTED_MAX {
+            batches.open_batch(&n.to_string()).unwrap();
+        }
+        add(&mut batches, "beyond", 1);
+        add(&mut batches, "beyond", 1);
+        let first = batches.cut_next(&BOUNDS).unwrap();
+        batches.finish(first, Ok(()));
+        let second = batches.cut_next(&BOUNDS).unwrap();
+        add(&mut batches, "beyond", 1);
+        batches.finish(second, Ok(()));
+        assert!(batches.names.contains_key("beyond"));
+        let third = batches.cut_next(&BOUNDS).unwrap();
+        assert_eq!(third.first_ordinal, 0);
+        batches.finish(third, Ok(()));
+        assert!(!batches.names.contains_key("beyond"));
+    }
+}

@@ -1,0 +1,324 @@
+//! What the handles of a client share: its threads, and the way to them.
+
+use std::cell::Cell;
+use std::net::Ipv6Addr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crossbeam::channel::unbounded;
+
+use super::batches::Bounds;
+use super::delivery::Deliverer;
+use super::errands::Errands;
+use super::error::{ConnectError, SendError, SubscribeError};
+use super::message::Message;
+use super::options::ClientBuilder;
+use super::outbox::{Outbox, frame_bytes};
+use super::outcome::Outcome;
+use super::payload::{ArchivePayload, Payload};
+use super::queue::Queue;
+use super::receipt::Receipt;
+use super::report::{Counters, Reporter};
+use super::requester::{Requester, Setup};
+use super::routes::{Receiver, Target};
+use super::subscriber::{Control, Subscriber, random_u64};
+use super::subscription::Subscription;
+use super::worker::Worker;
+use crate::limits::{CLIENT_OWN_FRAME_BYTES, CLIENT_RECEIVE_QUEUE_FRAMES, OVERSIZE_ANSWERED_BYTES};
+use crate::transport::{Context, SocketOptions, TransportError, Waker, waker};
+use crate::wire::frame::v2_prefix;
+use crate::wire::id::{MessageId, V1_ID_BIT};
+use crate::wire::record::Record;
+use crate::wire::{checksum, name};
+
+/// How long a thread may take to notice that it is to end.
+const NOTICE: Duration = Duration::from_millis(500);
+
+/// How often the server is asked for a sign of life on the receiving connection, and how long it may
+/// take: long, because a consumer that does not read for so long misses the sign.
+const SUB_HEARTBEAT_MS: (i32, i32) = (5_000, 60_000);
+
+/// A server whose machine or network is gone is noticed sooner.
+const KEEPALIVE_S: i32 = 5;
+
+/// A running client.
+pub(super) struct Core {
+    publisher: u64,
+    max_message_bytes: usize,
+    timeout: Duration,
+    verify: bool,
+    outbox: Arc<Outbox>,
+    errands: Arc<Errands>,
+    reporter: Arc<Reporter>,
+    request_waker: Waker,
+    stopping: Arc<AtomicBool>,
+    requester: Worker,
+    receiving: Option<(Arc<Control>, Worker)>,
+}
+
+impl Core {
+    /// Starts the threads and pings the server.
+    pub(super) fn start(options: ClientBuilder) -> Result<Self, ConnectError> {
+        let context = Context::new(1)?;
+        let host = &options.server_address;
+        // An IPv6 address stands in brackets before a port.
+        let brackets = host.parse::<Ipv6Addr>().is_ok();
+        let endpoint = |port| {
+            if brackets { format!("tcp://[{host}]:{port}") } else { format!("tcp://{host}:{port}") }
+        };
+        let reporter = Arc::new(Reporter {
+            on_missed: options.on_missed.clone(),
+            on_error: options.on_error.clone(),
+            ..Reporter::default()
+        });
+        let (request_waker, wakes) = waker::pair().map_err(TransportError::from)?;
+        let bounds = Bounds {
+            frame_bytes_max: options.max_message_size,
+            buffer_bytes: options.buffer_bytes,
+            window_frames: options.window,
+            patience: options.send_timeout.saturating_mul(options.connection_retries),
+        };
+        let outbox = Arc::new(Outbox::new(bounds, request_waker.clone()));
+        let errands = Arc::new(Errands::new(request_waker.clone(), Arc::clone(&reporter)));
+        let stopping = Arc::<AtomicBool>::default();
+        // The server's limit may be a little larger, and what it publishes carries no more.
+        let max_message_bytes = options.max_message_size.saturating_add(OVERSIZE_ANSWERED_BYTES);
+        let setup = Setup {
+            context: context.clone(),
+            endpoint: endpoint(options.send_port),
+            timeout: options.send_timeout,
+            tries: options.connection_retries,
+            max_message_bytes,
+            verbose: options.verbose,
+        };
+        let requester = Requester::new(
+            setup,
+            wakes,
+            Arc::clone(&outbox),
+            Arc::clone(&errands),
+            Arc::clone(&reporter),
+            Arc::clone(&stopping),
+        )?;
+        let requester = Worker::spawn("mezzenger-requests", move || requester.run())
+            .map_err(ConnectError::Thread)?;
+        let mut core = Self {
+            publisher: (random_u64() & !V1_ID_BIT).max(1),
+            max_message_bytes: options.max_message_size,
+            timeout: options.send_timeout,
+            verify: options.verify_checksums,
+            outbox,
+            errands,
+            reporter,
+            request_waker,
+            stopping,
+            requester,
+            receiving: None,
+        };
+        if options.auto_start {
+            let sub_endpoint = endpoint(options.sub_port);
+            core.start_receiving(&context, &sub_endpoint, max_message_bytes, &options)?;
+        }
+        let (address, port) = (options.server_address, options.send_port);
+        match core.ping() {
+            Ok(()) => Ok(core),
+            Err(SendError::TimedOut { tries, timeout }) => {
+                Err(ConnectError::NoAnswer { address, port, timeout, tries })
+            }
+            Err(source) => Err(ConnectError::Refused { address, port, source }),
+        }
+    }
+
+    fn start_receiving(
+        &mut self,
+        context: &Context,
+        endpoint: &str,
+        max_message_bytes: usize,
+        options: &ClientBuilder,
+    ) -> Result<(), ConnectError> {
+        let socket = context.sub(SocketOptions {
+            receive_hwm: Some(CLIENT_RECEIVE_QUEUE_FRAMES),
+            max_message_bytes: Some(i64::try_from(max_message_bytes).unwrap_or(i64::MAX)),
+            linger_ms: 0,
+            reconnect_ms: Some((50, 1000)),
+            // What is queued for the server are subscriptions. At a bound libzmq would drop some of those
+            // that it repeats on a new connection.
+            send_hwm: Some(0),
+            heartbeat_ms: Some(SUB_HEARTBEAT_MS),
+            keepalive_s: Some(KEEPALIVE_S),
+        })?;
+        socket.connect(endpoint)?;
+        let (waker, wakes) = waker::pair().map_err(TransportError::from)?;
+        let (commands, incoming) = unbounded();
+        let (timeout, tries) = (options.send_timeout, options.connection_retries);
+        let control = Arc::new(Control::new(commands, waker, timeout, tries));
+        let deliverer = Deliverer::new(
+            Arc::clone(&self.errands),
+            Arc::clone(&self.reporter),
+            self.verify,
+            control.stopping(),
+        );
+        let subscriber = Subscriber {
+            socket,
+            wakes,
+            commands: incoming,
+            deliverer,
+            control: Arc::clone(&control),
+            timeout,
+            tries,
+        };
+        let worker = Worker::spawn("mezzenger-receives", move || subscriber.run())
+            .map_err(ConnectError::Thread)?;
+        self.receiving = Some((control, worker));
+        Ok(())
+    }
+
+    pub(super) fn ping(&self) -> Result<(), SendError> {
+        Receipt { fate: self.errands.ping() }.wait()
+    }
+
+    /// Gives a message to the outbox. `unattended`: nobody waits for the answer.
+    pub(super) fn publish(
+        &self,
+        name: &str,
+        payload: &dyn Payload,
+        ack: bool,
+        unattended: bool,
+    ) -> Result<Receipt, SendError> {
+        let encoding = payload.encoding();
+        let payload = payload.as_payload();
+        let bytes = frame_bytes(name, payload.len());
+        let bytes_max = self.max_message_bytes;
+        if bytes > bytes_max {
+            return Err(SendError::TooLarge { bytes, bytes_max });
+        }
+        let timestamp_ns = now_ns();
+        let record = Record {
+            id: MessageId { publisher: self.publisher, sequence: 0 },
+            ordinal: 0,
+            timestamp_ns,
+            checksum: checksum::native(name, payload, timestamp_ns),
+            ack,
+            encoding,
+            payload,
+        };
+        let fate = if bytes < CLIENT_OWN_FRAME_BYTES {
+            self.outbox.push(name, &record, unattended)?
+        } else {
+            name::check_publishable(name)?;
+            let mut frame = v2_prefix(name);
+            frame.reserve_exact(bytes - frame.len());
+            record
+                .append_to(&mut frame)
+                .map_err(|_| SendError::TooLarge { bytes, bytes_max: i32::MAX as usize })?;
+            self.outbox.push_frame(name, frame, unattended)?
+        };
+        Ok(Receipt { fate })
+    }
+
+    /// Archives a value and lends its bytes out.
+    pub(super) fn archive<T: ArchivePayload, R>(
+        &self,
+        value: &T,
+        then: impl FnOnce(&[u8]) -> R,
+    ) -> Result<R, SendError> {
+        thread_local! {
+            static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+        }
+        let mut scratch = SCRATCH.take();
+        scratch.clear();
+        let bytes = rkyv::api::high::to_bytes_in::<_, rkyv::rancor::Error>(value, scratch)
+            .map_err(|error| SendError::Archive { text: error.to_string() })?;
+        let result = then(&bytes);
+        // One huge value shall not hold memory for ever.
+        if bytes.capacity() <= CLIENT_OWN_FRAME_BYTES {
+            SCRATCH.set(bytes);
+        }
+        Ok(result)
+    }
+
+    pub(super) fn flush(&self) -> Result<(), SendError> {
+        self.outbox.flush()
+    }
+
+    fn control(&self) -> Result<&Arc<Control>, SubscribeError> {
+        Ok(&self.receiving.as_ref().ok_or(SubscribeError::NotStarted)?.0)
+    }
+
+    pub(super) fn subscribe_callback<F, O>(
+        &self,
+        target: Target,
+        mut callback: F,
+    ) -> Result<(), SubscribeError>
+    where
+        F: FnMut(&[u8], &Message) -> O + Send + 'static,
+        O: Outcome,
+    {
+        let control = self.control()?;
+        check_target(&target)?;
+        let callback =
+            Box::new(move |payload: &[u8], message: &Message| callback(payload, message).failure());
+        control.subscribe(target, Receiver::Callback(callback))
+    }
+
+    pub(super) fn subscription(&self, target: Target) -> Result<Subscription, SubscribeError> {
+        let control = self.control()?;
+        check_target(&target)?;
+        let queue = Arc::new(Queue::new(control.waker()));
+        control.subscribe(target, Receiver::Queue(Arc::clone(&queue)))?;
+        Ok(Subscription::new(
+            queue,
+            Arc::clone(control),
+            Arc::clone(&self.errands),
+            Arc::clone(&self.reporter),
+            self.verify,
+        ))
+    }
+
+    pub(super) fn unsubscribe(&self, target: Target) -> Result<(), SubscribeError> {
+        self.control()?.unsubscribe(target)
+    }
+
+    pub(super) fn publisher_id(&self) -> u64 {
+        self.publisher
+    }
+
+    pub(super) fn counters(&self) -> Counters {
+        self.reporter.counters()
+    }
+
+    /// Ends the threads, the receiving one first, so that its last acknowledgements still leave.
+    pub(super) fn stop(&self) {
+        // A callback that waits for room shall not hold the end up.
+        self.outbox.refuse();
+        if let Some((control, worker)) = &self.receiving {
+            control.stop();
+            worker.join(self.timeout + NOTICE);
+        }
+        self.stopping.store(true, Ordering::Release);
+        self.request_waker.wake();
+        self.requester.join(self.timeout + NOTICE);
+    }
+}
+
+impl Drop for Core {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn check_target(target: &Target) -> Result<(), SubscribeError> {
+    match target {
+        Target::Name(name) => name::check_publishable(name)?,
+        Target::Prefix(prefix) if prefix.is_empty() => {}
+        // A prefix may read like a reserved name.
+        Target::Prefix(prefix) => _ = name::check(prefix.as_bytes())?,
+    }
+    Ok(())
+}
+
+fn now_ns() -> u64 {
+    // A clock before 1970 reads as 1970.
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,254 @@
+//! What can go wrong: one error type for each family of calls, a variant for each reason.
+
+use std::time::Duration;
+
+use crate::transport::TransportError;
+use crate::wire::name::NameError;
+use crate::wire::pickle::PickleError;
+use crate::wire::reply::ErrorCode;
+
+/// Why a client could not be started.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The server did not answer.
+    #[error(
+        "could not connect to {address}:{port}: no answer to {tries} pings within {timeout:?} each; \
+         check that mezzenger-server runs there and that the ports match"
+    )]
+    NoAnswer {
+        /// The server's address.
+        address: String,
+        /// Its request port.
+        port: u16,
+        /// How long each try waited.
+        timeout: Duration,
+        /// How many tries were made.
+        tries: u32,
+    },
+    /// The server answered the ping with an error.
+    #[error("could not connect to {address}:{port}: the server refused: {source}")]
+    Refused {
+        /// The server's address.
+        address: String,
+        /// Its request port.
+        port: u16,
+        /// What it answered.
+        source: SendError,
+    },
+    /// An option has a value that cannot work.
+    #[error("the option {option} {problem}")]
+    Option {
+        /// The builder's method.
+        option: &'static str,
+        /// What is wrong with the value.
+        problem: &'static str,
+    },
+    /// A socket could not be made.
+    #[error("could not connect: {0}")]
+    Transport(#[from] TransportError),
+    /// A thread could not be started.
+    #[error("could not connect: a thread could not be started: {0}; check the process limits")]
+    Thread(std::io::Error),
+}
+
+/// Why a message was not published, or why that is not known.
+///
+/// Several messages travel in one frame and share its fate, hence `Clone`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendError {
+    /// The name breaks a rule.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// The message is larger than this client sends.
+    #[error(
+        "the message needs {bytes} bytes and max_message_size is {bytes_max}: split it, or raise the \
+         limit at the client and at the server (--max-message-size)"
+    )]
+    TooLarge {
+        /// Bytes of the message as it would travel.
+        bytes: usize,
+        /// The client's limit in bytes.
+        bytes_max: usize,
+    },
+    /// The value of a typed message could not be archived.
+    #[error("the value could not be archived: {text}")]
+    Archive {
+        /// What rkyv says.
+        text: String,
+    },
+    /// The message never left: the server did not take earlier ones in time.
+    #[error(
+        "no room within {waited:?}: the server does not keep up or is away; the message was not sent"
+    )]
+    Full {
+        /// How long the message waited.
+        waited: Duration,
+    },
+    /// The server did not answer. It may or may not have published the message.
+    #[error(
+        "no answer within {tries} tries of {timeout:?}: whether the message was published is not \
+         known; check the server, and publish again if a duplicate does no harm"
+    )]
+    TimedOut {
+        /// How often the message was sent.
+        tries: u32,
+        /// How long each try waited for the answer.
+        timeout: Duration,
+    },
+    /// The client was stopped, or one of its threads ended, before the server answered.
+    #[error("the client has stopped; make a new one to go on")]
+    Stopped,
+    /// The server says that the request breaks a rule of the format.
+    #[error("the server refused the message as malformed: {text}")]
+    Malformed {
+        /// The server's explanation.
+        text: String,
+    },
+    /// The server says that the request is larger than it takes.
+    #[error("the server refused the message as too large: {text}; see its --max-message-size")]
+    TooLargeForServer {
+        /// The server's explanation.
+        text: String,
+    },
+    /// The server does not speak this client's format.
+    #[error("the server does not speak this client's format: {text}; use the same release of both")]
+    UnsupportedVersion {
+        /// The server's explanation.
+        text: String,
+    },
+    /// The server holds as many unacknowledged messages as it may.
+    #[error(
+        "the server is full of unacknowledged messages: {text}; retry when subscribers caught up"
+    )]
+    PendingFull {
+        /// The server's explanation.
+        text: String,
+    },
+    /// The server can no longer store messages durably.
+    #[error("the server cannot store messages durably: {text}; its operator must act")]
+    JournalFailed {
+        /// The server's explanation.
+        text: String,
+    },
+    /// The server is ending.
+    #[error("the server is shutting down: {text}; retry when it is back")]
+    ShuttingDown {
+        /// The server's explanation.
+        text: String,
+    },
+    /// The message was damaged on its way.
+    #[error("the message's checksum did not match at the server: {text}; send it again")]
+    ChecksumMismatch {
+        /// The server's explanation.
+        text: String,
+    },
+    /// The server refused with a code that this client does not know.
+    #[error("the server refused the message: {text} (code {code}, not known to this release)")]
+    Unknown {
+        /// The code; 0 when the answer was no reply at all.
+        code: u16,
+        /// The server's explanation.
+        text: String,
+    },
+}
+
+impl SendError {
+    /// The error for a server's refusal.
+    pub(crate) fn refused(code: Option<ErrorCode>, raw_code: u16, text: String) -> Self {
+        match code {
+            Some(ErrorCode::Malformed) => Self::Malformed { text },
+            Some(ErrorCode::TooLarge) => Self::TooLargeForServer { text },
+            Some(ErrorCode::UnsupportedVersion) => Self::UnsupportedVersion { text },
+            Some(ErrorCode::PendingFull) => Self::PendingFull { text },
+            Some(ErrorCode::JournalFailed) => Self::JournalFailed { text },
+            Some(ErrorCode::ShuttingDown) => Self::ShuttingDown { text },
+            Some(ErrorCode::ChecksumMismatch) => Self::ChecksumMismatch { text },
+            None => Self::Unknown { code: raw_code, text },
+        }
+    }
+}
+
+/// Why a subscription could not be made or ended.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SubscribeError {
+    /// The name or prefix breaks a rule.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// The client was built with `auto_start(false)`.
+    #[error(
+        "this client was built with auto_start(false), for publishing only: build one without it"
+    )]
+    NotStarted,
+    /// There is no such subscription.
+    #[error("not subscribed to '{name}': unsubscribe takes exactly what was subscribed to")]
+    NotSubscribed {
+        /// The name or prefix.
+        name: String,
+    },
+    /// The server did not confirm the subscription; it was taken back.
+    #[error(
+        "the server did not confirm the subscription within {tries} tries of {timeout:?}: check that \
+         sub_port is the server's --pub-port, that no callback takes longer, and that no full \
+         Subscription waits to be read"
+    )]
+    NotConfirmed {
+        /// How many confirmations were asked for.
+        tries: u32,
+        /// How long each was waited for.
+        timeout: Duration,
+    },
+    /// Called from inside a callback, whose thread would have to wait for itself.
+    #[error(
+        "subscribe and unsubscribe cannot be called from inside a callback: use another thread"
+    )]
+    InCallback,
+    /// The client was stopped.
+    #[error("the client has stopped; make a new one to go on")]
+    Stopped,
+}
+
+/// Why [`Subscription::recv_timeout`](super::Subscription::recv_timeout) or
+/// [`try_recv`](super::Subscription::try_recv) has no message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReceiveError {
+    /// No message came in time.
+    #[error("no message within the time given")]
+    TimedOut,
+    /// The subscription ended: unsubscribed, or the client stopped. All its messages were read.
+    #[error("the subscription has ended")]
+    Closed,
+}
+
+/// Why a typed payload could not be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PayloadError {
+    /// The payload is of another kind.
+    #[error("the payload is no archive: its encoding is {encoding:?}")]
+    NotAnArchive {
+        /// What it is.
+        encoding: crate::wire::record::Encoding,
+    },
+    /// The payload is no pickle.
+    #[error(
+        "the payload is no pickle but {encoding:?}: read it with payload(), text() or archive()"
+    )]
+    NotAPickle {
+        /// What it is.
+        encoding: crate::wire::record::Encoding,
+    },
+    /// The pickle cannot be read as data.
+    #[error("the payload cannot be read as data: {0}")]
+    Pickle(#[from] PickleError),
+    /// The bytes are not a valid archive of that type.
+    #[error(
+        "the payload is not a valid archive of this type: {text}; do both ends use the same type?"
+    )]
+    Invalid {
+        /// What rkyv says.
+        text: String,
+    },
+}

@@ -1,0 +1,277 @@
+//! The client as its users hold it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::core::Core;
+use super::error::{ConnectError, SendError, SubscribeError};
+use super::message::Message;
+use super::options::ClientBuilder;
+use super::outcome::Outcome;
+use super::payload::{ArchivePayload, Archived, Payload};
+use super::receipt::Receipt;
+use super::report::Counters;
+use super::routes::Target;
+use super::subscription::Subscription;
+
+/// A connection to a Mezzenger server: publishes and subscribes, from any number of threads.
+///
+/// Clones are handles to one client, which stops when the last of them is dropped. A callback that
+/// holds one keeps the client alive: call [`Self::stop`] then.
+///
+/// ```no_run
+/// let client = mezzenger::Client::connect("127.0.0.1")?;
+/// client.subscribe("greet", |payload, _message| println!("{} bytes", payload.len()))?;
+/// client.send_message("greet", "hello", true)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Client {
+    core: Arc<Core>,
+}
+
+impl Client {
+    pub(super) fn start(options: ClientBuilder) -> Result<Self, ConnectError> {
+        Ok(Self { core: Arc::new(Core::start(options)?) })
+    }
+
+    /// The options, at their defaults.
+    pub fn builder() -> ClientBuilder {
+        ClientBuilder::default()
+    }
+
+    /// Connects to a server on its default ports, with all other options at their defaults.
+    ///
+    /// # Errors
+    /// As for [`ClientBuilder::connect`].
+    pub fn connect(server_address: impl Into<String>) -> Result<Self, ConnectError> {
+        Self::builder().server_address(server_address).connect()
+    }
+
+    /// Asks the server for a sign of life, and returns how long the answer took.
+    ///
+    /// # Errors
+    /// [`SendError::TimedOut`] without an answer, after `send_timeout` times `connection_retries`.
+    pub fn ping(&self) -> Result<Duration, SendError> {
+        let start = Instant::now();
+        self.core.ping()?;
+        Ok(start.elapsed())
+    }
+
+    /// Publishes a message and waits until the server has taken it. With `ack`, the server has then
+    /// stored it, and delivers it again and again until a subscriber acknowledged it.
+    ///
+    /// Without an answer within `send_timeout` the same bytes are sent again, `connection_retries`
+    /// times in all; the server publishes them once.
+    ///
+    /// # Errors
+    /// Why it was not published, or ([`SendError::TimedOut`]) that this is not known.
+    pub fn send_message(
+        &self,
+        name: &str,
+        payload: impl Payload,
+        ack: bool,
+    ) -> Result<(), SendError> {
+        self.core.publish(name, &payload, ack, false)?.wait()
+    }
+
+    /// [`Self::send_message`] with the archive of a typed value, which subscribers read in place with
+    /// [`Message::archive`].
+    ///
+    /// # Errors
+    /// As for [`Self::send_message`], and [`SendError::Archive`].
+    pub fn send_archive<T: ArchivePayload>(
+        &self,
+        name: &str,
+        value: &T,
+        ack: bool,
+    ) -> Result<(), SendError> {
+        self.core.archive(value, |bytes| self.send_message(name, Archived(bytes), ack))?
+    }
+
+    /// Publishes a message without waiting for the answer: the fast path.
+    ///
+    /// It leaves at once when no message of this name is on its way; while one is, messages gather in
+    /// a frame that leaves when the answer comes, or when it is full. Messages of one name arrive in
+    /// the order in which they were published, as long as the connection holds. When frames are lost
+    /// with a connection, they are sent again `send_timeout` later, and messages of the same name that
+    /// left meanwhile arrive before them: who needs the order must wait for each [`Receipt`], or sort by
+    /// [`Message::ordinal`].
+    ///
+    /// Waits only when the server does not keep up and
+    /// [`ClientBuilder::buffer_bytes`] are waiting, `send_timeout` times `connection_retries` at most.
+    ///
+    /// ```no_run
+    /// let client = mezzenger::Client::connect("127.0.0.1")?;
+    /// for n in 0..1_000_000 {
+    ///     client.publish("numbers", format!("{n}"), false)?;
+    /// }
+    /// client.flush()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// What is known at once: a bad name, a message that is too large, a full buffer
+    /// ([`SendError::Full`]), a stopped client. The server's answer comes through the [`Receipt`].
+    pub fn publish(
+        &self,
+        name: &str,
+        payload: impl Payload,
+        ack: bool,
+    ) -> Result<Receipt, SendError> {
+        self.core.publish(name, &payload, ack, true)
+    }
+
+    /// [`Self::publish`] with the archive of a typed value, which subscribers read in place with
+    /// [`Message::archive`].
+    ///
+    /// ```no_run
+    /// #[derive(rkyv::Archive, rkyv::Serialize)]
+    /// struct Quote {
+    ///     price: u32,
+    /// }
+    ///
+    /// let client = mezzenger::Client::connect("127.0.0.1")?;
+    /// client.publish_archive("quotes", &Quote { price: 7 }, false)?.wait()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`Self::publish`], and [`SendError::Archive`].
+    pub fn publish_archive<T: ArchivePayload>(
+        &self,
+        name: &str,
+        value: &T,
+        ack: bool,
+    ) -> Result<Receipt, SendError> {
+        self.core.archive(value, |bytes| self.publish(name, Archived(bytes), ack))?
+    }
+
+    /// Waits until every message published before has its answer.
+    ///
+    /// # Errors
+    /// The first error of a published message since the last flush, whether or not its receipt was
+    /// looked at.
+    pub fn flush(&self) -> Result<(), SendError> {
+        self.core.flush()
+    }
+
+    /// Calls `callback` with the payload and the whole message for each message of this name. When it
+    /// returns, the server has the subscription: what is published from now on arrives.
+    ///
+    /// Callbacks run one after the other on the client's receiving thread. A message that asks for it
+    /// is acknowledged after the callback returned `()` or `Ok`, and after those of all matching
+    /// subscriptions of this client did; when one returned an error or panicked, that is reported and
+    /// the server delivers the message again. Subscribing and unsubscribing in a callback is an error,
+    /// because they wait for this very thread.
+    ///
+    /// A callback may publish. While the buffer is full that blocks, and with it all receiving, up to
+    /// `send_timeout` times `connection_retries`: who forwards much uses another client to publish.
+    /// A callback may stop the client, too. The message that it was called for is then not
+    /// acknowledged, whatever the callback returns, and delivered again.
+    ///
+    /// ```no_run
+    /// let client = mezzenger::Client::connect("127.0.0.1")?;
+    /// client.subscribe("orders", |payload, message| {
+    ///     let text = std::str::from_utf8(payload)?;
+    ///     println!("{}: {text}", message.id());
+    ///     Ok::<(), std::str::Utf8Error>(())
+    /// })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`SubscribeError::NotConfirmed`] when the server does not confirm it within `send_timeout` times
+    /// `connection_retries`, or a callback holds the receiving thread up one `send_timeout` longer; the
+    /// other variants at once.
+    pub fn subscribe<F, O>(&self, name: &str, callback: F) -> Result<(), SubscribeError>
+    where
+        F: FnMut(&[u8], &Message) -> O + Send + 'static,
+        O: Outcome,
+    {
+        self.core.subscribe_callback(Target::Name(name.to_owned()), callback)
+    }
+
+    /// [`Self::subscribe`] to all names that begin with `prefix`; the empty one means all messages.
+    ///
+    /// # Errors
+    /// As for [`Self::subscribe`].
+    pub fn subscribe_prefix<F, O>(&self, prefix: &str, callback: F) -> Result<(), SubscribeError>
+    where
+        F: FnMut(&[u8], &Message) -> O + Send + 'static,
+        O: Outcome,
+    {
+        self.core.subscribe_callback(Target::Prefix(prefix.to_owned()), callback)
+    }
+
+    /// Subscribes to a name and returns what is read like an iterator. When it returns, the server has
+    /// the subscription.
+    ///
+    /// # Errors
+    /// As for [`Self::subscribe`].
+    pub fn subscription(&self, name: &str) -> Result<Subscription, SubscribeError> {
+        self.core.subscription(Target::Name(name.to_owned()))
+    }
+
+    /// [`Self::subscription`] to all names that begin with `prefix`.
+    ///
+    /// # Errors
+    /// As for [`Self::subscribe`].
+    pub fn subscription_prefix(&self, prefix: &str) -> Result<Subscription, SubscribeError> {
+        self.core.subscription(Target::Prefix(prefix.to_owned()))
+    }
+
+    /// Ends all subscriptions to this name, callbacks and iterators, but not those by prefix. No
+    /// callback for it runs after this returned.
+    ///
+    /// # Errors
+    /// [`SubscribeError::NotSubscribed`] when there is none.
+    pub fn unsubscribe(&self, name: &str) -> Result<(), SubscribeError> {
+        self.core.unsubscribe(Target::Name(name.to_owned()))
+    }
+
+    /// Ends all subscriptions to exactly this prefix.
+    ///
+    /// # Errors
+    /// [`SubscribeError::NotSubscribed`] when there is none.
+    pub fn unsubscribe_prefix(&self, prefix: &str) -> Result<(), SubscribeError> {
+        self.core.unsubscribe(Target::Prefix(prefix.to_owned()))
+    }
+
+    /// This client's random id, the publisher in the [`Message::id`] of all it publishes.
+    pub fn publisher_id(&self) -> u64 {
+        self.core.publisher_id()
+    }
+
+    /// Counts since the client was made.
+    pub fn counters(&self) -> Counters {
+        self.core.counters()
+    }
+
+    /// Messages that were published but never arrived here; see
+    /// [`ClientBuilder::on_missed`](super::ClientBuilder::on_missed).
+    pub fn missed(&self) -> u64 {
+        self.counters().missed
+    }
+
+    /// Stops the client: refuses further messages, ends its subscriptions, sends what waits and takes
+    /// the answers that come within `send_timeout` (receipts without one fail with
+    /// [`SendError::Stopped`]), then ends its threads. Stopping again does nothing.
+    ///
+    /// Returns within three times `send_timeout` and a second, also while the server is away. A
+    /// callback that runs longer is left behind, on a thread that ends with it. From inside a callback
+    /// it returns without waiting for that callback, whose message is not acknowledged and so delivered
+    /// again (to another client, or a later one).
+    pub fn stop(&self) {
+        self.core.stop();
+    }
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client")
+            .field("publisher_id", &self.publisher_id())
+            .field("counters", &self.counters())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,141 @@
+//! Requests on their way: which answer is whose, and when to send again. No socket, no clock.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::batches::Cut;
+use super::receipt::Fate;
+
+/// What a request carries.
+#[derive(Debug)]
+pub(super) enum Cargo {
+    Messages(Cut),
+    Acks { messages: usize },
+    Ping(Arc<Fate>),
+}
+
+/// A request on its way.
+#[derive(Debug)]
+pub(super) struct Request {
+    pub(super) id: u64,
+    /// Kept to be sent again byte for byte.
+    pub(super) frame: Bytes,
+    pub(super) cargo: Cargo,
+    pub(super) tries: u32,
+    sent: Instant,
+}
+
+/// The requests on their way, oldest first.
+#[derive(Debug)]
+pub(super) struct InFlight {
+    requests: VecDeque<Request>,
+    last_id: u64,
+    acks: usize,
+    timeout: Duration,
+    tries_max: u32,
+}
+
+impl InFlight {
+    pub(super) fn new(timeout: Duration, tries_max: u32) -> Self {
+        Self { requests: VecDeque::new(), last_id: 0, acks: 0, timeout, tries_max }
+    }
+
+    /// Notes a request that is being sent now.
+    pub(super) fn add(&mut self, frame: Bytes, cargo: Cargo, now: Instant) -> &Request {
+        self.last_id += 1;
+        self.acks += usize::from(matches!(cargo, Cargo::Acks { .. }));
+        self.requests.push_back(Request { id: self.last_id, frame, cargo, tries: 1, sent: now });
+        &self.requests[self.requests.len() - 1]
+    }
+
+    /// Takes the request that a reply answers; `None` when it has been answered or given up.
+    pub(super) fn answered(&mut self, id: u64) -> Option<Request> {
+        let at = self.requests.binary_search_by_key(&id, |request| request.id).ok()?;
+        let request = self.requests.remove(at)?;
+        self.acks -= usize::from(matches!(request.cargo, Cargo::Acks { .. }));
+        Some(request)
+    }
+
+    /// When the oldest request has waited long enough.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.requests.front().map(|request| request.sent + self.timeout)
+    }
+
+    /// Takes those that have waited long enough for the last time.
+    pub(super) fn give_up(&mut self, now: Instant) -> Vec<Request> {
+        let late = |request: &Request| {
+            request.tries >= self.tries_max && request.sent + self.timeout <= now
+        };
+        let (given_up, kept): (VecDeque<_>, _) =
+            std::mem::take(&mut self.requests).into_iter().partition(late);
+        self.requests = kept;
+        self.acks = self.requests.iter().filter(|r| matches!(r.cargo, Cargo::Acks { .. })).count();
+        given_up.into()
+    }
+
+    /// All requests, in order, to be sent again now.
+    pub(super) fn again(&mut self, now: Instant) -> impl Iterator<Item = &Request> {
+        self.requests.iter_mut().map(move |request| {
+            request.tries += 1;
+            request.sent = now;
+            &*request
+        })
+    }
+
+    pub(super) fn has_acks(&self) -> bool {
+        self.acks > 0
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.requests.is_empty()
+    }
+
+    /// The end: takes all.
+    pub(super) fn take_all(&mut self) -> VecDeque<Request> {
+        self.acks = 0;
+        std::mem::take(&mut self.requests)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TIMEOUT: Duration = Duration::from_secs(2);
+
+    fn add(in_flight: &mut InFlight, now: Instant) -> u64 {
+        in_flight.add(Bytes::from_static(b"f"), Cargo::Acks { messages: 1 }, now).id
+    }
+
+    #[test]
+    fn a_request_is_given_up_after_its_last_try_and_not_before() {
+        let start = Instant::now();
+        let mut in_flight = InFlight::new(TIMEOUT, 2);
+        let first = add(&mut in_flight, start);
+        assert_eq!(in_flight.deadline(), Some(start + TIMEOUT));
+        assert!(in_flight.give_up(start + TIMEOUT).is_empty());
+        let second = add(&mut in_flight, start + TIMEOUT / 2);
+        let again: Vec<_> = in_flight.again(start + TIMEOUT).map(|r| (r.id, r.tries)).collect();
+        assert_eq!(again, [(first, 2), (second, 2)]);
+        assert!(in_flight.give_up(start + TIMEOUT + TIMEOUT / 2).is_empty());
+        assert_eq!(in_flight.give_up(start + TIMEOUT * 2).len(), 2);
+        assert!(in_flight.is_empty() && !in_flight.has_acks());
+    }
+
+    #[test]
+    fn answers_find_their_requests_in_any_order_and_once() {
+        let now = Instant::now();
+        let mut in_flight = InFlight::new(TIMEOUT, 1);
+        let ids = [0; 3].map(|_| add(&mut in_flight, now));
+        for id in [ids[1], ids[0], ids[2]] {
+            assert!(in_flight.has_acks());
+            assert_eq!(in_flight.answered(id).map(|request| request.id), Some(id));
+            assert!(in_flight.answered(id).is_none());
+        }
+        assert!(!in_flight.has_acks());
+        assert_eq!(in_flight.deadline(), None);
+    }
+}

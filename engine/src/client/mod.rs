@@ -1,0 +1,44 @@
+//! The client: publishes, subscribes, acknowledges, reconnects.
+//!
+//! - `handle`: [`Client`], what users hold; `options`, `error`, `payload`, `outcome`, `report`: what
+//!   they give and get; `core`: what the handles share.
+//! - `outbox`: where published messages gather into frames, `batches` what its lock guards; `receipt`: the promise of an answer.
+//! - `requester`: the thread that owns the request socket; `in_flight`: which answer is whose, and when
+//!   to send again; `errands`: acknowledgements and pings.
+//! - `subscriber`: the thread that owns the subscribing socket; `routes`: who wants what; `delivery`:
+//!   hands it to them; `missed`: sees gaps; `queue`, `subscription`: what is read like an iterator.
+//! - `message`: a received message, a view of its frame. `worker`: threads that end within a bound.
+
+mod batches;
+mod core;
+mod delivery;
+mod errands;
+mod error;
+mod handle;
+mod in_flight;
+mod message;
+mod missed;
+mod options;
+mod outbox;
+mod outcome;
+mod payload;
+mod queue;
+mod receipt;
+mod report;
+mod requester;
+mod routes;
+mod subscriber;
+mod subscription;
+#[cfg(test)]
+mod tests;
+mod worker;
+
+pub use error::{ConnectError, PayloadError, ReceiveError, SendError, SubscribeError};
+pub use handle::Client;
+pub use message::Message;
+pub use options::ClientBuilder;
+pub use outcome::Outcome;
+pub use payload::{ArchivePayload, Payload};
+pub use receipt::Receipt;
+pub use report::{Counters, Failure, Missed};
+pub use subscription::Subscription;

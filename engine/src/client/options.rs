@@ -1,0 +1,202 @@
+//! The client's options and their only defaults.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::error::ConnectError;
+use super::handle::Client;
+use super::report::{Failure, Missed, OnError, OnMissed};
+
+/// Longest `send_timeout`: far from what clocks cannot count.
+const SEND_TIMEOUT_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// Collects a client's options; [`Self::connect`] starts it.
+///
+/// ```no_run
+/// use std::time::Duration;
+///
+/// let client = mezzenger::Client::builder()
+///     .server_address("10.0.0.5")
+///     .send_timeout(Duration::from_millis(500))
+///     .on_missed(|missed| eprintln!("missed {} of {}", missed.messages, missed.name))
+///     .connect()?;
+/// # Ok::<(), mezzenger::ConnectError>(())
+/// ```
+#[derive(Clone)]
+#[must_use = "call connect() to start the client"]
+pub struct ClientBuilder {
+    pub(super) server_address: String,
+    pub(super) send_port: u16,
+    pub(super) sub_port: u16,
+    pub(super) send_timeout: Duration,
+    pub(super) connection_retries: u32,
+    pub(super) auto_start: bool,
+    pub(super) verbose: bool,
+    pub(super) max_message_size: usize,
+    pub(super) window: usize,
+    pub(super) buffer_bytes: usize,
+    pub(super) verify_checksums: bool,
+    pub(super) on_missed: Option<OnMissed>,
+    pub(super) on_error: Option<OnError>,
+}
+
+impl Default for ClientBuilder {
+    fn default() -> Self {
+        Self {
+            server_address: "127.0.0.1".to_owned(),
+            send_port: 7202,
+            sub_port: 7201,
+            send_timeout: Duration::from_secs(2),
+            connection_retries: 5,
+            auto_start: true,
+            verbose: false,
+            max_message_size: 64 * 1024 * 1024,
+            window: 8,
+            buffer_bytes: 4 * 1024 * 1024,
+            verify_checksums: false,
+            on_missed: None,
+            on_error: None,
+        }
+    }
+}
+
+impl ClientBuilder {
+    /// The server's host name or IP address. An IPv6 address may stand in brackets, or without.
+    /// Default: 127.0.0.1.
+    pub fn server_address(mut self, address: impl Into<String>) -> Self {
+        self.server_address = address.into();
+        self
+    }
+
+    /// The port that requests go to: the server's `--recv-port`. Default: 7202.
+    pub fn send_port(mut self, port: u16) -> Self {
+        self.send_port = port;
+        self
+    }
+
+    /// The port that messages come from: the server's `--pub-port`. Default: 7201.
+    pub fn sub_port(mut self, port: u16) -> Self {
+        self.sub_port = port;
+        self
+    }
+
+    /// How long to wait for the server's answer before a request is sent again: more than zero,
+    /// a year at most. Default: 2 s.
+    pub fn send_timeout(mut self, timeout: Duration) -> Self {
+        self.send_timeout = timeout;
+        self
+    }
+
+    /// About how often a request is sent in all before it fails: when the oldest request is sent again,
+    /// so are all others on their way, the youngest perhaps long before its `send_timeout` is over.
+    /// Default: 5.
+    pub fn connection_retries(mut self, tries: u32) -> Self {
+        self.connection_retries = tries;
+        self
+    }
+
+    /// Whether to start what receives messages. `false` makes a client that only publishes, with one
+    /// thread and one connection less. Default: true.
+    pub fn auto_start(mut self, start: bool) -> Self {
+        self.auto_start = start;
+        self
+    }
+
+    /// Whether to log each new connection, and so each time that messages are sent again, at level
+    /// `info` instead of `debug`. Default: false.
+    pub fn verbose(mut self, verbose: bool) -> Self {
+        self.verbose = verbose;
+        self
+    }
+
+    /// Largest message, in bytes as it travels (payload, name and some 64 bytes); give the server
+    /// (`--max-message-size`) the same. A client that falls behind in reading holds about 64 received
+    /// frames beside what waits in its subscriptions; small messages share frames of some tens of KB,
+    /// a large one is a frame, so 64 times this size is the worst case. Default: 64 MiB.
+    pub fn max_message_size(mut self, bytes: usize) -> Self {
+        self.max_message_size = bytes;
+        self
+    }
+
+    /// Frames that may be on their way, not yet answered. Default: 8.
+    pub fn window(mut self, frames: usize) -> Self {
+        self.window = frames;
+        self
+    }
+
+    /// Bytes that may wait to be sent, and that may be on their way: of what it publishes, a client
+    /// holds twice as much at most (and always at least one message each). [`Client::publish`] blocks at the bound.
+    /// Default: 4 MiB.
+    pub fn buffer_bytes(mut self, bytes: usize) -> Self {
+        self.buffer_bytes = bytes;
+        self
+    }
+
+    /// Whether to check each received message's checksum; one that does not match is reported and not
+    /// delivered. Default: false (TCP and the server check, too).
+    pub fn verify_checksums(mut self, verify: bool) -> Self {
+        self.verify_checksums = verify;
+        self
+    }
+
+    /// Called, on the receiving thread, when messages were published that did not arrive here. One that asks for acknowledgement can
+    /// still arrive later. See [`Missed`] for what is reported although nothing was missed.
+    pub fn on_missed(mut self, callback: impl Fn(&Missed) + Send + Sync + 'static) -> Self {
+        self.on_missed = Some(Arc::new(callback));
+        self
+    }
+
+    /// Called, on the thread concerned, when something failed that no caller was told of. It must not
+    /// block: on the request thread, [`Client::send_message`], [`Client::flush`], [`Client::ping`] and
+    /// [`Receipt::wait`](super::Receipt::wait) would wait for that very thread, for ever.
+    pub fn on_error(mut self, callback: impl Fn(&Failure) + Send + Sync + 'static) -> Self {
+        self.on_error = Some(Arc::new(callback));
+        self
+    }
+
+    /// Starts the client and pings the server.
+    ///
+    /// # Errors
+    /// [`ConnectError::NoAnswer`] after `send_timeout` times `connection_retries`; the other variants
+    /// at once.
+    pub fn connect(self) -> Result<Client, ConnectError> {
+        self.check()?;
+        Client::start(self)
+    }
+
+    fn check(&self) -> Result<(), ConnectError> {
+        let refuse = |option, problem| Err(ConnectError::Option { option, problem });
+        if self.send_timeout.is_zero() {
+            return refuse("send_timeout", "must be longer than zero");
+        }
+        if self.send_timeout > SEND_TIMEOUT_MAX {
+            return refuse("send_timeout", "must not be longer than a year");
+        }
+        if self.send_timeout.checked_mul(self.connection_retries).is_none() {
+            return refuse("connection_retries", "is too large: times send_timeout it overflows");
+        }
+        if self.connection_retries == 0 {
+            return refuse("connection_retries", "must be at least 1: it counts the first try");
+        }
+        if self.window == 0 {
+            return refuse("window", "must be at least 1 frame");
+        }
+        if self.server_address.is_empty() {
+            return refuse("server_address", "must be a host name or IP address");
+        }
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for ClientBuilder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ClientBuilder")
+            .field("server_address", &self.server_address)
+            .field("send_port", &self.send_port)
+            .field("sub_port", &self.sub_port)
+            .field("send_timeout", &self.send_timeout)
+            .field("connection_retries", &self.connection_retries)
+            .field("auto_start", &self.auto_start)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,232 @@
+//! Where published messages gather into frames until the request thread takes them.
+//!
+//! A name's messages gather in its one open batch. The batch may leave when it is full, or when no
+//! frame of that name is on its way: so the first message goes at once, and the reply clocks the next
+//! frame. One lock guards it all; a publish takes it once.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use super::batches::{Batch, Batches, Bounds, Cut, Finished};
+use super::error::SendError;
+use super::receipt::Fate;
+use crate::limits::{CLIENT_ROOMY_BATCHES_MAX, FRAME_BYTES_TARGET};
+use crate::transport::Waker;
+use crate::wire::frame::v2_prefix;
+use crate::wire::record::{LENGTH_BYTES, ROOT_BYTES, Record};
+
+/// The outbox. Publishers push; the request thread takes.
+pub(super) struct Outbox {
+    bounds: Bounds,
+    waker: Waker,
+    state: Mutex<Batches>,
+    room: Condvar,
+    settled: Condvar,
+}
+
+/// Bytes of a frame that holds one message.
+pub(super) fn frame_bytes(name: &str, payload_bytes: usize) -> usize {
+    name.len() + 2 + LENGTH_BYTES + ROOT_BYTES + payload_bytes
+}
+
+impl Outbox {
+    pub(super) fn new(bounds: Bounds, waker: Waker) -> Self {
+        let (state, room, settled) = Default::default();
+        Self { bounds, waker, state, room, settled }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Batches> {
+        // A panic under the lock is a bug of this module alone; go on with what is there.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a message to its name's open batch.
+    pub(super) fn push(
+        &self,
+        name: &str,
+        record: &Record<'_>,
+        unattended: bool,
+    ) -> Result<Arc<Fate>, SendError> {
+        let bytes = LENGTH_BYTES + ROOT_BYTES + record.payload.len();
+        let mut state = self.enter(bytes)?;
+        let state = &mut *state;
+        let target = FRAME_BYTES_TARGET.min(self.bounds.frame_bytes_max);
+        let mut wake = false;
+        let at = match state.open_batch(name)? {
+            Some(at) if state.queue[at].frame.len() + bytes <= target => at,
+            open => {
+                wake |= open.is_some();
+                let mut frame = v2_prefix(name);
+                let roomy = state.queue.len() < CLIENT_ROOMY_BATCHES_MAX;
+                let wanted = if roomy { target.max(frame.len() + bytes) } else { 0 };
+                frame.reserve_exact(wanted.saturating_sub(frame.len()).max(bytes));
+                let (at, idle) = state.add_batch(name, frame, true);
+                wake |= idle;
+                at
+            }
+        };
+        let batch = &mut state.queue[at];
+        let before = batch.frame.len();
+        record
+            .append_to(&mut batch.frame)
+            .map_err(|_| SendError::TooLarge { bytes, bytes_max: self.bounds.frame_bytes_max })?;
+        batch.messages += 1;
+        batch.unattended |= unattended;
+        let fate = Arc::clone(&batch.fate);
+        state.queued_bytes += batch.frame.len() - before;
+        self.wake_if(state, wake);
+        Ok(fate)
+    }
+
+    /// Adds a frame that holds one message.
+    pub(super) fn push_frame(
+        &self,
+        name: &str,
+        frame: Vec<u8>,
+        unattended: bool,
+    ) -> Result<Arc<Fate>, SendError> {
+        let mut state = self.enter(frame.len())?;
+        state.open_batch(name)?;
+        let bytes = frame.len();
+        let (at, _) = state.add_batch(name, frame, false);
+        let batch = &mut state.queue[at];
+        batch.messages = 1;
+        batch.unattended = unattended;
+        let fate = Arc::clone(&batch.fate);
+        state.queued_bytes += bytes;
+        self.wake_if(&mut state, true);
+        Ok(fate)
+    }
+
+    fn wake_if(&self, state: &mut Batches, wake: bool) {
+        if wake && state.sleeping {
+            state.sleeping = false;
+            self.waker.wake();
+        }
+    }
+
+    /// Takes the lock when there is room for so many bytes.
+    fn enter(&self, bytes: usize) -> Result<MutexGuard<'_, Batches>, SendError> {
+        let mut state = self.lock();
+        let bytes_max = self.bounds.buffer_bytes;
+        let mut waiting_since = None;
+        loop {
+            if state.stopped {
+                return Err(SendError::Stopped);
+            }
+            if !state.full && state.queued_bytes > 0 && state.queued_bytes + bytes > bytes_max {
+                state.full = true;
+            }
+            if !state.full {
+                return Ok(state);
+            }
+            let since = *waiting_since.get_or_insert_with(Instant::now);
+            let waited = since.elapsed();
+            let Some(left) = self.bounds.patience.checked_sub(waited).filter(|t| !t.is_zero())
+            else {
+                return Err(SendError::Full { waited });
+            };
+            state = self.room.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// One turn of the request thread: books what ended, then takes what may leave now. The caller
+    /// has already decided the fates of what ended.
+    pub(super) fn turn(&self, finished: &mut Vec<Finished>, cuts: &mut Vec<Cut>, paused: bool) {
+        let mut state = self.lock();
+        let settled = !finished.is_empty();
+        for Finished { cut, result } in finished.drain(..) {
+            state.finish(cut, result);
+        }
+        while !paused && let Some(cut) = state.cut_next(&self.bounds) {
+            cuts.push(cut);
+        }
+        state.sleeping = !paused && state.frames_in_flight < self.bounds.window_frames;
+        self.make_room(&mut state);
+        if settled {
+            self.wake_flushers(&state);
+        }
+    }
+
+    fn wake_flushers(&self, state: &Batches) {
+        // A notification costs a system call even when nobody waits.
+        if state.flushing > 0 {
+            self.settled.notify_all();
+        }
+    }
+
+    fn make_room(&self, state: &mut Batches) {
+        if state.full && state.queued_bytes <= self.bounds.buffer_bytes / 2 {
+            state.full = false;
+            self.room.notify_all();
+        }
+    }
+
+    /// Removes batches that have waited since before `cutoff`. The caller decides their fates, then
+    /// tells [`Self::settle`].
+    pub(super) fn expire(&self, cutoff: Instant) -> Vec<Batch> {
+        let mut state = self.lock();
+        let mut expired = Vec::new();
+        while state.queue.front().is_some_and(|batch| batch.created < cutoff) {
+            if let Some(batch) = state.remove(0) {
+                state.forget_uncounted(&batch.name);
+                expired.push(batch);
+            }
+        }
+        self.make_room(&mut state);
+        expired
+    }
+
+    /// Books batches that never left.
+    pub(super) fn settle(&self, batches: &[Batch], error: &SendError) {
+        let mut state = self.lock();
+        for batch in batches {
+            state.settle(batch.number, batch.unattended, Err(error.clone()));
+        }
+        self.wake_flushers(&state);
+    }
+
+    /// Waits until all earlier messages have their answers; the first error since the last call.
+    pub(super) fn flush(&self) -> Result<(), SendError> {
+        let mut state = self.lock();
+        let last = state.last_number;
+        state.flushing += 1;
+        let mut state = self
+            .settled
+            .wait_while(state, |state| state.unsettled.front().is_some_and(|&n| n <= last))
+            .unwrap_or_else(PoisonError::into_inner);
+        state.flushing -= 1;
+        state.first_error.take().map_or(Ok(()), Err)
+    }
+
+    /// Refuses further messages; those that wait still leave.
+    pub(super) fn refuse(&self) {
+        self.lock().stopped = true;
+        self.room.notify_all();
+    }
+
+    /// Whether nothing waits and nothing is on its way.
+    pub(super) fn is_empty(&self) -> bool {
+        let state = self.lock();
+        state.queue.is_empty() && state.frames_in_flight == 0
+    }
+
+    /// The end: nothing more comes in. Returns what never left; the caller decides its fate, then tells
+    /// [`Self::end`].
+    pub(super) fn close(&self) -> Vec<Batch> {
+        let mut state = self.lock();
+        state.stopped = true;
+        self.room.notify_all();
+        std::mem::take(&mut state.queue).into()
+    }
+
+    /// Books what never left. Nobody waits any more.
+    pub(super) fn end(&self, unsent: &[Batch]) {
+        let mut state = self.lock();
+        if unsent.iter().any(|batch| batch.unattended) {
+            state.first_error.get_or_insert(SendError::Stopped);
+        }
+        state.unsettled.clear();
+        self.settled.notify_all();
+    }
+}

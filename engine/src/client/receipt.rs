@@ -1,0 +1,90 @@
+//! What a publisher holds until the server answered.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::error::SendError;
+
+/// The fate that all messages of one frame share.
+#[derive(Debug, Default)]
+pub(super) struct Fate {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    decided: Option<Result<(), SendError>>,
+    waiting: usize,
+}
+
+impl Fate {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Each field is replaced as a whole, so a panicked holder leaves nothing half done.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Decides it, once: later decisions change nothing.
+    pub(super) fn decide(&self, result: Result<(), SendError>) {
+        let mut state = self.lock();
+        if state.decided.is_none() {
+            state.decided = Some(result);
+            // A notification costs a system call even when nobody waits.
+            if state.waiting > 0 {
+                self.changed.notify_all();
+            }
+        }
+    }
+
+    /// Waits for the decision until `end`, or for ever.
+    fn wait_until(&self, end: Option<Instant>) -> Option<Result<(), SendError>> {
+        let mut state = self.lock();
+        state.waiting += 1;
+        while state.decided.is_none() {
+            state = match end {
+                None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+                Some(end) => {
+                    let left = end.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        break;
+                    }
+                    let woken = self.changed.wait_timeout(state, left);
+                    woken.unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
+        state.waiting -= 1;
+        state.decided.clone()
+    }
+}
+
+/// The promise of the server's answer to one published message.
+///
+/// Messages that left in one frame share an answer. Dropping a receipt is fine: an error is then still
+/// counted, reported, and returned by the next [`Client::flush`](super::Client::flush).
+#[derive(Clone, Debug)]
+pub struct Receipt {
+    pub(super) fate: Arc<Fate>,
+}
+
+impl Receipt {
+    /// Waits until the server answered, or the client gave up (it does, after `send_timeout` times
+    /// `connection_retries`, counted anew when the message leaves).
+    ///
+    /// # Errors
+    /// Why the message was not published, or that this is not known ([`SendError::TimedOut`]).
+    pub fn wait(&self) -> Result<(), SendError> {
+        // Without an end the wait ends with a decision.
+        self.fate.wait_until(None).unwrap_or(Err(SendError::Stopped))
+    }
+
+    /// Waits so long at most; `None` when the answer is still missing.
+    pub fn wait_timeout(&self, timeout: Duration) -> Option<Result<(), SendError>> {
+        self.fate.wait_until(Instant::now().checked_add(timeout))
+    }
+
+    /// Whether the answer is there, so that [`Self::wait`] returns at once.
+    pub fn is_done(&self) -> bool {
+        self.fate.lock().decided.is_some()
+    }
+}

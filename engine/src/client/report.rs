@@ -1,0 +1,176 @@
+//! What happens out of the caller's sight: counters, and the two reporting callbacks.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::batches::Batch;
+use super::error::SendError;
+use crate::wire::id::MessageId;
+
+/// Messages that were published but never arrived here.
+///
+/// It is a jump in a publisher's count of its messages under this name. Two jumps are no loss:
+///
+/// - A subscriber that comes late may first get old messages that are delivered again because nobody
+///   acknowledged them. Its count begins with those, so the messages between them, and between the
+///   last of them and the first new one, are reported, although they were published before it came.
+/// - Messages that the server refused are reported when a later message of the name, on its way at the
+///   same time, was taken, or was not answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Missed {
+    /// The name they were published under.
+    pub name: String,
+    /// Their publisher.
+    pub publisher: u64,
+    /// How many.
+    pub messages: u64,
+}
+
+/// Something that failed on one of the client's threads.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Failure {
+    /// A callback returned an error or panicked. The message stays unacknowledged.
+    #[error("the callback for '{name}' failed on message {id}: {reason}")]
+    Callback {
+        /// The message's name.
+        name: String,
+        /// The message.
+        id: MessageId,
+        /// The error's text, or the panic's.
+        reason: String,
+    },
+    /// Published messages were refused or not answered.
+    #[error("{messages} messages under '{name}' were not published: {error}")]
+    Publish {
+        /// Their name.
+        name: String,
+        /// How many.
+        messages: usize,
+        /// Why.
+        error: SendError,
+    },
+    /// A checksum did not match (with `verify_checksums(true)`); the message was not delivered.
+    #[error("the checksum of message {id} under '{name}' does not match its content")]
+    Checksum {
+        /// The message's name.
+        name: String,
+        /// The message.
+        id: MessageId,
+    },
+    /// The server sent bytes that are not a native frame; they were dropped.
+    #[error("the server sent {bytes} bytes that are no valid frame")]
+    BadFrame {
+        /// How many.
+        bytes: usize,
+    },
+    /// Acknowledgements were dropped: the server did not take them. It will deliver again.
+    #[error(
+        "{messages} acknowledgements were dropped; the server will deliver those messages again"
+    )]
+    AcksDropped {
+        /// How many.
+        messages: usize,
+    },
+}
+
+/// Counts since the client was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Counters {
+    /// Messages that the server took.
+    pub published: u64,
+    /// Messages that the server refused or did not answer.
+    pub failed: u64,
+    /// Frames sent again after a timeout.
+    pub resent_frames: u64,
+    /// Messages received, copies of resent ones included.
+    pub received: u64,
+    /// Messages that were published but never arrived here (see [`Missed`]).
+    pub missed: u64,
+    /// Callbacks that returned an error or panicked.
+    pub callback_failures: u64,
+    /// Acknowledgements that the server took.
+    pub acknowledged: u64,
+    /// Acknowledgements that were dropped.
+    pub acks_dropped: u64,
+}
+
+pub(super) type OnMissed = Arc<dyn Fn(&Missed) + Send + Sync>;
+pub(super) type OnError = Arc<dyn Fn(&Failure) + Send + Sync>;
+
+/// The live counters, and where events go.
+#[derive(Default)]
+pub(super) struct Reporter {
+    pub(super) published: AtomicU64,
+    pub(super) failed: AtomicU64,
+    pub(super) resent_frames: AtomicU64,
+    pub(super) received: AtomicU64,
+    pub(super) missed: AtomicU64,
+    pub(super) callback_failures: AtomicU64,
+    pub(super) acknowledged: AtomicU64,
+    pub(super) acks_dropped: AtomicU64,
+    pub(super) on_missed: Option<OnMissed>,
+    pub(super) on_error: Option<OnError>,
+}
+
+impl Reporter {
+    pub(super) fn counters(&self) -> Counters {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Counters {
+            published: read(&self.published),
+            failed: read(&self.failed),
+            resent_frames: read(&self.resent_frames),
+            received: read(&self.received),
+            missed: read(&self.missed),
+            callback_failures: read(&self.callback_failures),
+            acknowledged: read(&self.acknowledged),
+            acks_dropped: read(&self.acks_dropped),
+        }
+    }
+
+    /// Logs, counts and hands on a failure. A reporter that panics is ignored.
+    pub(super) fn failure(&self, failure: &Failure) {
+        match failure {
+            Failure::Callback { .. } => add(&self.callback_failures, 1),
+            Failure::AcksDropped { messages } => add(&self.acks_dropped, *messages as u64),
+            Failure::Publish { .. } | Failure::Checksum { .. } | Failure::BadFrame { .. } => {}
+        }
+        tracing::error!("{failure}");
+        if let Some(on_error) = &self.on_error {
+            let _ = catch_unwind(AssertUnwindSafe(|| on_error(failure)));
+        }
+    }
+
+    /// Counts messages that were not published, and reports them when nobody waits for the answer.
+    pub(super) fn not_published(&self, batch: &Batch, error: &SendError) {
+        add(&self.failed, batch.messages as u64);
+        if batch.unattended {
+            self.failure(&Failure::Publish {
+                name: batch.name.to_string(),
+                messages: batch.messages,
+                error: error.clone(),
+            });
+        }
+    }
+
+    /// Logs, counts and hands on a gap.
+    pub(super) fn missed(&self, missed: &Missed) {
+        add(&self.missed, missed.messages);
+        tracing::warn!(
+            "missed {} messages of publisher {:016x} under '{}'",
+            missed.messages,
+            missed.publisher,
+            missed.name
+        );
+        if let Some(on_missed) = &self.on_missed {
+            let _ = catch_unwind(AssertUnwindSafe(|| on_missed(missed)));
+        }
+    }
+}
+
+pub(super) fn add(counter: &AtomicU64, n: u64) {
+    counter.fetch_add(n, Ordering::Relaxed);
+}

@@ -1,0 +1,333 @@
+//! The receiving thread: owns the subscribing socket, confirms subscriptions, feeds what arrives to
+//! `delivery`.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::thread::{self, ThreadId};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use crossbeam::channel::{Receiver as Channel, Sender, at, bounded, never, select_biased};
+
+use super::delivery::{Delivered, Deliverer};
+use super::error::SubscribeError;
+use super::queue::Queue;
+use super::routes::{Receiver, Target};
+use crate::limits::CLIENT_FRAMES_PER_TURN;
+use crate::transport::waker::WakeReceiver;
+use crate::transport::{Part, Ready, Received, Socket, TransportError, Waker, poll};
+use crate::wire::confirm;
+
+/// Where the outcome of a command goes.
+pub(super) struct Reply {
+    outcome: Sender<Result<(), SubscribeError>>,
+    /// Gone once the caller waits no more.
+    caller: Weak<()>,
+}
+
+impl Reply {
+    fn is_awaited(&self) -> bool {
+        self.caller.strong_count() > 0
+    }
+
+    fn send(&self, outcome: Result<(), SubscribeError>) {
+        // The caller may have gone meanwhile.
+        let _ = self.outcome.try_send(outcome);
+    }
+}
+
+/// What the receiving thread is asked to do.
+pub(super) enum Command {
+    Subscribe { target: Target, receiver: Receiver, reply: Reply },
+    Unsubscribe { target: Target, reply: Reply },
+    DropQueue(Arc<Queue>),
+}
+
+/// How other threads reach the receiving thread.
+pub(super) struct Control {
+    /// Unbounded, but each entry belongs to a thread that waits, or to a dropped subscription.
+    commands: Sender<Command>,
+    waker: Waker,
+    stopping: Arc<AtomicBool>,
+    thread: OnceLock<ThreadId>,
+    /// Nothing is sent: that the client stops disconnects it.
+    stopped: Channel<()>,
+    running: Mutex<Option<Sender<()>>>,
+    timeout: Duration,
+    tries: u32,
+}
+
+impl Control {
+    pub(super) fn new(
+        commands: Sender<Command>,
+        waker: Waker,
+        timeout: Duration,
+        tries: u32,
+    ) -> Self {
+        let (running, stopped) = bounded(0);
+        let (stopping, thread) = Default::default();
+        let running = Mutex::new(Some(running));
+        Self { commands, waker, stopping, thread, stopped, running, timeout, tries }
+    }
+
+    pub(super) fn waker(&self) -> Waker {
+        self.waker.clone()
+    }
+
+    pub(super) fn stopping(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.stopping)
+    }
+
+    /// Whether the caller runs inside a callback.
+    pub(super) fn is_current_thread(&self) -> bool {
+        self.thread.get() == Some(&thread::current().id())
+    }
+
+    /// Hands a command over and waits for its outcome, within a bound: a callback may hold the
+    /// receiving thread up for as long as it likes.
+    fn call(&self, command: impl FnOnce(Reply) -> Command) -> Result<(), SubscribeError> {
+        if self.is_current_thread() {
+            return Err(SubscribeError::InCallback);
+        }
+        let (sender, outcome) = bounded(1);
+        let waiting = Arc::new(());
+        let reply = Reply { outcome: sender, caller: Arc::downgrade(&waiting) };
+        self.commands.send(command(reply)).map_err(|_| SubscribeError::Stopped)?;
+        self.waker.wake();
+        let (tries, timeout) = (self.tries, self.timeout);
+        // Longer than the thread itself takes when it is free.
+        let bound = timeout.saturating_mul(tries.saturating_add(1));
+        let late = Instant::now().checked_add(bound).map_or_else(never, at);
+        select_biased! {
+            // When the thread ends it drops the command, and the wait ends.
+            recv(outcome) -> outcome => outcome.unwrap_or(Err(SubscribeError::Stopped)),
+            recv(self.stopped) -> _ => Err(SubscribeError::Stopped),
+            recv(late) -> _ => Err(SubscribeError::NotConfirmed { tries, timeout }),
+        }
+    }
+
+    pub(super) fn subscribe(
+        &self,
+        target: Target,
+        receiver: Receiver,
+    ) -> Result<(), SubscribeError> {
+        self.call(|reply| Command::Subscribe { target, receiver, reply })
+    }
+
+    pub(super) fn unsubscribe(&self, target: Target) -> Result<(), SubscribeError> {
+        self.call(|reply| Command::Unsubscribe { target, reply })
+    }
+
+    /// Ends a subscription whose reader is gone. Does not wait, so any thread may.
+    pub(super) fn drop_queue(&self, queue: Arc<Queue>) {
+        let _ = self.commands.send(Command::DropQueue(queue));
+        self.waker.wake();
+    }
+
+    pub(super) fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.waker.wake();
+    }
+}
+
+/// A subscription that the server has not confirmed.
+struct Pending {
+    topic: [u8; confirm::TOPIC_BYTES],
+    target: Target,
+    route: u64,
+    tries: u32,
+    deadline: Instant,
+    reply: Reply,
+}
+
+/// The state of the receiving thread. When it goes, all subscriptions end.
+pub(super) struct Subscriber {
+    pub(super) socket: Socket,
+    pub(super) wakes: WakeReceiver,
+    pub(super) commands: Channel<Command>,
+    pub(super) deliverer: Deliverer,
+    pub(super) control: Arc<Control>,
+    pub(super) timeout: Duration,
+    pub(super) tries: u32,
+}
+
+/// What the thread holds while it runs.
+struct Running {
+    subscriber: Subscriber,
+    pending: Vec<Pending>,
+    /// A frame for which a `Subscription` has no room.
+    held: Option<Bytes>,
+}
+
+impl Subscriber {
+    /// The thread's body: runs until told to stop.
+    pub(super) fn run(self) {
+        let _ = self.control.thread.set(thread::current().id());
+        let mut running = Running { subscriber: self, pending: Vec::new(), held: None };
+        if let Err(error) = running.serve() {
+            tracing::error!("the client's receiving thread ends: {error}");
+        }
+    }
+}
+
+impl Running {
+    fn serve(&mut self) -> Result<(), TransportError> {
+        loop {
+            self.subscriber.wakes.clear();
+            if self.subscriber.control.stopping.load(Ordering::Acquire) {
+                return Ok(());
+            }
+            while let Ok(command) = self.subscriber.commands.try_recv() {
+                self.execute(command)?;
+            }
+            self.check_time()?;
+            if self.receive()? {
+                continue;
+            }
+            let deadline = self.pending.iter().map(|pending| pending.deadline).min();
+            let wait = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+            let Subscriber { socket, wakes, .. } = &self.subscriber;
+            if self.held.is_some() {
+                poll(&[], &[wakes], &mut [Ready::default()], wait)?;
+            } else {
+                poll(&[socket], &[wakes], &mut [Ready::default(); 2], wait)?;
+            }
+        }
+    }
+
+    fn execute(&mut self, command: Command) -> Result<(), TransportError> {
+        let Subscriber { socket, deliverer, .. } = &mut self.subscriber;
+        match command {
+            // The caller was told that it failed.
+            Command::Subscribe { reply, .. } | Command::Unsubscribe { reply, .. }
+                if !reply.is_awaited() => {}
+            Command::Subscribe { target, receiver, reply } => {
+                socket.subscribe(&target.topic())?;
+                let route = deliverer.routes.add(&target, receiver);
+                let topic = new_topic();
+                socket.subscribe(&topic)?;
+                let deadline = Instant::now() + self.subscriber.timeout;
+                self.pending.push(Pending { topic, target, route, tries: 1, deadline, reply });
+            }
+            Command::Unsubscribe { target, reply } => {
+                let removed = deliverer.routes.remove(&target);
+                for _ in 0..removed {
+                    socket.unsubscribe(&target.topic())?;
+                }
+                deliverer.forget_unsubscribed();
+                let name = target.text().to_owned();
+                reply.send(match removed {
+                    0 => Err(SubscribeError::NotSubscribed { name }),
+                    _ => Ok(()),
+                });
+            }
+            Command::DropQueue(queue) => {
+                if let Some(target) = deliverer.routes.remove_queue(&queue) {
+                    socket.unsubscribe(&target.topic())?;
+                    deliverer.forget_unsubscribed();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks again for confirmations that did not come, or takes their subscriptions back.
+    fn check_time(&mut self) -> Result<(), TransportError> {
+        let now = Instant::now();
+        let Subscriber { socket, deliverer, timeout, tries, .. } = &mut self.subscriber;
+        let (timeout, tries) = (*timeout, *tries);
+        for late in self.pending.iter_mut().filter(|pending| pending.deadline <= now) {
+            socket.unsubscribe(&late.topic)?;
+            if late.tries < tries {
+                late.topic = new_topic();
+                late.tries += 1;
+                late.deadline = now + timeout;
+                socket.subscribe(&late.topic)?;
+            }
+        }
+        for given_up in self.pending.extract_if(.., |pending| pending.deadline <= now) {
+            take_back(socket, deliverer, &given_up)?;
+            given_up.reply.send(Err(SubscribeError::NotConfirmed { tries, timeout }));
+        }
+        Ok(())
+    }
+
+    /// Receives some frames; whether there may be more.
+    fn receive(&mut self) -> Result<bool, TransportError> {
+        if let Some(frame) = self.held.take() {
+            self.deliver(frame)?;
+        }
+        for _ in 0..CLIENT_FRAMES_PER_TURN {
+            if self.held.is_some() {
+                return Ok(false);
+            }
+            let mut part = Part::empty();
+            if self.subscriber.socket.receive(&mut part)? == Received::Nothing {
+                return Ok(false);
+            }
+            let mut more = part.has_more();
+            while more {
+                // The server sends single parts. Were there more, they would mean nothing.
+                let mut ignored = Part::empty();
+                more = self.subscriber.socket.receive(&mut ignored)? == Received::Part
+                    && ignored.has_more();
+            }
+            self.deliver(part.into_bytes())?;
+        }
+        Ok(true)
+    }
+
+    fn deliver(&mut self, frame: Bytes) -> Result<(), TransportError> {
+        if confirm::is_topic(&frame) {
+            return self.confirmed(&frame);
+        }
+        if let Delivered::NoRoom = self.subscriber.deliverer.deliver(&frame) {
+            self.held = Some(frame);
+        }
+        Ok(())
+    }
+
+    fn confirmed(&mut self, topic: &[u8]) -> Result<(), TransportError> {
+        if let Some(at) = self.pending.iter().position(|pending| pending.topic == topic) {
+            let pending = self.pending.swap_remove(at);
+            let Subscriber { socket, deliverer, .. } = &mut self.subscriber;
+            socket.unsubscribe(&pending.topic)?;
+            if pending.reply.is_awaited() {
+                pending.reply.send(Ok(()));
+            } else {
+                take_back(socket, deliverer, &pending)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Ends a subscription whose caller is told that it failed.
+fn take_back(
+    socket: &Socket,
+    deliverer: &mut Deliverer,
+    pending: &Pending,
+) -> Result<(), TransportError> {
+    if deliverer.routes.remove_number(&pending.target, pending.route) {
+        socket.unsubscribe(&pending.target.topic())?;
+        deliverer.forget_unsubscribed();
+    }
+    Ok(())
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.subscriber.deliverer.routes.clear();
+    }
+}
+
+/// Each `RandomState` is keyed by the system's randomness.
+pub(super) fn random_u64() -> u64 {
+    RandomState::new().hash_one(thread::current().id())
+}
+
+fn new_topic() -> [u8; confirm::TOPIC_BYTES] {
+    confirm::topic(u128::from(random_u64()) << 64 | u128::from(random_u64()))
+}

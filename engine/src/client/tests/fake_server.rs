@@ -1,0 +1,287 @@
+//! A server of a few lines, for tests that need to see and to spoil what it does.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crossbeam::channel::{Receiver, Sender, unbounded};
+
+use crate::client::{Client, ClientBuilder};
+use crate::transport::{
+    Context, Part, Ready, Received, Socket, SocketOptions, WakeReceiver, Waker, poll, waker,
+};
+use crate::wire::confirm;
+use crate::wire::frame::{Frame, v2_prefix};
+use crate::wire::id::MessageId;
+use crate::wire::record::{Encoding, Record, Records};
+use crate::wire::reply::{self, ErrorCode};
+use crate::wire::{ack, checksum};
+
+/// Longer than anything takes that works.
+pub(super) const LONG: Duration = Duration::from_secs(20);
+
+/// What the server does with a request.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Answer {
+    /// Publishes it and answers OK.
+    Ok,
+    /// Refuses it.
+    Refuse(ErrorCode),
+    /// Answers nothing.
+    Silence,
+    /// Answers OK when the test says [`FakeServer::release`].
+    Hold,
+}
+
+/// A request other than a ping.
+#[derive(Clone, Debug)]
+pub(super) struct Request {
+    pub(super) name: String,
+    pub(super) frame: Vec<u8>,
+    peer: Vec<u8>,
+    id: Vec<u8>,
+}
+
+impl Request {
+    /// The payloads in it.
+    pub(super) fn payloads(&self) -> Vec<Vec<u8>> {
+        self.records().map(|record| record.payload.to_vec()).collect()
+    }
+
+    pub(super) fn records(&self) -> impl Iterator<Item = Record<'_>> {
+        let body = &self.frame[self.name.len() + 2..];
+        Records::new(body).map(|item| item.unwrap().1)
+    }
+
+    /// The ids in it, when it acknowledges.
+    pub(super) fn acked(&self) -> Vec<MessageId> {
+        assert_eq!(self.name, "ack");
+        ack::ids(&self.frame[5..]).unwrap().collect()
+    }
+}
+
+enum Command {
+    Publish(Vec<u8>),
+    Release,
+}
+
+type Policy = Arc<Mutex<dyn FnMut(&Request) -> Answer + Send>>;
+
+/// The server, on a thread of its own.
+pub(super) struct FakeServer {
+    pub(super) send_port: u16,
+    pub(super) sub_port: u16,
+    /// Each request but pings, before it is answered.
+    pub(super) requests: Receiver<Request>,
+    /// Whether subscriptions are confirmed.
+    pub(super) confirms: Arc<AtomicBool>,
+    policy: Arc<Mutex<Policy>>,
+    commands: Sender<Command>,
+    stopping: Arc<AtomicBool>,
+    waker: Waker,
+    thread: Option<JoinHandle<()>>,
+}
+
+fn port(endpoint: &str) -> u16 {
+    endpoint.rsplit(':').next().unwrap().parse().unwrap()
+}
+
+impl FakeServer {
+    pub(super) fn start() -> Self {
+        Self::start_on(0, 0)
+    }
+
+    /// Starts on ports that an earlier one had (0: any).
+    pub(super) fn start_on(send_port: u16, sub_port: u16) -> Self {
+        let context = Context::new(1).unwrap();
+        let router = context.router(SocketOptions::default()).unwrap();
+        let xpub = context.xpub(SocketOptions::default()).unwrap();
+        let listen = |socket: &Socket, at: u16| {
+            port(&socket.bind(&format!("tcp://127.0.0.1:{at}")).unwrap())
+        };
+        let (send_port, sub_port) = (listen(&router, send_port), listen(&xpub, sub_port));
+        let (waker, wakes) = waker::pair().unwrap();
+        let (seen, requests) = unbounded();
+        let (commands, incoming) = unbounded();
+        let stopping = Arc::<AtomicBool>::default();
+        let confirms = Arc::new(AtomicBool::new(true));
+        let first: Policy = Arc::new(Mutex::new(|_: &Request| Answer::Ok));
+        let policy = Arc::new(Mutex::new(first));
+        let mut state = State {
+            router,
+            xpub,
+            wakes,
+            seen,
+            incoming,
+            held: Vec::new(),
+            stopping: Arc::clone(&stopping),
+            confirms: Arc::clone(&confirms),
+            policy: Arc::clone(&policy),
+        };
+        let thread = Some(std::thread::spawn(move || state.run()));
+        Self { send_port, sub_port, requests, confirms, policy, commands, stopping, waker, thread }
+    }
+
+    /// Decides over each later request but pings.
+    pub(super) fn answer(&self, policy: impl FnMut(&Request) -> Answer + Send + 'static) {
+        *self.policy.lock().unwrap() = Arc::new(Mutex::new(policy));
+    }
+
+    /// Options for a client of this server, impatient ones.
+    pub(super) fn options(&self) -> ClientBuilder {
+        Client::builder()
+            .send_port(self.send_port)
+            .sub_port(self.sub_port)
+            .send_timeout(Duration::from_millis(200))
+            .connection_retries(3)
+    }
+
+    /// Options for a client that never gives up while a test runs.
+    pub(super) fn patient(&self) -> ClientBuilder {
+        self.options().send_timeout(LONG)
+    }
+
+    pub(super) fn next(&self) -> Request {
+        self.requests.recv_timeout(LONG).expect("a request should have come")
+    }
+
+    /// Answers OK to the oldest request that is held.
+    pub(super) fn release(&self) {
+        self.command(Command::Release);
+    }
+
+    pub(super) fn publish(&self, frame: Vec<u8>) {
+        self.command(Command::Publish(frame));
+    }
+
+    fn command(&self, command: Command) {
+        self.commands.send(command).unwrap();
+        self.waker.wake();
+    }
+}
+
+impl Drop for FakeServer {
+    fn drop(&mut self) {
+        self.stopping.store(true, Ordering::Release);
+        self.waker.wake();
+        let ended = self.thread.take().unwrap().join();
+        assert!(ended.is_ok() || std::thread::panicking());
+    }
+}
+
+struct State {
+    router: Socket,
+    xpub: Socket,
+    wakes: WakeReceiver,
+    seen: Sender<Request>,
+    incoming: Receiver<Command>,
+    held: Vec<Request>,
+    stopping: Arc<AtomicBool>,
+    confirms: Arc<AtomicBool>,
+    policy: Arc<Mutex<Policy>>,
+}
+
+fn receive(socket: &mut Socket) -> Option<Vec<Vec<u8>>> {
+    let mut parts = Vec::new();
+    loop {
+        let mut part = Part::empty();
+        if socket.receive(&mut part).unwrap() == Received::Nothing {
+            assert!(parts.is_empty());
+            return None;
+        }
+        parts.push(part.as_slice().to_vec());
+        if !part.has_more() {
+            return Some(parts);
+        }
+    }
+}
+
+impl State {
+    fn run(&mut self) {
+        while !self.stopping.load(Ordering::Acquire) {
+            self.wakes.clear();
+            while let Some(parts) = receive(&mut self.xpub) {
+                let (subscribes, topic) = (parts[0][0] == 1, &parts[0][1..]);
+                let confirms = self.confirms.load(Ordering::Acquire);
+                if subscribes && confirms && confirm::is_topic(topic) {
+                    self.publish(topic);
+                }
+            }
+            while let Ok(command) = self.incoming.try_recv() {
+                match command {
+                    Command::Publish(frame) => self.publish(&frame),
+                    Command::Release => {
+                        let request = self.held.remove(0);
+                        self.take(&request);
+                    }
+                }
+            }
+            while let Some(parts) = receive(&mut self.router) {
+                self.request(&parts);
+            }
+            let mut ready = [Ready::default(); 3];
+            poll(&[&self.router, &self.xpub], &[&self.wakes], &mut ready, None).unwrap();
+        }
+    }
+
+    fn request(&mut self, parts: &[Vec<u8>]) {
+        let [peer, id, empty, frame] = parts else { panic!("{} parts", parts.len()) };
+        assert!(empty.is_empty() && id.len() == 8);
+        let Ok(Frame::V2 { name, .. }) = Frame::parse(frame) else { panic!("no native frame") };
+        let name = name.to_owned();
+        let request = Request { name, frame: frame.clone(), peer: peer.clone(), id: id.clone() };
+        if request.name == "ping" {
+            return self.reply(&request, reply::OK);
+        }
+        let policy = Arc::clone(&self.policy.lock().unwrap());
+        let answer = policy.lock().unwrap()(&request);
+        // The test may have ended.
+        let _ = self.seen.send(request.clone());
+        match answer {
+            Answer::Ok => self.take(&request),
+            Answer::Refuse(code) => self.reply(&request, &reply::refusal(code, "because")),
+            Answer::Silence => {}
+            Answer::Hold => self.held.push(request),
+        }
+    }
+
+    fn take(&mut self, request: &Request) {
+        if request.name != "ack" {
+            self.publish(&request.frame);
+        }
+        self.reply(request, reply::OK);
+    }
+
+    fn reply(&mut self, request: &Request, body: &[u8]) {
+        for (part, more) in
+            [(&request.peer[..], true), (&request.id, true), (&[], true), (body, false)]
+        {
+            assert!(self.router.send(&mut Part::copy_of(part), more).unwrap());
+        }
+    }
+
+    fn publish(&mut self, frame: &[u8]) {
+        assert!(self.xpub.send(&mut Part::copy_of(frame), false).unwrap());
+    }
+}
+
+/// A frame as another publisher would make it: (ordinal, payload, ack) each.
+pub(super) fn frame(name: &str, publisher: u64, messages: &[(u64, &str, bool)]) -> Vec<u8> {
+    let mut frame = v2_prefix(name);
+    for &(ordinal, payload, ack) in messages {
+        let payload = payload.as_bytes();
+        Record {
+            id: MessageId { publisher, sequence: 1000 + ordinal },
+            ordinal,
+            timestamp_ns: 5,
+            checksum: checksum::native(name, payload, 5),
+            ack,
+            encoding: Encoding::Text,
+            payload,
+        }
+        .append_to(&mut frame)
+        .unwrap();
+    }
+    frame
+}

@@ -1,0 +1,247 @@
+use std::net::TcpListener;
+use std::time::{Duration, Instant};
+
+use crossbeam::channel::{Sender, unbounded};
+
+use super::fake_server::{Answer, FakeServer, LONG, frame};
+use crate::client::{Client, ConnectError, Failure, ReceiveError, SendError, SubscribeError};
+
+const TIMEOUT: Duration = Duration::from_millis(200);
+/// What `stop` promises, for this timeout.
+const STOP_BOUND: Duration = Duration::from_millis(3 * 200 + 1000);
+
+/// A port where nobody answers.
+fn silent_port() -> (TcpListener, u16) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    (listener, port)
+}
+
+#[test]
+fn connecting_to_nobody_fails_after_all_tries_and_says_where() {
+    let (_listener, port) = silent_port();
+    let start = Instant::now();
+    let builder = Client::builder().send_port(port).sub_port(port).send_timeout(TIMEOUT);
+    let error = builder.connection_retries(2).connect().unwrap_err();
+    assert!(matches!(error, ConnectError::NoAnswer { tries: 2, .. }), "{error}");
+    let text = error.to_string();
+    assert!(text.starts_with(&format!("could not connect to 127.0.0.1:{port}")), "{text}");
+    assert!(start.elapsed() >= TIMEOUT * 2 && start.elapsed() < LONG / 2);
+}
+
+#[test]
+fn options_that_cannot_work_are_refused() {
+    let refused = |builder: crate::ClientBuilder, name| {
+        let Err(ConnectError::Option { option, .. }) = builder.connect() else { panic!("{name}") };
+        assert_eq!(option, name);
+    };
+    refused(Client::builder().send_timeout(Duration::ZERO), "send_timeout");
+    refused(Client::builder().send_timeout(Duration::MAX), "send_timeout");
+    refused(Client::builder().connection_retries(0), "connection_retries");
+    refused(Client::builder().window(0), "window");
+    refused(Client::builder().server_address(""), "server_address");
+}
+
+#[test]
+fn without_auto_start_subscribing_is_an_error_that_says_so() {
+    let server = FakeServer::start();
+    let client = server.patient().auto_start(false).connect().unwrap();
+    let error = client.subscribe("a", |_, _| ()).unwrap_err();
+    assert_eq!(error, SubscribeError::NotStarted);
+    assert!(error.to_string().contains("auto_start(false)"));
+    assert_eq!(client.unsubscribe("a"), Err(SubscribeError::NotStarted));
+    assert_eq!(client.subscription("a").unwrap_err(), SubscribeError::NotStarted);
+}
+
+#[test]
+fn stop_sends_what_waits_and_is_idempotent() {
+    let server = FakeServer::start();
+    let client = server.patient().connect().unwrap();
+    let receipts: Vec<_> =
+        (0..500).map(|n| client.publish("a", n.to_string(), false).unwrap()).collect();
+    client.stop();
+    client.stop();
+    assert!(receipts.iter().all(|receipt| receipt.is_done() && receipt.wait() == Ok(())));
+    assert_eq!(client.publish("a", "late", false).unwrap_err(), SendError::Stopped);
+    assert_eq!(client.send_message("a", "late", false), Err(SendError::Stopped));
+    assert_eq!(client.subscribe("a", |_, _| ()), Err(SubscribeError::Stopped));
+    assert_eq!(client.ping().unwrap_err(), SendError::Stopped);
+    client.flush().unwrap();
+}
+
+#[test]
+fn stop_is_bounded_while_the_server_is_away() {
+    let server = FakeServer::start();
+    let client = server.options().connection_retries(1000).connect().unwrap();
+    let mut messages = client.subscription("a").unwrap();
+    drop(server);
+    let receipts = ["a", "b"].map(|name| client.publish(name, "x", true).unwrap());
+    let waiting = client.clone();
+    let waiter = std::thread::spawn(move || waiting.flush());
+    let start = Instant::now();
+    client.stop();
+    assert!(start.elapsed() < STOP_BOUND, "{:?}", start.elapsed());
+    for receipt in receipts {
+        assert_eq!(receipt.wait(), Err(SendError::Stopped));
+    }
+    assert_eq!(messages.recv().unwrap_err(), ReceiveError::Closed);
+    // Whoever flushes first is told.
+    let flushed = [waiter.join().unwrap(), client.flush()];
+    assert!(flushed.contains(&Err(SendError::Stopped)), "{flushed:?}");
+}
+
+#[test]
+fn what_never_left_is_counted_and_reported_when_the_client_stops() {
+    let server = FakeServer::start();
+    server.answer(|_| Answer::Silence);
+    let (report, reported) = unbounded();
+    let builder = server.options().auto_start(false).connection_retries(1000).window(1);
+    let client =
+        builder.on_error(move |failure| report.send(failure.clone()).unwrap()).connect().unwrap();
+    client.publish("a", "on its way", false).unwrap();
+    server.next();
+    for _ in 0..9 {
+        client.publish("a", "waits", false).unwrap();
+    }
+    client.stop();
+    assert_eq!(client.counters().failed, 10);
+    let messages = reported.try_iter().map(|failure| match failure {
+        Failure::Publish { messages, error: SendError::Stopped, .. } => messages,
+        other => panic!("{other}"),
+    });
+    assert_eq!(messages.sum::<usize>(), 10);
+}
+
+#[test]
+fn acknowledgements_that_never_left_are_counted_when_the_client_stops() {
+    let server = FakeServer::start();
+    server.answer(|_| Answer::Silence);
+    let client = server.options().connection_retries(1000).connect().unwrap();
+    let mut messages = client.subscription("a").unwrap();
+    server.publish(frame("a", 7, &[(1, "x", true), (2, "x", true), (3, "x", true)]));
+    messages.recv_timeout(LONG).unwrap();
+    messages.acknowledge();
+    assert_eq!(server.next().acked().len(), 1);
+    messages.recv_timeout(LONG).unwrap();
+    messages.acknowledge();
+    messages.recv_timeout(LONG).unwrap();
+    client.stop();
+    assert_eq!(client.counters().acks_dropped, 2);
+    messages.acknowledge();
+    assert_eq!(client.counters().acks_dropped, 3);
+}
+
+#[test]
+fn a_callback_may_stop_its_client() {
+    let server = FakeServer::start();
+    let client = server.patient().connect().unwrap();
+    let (sender, stopped) = unbounded();
+    let inside = client.clone();
+    client
+        .subscribe("a", move |_, _| {
+            inside.stop();
+            sender.send(()).unwrap();
+        })
+        .unwrap();
+    // The callback's handle is the last one: the client ends on its own thread.
+    drop(client);
+    server.publish(frame("a", 7, &[(1, "x", false)]));
+    stopped.recv_timeout(LONG).unwrap();
+    // The callback's end drops the sender.
+    assert!(stopped.recv_timeout(LONG).is_err_and(|error| error.is_disconnected()));
+}
+
+#[test]
+fn a_callback_that_hangs_does_not_hang_stop() {
+    let server = FakeServer::start();
+    let client = server.options().connect().unwrap();
+    let (entered, inside) = unbounded();
+    let (leave, may_leave) = unbounded::<()>();
+    client
+        .subscribe("a", move |_, _| {
+            entered.send(()).unwrap();
+            may_leave.recv_timeout(LONG).unwrap();
+        })
+        .unwrap();
+    server.publish(frame("a", 7, &[(1, "x", false), (2, "not delivered", false)]));
+    inside.recv_timeout(LONG).unwrap();
+    let start = Instant::now();
+    client.stop();
+    assert!(start.elapsed() < STOP_BOUND, "{:?}", start.elapsed());
+    leave.send(()).unwrap();
+    // It ends without delivering the rest, and drops the callback.
+    assert!(inside.recv_timeout(LONG).is_err_and(|error| error.is_disconnected()));
+}
+
+/// A client whose receiving thread hangs in a callback until something is sent.
+fn hanging(builder: crate::ClientBuilder, server: &FakeServer) -> (Client, Sender<()>) {
+    let client = builder.connect().unwrap();
+    let (entered, inside) = unbounded();
+    let (leave, may_leave) = unbounded::<()>();
+    client
+        .subscribe("hangs", move |_, _| {
+            entered.send(()).unwrap();
+            may_leave.recv_timeout(LONG).unwrap();
+        })
+        .unwrap();
+    server.publish(frame("hangs", 7, &[(1, "x", false)]));
+    inside.recv_timeout(LONG).unwrap();
+    (client, leave)
+}
+
+#[test]
+fn stop_wakes_those_who_wait_for_a_hanging_callback() {
+    let server = FakeServer::start();
+    let (client, leave) = hanging(server.options().connection_retries(1000), &server);
+    let waiting = client.clone();
+    let waiter = std::thread::spawn(move || waiting.subscribe("a", |_, _| ()));
+    client.stop();
+    assert_eq!(waiter.join().unwrap(), Err(SubscribeError::Stopped));
+    leave.send(()).unwrap();
+}
+
+#[test]
+fn a_hanging_callback_holds_a_subscriber_up_within_a_bound_and_nothing_is_left_behind() {
+    let server = FakeServer::start();
+    let (client, leave) = hanging(server.options(), &server);
+    let (kept, dropped) = unbounded::<()>();
+    let error = client.subscribe("a", move |_, _| drop(kept.clone())).unwrap_err();
+    assert_eq!(error, SubscribeError::NotConfirmed { tries: 3, timeout: TIMEOUT });
+    assert_eq!(client.unsubscribe("hangs").unwrap_err(), error);
+    leave.send(()).unwrap();
+    assert!(dropped.recv_timeout(LONG).is_err_and(|error| error.is_disconnected()));
+    assert!(matches!(client.unsubscribe("a"), Err(SubscribeError::NotSubscribed { .. })));
+    client.unsubscribe("hangs").unwrap();
+}
+
+#[test]
+fn dropping_the_last_handle_ends_the_threads() {
+    let server = FakeServer::start();
+    server.answer(|_| Answer::Hold);
+    let client = server.options().connect().unwrap();
+    let (kept, dropped) = unbounded::<()>();
+    client.subscribe("a", move |_, _| drop(kept.clone())).unwrap();
+    let receipt = client.publish("a", "x", false).unwrap();
+    let start = Instant::now();
+    drop(client);
+    assert!(start.elapsed() < STOP_BOUND, "{:?}", start.elapsed());
+    assert!(dropped.try_recv().is_err_and(|error| error.is_disconnected()));
+    assert_eq!(receipt.wait(), Err(SendError::Stopped));
+}
+
+#[test]
+fn a_server_that_comes_back_finds_the_client_and_its_subscriptions() {
+    let first = FakeServer::start();
+    let client = first.options().connection_retries(100).connect().unwrap();
+    let mut messages = client.subscription("a").unwrap();
+    let ports = (first.send_port, first.sub_port);
+    drop(first);
+    let receipt = client.publish("b", "while away", false).unwrap();
+    let second = FakeServer::start_on(ports.0, ports.1);
+    assert_eq!(receipt.wait_timeout(LONG), Some(Ok(())));
+    assert_eq!(second.next().name, "b");
+    // The subscription comes back by itself; a further one is behind it.
+    client.subscribe("c", |_, _| ()).unwrap();
+    second.publish(frame("a", 7, &[(1, "back", false)]));
+    assert_eq!(messages.recv_timeout(LONG).unwrap().text(), Some("back"));
+}

@@ -1,0 +1,6 @@
+//! What a client promises, against a server that can be watched and spoiled.
+
+mod fake_server;
+mod lifecycle;
+mod publishing;
+mod receiving;

@@ -1,0 +1,262 @@
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+use super::fake_server::{Answer, FakeServer, LONG};
+use crate::client::{Failure, SendError};
+use crate::limits::{CLIENT_OWN_FRAME_BYTES, FRAME_BYTES_TARGET};
+use crate::wire::name::NameError;
+use crate::wire::record::Encoding;
+use crate::wire::reply::ErrorCode;
+
+#[test]
+fn a_message_leaves_at_once_when_nothing_is_on_its_way_and_gathers_while_something_is() {
+    let server = FakeServer::start();
+    server.answer(|_| Answer::Hold);
+    let client = server.patient().auto_start(false).connect().unwrap();
+    let first = client.publish("a", "0", false).unwrap();
+    assert_eq!(server.next().payloads(), [b"0"]);
+    for n in 1..=100 {
+        client.publish("a", n.to_string(), false).unwrap();
+    }
+    let other = client.publish("b", "of another name", false).unwrap();
+    // The other name has nothing on its way, and overtakes.
+    assert_eq!(server.next().name, "b");
+    assert!(!first.is_done() && server.requests.is_empty());
+    server.release();
+    first.wait().unwrap();
+    let gathered = server.next();
+    let expected: Vec<_> = (1..=100).map(|n| n.to_string().into_bytes()).collect();
+    assert_eq!(gathered.payloads(), expected);
+    server.release();
+    server.release();
+    other.wait().unwrap();
+    client.flush().unwrap();
+    assert_eq!(client.counters().published, 102);
+}
+
+#[test]
+fn sequences_and_ordinals_rise_without_a_gap_in_the_order_of_publishing() {
+    let server = FakeServer::start();
+    let client = server.patient().auto_start(false).window(3).connect().unwrap();
+    let count = 5000_u64;
+    for n in 0..count {
+        let name = if n % 7 == 0 { "b" } else { "a" };
+        let payload = if n % 501 == 0 { vec![7; CLIENT_OWN_FRAME_BYTES] } else { vec![7; 100] };
+        client.publish(name, payload, n % 2 == 0).unwrap();
+    }
+    client.flush().unwrap();
+    let mut sequence = 0;
+    let mut ordinals = [0, 0];
+    let mut frames = 0;
+    while sequence < count {
+        let request = server.next();
+        assert!(request.frame.len() <= FRAME_BYTES_TARGET);
+        frames += 1;
+        for record in request.records() {
+            sequence += 1;
+            let ordinal = &mut ordinals[usize::from(request.name == "b")];
+            *ordinal += 1;
+            assert_eq!((record.id.sequence, record.ordinal), (sequence, *ordinal));
+            assert_eq!(record.id.publisher, client.publisher_id());
+        }
+    }
+    assert!(frames < 2500, "{frames} frames for {count} messages");
+}
+
+#[test]
+fn a_lost_reply_makes_the_client_send_the_same_bytes_again() {
+    let server = FakeServer::start();
+    let mut tries = 0;
+    server.answer(move |_| {
+        tries += 1;
+        if tries < 3 { Answer::Silence } else { Answer::Ok }
+    });
+    let client = server.options().auto_start(false).connect().unwrap();
+    client.send_message("a", "once", true).unwrap();
+    let frames: Vec<_> = (0..3).map(|_| server.next().frame).collect();
+    assert_eq!(frames[0], frames[1]);
+    assert_eq!(frames[0], frames[2]);
+    assert_eq!(client.counters().resent_frames, 2);
+    assert_eq!(client.counters().published, 1);
+}
+
+#[test]
+fn frames_on_their_way_are_sent_again_in_order() {
+    let server = FakeServer::start();
+    server.answer(|_| Answer::Silence);
+    let client = server.options().auto_start(false).connection_retries(20).connect().unwrap();
+    let receipts = ["a", "b", "c"].map(|name| client.publish(name, "x", false).unwrap());
+    let first = [(); 3].map(|()| server.next().frame);
+    let again = [(); 3].map(|()| server.next().frame);
+    assert_eq!(first, again);
+    server.answer(|_| Answer::Ok);
+    for receipt in receipts {
+        receipt.wait().unwrap();
+    }
+}
+
+#[test]
+fn without_any_reply_the_fate_is_unknown_after_all_tries() {
+    let server = FakeServer::start();
+    server.answer(|_| Answer::Silence);
+    let client = server.options().auto_start(false).connect().unwrap();
+    let start = Instant::now();
+    let error = client.send_message("a", "x", false).unwrap_err();
+    assert_eq!(error, SendError::TimedOut { tries: 3, timeout: Duration::from_millis(200) });
+    assert!(error.to_string().contains("not known"));
+    assert!(start.elapsed() >= Duration::from_millis(600) && start.elapsed() < LONG / 2);
+    assert_eq!(server.requests.len(), 3);
+    // It goes on with the next.
+    server.answer(|_| Answer::Ok);
+    client.send_message("a", "y", false).unwrap();
+}
+
+#[test]
+fn each_refusal_has_its_variant() {
+    let text = || "because".to_owned();
+    let cases = [
+        (ErrorCode::Malformed, SendError::Malformed { text: text() }),
+        (ErrorCode::TooLarge, SendError::TooLargeForServer { text: text() }),
+        (ErrorCode::UnsupportedVersion, SendError::UnsupportedVersion { text: text() }),
+        (ErrorCode::PendingFull, SendError::PendingFull { text: text() }),
+        (ErrorCode::JournalFailed, SendError::JournalFailed { text: text() }),
+        (ErrorCode::ShuttingDown, SendError::ShuttingDown { text: text() }),
+        (ErrorCode::ChecksumMismatch, SendError::ChecksumMismatch { text: text() }),
+    ];
+    let server = FakeServer::start();
+    let client = server.patient().auto_start(false).connect().unwrap();
+    for (code, expected) in cases {
+        server.answer(move |_| Answer::Refuse(code));
+        assert_eq!(client.send_message("a", "x", true), Err(expected.clone()));
+        assert!(expected.to_string().contains("because"));
+    }
+    // Nothing was published, so the next message is the first of its name: no subscriber sees a gap.
+    server.answer(|_| Answer::Ok);
+    client.send_message("a", "x", true).unwrap();
+    let last = server.requests.try_iter().last().unwrap();
+    let record = last.records().next().unwrap();
+    assert_eq!((record.ordinal, record.id.sequence), (1, 8));
+    assert_eq!(client.counters().failed, 7);
+    client.flush().unwrap();
+}
+
+#[test]
+fn local_mistakes_are_told_at_once() {
+    let server = FakeServer::start();
+    let client = server.patient().auto_start(false).max_message_size(100).connect().unwrap();
+    let publish = |name: &str, payload: &[u8]| client.publish(name, payload, false).unwrap_err();
+    assert_eq!(publish("a|b", b""), SendError::Name(NameError::Separator));
+    assert_eq!(publish("ping", b""), SendError::Name(NameError::Reserved));
+    assert_eq!(publish("a", &[0; 36]), SendError::TooLarge { bytes: 101, bytes_max: 100 });
+    client.publish("a", [0; 35], false).unwrap().wait().unwrap();
+    assert_eq!(server.requests.len(), 1);
+}
+
+#[test]
+fn a_full_window_and_buffer_block_the_publisher_until_patience_ends() {
+    let server = FakeServer::start();
+    server.answer(|_| Answer::Silence);
+    let builder = server.options().auto_start(false).window(2).buffer_bytes(10_000);
+    let client = builder.connect().unwrap();
+    let patience = Duration::from_millis(600);
+    let mut taken = 0;
+    let (error, start) = loop {
+        let start = Instant::now();
+        match client.publish("a", [0; 1000], false) {
+            Ok(_) => taken += 1,
+            Err(error) => break (error, start),
+        }
+        assert!(taken < 100, "nothing bounds the client");
+    };
+    assert!(matches!(error, SendError::Full { waited } if waited >= patience), "{error}");
+    assert!(start.elapsed() >= patience && start.elapsed() < LONG);
+    // About 9 kB wait, and one frame is on its way.
+    assert!((5..30).contains(&taken), "{taken}");
+    assert!(client.flush().is_err());
+    assert!(client.counters().failed >= 1);
+}
+
+#[test]
+fn a_blocked_publisher_goes_on_when_there_is_room() {
+    let server = FakeServer::start();
+    let client = server.patient().auto_start(false).window(1).buffer_bytes(2000).connect().unwrap();
+    for _ in 0..200 {
+        client.publish("a", [0; 1000], false).unwrap();
+    }
+    client.flush().unwrap();
+    assert_eq!(client.counters().published, 200);
+}
+
+#[test]
+fn flush_returns_the_first_error_once_and_dropped_receipts_are_reported() {
+    let server = FakeServer::start();
+    server.answer(|request| match &*request.name {
+        "bad" => Answer::Refuse(ErrorCode::PendingFull),
+        _ => Answer::Ok,
+    });
+    let (report, reported) = crossbeam::channel::unbounded();
+    let builder = server.patient().auto_start(false);
+    let client = builder.on_error(move |failure| report.send(failure.clone()).unwrap()).connect();
+    let client = client.unwrap();
+    client.publish("good", "x", false).unwrap();
+    drop(client.publish("bad", "x", true).unwrap());
+    client.publish("good", "x", false).unwrap();
+    let error = SendError::PendingFull { text: "because".to_owned() };
+    assert_eq!(client.flush(), Err(error.clone()));
+    assert_eq!(client.flush(), Ok(()));
+    let failure = Failure::Publish { name: "bad".to_owned(), messages: 1, error };
+    assert_eq!(reported.try_iter().collect::<Vec<_>>(), [failure]);
+}
+
+#[test]
+fn a_receipt_can_be_waited_for_so_long() {
+    let server = FakeServer::start();
+    server.answer(|_| Answer::Hold);
+    let client = server.patient().auto_start(false).connect().unwrap();
+    let receipt = client.publish("a", "x", false).unwrap();
+    server.next();
+    assert_eq!(receipt.wait_timeout(Duration::from_millis(20)), None);
+    assert!(!receipt.is_done());
+    server.release();
+    assert_eq!(receipt.wait_timeout(LONG), Some(Ok(())));
+    assert!(receipt.is_done());
+}
+
+#[test]
+fn many_threads_publish_and_each_message_leaves_once() {
+    let server = FakeServer::start();
+    let client = server.patient().auto_start(false).connect().unwrap();
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let client = &client;
+            scope.spawn(move || {
+                for n in 0..2000 {
+                    client.publish("a", format!("{thread} {n}"), false).unwrap();
+                }
+                client.flush().unwrap();
+            });
+        }
+    });
+    let payloads: Vec<_> = server.requests.try_iter().flat_map(|r| r.payloads()).collect();
+    assert_eq!(payloads.len(), 8000);
+    assert_eq!(payloads.iter().collect::<HashSet<_>>().len(), 8000);
+    for thread in 0..4 {
+        let of_thread = payloads.iter().filter(|p| p[0] == b'0' + thread);
+        let expected = (0..2000).map(|n| format!("{thread} {n}").into_bytes());
+        assert!(of_thread.cloned().eq(expected));
+    }
+}
+
+#[test]
+fn payloads_keep_their_kinds() {
+    let server = FakeServer::start();
+    let client = server.patient().auto_start(false).connect().unwrap();
+    client.send_message("a", b"bytes", false).unwrap();
+    client.send_message("a", "text", true).unwrap();
+    client.send_archive("a", &7_u32, false).unwrap();
+    let seen = [(); 3].map(|()| server.next());
+    let kinds: Vec<_> =
+        seen.iter().map(|r| r.records().map(|r| (r.encoding, r.ack)).next().unwrap()).collect();
+    let expected = [(Encoding::Bytes, false), (Encoding::Text, true), (Encoding::Archive, false)];
+    assert_eq!(kinds, expected);
+}

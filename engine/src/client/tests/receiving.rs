@@ -1,0 +1,319 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use crossbeam::channel::{Receiver, unbounded};
+
+use super::fake_server::{Answer, FakeServer, LONG, Request, frame};
+use crate::client::{Failure, Message, Missed, ReceiveError, SendError, SubscribeError};
+use crate::limits::CLIENT_SUBSCRIPTION_FRAMES_MAX;
+
+/// Sequences acknowledged, in order, until there are so many.
+fn acked(server: &FakeServer, count: usize) -> Vec<u64> {
+    let mut sequences = Vec::new();
+    while sequences.len() < count {
+        let request = server.next();
+        sequences.extend(request.acked().iter().map(|id| id.sequence));
+    }
+    sequences
+}
+
+fn texts(messages: &Receiver<Message>, count: usize) -> Vec<String> {
+    let next = |_| messages.recv_timeout(LONG).expect("a message should have come");
+    (0..count).map(next).map(|message| message.text().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn what_is_published_after_subscribe_returned_arrives_whole() {
+    let server = FakeServer::start();
+    let client = server.patient().connect().unwrap();
+    let (sender, messages) = unbounded();
+    client
+        .subscribe("greet", move |payload, message| {
+            assert_eq!(payload, message.payload());
+            sender.send(message.clone()).unwrap();
+        })
+        .unwrap();
+    client.send_message("greetings", "of another name", false).unwrap();
+    client.send_message("greet", "hello", false).unwrap();
+    client.send_archive("greet", &String::from("typed"), false).unwrap();
+    let hello = messages.recv_timeout(LONG).unwrap();
+    assert_eq!((hello.name(), hello.text(), hello.ack()), ("greet", Some("hello"), false));
+    assert_eq!((hello.id().publisher, hello.id().sequence), (client.publisher_id(), 2));
+    assert_eq!((hello.ordinal(), hello.verify()), (1, Some(true)));
+    assert!(hello.timestamp().elapsed().unwrap() < LONG);
+    assert!(hello.archive::<String>().is_err());
+    let typed = messages.recv_timeout(LONG).unwrap();
+    assert_eq!(*typed.archive::<String>().unwrap(), *"typed");
+    assert_eq!((typed.text(), typed.verify()), (None, Some(true)));
+    assert!(typed.archive::<Vec<String>>().is_err());
+}
+
+#[test]
+fn the_acknowledgement_leaves_after_the_callback_returned() {
+    let server = FakeServer::start();
+    let client = server.patient().connect().unwrap();
+    let (entered, inside) = unbounded();
+    let (leave, may_leave) = unbounded::<()>();
+    client
+        .subscribe("a", move |_, _| {
+            entered.send(()).unwrap();
+            may_leave.recv_timeout(LONG).unwrap();
+        })
+        .unwrap();
+    server.publish(frame("a", 7, &[(1, "x", true), (2, "no ack", false)]));
+    inside.recv_timeout(LONG).unwrap();
+    // The client answers other things meanwhile: an acknowledgement would have come first.
+    client.send_message("other", "x", false).unwrap();
+    assert_eq!(server.next().name, "other");
+    assert!(server.requests.is_empty());
+    leave.send(()).unwrap();
+    assert_eq!(acked(&server, 1), [1001]);
+    leave.send(()).unwrap();
+    inside.recv_timeout(LONG).unwrap();
+    client.send_message("other", "x", false).unwrap();
+    assert_eq!(server.next().name, "other");
+}
+
+#[test]
+fn acknowledgements_gather_while_one_is_on_its_way() {
+    let server = FakeServer::start();
+    server.answer(|_| Answer::Hold);
+    let client = server.patient().connect().unwrap();
+    let (sender, messages) = unbounded();
+    client.subscribe("a", move |_, m| sender.send(m.clone()).unwrap()).unwrap();
+    server.publish(frame("a", 7, &[(1, "1", true)]));
+    assert_eq!(server.next().acked().len(), 1);
+    let more: Vec<_> = (2..=50).map(|n| (n, "more", true)).collect();
+    for message in &more {
+        server.publish(frame("a", 7, &[*message]));
+    }
+    texts(&messages, 50);
+    // A frame behind them all, so that the last of them is through.
+    server.publish(frame("a", 7, &[(51, "end", false)]));
+    texts(&messages, 1);
+    assert!(server.requests.is_empty());
+    server.release();
+    let gathered = server.next().acked();
+    assert!(gathered.iter().map(|id| id.sequence).eq(1002..=1050));
+    server.release();
+}
+
+#[test]
+fn a_callback_that_fails_or_panics_is_reported_not_acknowledged_and_stops_nothing() {
+    let server = FakeServer::start();
+    let (report, reported) = unbounded();
+    let client =
+        server.patient().on_error(move |f| report.send(f.clone()).unwrap()).connect().unwrap();
+    client
+        .subscribe("a", |_, message| match message.text() {
+            Some("fail") => Err("no good"),
+            Some("panic") => panic!("at the disco"),
+            _ => Ok(()),
+        })
+        .unwrap();
+    let texts = ["fail", "fine", "panic", "fine"];
+    let messages: Vec<_> = (1..).zip(texts).map(|(n, text)| (n, text, true)).collect();
+    server.publish(frame("a", 7, &messages));
+    assert_eq!(acked(&server, 2), [1002, 1004]);
+    let reasons: Vec<_> = reported
+        .try_iter()
+        .map(|failure| match failure {
+            Failure::Callback { name, id, reason } => (name, id.sequence, reason),
+            other => panic!("{other}"),
+        })
+        .collect();
+    let expected = [("a", 1001, "no good"), ("a", 1003, "it panicked: at the disco")];
+    assert_eq!(reasons, expected.map(|(name, n, text)| (name.to_owned(), n, text.to_owned())));
+    assert_eq!(client.counters().callback_failures, 2);
+}
+
+#[test]
+fn a_message_is_acknowledged_when_all_that_match_are_through() {
+    let server = FakeServer::start();
+    let client = server.patient().connect().unwrap();
+    let fails = Arc::new(AtomicBool::new(true));
+    let failing = Arc::clone(&fails);
+    client.subscribe("orders/1", |_, _| ()).unwrap();
+    client
+        .subscribe_prefix("orders/", move |_, _| {
+            if failing.load(Ordering::Acquire) { Err("not now") } else { Ok(()) }
+        })
+        .unwrap();
+    let mut iterated = client.subscription_prefix("ord").unwrap();
+    server.publish(frame("orders/1", 7, &[(1, "x", true)]));
+    assert_eq!(iterated.recv_timeout(LONG).unwrap().ordinal(), 1);
+    iterated.acknowledge();
+    // The iterator may have the message before the callbacks.
+    let deadline = Instant::now() + LONG;
+    while client.counters().callback_failures == 0 {
+        assert!(Instant::now() < deadline);
+        std::thread::yield_now();
+    }
+    fails.store(false, Ordering::Release);
+    server.publish(frame("orders/1", 7, &[(2, "x", true), (3, "x", true)]));
+    assert_eq!(iterated.recv_timeout(LONG).unwrap().ordinal(), 2);
+    assert_eq!(iterated.recv_timeout(LONG).unwrap().ordinal(), 3);
+    assert_eq!(acked(&server, 1), [1002]);
+    iterated.acknowledge();
+    assert_eq!(acked(&server, 1), [1003]);
+}
+
+#[test]
+fn an_iterator_acknowledges_a_message_when_its_reader_comes_back() {
+    let server = FakeServer::start();
+    let client = server.patient().connect().unwrap();
+    let mut messages = client.subscription("a").unwrap();
+    assert_eq!(messages.try_recv().unwrap_err(), ReceiveError::TimedOut);
+    server.publish(frame("a", 7, &[(1, "x", true), (2, "y", true)]));
+    assert_eq!(messages.recv_timeout(LONG).unwrap().text(), Some("x"));
+    client.send_message("other", "x", false).unwrap();
+    assert_eq!(server.next().name, "other");
+    assert_eq!(messages.next().unwrap().text(), Some("y"));
+    assert_eq!(acked(&server, 1), [1001]);
+    assert_eq!(messages.recv_timeout(Duration::ZERO).unwrap_err(), ReceiveError::TimedOut);
+    assert_eq!(acked(&server, 1), [1002]);
+    client.unsubscribe("a").unwrap();
+    assert_eq!(messages.recv().unwrap_err(), ReceiveError::Closed);
+}
+
+#[test]
+fn a_full_iterator_holds_the_client_back_and_loses_nothing() {
+    let server = FakeServer::start();
+    let client = server.patient().connect().unwrap();
+    let mut messages = client.subscription("a").unwrap();
+    let count = CLIENT_SUBSCRIPTION_FRAMES_MAX as u64 * 3;
+    for n in 1..=count {
+        server.publish(frame("a", 7, &[(n, "x", false)]));
+    }
+    let deadline = Instant::now() + LONG;
+    while client.counters().received < CLIENT_SUBSCRIPTION_FRAMES_MAX as u64 {
+        assert!(Instant::now() < deadline);
+        std::thread::yield_now();
+    }
+    for _ in 0..20 {
+        client.ping().unwrap();
+    }
+    assert_eq!(client.counters().received, CLIENT_SUBSCRIPTION_FRAMES_MAX as u64);
+    for n in 1..=count {
+        assert_eq!(messages.recv_timeout(LONG).unwrap().ordinal(), n);
+    }
+    assert_eq!((client.missed(), client.counters().received), (0, count));
+}
+
+#[test]
+fn unsubscribing_ends_it_and_needs_a_subscription() {
+    let server = FakeServer::start();
+    let client = server.patient().connect().unwrap();
+    let missing = |name: &str| SubscribeError::NotSubscribed { name: name.to_owned() };
+    assert_eq!(client.unsubscribe("a"), Err(missing("a")));
+    let (sender, messages) = unbounded();
+    let other = sender.clone();
+    client.subscribe("a", move |_, m| sender.send(m.clone()).unwrap()).unwrap();
+    client.subscribe("b", move |_, m| other.send(m.clone()).unwrap()).unwrap();
+    assert_eq!(client.unsubscribe_prefix("a"), Err(missing("a")));
+    client.unsubscribe("a").unwrap();
+    assert_eq!(client.unsubscribe("a"), Err(missing("a")));
+    server.publish(frame("a", 7, &[(1, "not wanted", true)]));
+    server.publish(frame("b", 7, &[(1, "wanted", false)]));
+    assert_eq!(texts(&messages, 1), ["wanted"]);
+    assert_eq!(
+        client.subscribe("ack", |_, _| ()),
+        Err(SubscribeError::Name(crate::wire::name::NameError::Reserved))
+    );
+}
+
+#[test]
+fn a_dropped_iterator_is_unsubscribed() {
+    let server = FakeServer::start();
+    let client = server.patient().connect().unwrap();
+    drop(client.subscription("a").unwrap());
+    // Commands are taken in order, so the end of the iterator was before this.
+    let missing = SubscribeError::NotSubscribed { name: "a".to_owned() };
+    assert_eq!(client.unsubscribe("a"), Err(missing));
+}
+
+#[test]
+fn subscribe_fails_without_a_confirmation_and_takes_the_subscription_back() {
+    let server = FakeServer::start();
+    let client = server.options().connect().unwrap();
+    server.confirms.store(false, Ordering::Release);
+    let error = client.subscribe("a", |_, _| ()).unwrap_err();
+    let timeout = Duration::from_millis(200);
+    assert_eq!(error, SubscribeError::NotConfirmed { tries: 3, timeout });
+    assert!(matches!(client.unsubscribe("a"), Err(SubscribeError::NotSubscribed { .. })));
+    server.confirms.store(true, Ordering::Release);
+    client.subscribe("a", |_, _| ()).unwrap();
+}
+
+#[test]
+fn a_gap_is_counted_and_told_and_a_copy_is_delivered_without_one() {
+    let server = FakeServer::start();
+    let (report, reported) = unbounded();
+    let client =
+        server.patient().on_missed(move |m| report.send(m.clone()).unwrap()).connect().unwrap();
+    let (sender, messages) = unbounded();
+    client.subscribe("a", move |_, m| sender.send(m.clone()).unwrap()).unwrap();
+    server.publish(frame("a", 7, &[(4, "4", false), (5, "5", true)]));
+    server.publish(frame("a", 7, &[(9, "9", false)]));
+    server.publish(frame("a", 7, &[(5, "5 again", true)]));
+    server.publish(frame("a", 7, &[(0, "uncounted", true)]));
+    server.publish(frame("a", 7, &[(10, "10", false)]));
+    assert_eq!(texts(&messages, 6), ["4", "5", "9", "5 again", "uncounted", "10"]);
+    let missed: Vec<Missed> = reported.try_iter().collect();
+    assert_eq!(missed.len(), 1);
+    assert_eq!((&*missed[0].name, missed[0].publisher, missed[0].messages), ("a", 7, 3));
+    assert_eq!(client.missed(), 3);
+}
+
+#[test]
+fn a_checksum_that_does_not_match_keeps_a_message_away_when_asked_to() {
+    let server = FakeServer::start();
+    let client = server.patient().verify_checksums(true).connect().unwrap();
+    let (sender, messages) = unbounded();
+    client.subscribe("a", move |_, m| sender.send(m.clone()).unwrap()).unwrap();
+    let mut damaged = frame("a", 7, &[(1, "damaged", true)]);
+    damaged[7] ^= 1;
+    server.publish(damaged);
+    server.publish(frame("a", 7, &[(2, "sound", true)]));
+    assert_eq!(texts(&messages, 1), ["sound"]);
+    assert_eq!(acked(&server, 1), [1002]);
+}
+
+#[test]
+fn garbage_from_the_server_is_reported_and_goes_no_further() {
+    let server = FakeServer::start();
+    let (report, reported) = unbounded();
+    let client =
+        server.patient().on_error(move |f| report.send(f.clone()).unwrap()).connect().unwrap();
+    let (sender, messages) = unbounded();
+    client.subscribe("a", move |_, m| sender.send(m.clone()).unwrap()).unwrap();
+    let mut torn = frame("a", 7, &[(1, "whole", false), (2, "torn", false)]);
+    torn.pop();
+    server.publish(torn.clone());
+    server.publish(frame("a", 7, &[(3, "next", false)]));
+    assert_eq!(texts(&messages, 2), ["whole", "next"]);
+    let bytes = torn.len();
+    assert_eq!(reported.try_iter().collect::<Vec<_>>(), [Failure::BadFrame { bytes }]);
+}
+
+#[test]
+fn a_callback_may_publish_but_not_subscribe() {
+    let server = FakeServer::start();
+    let client = server.patient().connect().unwrap();
+    let (sender, outcomes) = unbounded();
+    let inside = client.clone();
+    client
+        .subscribe("a", move |payload, _| {
+            let sent: Result<(), SendError> = inside.send_message("b", payload, false);
+            let subscribed = inside.subscribe("c", |_, _| ());
+            sender.send((sent, subscribed, inside.unsubscribe("a"))).unwrap();
+        })
+        .unwrap();
+    server.publish(frame("a", 7, &[(1, "x", false)]));
+    let refused = Err(SubscribeError::InCallback);
+    assert_eq!(outcomes.recv_timeout(LONG).unwrap(), (Ok(()), refused.clone(), refused));
+    let Request { name, .. } = server.next();
+    assert_eq!(name, "b");
+    client.stop();
+}
