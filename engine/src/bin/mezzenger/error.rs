@@ -1,0 +1,46 @@
+//! What ends a command.
+
+use std::io;
+use std::path::PathBuf;
+
+use mezzenger::{ConnectError, SendError, SubscribeError};
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// The server was not reached.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// A message was not published, or a ping not answered.
+    #[error(transparent)]
+    Send(#[from] SendError),
+    /// There is no subscription.
+    #[error(transparent)]
+    Subscribe(#[from] SubscribeError),
+    /// The message could not be read from a file.
+    #[error("{} could not be read: {source}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The message could not be read from standard input.
+    #[error("standard input could not be read: {0}")]
+    Stdin(io::Error),
+    /// A message could not be printed.
+    #[error("standard output could not be written: {0}")]
+    Stdout(io::Error),
+    /// Signals cannot be caught.
+    #[error("signals could not be caught: {0}")]
+    Signals(io::Error),
+}
+
+/// The result of printing, where it ends a command.
+pub(crate) fn written(result: io::Result<()>) -> Result<(), Error> {
+    match result {
+        // Whoever read the output has had enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result.map_err(Error::Stdout),
+    }
+}

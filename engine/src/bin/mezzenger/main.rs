@@ -1,0 +1,135 @@
+//! Mezzenger from the shell: publish, subscribe, ping.
+
+mod error;
+mod publish;
+mod show;
+mod subscribe;
+
+use std::fmt::Display;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+use mezzenger::config::{PUB_PORT, RECV_PORT, parse_duration};
+use mezzenger::{Client, ClientBuilder};
+
+use crate::error::Error;
+use crate::publish::PublishArgs;
+use crate::subscribe::SubscribeArgs;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// How often a request is sent within the timeout.
+const TRIES: u32 = 5;
+
+/// Sends and receives messages through a Mezzenger server.
+///
+/// Exits with 0 when all went well, 1 on a failure, 2 on a usage error.
+#[derive(Parser)]
+#[command(name = "mezzenger", version, propagate_version = true)]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Publish a message, and wait until the server has taken it.
+    Pub(PublishArgs),
+    /// Print the messages of a name as they arrive, until Ctrl-C.
+    Sub(SubscribeArgs),
+    /// Ask the server for a sign of life, and print how long its answer took.
+    Ping,
+}
+
+/// Where the server is, for all commands.
+#[derive(clap::Args)]
+struct ServerArgs {
+    /// Host name or IP address of the server.
+    #[arg(long, global = true, value_name = "HOST", default_value = "127.0.0.1")]
+    server: String,
+
+    /// Port that requests go to: the server's --recv-port.
+    #[arg(long, global = true, value_name = "PORT", default_value_t = RECV_PORT)]
+    send_port: u16,
+
+    /// Port that messages come from: the server's --pub-port.
+    #[arg(long, global = true, value_name = "PORT", default_value_t = PUB_PORT)]
+    sub_port: u16,
+
+    /// How long to wait for each of the server's answers: 5s, 500ms; a bare number is seconds.
+    #[arg(long, global = true, value_name = "DURATION", default_value = "5s", value_parser = timeout)]
+    timeout: Duration,
+}
+
+impl ServerArgs {
+    /// A builder for a client of this server.
+    fn client(&self) -> ClientBuilder {
+        Client::builder()
+            .server_address(&self.server)
+            .send_port(self.send_port)
+            .sub_port(self.sub_port)
+            .send_timeout(self.timeout / TRIES)
+            .connection_retries(TRIES)
+    }
+}
+
+fn timeout(text: &str) -> Result<Duration, String> {
+    let timeout = parse_duration(text).map_err(|error| error.to_string())?;
+    if timeout < Duration::from_millis(1) {
+        return Err("must be at least 1ms".to_owned());
+    }
+    Ok(timeout)
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let result = match args.command {
+        Command::Pub(publish) => publish.run(args.server.client()),
+        Command::Sub(subscribe) => subscribe.run(args.server.client()),
+        Command::Ping => ping(&args.server),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn ping(server: &ServerArgs) -> Result<(), Error> {
+    let client = server.client().auto_start(false).connect()?;
+    let time = client.ping()?;
+    let us = time.as_secs_f64() * 1e6;
+    error::written(show::line(
+        format!("{}:{} answered in {us:.0} µs", server.server, server.send_port).as_bytes(),
+    ))
+}
+
+/// Says on stderr what is wrong.
+fn complain(what: &dyn Display) {
+    eprintln!("mezzenger: {what}");
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn a_timeout_is_positive() {
+        assert_eq!(timeout("3"), Ok(Duration::from_secs(3)));
+        assert!(timeout("0").is_err());
+        assert!(timeout("soon").is_err());
+    }
+}

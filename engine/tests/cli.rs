@@ -1,0 +1,221 @@
+//! The `mezzenger` command against a real server.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+use mezzenger::{Client, Server};
+use serde_json::Value;
+
+/// Bound on what a test waits for.
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// A server, and the command pointed at it.
+struct Broker {
+    server: Server,
+    ports: [String; 2],
+}
+
+impl Broker {
+    fn start() -> Self {
+        let server = Server::builder()
+            .pub_port(0)
+            .recv_port(0)
+            .retry_interval(Duration::from_millis(200))
+            .start()
+            .expect("a server on free ports");
+        let ports = [server.recv_addr().port().to_string(), server.pub_addr().port().to_string()];
+        Self { server, ports }
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let [send_port, sub_port] = &self.ports;
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mezzenger"));
+        command.args(args).args(["--send-port", send_port, "--sub-port", sub_port]);
+        command
+    }
+
+    fn run(&self, args: &[&str]) -> Output {
+        self.command(args).output().expect("mezzenger starts")
+    }
+
+    /// Runs with this on standard input.
+    fn run_with(&self, args: &[&str], stdin: &[u8]) -> Output {
+        let mut child = self.spawn(args);
+        let mut pipe = child.stdin.take().expect("a pipe");
+        pipe.write_all(stdin).expect("mezzenger reads");
+        drop(pipe);
+        child.wait_with_output().expect("mezzenger ends")
+    }
+
+    fn spawn(&self, args: &[&str]) -> Child {
+        let mut command = self.command(args);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().expect("mezzenger starts")
+    }
+
+    fn client(&self) -> Client {
+        Client::builder()
+            .send_port(self.server.recv_addr().port())
+            .sub_port(self.server.pub_addr().port())
+            .connect()
+            .expect("the server answers")
+    }
+
+    /// A subscription, whose messages asked for acknowledgement find it however late it comes: what
+    /// is published before is delivered again.
+    fn subscribe(&self, args: &[&str]) -> Child {
+        self.spawn(&[&["sub"], args].concat())
+    }
+}
+
+#[track_caller]
+fn check_ok(output: &Output) -> String {
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!((output.status.code(), stderr.as_ref()), (Some(0), ""));
+    String::from_utf8(output.stdout.clone()).expect("text")
+}
+
+fn finish(child: Child) -> Output {
+    child.wait_with_output().expect("mezzenger ends")
+}
+
+#[test]
+fn what_is_published_is_printed_and_settled() {
+    let broker = Broker::start();
+    let subscriber = broker.subscribe(&["greet", "--count", "1"]);
+    assert_eq!(check_ok(&broker.run(&["pub", "greet", "hello", "--ack"])), "");
+    assert_eq!(check_ok(&finish(subscriber)), "hello\n");
+    assert_eq!(broker.server.metrics().pending_messages, 0);
+}
+
+#[test]
+fn bytes_from_stdin_and_files_arrive_as_they_are() {
+    let broker = Broker::start();
+    let file = tempfile::NamedTempFile::new().expect("a temporary file");
+    std::fs::write(file.path(), b"two\n\xff").expect("a file can be written");
+    let file = file.path().to_str().expect("a path in UTF-8");
+    check_ok(&broker.run_with(&["pub", "b", "-", "--ack"], b"one\xff"));
+    check_ok(&broker.run(&["pub", "b", "--file", file, "--ack"]));
+    let mut lines: Vec<_> = check_ok(&finish(broker.subscribe(&["b", "--count", "2"])))
+        .lines()
+        .map(str::to_owned)
+        .collect();
+    lines.sort();
+    assert_eq!(lines, ["one\\xff", "two\\n\\xff"]);
+}
+
+#[test]
+fn json_tells_everything() {
+    let broker = Broker::start();
+    check_ok(&broker.run(&["pub", "greet.de", "grüße", "--ack"]));
+    let output = broker.subscribe(&["greet", "--prefix", "--json", "--count", "1"]);
+    let message: Value = serde_json::from_str(&check_ok(&finish(output))).expect("an object");
+    let object = message.as_object().expect("an object");
+    let mut keys: Vec<_> = object.keys().map(String::as_str).collect();
+    keys.sort_unstable();
+    assert_eq!(keys, ["ack", "checksum", "encoding", "id", "name", "payload", "timestamp"]);
+    assert_eq!(message["name"], "greet.de");
+    assert_eq!(message["payload"], "grüße");
+    assert_eq!(message["encoding"], "text");
+    assert_eq!(message["ack"], true);
+    assert_eq!(message["checksum"].as_str().map(str::len), Some(32));
+}
+
+#[test]
+fn each_line_of_stdin_is_a_message() {
+    let broker = Broker::start();
+    let client = broker.client();
+    let mut subscription = client.subscription("lines").expect("a subscription");
+    check_ok(&broker.run_with(&["pub", "lines", "-", "--lines"], b"one\n\nthree"));
+    for expected in ["one", "", "three"] {
+        let message = subscription.recv_timeout(DEADLINE).expect("a message");
+        assert_eq!(message.text(), Some(expected));
+    }
+}
+
+#[test]
+fn ping_prints_a_time() {
+    let text = check_ok(&Broker::start().run(&["ping"]));
+    assert!(text.contains("answered in") && text.ends_with(" µs\n"), "{text}");
+}
+
+#[test]
+fn a_closed_output_and_a_signal_end_a_subscription_quietly() {
+    let broker = Broker::start();
+    let client = broker.client();
+    let first_line = |child: &mut Child| {
+        client.send_message("x", "1", true).expect("the server takes it");
+        let mut line = String::new();
+        let mut stdout = BufReader::new(child.stdout.take().expect("a pipe"));
+        stdout.read_line(&mut line).expect("a line");
+        assert_eq!(line, "1\n");
+        stdout
+    };
+
+    let mut closed = broker.subscribe(&["x"]);
+    drop(first_line(&mut closed));
+    client.send_message("x", "1", true).expect("the server takes it");
+    assert_eq!(check_ok(&finish(closed)), "");
+
+    let mut interrupted = broker.subscribe(&["x"]);
+    let mut stdout = first_line(&mut interrupted);
+    let pid = interrupted.id().to_string();
+    let kill = Command::new("kill").args(["-INT", &pid]).status().expect("kill runs");
+    assert!(kill.success());
+    stdout.read_to_string(&mut String::new()).expect("the output ends");
+    assert_eq!(check_ok(&finish(interrupted)), "");
+}
+
+#[test]
+fn a_server_that_is_away_is_one_line_and_exit_1() {
+    // The discard port: nothing listens there.
+    for args in [&["ping"][..], &["pub", "a", "b"], &["sub", "a"], &["sub", "ping", "--prefix"]] {
+        let output = Command::new(env!("CARGO_BIN_EXE_mezzenger"))
+            .args(args)
+            .args(["--send-port", "9", "--sub-port", "9", "--timeout", "200ms"])
+            .output()
+            .expect("mezzenger starts");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{stderr}");
+        assert_eq!(stderr.lines().count(), 1, "{stderr}");
+        assert!(stderr.contains("could not connect to 127.0.0.1:9"), "{stderr}");
+    }
+}
+
+#[test]
+fn a_file_that_is_not_there_is_exit_1() {
+    let output = Command::new(env!("CARGO_BIN_EXE_mezzenger"))
+        .args(["pub", "a", "--file", "/nowhere/at/all"])
+        .output()
+        .expect("mezzenger starts");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("/nowhere/at/all"));
+}
+
+/// Expects a usage error that mentions `text`.
+#[track_caller]
+fn check_usage(args: &[&str], text: &str) {
+    let output = Command::new(env!("CARGO_BIN_EXE_mezzenger"))
+        .args(args)
+        .output()
+        .expect("mezzenger starts");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{stderr}");
+    assert!(stderr.contains(text), "{stderr}");
+}
+
+#[test]
+fn usage_errors_are_exit_2_and_say_what_is_wrong() {
+    check_usage(&[], "Usage");
+    check_usage(&["pub", "a"], "required");
+    check_usage(&["pub", "a", "b", "--file", "c"], "--file");
+    check_usage(&["pub", "a|b", "c"], "a|b");
+    check_usage(&["pub", "ping", "c"], "ping");
+    check_usage(&["pub", "a", "b", "--lines"], "--lines");
+    check_usage(&["sub", ""], "name");
+    check_usage(&["sub", "ping"], "ping");
+    check_usage(&["sub", "ack"], "ack");
+    check_usage(&["sub", "a", "--count", "0"], "--count");
+    check_usage(&["ping", "--timeout", "soon"], "--timeout");
+}
