@@ -1,0 +1,188 @@
+//! The run's own server: this program again, as a child process that ends with its parent.
+//!
+//! The parent holds the child's stdin: each line it writes there is answered with a line of counters,
+//! and its end, however it comes about, ends the child.
+
+use std::io::{self, BufRead, BufReader, Write};
+use std::net::SocketAddr;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use mezzenger::Server;
+use serde::{Deserialize, Serialize};
+
+use crate::args::ServeArgs;
+use crate::proc::{self, Usage};
+
+/// How long the server may take to end before it is killed.
+const END_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Why there is no server.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ChildError {
+    /// The process could not be started.
+    #[error("could not start the server: {0}")]
+    Start(io::Error),
+    /// The process ended, or said something else, before it listened.
+    #[error("the server did not come up; it said {0:?} (its errors are above)")]
+    NotReady(String),
+    /// The process does not answer any more.
+    #[error("the server ended during the run: {0}")]
+    Gone(io::Error),
+}
+
+/// What the server counted.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
+pub(crate) struct ServerCounts {
+    /// Messages taken, without duplicates.
+    pub(crate) accepted: u64,
+    /// Messages recognised as sent before.
+    pub(crate) duplicates: u64,
+    /// Frames handed out for delivery.
+    pub(crate) frames_published: u64,
+    /// Messages delivered again because nobody acknowledged them in time.
+    pub(crate) resent: u64,
+    /// Messages acknowledged.
+    pub(crate) settled: u64,
+    /// Messages that wait for an acknowledgement.
+    pub(crate) pending: u64,
+    /// Times that publishers were held back.
+    pub(crate) held_back: u64,
+    /// Subscribers disconnected because they did not read.
+    pub(crate) slow_subscribers: u64,
+}
+
+impl From<mezzenger::Metrics> for ServerCounts {
+    fn from(metrics: mezzenger::Metrics) -> Self {
+        Self {
+            accepted: metrics.accepted,
+            duplicates: metrics.duplicates,
+            frames_published: metrics.frames_published,
+            resent: metrics.resent,
+            settled: metrics.settled,
+            pending: metrics.pending_messages,
+            held_back: metrics.held_back,
+            slow_subscribers: metrics.slow_subscribers,
+        }
+    }
+}
+
+/// Runs the server of a run, until stdin ends.
+pub(crate) fn serve(args: ServeArgs) -> Result<(), Box<dyn std::error::Error>> {
+    tracing_subscriber::fmt().with_env_filter("warn").with_writer(io::stderr).init();
+    let mut builder = Server::builder().pub_port(0).recv_port(0);
+    if let Some(path) = args.persist_file {
+        builder = builder.persist_file(path);
+    }
+    let server = builder.start()?;
+    let mut stdout = io::stdout();
+    writeln!(stdout, "ready pub={} recv={}", server.pub_addr(), server.recv_addr())?;
+    for line in io::stdin().lines() {
+        line?;
+        let counts = ServerCounts::from(server.metrics());
+        writeln!(stdout, "{}", serde_json::to_string(&counts)?)?;
+    }
+    Ok(server.shutdown()?)
+}
+
+/// The running child. Dropping it ends it.
+pub(crate) struct ChildServer {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    stdout: BufReader<ChildStdout>,
+    pub_addr: SocketAddr,
+    recv_addr: SocketAddr,
+}
+
+impl ChildServer {
+    /// Starts the child and waits until it listens.
+    pub(crate) fn start(persist_file: Option<&std::path::Path>) -> Result<Self, ChildError> {
+        let program = std::env::current_exe().map_err(ChildError::Start)?;
+        let mut command = Command::new(program);
+        command.arg("serve").stdin(Stdio::piped()).stdout(Stdio::piped());
+        if let Some(path) = persist_file {
+            command.arg("--persist-file").arg(path);
+        }
+        let mut child = command.spawn().map_err(ChildError::Start)?;
+        let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
+            return Err(ChildError::Start(io::Error::other("the child has no pipes")));
+        };
+        let mut stdout = BufReader::new(stdout);
+        let mut line = String::new();
+        let read = stdout.read_line(&mut line);
+        let Some((pub_addr, recv_addr)) = read.ok().and_then(|_| addresses(&line)) else {
+            drop(stdin);
+            let _ = child.wait();
+            return Err(ChildError::NotReady(line.trim_end().to_owned()));
+        };
+        Ok(Self { child, stdin: Some(stdin), stdout, pub_addr, recv_addr })
+    }
+
+    /// Where subscribers connect.
+    pub(crate) fn pub_addr(&self) -> SocketAddr {
+        self.pub_addr
+    }
+
+    /// Where requests are sent.
+    pub(crate) fn recv_addr(&self) -> SocketAddr {
+        self.recv_addr
+    }
+
+    /// Notices when the server has ended.
+    pub(crate) fn check(&mut self) -> Result<(), ChildError> {
+        match self.child.try_wait().map_err(ChildError::Gone)? {
+            None => Ok(()),
+            Some(status) => Err(ChildError::Gone(io::Error::other(status.to_string()))),
+        }
+    }
+
+    /// What the server counted so far.
+    pub(crate) fn counts(&mut self) -> Result<ServerCounts, ChildError> {
+        let mut line = String::new();
+        let answer = match &mut self.stdin {
+            Some(stdin) => stdin.write_all(b"\n").and_then(|()| self.stdout.read_line(&mut line)),
+            None => Err(io::ErrorKind::BrokenPipe.into()),
+        };
+        answer.map_err(ChildError::Gone)?;
+        serde_json::from_str(&line).map_err(|error| ChildError::Gone(error.into()))
+    }
+
+    /// The resources that the server uses.
+    pub(crate) fn usage(&self) -> Result<Usage, ChildError> {
+        proc::usage(self.child.id()).map_err(ChildError::Gone)
+    }
+}
+
+impl Drop for ChildServer {
+    fn drop(&mut self) {
+        drop(self.stdin.take());
+        let end = Instant::now() + END_TIMEOUT;
+        while let Ok(None) = self.child.try_wait() {
+            if Instant::now() > end {
+                let _ = self.child.kill();
+                let _ = self.child.wait();
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+/// Reads `ready pub=ADDR recv=ADDR`.
+fn addresses(line: &str) -> Option<(SocketAddr, SocketAddr)> {
+    let (pub_addr, recv_addr) = line.trim_end().strip_prefix("ready pub=")?.split_once(" recv=")?;
+    Some((pub_addr.parse().ok()?, recv_addr.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ready_line_is_read() {
+        let expected = (([127, 0, 0, 1], 7).into(), ([127, 0, 0, 1], 8).into());
+        assert_eq!(addresses("ready pub=127.0.0.1:7 recv=127.0.0.1:8\n"), Some(expected));
+        assert_eq!(addresses("ready pub=127.0.0.1:7\n"), None);
+        assert_eq!(addresses(""), None);
+    }
+}

@@ -1,0 +1,53 @@
+//! The counts at one moment: two of them enclose the measured time.
+
+use std::time::Instant;
+
+use mezzenger::Client;
+
+use crate::child::{ChildError, ChildServer, ServerCounts};
+use crate::proc::{self, Usage};
+use crate::subscriber::Subscriber;
+
+/// The counts at one moment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Snapshot {
+    pub(crate) at: Instant,
+    /// Messages that the server took.
+    pub(crate) published: u64,
+    /// Different messages received, summed over the subscribers.
+    pub(crate) delivered: u64,
+    /// Processor time of this process.
+    pub(crate) own_cpu_s: f64,
+    /// The run's own server.
+    pub(crate) server: Option<(ServerCounts, Usage)>,
+}
+
+impl Snapshot {
+    pub(crate) fn take(
+        publishers: &[Client],
+        subscribers: &[Subscriber],
+        child: Option<&mut ChildServer>,
+    ) -> Result<Self, ChildError> {
+        let server = match child {
+            Some(child) => Some((child.counts()?, child.usage()?)),
+            None => None,
+        };
+        Ok(Self {
+            at: Instant::now(),
+            published: published(publishers),
+            delivered: delivered(subscribers),
+            own_cpu_s: proc::own_cpu_s(),
+            server,
+        })
+    }
+}
+
+/// Messages that the server took so far.
+pub(crate) fn published(publishers: &[Client]) -> u64 {
+    publishers.iter().map(|client| client.counters().published).sum()
+}
+
+/// Different messages received so far, summed over the subscribers.
+pub(crate) fn delivered(subscribers: &[Subscriber]) -> u64 {
+    subscribers.iter().map(Subscriber::received).sum()
+}
