@@ -1,0 +1,257 @@
+//! The documents agree with the code.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::process::Command;
+
+use mezzenger::MessageId;
+use mezzenger::wire::record::{Encoding, LENGTH_BYTES, ROOT_BYTES, Record};
+use mezzenger::wire::reply::{self, Reply};
+
+use crate::harness::binaries::{self, workspace};
+use crate::tidy::{files, shown};
+
+/// Every `[text](target)` of a Markdown text, code blocks left out.
+fn links(text: &str) -> Vec<&str> {
+    let mut in_code = false;
+    let mut links = Vec::new();
+    for line in text.lines() {
+        if line.trim_start().starts_with("```") {
+            in_code = !in_code;
+        }
+        if in_code {
+            continue;
+        }
+        for (at, _) in line.match_indices("](") {
+            if let Some((target, _)) = line[at + 2..].split_once(')') {
+                links.push(target);
+            }
+        }
+    }
+    links
+}
+
+#[test]
+fn relative_links_lead_somewhere() {
+    let mut broken = Vec::new();
+    let mut checked = 0;
+    for file in files(&[".md"]) {
+        for link in links(&fs::read_to_string(&file).unwrap()) {
+            let target = link.split('#').next().unwrap_or_default();
+            if target.is_empty() || link.contains("://") {
+                continue;
+            }
+            checked += 1;
+            if !file.parent().unwrap().join(target).exists() {
+                broken.push(format!("{}: {link}", shown(&file)));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+    assert!(checked > 5, "the links were not found");
+}
+
+fn readme() -> String {
+    fs::read_to_string(workspace().join("README.md")).unwrap()
+}
+
+/// What a program says of itself.
+fn help(program: &str, subcommand: &[&str]) -> String {
+    let output =
+        Command::new(binaries::path(program)).args(subcommand).arg("--help").output().unwrap();
+    assert!(output.status.success(), "{program} --help");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Whether a help text has a flag.
+fn has_flag(help: &str, flag: &str) -> bool {
+    help.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-')).any(|word| word == flag)
+}
+
+/// The command lines in a document's `sh` blocks.
+fn commands(text: &str) -> Vec<String> {
+    let mut commands = Vec::new();
+    let mut in_shell = false;
+    for line in text.lines() {
+        match line.trim_start().strip_prefix("```") {
+            Some(language) => in_shell = language == "sh",
+            None if in_shell => commands.push(line.to_owned()),
+            None => {}
+        }
+    }
+    commands
+}
+
+#[test]
+fn programs_in_the_readme_have_the_flags_it_gives_them() {
+    let mut checked = 0;
+    for line in commands(&readme()) {
+        let words: Vec<_> = line.split_whitespace().collect();
+        // `target/release/mezzenger-server --flag …`, or `cargo run … -p loadgen -- --flag …`.
+        let (program, arguments) = if let Some(run) = words.strip_prefix(&["cargo", "run"]) {
+            let package = run.iter().position(|word| *word == "-p").map(|at| run[at + 1]).unwrap();
+            let bin = run.iter().position(|word| *word == "--bin").map(|at| run[at + 1]);
+            let arguments =
+                run.iter().position(|word| *word == "--").map_or(run.len(), |at| at + 1);
+            (bin.unwrap_or(package), &run[arguments..])
+        } else if let Some(program) = words.first().and_then(|w| w.strip_prefix("target/release/"))
+        {
+            (program, &words[1..])
+        } else {
+            continue;
+        };
+        let subcommand: &[&str] = match (program, arguments.first()) {
+            ("mezzenger", Some(name)) => &[*name],
+            _ => &[],
+        };
+        let help = help(program, subcommand);
+        for flag in arguments.iter().filter(|word| word.starts_with("--")) {
+            let flag = flag.split('=').next().unwrap();
+            assert!(has_flag(&help, flag), "{program} {subcommand:?} has no {flag}: {line}");
+            checked += 1;
+        }
+    }
+    assert!(checked >= 3, "the commands were not found");
+}
+
+#[test]
+fn ci_runs_the_readmes_test_command_with_the_lock_file() {
+    let readme = readme();
+    let command = commands(&readme).into_iter().find(|line| line.starts_with("cargo test"));
+    let ci = fs::read_to_string(workspace().join(".ci/run")).unwrap();
+    let locked = format!("{} --locked", command.unwrap());
+    assert!(ci.lines().any(|line| line == locked), "{locked}");
+}
+
+#[test]
+fn the_table_of_flags_has_every_flag_and_its_default() {
+    let help = help("mezzenger-server", &[]);
+    let readme = readme();
+    let mut documented = BTreeMap::new();
+    for line in readme.lines().filter(|line| line.starts_with("| `--")) {
+        let cells: Vec<_> = line.trim_matches('|').split('|').map(str::trim).collect();
+        documented
+            .insert(cells[0].trim_matches('`').to_owned(), cells[1].trim_matches('`').to_owned());
+    }
+    let mut flag = None;
+    let mut found = 0;
+    for line in help.lines() {
+        let text = line.trim_start();
+        let long = text.split([' ', ',']).find(|word| word.starts_with("--"));
+        if line.len() - text.len() <= 6
+            && text.starts_with('-')
+            && let Some(long) = long
+        {
+            if long != "--help" && long != "--version" {
+                assert!(documented.contains_key(long), "the README does not mention {long}");
+                found += 1;
+            }
+            flag = Some(long);
+        }
+        if let Some((_, default)) = line.split_once("[default: ") {
+            // A default with a space in it is shown in quotes.
+            let default = default.split(']').next().unwrap().trim_matches('"');
+            let flag = flag.unwrap();
+            assert_eq!(documented[flag], default, "the README's default of {flag}");
+        }
+    }
+    assert_eq!(found, documented.len(), "flags of the server and of the README");
+}
+
+/// The rows of the table under a heading of `engine/docs/wire-format.md`, cells trimmed.
+fn wire_table(heading: &str) -> Vec<Vec<String>> {
+    let text = fs::read_to_string(workspace().join("engine/docs/wire-format.md")).unwrap();
+    let section = text.split_once(heading).unwrap_or_else(|| panic!("no {heading:?}")).1;
+    let rows: Vec<Vec<String>> = section
+        .lines()
+        .skip_while(|line| !line.starts_with('|'))
+        .skip(2)
+        .take_while(|line| line.starts_with('|'))
+        .map(|line| {
+            line.trim_matches('|').split('|').map(|cell| cell.trim().replace('`', "")).collect()
+        })
+        .collect();
+    assert!(!rows.is_empty(), "no table under {heading:?}");
+    rows
+}
+
+#[test]
+fn the_table_of_a_records_fields_is_where_they_are() {
+    let payload = b"PAYLOAD";
+    let record = Record {
+        id: MessageId { publisher: 0x0102_0304_0506_0708, sequence: 0x1112_1314_1516_1718 },
+        ordinal: 0x2122_2324_2526_2728,
+        timestamp_ns: 0x3132_3334_3536_3738,
+        checksum: *b"checksum-of-this",
+        ack: true,
+        encoding: Encoding::Archive,
+        payload,
+    };
+    let mut bytes = Vec::new();
+    record.append_to(&mut bytes).unwrap();
+    let root = &bytes[LENGTH_BYTES + payload.len()..];
+    assert_eq!(root.len(), ROOT_BYTES);
+    let mut end = 0;
+    for row in wire_table("### Fields") {
+        let [offset, len, field, ..] = &row[..] else { panic!("{row:?}") };
+        let (offset, len): (usize, usize) = (offset.parse().unwrap(), len.parse().unwrap());
+        assert_eq!(offset, end, "{field} begins where the field before it ends");
+        end = offset + len;
+        let expected: Vec<u8> = match field.as_str() {
+            "publisher" => record.id.publisher.to_le_bytes().into(),
+            "sequence" => record.id.sequence.to_le_bytes().into(),
+            "ordinal" => record.ordinal.to_le_bytes().into(),
+            "timestamp" => record.timestamp_ns.to_le_bytes().into(),
+            "checksum" => record.checksum.into(),
+            "ack" => vec![1],
+            "encoding" => vec![2],
+            // From its own place back to the archive's first byte.
+            "payload offset" => (-((payload.len() + offset) as i32)).to_le_bytes().into(),
+            "payload length" => (payload.len() as u32).to_le_bytes().into(),
+            other => panic!("a record has no field {other:?}"),
+        };
+        assert_eq!(root[offset..end], expected, "{field}");
+    }
+    assert_eq!(end, ROOT_BYTES);
+}
+
+#[test]
+fn the_table_of_encodings_is_the_codes() {
+    let rows = wire_table("### Encodings");
+    for (encoding, row) in
+        [Encoding::Bytes, Encoding::Text, Encoding::Archive, Encoding::Pickle].iter().zip(&rows)
+    {
+        let expected = [(*encoding as u8).to_string(), format!("{encoding:?}").to_lowercase()];
+        assert_eq!(row[..2], expected);
+    }
+    assert_eq!(rows.len(), 4);
+}
+
+#[test]
+fn the_table_of_error_codes_is_the_codes() {
+    let rows = wire_table("## Replies");
+    for row in &rows {
+        let code: u16 = row[0].parse().unwrap();
+        let bytes = [&[1][..], &code.to_le_bytes(), b"text"].concat();
+        match reply::read(&bytes) {
+            Some(Reply::Refused { code: Some(code), .. }) => {
+                assert_eq!(format!("{code:?}"), row[1]);
+            }
+            other => panic!("code {code} is {other:?}"),
+        }
+    }
+    let beyond = [&[1][..], &(rows.len() as u16 + 1).to_le_bytes()].concat();
+    assert!(matches!(reply::read(&beyond), Some(Reply::Refused { code: None, .. })));
+}
+
+#[test]
+fn figures_have_their_raw_files() {
+    let results = fs::read_to_string(workspace().join("RESULTS.md")).unwrap();
+    let cites_records = results.contains("bench/record/");
+    for line in results.lines().filter(|line| line.starts_with('|')) {
+        // A row of figures names the file that it was read from. Commands hold numbers, too.
+        let prose: String = line.split('`').step_by(2).collect();
+        let figures = prose.split(|c: char| !c.is_ascii_digit()).any(|digits| digits.len() >= 3);
+        assert!(!figures || (cites_records && line.contains(".json")), "no raw file: {line}");
+    }
+}

@@ -1,0 +1,22 @@
+//! What the tests share: the server as a process, clients of both formats, and waiting with a deadline.
+//!
+//! - [`binaries`]: builds the workspace's programs, once.
+//! - [`server`]: runs `mezzenger-server` on free ports and ends it.
+//! - [`process`]: a child process whose output is kept and whose end has a deadline.
+//! - [`python`]: the original-format client, run by Python in an environment made here.
+//! - [`native`]: the native format over plain sockets, so that tests can send what the library would not.
+//! - [`pickles`]: pickles that no Python would write.
+//! - [`wait`]: waits for a condition.
+
+pub(crate) mod binaries;
+pub(crate) mod native;
+pub(crate) mod pickles;
+pub(crate) mod process;
+pub(crate) mod python;
+pub(crate) mod server;
+pub(crate) mod wait;
+
+pub(crate) use native::{Native, NativeSubscriber};
+pub(crate) use python::Python;
+pub(crate) use server::Server;
+pub(crate) use wait::{PATIENCE, eventually};

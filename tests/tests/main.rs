@@ -1,0 +1,28 @@
+//! Integration tests: the real binaries, driven by clients of both formats. One behaviour a file; what
+//! they share is in `harness`.
+
+mod harness;
+
+mod abuse;
+mod acks;
+mod command_line;
+mod crash;
+mod documents;
+mod duplicates;
+mod envelopes;
+mod journal_errors;
+mod load;
+mod malformed;
+mod pending_limit;
+mod ping;
+mod resend;
+mod signals;
+mod sizes;
+mod stalled_subscriber;
+mod start_errors;
+mod subscriptions;
+mod tidy;
+mod v1_to_v1;
+mod v1_to_v2;
+mod v2_to_v1;
+mod v2_to_v2;
