@@ -1,0 +1,19 @@
+# Lists the recipes.
+default:
+    @just --list
+
+# Everything that a change must pass.
+ci:
+    bash .ci/run
+
+# Every test, the integration tests with the real programs included.
+test *args:
+    cargo test --workspace --release {{args}}
+
+# The criterion suites.
+bench *args:
+    cargo bench -p mezzenger-bench {{args}}
+
+# Puts load on a server of its own and verifies every message.
+load *args='--pubs 8 --subs 32':
+    cargo run --release -p loadgen -- {{args}}
