@@ -181,7 +181,8 @@ impl<E> Core<E> {
                 }
             }
         }
-        let group = self.group;
+        // Not the group at hand: if all of it was kept before, nothing fills that one.
+        let group = self.latest_group();
         let publisher = self.publishers.get(summary.first.publisher);
         publisher.take(summary.sequences());
         if stores {

@@ -105,6 +105,20 @@ fn a_message_whose_publisher_was_forgotten_is_kept_once() {
 }
 
 #[test]
+fn a_kept_message_that_comes_again_does_not_wait_for_a_group_that_never_fills() {
+    let mut bench = Bench::durable();
+    let sent = frame("greet", 1, true, &["a"]);
+    bench.request(1, sent.clone());
+    let (group, _) = bench.core.take_group().unwrap();
+    bench.core.durable(group);
+    bench.effects();
+    bench.core.publishers = crate::broker::publishers::Publishers::default();
+    bench.request(1, sent);
+    assert!(bench.core.take_group().is_none());
+    assert_eq!(bench.replies(), [(1, Reply::Ok)]);
+}
+
+#[test]
 fn requests_that_wait_for_the_journal_are_bounded() {
     let mut bench = Bench::durable();
     bench.request(1, frame("greet", 1, true, &["a"]));
