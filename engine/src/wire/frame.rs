@@ -1,7 +1,7 @@
 //! Frames: `name|body` in both formats, cut apart without copying.
 
 use super::name::{self, NameError, SEPARATOR};
-use super::record::{RecordError, Records};
+use super::record::Records;
 
 /// The first byte of a native frame.
 pub const V2: u8 = 0x01;
@@ -93,25 +93,12 @@ pub fn v1_prefix(name: &str) -> Vec<u8> {
     prefix
 }
 
-/// Checks that a frame holds at least one record and that each is whole, and returns how many.
-///
-/// # Errors
-/// The first [`RecordError`] met.
-pub fn count_records(body: &[u8]) -> Result<usize, RecordError> {
-    let mut count = 0;
-    for record in Records::new(body) {
-        record?;
-        count += 1;
-    }
-    if count == 0 { Err(RecordError::NoRecords) } else { Ok(count) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::wire::checksum;
     use crate::wire::id::MessageId;
-    use crate::wire::record::{Encoding, ROOT_BYTES, Record, assign_sequence};
+    use crate::wire::record::{Encoding, ROOT_BYTES, Record, RecordError, assign_sequence};
     use proptest::prelude::*;
 
     #[track_caller]
@@ -206,7 +193,7 @@ mod tests {
 
         #[test]
         fn no_bytes_make_the_reader_panic(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
-            let _ = count_records(&bytes);
+            let _ = Records::new(&bytes).count();
             let _ = Frame::parse(&bytes);
         }
 
