@@ -284,7 +284,7 @@ fn only_programs_know_the_command_line_and_exit_codes() {
 }
 
 #[test]
-fn unsafe_stands_in_transport_alone_and_says_why_it_is_sound() {
+fn unsafe_stands_in_two_places_and_says_why_it_is_sound() {
     for file in files(&[".rs"]) {
         let name = shown(&file);
         // Programs that made a record are kept with it as they ran.
@@ -301,7 +301,9 @@ fn unsafe_stands_in_transport_alone_and_says_why_it_is_sound() {
                 continue;
             }
             let here = format!("{name}:{}", n + 1);
-            assert!(name.starts_with("engine/src/transport/"), "{here}: unsafe outside transport");
+            let has_place = name.starts_with("engine/src/transport/")
+                || name == "engine/src/wire/checksum/lanes/x86.rs";
+            assert!(has_place, "{here}: unsafe outside its places");
             let said = lines[..n]
                 .iter()
                 .rev()

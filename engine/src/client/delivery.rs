@@ -13,6 +13,7 @@ use super::missed::Tracker;
 use super::queue::{Delivery, Joint, settle};
 use super::report::{Failure, Missed, Reporter, add};
 use super::routes::{Callback, Receiver, Routes};
+use super::verify::mismatches;
 use crate::wire::frame::split_v2;
 use crate::wire::record::{Record, Records};
 
@@ -79,10 +80,13 @@ impl Deliverer {
         }
         let joint = (seen.any_ack && receivers > 1 && !queues.is_empty())
             .then(|| Arc::new(Joint::new(seen.records, receivers)));
+        let wrong: Arc<[usize]> =
+            if self.verify { mismatches(name, &records).into() } else { Arc::default() };
         for queue in queues {
-            let (frame, joint) = (frame.clone(), joint.clone());
-            queue.push(Delivery { frame, name_bytes: name.len(), joint });
+            let (frame, wrong, joint) = (frame.clone(), Arc::clone(&wrong), joint.clone());
+            queue.push(Delivery { frame, name_bytes: name.len(), wrong, joint });
         }
+        report(&self.reporter, name, &records, &wrong);
         if callbacks.is_empty() {
             return Delivered::Done;
         }
@@ -98,9 +102,7 @@ impl Deliverer {
                 }
                 None => message.insert(Message::new(frame.clone(), name.len(), &record)),
             };
-            if self.verify && message.verify() == Some(false) {
-                let name = name.to_owned();
-                self.reporter.failure(&Failure::Checksum { name, id: record.id });
+            if wrong.binary_search(&at).is_ok() {
                 continue;
             }
             let reporter = &self.reporter;
@@ -121,6 +123,14 @@ impl Deliverer {
             }
         }
         Delivered::Done
+    }
+}
+
+fn report(reporter: &Reporter, name: &str, records: &Records<'_>, wrong: &[usize]) {
+    for &at in wrong {
+        if let Some(Ok((_, Record { id, .. }))) = records.clone().nth(at) {
+            reporter.failure(&Failure::Checksum { name: name.to_owned(), id });
+        }
     }
 }
 

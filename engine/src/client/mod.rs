@@ -3,10 +3,10 @@
 //! - `handle`: [`Client`], what users hold; `options`, `error`, `payload`, `outcome`, `report`: what
 //!   they give and get; `core`: what the handles share.
 //! - `outbox`: where published messages gather into frames, `batches` what its lock guards; `receipt`: the promise of an answer.
-//! - `requester`: the thread that owns the request socket; `in_flight`: which answer is whose, and when
+//! - `requester`: the thread that owns the request socket; `seal`: stamps what leaves; `in_flight`: which answer is whose, and when
 //!   to send again; `errands`: acknowledgements and pings.
 //! - `subscriber`: the thread that owns the subscribing socket; `routes`: who wants what; `delivery`:
-//!   hands it to them; `missed`: sees gaps; `queue`, `subscription`: what is read like an iterator.
+//!   hands it to them; `verify`: checksums; `missed`: sees gaps; `queue`, `subscription`: what is read like an iterator.
 //! - `message`: a received message, a view of its frame. `worker`: threads that end within a bound.
 
 mod batches;
@@ -27,10 +27,12 @@ mod receipt;
 mod report;
 mod requester;
 mod routes;
+mod seal;
 mod subscriber;
 mod subscription;
 #[cfg(test)]
 mod tests;
+mod verify;
 mod worker;
 
 pub use error::{ConnectError, PayloadError, ReceiveError, SendError, SubscribeError};

@@ -43,6 +43,8 @@ pub(super) fn settle(joint: Option<&Joint>, record: usize, id: MessageId, errand
 pub(super) struct Delivery {
     pub(super) frame: Bytes,
     pub(super) name_bytes: usize,
+    /// Places of the records that are not to be delivered.
+    pub(super) wrong: Arc<[usize]>,
     pub(super) joint: Option<Arc<Joint>>,
 }
 

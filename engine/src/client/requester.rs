@@ -12,12 +12,12 @@ use super::error::SendError;
 use super::in_flight::{Cargo, InFlight, Request};
 use super::outbox::Outbox;
 use super::report::{Failure, Reporter, add};
+use super::seal::Sealer;
 use crate::transport::waker::WakeReceiver;
 use crate::transport::{
     Context, Part, Ready, Received, Socket, SocketOptions, TransportError, poll,
 };
 use crate::wire::frame::v2_prefix;
-use crate::wire::record::{LENGTH_BYTES, assign_sequence};
 use crate::wire::reply::{self, Reply};
 use crate::wire::{ack, name};
 
@@ -50,6 +50,7 @@ pub(super) struct Requester {
     in_flight: InFlight,
     finished: Vec<Finished>,
     cuts: Vec<Cut>,
+    sealer: Sealer,
     /// Set between a new connection and sending everything again on it.
     resend_at: Option<Instant>,
 }
@@ -91,6 +92,7 @@ impl Requester {
             in_flight,
             finished: Vec::new(),
             cuts: Vec::new(),
+            sealer: Sealer::default(),
             resend_at: None,
         })
     }
@@ -242,8 +244,9 @@ impl Requester {
         self.outbox.turn(&mut self.finished, &mut cuts, paused);
         // What was taken is noted in any case, so that the end decides its fate.
         let mut result = Ok(());
+        self.sealer.seal(&mut cuts);
         for mut cut in cuts.drain(..) {
-            let frame = seal(&mut cut);
+            let frame = std::mem::take(&mut cut.batch.frame).into();
             result = result.and(self.start(frame, Cargo::Messages(cut)));
         }
         self.cuts = cuts;
@@ -301,23 +304,6 @@ fn transmit(dealer: &mut Socket, request: &Request) -> Result<(), TransportError
         }
     }
     Ok(())
-}
-
-/// Gives the records of a cut their sequences, and makes its frame immutable.
-fn seal(cut: &mut Cut) -> Bytes {
-    let mut frame = std::mem::take(&mut cut.batch.frame);
-    let mut rest = &mut frame[cut.batch.name.len() + 2..];
-    for n in 0..cut.batch.messages as u64 {
-        let Some((length, behind)) = rest.split_first_chunk_mut::<LENGTH_BYTES>() else { break };
-        let length = u32::from_le_bytes(*length) as usize;
-        let Some((record, behind)) = behind.split_at_mut_checked(length) else { break };
-        let ordinal = if cut.first_ordinal == 0 { 0 } else { cut.first_ordinal + n };
-        // The record was written by this process; were it damaged, the server would refuse it.
-        let assigned = assign_sequence(record, cut.first_sequence + n, ordinal);
-        debug_assert!(assigned.is_ok());
-        rest = behind;
-    }
-    frame.into()
 }
 
 fn read_reply(bytes: &[u8]) -> Result<(), SendError> {

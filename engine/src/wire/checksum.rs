@@ -1,5 +1,7 @@
 //! The MD5 checksums of the native format, and hexadecimal text for both.
 
+mod lanes;
+
 use md5::{Digest, Md5};
 
 /// An MD5 digest.
@@ -13,40 +15,66 @@ const NANOS_PER_SECOND: u64 = 1_000_000_000;
 /// This is the original's formula, MD5 of `name + str(payload) + str(timestamp)`, with a clock whose
 /// text is unambiguous.
 pub fn native(name: &str, payload: &[u8], timestamp_ns: u64) -> Checksum {
-    let mut text = [0; DECIMAL_BYTES_MAX];
     Md5::new()
         .chain_update(name)
         .chain_update(payload)
-        .chain_update(decimal_seconds(timestamp_ns, &mut text))
+        .chain_update(Seconds::new(timestamp_ns).as_bytes())
         .finalize()
         .into()
 }
 
-/// Bytes of the longest timestamp: 11 digits of seconds, a point, nine places.
-const DECIMAL_BYTES_MAX: usize = 21;
+/// What the checksum of a native message is over.
+#[derive(Clone, Copy, Debug)]
+pub struct Content<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its payload's bytes.
+    pub payload: &'a [u8],
+    /// When it was made, in nanoseconds since the Unix epoch.
+    pub timestamp_ns: u64,
+}
 
-/// Writes nanoseconds as decimal seconds with nine places into the end of `buffer`.
-fn decimal_seconds(timestamp_ns: u64, buffer: &mut [u8; DECIMAL_BYTES_MAX]) -> &[u8] {
-    let mut at = buffer.len();
-    let mut put = |byte: u8| {
-        at -= 1;
-        buffer[at] = byte;
-    };
-    let mut nanos = timestamp_ns % NANOS_PER_SECOND;
-    for _ in 0..9 {
-        put(b'0' + (nanos % 10) as u8);
-        nanos /= 10;
+/// Appends the checksum of each message to `sums`, in their order: what [`native`] gives for each, and
+/// several times as fast where the processor can do several at once (AVX2, AVX-512).
+pub fn native_each<'a>(contents: impl IntoIterator<Item = Content<'a>>, sums: &mut Vec<Checksum>) {
+    let mut contents = contents.into_iter();
+    lanes::checksums(&mut contents, sums);
+    // What is left where there are no lanes.
+    sums.extend(
+        contents.map(|Content { name, payload, timestamp_ns }| native(name, payload, timestamp_ns)),
+    );
+}
+
+/// A timestamp as decimal seconds with nine places.
+#[derive(Clone, Copy)]
+struct Seconds {
+    text: [u8; Self::BYTES_MAX],
+    bytes: usize,
+}
+
+impl Seconds {
+    /// 11 digits of seconds, a point, nine places.
+    const BYTES_MAX: usize = 21;
+
+    const EMPTY: Self = Self { text: [0; Self::BYTES_MAX], bytes: 0 };
+
+    fn new(timestamp_ns: u64) -> Self {
+        let mut text = [0; Self::BYTES_MAX];
+        let mut digits = itoa::Buffer::new();
+        let seconds = digits.format(timestamp_ns / NANOS_PER_SECOND).as_bytes();
+        let point = seconds.len();
+        text[..point].copy_from_slice(seconds);
+        // Its leading 1 keeps the zeros behind it, and becomes the point.
+        let nanos = digits.format(NANOS_PER_SECOND + timestamp_ns % NANOS_PER_SECOND).as_bytes();
+        let bytes = point + nanos.len();
+        text[point..bytes].copy_from_slice(nanos);
+        text[point] = b'.';
+        Self { text, bytes }
     }
-    put(b'.');
-    let mut seconds = timestamp_ns / NANOS_PER_SECOND;
-    loop {
-        put(b'0' + (seconds % 10) as u8);
-        seconds /= 10;
-        if seconds == 0 {
-            break;
-        }
+
+    fn as_bytes(&self) -> &[u8] {
+        &self.text[..self.bytes]
     }
-    &buffer[at..]
 }
 
 /// A checksum as 32 lower-case hexadecimal digits.
@@ -86,10 +114,9 @@ mod tests {
 
     #[test]
     fn decimal_seconds_keep_nine_places() {
-        let mut buffer = [0; DECIMAL_BYTES_MAX];
-        assert_eq!(decimal_seconds(0, &mut buffer), b"0.000000000");
-        assert_eq!(decimal_seconds(1, &mut buffer), b"0.000000001");
-        assert_eq!(decimal_seconds(u64::MAX, &mut buffer), b"18446744073.709551615");
+        assert_eq!(Seconds::new(0).as_bytes(), b"0.000000000");
+        assert_eq!(Seconds::new(1).as_bytes(), b"0.000000001");
+        assert_eq!(Seconds::new(u64::MAX).as_bytes(), b"18446744073.709551615");
     }
 
     #[test]

@@ -98,7 +98,7 @@ mod tests {
     use super::*;
     use crate::wire::checksum;
     use crate::wire::id::MessageId;
-    use crate::wire::record::{Encoding, ROOT_BYTES, Record, RecordError, assign_sequence};
+    use crate::wire::record::{Encoding, ROOT_BYTES, Record, RecordError, Stamp, stamp};
     use proptest::prelude::*;
 
     #[track_caller]
@@ -149,12 +149,14 @@ mod tests {
     }
 
     #[test]
-    fn a_sequence_is_assigned_in_place() {
+    fn a_stamp_is_written_in_place() {
         let mut out = Vec::new();
         sample(b"hello").append_to(&mut out).unwrap();
-        assign_sequence(&mut out[4..], 77, 5).unwrap();
+        stamp(&mut out[4..], Stamp { sequence: 77, ordinal: 5, checksum: [9; 16] }).unwrap();
         let (_, record) = Records::new(&out).next().unwrap().unwrap();
-        assert_eq!((record.id.sequence, record.ordinal, record.payload), (77, 5, &b"hello"[..]));
+        let stamped = (record.id.sequence, record.ordinal, record.checksum);
+        assert_eq!(stamped, (77, 5, [9; 16]));
+        assert_eq!(record.payload, b"hello");
     }
 
     #[test]

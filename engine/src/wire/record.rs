@@ -158,17 +158,29 @@ impl<'a> Record<'a> {
     }
 }
 
-/// Gives a record its place in its publisher's sequence after it was written.
+/// What a record is given after it was written, when the frame it stands in leaves.
+#[derive(Clone, Copy, Debug)]
+pub struct Stamp {
+    /// Its place in its publisher's sequence.
+    pub sequence: u64,
+    /// See [`Record::ordinal`].
+    pub ordinal: u64,
+    /// See [`super::checksum::native`].
+    pub checksum: Checksum,
+}
+
+/// Writes a stamp into a record.
 ///
 /// # Errors
 /// [`RecordError::Archive`] unless the bytes are a valid archive.
-#[expect(unsafe_code, reason = "munge! expands to one; it borrows two disjoint fields")]
-pub fn assign_sequence(archive: &mut [u8], sequence: u64, ordinal: u64) -> Result<(), RecordError> {
+#[expect(unsafe_code, reason = "munge! expands to one; it borrows three disjoint fields")]
+pub fn stamp(archive: &mut [u8], stamp: Stamp) -> Result<(), RecordError> {
     let fields = rkyv::access_mut::<ArchivedFields<'_>, Failure>(archive)
         .map_err(|_| RecordError::Archive)?;
-    munge!(let ArchivedFields { sequence: sequence_field, ordinal: ordinal_field, .. } = fields);
-    *sequence_field.unseal() = sequence.into();
-    *ordinal_field.unseal() = ordinal.into();
+    munge!(let ArchivedFields { sequence, ordinal, checksum, .. } = fields);
+    *sequence.unseal() = stamp.sequence.into();
+    *ordinal.unseal() = stamp.ordinal.into();
+    *checksum.unseal() = stamp.checksum;
     Ok(())
 }
 
