@@ -115,6 +115,10 @@ pub const PICKLE_SHARED_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// without holding anybody up.
 pub const CLIENT_OWN_FRAME_BYTES: usize = 16 * 1024;
 
+/// Frames of a name on their way with which another leaves before it is full: each message at once as
+/// long as few are under way, larger frames beyond.
+pub const CLIENT_EARLY_FRAMES_MAX: usize = 4;
+
 /// What a frame that waits in a client counts for beyond its bytes.
 pub const CLIENT_BATCH_OVERHEAD_BYTES: usize = 256;
 

@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use super::error::SendError;
 use super::receipt::Fate;
-use crate::limits::{CLIENT_BATCH_OVERHEAD_BYTES, CLIENT_NAMES_COUNTED_MAX};
+use crate::limits::{
+    CLIENT_BATCH_OVERHEAD_BYTES, CLIENT_EARLY_FRAMES_MAX, CLIENT_NAMES_COUNTED_MAX,
+};
 use crate::wire::name;
 
 /// The bounds of an outbox.
@@ -66,6 +68,11 @@ struct NameState {
 }
 
 impl NameState {
+    /// Whether an open batch may leave before it is full. Further messages gather until a reply comes.
+    fn may_leave_early(&self) -> bool {
+        self.frames_in_flight < CLIENT_EARLY_FRAMES_MAX
+    }
+
     /// Books that a frame with these ordinals ended. A refused frame was not published: once nothing
     /// behind it was, its ordinals are free again, and subscribers see no gap.
     fn end(&mut self, first: u64, last: u64, refused: bool) {
@@ -103,6 +110,9 @@ pub(super) struct Batches {
     /// Set at the bound, cleared when half of it is free: publishers then run for a while.
     pub(super) full: bool,
     pub(super) frames_in_flight: usize,
+    /// Set at the bound, cleared when half of it is free: frames then leave together, and their
+    /// checksums are computed together.
+    window_full: bool,
     bytes_in_flight: usize,
     pub(super) last_number: u64,
     last_sequence: u64,
@@ -141,12 +151,12 @@ impl Batches {
         self.queue.binary_search_by_key(&number, |batch| batch.number).ok()
     }
 
-    /// Closes the name's open batch and adds one; also whether none of its frames is on its way.
+    /// Closes the name's open batch and adds one; also whether it may leave as it is.
     pub(super) fn add_batch(&mut self, name: &str, frame: Vec<u8>, open: bool) -> (usize, bool) {
         self.last_number += 1;
         let number = self.last_number;
-        let (name, previous, idle) = match self.names.get_key_value(name) {
-            Some((name, state)) => (Arc::clone(name), state.open, state.frames_in_flight == 0),
+        let (name, previous, early) = match self.names.get_key_value(name) {
+            Some((name, state)) => (Arc::clone(name), state.open, state.may_leave_early()),
             None => (name.into(), None, true),
         };
         if let Some(at) = previous.and_then(|previous| self.find(previous)) {
@@ -168,7 +178,7 @@ impl Batches {
             unattended: false,
             fate: Arc::default(),
         });
-        (self.queue.len() - 1, idle)
+        (self.queue.len() - 1, early)
     }
 
     pub(super) fn remove(&mut self, at: usize) -> Option<Batch> {
@@ -186,11 +196,11 @@ impl Batches {
     /// Takes the first batch that may leave. Names on their way are no more than the window, so few
     /// batches are passed over.
     pub(super) fn cut_next(&mut self, bounds: &Bounds) -> Option<Cut> {
-        if self.frames_in_flight >= bounds.window_frames {
+        if !self.has_window(bounds) {
             return None;
         }
-        let idle = |name: &str| self.names.get(name).is_none_or(|s| s.frames_in_flight == 0);
-        let at = self.queue.iter().position(|batch| !batch.open || idle(&batch.name))?;
+        let early = |name: &str| self.names.get(name).is_none_or(NameState::may_leave_early);
+        let at = self.queue.iter().position(|batch| !batch.open || early(&batch.name))?;
         let charged_bytes = self.queue[at].frame.len();
         if self.frames_in_flight > 0 && self.bytes_in_flight + charged_bytes > bounds.buffer_bytes {
             return None;
@@ -208,8 +218,15 @@ impl Batches {
             }
         }
         self.frames_in_flight += 1;
+        self.window_full = self.frames_in_flight >= bounds.window_frames;
         self.bytes_in_flight += charged_bytes;
         Some(Cut { batch, first_sequence, first_ordinal, charged_bytes })
+    }
+
+    /// Whether another frame may be on its way.
+    pub(super) fn has_window(&mut self, bounds: &Bounds) -> bool {
+        self.window_full &= self.frames_in_flight > bounds.window_frames / 2;
+        !self.window_full
     }
 
     pub(super) fn finish(&mut self, cut: Cut, result: Result<(), SendError>) {
@@ -291,6 +308,25 @@ mod tests {
         assert_eq!(next_ordinal(3, &[(0, true), (1, false), (2, true)]), 5);
         assert_eq!(next_ordinal(3, &[(1, true), (2, false), (0, true)]), 7);
         assert_eq!(next_ordinal(3, &[(0, true), (1, true)]), 7);
+    }
+
+    #[test]
+    fn a_full_window_opens_again_once_half_of_it_is_free() {
+        let mut batches = Batches::default();
+        for _ in 0..20 {
+            add(&mut batches, "a", 1);
+        }
+        let leave = |batches: &mut Batches| -> Vec<_> {
+            std::iter::from_fn(|| batches.cut_next(&BOUNDS)).collect()
+        };
+        let mut on_their_way = leave(&mut batches);
+        assert_eq!(on_their_way.len(), 8);
+        for left in [7, 6, 5] {
+            batches.finish(on_their_way.swap_remove(0), Ok(()));
+            assert!(leave(&mut batches).is_empty(), "{left} on their way");
+        }
+        batches.finish(on_their_way.swap_remove(0), Ok(()));
+        assert_eq!(leave(&mut batches).len(), 4);
     }
 
     #[test]

@@ -51,7 +51,7 @@ impl Default for ClientBuilder {
             auto_start: true,
             verbose: false,
             max_message_size: 64 * 1024 * 1024,
-            window: 8,
+            window: 32,
             buffer_bytes: 4 * 1024 * 1024,
             verify_checksums: false,
             on_missed: None,
@@ -118,7 +118,7 @@ impl ClientBuilder {
         self
     }
 
-    /// Frames that may be on their way, not yet answered. Default: 8.
+    /// Frames that may be on their way, not yet answered. Default: 32.
     pub fn window(mut self, frames: usize) -> Self {
         self.window = frames;
         self

@@ -1,8 +1,8 @@
 //! Where published messages gather into frames until the request thread takes them.
 //!
-//! A name's messages gather in its one open batch. The batch may leave when it is full, or when no
-//! frame of that name is on its way: so the first message goes at once, and the reply clocks the next
-//! frame. One lock guards it all; a publish takes it once.
+//! A name's messages gather in its one open batch. The batch may leave when it is full, or when few
+//! frames of that name are on their way: so a lone message goes at once, and under load the replies
+//! clock the frames. One lock guards it all; a publish takes it once.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -60,8 +60,8 @@ impl Outbox {
                 let roomy = state.queue.len() < CLIENT_ROOMY_BATCHES_MAX;
                 let wanted = if roomy { target.max(frame.len() + bytes) } else { 0 };
                 frame.reserve_exact(wanted.saturating_sub(frame.len()).max(bytes));
-                let (at, idle) = state.add_batch(name, frame, true);
-                wake |= idle;
+                let (at, early) = state.add_batch(name, frame, true);
+                wake |= early;
                 at
             }
         };
@@ -141,7 +141,7 @@ impl Outbox {
         while !paused && let Some(cut) = state.cut_next(&self.bounds) {
             cuts.push(cut);
         }
-        state.sleeping = !paused && state.frames_in_flight < self.bounds.window_frames;
+        state.sleeping = !paused && state.has_window(&self.bounds);
         self.make_room(&mut state);
         if settled {
             self.wake_flushers(&state);

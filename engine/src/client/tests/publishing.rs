@@ -3,18 +3,22 @@ use std::time::{Duration, Instant};
 
 use super::fake_server::{Answer, FakeServer, LONG};
 use crate::client::{Failure, SendError};
-use crate::limits::{CLIENT_OWN_FRAME_BYTES, FRAME_BYTES_TARGET};
+use crate::limits::{CLIENT_EARLY_FRAMES_MAX, CLIENT_OWN_FRAME_BYTES, FRAME_BYTES_TARGET};
 use crate::wire::name::NameError;
 use crate::wire::record::Encoding;
 use crate::wire::reply::ErrorCode;
 
 #[test]
-fn a_message_leaves_at_once_when_nothing_is_on_its_way_and_gathers_while_something_is() {
+fn a_message_leaves_at_once_when_few_are_on_their_way_and_gathers_beyond() {
     let server = FakeServer::start();
     server.answer(|_| Answer::Hold);
     let client = server.patient().auto_start(false).connect().unwrap();
-    let first = client.publish("a", "0", false).unwrap();
-    assert_eq!(server.next().payloads(), [b"0"]);
+    let first = client.publish("a", "early 0", false).unwrap();
+    assert_eq!(server.next().payloads(), [b"early 0"]);
+    for n in 1..CLIENT_EARLY_FRAMES_MAX {
+        client.publish("a", format!("early {n}"), false).unwrap();
+        assert_eq!(server.next().payloads(), [format!("early {n}").into_bytes()]);
+    }
     for n in 1..=100 {
         client.publish("a", n.to_string(), false).unwrap();
     }
@@ -27,11 +31,12 @@ fn a_message_leaves_at_once_when_nothing_is_on_its_way_and_gathers_while_somethi
     let gathered = server.next();
     let expected: Vec<_> = (1..=100).map(|n| n.to_string().into_bytes()).collect();
     assert_eq!(gathered.payloads(), expected);
-    server.release();
-    server.release();
+    for _ in 0..=CLIENT_EARLY_FRAMES_MAX {
+        server.release();
+    }
     other.wait().unwrap();
     client.flush().unwrap();
-    assert_eq!(client.counters().published, 102);
+    assert_eq!(client.counters().published, 101 + CLIENT_EARLY_FRAMES_MAX as u64);
 }
 
 #[test]
