@@ -20,6 +20,10 @@ pub const OVERSIZE_ANSWERED_BYTES: usize = 1024 * 1024;
 /// buffer it was received in would pin all of that buffer.
 pub const PENDING_COPY_BYTES_MAX: usize = 2048;
 
+/// Times the size of a pending message that the frame may have whose buffer it shares. Clients close
+/// their frames earlier; what comes in a larger one is copied.
+pub const KEPT_FRAME_SHARE_MAX: usize = 32;
+
 /// Publishers whose sequences the server remembers, to recognise a re-sent record.
 pub const PUBLISHERS_REMEMBERED_MAX: usize = 65_536;
 
@@ -38,8 +42,9 @@ pub const RESENDS_PER_TURN_MAX: usize = 4096;
 /// Bytes of due messages that one turn resends; the last one may go beyond it.
 pub const RESEND_BYTES_PER_TURN_MAX: usize = 4 * 1024 * 1024;
 
-/// Size at which a frame of several records is closed, in bytes.
-pub const FRAME_BYTES_TARGET: usize = 64 * 1024;
+/// Size at which a frame of several records is closed, in bytes: large, because every frame costs
+/// each subscriber some thread switches.
+pub const FRAME_BYTES_TARGET: usize = 512 * 1024;
 
 /// How long a cancelled subscription still counts: a peer can cancel what others want.
 pub const CANCEL_DOUBTED: Duration = Duration::from_secs(600);
@@ -112,8 +117,8 @@ pub const PICKLE_INT_DIGITS_MAX: usize = 4300;
 pub const PICKLE_SHARED_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// Messages of this size or more travel in a frame of their own, which the publishing thread writes
-/// without holding anybody up.
-pub const CLIENT_OWN_FRAME_BYTES: usize = 16 * 1024;
+/// without holding anybody up. Smaller ones share frames: 64 KiB messages travel a quarter faster so.
+pub const CLIENT_OWN_FRAME_BYTES: usize = 128 * 1024;
 
 /// Frames of a name on their way with which another leaves before it is full: each message at once as
 /// long as few are under way, larger frames beyond.
@@ -122,7 +127,8 @@ pub const CLIENT_EARLY_FRAMES_MAX: usize = 4;
 /// What a frame that waits in a client counts for beyond its bytes.
 pub const CLIENT_BATCH_OVERHEAD_BYTES: usize = 256;
 
-/// Waiting frames of a client that get all their room at once; more of them (many names) grow theirs.
+/// Waiting frames of a client that get at once what room they will probably need; more of them (many
+/// names) grow theirs.
 pub const CLIENT_ROOMY_BATCHES_MAX: usize = 4;
 
 /// Names whose messages a publisher counts, so that subscribers can see gaps; further names are not
@@ -139,8 +145,8 @@ pub const CLIENT_ACKS_WAITING_MAX: usize = 1 << 20;
 pub const CLIENT_RUNS_TRACKED_MAX: usize = 65_536;
 
 /// Frames that libzmq queues for a client that does not read fast enough. A frame is at most as large
-/// as the largest message, mostly some tens of KB.
-pub const CLIENT_RECEIVE_QUEUE_FRAMES: i32 = 64;
+/// as the largest message, mostly up to 512 KB.
+pub const CLIENT_RECEIVE_QUEUE_FRAMES: i32 = 32;
 
 /// Frames received in one turn before a client's receiving thread looks at anything else.
 pub const CLIENT_FRAMES_PER_TURN: usize = 64;

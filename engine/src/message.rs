@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::limits::PENDING_COPY_BYTES_MAX;
+use crate::limits::{KEPT_FRAME_SHARE_MAX, PENDING_COPY_BYTES_MAX};
 use crate::wire::id::MessageId;
 
 /// Which wire format a message's body is in. The number is the journal format's.
@@ -34,8 +34,8 @@ impl Message {
     /// Makes a message from a slice of a received buffer.
     ///
     /// A small body is copied, because keeping a slice would pin the whole buffer (libzmq receives many
-    /// small frames into one); a large one shares the buffer. See
-    /// [`PENDING_COPY_BYTES_MAX`].
+    /// small frames into one), and so is one that is but a little of its buffer; a large one shares the
+    /// buffer. See [`PENDING_COPY_BYTES_MAX`] and [`KEPT_FRAME_SHARE_MAX`].
     pub fn keep(
         id: MessageId,
         name: Arc<str>,
@@ -43,11 +43,9 @@ impl Message {
         buffer: &Bytes,
         body: &[u8],
     ) -> Self {
-        let body = if body.len() <= PENDING_COPY_BYTES_MAX {
-            Bytes::copy_from_slice(body)
-        } else {
-            buffer.slice_ref(body)
-        };
+        let shares = body.len() > PENDING_COPY_BYTES_MAX
+            && body.len().saturating_mul(KEPT_FRAME_SHARE_MAX) >= buffer.len();
+        let body = if shares { buffer.slice_ref(body) } else { Bytes::copy_from_slice(body) };
         Self { id, name, format, body }
     }
 

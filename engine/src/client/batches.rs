@@ -8,6 +8,7 @@ use super::error::SendError;
 use super::receipt::Fate;
 use crate::limits::{
     CLIENT_BATCH_OVERHEAD_BYTES, CLIENT_EARLY_FRAMES_MAX, CLIENT_NAMES_COUNTED_MAX,
+    CLIENT_ROOMY_BATCHES_MAX,
 };
 use crate::wire::name;
 
@@ -63,6 +64,7 @@ struct NameState {
     open: Option<u64>,
     batches_queued: usize,
     frames_in_flight: usize,
+    last_frame_bytes: usize,
     /// Ordinals (first and last) of refused frames behind which others are on their way, ascending.
     refused: Vec<(u64, u64)>,
 }
@@ -151,6 +153,14 @@ impl Batches {
         self.queue.binary_search_by_key(&number, |batch| batch.number).ok()
     }
 
+    /// Room that the name's next frame will probably need: what its last one took, and as much again.
+    /// So frames grow under load without being copied, and a lone message takes no more than it needs.
+    pub(super) fn frame_bytes_expected(&self, name: &str) -> usize {
+        let roomy = self.queue.len() < CLIENT_ROOMY_BATCHES_MAX;
+        let last = self.names.get(name).filter(|_| roomy).map(|state| state.last_frame_bytes);
+        last.unwrap_or(0).saturating_mul(2)
+    }
+
     /// Closes the name's open batch and adds one; also whether it may leave as it is.
     pub(super) fn add_batch(&mut self, name: &str, frame: Vec<u8>, open: bool) -> (usize, bool) {
         self.last_number += 1;
@@ -212,6 +222,7 @@ impl Batches {
         let mut first_ordinal = 0;
         if let Some(state) = self.names.get_mut(&*batch.name) {
             state.frames_in_flight += 1;
+            state.last_frame_bytes = charged_bytes;
             if let Some(last) = &mut state.ordinal {
                 first_ordinal = *last + 1;
                 *last += messages;

@@ -10,7 +10,7 @@ use std::time::Instant;
 use super::batches::{Batch, Batches, Bounds, Cut, Finished};
 use super::error::SendError;
 use super::receipt::Fate;
-use crate::limits::{CLIENT_ROOMY_BATCHES_MAX, FRAME_BYTES_TARGET};
+use crate::limits::{FRAME_BYTES_TARGET, KEPT_FRAME_SHARE_MAX, PENDING_COPY_BYTES_MAX};
 use crate::transport::Waker;
 use crate::wire::frame::v2_prefix;
 use crate::wire::record::{LENGTH_BYTES, ROOT_BYTES, Record};
@@ -27,6 +27,17 @@ pub(super) struct Outbox {
 /// Bytes of a frame that holds one message.
 pub(super) fn frame_bytes(name: &str, payload_bytes: usize) -> usize {
     name.len() + 2 + LENGTH_BYTES + ROOT_BYTES + payload_bytes
+}
+
+/// Size at which a frame that ends with this record is closed. The server keeps a large message within
+/// its frame: each must be a fair part of what it holds in memory.
+fn frame_bytes_target(record: &Record<'_>) -> usize {
+    let bytes = LENGTH_BYTES + ROOT_BYTES + record.payload.len();
+    if record.ack && bytes > PENDING_COPY_BYTES_MAX {
+        FRAME_BYTES_TARGET.min(bytes * KEPT_FRAME_SHARE_MAX)
+    } else {
+        FRAME_BYTES_TARGET
+    }
 }
 
 impl Outbox {
@@ -50,16 +61,15 @@ impl Outbox {
         let bytes = LENGTH_BYTES + ROOT_BYTES + record.payload.len();
         let mut state = self.enter(bytes)?;
         let state = &mut *state;
-        let target = FRAME_BYTES_TARGET.min(self.bounds.frame_bytes_max);
+        let target = frame_bytes_target(record).min(self.bounds.frame_bytes_max);
         let mut wake = false;
         let at = match state.open_batch(name)? {
             Some(at) if state.queue[at].frame.len() + bytes <= target => at,
             open => {
                 wake |= open.is_some();
                 let mut frame = v2_prefix(name);
-                let roomy = state.queue.len() < CLIENT_ROOMY_BATCHES_MAX;
-                let wanted = if roomy { target.max(frame.len() + bytes) } else { 0 };
-                frame.reserve_exact(wanted.saturating_sub(frame.len()).max(bytes));
+                let expected = state.frame_bytes_expected(name).min(target);
+                frame.reserve_exact(expected.saturating_sub(frame.len()).max(bytes));
                 let (at, early) = state.add_batch(name, frame, true);
                 wake |= early;
                 at

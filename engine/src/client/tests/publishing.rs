@@ -3,7 +3,9 @@ use std::time::{Duration, Instant};
 
 use super::fake_server::{Answer, FakeServer, LONG};
 use crate::client::{Failure, SendError};
-use crate::limits::{CLIENT_EARLY_FRAMES_MAX, CLIENT_OWN_FRAME_BYTES, FRAME_BYTES_TARGET};
+use crate::limits::{
+    CLIENT_EARLY_FRAMES_MAX, CLIENT_OWN_FRAME_BYTES, FRAME_BYTES_TARGET, KEPT_FRAME_SHARE_MAX,
+};
 use crate::wire::name::NameError;
 use crate::wire::record::Encoding;
 use crate::wire::reply::ErrorCode;
@@ -66,6 +68,24 @@ fn sequences_and_ordinals_rise_without_a_gap_in_the_order_of_publishing() {
         }
     }
     assert!(frames < 2500, "{frames} frames for {count} messages");
+}
+
+#[test]
+fn the_frames_of_large_messages_that_the_server_keeps_stay_small() {
+    let server = FakeServer::start();
+    server.answer(|_| Answer::Hold);
+    let client = server.patient().auto_start(false).connect().unwrap();
+    for _ in 0..200 {
+        client.publish("a", vec![7; 4096], true).unwrap();
+    }
+    let mut messages = 0;
+    while messages < 200 {
+        let request = server.next();
+        assert!(request.frame.len() <= (4096 + 100) * KEPT_FRAME_SHARE_MAX);
+        messages += request.records().count();
+        server.release();
+    }
+    client.flush().unwrap();
 }
 
 #[test]
