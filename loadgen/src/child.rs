@@ -1,8 +1,11 @@
-//! The run's own server: this program again, as a child process that ends with its parent.
+//! The run's own server, or the forwarder: this program again, as a child process that ends with its
+//! parent.
 //!
 //! The parent holds the child's stdin: each line it writes there is answered with a line of counters,
 //! and its end, however it comes about, ends the child.
 
+use std::ffi::OsString;
+use std::fmt::Display;
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -11,7 +14,7 @@ use std::time::{Duration, Instant};
 use mezzenger::Server;
 use serde::{Deserialize, Serialize};
 
-use crate::args::ServeArgs;
+use crate::args::{OwnServerArgs, ServeArgs};
 use crate::proc::{self, Usage};
 
 /// How long the server may take to end before it is killed.
@@ -70,13 +73,20 @@ impl From<mezzenger::Metrics> for ServerCounts {
 /// Runs the server of a run, until stdin ends.
 pub(crate) fn serve(args: ServeArgs) -> Result<(), Box<dyn std::error::Error>> {
     tracing_subscriber::fmt().with_env_filter("warn").with_writer(io::stderr).init();
-    let mut builder = Server::builder().pub_port(0).recv_port(0);
-    if let Some(path) = args.persist_file {
+    let mut builder =
+        Server::builder().pub_port(args.ports.pub_port).recv_port(args.ports.recv_port);
+    if let Some(path) = args.own.persist_file {
         builder = builder.persist_file(path);
+    }
+    if let Some(fsync) = args.own.fsync {
+        builder = builder.fsync(fsync);
+    }
+    if let Some(interval) = args.own.retry_interval {
+        builder = builder.retry_interval(interval);
     }
     let server = builder.start()?;
     let mut stdout = io::stdout();
-    writeln!(stdout, "ready pub={} recv={}", server.pub_addr(), server.recv_addr())?;
+    writeln!(stdout, "{}", ready_line(server.pub_addr(), server.recv_addr()))?;
     for line in io::stdin().lines() {
         line?;
         let counts = ServerCounts::from(server.metrics());
@@ -95,14 +105,31 @@ pub(crate) struct ChildServer {
 }
 
 impl ChildServer {
-    /// Starts the child and waits until it listens.
-    pub(crate) fn start(persist_file: Option<&std::path::Path>) -> Result<Self, ChildError> {
+    /// Starts a server and waits until it listens.
+    pub(crate) fn start(own: &OwnServerArgs) -> Result<Self, ChildError> {
+        let mut arguments = vec![OsString::from("serve")];
+        let mut add = |flag: &str, value: OsString| arguments.extend([flag.into(), value]);
+        if let Some(path) = &own.persist_file {
+            add("--persist-file", path.into());
+        }
+        if let Some(fsync) = own.fsync {
+            add("--fsync", fsync.to_string().into());
+        }
+        if let Some(interval) = own.retry_interval {
+            add("--retry-interval", humantime::format_duration(interval).to_string().into());
+        }
+        Self::spawn(&arguments)
+    }
+
+    /// Starts a forwarder and waits until it listens.
+    pub(crate) fn start_forwarder() -> Result<Self, ChildError> {
+        Self::spawn(&["forward".into()])
+    }
+
+    fn spawn(arguments: &[OsString]) -> Result<Self, ChildError> {
         let program = std::env::current_exe().map_err(ChildError::Start)?;
         let mut command = Command::new(program);
-        command.arg("serve").stdin(Stdio::piped()).stdout(Stdio::piped());
-        if let Some(path) = persist_file {
-            command.arg("--persist-file").arg(path);
-        }
+        command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().map_err(ChildError::Start)?;
         let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
             return Err(ChildError::Start(io::Error::other("the child has no pipes")));
@@ -168,7 +195,12 @@ impl Drop for ChildServer {
     }
 }
 
-/// Reads `ready pub=ADDR recv=ADDR`.
+/// What a child says once it listens.
+pub(crate) fn ready_line(pub_addr: impl Display, recv_addr: impl Display) -> String {
+    format!("ready pub={pub_addr} recv={recv_addr}")
+}
+
+/// Reads [`ready_line`].
 fn addresses(line: &str) -> Option<(SocketAddr, SocketAddr)> {
     let (pub_addr, recv_addr) = line.trim_end().strip_prefix("ready pub=")?.split_once(" recv=")?;
     Some((pub_addr.parse().ok()?, recv_addr.parse().ok()?))
@@ -181,7 +213,8 @@ mod tests {
     #[test]
     fn the_ready_line_is_read() {
         let expected = (([127, 0, 0, 1], 7).into(), ([127, 0, 0, 1], 8).into());
-        assert_eq!(addresses("ready pub=127.0.0.1:7 recv=127.0.0.1:8\n"), Some(expected));
+        let line = ready_line("127.0.0.1:7", "127.0.0.1:8") + "\n";
+        assert_eq!(addresses(&line), Some(expected));
         assert_eq!(addresses("ready pub=127.0.0.1:7\n"), None);
         assert_eq!(addresses(""), None);
     }

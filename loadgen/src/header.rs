@@ -11,14 +11,16 @@ pub(crate) struct Header {
     pub(crate) name: u16,
     /// The publisher's count of its messages under this name, from 1.
     pub(crate) sequence: u64,
-    /// When it was, or ought to have been, handed to the client, in nanoseconds since the start of the
-    /// run; 0 when its latency is not to be measured.
+    /// When it ought to have been handed to the client, in nanoseconds since the start of the run; 0
+    /// when its latency is not to be measured.
+    pub(crate) due_ns: u64,
+    /// When it was handed over; as above.
     pub(crate) sent_ns: u64,
 }
 
 impl Header {
     /// Bytes of a header, and so the smallest message of a run.
-    pub(crate) const BYTES: usize = 24;
+    pub(crate) const BYTES: usize = 32;
 
     /// Writes the header over the start of `payload`, which has at least [`Self::BYTES`] bytes.
     pub(crate) fn write(self, payload: &mut [u8]) {
@@ -26,7 +28,8 @@ impl Header {
         payload[4..6].copy_from_slice(&self.publisher.to_le_bytes());
         payload[6..8].copy_from_slice(&self.name.to_le_bytes());
         payload[8..16].copy_from_slice(&self.sequence.to_le_bytes());
-        payload[16..24].copy_from_slice(&self.sent_ns.to_le_bytes());
+        payload[16..24].copy_from_slice(&self.due_ns.to_le_bytes());
+        payload[24..32].copy_from_slice(&self.sent_ns.to_le_bytes());
     }
 
     /// Reads what [`Self::write`] wrote; `None` when the payload is too short.
@@ -43,7 +46,8 @@ impl Header {
             publisher: (first >> 32) as u16,
             name: (first >> 48) as u16,
             sequence: word(8),
-            sent_ns: word(16),
+            due_ns: word(16),
+            sent_ns: word(24),
         })
     }
 }
@@ -59,9 +63,10 @@ mod tests {
             publisher: 0x0506,
             name: 0x0708,
             sequence: u64::MAX - 1,
-            sent_ns: 0x1112_1314_1516_1718,
+            due_ns: 0x1112_1314_1516_1718,
+            sent_ns: 0x2122_2324_2526_2728,
         };
-        let mut payload = [0xaa; 32];
+        let mut payload = [0xaa; 40];
         header.write(&mut payload);
         assert_eq!(Header::read(&payload), Some(header));
         assert_eq!(payload[Header::BYTES..], [0xaa; 8]);

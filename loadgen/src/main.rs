@@ -2,10 +2,11 @@
 
 mod args;
 mod child;
-mod clients;
 mod clock;
+mod count;
 mod header;
 mod ledger;
+mod notes;
 mod proc;
 mod progress;
 mod publisher;
@@ -13,7 +14,10 @@ mod report;
 mod run;
 mod snapshot;
 mod subscriber;
+mod target;
 mod totals;
+mod watcher;
+mod window;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -28,8 +32,13 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let mut args = Args::parse();
-    if let Some(Command::Serve(args)) = args.command.take() {
-        return exit_code(child::serve(args), "loadgen's server");
+    match args.command.take() {
+        Some(Command::Serve(args)) => return exit_code(child::serve(args), "loadgen's server"),
+        Some(Command::Forward(args)) => {
+            let result = target::forwarder::forward(args).map_err(Into::into);
+            return exit_code(result, "loadgen's forwarder");
+        }
+        None => {}
     }
     let settings = args.settings();
     match run::run(&settings) {

@@ -1,14 +1,18 @@
-//! One publisher: a client and a thread that sends numbered messages, flat out or on schedule.
+//! One publisher: an end and a thread that sends numbered messages, flat out or on schedule.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
-use mezzenger::{Client, SendError};
+use hdrhistogram::Histogram;
 
 use crate::clock::Clock;
 use crate::header::Header;
 use crate::proc;
+use crate::subscriber::histogram;
+use crate::target::{Finished, PublishError, PublisherEnd};
+use crate::window::Window;
 
 /// Flat out, the latency of every so many messages is measured: reading the clock for each would cost
 /// a noticeable part of what sending costs.
@@ -24,12 +28,14 @@ const LATE_NS_MAX: u64 = 1_000_000_000;
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) run: u32,
-    pub(crate) names: Vec<String>,
+    pub(crate) names: usize,
     pub(crate) size: usize,
     pub(crate) ack: bool,
     pub(crate) publishers: u16,
     /// Messages a second, all publishers together; flat out without.
     pub(crate) rate: Option<f64>,
+    /// Bounds what subscribers have not received yet.
+    pub(crate) window: Option<Window>,
     pub(crate) clock: Clock,
     /// When the first message is due.
     pub(crate) begin_ns: u64,
@@ -49,7 +55,9 @@ pub(crate) struct Sent {
     /// Messages that the server refused or did not answer.
     pub(crate) refused: u64,
     /// The first failure.
-    pub(crate) failure: Option<SendError>,
+    pub(crate) failure: Option<PublishError>,
+    /// How late messages were handed over, in nanoseconds; only with a schedule.
+    pub(crate) delay: Histogram<u64>,
 }
 
 impl Sent {
@@ -66,7 +74,7 @@ impl Sent {
 
 /// A publisher at work.
 pub(crate) struct Publisher {
-    client: Client,
+    end: PublisherEnd,
     plan: Arc<Plan>,
     index: u16,
     payload: Vec<u8>,
@@ -76,15 +84,18 @@ pub(crate) struct Publisher {
     count: u64,
     /// The name whose turn it is.
     name: usize,
+    /// Messages that the window has room for.
+    room: u64,
+    delay: Histogram<u64>,
 }
 
 impl Publisher {
-    pub(crate) fn new(client: Client, plan: Arc<Plan>, index: u16) -> Self {
+    pub(crate) fn new(end: PublisherEnd, plan: Arc<Plan>, index: u16) -> Self {
         let payload = (0..plan.size).map(|at| at as u8).collect();
-        let by_name = vec![0; plan.names.len()];
+        let by_name = vec![0; plan.names];
         // Publishers start at different names, so that they do not all fill the same one.
-        let name = usize::from(index) % plan.names.len();
-        Self { client, plan, index, payload, by_name, count: 0, name }
+        let name = usize::from(index) % plan.names;
+        Self { end, plan, index, payload, by_name, count: 0, name, room: 0, delay: histogram() }
     }
 
     /// Sends until the time is over, then waits until every message is answered.
@@ -93,28 +104,28 @@ impl Publisher {
             None => self.flat_out(),
             Some(rate) => self.on_schedule(rate),
         };
-        let flushed = self.client.flush();
-        let counters = self.client.counters();
-        self.client.stop();
+        let Finished { refused, failure } = self.end.finish();
         Sent {
             by_name: self.by_name,
-            refused: counters.failed,
-            failure: sending.and(flushed).err(),
+            refused,
+            failure: sending.err().or(failure),
+            delay: self.delay,
         }
     }
 
-    fn flat_out(&mut self) -> Result<(), SendError> {
+    fn flat_out(&mut self) -> Result<(), PublishError> {
         let plan = Arc::clone(&self.plan);
         let sample_every = if plan.size < SAMPLE_ALL_BYTES { SAMPLE_EVERY } else { 1 };
-        while !plan.stop.load(Ordering::Relaxed) {
+        while !plan.stop.load(Ordering::Relaxed) && self.has_room() {
             let sampled = self.count.is_multiple_of(sample_every);
             let now_ns = if sampled { plan.clock.now_ns() } else { 0 };
-            self.send(if now_ns >= plan.measure_from_ns { now_ns } else { 0 })?;
+            let measured_ns = if now_ns >= plan.measure_from_ns { now_ns } else { 0 };
+            self.send(measured_ns, measured_ns)?;
         }
         Ok(())
     }
 
-    fn on_schedule(&mut self, rate: f64) -> Result<(), SendError> {
+    fn on_schedule(&mut self, rate: f64) -> Result<(), PublishError> {
         proc::sleep_precisely();
         let plan = Arc::clone(&self.plan);
         loop {
@@ -122,30 +133,55 @@ impl Publisher {
             let now_ns = plan.clock.now_ns();
             if due_ns >= plan.end_ns || now_ns > plan.end_ns.saturating_add(LATE_NS_MAX) {
                 // The run takes publishers that end early for failed ones, and ends with them.
-                std::thread::sleep(Duration::from_nanos(plan.end_ns.saturating_sub(now_ns)));
+                thread::sleep(Duration::from_nanos(plan.end_ns.saturating_sub(now_ns)));
                 return Ok(());
             }
             if now_ns < due_ns {
-                std::thread::sleep(Duration::from_nanos(due_ns - now_ns));
+                thread::sleep(Duration::from_nanos(due_ns - now_ns));
+            } else if self.room == 0 && plan.window.is_some() {
+                if !self.has_room() {
+                    return Ok(());
+                }
+            } else if due_ns < plan.measure_from_ns {
+                self.send(0, 0)?;
             } else {
-                self.send(if due_ns >= plan.measure_from_ns { due_ns } else { 0 })?;
+                self.delay.saturating_record(now_ns - due_ns);
+                self.send(due_ns, now_ns)?;
             }
         }
     }
 
-    fn send(&mut self, sent_ns: u64) -> Result<(), SendError> {
+    /// Waits until the window has room for a message; false when the run is over first.
+    #[inline]
+    fn has_room(&mut self) -> bool {
+        if self.room > 0 {
+            return true;
+        }
+        let Some(window) = &self.plan.window else { return true };
+        let plan = &self.plan;
+        let is_over = || {
+            plan.stop.load(Ordering::Relaxed)
+                || plan.clock.now_ns() > plan.end_ns.saturating_add(LATE_NS_MAX)
+        };
+        self.room = window.take(is_over).unwrap_or(0);
+        self.room > 0
+    }
+
+    fn send(&mut self, due_ns: u64, sent_ns: u64) -> Result<(), PublishError> {
         let name = self.name;
         let header = Header {
             run: self.plan.run,
             publisher: self.index,
             name: name as u16,
             sequence: self.by_name[name] + 1,
+            due_ns,
             sent_ns,
         };
         header.write(&mut self.payload);
-        self.client.publish(&self.plan.names[name], self.payload.as_slice(), self.plan.ack)?;
+        self.end.publish(name, &self.payload, self.plan.ack)?;
         self.by_name[name] += 1;
         self.count += 1;
+        self.room = self.room.saturating_sub(1);
         self.name = if name + 1 == self.by_name.len() { 0 } else { name + 1 };
         Ok(())
     }

@@ -11,6 +11,7 @@ use crate::child::ServerCounts;
 use crate::run::Outcome;
 use crate::snapshot::Snapshot;
 use crate::subscriber::histogram;
+use crate::target::TargetInfo;
 use crate::totals::Totals;
 
 /// Part of the wanted rate that may be missing before a warning, beside the odd message at the edges.
@@ -30,7 +31,15 @@ pub(crate) struct Report {
     lost: u64,
     duplicated: u64,
     reordered: u64,
+    /// From when messages were due.
     latency_us: Latency,
+    /// From when they were handed to the client; only with a schedule.
+    service_time_us: Option<Latency>,
+    /// How late they were handed over; only with a schedule.
+    send_delay_us: Option<Latency>,
+    target: TargetInfo,
+    /// Most messages that subscribers had not received, where that was bounded.
+    inflight: Option<u64>,
     server: ServerFigures,
     config: Settings,
     #[serde(skip)]
@@ -75,10 +84,15 @@ impl Report {
         let measured_s = (after.at - before.at).as_secs_f64();
         let per_s = |from: u64, to: u64| round((to - from) as f64 / measured_s);
         let totals = Totals::new(sent, received);
-        let mut latency = histogram();
+        let (mut latency, mut service, mut delay) = (histogram(), histogram(), histogram());
         for subscriber in received {
-            latency += &subscriber.latency;
+            latency += &subscriber.measured.latency;
+            service += &subscriber.measured.service;
         }
+        for sent in sent {
+            delay += &sent.delay;
+        }
+        let is_open_loop = settings.rate.is_some();
         Self {
             published: sent.iter().map(crate::publisher::Sent::taken).sum(),
             published_per_s: per_s(before.published, after.published),
@@ -88,6 +102,10 @@ impl Report {
             duplicated: totals.duplicated,
             reordered: totals.reordered,
             latency_us: Latency::new(&latency),
+            service_time_us: is_open_loop.then(|| Latency::new(&service)),
+            send_delay_us: is_open_loop.then(|| Latency::new(&delay)),
+            target: outcome.target.clone(),
+            inflight: outcome.inflight,
             server: ServerFigures::new(before, after, outcome.server, per_s),
             measured_s,
             own_cpu_s: after.own_cpu_s - before.own_cpu_s,
@@ -138,9 +156,7 @@ fn failures(outcome: &Outcome, totals: &Totals, ack: bool) -> Vec<String> {
     add(totals.lost, "deliveries were lost");
     add(totals.foreign, "messages arrived that no publisher of this run sent");
     add(totals.missing_ledgers, "subscriptions did not end in time, and could not be verified");
-    let pending =
-        outcome.server.map_or(0, |counts| counts.pending).saturating_sub(outcome.left_over);
-    add(if ack { pending } else { 0 }, "delivered messages were never acknowledged");
+    add(if ack { outcome.unsettled } else { 0 }, "delivered messages were never acknowledged");
     if totals.delivered == 0 {
         failures.push("nothing was delivered".to_owned());
     }
@@ -172,10 +188,11 @@ impl ServerFigures {
         per_s: impl Fn(u64, u64) -> f64,
     ) -> Self {
         let both = before.server.zip(after.server);
+        let settled = before.settled.zip(after.settled);
         Self {
             rss_kb: after.server.map(|(_, usage)| usage.rss_kb),
             cpu_s: both.map(|(before, after)| round_cpu(after.1.cpu_s - before.1.cpu_s)),
-            settled_per_s: both.map(|(before, after)| per_s(before.0.settled, after.0.settled)),
+            settled_per_s: settled.map(|(before, after)| per_s(before, after)),
             counts,
         }
     }
@@ -196,7 +213,7 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let rate = |per_s: f64| HumanCount(per_s.round() as u64).to_string();
         let us = |value: Option<f64>| value.map_or("n/a".to_owned(), |us| format!("{us:.1}"));
-        writeln!(f, "{}", Heading(&self.config))?;
+        writeln!(f, "{}", Heading(&self.config, &self.target))?;
         writeln!(f)?;
         for (what, per_s, count) in [
             ("published", self.published_per_s, self.published),
@@ -257,7 +274,7 @@ impl Report {
 }
 
 /// What was run, in a line.
-struct Heading<'a>(&'a Settings);
+struct Heading<'a>(&'a Settings, &'a TargetInfo);
 
 impl fmt::Display for Heading<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -268,7 +285,8 @@ impl fmt::Display for Heading<'_> {
         };
         write!(
             f,
-            "{}, {}, {}, {} bytes a message, ",
+            "{}: {}, {}, {}, {} bytes a message, ",
+            self.1.name,
             count(settings.pubs, "publisher"),
             count(settings.subs, "subscriber"),
             count(settings.names, "name"),
@@ -281,8 +299,8 @@ impl fmt::Display for Heading<'_> {
         if settings.ack {
             f.write_str(", acknowledged")?;
         }
-        if settings.persist_file.is_some() {
-            f.write_str(" and synced to disk")?;
+        if let Some(durability) = self.1.durability {
+            write!(f, ", {durability}")?;
         }
         write!(
             f,

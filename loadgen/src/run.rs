@@ -6,16 +6,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use mezzenger::{Client, SubscribeError};
-
 use crate::args::Settings;
 use crate::child::{ChildError, ChildServer, ServerCounts};
-use crate::clients::{ClientError, Clients};
 use crate::clock::{self, Clock};
+use crate::notes::Notes;
 use crate::progress::Progress;
 use crate::publisher::{Plan, Publisher, Sent};
 use crate::snapshot::{self, Snapshot};
-use crate::subscriber::{Expected, Received, Subscriber};
+use crate::subscriber::{Received, Subscriber};
+use crate::target::{ConnectError, Ends, PublisherEnd, Run, Target, TargetInfo};
+use crate::watcher::Expected;
+use crate::window::Window;
 
 /// A drain in which nothing happens for so long is over.
 const QUIET_MAX: Duration = Duration::from_secs(5);
@@ -33,17 +34,9 @@ pub(crate) enum RunError {
     /// The run's own server failed.
     #[error(transparent)]
     Child(#[from] ChildError),
-    /// A client did not connect.
+    /// A client did not connect or subscribe, or the target did not answer.
     #[error(transparent)]
-    Client(#[from] ClientError),
-    /// A subscriber did not subscribe.
-    #[error("subscriber {index}: {source}")]
-    Subscribe {
-        /// Which.
-        index: u16,
-        /// Why.
-        source: SubscribeError,
-    },
+    Connect(#[from] ConnectError),
     /// A thread could not be started.
     #[error("a publisher's thread could not be started: {0}; check the process limits")]
     Thread(io::Error),
@@ -64,8 +57,12 @@ pub(crate) struct Outcome {
     pub(crate) received: Vec<Received>,
     /// The run's own server, at the end.
     pub(crate) server: Option<ServerCounts>,
-    /// Messages that waited for an acknowledgement there before the run.
-    pub(crate) left_over: u64,
+    /// Messages of the run that wait for an acknowledgement at its end.
+    pub(crate) unsettled: u64,
+    /// What was put under load.
+    pub(crate) target: TargetInfo,
+    /// Most messages that subscribers had not received, where that was bounded.
+    pub(crate) inflight: Option<u64>,
     /// What failed on the clients' own threads.
     pub(crate) failures: Vec<String>,
     /// What went wrong there without harm.
@@ -74,78 +71,99 @@ pub(crate) struct Outcome {
 
 /// Runs what the settings say.
 pub(crate) fn run(settings: &Settings) -> Result<Outcome, RunError> {
-    let mut child = match settings.server {
-        None => Some(ChildServer::start(settings.persist_file.as_deref())?),
-        Some(_) => None,
+    let mut child = match (&settings.target.target, &settings.target.server) {
+        (Target::Mezzenger, None) => Some(ChildServer::start(&settings.target.own)?),
+        (Target::ZmqForwarder, _) => Some(ChildServer::start_forwarder()?),
+        (Target::Mezzenger | Target::Peer(_), _) => None,
     };
     // A file may hold messages of earlier runs, whose names nobody subscribes to here.
     let left_over = match &mut child {
         Some(child) => child.counts()?.pending,
         None => 0,
     };
-    let clients = Clients::new(settings, child.as_ref());
-    let run = fastrand::u32(..);
+    let id = fastrand::u32(..);
+    let names = (0..settings.names).map(|at| format!("loadgen.{id:08x}.{at}")).collect();
+    let run = Run { id, names, notes: Notes::default() };
+    let ends = Ends::new(settings, &run, child.as_ref())?;
     let clock = Clock::start();
-    let names: Vec<_> = (0..settings.names).map(|at| format!("loadgen.{run:08x}.{at}")).collect();
-    let expected = Expected { run, size: settings.size, publishers: settings.pubs, clock };
+    let expected = Expected {
+        run: id,
+        size: settings.size.0,
+        publishers: settings.pubs,
+        is_open_loop: settings.rate.is_some(),
+        clock,
+    };
     let subscribers = (0..settings.subs)
-        .map(|index| {
-            Subscriber::start(clients.subscriber(index)?, &names, expected)
-                .map_err(|source| RunError::Subscribe { index, source })
-        })
-        .collect::<Result<Vec<_>, RunError>>()?;
+        .map(|index| Subscriber::start(&ends, index, run.names.len(), expected))
+        .collect::<Result<Vec<_>, _>>()?;
     let publishers =
-        (0..settings.pubs).map(|index| clients.publisher(index)).collect::<Result<Vec<_>, _>>()?;
+        (0..settings.pubs).map(|index| ends.publisher(index)).collect::<Result<Vec<_>, _>>()?;
+    let taken: Vec<_> = publishers.iter().map(PublisherEnd::taken).collect();
 
+    let inflight = settings.inflight.or(settings.target.target.inflight(settings.size.0));
+    let received = || subscribers.iter().map(Subscriber::counts).collect();
     let begin_ns = clock.now_ns();
     let measure_from_ns = begin_ns + clock::ns(settings.warmup);
     let end_ns = measure_from_ns + clock::ns(settings.duration);
     let plan = Arc::new(Plan {
-        run,
-        names,
-        size: settings.size,
+        run: id,
+        names: run.names.len(),
+        size: settings.size.0,
         ack: settings.ack,
         publishers: settings.pubs,
         rate: settings.rate,
+        window: inflight.map(|limit| Window::new(limit, settings.pubs, received())),
         clock,
         begin_ns,
         measure_from_ns,
         end_ns,
         stop: AtomicBool::new(false),
     });
-    let threads = start(&publishers, &plan)?;
+    let threads = start(publishers, &plan)?;
 
     let progress = Progress::new(clock, begin_ns, end_ns);
-    let counts = || (snapshot::published(&publishers), snapshot::delivered(&subscribers));
+    let counts = || (snapshot::published(&taken), snapshot::delivered(&subscribers));
     let goes_on = |child: Option<&mut ChildServer>| {
         child.map_or(Ok(()), ChildServer::check)?;
         // They end early when the server is away.
         Ok::<_, ChildError>(threads.iter().any(|thread| !thread.is_finished()))
     };
     progress.wait("warm-up", measure_from_ns, counts, || goes_on(child.as_mut()))?;
-    let before = Snapshot::take(&publishers, &subscribers, child.as_mut())?;
+    let before = Snapshot::take(&ends, &taken, &subscribers, child.as_mut())?;
     progress.wait("measuring", end_ns, counts, || goes_on(child.as_mut()))?;
-    let after = Snapshot::take(&publishers, &subscribers, child.as_mut())?;
+    let after = Snapshot::take(&ends, &taken, &subscribers, child.as_mut())?;
     plan.stop.store(true, Ordering::Relaxed);
 
     progress.say("waiting for the last messages");
     let sent = join(threads)?;
     drain(&sent, &subscribers, if settings.ack { UNSETTLED_MAX } else { QUIET_MAX });
-    let server = match &mut child {
-        Some(child) => Some(settle(child, left_over)?),
-        None => None,
-    };
+    let unsettled = settle(&ends, child.as_mut(), left_over)?;
+    let server = child.as_mut().map(ChildServer::counts).transpose()?;
+    let target = ends.info().clone();
     let received = subscribers.into_iter().map(Subscriber::finish).collect();
-    let (failures, warnings) = (clients.failures(), clients.warnings());
-    Ok(Outcome { before, after, sent, received, server, left_over, failures, warnings })
+    drop(ends);
+    let (failures, warnings) = (run.notes.failures.all(), run.notes.warnings.all());
+    let outcome = Outcome {
+        before,
+        after,
+        sent,
+        received,
+        server,
+        unsettled,
+        target,
+        inflight,
+        failures,
+        warnings,
+    };
+    Ok(outcome)
 }
 
-fn start(publishers: &[Client], plan: &Arc<Plan>) -> Result<Vec<JoinHandle<Sent>>, RunError> {
-    let start = |(index, client): (u16, &Client)| {
-        let publisher = Publisher::new(client.clone(), Arc::clone(plan), index);
+fn start(ends: Vec<PublisherEnd>, plan: &Arc<Plan>) -> Result<Vec<JoinHandle<Sent>>, RunError> {
+    let start = |(index, end): (u16, PublisherEnd)| {
+        let publisher = Publisher::new(end, Arc::clone(plan), index);
         thread::Builder::new().name(format!("publisher {index}")).spawn(|| publisher.run())
     };
-    (0..).zip(publishers).map(start).collect::<Result<_, _>>().map_err(RunError::Thread)
+    (0..).zip(ends).map(start).collect::<Result<_, _>>().map_err(RunError::Thread)
 }
 
 fn join(threads: Vec<JoinHandle<Sent>>) -> Result<Vec<Sent>, RunError> {
@@ -167,13 +185,22 @@ fn drain(sent: &[Sent], subscribers: &[Subscriber], quiet_max: Duration) {
     }
 }
 
-/// Waits until every message of the run is acknowledged, or no acknowledgement arrives any more.
-fn settle(child: &mut ChildServer, left_over: u64) -> Result<ServerCounts, ChildError> {
+/// Waits until every message of the run is acknowledged, or no acknowledgement arrives any more. How
+/// many are left.
+fn settle(
+    ends: &Ends,
+    mut child: Option<&mut ChildServer>,
+    left_over: u64,
+) -> Result<u64, RunError> {
     let mut quiet = Quiet::new();
     loop {
-        let counts = child.counts()?;
-        if counts.pending <= left_over || quiet.is_over(counts.settled, UNSETTLED_MAX) {
-            return Ok(counts);
+        let pending = match &mut child {
+            Some(child) => child.counts()?.pending,
+            None => ends.pending()?.unwrap_or(0),
+        };
+        let unsettled = pending.saturating_sub(left_over);
+        if unsettled == 0 || quiet.is_over(unsettled, UNSETTLED_MAX) {
+            return Ok(unsettled);
         }
         thread::sleep(DRAIN_TICK);
     }

@@ -2,11 +2,10 @@
 
 use std::time::Instant;
 
-use mezzenger::Client;
-
 use crate::child::{ChildError, ChildServer, ServerCounts};
 use crate::proc::{self, Usage};
 use crate::subscriber::Subscriber;
+use crate::target::{Ends, Taken};
 
 /// The counts at one moment.
 #[derive(Clone, Copy, Debug)]
@@ -18,13 +17,16 @@ pub(crate) struct Snapshot {
     pub(crate) delivered: u64,
     /// Processor time of this process.
     pub(crate) own_cpu_s: f64,
+    /// Messages acknowledged, where it is known.
+    pub(crate) settled: Option<u64>,
     /// The run's own server.
     pub(crate) server: Option<(ServerCounts, Usage)>,
 }
 
 impl Snapshot {
     pub(crate) fn take(
-        publishers: &[Client],
+        ends: &Ends,
+        publishers: &[Taken],
         subscribers: &[Subscriber],
         child: Option<&mut ChildServer>,
     ) -> Result<Self, ChildError> {
@@ -37,14 +39,15 @@ impl Snapshot {
             published: published(publishers),
             delivered: delivered(subscribers),
             own_cpu_s: proc::own_cpu_s(),
+            settled: ends.settled().or(server.map(|(counts, _)| counts.settled)),
             server,
         })
     }
 }
 
 /// Messages that the server took so far.
-pub(crate) fn published(publishers: &[Client]) -> u64 {
-    publishers.iter().map(|client| client.counters().published).sum()
+pub(crate) fn published(publishers: &[Taken]) -> u64 {
+    publishers.iter().map(Taken::get).sum()
 }
 
 /// Different messages received so far, summed over the subscribers.

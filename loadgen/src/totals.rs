@@ -54,9 +54,10 @@ mod tests {
     use super::*;
     use crate::ledger::Ledger;
     use crate::subscriber::histogram;
+    use crate::watcher::Measured;
 
     fn sent(by_name: &[u64]) -> Sent {
-        Sent { by_name: by_name.to_vec(), refused: 0, failure: None }
+        Sent { by_name: by_name.to_vec(), refused: 0, failure: None, delay: histogram() }
     }
 
     /// A subscriber of one publisher and two names that got `first` and `second` under them.
@@ -69,7 +70,7 @@ mod tests {
             ledger
         };
         let ledgers = vec![(0, ledger(first)), (1, ledger(second))];
-        Received { ledgers, latency: histogram(), missing: 0 }
+        Received { ledgers, measured: Measured::new(), missing: 0 }
     }
 
     #[test]

@@ -11,7 +11,7 @@ use serde_json::Value;
 /// Bound on what a test waits for.
 const DEADLINE: Duration = Duration::from_secs(20);
 
-const KEYS: [&str; 10] = [
+const KEYS: [&str; 14] = [
     "published",
     "published_per_s",
     "delivered",
@@ -20,6 +20,10 @@ const KEYS: [&str; 10] = [
     "duplicated",
     "reordered",
     "latency_us",
+    "service_time_us",
+    "send_delay_us",
+    "target",
+    "inflight",
     "server",
     "config",
 ];
@@ -110,7 +114,7 @@ fn a_slow_schedule_is_measured_to_its_end() {
 
 #[test]
 fn the_table_names_every_figure() {
-    let output = loadgen(&["--duration", "200ms", "--warmup", "0", "--size", "24"]);
+    let output = loadgen(&["--duration", "200ms", "--warmup", "0", "--size", "32"]);
     let table = String::from_utf8(output.stdout).expect("text");
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
     for figure in ["published", "delivered", "lost", "latency", "p99.9", "server", "RSS"] {
@@ -193,7 +197,7 @@ fn check_usage(args: &[&str], text: &str) {
 
 #[test]
 fn usage_errors_are_exit_2_and_say_what_is_wrong() {
-    check_usage(&["--size", "23"], "at least 24");
+    check_usage(&["--size", "31"], "at least 32");
     check_usage(&["--pubs", "0"], "--pubs");
     check_usage(&["--rate", "0"], "above 0");
     check_usage(&["--duration", "0"], "longer than zero");

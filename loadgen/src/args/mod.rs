@@ -1,21 +1,24 @@
 //! The command line, turned into the settings of a run.
+//!
+//! [`Settings`] holds what is sent and for how long; each further group of flags is a struct of its own.
 
-use std::path::PathBuf;
+mod target;
+mod values;
+
 use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
-use mezzenger::config::{MAX_MESSAGE_BYTES, PUB_PORT, RECV_PORT, parse_duration};
+use mezzenger::config::parse_duration;
 use serde::{Serialize, Serializer};
 
-use crate::header::Header;
+pub(crate) use target::{ForwardArgs, OwnServerArgs, ServeArgs, TargetArgs};
+pub(crate) use values::Size;
+use values::rate;
 
-/// Room that name and record fields need in a message besides its payload, generously.
-const RECORD_BYTES_MAX: usize = 1024;
-
-/// Measures a Mezzenger server under load, and checks that it loses nothing.
+/// Measures a Mezzenger server, or another broker, under load, and checks that it loses nothing.
 ///
-/// Starts its own server on free ports unless --server names one. Every message is numbered, and every
+/// Starts its own server on free ports unless told otherwise. Every message is numbered, and every
 /// subscriber checks every number. Prints rates, losses, latencies and the server's costs. Exits with 0
 /// when all is well, 1 on a loss or a failure, 2 on a usage error.
 ///
@@ -37,13 +40,9 @@ pub(crate) enum Command {
     /// Runs the server of a run, until stdin closes.
     #[command(hide = true)]
     Serve(ServeArgs),
-}
-
-/// What a run tells its server.
-#[derive(clap::Args)]
-pub(crate) struct ServeArgs {
-    #[arg(long)]
-    pub(crate) persist_file: Option<PathBuf>,
+    /// Runs the bare forwarder of a run, until stdin closes.
+    #[command(hide = true)]
+    Forward(ForwardArgs),
 }
 
 /// The settings of a run. Counts are positive, and messages have room for their header.
@@ -58,8 +57,12 @@ pub(crate) struct Settings {
     pub(crate) subs: u16,
 
     /// Bytes of each message's payload.
-    #[arg(long, value_name = "BYTES", default_value_t = 128, value_parser = size)]
-    pub(crate) size: usize,
+    #[arg(long, value_name = "BYTES", default_value = "128")]
+    pub(crate) size: Size,
+
+    /// Names that the messages are spread over; each subscriber subscribes to all.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) names: u16,
 
     /// How long to measure: 10s, 500ms; a bare number is seconds.
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = parse_duration)]
@@ -75,71 +78,43 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "N", value_parser = rate)]
     pub(crate) rate: Option<f64>,
 
+    /// Most messages published and not yet received by the slowest subscriber of this run; publishers
+    /// wait beyond it. Default: no bound where the server holds publishers back, and for other brokers
+    /// what they can queue without loss; the result shows it.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) inflight: Option<u64>,
+
     /// Ask for acknowledgement: the server keeps each message until a subscriber acknowledged it.
     #[arg(long)]
     pub(crate) ack: bool,
 
-    /// Let the server keep unacknowledged messages in this file, each synced to disk before it is
-    /// answered.
-    #[arg(long, value_name = "FILE", requires = "ack", conflicts_with = "server")]
-    pub(crate) persist_file: Option<PathBuf>,
-
-    /// Names that the messages are spread over; each subscriber subscribes to all.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
-    pub(crate) names: u16,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) target: TargetArgs,
 
     /// Print the result as one JSON object.
     #[arg(long)]
     #[serde(skip)]
     pub(crate) json: bool,
-
-    /// Use the server on this host instead of an own one.
-    #[arg(long, value_name = "HOST")]
-    pub(crate) server: Option<String>,
-
-    /// Port that requests go to: the --recv-port of that server.
-    #[arg(long, value_name = "PORT", default_value_t = RECV_PORT, requires = "server")]
-    #[serde(skip)]
-    pub(crate) send_port: u16,
-
-    /// Port that messages come from: the --pub-port of that server.
-    #[arg(long, value_name = "PORT", default_value_t = PUB_PORT, requires = "server")]
-    #[serde(skip)]
-    pub(crate) sub_port: u16,
 }
 
 impl Args {
     /// The settings, or a usage error that ends the process.
     pub(crate) fn settings(self) -> Settings {
-        if self.settings.duration.is_zero() {
-            let error = "--duration must be longer than zero";
+        if let Err(error) = self.settings.check() {
             Self::command().error(ErrorKind::ValueValidation, error).exit();
         }
         self.settings
     }
 }
 
-fn size(text: &str) -> Result<usize, String> {
-    let size: usize = text.parse().map_err(|_| "must be a number of bytes".to_owned())?;
-    if size < Header::BYTES {
-        return Err(format!(
-            "must be at least {}: what each message carries for its verification",
-            Header::BYTES
-        ));
-    }
-    let size_max = MAX_MESSAGE_BYTES - RECORD_BYTES_MAX;
-    if size > size_max {
-        return Err(format!(
-            "must be at most {size_max}: what clients and servers take by default"
-        ));
-    }
-    Ok(size)
-}
-
-fn rate(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(rate) if rate.is_finite() && rate > 0.0 => Ok(rate),
-        _ => Err("must be a number of messages above 0".to_owned()),
+impl Settings {
+    /// Finds flags that do not go together, which the parser cannot see.
+    fn check(&self) -> Result<(), String> {
+        if self.duration.is_zero() {
+            return Err("--duration must be longer than zero".to_owned());
+        }
+        self.target.check(self)
     }
 }
 
@@ -154,21 +129,5 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         Args::command().debug_assert();
-    }
-
-    #[test]
-    fn a_message_has_room_for_its_header() {
-        assert_eq!(size("24"), Ok(24));
-        assert!(size("23").is_err_and(|text| text.contains("at least 24")));
-        assert!(size("67108864").is_err());
-        assert!(size("much").is_err());
-    }
-
-    #[test]
-    fn a_rate_is_positive() {
-        assert_eq!(rate("0.5"), Ok(0.5));
-        for text in ["0", "-1", "inf", "NaN", "fast"] {
-            assert!(rate(text).is_err(), "{text}");
-        }
     }
 }

@@ -1,0 +1,123 @@
+//! Where messages are sent: the target, the run's own server, or a server that runs already.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use mezzenger::config::{PUB_PORT, RECV_PORT, parse_duration};
+use mezzenger::journal::FsyncPolicy;
+use serde::Serialize;
+
+use super::Settings;
+use crate::target::{Durability, Target};
+
+/// The target of a run, and what the run's own server is told.
+#[derive(clap::Args, Clone, Debug, Default, Serialize)]
+pub(crate) struct TargetArgs {
+    /// What to put under load: `mezzenger` (an own server, or the one that --server names),
+    /// `zmq-forwarder` (a bare loop over libzmq, for our clients), `nats://HOST:PORT`,
+    /// `nats+js://HOST:PORT[?storage=memory|file]`, `redis://HOST:PORT` (pub/sub),
+    /// `redis+streams://HOST:PORT`, `mqtt://HOST:PORT[?qos=0|1]`. Other brokers need a build with
+    /// `--features peers`.
+    #[arg(long, value_name = "URL", default_value = "mezzenger")]
+    pub(crate) target: Target,
+
+    /// What the target promises for a message it took, where the run cannot ask.
+    #[arg(long, value_name = "CLASS")]
+    pub(crate) durability: Option<Durability>,
+
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) own: OwnServerArgs,
+
+    /// Use the Mezzenger server on this host instead of an own one.
+    #[arg(long, value_name = "HOST")]
+    pub(crate) server: Option<String>,
+
+    /// Port that requests go to: the --recv-port of that server.
+    #[arg(long, value_name = "PORT", default_value_t = RECV_PORT, requires = "server")]
+    #[serde(skip)]
+    pub(crate) send_port: u16,
+
+    /// Port that messages come from: the --pub-port of that server.
+    #[arg(long, value_name = "PORT", default_value_t = PUB_PORT, requires = "server")]
+    #[serde(skip)]
+    pub(crate) sub_port: u16,
+}
+
+/// What a run's own server is told; the defaults are the server's.
+#[derive(clap::Args, Clone, Debug, Default, Serialize)]
+pub(crate) struct OwnServerArgs {
+    /// Let the run's own server keep unacknowledged messages in this file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) persist_file: Option<PathBuf>,
+
+    /// When that file is synced: always (before the answer), interval=50ms, never. Default: always.
+    #[arg(long, value_name = "POLICY", requires = "persist_file")]
+    #[serde(serialize_with = "text")]
+    pub(crate) fsync: Option<FsyncPolicy>,
+
+    /// How long the run's own server waits for an acknowledgement before it delivers again.
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    #[serde(rename = "retry_interval_s", serialize_with = "seconds")]
+    pub(crate) retry_interval: Option<Duration>,
+}
+
+/// What the run tells the process of its own server.
+#[derive(clap::Args)]
+pub(crate) struct ServeArgs {
+    #[command(flatten)]
+    pub(crate) own: OwnServerArgs,
+    #[command(flatten)]
+    pub(crate) ports: ForwardArgs,
+}
+
+/// The ports of a child; 0 picks a free one.
+#[derive(clap::Args, Clone, Copy, Debug, Default)]
+pub(crate) struct ForwardArgs {
+    #[arg(long, default_value_t = 0)]
+    pub(crate) pub_port: u16,
+    #[arg(long, default_value_t = 0)]
+    pub(crate) recv_port: u16,
+}
+
+impl TargetArgs {
+    /// Finds what the target cannot do.
+    pub(super) fn check(&self, settings: &Settings) -> Result<(), String> {
+        let own = self.target == Target::Mezzenger && self.server.is_none();
+        if self.server.is_some() && self.target != Target::Mezzenger {
+            return Err("--server names a Mezzenger server; a --target names its own".to_owned());
+        }
+        if !own && (self.own.persist_file.is_some() || self.own.retry_interval.is_some()) {
+            return Err("--persist-file, --fsync and --retry-interval are for the run's own \
+                        server, so without --server and --target"
+                .to_owned());
+        }
+        if self.own.persist_file.is_some() && !settings.ack {
+            return Err("--persist-file keeps messages that ask for it: add --ack".to_owned());
+        }
+        if settings.ack && !self.target.acknowledges() {
+            return Err(format!("{} knows no acknowledgement: leave --ack out", self.target));
+        }
+        if settings.subs > 1 && self.target.is_one_group() {
+            return Err(format!(
+                "{} gives each message to one consumer of its group: use --subs 1",
+                self.target
+            ));
+        }
+        Ok(())
+    }
+}
+
+fn text<S: serde::Serializer, T: ToString>(
+    value: &Option<T>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    value.as_ref().map(ToString::to_string).serialize(serializer)
+}
+
+fn seconds<S: serde::Serializer>(
+    value: &Option<Duration>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    value.map(|duration| duration.as_secs_f64()).serialize(serializer)
+}
