@@ -12,6 +12,7 @@ use super::batches::Bounds;
 use super::delivery::Deliverer;
 use super::errands::Errands;
 use super::error::{ConnectError, SendError, SubscribeError};
+use super::line::Line;
 use super::message::Message;
 use super::options::ClientBuilder;
 use super::outbox::{Outbox, frame_bytes};
@@ -50,6 +51,7 @@ pub(super) struct Core {
     timeout: Duration,
     verify: bool,
     outbox: Arc<Outbox>,
+    line: Arc<Line>,
     errands: Arc<Errands>,
     reporter: Arc<Reporter>,
     request_waker: Waker,
@@ -80,7 +82,7 @@ impl Core {
             window_frames: options.window,
             patience: options.send_timeout.saturating_mul(options.connection_retries),
         };
-        let outbox = Arc::new(Outbox::new(bounds, request_waker.clone()));
+        let outbox = Arc::new(Outbox::new(bounds));
         let errands = Arc::new(Errands::new(request_waker.clone(), Arc::clone(&reporter)));
         let stopping = Arc::<AtomicBool>::default();
         // The server's limit may be a little larger, and what it publishes carries no more.
@@ -101,6 +103,7 @@ impl Core {
             Arc::clone(&reporter),
             Arc::clone(&stopping),
         )?;
+        let line = requester.line();
         let requester = Worker::spawn("mezzenger-requests", move || requester.run())
             .map_err(ConnectError::Thread)?;
         let mut core = Self {
@@ -109,6 +112,7 @@ impl Core {
             timeout: options.send_timeout,
             verify: options.verify_checksums,
             outbox,
+            line,
             errands,
             reporter,
             request_waker,
@@ -204,7 +208,7 @@ impl Core {
             encoding,
             payload,
         };
-        let fate = if bytes < CLIENT_OWN_FRAME_BYTES {
+        let pushed = if bytes < CLIENT_OWN_FRAME_BYTES {
             self.outbox.push(name, &record, unattended)?
         } else {
             name::check_publishable(name)?;
@@ -215,7 +219,10 @@ impl Core {
                 .map_err(|_| SendError::TooLarge { bytes, bytes_max: i32::MAX as usize })?;
             self.outbox.push_frame(name, frame, unattended)?
         };
-        Ok(Receipt { fate })
+        if pushed.may_leave && !self.line.send(&self.outbox) {
+            self.request_waker.wake();
+        }
+        Ok(Receipt { fate: pushed.fate })
     }
 
     /// Archives a value and lends its bytes out.

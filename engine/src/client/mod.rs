@@ -3,7 +3,8 @@
 //! - `handle`: [`Client`], what users hold; `options`, `error`, `payload`, `outcome`, `report`: what
 //!   they give and get; `core`: what the handles share.
 //! - `outbox`: where published messages gather into frames, `batches` what its lock guards; `receipt`: the promise of an answer.
-//! - `requester`: the thread that owns the request socket; `seal`: stamps what leaves; `in_flight`: which answer is whose, and when
+//! - `requester`: the thread that sends requests and reads the answers; `line`: its connection, which
+//!   publishers may send on too; `seal`: stamps what leaves; `in_flight`: which answer is whose, and when
 //!   to send again; `errands`: acknowledgements and pings.
 //! - `subscriber`: the thread that owns the subscribing socket; `routes`: who wants what; `delivery`:
 //!   hands it to them; `verify`: checksums; `missed`: sees gaps; `queue`, `subscription`: what is read like an iterator.
@@ -16,6 +17,7 @@ mod errands;
 mod error;
 mod handle;
 mod in_flight;
+mod line;
 mod message;
 mod missed;
 mod options;

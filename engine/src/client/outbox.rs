@@ -11,17 +11,23 @@ use super::batches::{Batch, Batches, Bounds, Cut, Finished};
 use super::error::SendError;
 use super::receipt::Fate;
 use crate::limits::{FRAME_BYTES_TARGET, KEPT_FRAME_SHARE_MAX, PENDING_COPY_BYTES_MAX};
-use crate::transport::Waker;
 use crate::wire::frame::v2_prefix;
 use crate::wire::record::{LENGTH_BYTES, ROOT_BYTES, Record};
 
 /// The outbox. Publishers push; the request thread takes.
 pub(super) struct Outbox {
     bounds: Bounds,
-    waker: Waker,
     state: Mutex<Batches>,
     room: Condvar,
     settled: Condvar,
+}
+
+/// A message that is in the outbox now.
+pub(super) struct Pushed {
+    pub(super) fate: Arc<Fate>,
+    /// A frame may leave and the request thread does not know: the caller has to send it or wake the
+    /// thread.
+    pub(super) may_leave: bool,
 }
 
 /// Bytes of a frame that holds one message.
@@ -41,9 +47,9 @@ fn frame_bytes_target(record: &Record<'_>) -> usize {
 }
 
 impl Outbox {
-    pub(super) fn new(bounds: Bounds, waker: Waker) -> Self {
+    pub(super) fn new(bounds: Bounds) -> Self {
         let (state, room, settled) = Default::default();
-        Self { bounds, waker, state, room, settled }
+        Self { bounds, state, room, settled }
     }
 
     fn lock(&self) -> MutexGuard<'_, Batches> {
@@ -57,7 +63,7 @@ impl Outbox {
         name: &str,
         record: &Record<'_>,
         unattended: bool,
-    ) -> Result<Arc<Fate>, SendError> {
+    ) -> Result<Pushed, SendError> {
         let bytes = LENGTH_BYTES + ROOT_BYTES + record.payload.len();
         let mut state = self.enter(bytes)?;
         let state = &mut *state;
@@ -84,8 +90,7 @@ impl Outbox {
         batch.unattended |= unattended;
         let fate = Arc::clone(&batch.fate);
         state.queued_bytes += batch.frame.len() - before;
-        self.wake_if(state, wake);
-        Ok(fate)
+        Ok(Pushed { fate, may_leave: wake && std::mem::take(&mut state.sleeping) })
     }
 
     /// Adds a frame that holds one message.
@@ -94,7 +99,7 @@ impl Outbox {
         name: &str,
         frame: Vec<u8>,
         unattended: bool,
-    ) -> Result<Arc<Fate>, SendError> {
+    ) -> Result<Pushed, SendError> {
         let mut state = self.enter(frame.len())?;
         state.open_batch(name)?;
         let bytes = frame.len();
@@ -104,15 +109,7 @@ impl Outbox {
         batch.unattended = unattended;
         let fate = Arc::clone(&batch.fate);
         state.queued_bytes += bytes;
-        self.wake_if(&mut state, true);
-        Ok(fate)
-    }
-
-    fn wake_if(&self, state: &mut Batches, wake: bool) {
-        if wake && state.sleeping {
-            state.sleeping = false;
-            self.waker.wake();
-        }
+        Ok(Pushed { fate, may_leave: std::mem::take(&mut state.sleeping) })
     }
 
     /// Takes the lock when there is room for so many bytes.

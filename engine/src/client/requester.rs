@@ -4,19 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-
-use super::batches::{Cut, Finished};
+use super::batches::Finished;
 use super::errands::Errands;
 use super::error::SendError;
 use super::in_flight::{Cargo, InFlight, Request};
+use super::line::{Connection, Line};
 use super::outbox::Outbox;
 use super::report::{Failure, Reporter, add};
-use super::seal::Sealer;
 use crate::transport::waker::WakeReceiver;
-use crate::transport::{
-    Context, Part, Ready, Received, Socket, SocketOptions, TransportError, poll,
-};
+use crate::transport::{Context, Part, Received, Socket, SocketOptions, TransportError, wait};
 use crate::wire::frame::v2_prefix;
 use crate::wire::reply::{self, Reply};
 use crate::wire::{ack, name};
@@ -41,18 +37,15 @@ pub(super) struct Setup {
 /// The state of the request thread. When it goes, all that was on its way fails.
 pub(super) struct Requester {
     setup: Setup,
-    dealer: Socket,
+    line: Arc<Line>,
     wakes: WakeReceiver,
     outbox: Arc<Outbox>,
     errands: Arc<Errands>,
     reporter: Arc<Reporter>,
     stopping: Arc<AtomicBool>,
-    in_flight: InFlight,
     finished: Vec<Finished>,
-    cuts: Vec<Cut>,
-    sealer: Sealer,
-    /// Set between a new connection and sending everything again on it.
-    resend_at: Option<Instant>,
+    /// Set once it was told to stop: when it ends at the latest.
+    stop_at: Option<Instant>,
 }
 
 fn connect(setup: &Setup) -> Result<Socket, TransportError> {
@@ -81,20 +74,15 @@ impl Requester {
     ) -> Result<Self, TransportError> {
         let dealer = connect(&setup)?;
         let in_flight = InFlight::new(setup.timeout, setup.tries);
-        Ok(Self {
-            setup,
-            dealer,
-            wakes,
-            outbox,
-            errands,
-            reporter,
-            stopping,
-            in_flight,
-            finished: Vec::new(),
-            cuts: Vec::new(),
-            sealer: Sealer::default(),
-            resend_at: None,
-        })
+        let line = Arc::new(Line::new(Connection::new(dealer, in_flight)));
+        let finished = Vec::new();
+        let stop_at = None;
+        Ok(Self { setup, line, wakes, outbox, errands, reporter, stopping, finished, stop_at })
+    }
+
+    /// The connection, for publishers.
+    pub(super) fn line(&self) -> Arc<Line> {
+        Arc::clone(&self.line)
     }
 
     /// The thread's body: runs until told to stop, and then until all is answered or time is over.
@@ -105,35 +93,50 @@ impl Requester {
     }
 
     fn serve(&mut self) -> Result<(), TransportError> {
-        let mut stop_at = None;
-        loop {
-            self.wakes.clear();
-            self.receive()?;
-            let now = Instant::now();
-            self.check_time(now)?;
-            self.send()?;
-            if self.stopping.load(Ordering::Acquire) {
-                let stop_at = *stop_at.get_or_insert(now + self.setup.timeout);
-                let done =
-                    self.in_flight.is_empty() && self.outbox.is_empty() && self.errands.is_empty();
-                if done || now >= stop_at {
-                    return Ok(());
-                }
-            }
-            let next = [self.resend_at.or_else(|| self.in_flight.deadline()), stop_at];
-            let next = next.into_iter().flatten().min();
-            let wait = next.map(|at| at.saturating_duration_since(Instant::now()));
-            poll(&[&self.dealer], &[&self.wakes], &mut [Ready::default(); 2], wait)?;
-        }
+        while self.turn(None)? {}
+        Ok(())
     }
 
-    fn receive(&mut self) -> Result<(), TransportError> {
+    /// Does what there is to do, then waits for more, so long at most. `false` at the end.
+    pub(super) fn turn(&mut self, wait_max: Option<Duration>) -> Result<bool, TransportError> {
+        self.wakes.clear();
+        let line = Arc::clone(&self.line);
+        let mut line = line.lock();
+        let Some(connection) = line.as_mut() else { return Ok(false) };
+        self.receive(connection)?;
+        let now = Instant::now();
+        self.check_time(connection, now)?;
+        self.send(connection)?;
+        if self.stopping.load(Ordering::Acquire) {
+            let stop_at = *self.stop_at.get_or_insert(now + self.setup.timeout);
+            let idle = connection.in_flight.is_empty() && self.outbox.is_empty();
+            if (idle && self.errands.is_empty()) || now >= stop_at {
+                return Ok(false);
+            }
+        }
+        // Sending may have taken the signal of an answer away.
+        if connection.dealer.is_readable()? {
+            return Ok(true);
+        }
+        // A publisher that sends meanwhile does not tell. What it sends is due after the timeout.
+        let due = connection.resend_at.or_else(|| connection.in_flight.deadline());
+        let next = due.into_iter().chain(self.stop_at).min();
+        let time = next.map_or(self.setup.timeout, |at| {
+            at.saturating_duration_since(Instant::now()).min(self.setup.timeout)
+        });
+        let signal = connection.dealer.signal()?;
+        drop(line);
+        wait(signal, &self.wakes, time.min(wait_max.unwrap_or(time)))?;
+        Ok(true)
+    }
+
+    fn receive(&mut self, connection: &mut Connection) -> Result<(), TransportError> {
         loop {
             let mut parts: [Part; REPLY_PARTS] = Default::default();
             let mut count = 0;
             loop {
                 let mut part = Part::empty();
-                if self.dealer.receive(&mut part)? == Received::Nothing {
+                if connection.dealer.receive(&mut part)? == Received::Nothing {
                     return Ok(());
                 }
                 let more = part.has_more();
@@ -149,7 +152,7 @@ impl Requester {
             if let Ok(id) = id.as_slice().try_into()
                 && count == REPLY_PARTS
                 && empty.as_slice().is_empty()
-                && let Some(request) = self.in_flight.answered(u64::from_le_bytes(id))
+                && let Some(request) = connection.in_flight.answered(u64::from_le_bytes(id))
             {
                 self.finish(request, read_reply(body.as_slice()));
             }
@@ -177,22 +180,23 @@ impl Requester {
     }
 
     /// Gives up, or sends again, what waited too long.
-    fn check_time(&mut self, now: Instant) -> Result<(), TransportError> {
-        if let Some(at) = self.resend_at {
+    fn check_time(
+        &mut self,
+        connection: &mut Connection,
+        now: Instant,
+    ) -> Result<(), TransportError> {
+        if let Some(at) = connection.resend_at {
             if now >= at {
-                self.resend_at = None;
-                for request in self.in_flight.again(now) {
-                    add(&self.reporter.resent_frames, 1);
-                    transmit(&mut self.dealer, request)?;
-                }
+                connection.resend_at = None;
+                add(&self.reporter.resent_frames, connection.start_again(now)? as u64);
             }
             return Ok(());
         }
-        if self.in_flight.deadline().is_none_or(|deadline| now < deadline) {
+        if connection.in_flight.deadline().is_none_or(|deadline| now < deadline) {
             return Ok(());
         }
         let timed_out = |tries| Err(SendError::TimedOut { tries, timeout: self.setup.timeout });
-        let given_up: Vec<_> = self
+        let given_up: Vec<_> = connection
             .in_flight
             .give_up(now)
             .into_iter()
@@ -205,13 +209,13 @@ impl Requester {
         // Whatever is wrong with the connection, a new one starts afresh. Failing that, the old one
         // may still work.
         match connect(&self.setup) {
-            Ok(dealer) => self.dealer = dealer,
+            Ok(dealer) => connection.dealer = dealer,
             Err(error) => tracing::error!("no new connection: {error}"),
         }
         // Clients that a server's end interrupted together shall not come back together.
         let pause_ms_max = (self.setup.timeout.as_millis() / 10).clamp(1, 100) as u64;
         let pause = Duration::from_millis(fastrand::u64(0..pause_ms_max));
-        self.resend_at = Some(now + pause);
+        connection.resend_at = Some(now + pause);
         let text = format_args!("no answer from {}: connecting anew", self.setup.endpoint);
         if self.setup.verbose {
             tracing::info!("{text}");
@@ -238,44 +242,37 @@ impl Requester {
     }
 
     /// Sends what may leave now.
-    fn send(&mut self) -> Result<(), TransportError> {
-        let paused = self.resend_at.is_some();
-        let mut cuts = std::mem::take(&mut self.cuts);
-        self.outbox.turn(&mut self.finished, &mut cuts, paused);
-        // What was taken is noted in any case, so that the end decides its fate.
-        let mut result = Ok(());
-        self.sealer.seal(&mut cuts);
-        for mut cut in cuts.drain(..) {
-            let frame = std::mem::take(&mut cut.batch.frame).into();
-            result = result.and(self.start(frame, Cargo::Messages(cut)));
+    fn send(&mut self, connection: &mut Connection) -> Result<(), TransportError> {
+        connection.send_messages(&self.outbox, &mut self.finished)?;
+        if connection.resend_at.is_some() {
+            return Ok(());
         }
-        self.cuts = cuts;
-        if paused || result.is_err() {
-            return result;
-        }
-        let taken = self.errands.take(self.in_flight.has_acks());
+        let taken = self.errands.take(connection.in_flight.has_acks());
         if taken.acks_dropped > 0 {
             self.reporter.failure(&Failure::AcksDropped { messages: taken.acks_dropped });
         }
+        let mut result = Ok(());
         if !taken.acks.is_empty() {
             let messages = taken.acks.len();
-            result = self.start(ack::frame(&taken.acks).into(), Cargo::Acks { messages });
+            result = connection.start(ack::frame(&taken.acks).into(), Cargo::Acks { messages });
         }
         for ping in taken.pings {
-            result = result.and(self.start(v2_prefix(name::PING).into(), Cargo::Ping(ping)));
+            let frame = v2_prefix(name::PING).into();
+            result = result.and(connection.start(frame, Cargo::Ping(ping)));
         }
         result
-    }
-
-    fn start(&mut self, frame: Bytes, cargo: Cargo) -> Result<(), TransportError> {
-        transmit(&mut self.dealer, self.in_flight.add(frame, cargo, Instant::now()))
     }
 }
 
 impl Drop for Requester {
     fn drop(&mut self) {
-        for request in self.in_flight.take_all() {
-            self.finish(request, Err(SendError::Stopped));
+        // Held to the end: nothing is sent behind it.
+        let line = Arc::clone(&self.line);
+        let mut line = line.lock();
+        if let Some(mut connection) = line.take() {
+            for request in connection.in_flight.take_all() {
+                self.finish(request, Err(SendError::Stopped));
+            }
         }
         self.outbox.turn(&mut self.finished, &mut Vec::new(), true);
         let unsent = self.outbox.close();
@@ -289,21 +286,6 @@ impl Drop for Requester {
             self.reporter.failure(&Failure::AcksDropped { messages: acks_dropped });
         }
     }
-}
-
-/// Sends a request. Were a queue full, the request would count as lost on its way, and be sent again.
-fn transmit(dealer: &mut Socket, request: &Request) -> Result<(), TransportError> {
-    let parts = [
-        Part::copy_of(&request.id.to_le_bytes()),
-        Part::empty(),
-        Part::share(request.frame.clone()),
-    ];
-    for (at, mut part) in parts.into_iter().enumerate() {
-        if !dealer.send(&mut part, at < REPLY_PARTS - 1)? {
-            break;
-        }
-    }
-    Ok(())
 }
 
 fn read_reply(bytes: &[u8]) -> Result<(), SendError> {

@@ -1,9 +1,33 @@
 //! Waits for sockets and wakers together.
 
+use std::os::fd::RawFd;
 use std::time::Duration;
 
 use super::socket::{Socket, TransportError};
 use super::waker::WakeReceiver;
+
+/// Tells that a socket has news, while another thread uses the socket. It may tell too often. Whoever
+/// used the socket last must have seen [`Socket::is_readable`] say no, or news may go unnoticed.
+#[derive(Clone, Copy, Debug)]
+pub struct Signal(pub(super) RawFd);
+
+/// Waits until a socket may have news, the waker is woken, or the time is over; rounded and ended early
+/// as in [`poll`].
+///
+/// # Errors
+/// When the system refuses.
+pub fn wait(signal: Signal, waker: &WakeReceiver, time: Duration) -> Result<(), TransportError> {
+    let fds = [signal.0, waker.raw_fd()];
+    let mut items = fds.map(|fd| zmq::PollItem::from_fd(fd, zmq::POLLIN));
+    match zmq::poll(&mut items, rounded_ms(time)) {
+        Ok(_) | Err(zmq::Error::EINTR) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn rounded_ms(time: Duration) -> i64 {
+    i64::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(i64::MAX)
+}
 
 /// What one polled thing can do now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,8 +56,7 @@ pub fn poll(
 ) -> Result<(), TransportError> {
     let count = sockets.len() + wakers.len();
     assert!(count <= ITEMS_MAX && ready.len() == count, "poll() takes up to four things");
-    let timeout_ms = timeout
-        .map_or(-1, |time| i64::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(i64::MAX));
+    let timeout_ms = timeout.map_or(-1, rounded_ms);
     let items = sockets
         .iter()
         .map(|s| s.socket.as_poll_item(zmq::POLLIN))

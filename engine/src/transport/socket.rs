@@ -8,6 +8,7 @@ use std::ffi::c_int;
 use std::io;
 
 use super::part::Part;
+use super::poll::Signal;
 
 /// A failure of libzmq or of the system under it.
 #[derive(Debug, thiserror::Error)]
@@ -217,6 +218,22 @@ impl Socket {
     /// When the context is ending.
     pub fn unsubscribe(&self, topic: &[u8]) -> Result<(), TransportError> {
         Ok(self.socket.set_unsubscribe(topic)?)
+    }
+
+    /// Whether something can be received. Sending may have taken the [`Signal`] of it away.
+    ///
+    /// # Errors
+    /// When the context is ending.
+    pub fn is_readable(&self) -> Result<bool, TransportError> {
+        Ok(self.socket.get_events()?.contains(zmq::POLLIN))
+    }
+
+    /// What tells of news while another thread uses the socket. Valid as long as the socket is.
+    ///
+    /// # Errors
+    /// When the context is ending.
+    pub fn signal(&self) -> Result<Signal, TransportError> {
+        Ok(Signal(self.socket.get_fd()?))
     }
 
     fn set_option(&mut self, option: u32, value: c_int) -> Result<(), TransportError> {
