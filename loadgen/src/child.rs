@@ -102,6 +102,8 @@ pub(crate) struct ChildServer {
     stdout: BufReader<ChildStdout>,
     pub_addr: SocketAddr,
     recv_addr: SocketAddr,
+    /// What it was started with.
+    arguments: Vec<OsString>,
 }
 
 impl ChildServer {
@@ -118,18 +120,30 @@ impl ChildServer {
         if let Some(interval) = own.retry_interval {
             add("--retry-interval", humantime::format_duration(interval).to_string().into());
         }
-        Self::spawn(&arguments)
+        Self::spawn(arguments, 0, 0)
     }
 
     /// Starts a forwarder and waits until it listens.
     pub(crate) fn start_forwarder() -> Result<Self, ChildError> {
-        Self::spawn(&["forward".into()])
+        Self::spawn(vec!["forward".into()], 0, 0)
     }
 
-    fn spawn(arguments: &[OsString]) -> Result<Self, ChildError> {
+    /// Kills it (SIGKILL), starts it again with the same ports and file, and waits until it listens.
+    pub(crate) fn kill_and_restart(&mut self) -> Result<(), ChildError> {
+        self.child.kill().map_err(ChildError::Gone)?;
+        self.child.wait().map_err(ChildError::Gone)?;
+        let ports = (self.pub_addr.port(), self.recv_addr.port());
+        *self = Self::spawn(self.arguments.clone(), ports.0, ports.1)?;
+        Ok(())
+    }
+
+    fn spawn(arguments: Vec<OsString>, pub_port: u16, recv_port: u16) -> Result<Self, ChildError> {
         let program = std::env::current_exe().map_err(ChildError::Start)?;
         let mut command = Command::new(program);
-        command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.args(&arguments);
+        command.arg("--pub-port").arg(pub_port.to_string());
+        command.arg("--recv-port").arg(recv_port.to_string());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().map_err(ChildError::Start)?;
         let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
             return Err(ChildError::Start(io::Error::other("the child has no pipes")));
@@ -142,7 +156,7 @@ impl ChildServer {
             let _ = child.wait();
             return Err(ChildError::NotReady(line.trim_end().to_owned()));
         };
-        Ok(Self { child, stdin: Some(stdin), stdout, pub_addr, recv_addr })
+        Ok(Self { child, stdin: Some(stdin), stdout, pub_addr, recv_addr, arguments })
     }
 
     /// Where subscribers connect.

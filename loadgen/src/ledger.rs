@@ -75,6 +75,19 @@ impl Ledger {
         self.foreign
     }
 
+    /// The highest sequence received of a publisher; 0 when none was.
+    pub(crate) fn highest(&self, publisher: usize) -> u64 {
+        self.streams[publisher].next - 1
+    }
+
+    /// How many of a publisher's messages from `first` to `last`, both included, were not received.
+    pub(crate) fn missing(&self, publisher: usize, first: u64, last: u64) -> u64 {
+        let Stream { next, gaps, .. } = &self.streams[publisher];
+        // What was never reached is a gap without an end.
+        let gaps = gaps.iter().copied().chain([(*next, u64::MAX)]);
+        gaps.map(|(from, to)| to.min(last + 1).saturating_sub(from.max(first))).sum()
+    }
+
     /// The result for each publisher.
     pub(crate) fn counts(&self) -> impl Iterator<Item = Count> + '_ {
         self.streams.iter().map(|stream| Count {
@@ -220,6 +233,18 @@ mod tests {
         assert_eq!(lost(10, 2, 8), 0);
         assert_eq!(lost(10, 2, 9), 0, "refused, and came all the same");
         assert_eq!(lost(10, 2, 7), 1);
+    }
+
+    #[test]
+    fn what_is_missing_is_counted_within_a_range() {
+        let mut ledger = Ledger::new(1);
+        for sequence in [3, 4, 7, 8] {
+            ledger.enter(0, sequence);
+        }
+        let missing = |first, last| ledger.missing(0, first, last);
+        assert_eq!([missing(1, 2), missing(1, 1), missing(3, 4), missing(4, 7)], [2, 1, 0, 2]);
+        assert_eq!([missing(6, 10), missing(9, 10), missing(1, 10)], [3, 2, 6]);
+        assert_eq!([missing(5, 4), missing(9, 8), ledger.highest(0)], [0, 0, 8]);
     }
 
     #[test]

@@ -2,9 +2,13 @@
 
 mod args;
 mod child;
+mod churn;
 mod clock;
+mod content;
 mod count;
+mod drain;
 mod header;
+mod kills;
 mod ledger;
 mod notes;
 mod proc;
@@ -12,6 +16,8 @@ mod progress;
 mod publisher;
 mod report;
 mod run;
+mod schedule;
+mod search;
 mod snapshot;
 mod subscriber;
 mod target;
@@ -41,12 +47,18 @@ fn main() -> ExitCode {
         None => {}
     }
     let settings = args.settings();
-    match run::run(&settings) {
-        Ok(outcome) => {
-            let json = settings.json;
-            judge(&Report::new(settings, &outcome), json)
+    let json = settings.json;
+    let result = match settings.search.p99_under {
+        Some(limit) => search::find_max(&settings, limit)
+            .map(|found| Report::new(found.settings, &found.outcome))
+            .map_err(Into::into),
+        None => {
+            run::run(&settings).map(|outcome| Report::new(settings, &outcome)).map_err(Into::into)
         }
-        Err(error) => exit_code(Err(error.into()), "loadgen"),
+    };
+    match result {
+        Ok(report) => judge(&report, json),
+        Err(error) => exit_code(Err(error), "loadgen"),
     }
 }
 

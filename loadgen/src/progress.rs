@@ -8,18 +8,30 @@ use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use crate::clock::{self, Clock};
 
 /// How often the bar moves.
-const TICK: Duration = Duration::from_millis(200);
+const TICK_NS: u64 = 200_000_000;
+
+/// How often it is asked whether to go on.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// What the bar shows.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Length {
+    /// Time, in nanoseconds of the run's clock.
+    Time { begin_ns: u64, end_ns: u64 },
+    /// Messages published.
+    Count(u64),
+}
 
 /// The bar; hidden unless stderr is a terminal. Dropping it removes it.
 pub(crate) struct Progress {
     bar: ProgressBar,
     clock: Clock,
-    begin_ns: u64,
+    length: Length,
 }
 
 impl Progress {
-    /// A bar from `begin_ns` to `end_ns`.
-    pub(crate) fn new(clock: Clock, begin_ns: u64, end_ns: u64) -> Self {
+    /// A bar of this length.
+    pub(crate) fn new(clock: Clock, length: Length) -> Self {
         let target = if io::stderr().is_terminal() {
             ProgressDrawTarget::stderr()
         } else {
@@ -27,9 +39,12 @@ impl Progress {
         };
         let style = ProgressStyle::with_template("{bar:30} {percent:>3}% {msg}")
             .unwrap_or_else(|_| ProgressStyle::default_bar());
-        let length_ms = end_ns.saturating_sub(begin_ns) / 1_000_000;
-        let bar = ProgressBar::with_draw_target(Some(length_ms), target).with_style(style);
-        Self { bar, clock, begin_ns }
+        let steps = match length {
+            Length::Time { begin_ns, end_ns } => end_ns.saturating_sub(begin_ns) / 1_000_000,
+            Length::Count(messages) => messages,
+        };
+        let bar = ProgressBar::with_draw_target(Some(steps), target).with_style(style);
+        Self { bar, clock, length }
     }
 
     /// Shows what is going on.
@@ -57,8 +72,8 @@ impl Progress {
             if !goes_on()? {
                 return Ok(());
             }
-            std::thread::sleep(Duration::from_nanos(left_ns.min(clock::ns(TICK))));
-            if self.bar.is_hidden() {
+            std::thread::sleep(Duration::from_nanos(left_ns.min(clock::ns(LOOK))));
+            if self.bar.is_hidden() || now_ns < last.0 + TICK_NS {
                 continue;
             }
             let now = (self.clock.now_ns(), counts());
@@ -71,7 +86,10 @@ impl Progress {
                 per_s(now.1.0, last.1.0),
                 per_s(now.1.1, last.1.1)
             ));
-            self.bar.set_position((now.0 - self.begin_ns) / 1_000_000);
+            self.bar.set_position(match self.length {
+                Length::Time { begin_ns, .. } => (now.0 - begin_ns) / 1_000_000,
+                Length::Count(_) => now.1.0,
+            });
             last = now;
         }
     }

@@ -8,8 +8,11 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 
 use crate::clock::Clock;
+use crate::content::{Content, Place};
+use crate::count::Count;
 use crate::header::Header;
 use crate::proc;
+use crate::schedule::Schedule;
 use crate::subscriber::histogram;
 use crate::target::{Finished, PublishError, PublisherEnd};
 use crate::window::Window;
@@ -29,11 +32,14 @@ const LATE_NS_MAX: u64 = 1_000_000_000;
 pub(crate) struct Plan {
     pub(crate) run: u32,
     pub(crate) names: usize,
-    pub(crate) size: usize,
-    pub(crate) ack: bool,
+    pub(crate) content: Content,
     pub(crate) publishers: u16,
-    /// Messages a second, all publishers together; flat out without.
-    pub(crate) rate: Option<f64>,
+    /// When messages are due; flat out without.
+    pub(crate) schedule: Option<Schedule>,
+    /// Messages to send in all, instead of for a time.
+    pub(crate) count: Option<u64>,
+    /// What each publisher has begun to hand over, a count for each name.
+    pub(crate) begun: Vec<Vec<Count>>,
     /// Bounds what subscribers have not received yet.
     pub(crate) window: Option<Window>,
     pub(crate) clock: Clock,
@@ -45,6 +51,23 @@ pub(crate) struct Plan {
     pub(crate) end_ns: u64,
     /// Set when the time is over, for those without a schedule.
     pub(crate) stop: AtomicBool,
+}
+
+impl Plan {
+    /// Messages that this publisher sends at most.
+    fn quota(&self, publisher: u16) -> u64 {
+        let share = |count| {
+            let publishers = u64::from(self.publishers);
+            count / publishers + u64::from(u64::from(publisher) < count % publishers)
+        };
+        self.count.map_or(u64::MAX, share)
+    }
+
+    /// The last sequence that each publisher may have handed over under each name. What comes later is
+    /// handed over after this call.
+    pub(crate) fn handed_over(&self) -> Vec<Vec<u64>> {
+        self.begun.iter().map(|by_name| by_name.iter().map(Count::get).collect()).collect()
+    }
 }
 
 /// What one publisher did.
@@ -82,6 +105,8 @@ pub(crate) struct Publisher {
     by_name: Vec<u64>,
     /// Messages sent.
     count: u64,
+    /// Messages to send at most.
+    quota: u64,
     /// The name whose turn it is.
     name: usize,
     /// Messages that the window has room for.
@@ -91,18 +116,20 @@ pub(crate) struct Publisher {
 
 impl Publisher {
     pub(crate) fn new(end: PublisherEnd, plan: Arc<Plan>, index: u16) -> Self {
-        let payload = (0..plan.size).map(|at| at as u8).collect();
+        let payload = (0..plan.content.size.max).map(|at| at as u8).collect();
         let by_name = vec![0; plan.names];
+        let quota = plan.quota(index);
         // Publishers start at different names, so that they do not all fill the same one.
         let name = usize::from(index) % plan.names;
-        Self { end, plan, index, payload, by_name, count: 0, name, room: 0, delay: histogram() }
+        let (count, room, delay) = (0, 0, histogram());
+        Self { end, plan, index, payload, by_name, count, quota, name, room, delay }
     }
 
     /// Sends until the time is over, then waits until every message is answered.
     pub(crate) fn run(mut self) -> Sent {
-        let sending = match self.plan.rate {
+        let sending = match self.plan.schedule {
             None => self.flat_out(),
-            Some(rate) => self.on_schedule(rate),
+            Some(schedule) => self.on_schedule(schedule),
         };
         let Finished { refused, failure } = self.end.finish();
         Sent {
@@ -115,8 +142,8 @@ impl Publisher {
 
     fn flat_out(&mut self) -> Result<(), PublishError> {
         let plan = Arc::clone(&self.plan);
-        let sample_every = if plan.size < SAMPLE_ALL_BYTES { SAMPLE_EVERY } else { 1 };
-        while !plan.stop.load(Ordering::Relaxed) && self.has_room() {
+        let sample_every = if plan.content.size.max < SAMPLE_ALL_BYTES { SAMPLE_EVERY } else { 1 };
+        while !plan.stop.load(Ordering::Relaxed) && self.count < self.quota && self.has_room() {
             let sampled = self.count.is_multiple_of(sample_every);
             let now_ns = if sampled { plan.clock.now_ns() } else { 0 };
             let measured_ns = if now_ns >= plan.measure_from_ns { now_ns } else { 0 };
@@ -125,11 +152,14 @@ impl Publisher {
         Ok(())
     }
 
-    fn on_schedule(&mut self, rate: f64) -> Result<(), PublishError> {
+    fn on_schedule(&mut self, schedule: Schedule) -> Result<(), PublishError> {
         proc::sleep_precisely();
         let plan = Arc::clone(&self.plan);
         loop {
-            let due_ns = plan.begin_ns + due_ns(self.count, self.index, plan.publishers, rate);
+            if self.count == self.quota {
+                return Ok(());
+            }
+            let due_ns = plan.begin_ns + schedule.due_ns(self.count, self.index);
             let now_ns = plan.clock.now_ns();
             if due_ns >= plan.end_ns || now_ns > plan.end_ns.saturating_add(LATE_NS_MAX) {
                 // The run takes publishers that end early for failed ones, and ends with them.
@@ -168,43 +198,18 @@ impl Publisher {
     }
 
     fn send(&mut self, due_ns: u64, sent_ns: u64) -> Result<(), PublishError> {
-        let name = self.name;
-        let header = Header {
-            run: self.plan.run,
-            publisher: self.index,
-            name: name as u16,
-            sequence: self.by_name[name] + 1,
-            due_ns,
-            sent_ns,
-        };
-        header.write(&mut self.payload);
-        self.end.publish(name, &self.payload, self.plan.ack)?;
-        self.by_name[name] += 1;
+        let (at, publisher, name) = (self.name, self.index, self.name as u16);
+        let sequence = self.by_name[at] + 1;
+        let Plan { run, content, begun, .. } = &*self.plan;
+        Header { run: *run, publisher, name, sequence, due_ns, sent_ns }.write(&mut self.payload);
+        let place = Place { publisher, name, sequence };
+        begun[usize::from(publisher)][at].set(sequence);
+        let payload = &self.payload[..content.size(place)];
+        self.end.publish(at, payload, content.ack(place))?;
+        self.by_name[at] = sequence;
         self.count += 1;
         self.room = self.room.saturating_sub(1);
-        self.name = if name + 1 == self.by_name.len() { 0 } else { name + 1 };
+        self.name = if at + 1 == self.by_name.len() { 0 } else { at + 1 };
         Ok(())
-    }
-}
-
-/// When the message with index `count` of a publisher is due, after the first of all: the publishers
-/// take turns.
-fn due_ns(count: u64, publisher: u16, publishers: u16, rate: f64) -> u64 {
-    let turn = count as f64 * f64::from(publishers) + f64::from(publisher);
-    (turn / rate * 1e9) as u64
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn publishers_take_turns_on_schedule() {
-        let due = |count, publisher| due_ns(count, publisher, 2, 1000.0);
-        assert_eq!(
-            [due(0, 0), due(0, 1), due(1, 0), due(1, 1)],
-            [0, 1_000_000, 2_000_000, 3_000_000]
-        );
-        assert_eq!(due(3600 * 500, 0), 3_600_000_000_000, "an hour later, still exact");
     }
 }

@@ -8,7 +8,9 @@ use serde::Serialize;
 
 use crate::args::Settings;
 use crate::child::ServerCounts;
+use crate::churn::Churned;
 use crate::run::Outcome;
+use crate::search::Step;
 use crate::snapshot::Snapshot;
 use crate::subscriber::histogram;
 use crate::target::TargetInfo;
@@ -40,6 +42,12 @@ pub(crate) struct Report {
     target: TargetInfo,
     /// Most messages that subscribers had not received, where that was bounded.
     inflight: Option<u64>,
+    /// What subscribers received that came and left.
+    churn: Option<Churned>,
+    /// How often the server was killed, where it was.
+    server_kills: Option<u64>,
+    /// The runs of a search, of which this is the best.
+    search: Vec<Step>,
     server: ServerFigures,
     config: Settings,
     #[serde(skip)]
@@ -106,10 +114,13 @@ impl Report {
             send_delay_us: is_open_loop.then(|| Latency::new(&delay)),
             target: outcome.target.clone(),
             inflight: outcome.inflight,
+            churn: outcome.churned,
+            server_kills: outcome.kills,
+            search: outcome.steps.clone(),
             server: ServerFigures::new(before, after, outcome.server, per_s),
             measured_s,
             own_cpu_s: after.own_cpu_s - before.own_cpu_s,
-            failures: failures(outcome, &totals, settings.ack),
+            failures: failures(outcome, &totals, settings.acks() > 0.0),
             warnings: outcome.warnings.clone(),
             config: settings,
         }
@@ -148,14 +159,19 @@ fn failures(outcome: &Outcome, totals: &Totals, ack: bool) -> Vec<String> {
             ));
         }
     }
+    let churned = outcome.churned.unwrap_or_default();
     let mut add = |count: u64, what: &str| {
         if count > 0 {
             failures.push(format!("{} {what}", HumanCount(count)));
         }
     };
     add(totals.lost, "deliveries were lost");
-    add(totals.foreign, "messages arrived that no publisher of this run sent");
-    add(totals.missing_ledgers, "subscriptions did not end in time, and could not be verified");
+    add(churned.lost, "deliveries to subscribers that came and left were lost");
+    add(totals.foreign + churned.foreign, "messages arrived that no publisher of this run sent");
+    add(
+        totals.missing_ledgers + churned.missing_ledgers,
+        "subscriptions did not end in time, and could not be verified",
+    );
     add(if ack { outcome.unsettled } else { 0 }, "delivered messages were never acknowledged");
     if totals.delivered == 0 {
         failures.push("nothing was delivered".to_owned());
@@ -258,7 +274,7 @@ impl Report {
             _ => writeln!(f, "server      CPU n/a, RSS n/a (not started by this run)")?,
         }
         if let (true, Some(per_s), Some(counts)) =
-            (self.config.ack, self.server.settled_per_s, self.server.counts)
+            (self.config.acks() > 0.0, self.server.settled_per_s, self.server.counts)
         {
             writeln!(
                 f,
@@ -296,18 +312,23 @@ impl fmt::Display for Heading<'_> {
             Some(rate) => write!(f, "{rate} messages/s")?,
             None => f.write_str("as fast as possible")?,
         }
-        if settings.ack {
-            f.write_str(", acknowledged")?;
+        match settings.acks() {
+            0.0 => {}
+            1.0 => f.write_str(", acknowledged")?,
+            acks => write!(f, ", {acks} of them acknowledged")?,
         }
         if let Some(durability) = self.1.durability {
             write!(f, ", {durability}")?;
         }
-        write!(
-            f,
-            ", {} after {} of warm-up",
-            humantime::format_duration(settings.duration),
-            humantime::format_duration(settings.warmup)
-        )
+        match settings.count {
+            Some(count) => write!(f, ", {count} messages"),
+            None => write!(
+                f,
+                ", {} after {} of warm-up",
+                humantime::format_duration(settings.duration),
+                humantime::format_duration(settings.warmup)
+            ),
+        }
     }
 }
 

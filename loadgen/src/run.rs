@@ -4,29 +4,25 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
 
 use crate::args::Settings;
 use crate::child::{ChildError, ChildServer, ServerCounts};
+use crate::churn::{Churned, Churner};
 use crate::clock::{self, Clock};
+use crate::content::Content;
+use crate::count::Count;
+use crate::drain;
+use crate::kills::Kills;
 use crate::notes::Notes;
-use crate::progress::Progress;
+use crate::progress::{Length, Progress};
 use crate::publisher::{Plan, Publisher, Sent};
+use crate::schedule::Schedule;
+use crate::search::Step;
 use crate::snapshot::{self, Snapshot};
 use crate::subscriber::{Received, Subscriber};
 use crate::target::{ConnectError, Ends, PublisherEnd, Run, Target, TargetInfo};
 use crate::watcher::Expected;
 use crate::window::Window;
-
-/// A drain in which nothing happens for so long is over.
-const QUIET_MAX: Duration = Duration::from_secs(5);
-
-/// The same for messages that ask for acknowledgement: when one, or its acknowledgement, is lost, the
-/// server delivers again after its retry interval, 10 s.
-const UNSETTLED_MAX: Duration = Duration::from_secs(15);
-
-/// How often a drain looks whether it is complete.
-const DRAIN_TICK: Duration = Duration::from_millis(5);
 
 /// Why there is no result.
 #[derive(Debug, thiserror::Error)]
@@ -38,11 +34,11 @@ pub(crate) enum RunError {
     #[error(transparent)]
     Connect(#[from] ConnectError),
     /// A thread could not be started.
-    #[error("a publisher's thread could not be started: {0}; check the process limits")]
+    #[error("a client's thread could not be started: {0}; check the process limits")]
     Thread(io::Error),
-    /// A publisher panicked.
-    #[error("a publisher panicked; its message is above")]
-    PublisherPanicked,
+    /// One of them panicked.
+    #[error("a client's thread panicked; its message is above")]
+    Panicked,
 }
 
 /// What happened.
@@ -63,6 +59,12 @@ pub(crate) struct Outcome {
     pub(crate) target: TargetInfo,
     /// Most messages that subscribers had not received, where that was bounded.
     pub(crate) inflight: Option<u64>,
+    /// What subscribers received that came and left.
+    pub(crate) churned: Option<Churned>,
+    /// How often the server was killed, where it was.
+    pub(crate) kills: Option<u64>,
+    /// The runs of a search, of which this is the best.
+    pub(crate) steps: Vec<Step>,
     /// What failed on the clients' own threads.
     pub(crate) failures: Vec<String>,
     /// What went wrong there without harm.
@@ -81,69 +83,70 @@ pub(crate) fn run(settings: &Settings) -> Result<Outcome, RunError> {
         Some(child) => child.counts()?.pending,
         None => 0,
     };
-    let id = fastrand::u32(..);
-    let names = (0..settings.names).map(|at| format!("loadgen.{id:08x}.{at}")).collect();
-    let run = Run { id, names, notes: Notes::default() };
-    let ends = Ends::new(settings, &run, child.as_ref())?;
     let clock = Clock::start();
-    let expected = Expected {
-        run: id,
-        size: settings.size.0,
-        publishers: settings.pubs,
-        is_open_loop: settings.rate.is_some(),
-        clock,
-    };
+    let run = new_run(settings);
+    let ends = Arc::new(Ends::new(settings, &run, child.as_ref())?);
+    let expected = expected(settings, run.id, clock);
     let subscribers = (0..settings.subs)
-        .map(|index| Subscriber::start(&ends, index, run.names.len(), expected))
+        .map(|index| {
+            let is_slow = index >= settings.subs - settings.faults.slow_subs;
+            let consumer_latency = settings.faults.consumer_latency.filter(|_| is_slow);
+            let expected = Expected { consumer_latency, ..expected };
+            Subscriber::start(&ends, index, run.names.len(), expected)
+        })
         .collect::<Result<Vec<_>, _>>()?;
     let publishers =
         (0..settings.pubs).map(|index| ends.publisher(index)).collect::<Result<Vec<_>, _>>()?;
     let taken: Vec<_> = publishers.iter().map(PublisherEnd::taken).collect();
-
-    let inflight = settings.inflight.or(settings.target.target.inflight(settings.size.0));
-    let received = || subscribers.iter().map(Subscriber::counts).collect();
-    let begin_ns = clock.now_ns();
-    let measure_from_ns = begin_ns + clock::ns(settings.warmup);
-    let end_ns = measure_from_ns + clock::ns(settings.duration);
-    let plan = Arc::new(Plan {
-        run: id,
-        names: run.names.len(),
-        size: settings.size.0,
-        ack: settings.ack,
-        publishers: settings.pubs,
-        rate: settings.rate,
-        window: inflight.map(|limit| Window::new(limit, settings.pubs, received())),
-        clock,
-        begin_ns,
-        measure_from_ns,
-        end_ns,
-        stop: AtomicBool::new(false),
+    let inflight = settings.inflight.or(settings.target.target.inflight(settings.size.max));
+    let window = inflight.map(|limit| {
+        Window::new(limit, settings.pubs, subscribers.iter().map(Subscriber::counts).collect())
     });
+    let plan = Arc::new(plan(settings, expected, window));
     let threads = start(publishers, &plan)?;
+    let churners = start_churners(settings, &ends, &plan, expected)?;
 
-    let progress = Progress::new(clock, begin_ns, end_ns);
+    let length = match settings.count {
+        Some(count) => Length::Count(count),
+        None => Length::Time { begin_ns: plan.begin_ns, end_ns: plan.end_ns },
+    };
+    let progress = Progress::new(clock, length);
+    let mut kills = settings
+        .faults
+        .kill_server_every
+        .map(|every| Kills::new(every, settings.seed, plan.begin_ns));
     let counts = || (snapshot::published(&taken), snapshot::delivered(&subscribers));
-    let goes_on = |child: Option<&mut ChildServer>| {
-        child.map_or(Ok(()), ChildServer::check)?;
-        // They end early when the server is away.
+    let mut goes_on = |child: Option<&mut ChildServer>| {
+        if let Some(child) = child {
+            child.check()?;
+            if let Some(kills) = kills.as_mut().filter(|kills| clock.now_ns() >= kills.next_ns()) {
+                kills.kill(child)?;
+            }
+        }
+        // They end early when the server is away, or when they have sent all.
         Ok::<_, ChildError>(threads.iter().any(|thread| !thread.is_finished()))
     };
-    progress.wait("warm-up", measure_from_ns, counts, || goes_on(child.as_mut()))?;
-    let before = Snapshot::take(&ends, &taken, &subscribers, child.as_mut())?;
-    progress.wait("measuring", end_ns, counts, || goes_on(child.as_mut()))?;
+    progress.wait("warm-up", plan.measure_from_ns, counts, || goes_on(child.as_mut()))?;
+    let mut before = Snapshot::take(&ends, &taken, &subscribers, child.as_mut())?;
+    if settings.faults.kill_server_every.is_some() {
+        // A server that was killed counts from 0 again.
+        (before.server, before.settled) = (None, None);
+    }
+    progress.wait("measuring", plan.end_ns, counts, || goes_on(child.as_mut()))?;
     let after = Snapshot::take(&ends, &taken, &subscribers, child.as_mut())?;
     plan.stop.store(true, Ordering::Relaxed);
 
     progress.say("waiting for the last messages");
     let sent = join(threads)?;
-    drain(&sent, &subscribers, if settings.ack { UNSETTLED_MAX } else { QUIET_MAX });
-    let unsettled = settle(&ends, child.as_mut(), left_over)?;
+    let churned = churners.map(join_churners).transpose()?;
+    drain::deliveries(&sent, &subscribers, settings.acks() > 0.0);
+    let unsettled = drain::acknowledgements(&ends, child.as_mut(), left_over)?;
     let server = child.as_mut().map(ChildServer::counts).transpose()?;
     let target = ends.info().clone();
     let received = subscribers.into_iter().map(Subscriber::finish).collect();
     drop(ends);
     let (failures, warnings) = (run.notes.failures.all(), run.notes.warnings.all());
-    let outcome = Outcome {
+    Ok(Outcome {
         before,
         after,
         sent,
@@ -152,10 +155,63 @@ pub(crate) fn run(settings: &Settings) -> Result<Outcome, RunError> {
         unsettled,
         target,
         inflight,
+        churned,
+        kills: kills.map(|kills| kills.count()),
+        steps: Vec::new(),
         failures,
         warnings,
+    })
+}
+
+/// The number and the names of a run follow from its seed.
+fn new_run(settings: &Settings) -> Run {
+    let id = fastrand::Rng::with_seed(settings.seed).u32(..);
+    let names = (0..settings.names).map(|at| format!("loadgen.{id:08x}.{at}")).collect();
+    Run { id, names, notes: Notes::default() }
+}
+
+fn expected(settings: &Settings, run: u32, clock: Clock) -> Expected {
+    let Settings { seed, size, .. } = *settings;
+    Expected {
+        run,
+        content: Content { seed, size, ack_ratio: settings.acks() },
+        publishers: settings.pubs,
+        is_open_loop: settings.rate.is_some(),
+        clock,
+        consumer_latency: None,
+        is_tracked: false,
+    }
+}
+
+/// The plan of publishers that begin now.
+fn plan(settings: &Settings, expected: Expected, window: Option<Window>) -> Plan {
+    let Expected { run, content, publishers, clock, .. } = expected;
+    let names: usize = settings.names.into();
+    let (ramp_ns, warmup_ns) = (clock::ns(settings.ramp), clock::ns(settings.warmup));
+    let begin_ns = clock.now_ns();
+    // All messages of a count are measured.
+    let (measure_from_ns, end_ns) = match settings.count {
+        Some(_) => (begin_ns, u64::MAX),
+        None => {
+            let measure_from_ns = begin_ns + ramp_ns + warmup_ns;
+            (measure_from_ns, measure_from_ns + clock::ns(settings.duration))
+        }
     };
-    Ok(outcome)
+    Plan {
+        run,
+        names,
+        content,
+        publishers,
+        schedule: settings.rate.map(|rate| Schedule { rate, ramp_ns, publishers }),
+        count: settings.count,
+        begun: (0..publishers).map(|_| (0..names).map(|_| Count::default()).collect()).collect(),
+        window,
+        clock,
+        begin_ns,
+        measure_from_ns,
+        end_ns,
+        stop: AtomicBool::new(false),
+    }
 }
 
 fn start(ends: Vec<PublisherEnd>, plan: &Arc<Plan>) -> Result<Vec<JoinHandle<Sent>>, RunError> {
@@ -167,60 +223,39 @@ fn start(ends: Vec<PublisherEnd>, plan: &Arc<Plan>) -> Result<Vec<JoinHandle<Sen
 }
 
 fn join(threads: Vec<JoinHandle<Sent>>) -> Result<Vec<Sent>, RunError> {
-    let join = |thread: JoinHandle<_>| thread.join().map_err(|_| RunError::PublisherPanicked);
+    let join = |thread: JoinHandle<_>| thread.join().map_err(|_| RunError::Panicked);
     threads.into_iter().map(join).collect()
 }
 
-/// Waits until every subscriber has every message, or nothing arrives any more.
-fn drain(sent: &[Sent], subscribers: &[Subscriber], quiet_max: Duration) {
-    let taken: u64 = sent.iter().map(Sent::taken).sum();
-    let expected = taken * subscribers.len() as u64;
-    let mut quiet = Quiet::new();
-    loop {
-        let delivered = snapshot::delivered(subscribers);
-        if delivered >= expected || quiet.is_over(delivered, quiet_max) {
-            return;
-        }
-        thread::sleep(DRAIN_TICK);
-    }
-}
+type ChurnerThread = JoinHandle<Result<Churned, ConnectError>>;
 
-/// Waits until every message of the run is acknowledged, or no acknowledgement arrives any more. How
-/// many are left.
-fn settle(
-    ends: &Ends,
-    mut child: Option<&mut ChildServer>,
-    left_over: u64,
-) -> Result<u64, RunError> {
-    let mut quiet = Quiet::new();
-    loop {
-        let pending = match &mut child {
-            Some(child) => child.counts()?.pending,
-            None => ends.pending()?.unwrap_or(0),
+/// Starts those who come and leave; they count on from the subscribers that stay.
+fn start_churners(
+    settings: &Settings,
+    ends: &Arc<Ends>,
+    plan: &Arc<Plan>,
+    expected: Expected,
+) -> Result<Option<Vec<ChurnerThread>>, RunError> {
+    let start = |at: u16| {
+        let index = settings.subs.saturating_add(at);
+        let churner = Churner {
+            ends: Arc::clone(ends),
+            index,
+            plan: Arc::clone(plan),
+            expected: Expected { is_tracked: true, ..expected },
+            random: fastrand::Rng::with_seed(settings.seed ^ u64::from(index)),
         };
-        let unsettled = pending.saturating_sub(left_over);
-        if unsettled == 0 || quiet.is_over(unsettled, UNSETTLED_MAX) {
-            return Ok(unsettled);
-        }
-        thread::sleep(DRAIN_TICK);
-    }
+        thread::Builder::new().name(format!("churner {at}")).spawn(|| churner.run())
+    };
+    let threads = (0..settings.faults.churn).map(start).collect::<Result<Vec<_>, _>>();
+    let threads = threads.map_err(RunError::Thread)?;
+    Ok((!threads.is_empty()).then_some(threads))
 }
 
-/// Notices that a count stands still.
-struct Quiet {
-    count: u64,
-    since: Instant,
-}
-
-impl Quiet {
-    fn new() -> Self {
-        Self { count: 0, since: Instant::now() }
+fn join_churners(threads: Vec<ChurnerThread>) -> Result<Churned, RunError> {
+    let mut churned = Churned::default();
+    for thread in threads {
+        churned += thread.join().map_err(|_| RunError::Panicked)??;
     }
-
-    fn is_over(&mut self, count: u64, after: Duration) -> bool {
-        if count != self.count {
-            *self = Self { count, since: Instant::now() };
-        }
-        self.since.elapsed() > after
-    }
+    Ok(churned)
 }

@@ -62,6 +62,15 @@ impl Subscriber {
         self.watched.received.clone()
     }
 
+    /// Whether it has received what each publisher sent up to these sequences, by publisher and name;
+    /// only when it is tracked.
+    pub(crate) fn has_received(&self, sequences: &[Vec<u64>]) -> bool {
+        sequences.iter().enumerate().all(|(publisher, by_name)| {
+            let highest = self.watched.highest.iter().map(|highest| highest[publisher].get());
+            highest.zip(by_name).all(|(highest, &sequence)| highest >= sequence)
+        })
+    }
+
     /// Stops the client, which returns the ledgers.
     pub(crate) fn finish(self) -> Received {
         let Self { end, watched } = self;

@@ -2,10 +2,12 @@
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
 use crate::clock::Clock;
+use crate::content::{Content, Place};
 use crate::count::Count;
 use crate::header::Header;
 use crate::ledger::{Ledger, Seen};
@@ -15,11 +17,15 @@ use crate::subscriber::histogram;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Expected {
     pub(crate) run: u32,
-    pub(crate) size: usize,
+    pub(crate) content: Content,
     pub(crate) publishers: u16,
     /// Whether messages are due at fixed times.
     pub(crate) is_open_loop: bool,
     pub(crate) clock: Clock,
+    /// How long the subscriber takes for each message.
+    pub(crate) consumer_latency: Option<Duration>,
+    /// Whether others look at the highest sequences.
+    pub(crate) is_tracked: bool,
 }
 
 /// What one subscriber measured.
@@ -45,6 +51,8 @@ pub(crate) struct Watcher {
     ledger: Ledger,
     received: Arc<Count>,
     received_count: u64,
+    /// The highest sequence of each publisher; empty unless it is tracked.
+    highest: Vec<Arc<Count>>,
     /// Shared with the same subscriber's other names; locked for sampled messages only.
     measured: Arc<Mutex<Measured>>,
     returned: Sender<(usize, Ledger)>,
@@ -54,6 +62,8 @@ pub(crate) struct Watcher {
 pub(crate) struct Watched {
     /// Different messages received so far, a count for each name.
     pub(crate) received: Vec<Arc<Count>>,
+    /// The highest sequence received, for each name and publisher; empty unless it is tracked.
+    pub(crate) highest: Vec<Vec<Arc<Count>>>,
     pub(crate) measured: Arc<Mutex<Measured>>,
     /// With the index of its name each, when the client dropped the watcher.
     pub(crate) ledgers: Receiver<(usize, Ledger)>,
@@ -69,12 +79,18 @@ pub(crate) fn watchers(names: usize, expected: Expected) -> (Vec<Watcher>, Watch
         ledger: Ledger::new(expected.publishers.into()),
         received: Arc::default(),
         received_count: 0,
+        highest: if expected.is_tracked {
+            (0..expected.publishers).map(|_| Arc::default()).collect()
+        } else {
+            Vec::new()
+        },
         measured: Arc::clone(&measured),
         returned: returned.clone(),
     };
     let watchers: Vec<_> = (0..names).map(watcher).collect();
     let received = watchers.iter().map(|watcher| Arc::clone(&watcher.received)).collect();
-    (watchers, Watched { received, measured, ledgers })
+    let highest = watchers.iter().map(|watcher| watcher.highest.clone()).collect();
+    (watchers, Watched { received, highest, measured, ledgers })
 }
 
 impl Watcher {
@@ -94,14 +110,23 @@ impl Watcher {
             if header.due_ns != 0 {
                 self.measure(header);
             }
+            if let Some(highest) = self.highest.get(usize::from(header.publisher)) {
+                highest.set(self.ledger.highest(header.publisher.into()));
+            }
         }
+    }
+
+    /// How long the subscriber takes for a message, which its client's thread has to wait.
+    pub(crate) fn consumer_latency(&self) -> Option<Duration> {
+        self.expected.consumer_latency
     }
 
     #[inline]
     fn is_expected(&self, payload: &[u8], header: Header) -> bool {
-        header.run == self.expected.run
-            && usize::from(header.name) == self.name
-            && payload.len() == self.expected.size
+        let Header { run, publisher, name, sequence, .. } = header;
+        run == self.expected.run
+            && usize::from(name) == self.name
+            && payload.len() == self.expected.content.size(Place { publisher, name, sequence })
     }
 
     fn measure(&self, header: Header) {
@@ -125,12 +150,23 @@ impl Drop for Watcher {
 mod tests {
     use super::*;
 
+    use crate::args::Size;
+
     const SIZE: usize = 40;
 
     /// The watcher of run 7 and name 1.
     fn watcher(is_open_loop: bool) -> (Watcher, Watched) {
         let clock = Clock::start();
-        let expected = Expected { run: 7, size: SIZE, publishers: 2, is_open_loop, clock };
+        let size = Size { min: SIZE, max: SIZE };
+        let expected = Expected {
+            run: 7,
+            content: Content { seed: 1, size, ack_ratio: 0.0 },
+            publishers: 2,
+            is_open_loop,
+            clock,
+            consumer_latency: None,
+            is_tracked: true,
+        };
         let (mut watchers, watched) = watchers(2, expected);
         let watcher = watchers.remove(1);
         drop(watchers);
@@ -154,6 +190,7 @@ mod tests {
         }
         watcher.see(&payload);
         assert_eq!(watched.received[1].get(), received);
+        assert_eq!(watched.highest[1][1].get(), received);
         drop(watcher);
         let (name, ledger) = watched.ledgers.recv().expect("a dropped watcher returns its ledger");
         assert_eq!((name, ledger.foreign()), (1, foreign));

@@ -1,65 +1,18 @@
 //! Runs the real program: each run must be faultless, and its figures must agree with each other.
 
+mod harness;
+
 use std::fs;
 use std::path::PathBuf;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use mezzenger::{Client, Server};
-use serde_json::Value;
+
+use harness::{check_usage, loadgen, run};
 
 /// Bound on what a test waits for.
 const DEADLINE: Duration = Duration::from_secs(20);
-
-const KEYS: [&str; 14] = [
-    "published",
-    "published_per_s",
-    "delivered",
-    "delivered_per_s",
-    "lost",
-    "duplicated",
-    "reordered",
-    "latency_us",
-    "service_time_us",
-    "send_delay_us",
-    "target",
-    "inflight",
-    "server",
-    "config",
-];
-
-fn loadgen(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_loadgen")).args(args).output().expect("loadgen starts")
-}
-
-/// A short run, whose result must be faultless.
-#[track_caller]
-fn run(args: &[&str]) -> Value {
-    let short = ["--duration", "1s", "--warmup", "200ms", "--json"];
-    let output = loadgen(&[args, &short].concat());
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(0), "{stderr}");
-    let report: Value = serde_json::from_slice(&output.stdout).expect("one JSON object");
-    let object = report.as_object().expect("an object");
-    assert_eq!(object.keys().map(String::as_str).collect::<Vec<_>>(), sorted(KEYS));
-    assert_eq!(report["lost"], 0);
-    let copies = report["config"]["subs"].as_u64().expect("a count");
-    let published = report["published"].as_u64().expect("a count");
-    assert_eq!(report["delivered"], published * copies);
-    assert!(published > 0);
-    assert!(report["delivered_per_s"].as_f64() > Some(0.0));
-    for key in ["p50", "p90", "p99", "p99_9", "p99_99", "max"] {
-        assert!(report["latency_us"][key].as_f64() > Some(0.0), "{key}");
-    }
-    assert!(report["latency_us"]["samples"].as_u64() > Some(0));
-    report
-}
-
-/// Objects come out in the order of their keys.
-fn sorted<const N: usize>(mut keys: [&str; N]) -> Vec<&str> {
-    keys.sort_unstable();
-    keys.to_vec()
-}
 
 #[test]
 fn a_saturated_run_loses_nothing() {
@@ -75,6 +28,8 @@ fn a_run_on_schedule_publishes_at_its_rate_and_measures_each_message() {
     // 1.2 s at 1000/s; the end of the schedule is exact.
     assert_eq!(report["published"], 1200);
     assert_eq!(report["latency_us"]["samples"], 2 * 1000);
+    assert_eq!(report["service_time_us"]["samples"], 2 * 1000);
+    assert_eq!(report["send_delay_us"]["samples"], 1000);
 }
 
 #[test]
@@ -87,6 +42,7 @@ fn a_durable_run_settles_every_message() {
     assert_eq!(server["accepted"], report["published"]);
     assert_eq!(server["settled"], report["published"]);
     assert_eq!(server["pending"], 0);
+    assert_eq!(report["target"]["durability"], "fsync before OK");
     assert!(fs::metadata(journal).is_ok_and(|file| file.len() > 0));
 }
 
@@ -184,15 +140,6 @@ fn a_journal_that_cannot_be_opened_is_exit_1() {
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{stderr}");
     assert!(stderr.contains("/nowhere/at/all"), "{stderr}");
-}
-
-/// Expects a usage error that mentions `text`.
-#[track_caller]
-fn check_usage(args: &[&str], text: &str) {
-    let output = loadgen(args);
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(2), "{stderr}");
-    assert!(stderr.contains(text), "{stderr}");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use mezzenger::config::{PUB_PORT, RECV_PORT, parse_duration};
 use mezzenger::journal::FsyncPolicy;
 use serde::Serialize;
 
-use super::Settings;
+use super::{Settings, optional_seconds};
 use crate::target::{Durability, Target};
 
 /// The target of a run, and what the run's own server is told.
@@ -58,7 +58,7 @@ pub(crate) struct OwnServerArgs {
 
     /// How long the run's own server waits for an acknowledgement before it delivers again.
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
-    #[serde(rename = "retry_interval_s", serialize_with = "seconds")]
+    #[serde(rename = "retry_interval_s", serialize_with = "optional_seconds")]
     pub(crate) retry_interval: Option<Duration>,
 }
 
@@ -92,11 +92,15 @@ impl TargetArgs {
                         server, so without --server and --target"
                 .to_owned());
         }
-        if self.own.persist_file.is_some() && !settings.ack {
+        let acks = settings.acks();
+        if self.own.persist_file.is_some() && acks == 0.0 {
             return Err("--persist-file keeps messages that ask for it: add --ack".to_owned());
         }
-        if settings.ack && !self.target.acknowledges() {
+        if acks > 0.0 && !self.target.acknowledges() {
             return Err(format!("{} knows no acknowledgement: leave --ack out", self.target));
+        }
+        if acks > 0.0 && acks < 1.0 && self.target != Target::Mezzenger {
+            return Err(format!("{} acknowledges all messages or none: use --ack", self.target));
         }
         if settings.subs > 1 && self.target.is_one_group() {
             return Err(format!(
@@ -113,11 +117,4 @@ fn text<S: serde::Serializer, T: ToString>(
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
     value.as_ref().map(ToString::to_string).serialize(serializer)
-}
-
-fn seconds<S: serde::Serializer>(
-    value: &Option<Duration>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    value.map(|duration| duration.as_secs_f64()).serialize(serializer)
 }

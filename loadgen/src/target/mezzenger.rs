@@ -1,8 +1,9 @@
 //! Ends that are clients of this project.
 
 use std::sync::Arc;
+use std::thread;
 
-use mezzenger::{Client, ConnectError, Failure, SubscribeError};
+use mezzenger::{Client, ConnectError, Failure, Message, SubscribeError};
 
 use super::Run;
 use crate::args::TargetArgs;
@@ -76,8 +77,14 @@ impl Clients {
     ) -> Result<Client, ClientError> {
         let client = self.connect("subscriber", index, true)?;
         for (name, mut watcher) in self.names.iter().zip(watchers) {
+            let see = move |payload: &[u8], _: &Message| {
+                watcher.see(payload);
+                if let Some(latency) = watcher.consumer_latency() {
+                    thread::sleep(latency);
+                }
+            };
             client
-                .subscribe(name, move |payload, _| watcher.see(payload))
+                .subscribe(name, see)
                 .map_err(|source| ClientError::Subscribe { index, source })?;
         }
         Ok(client)

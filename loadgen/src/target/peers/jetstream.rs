@@ -18,7 +18,9 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::nats::{connect, subjects};
-use super::{Durability, Finished, MakeEnds, PeerError, Publish, Reading, Setup, wait};
+use super::{
+    Durability, Finished, MakeEnds, PeerError, Publish, Reading, Setup, show_by_name, wait,
+};
 use crate::count::Count;
 use crate::target::PublishError;
 use crate::target::address::Storage;
@@ -126,10 +128,7 @@ impl MakeEnds for JetStream {
             while let Some(message) = messages.next().await {
                 let outcome: Result<(), async_nats::Error> = async {
                     let message = message?;
-                    let name = Setup::index(&message.subject);
-                    if let Some(watcher) = name.and_then(|name| watchers.get_mut(name)) {
-                        watcher.see(&message.payload);
-                    }
+                    show_by_name(&mut watchers, &message.subject, &message.payload).await;
                     if ack {
                         message.ack().await?;
                         settled.add(1);

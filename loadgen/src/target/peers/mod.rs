@@ -102,7 +102,7 @@ pub(crate) trait Publish: Send {
 }
 
 /// One broker, and how to make ends for it.
-trait MakeEnds {
+trait MakeEnds: Send + Sync {
     /// What the broker says of its version.
     fn version(&self) -> Option<String>;
     /// What it says of its messages' safety.
@@ -206,9 +206,9 @@ impl Peer {
             host: address.host.clone(),
             port: address.port,
             run: run.clone(),
-            ack: settings.ack,
-            subs: settings.subs,
-            message_bytes_max: settings.size.0,
+            ack: settings.acks() > 0.0,
+            subs: settings.subs.saturating_add(settings.faults.churn),
+            message_bytes_max: settings.size.max,
         };
         let broker: Box<dyn MakeEnds> = match address.broker {
             Broker::Nats => Box::new(nats::Nats::connect(setup)?),
@@ -252,6 +252,21 @@ impl Drop for Peer {
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_timeout(END_TIMEOUT);
         }
+    }
+}
+
+/// Shows a message to its watcher, and takes as long for it as the subscriber does.
+async fn show(watcher: &mut Watcher, payload: &[u8]) {
+    watcher.see(payload);
+    if let Some(latency) = watcher.consumer_latency() {
+        tokio::time::sleep(latency).await;
+    }
+}
+
+/// Shows a message to the watcher of its name. The server has no subscription to other names.
+async fn show_by_name(watchers: &mut [Watcher], name: &str, payload: &[u8]) {
+    if let Some(watcher) = Setup::index(name).and_then(|name| watchers.get_mut(name)) {
+        show(watcher, payload).await;
     }
 }
 

@@ -16,7 +16,8 @@ use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
 use super::{
-    ANSWER_TIMEOUT, Durability, Finished, MakeEnds, PeerError, Publish, Reading, Setup, wait,
+    ANSWER_TIMEOUT, Durability, Finished, MakeEnds, PeerError, Publish, Reading, Setup,
+    show_by_name, wait,
 };
 use crate::count::Count;
 use crate::target::address::Qos;
@@ -130,10 +131,7 @@ impl MakeEnds for Mqtt {
             loop {
                 match events.poll().await {
                     Ok(Event::Incoming(Packet::Publish(message))) => {
-                        let name = Setup::index(&message.topic);
-                        if let Some(watcher) = name.and_then(|name| watchers.get_mut(name)) {
-                            watcher.see(&message.payload);
-                        }
+                        show_by_name(&mut watchers, &message.topic, &message.payload).await;
                     }
                     Ok(_) => {}
                     Err(error) => {

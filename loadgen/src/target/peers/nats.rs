@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use tokio::runtime::Handle;
 
-use super::{Durability, Finished, MakeEnds, PeerError, Publish, Reading, Setup, wait};
+use super::{Durability, Finished, MakeEnds, PeerError, Publish, Reading, Setup, show, wait};
 use crate::count::Count;
 use crate::target::PublishError;
 use crate::watcher::Watcher;
@@ -74,7 +74,7 @@ impl MakeEnds for Nats {
             })?;
             tasks.push(self.setup.runtime.spawn(async move {
                 while let Some(message) = messages.next().await {
-                    watcher.see(&message.payload);
+                    show(&mut watcher, &message.payload).await;
                 }
             }));
         }

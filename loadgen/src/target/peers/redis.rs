@@ -8,7 +8,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, Pipeline};
 
 use super::pipelines::Publisher;
-use super::{Durability, MakeEnds, PeerError, Publish, Reading, Setup};
+use super::{Durability, MakeEnds, PeerError, Publish, Reading, Setup, show_by_name};
 use crate::watcher::Watcher;
 
 pub(super) struct PubSub {
@@ -101,10 +101,8 @@ impl MakeEnds for PubSub {
         let task = async move {
             let mut messages = pubsub.into_on_message();
             while let Some(message) = messages.next().await {
-                let name = Setup::index(message.get_channel_name());
-                if let Some(watcher) = name.and_then(|name| watchers.get_mut(name)) {
-                    watcher.see(message.get_payload_bytes());
-                }
+                let (name, payload) = (message.get_channel_name(), message.get_payload_bytes());
+                show_by_name(&mut watchers, name, payload).await;
             }
             notes.failures.add(|| "redis disconnected a subscriber; its log says why".to_owned());
         };

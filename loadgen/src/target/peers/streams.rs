@@ -11,7 +11,7 @@ use redis::{Client, Cmd, Pipeline, RedisResult};
 
 use super::pipelines::Publisher;
 use super::redis::{client, connection, durability, version};
-use super::{Durability, MakeEnds, PeerError, Publish, Reading, Setup};
+use super::{Durability, MakeEnds, PeerError, Publish, Reading, Setup, show_by_name};
 use crate::count::Count;
 use crate::watcher::Watcher;
 
@@ -143,10 +143,7 @@ impl Consumer {
             for (key, messages) in read.into_iter().flatten() {
                 let mut ids = Vec::with_capacity(messages.len());
                 for (id, (_, payload)) in messages {
-                    let name = Setup::index(&key);
-                    if let Some(watcher) = name.and_then(|name| self.watchers.get_mut(name)) {
-                        watcher.see(&payload);
-                    }
+                    show_by_name(&mut self.watchers, &key, &payload).await;
                     ids.push(id);
                 }
                 unsettled += ids.len() as u64;

@@ -1,0 +1,122 @@
+//! Subscribers that leave and come back each second, and the check of what they ought to have got:
+//! every message handed over between their confirmed subscription and the decision to leave.
+
+use std::ops::{AddAssign, Range};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use crate::publisher::Plan;
+use crate::subscriber::Subscriber;
+use crate::target::{ConnectError, Ends};
+use crate::watcher::Expected;
+
+/// From one arrival to the next.
+const PERIOD: Duration = Duration::from_secs(1);
+
+/// Shortest and longest stay, in milliseconds.
+const STAY_MS: Range<u64> = 200..700;
+
+/// How long what was handed over before the decision to leave may take to arrive.
+const ARRIVAL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How often a churner looks at what it waits for.
+const TICK: Duration = Duration::from_millis(5);
+
+/// What the churners of a run received.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct Churned {
+    /// Times that one came and left.
+    pub(crate) sessions: u64,
+    /// Different messages received of those that each ought to get.
+    pub(crate) delivered: u64,
+    /// Those that did not arrive.
+    pub(crate) lost: u64,
+    /// Copies of messages that had arrived before.
+    pub(crate) duplicated: u64,
+    /// Messages that nobody of this run sent.
+    pub(crate) foreign: u64,
+    /// Names whose ledger did not come back.
+    pub(crate) missing_ledgers: u64,
+}
+
+impl AddAssign for Churned {
+    fn add_assign(&mut self, other: Self) {
+        self.sessions += other.sessions;
+        self.delivered += other.delivered;
+        self.lost += other.lost;
+        self.duplicated += other.duplicated;
+        self.foreign += other.foreign;
+        self.missing_ledgers += other.missing_ledgers;
+    }
+}
+
+/// A subscriber that leaves and comes back.
+pub(crate) struct Churner {
+    pub(crate) ends: Arc<Ends>,
+    pub(crate) index: u16,
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) expected: Expected,
+    /// Decides how long it stays.
+    pub(crate) random: fastrand::Rng,
+}
+
+impl Churner {
+    /// Comes and leaves until the run is over.
+    pub(crate) fn run(mut self) -> Result<Churned, ConnectError> {
+        let mut churned = Churned::default();
+        // Not all of them come at once.
+        self.pause_ms(0..STAY_MS.end);
+        while !self.is_over() {
+            let arrived = Instant::now();
+            churned += self.session()?;
+            self.pause(PERIOD.saturating_sub(arrived.elapsed()));
+        }
+        Ok(churned)
+    }
+
+    fn session(&mut self) -> Result<Churned, ConnectError> {
+        let subscriber = Subscriber::start(&self.ends, self.index, self.plan.names, self.expected)?;
+        let from = self.plan.handed_over();
+        self.pause_ms(STAY_MS);
+        let to = self.plan.handed_over();
+        let deadline = Instant::now() + ARRIVAL_TIMEOUT;
+        while !subscriber.has_received(&to) && Instant::now() < deadline {
+            thread::sleep(TICK);
+        }
+        let received = subscriber.finish();
+        let mut churned = Churned { sessions: 1, ..Churned::default() };
+        churned.missing_ledgers = received.missing as u64;
+        for (name, ledger) in &received.ledgers {
+            churned.foreign += ledger.foreign();
+            churned.duplicated += ledger.counts().map(|count| count.duplicated).sum::<u64>();
+            for publisher in 0..from.len() {
+                let (from, to) = (from[publisher][*name], to[publisher][*name]);
+                let missing = ledger.missing(publisher, from + 1, to);
+                churned.lost += missing;
+                churned.delivered += to - from - missing;
+            }
+        }
+        Ok(churned)
+    }
+
+    fn pause_ms(&mut self, range: Range<u64>) {
+        let pause = Duration::from_millis(self.random.u64(range));
+        self.pause(pause);
+    }
+
+    fn is_over(&self) -> bool {
+        self.plan.stop.load(Ordering::Relaxed)
+    }
+
+    /// Waits, but not beyond the end of the run.
+    fn pause(&self, pause: Duration) {
+        let end = Instant::now() + pause;
+        while !self.is_over() && Instant::now() < end {
+            thread::sleep(TICK);
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! Each flag does what its help promises, seen from outside.
+
+mod harness;
+
+use serde_json::Value;
+
+use harness::{check_usage, loadgen, run, run_all};
+
+fn number(value: &Value) -> f64 {
+    value.as_f64().unwrap_or_else(|| panic!("{value} is no number"))
+}
+
+#[test]
+fn a_count_is_published_to_the_message_and_measured_whole() {
+    let report = run_all(&["--count", "1001", "--pubs", "3", "--subs", "2", "--rate", "5000"]);
+    assert_eq!(report["published"], 1001);
+    assert_eq!(report["latency_us"]["samples"], 2 * 1001);
+    let report = run_all(&["--count", "7", "--pubs", "8"]);
+    assert_eq!(report["published"], 7);
+}
+
+#[test]
+fn a_ramp_sends_half_as_much_before_the_measured_time() {
+    let flags = ["--rate", "1000", "--ramp", "1s", "--duration", "1s", "--warmup", "0"];
+    let report = run_all(&flags);
+    assert_eq!(report["published"], 500 + 1000);
+    assert_eq!(report["latency_us"]["samples"], 1000);
+}
+
+#[test]
+fn sizes_are_drawn_and_verified_at_each_subscriber() {
+    let report = run(&["--size", "32..5000", "--subs", "2", "--names", "3"]);
+    assert_eq!(report["config"]["size"], "32..5000");
+    assert!(report["config"]["seed"].is_u64());
+}
+
+/// How many messages of 4000 were acknowledged.
+fn settled(ratio: &str, seed: &str) -> u64 {
+    let report = run_all(&["--count", "4000", "--ack-ratio", ratio, "--seed", seed]);
+    assert_eq!(report["server"]["pending"], 0);
+    report["server"]["settled"].as_u64().expect("a count")
+}
+
+#[test]
+fn a_ratio_of_the_messages_is_acknowledged_and_the_seed_decides_which() {
+    let quarter = settled("0.25", "7");
+    // Seven standard deviations are 192.
+    assert!((808..=1192).contains(&quarter), "{quarter}");
+    assert_eq!(settled("0.25", "7"), quarter);
+    assert_ne!(settled("0.25", "8"), quarter);
+    assert_eq!(settled("1", "7"), 4000);
+    assert_eq!(settled("0", "7"), 0);
+}
+
+#[test]
+fn publishers_stay_within_the_window_of_a_slow_subscriber() {
+    let slow = ["--subs", "2", "--slow-subs", "1", "--consumer-latency", "10ms"];
+    let report = run(&[&slow[..], &["--inflight", "4"]].concat());
+    assert_eq!(report["inflight"], 4);
+    // 1.2 s at 10 ms a message, and what the window holds.
+    let published = report["published"].as_u64().expect("a count");
+    assert!((4..=124).contains(&published), "{published}");
+}
+
+#[test]
+fn a_rate_that_is_not_reached_is_told_and_latencies_count_from_when_messages_were_due() {
+    let slow = ["--slow-subs", "1", "--consumer-latency", "50ms", "--inflight", "1"];
+    let time = ["--rate", "100", "--duration", "1s", "--warmup", "0", "--json"];
+    let output = loadgen(&[&slow[..], &time[..]].concat());
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{stderr}");
+    assert!(stderr.contains("the rate was not reached"), "{stderr}");
+    let report: Value = serde_json::from_slice(&output.stdout).expect("one JSON object");
+    // At 20/s of 100/s the messages of the end are 800 ms late.
+    assert!(number(&report["latency_us"]["max"]) > 400_000.0, "{report}");
+    assert!(number(&report["send_delay_us"]["max"]) > 400_000.0, "{report}");
+    assert!(number(&report["service_time_us"]["p50"]) < 100_000.0, "{report}");
+}
+
+#[test]
+fn subscribers_that_come_and_go_get_what_is_sent_while_they_are_there() {
+    let report = run_all(&[
+        "--churn",
+        "3",
+        "--pubs",
+        "2",
+        "--names",
+        "2",
+        "--rate",
+        "2000",
+        "--duration",
+        "3s",
+        "--warmup",
+        "0",
+    ]);
+    let churn = &report["churn"];
+    assert!(churn["sessions"].as_u64() > Some(3), "each came back: {churn}");
+    assert!(churn["delivered"].as_u64() > Some(0), "{churn}");
+    assert_eq!(churn["lost"], 0);
+}
+
+#[test]
+fn acknowledged_messages_outlive_killed_servers() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let journal = directory.path().join("journal");
+    let journal = journal.to_str().expect("UTF-8");
+    let report = run_all(&[
+        "--kill-server-every",
+        "1s",
+        "--ack",
+        "--persist-file",
+        journal,
+        "--retry-interval",
+        "1s",
+        "--rate",
+        "500",
+        "--pubs",
+        "2",
+        "--duration",
+        "4s",
+        "--warmup",
+        "0",
+        "--seed",
+        "1",
+    ]);
+    assert!(report["server_kills"].as_u64() >= Some(2), "{report}");
+    assert_eq!(report["server"]["pending"], 0);
+}
+
+#[test]
+fn the_highest_rate_is_found_in_a_bounded_number_of_runs() {
+    let time = ["--duration", "200ms", "--warmup", "100ms"];
+    let search = ["--find-max", "--p99-under", "500ms", "--rate", "500", "--size", "10000"];
+    let report = run_all(&[&search[..], &time[..]].concat());
+    let steps = report["search"].as_array().expect("the runs");
+    assert!((1..=16).contains(&steps.len()));
+    let holds = steps.iter().filter(|step| step["holds"] == true).map(|step| number(&step["rate"]));
+    assert_eq!(number(&report["config"]["rate"]), holds.fold(0.0, f64::max));
+    assert!(steps.iter().any(|step| step["holds"] == false) || steps.len() == 16, "{steps:?}");
+}
+
+#[test]
+fn a_search_that_finds_nothing_is_exit_1() {
+    let time = ["--duration", "100ms", "--warmup", "0"];
+    let search = ["--find-max", "--p99-under", "1ns", "--rate", "4"];
+    let output = loadgen(&[&search[..], &time[..]].concat());
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("not even 1 messages/s"), "{stderr}");
+}
+
+#[test]
+fn the_bare_forwarder_loses_nothing() {
+    let report = run(&["--target", "zmq-forwarder", "--pubs", "4", "--subs", "8"]);
+    assert_eq!(report["target"]["name"], "zmq-forwarder");
+    assert!(report["server"]["frames_published"].as_u64() > Some(0));
+    let report = run(&["--target", "zmq-forwarder", "--size", "65536"]);
+    assert_eq!(report["server"]["frames_published"], report["published"]);
+}
+
+#[test]
+fn the_class_of_durability_is_told() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let journal = directory.path().join("journal");
+    let journal = journal.to_str().expect("UTF-8");
+    let report = run(&["--ack", "--persist-file", journal, "--fsync", "never"]);
+    assert_eq!(report["target"]["durability"], "page cache");
+    assert_eq!(report["target"]["name"], "mezzenger");
+    assert_eq!(report["config"]["fsync"], "never");
+}
+
+#[test]
+fn flags_that_do_not_go_together_are_usage_errors() {
+    check_usage(&["--size", "9..3"], "at least 32");
+    check_usage(&["--size", "99..33"], "smaller number");
+    check_usage(&["--ack", "--ack-ratio", "0.5"], "--ack");
+    check_usage(&["--ack-ratio", "2"], "from 0 to 1");
+    check_usage(&["--count", "9", "--duration", "1s"], "--duration");
+    check_usage(&["--ramp", "1s"], "--rate");
+    check_usage(&["--slow-subs", "2", "--consumer-latency", "1ms"], "--subs");
+    check_usage(&["--consumer-latency", "1ms"], "--slow-subs");
+    check_usage(&["--find-max"], "--p99-under");
+    check_usage(&["--kill-server-every", "1s", "--ack"], "--persist-file");
+    check_usage(
+        &["--kill-server-every", "1s", "--ack-ratio", "0.5", "--persist-file", "j"],
+        "--ack",
+    );
+    check_usage(&["--target", "kafka://h:1"], "nats+js://");
+    check_usage(&["--target", "zmq-forwarder", "--ack"], "no acknowledgement");
+    check_usage(&["--target", "zmq-forwarder", "--persist-file", "j", "--ack"], "own server");
+    check_usage(&["--durability", "paper"], "page-cache");
+}

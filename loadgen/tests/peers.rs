@@ -1,0 +1,178 @@
+//! The other brokers, started from their programs, under the same load and verification.
+#![cfg(feature = "peers")]
+
+mod harness;
+
+use std::fs;
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use harness::{check_usage, loadgen, run};
+use serde_json::Value;
+
+/// How long a broker may take to listen.
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// A broker on a free port, with a directory of its own; ends with the test.
+struct Broker {
+    child: Child,
+    port: u16,
+    _directory: tempfile::TempDir,
+}
+
+impl Broker {
+    /// Starts `program` with what `arguments` makes of the port and the directory.
+    fn start(program: &str, arguments: impl Fn(u16, &Path) -> Vec<String>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let port = listener.local_addr().expect("an address").port();
+        drop(listener);
+        let directory = tempfile::tempdir().expect("a directory");
+        let mut command = Command::new(path(program));
+        command.args(arguments(port, directory.path())).current_dir(directory.path());
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        let child = command.spawn().expect("it starts");
+        let end = Instant::now() + DEADLINE;
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            assert!(Instant::now() < end, "{program} does not listen");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Self { child, port, _directory: directory }
+    }
+
+    fn nats() -> Self {
+        Self::start("nats-server", |port, directory| {
+            let port = port.to_string();
+            let directory = directory.to_str().expect("UTF-8");
+            ["-a", "127.0.0.1", "-p", &port, "-js", "-sd", directory].map(str::to_owned).into()
+        })
+    }
+
+    fn redis(settings: &[&str]) -> Self {
+        Self::start("redis-server", |port, _| {
+            let port = port.to_string();
+            let own = ["--bind", "127.0.0.1", "--port", &port, "--save", ""];
+            [&own, settings].concat().into_iter().map(str::to_owned).collect()
+        })
+    }
+
+    fn mosquitto() -> Self {
+        Self::start("mosquitto", |port, directory| {
+            let file = directory.join("mosquitto.conf");
+            let text = format!("listener {port} 127.0.0.1\nallow_anonymous true\nuser root\n");
+            fs::write(&file, text).expect("a file");
+            vec!["-c".to_owned(), file.to_str().expect("UTF-8").to_owned()]
+        })
+    }
+
+    /// A short run with this scheme and option.
+    #[track_caller]
+    fn run(&self, scheme: &str, option: &str, flags: &[&str]) -> Value {
+        let target = format!("{scheme}://127.0.0.1:{}{option}", self.port);
+        run(&[&["--target", &target], flags].concat())
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Debian keeps servers where not every user's PATH leads.
+fn path(program: &str) -> String {
+    let system = ["/usr/sbin", "/usr/bin"].map(|folder| format!("{folder}/{program}"));
+    let found = system.into_iter().find(|path| Path::new(path).exists());
+    found.unwrap_or_else(|| program.to_owned())
+}
+
+#[test]
+fn core_nats_loses_nothing_within_its_window() {
+    let nats = Broker::nats();
+    let report = nats.run("nats", "", &["--pubs", "4", "--subs", "8", "--names", "2"]);
+    assert_eq!(report["target"]["name"], "nats");
+    assert_eq!(report["target"]["durability"], "memory");
+    assert!(report["target"]["version"].as_str().is_some_and(|text| text.starts_with('2')));
+    let report = nats.run("nats", "", &["--rate", "1000", "--size", "40..4000"]);
+    assert_eq!(report["published"], 1200);
+}
+
+#[test]
+fn jetstream_settles_every_message() {
+    let nats = Broker::nats();
+    for (option, class) in [("", "memory"), ("?storage=file", "page cache")] {
+        let report = nats.run("nats+js", option, &["--pubs", "2", "--ack"]);
+        assert_eq!(report["target"]["durability"], class);
+        assert!(report["server"]["settled_per_s"].as_f64() > Some(0.0));
+    }
+    nats.run("nats+js", "", &["--subs", "2", "--ack", "--rate", "500"]);
+    nats.run("nats+js", "", &["--subs", "2", "--rate", "500"]);
+}
+
+#[test]
+fn redis_loses_nothing_within_its_window() {
+    let redis = Broker::redis(&[]);
+    let report = redis.run("redis", "", &["--pubs", "2", "--subs", "3", "--names", "2"]);
+    assert_eq!(report["target"]["name"], "redis");
+    assert_eq!(report["target"]["durability"], "memory");
+    redis.run("redis", "", &["--size", "65536", "--rate", "100"]);
+}
+
+#[test]
+fn redis_streams_settle_every_message_and_tell_their_class() {
+    for (settings, class) in [
+        (&[][..], "memory"),
+        (&["--appendonly", "yes", "--appendfsync", "everysec"], "page cache"),
+        (&["--appendonly", "yes", "--appendfsync", "always"], "fsync before OK"),
+    ] {
+        let redis = Broker::redis(settings);
+        let report = redis.run("redis+streams", "", &["--pubs", "2", "--names", "2", "--ack"]);
+        assert_eq!(report["target"]["durability"], class);
+        assert!(report["server"]["settled_per_s"].as_f64() > Some(0.0));
+    }
+}
+
+#[test]
+fn mqtt_loses_nothing_within_its_window() {
+    let mosquitto = Broker::mosquitto();
+    for (option, name) in [("", "mqtt-qos0"), ("?qos=1", "mqtt-qos1")] {
+        let report = mosquitto.run("mqtt", option, &["--pubs", "2", "--subs", "3"]);
+        assert_eq!(report["target"]["name"], name);
+        assert!(report["target"]["version"].as_str().is_some_and(|v| v.contains("mosquitto")));
+    }
+    let report = mosquitto.run("mqtt", "", &["--rate", "500", "--durability", "memory"]);
+    assert_eq!(report["target"]["durability"], "memory");
+}
+
+#[test]
+fn what_a_broker_drops_is_a_loss_and_exit_1() {
+    let redis = Broker::redis(&["--client-output-buffer-limit", "pubsub 64kb 0 0"]);
+    let target = format!("redis://127.0.0.1:{}", redis.port);
+    let load = ["--size", "10000", "--inflight", "100000", "--duration", "500ms"];
+    let slow = ["--slow-subs", "1", "--consumer-latency", "20ms", "--warmup", "0"];
+    let output = loadgen(&[&["--target", &target], &load[..], &slow[..]].concat());
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("were lost"), "{stderr}");
+}
+
+#[test]
+fn a_broker_that_is_not_there_is_exit_1() {
+    // The discard port: nothing listens there.
+    for scheme in ["nats", "nats+js", "redis", "redis+streams", "mqtt"] {
+        let output = loadgen(&["--target", &format!("{scheme}://127.0.0.1:9")]);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{scheme}: {stderr}");
+        assert!(stderr.contains("127.0.0.1:9"), "{scheme}: {stderr}");
+    }
+}
+
+#[test]
+fn what_a_broker_cannot_do_is_a_usage_error() {
+    check_usage(&["--target", "nats://h:1", "--ack"], "no acknowledgement");
+    check_usage(&["--target", "redis+streams://h:1", "--subs", "2"], "--subs 1");
+    check_usage(&["--target", "nats+js://h:1", "--ack-ratio", "0.5"], "all messages or none");
+    check_usage(&["--target", "nats://h:1", "--server", "h"], "--server");
+}
