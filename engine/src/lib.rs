@@ -43,6 +43,8 @@
 mod broker;
 pub mod client;
 pub mod config;
+#[doc(hidden)]
+pub mod internals;
 pub mod journal;
 pub mod limits;
 pub mod message;

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -10,14 +10,14 @@ use std::time::Duration;
 
 use crate::broker::run::{Broker, CoreState, Live, Parts, RunError};
 use crate::config::{Config, ConfigError, Verify};
-use crate::journal::storage::RealStorage;
+use crate::journal::storage::{RealStorage, Storage};
 use crate::journal::{self, FsyncPolicy, JournalOptions, OpenError};
 use crate::limits::{
     OVERSIZE_ANSWERED_BYTES, REPLY_QUEUE, REQUESTER_QUEUE, SUBSCRIBER_QUEUE_FRAMES,
 };
 use crate::metrics::{Counters, Metrics};
 use crate::pending::{Limits, PendingMap, PendingView};
-use crate::transport::{Context, SocketOptions, TransportError, Waker, waker};
+use crate::transport::{Context, Socket, SocketOptions, TransportError, Waker, waker};
 
 /// How long closed sockets go on sending replies and frames, in milliseconds.
 const LINGER_MS: i32 = 500;
@@ -109,26 +109,13 @@ impl Server {
         let pending = map.view().clone();
         let mut core = CoreState::new(config, map, Arc::clone(&counters));
         let opened = match &config.persist_file {
-            Some(path) => Some(recover(path.clone(), config, &mut core)?),
+            Some(path) => Some(recover(path, config, Arc::new(RealStorage), &mut core)?),
             None => None,
         };
 
         let context = Context::new(config.io_threads)?;
-        let options = SocketOptions { linger_ms: LINGER_MS, ..SocketOptions::default() };
-        let max_request = config.max_message_bytes.saturating_add(OVERSIZE_ANSWERED_BYTES);
-        let requests = context.router(SocketOptions {
-            max_message_bytes: Some(i64::try_from(max_request).unwrap_or(i64::MAX)),
-            receive_hwm: Some(REQUESTER_QUEUE),
-            send_hwm: Some(REPLY_QUEUE),
-            ..options
-        })?;
-        let publisher = context.xpub(SocketOptions {
-            send_hwm: Some(SUBSCRIBER_QUEUE_FRAMES),
-            // What subscribers send are subscriptions, a name long at most.
-            max_message_bytes: Some(1024),
-            ..options
-        })?;
-        let bind = |socket: &crate::transport::Socket, port| {
+        let (requests, publisher) = sockets(&context, config)?;
+        let bind = |socket: &Socket, port| {
             let endpoint = format!("tcp://{}", SocketAddr::new(config.bind, port));
             let bound = socket.bind(&endpoint)?;
             let address = bound.strip_prefix("tcp://").and_then(|text| text.parse().ok());
@@ -234,15 +221,38 @@ impl Drop for Server {
     }
 }
 
-/// Opens the journal and gives the core what it holds.
-fn recover(
-    path: PathBuf,
+/// The request socket and the publishing socket, not yet bound.
+pub(crate) fn sockets(
+    context: &Context,
     config: &Config,
+) -> Result<(Socket, Socket), TransportError> {
+    let options = SocketOptions { linger_ms: LINGER_MS, ..SocketOptions::default() };
+    let max_request = config.max_message_bytes.saturating_add(OVERSIZE_ANSWERED_BYTES);
+    let requests = context.router(SocketOptions {
+        max_message_bytes: Some(i64::try_from(max_request).unwrap_or(i64::MAX)),
+        receive_hwm: Some(REQUESTER_QUEUE),
+        send_hwm: Some(REPLY_QUEUE),
+        ..options
+    })?;
+    let publisher = context.xpub(SocketOptions {
+        send_hwm: Some(SUBSCRIBER_QUEUE_FRAMES),
+        // What subscribers send are subscriptions, a name long at most.
+        max_message_bytes: Some(1024),
+        ..options
+    })?;
+    Ok((requests, publisher))
+}
+
+/// Opens the journal and gives the core what it holds.
+pub(crate) fn recover(
+    path: &Path,
+    config: &Config,
+    storage: Arc<dyn Storage>,
     core: &mut CoreState,
 ) -> Result<journal::Opened, OpenError> {
     let options =
         JournalOptions { fsync: config.fsync, repair: config.repair, ..JournalOptions::new(path) };
-    let (recovered, opened) = journal::open(options, Arc::new(RealStorage))?;
+    let (recovered, opened) = journal::open(options, storage)?;
     for run in recovered.seen {
         core.restore_seen(run.publisher, run.first, run.last);
     }

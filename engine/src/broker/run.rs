@@ -62,6 +62,9 @@ pub(crate) struct Broker {
     warned_of_subscriptions: bool,
     stop: Arc<AtomicBool>,
     drain_timeout: Duration,
+    drain: Drain,
+    /// The last turn left requests unread.
+    may_have_requests: bool,
     start: Instant,
     /// Last, so that the sockets are closed before it ends.
     _context: Context,
@@ -106,6 +109,8 @@ impl Broker {
             warned_of_subscriptions: false,
             stop: parts.stop,
             drain_timeout: config.drain_timeout,
+            drain: Drain::Not,
+            may_have_requests: false,
             start: Instant::now(),
             _context: parts.context,
         }
@@ -113,49 +118,62 @@ impl Broker {
 
     /// Runs until it is told to stop, then drains.
     pub(crate) fn run(mut self) -> Result<(), RunError> {
-        let mut drain = Drain::Not;
-        let mut may_have_requests = false;
         loop {
-            self.wait(may_have_requests, drain)?;
-            let now = Instant::now();
-            if drain == Drain::Not && self.stop.load(Ordering::Acquire) {
-                drain = Drain::Until(now + self.drain_timeout);
-                self.begin_drain();
-            }
-            self.read_subscriptions(now - self.start)?;
-            self.hear_journal();
-            self.flush(now)?;
-            may_have_requests = false;
-            if self.may_read() {
-                may_have_requests = self.read_requests(now)?;
-            }
-            if self.may_read() {
-                self.core.resend_due(now - self.start);
-            }
-            self.write_journal();
-            self.flush(now)?;
-            if let Drain::Until(deadline) = drain
-                && (now >= deadline || (!may_have_requests && self.is_drained()))
-            {
+            if let Some(deadline) = self.turn(None)? {
                 return self.end(deadline);
             }
         }
     }
 
-    fn wait(&mut self, may_have_requests: bool, drain: Drain) -> Result<(), TransportError> {
+    /// Waits until there is something to do, so long at most, and does it. Once all is done that was
+    /// left when it was told to stop, returns when the end must be over.
+    pub(crate) fn turn(
+        &mut self,
+        wait_max: Option<Duration>,
+    ) -> Result<Option<Instant>, TransportError> {
+        self.wait(wait_max)?;
+        let now = Instant::now();
+        if self.drain == Drain::Not && self.stop.load(Ordering::Acquire) {
+            self.drain = Drain::Until(now + self.drain_timeout);
+            self.begin_drain();
+        }
+        self.read_subscriptions(now - self.start)?;
+        self.hear_journal();
+        self.flush(now)?;
+        self.may_have_requests = false;
+        if self.may_read() {
+            self.may_have_requests = self.read_requests(now)?;
+        }
+        if self.may_read() {
+            self.core.resend_due(now - self.start);
+        }
+        self.write_journal();
+        self.flush(now)?;
+        Ok(match self.drain {
+            Drain::Until(deadline)
+                if now >= deadline || (!self.may_have_requests && self.is_drained()) =>
+            {
+                Some(deadline)
+            }
+            _ => None,
+        })
+    }
+
+    fn wait(&mut self, wait_max: Option<Duration>) -> Result<(), TransportError> {
         let elapsed = self.start.elapsed();
         let timeout = if self.egress.is_stopped() || self.unsent_group.is_some() {
             Some(STOPPED_PAUSE)
-        } else if may_have_requests {
+        } else if self.may_have_requests {
             Some(Duration::ZERO)
         } else {
             let due = self.core.next_due().map(|due| due.saturating_sub(elapsed));
-            match drain {
+            match self.drain {
                 Drain::Not => due,
                 // Nobody wakes the thread at the deadline.
                 Drain::Until(_) => Some(due.unwrap_or(STOPPED_PAUSE).min(STOPPED_PAUSE)),
             }
         };
+        let timeout = timeout.into_iter().chain(wait_max).min();
         if self.may_read() {
             let sockets = [&self.requests, self.egress.publisher_ref()];
             poll(&sockets, &[&self.wake], &mut [Ready::default(); 3], timeout)?;

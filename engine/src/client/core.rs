@@ -56,20 +56,49 @@ pub(super) struct Core {
     reporter: Arc<Reporter>,
     request_waker: Waker,
     stopping: Arc<AtomicBool>,
-    requester: Worker,
-    receiving: Option<(Arc<Control>, Worker)>,
+    requester: Option<Worker>,
+    control: Option<Arc<Control>>,
+    receiver: Option<Worker>,
 }
+
+/// What the two threads of a client run; the second only if it receives.
+pub(super) type Threads = (Requester, Option<Subscriber>);
 
 impl Core {
     /// Starts the threads and pings the server.
     pub(super) fn start(options: ClientBuilder) -> Result<Self, ConnectError> {
-        let context = Context::new(1)?;
         let host = &options.server_address;
         // An IPv6 address stands in brackets before a port.
         let brackets = host.parse::<Ipv6Addr>().is_ok();
         let endpoint = |port| {
             if brackets { format!("tcp://[{host}]:{port}") } else { format!("tcp://{host}:{port}") }
         };
+        let endpoints = [endpoint(options.send_port), endpoint(options.sub_port)];
+        let (mut core, (requester, subscriber)) =
+            Self::split(&options, &Context::new(1)?, endpoints)?;
+        let worker = Worker::spawn("mezzenger-requests", move || requester.run());
+        core.requester = Some(worker.map_err(ConnectError::Thread)?);
+        if let Some(subscriber) = subscriber {
+            let worker = Worker::spawn("mezzenger-receives", move || subscriber.run());
+            core.receiver = Some(worker.map_err(ConnectError::Thread)?);
+        }
+        let (address, port) = (options.server_address, options.send_port);
+        match core.ping() {
+            Ok(()) => Ok(core),
+            Err(SendError::TimedOut { tries, timeout }) => {
+                Err(ConnectError::NoAnswer { address, port, timeout, tries })
+            }
+            Err(source) => Err(ConnectError::Refused { address, port, source }),
+        }
+    }
+
+    /// A client whose threads do not run yet, and what they are to run. The endpoints are those for
+    /// requests and for receiving.
+    pub(super) fn split(
+        options: &ClientBuilder,
+        context: &Context,
+        [request_endpoint, receiving_endpoint]: [String; 2],
+    ) -> Result<(Self, Threads), ConnectError> {
         let reporter = Arc::new(Reporter {
             on_missed: options.on_missed.clone(),
             on_error: options.on_error.clone(),
@@ -89,7 +118,7 @@ impl Core {
         let max_message_bytes = options.max_message_size.saturating_add(OVERSIZE_ANSWERED_BYTES);
         let setup = Setup {
             context: context.clone(),
-            endpoint: endpoint(options.send_port),
+            endpoint: request_endpoint,
             timeout: options.send_timeout,
             tries: options.connection_retries,
             max_message_bytes,
@@ -104,8 +133,6 @@ impl Core {
             Arc::clone(&stopping),
         )?;
         let line = requester.line();
-        let requester = Worker::spawn("mezzenger-requests", move || requester.run())
-            .map_err(ConnectError::Thread)?;
         let mut core = Self {
             publisher: (random_u64() & !V1_ID_BIT).max(1),
             max_message_bytes: options.max_message_size,
@@ -117,30 +144,25 @@ impl Core {
             reporter,
             request_waker,
             stopping,
-            requester,
-            receiving: None,
+            requester: None,
+            control: None,
+            receiver: None,
         };
-        if options.auto_start {
-            let sub_endpoint = endpoint(options.sub_port);
-            core.start_receiving(&context, &sub_endpoint, max_message_bytes, &options)?;
-        }
-        let (address, port) = (options.server_address, options.send_port);
-        match core.ping() {
-            Ok(()) => Ok(core),
-            Err(SendError::TimedOut { tries, timeout }) => {
-                Err(ConnectError::NoAnswer { address, port, timeout, tries })
-            }
-            Err(source) => Err(ConnectError::Refused { address, port, source }),
-        }
+        let subscriber = if options.auto_start {
+            Some(core.receive(context, &receiving_endpoint, max_message_bytes, options)?)
+        } else {
+            None
+        };
+        Ok((core, (requester, subscriber)))
     }
 
-    fn start_receiving(
+    fn receive(
         &mut self,
         context: &Context,
         endpoint: &str,
         max_message_bytes: usize,
         options: &ClientBuilder,
-    ) -> Result<(), ConnectError> {
+    ) -> Result<Subscriber, ConnectError> {
         let socket = context.sub(SocketOptions {
             receive_hwm: Some(CLIENT_RECEIVE_QUEUE_FRAMES),
             max_message_bytes: Some(i64::try_from(max_message_bytes).unwrap_or(i64::MAX)),
@@ -163,19 +185,8 @@ impl Core {
             self.verify,
             control.stopping(),
         );
-        let subscriber = Subscriber {
-            socket,
-            wakes,
-            commands: incoming,
-            deliverer,
-            control: Arc::clone(&control),
-            timeout,
-            tries,
-        };
-        let worker = Worker::spawn("mezzenger-receives", move || subscriber.run())
-            .map_err(ConnectError::Thread)?;
-        self.receiving = Some((control, worker));
-        Ok(())
+        self.control = Some(Arc::clone(&control));
+        Ok(Subscriber { socket, wakes, commands: incoming, deliverer, control, timeout, tries })
     }
 
     pub(super) fn ping(&self) -> Result<(), SendError> {
@@ -251,7 +262,7 @@ impl Core {
     }
 
     fn control(&self) -> Result<&Arc<Control>, SubscribeError> {
-        Ok(&self.receiving.as_ref().ok_or(SubscribeError::NotStarted)?.0)
+        self.control.as_ref().ok_or(SubscribeError::NotStarted)
     }
 
     pub(super) fn subscribe_callback<F, O>(
@@ -294,13 +305,17 @@ impl Core {
     pub(super) fn stop(&self) {
         // A callback that waits for room shall not hold the end up.
         self.outbox.refuse();
-        if let Some((control, worker)) = &self.receiving {
+        if let Some(control) = &self.control {
             control.stop();
-            worker.join(self.timeout + NOTICE);
+        }
+        if let Some(receiver) = &self.receiver {
+            receiver.join(self.timeout + NOTICE);
         }
         self.stopping.store(true, Ordering::Release);
         self.request_waker.wake();
-        self.requester.join(self.timeout + NOTICE);
+        if let Some(requester) = &self.requester {
+            requester.join(self.timeout + NOTICE);
+        }
     }
 }
 

@@ -32,7 +32,11 @@ pub struct Client {
 
 impl Client {
     pub(super) fn start(options: ClientBuilder) -> Result<Self, ConnectError> {
-        Ok(Self { core: Arc::new(Core::start(options)?) })
+        Ok(Self::from_core(Arc::new(Core::start(options)?)))
+    }
+
+    pub(super) fn from_core(core: Arc<Core>) -> Self {
+        Self { core }
     }
 
     /// The options, at their defaults.

@@ -9,10 +9,12 @@
 //! - `subscriber`: the thread that owns the subscribing socket; `routes`: who wants what; `delivery`:
 //!   hands it to them; `verify`: checksums; `missed`: sees gaps; `queue`, `subscription`: what is read like an iterator.
 //! - `message`: a received message, a view of its frame. `worker`: threads that end within a bound.
+//! - `driven`: a client without threads, for measurements.
 
 mod batches;
 mod core;
 mod delivery;
+pub(crate) mod driven;
 mod errands;
 mod error;
 mod handle;

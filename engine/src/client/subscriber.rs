@@ -154,7 +154,7 @@ pub(super) struct Subscriber {
 }
 
 /// What the thread holds while it runs.
-struct Running {
+pub(super) struct Running {
     subscriber: Subscriber,
     pending: Vec<Pending>,
     /// A frame for which a `Subscription` has no room.
@@ -164,37 +164,49 @@ struct Running {
 impl Subscriber {
     /// The thread's body: runs until told to stop.
     pub(super) fn run(self) {
-        let _ = self.control.thread.set(thread::current().id());
-        let mut running = Running { subscriber: self, pending: Vec::new(), held: None };
+        let mut running = self.begin();
         if let Err(error) = running.serve() {
             tracing::error!("the client's receiving thread ends: {error}");
         }
+    }
+
+    /// Makes the current thread the receiving one.
+    pub(super) fn begin(self) -> Running {
+        let _ = self.control.thread.set(thread::current().id());
+        Running { subscriber: self, pending: Vec::new(), held: None }
     }
 }
 
 impl Running {
     fn serve(&mut self) -> Result<(), TransportError> {
-        loop {
-            self.subscriber.wakes.clear();
-            if self.subscriber.control.stopping.load(Ordering::Acquire) {
-                return Ok(());
-            }
-            while let Ok(command) = self.subscriber.commands.try_recv() {
-                self.execute(command)?;
-            }
-            self.check_time()?;
-            if self.receive()? {
-                continue;
-            }
-            let deadline = self.pending.iter().map(|pending| pending.deadline).min();
-            let wait = deadline.map(|at| at.saturating_duration_since(Instant::now()));
-            let Subscriber { socket, wakes, .. } = &self.subscriber;
-            if self.held.is_some() {
-                poll(&[], &[wakes], &mut [Ready::default()], wait)?;
-            } else {
-                poll(&[socket], &[wakes], &mut [Ready::default(); 2], wait)?;
-            }
+        while self.turn(None)? {}
+        Ok(())
+    }
+
+    /// Does what there is to do; then, unless there may be more, waits, so long at most. `false` at the
+    /// end.
+    pub(super) fn turn(&mut self, wait_max: Option<Duration>) -> Result<bool, TransportError> {
+        self.subscriber.wakes.clear();
+        if self.subscriber.control.stopping.load(Ordering::Acquire) {
+            return Ok(false);
         }
+        while let Ok(command) = self.subscriber.commands.try_recv() {
+            self.execute(command)?;
+        }
+        self.check_time()?;
+        if self.receive()? {
+            return Ok(true);
+        }
+        let deadline = self.pending.iter().map(|pending| pending.deadline).min();
+        let wait = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+        let wait = wait.into_iter().chain(wait_max).min();
+        let Subscriber { socket, wakes, .. } = &self.subscriber;
+        if self.held.is_some() {
+            poll(&[], &[wakes], &mut [Ready::default()], wait)?;
+        } else {
+            poll(&[socket], &[wakes], &mut [Ready::default(); 2], wait)?;
+        }
+        Ok(true)
     }
 
     fn execute(&mut self, command: Command) -> Result<(), TransportError> {

@@ -45,7 +45,7 @@ pub use shared::{Action, JournalError};
 
 use shared::Shared;
 use storage::Storage;
-use writer::Writer;
+pub(crate) use writer::Writer;
 
 /// Tells compaction which messages are still needed; asked from another thread than the broker's.
 pub trait LiveSet: Send + Sync {
@@ -153,6 +153,21 @@ impl Opened {
         live: Arc<dyn LiveSet>,
         on_progress: OnProgress,
     ) -> Result<Journal, OpenError> {
+        let (mut journal, writer) = self.split(live, on_progress);
+        let thread = thread::Builder::new()
+            .name("journal".into())
+            .spawn(move || writer.run())
+            .map_err(OpenError::Thread)?;
+        journal.thread = Some(thread);
+        Ok(journal)
+    }
+
+    /// The two ends of the journal's queue, for whoever runs both on one thread.
+    pub(crate) fn split(
+        self,
+        live: Arc<dyn LiveSet>,
+        on_progress: OnProgress,
+    ) -> (Journal, Writer) {
         let shared = Arc::new(Shared::default());
         let (sender, queue) = bounded(JOURNAL_QUEUE_BATCHES);
         let policy = (self.options.fsync, self.options.compact_min_bytes);
@@ -160,17 +175,8 @@ impl Opened {
         let shared_there = Arc::clone(&shared);
         let writer =
             Writer::new(self.file, self.storage, policy, queue, shared_there, live, on_progress);
-        let thread = thread::Builder::new()
-            .name("journal".into())
-            .spawn(move || writer.run())
-            .map_err(OpenError::Thread)?;
-        Ok(Journal {
-            sender: Some(sender),
-            thread: Some(thread),
-            submitted: Cell::new(0),
-            shared,
-            path,
-        })
+        let (sender, submitted) = (Some(sender), Cell::new(0));
+        (Journal { sender, thread: None, submitted, shared, path }, writer)
     }
 }
 

@@ -46,7 +46,7 @@ impl Estimate {
 }
 
 /// All that the thread owns.
-pub(super) struct Writer {
+pub(crate) struct Writer {
     storage: Arc<dyn Storage>,
     path: PathBuf,
     /// Held until the thread ends.
@@ -127,6 +127,14 @@ impl Writer {
             (self.on_progress)(self.shared.durable.load(Ordering::Acquire));
             // Nothing may wait in vain for room.
             while self.queue.recv().is_ok() {}
+        }
+    }
+
+    /// Commits what has queued up, if anything has, and never waits.
+    pub(crate) fn turn(&mut self) -> Result<(), JournalError> {
+        match self.queue.try_recv() {
+            Ok(ops) => self.commit(ops),
+            Err(_) => Ok(()),
         }
     }
 

@@ -1,0 +1,104 @@
+//! The engine without its threads, for measurements that must be exact: one thread does the work of
+//! all, in turns that never wait. Not part of the public interface; `bench/gate` uses it.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use crate::broker::run::{Broker, CoreState, Live, Parts, RunError};
+use crate::config::Config;
+use crate::journal::Writer;
+use crate::journal::storage::Storage;
+use crate::metrics::{Counters, Metrics};
+use crate::pending::{Limits, PendingMap, PendingView};
+use crate::server::{StartError, recover, sockets};
+use crate::transport::{Context, waker};
+
+pub use crate::client::driven::DrivenClient;
+
+/// What the broker's thread and the journal's thread would run.
+pub struct DrivenServer {
+    broker: Broker,
+    writer: Option<Writer>,
+    counters: Arc<Counters>,
+    pending: PendingView,
+}
+
+impl DrivenServer {
+    /// A server that listens at these endpoints, for requests and for subscribers, of any kind that
+    /// libzmq knows; the addresses in `config` are not used. With [`Config::persist_file`] its journal
+    /// is in `storage`.
+    ///
+    /// # Errors
+    /// When a socket cannot be made, an endpoint used or the journal opened.
+    pub fn new(
+        config: &Config,
+        context: &Context,
+        [request_endpoint, publishing_endpoint]: [&str; 2],
+        storage: Arc<dyn Storage>,
+    ) -> Result<Self, StartError> {
+        let (waker, wake) = waker::pair()?;
+        let counters = Arc::new(Counters::default());
+        let map = PendingMap::new(Limits {
+            messages: config.max_pending_messages,
+            bytes: config.max_pending_bytes,
+        });
+        let pending = map.view().clone();
+        let mut core = CoreState::new(config, map, Arc::clone(&counters));
+        let (journal, writer) = match &config.persist_file {
+            Some(path) => {
+                let opened = recover(path, config, storage, &mut core)?;
+                let live = Arc::new(Live(pending.clone()));
+                let (journal, writer) = opened.split(live, Box::new(move |_| waker.wake()));
+                (Some(journal), Some(writer))
+            }
+            None => (None, None),
+        };
+        let (requests, publisher) = sockets(context, config)?;
+        publisher.bind(publishing_endpoint)?;
+        let requests_endpoint = requests.bind(request_endpoint)?;
+        let parts = Parts {
+            context: context.clone(),
+            requests,
+            requests_endpoint,
+            publisher,
+            // Where subscribers that do not read would be looked for.
+            publisher_address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            journal,
+            wake,
+            stop: Arc::new(AtomicBool::new(false)),
+            counters: Arc::clone(&counters),
+        };
+        Ok(Self { broker: Broker::new(core, config, parts), writer, counters, pending })
+    }
+
+    /// One turn of the broker's thread.
+    ///
+    /// # Errors
+    /// When a socket fails.
+    pub fn turn_broker(&mut self) -> Result<(), RunError> {
+        self.broker.turn(Some(Duration::ZERO))?;
+        Ok(())
+    }
+
+    /// One turn of the journal's thread, if there is a journal: commits what has queued up.
+    ///
+    /// # Errors
+    /// When the storage fails.
+    pub fn turn_journal(&mut self) -> Result<(), RunError> {
+        match &mut self.writer {
+            Some(writer) => Ok(writer.turn()?),
+            None => Ok(()),
+        }
+    }
+
+    /// What the server counted so far.
+    pub fn metrics(&self) -> Metrics {
+        Metrics {
+            pending_messages: self.pending.len() as u64,
+            pending_bytes: self.pending.bytes() as u64,
+            ..self.counters.snapshot()
+        }
+    }
+}
