@@ -94,7 +94,7 @@ struct Row {
 }
 
 impl Percentiles {
-    /// Reads what [`write`] wrote.
+    /// Reads what [`write()`] wrote.
     pub fn read(path: &Path) -> Result<Self, HgrmError> {
         let text = fs::read_to_string(path)
             .map_err(|source| HgrmError::Read { path: path.to_owned(), source })?;

@@ -62,9 +62,10 @@ pub struct Run {
 }
 
 impl Run {
-    /// Whether its messages asked for acknowledgement.
+    /// Whether its messages, or a part of them, asked for acknowledgement.
     pub fn is_acknowledged(&self) -> bool {
-        self.config.get("ack") == Some(&Value::Bool(true))
+        let ratio = self.config.get("ack_ratio").and_then(Value::as_f64);
+        self.config.get("ack") == Some(&Value::Bool(true)) || ratio.is_some_and(|ratio| ratio > 0.0)
     }
 }
 
