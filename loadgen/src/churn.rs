@@ -1,13 +1,13 @@
 //! Subscribers that leave and come back each second, and the check of what they ought to have got:
 //! every message handed over between their confirmed subscription and the decision to leave.
 
-use std::ops::{AddAssign, Range};
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
+use mezzenger_report::Churned;
 
 use crate::publisher::Plan;
 use crate::subscriber::Subscriber;
@@ -25,34 +25,6 @@ const ARRIVAL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How often a churner looks at what it waits for.
 const TICK: Duration = Duration::from_millis(5);
-
-/// What the churners of a run received.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub(crate) struct Churned {
-    /// Times that one came and left.
-    pub(crate) sessions: u64,
-    /// Different messages received of those that each ought to get.
-    pub(crate) delivered: u64,
-    /// Those that did not arrive.
-    pub(crate) lost: u64,
-    /// Copies of messages that had arrived before.
-    pub(crate) duplicated: u64,
-    /// Messages that nobody of this run sent.
-    pub(crate) foreign: u64,
-    /// Names whose ledger did not come back.
-    pub(crate) missing_ledgers: u64,
-}
-
-impl AddAssign for Churned {
-    fn add_assign(&mut self, other: Self) {
-        self.sessions += other.sessions;
-        self.delivered += other.delivered;
-        self.lost += other.lost;
-        self.duplicated += other.duplicated;
-        self.foreign += other.foreign;
-        self.missing_ledgers += other.missing_ledgers;
-    }
-}
 
 /// A subscriber that leaves and comes back.
 pub(crate) struct Churner {

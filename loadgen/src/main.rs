@@ -1,4 +1,4 @@
-//! The load generator: settings in, one verified run, figures out.
+//! The load generator: settings in, verified runs, figures out.
 
 mod args;
 mod child;
@@ -11,13 +11,14 @@ mod header;
 mod kills;
 mod ledger;
 mod notes;
+mod output;
 mod proc;
 mod progress;
 mod publisher;
-mod report;
 mod run;
 mod schedule;
 mod search;
+mod series;
 mod snapshot;
 mod subscriber;
 mod target;
@@ -25,44 +26,52 @@ mod totals;
 mod watcher;
 mod window;
 
-use std::io::{self, Write};
+use std::error::Error;
 use std::process::ExitCode;
 
 use clap::Parser;
+use mezzenger_report::Record;
 
-use crate::args::{Args, Command};
-use crate::report::Report;
+use crate::args::{Args, Command, Settings};
+use crate::output::{Context, ContextError, FileError, OutputArgs, Report};
+use crate::run::RunError;
+use crate::search::{Found, SearchError};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// Why there is no result.
+#[derive(Debug, thiserror::Error)]
+enum MeasureError {
+    #[error(transparent)]
+    Context(#[from] ContextError),
+    #[error(transparent)]
+    Run(#[from] RunError),
+    #[error(transparent)]
+    Search(#[from] SearchError),
+    #[error(transparent)]
+    File(#[from] FileError),
+}
+
 fn main() -> ExitCode {
     let mut args = Args::parse();
     match args.command.take() {
-        Some(Command::Serve(args)) => return exit_code(child::serve(args), "loadgen's server"),
+        Some(Command::Serve(args)) => exit_code(child::serve(args), "loadgen's server"),
         Some(Command::Forward(args)) => {
             let result = target::forwarder::forward(args).map_err(Into::into);
-            return exit_code(result, "loadgen's forwarder");
+            exit_code(result, "loadgen's forwarder")
         }
-        None => {}
-    }
-    let settings = args.settings();
-    let json = settings.json;
-    let result = match settings.search.p99_under {
-        Some(limit) => search::find_max(&settings, limit)
-            .map(|found| Report::new(found.settings, &found.outcome))
-            .map_err(Into::into),
         None => {
-            run::run(&settings).map(|outcome| Report::new(settings, &outcome)).map_err(Into::into)
+            let (settings, output) = args.settings();
+            match measure(&settings, &output) {
+                Ok(record) => judge(&record),
+                Err(error) => exit_code(Err(error.into()), "loadgen"),
+            }
         }
-    };
-    match result {
-        Ok(report) => judge(&report, json),
-        Err(error) => exit_code(Err(error), "loadgen"),
     }
 }
 
-fn exit_code(result: Result<(), Box<dyn std::error::Error>>, who: &str) -> ExitCode {
+fn exit_code(result: Result<(), Box<dyn Error>>, who: &str) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -72,28 +81,50 @@ fn exit_code(result: Result<(), Box<dyn std::error::Error>>, who: &str) -> ExitC
     }
 }
 
-/// Prints the report; the exit code says whether the run was faultless.
-fn judge(report: &Report, json: bool) -> ExitCode {
-    if let Err(error) = print(report, json) {
-        eprintln!("loadgen: the result could not be written: {error}");
-        return ExitCode::FAILURE;
+/// Runs as often as is wanted and shows each result.
+fn measure(settings: &Settings, output: &OutputArgs) -> Result<Record, MeasureError> {
+    let mut runs = Vec::new();
+    for number in 1..=output.runs() {
+        // Names of their own, in case the server still knows those of the run before.
+        let used = u64::from(number - 1) * search::STEPS_MAX as u64;
+        let settings = Settings { seed: settings.seed.wrapping_add(used), ..settings.clone() };
+        let report = measure_once(settings, output.wants_series())?;
+        output.show(number, &report)?;
+        runs.push(report.run);
     }
-    for warning in report.warnings() {
-        eprintln!("loadgen: warning: {warning}");
-    }
-    for failure in report.failures() {
-        eprintln!("loadgen: {failure}");
-    }
-    if report.failures().is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    let record = Record::new(runs).expect("the command line wants at least one run");
+    output.show_all(&record)?;
+    Ok(record)
 }
 
-fn print(report: &Report, json: bool) -> io::Result<()> {
-    let mut stdout = io::stdout().lock();
-    if json {
-        serde_json::to_writer(&mut stdout, report)?;
-        writeln!(stdout)?;
-    } else {
-        writeln!(stdout, "{report}")?;
+/// Makes one run, or the search for one.
+fn measure_once(settings: Settings, wants_series: bool) -> Result<Report, MeasureError> {
+    let context = Context::new(&settings)?;
+    let (settings, outcome) = match settings.search.p99_under {
+        Some(limit) => {
+            let Found { settings, outcome } = search::find_max(&settings, limit, wants_series)?;
+            (settings, outcome)
+        }
+        None => {
+            let outcome = run::run(&settings, wants_series)?;
+            (settings, outcome)
+        }
+    };
+    Ok(Report::new(settings, context, outcome)?)
+}
+
+/// Says what is wrong with the runs; the exit code says whether they were faultless.
+fn judge(record: &Record) -> ExitCode {
+    let runs = record.runs();
+    for warning in runs.iter().flat_map(|run| &run.warnings) {
+        eprintln!("loadgen: warning: {warning}");
     }
-    stdout.flush()
+    for failure in runs.iter().flat_map(|run| &run.failures) {
+        eprintln!("loadgen: {failure}");
+    }
+    if runs.iter().all(|run| run.failures.is_empty()) {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }

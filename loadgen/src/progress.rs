@@ -53,7 +53,7 @@ impl Progress {
         self.bar.tick();
     }
 
-    /// Waits until `until_ns`, or until `goes_on` says that there is nothing to wait for. Meanwhile
+    /// Waits until `until_ns`, or until `goes_on`, asked every few milliseconds, says that there is nothing to wait for. Meanwhile
     /// shows the rates of what `counts` counts: published and delivered messages.
     pub(crate) fn wait<E>(
         &self,

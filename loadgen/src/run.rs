@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
+use mezzenger_report::{Churned, Step, TargetInfo};
+
 use crate::args::Settings;
 use crate::child::{ChildError, ChildServer, ServerCounts};
-use crate::churn::{Churned, Churner};
+use crate::churn::Churner;
 use crate::clock::{self, Clock};
 use crate::content::Content;
 use crate::count::Count;
@@ -17,10 +19,10 @@ use crate::notes::Notes;
 use crate::progress::{Length, Progress};
 use crate::publisher::{Plan, Publisher, Sent};
 use crate::schedule::Schedule;
-use crate::search::Step;
+use crate::series::{Second, Series};
 use crate::snapshot::{self, Snapshot};
 use crate::subscriber::{Received, Subscriber};
-use crate::target::{ConnectError, Ends, PublisherEnd, Run, Target, TargetInfo};
+use crate::target::{ConnectError, Ends, PublisherEnd, Run, Target};
 use crate::watcher::Expected;
 use crate::window::Window;
 
@@ -47,6 +49,8 @@ pub(crate) struct Outcome {
     pub(crate) before: Snapshot,
     /// Its end.
     pub(crate) after: Snapshot,
+    /// The seconds between them, when they were asked for.
+    pub(crate) seconds: Vec<Second>,
     /// One for each publisher.
     pub(crate) sent: Vec<Sent>,
     /// One for each subscriber.
@@ -71,8 +75,8 @@ pub(crate) struct Outcome {
     pub(crate) warnings: Vec<String>,
 }
 
-/// Runs what the settings say.
-pub(crate) fn run(settings: &Settings) -> Result<Outcome, RunError> {
+/// Runs what the settings say. With `wants_series` it also looks at each second.
+pub(crate) fn run(settings: &Settings, wants_series: bool) -> Result<Outcome, RunError> {
     let mut child = match (&settings.target.target, &settings.target.server) {
         (Target::Mezzenger, None) => Some(ChildServer::start(&settings.target.own)?),
         (Target::ZmqForwarder, _) => Some(ChildServer::start_forwarder()?),
@@ -132,8 +136,18 @@ pub(crate) fn run(settings: &Settings) -> Result<Outcome, RunError> {
         // A server that was killed counts from 0 again.
         (before.server, before.settled) = (None, None);
     }
-    progress.wait("measuring", plan.end_ns, counts, || goes_on(child.as_mut()))?;
+    let mut series = wants_series.then(|| Series::new(before, snapshot::latency(&subscribers)));
+    progress.wait("measuring", plan.end_ns, counts, || {
+        if let Some(series) = series.as_mut().filter(|series| series.is_due()) {
+            let now = Snapshot::take(&ends, &taken, &subscribers, child.as_mut())?;
+            series.end_second(now, snapshot::latency(&subscribers));
+        }
+        goes_on(child.as_mut())
+    })?;
     let after = Snapshot::take(&ends, &taken, &subscribers, child.as_mut())?;
+    if let Some(series) = &mut series {
+        series.end_second(after, snapshot::latency(&subscribers));
+    }
     plan.stop.store(true, Ordering::Relaxed);
 
     progress.say("waiting for the last messages");
@@ -149,6 +163,7 @@ pub(crate) fn run(settings: &Settings) -> Result<Outcome, RunError> {
     Ok(Outcome {
         before,
         after,
+        seconds: series.map(Series::finish).unwrap_or_default(),
         sent,
         received,
         server,

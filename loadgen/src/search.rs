@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
+use mezzenger_report::Step;
 
 use crate::args::Settings;
 use crate::clock;
@@ -11,8 +11,8 @@ use crate::run::{self, Outcome, RunError};
 use crate::subscriber::histogram;
 use crate::totals::Totals;
 
-/// Most runs of a search.
-const STEPS_MAX: usize = 16;
+/// Most runs of a search, each of which takes a seed.
+pub(crate) const STEPS_MAX: usize = 16;
 
 /// The search ends when the lowest rate that failed is at most this much above the highest that held.
 const PRECISION: f64 = 1.05;
@@ -45,19 +45,6 @@ pub(crate) enum SearchError {
     },
 }
 
-/// One run of a search.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub(crate) struct Step {
-    /// Messages a second that were due.
-    pub(crate) rate: f64,
-    /// Whether as many were published.
-    pub(crate) reached: bool,
-    pub(crate) p99_us: f64,
-    pub(crate) lost: u64,
-    /// Whether the rate is good enough.
-    pub(crate) holds: bool,
-}
-
 /// The best run of a search.
 pub(crate) struct Found {
     /// With the rate that was found.
@@ -65,8 +52,13 @@ pub(crate) struct Found {
     pub(crate) outcome: Outcome,
 }
 
-/// Looks for the highest rate at which p99 stays under `limit`.
-pub(crate) fn find_max(settings: &Settings, limit: Duration) -> Result<Found, SearchError> {
+/// Looks for the highest rate at which p99 stays under `limit`. With `wants_series` each run also looks
+/// at its seconds.
+pub(crate) fn find_max(
+    settings: &Settings,
+    limit: Duration,
+    wants_series: bool,
+) -> Result<Found, SearchError> {
     let mut bounds = Bounds::default();
     let mut steps = Vec::new();
     let mut best = None;
@@ -75,9 +67,9 @@ pub(crate) fn find_max(settings: &Settings, limit: Duration) -> Result<Found, Se
         // Names of their own, in case the server still knows those of the run before.
         let seed = settings.seed.wrapping_add(steps.len() as u64);
         let settings = Settings { rate: Some(rate), seed, ..settings.clone() };
-        let outcome = run::run(&settings)?;
+        let outcome = run::run(&settings, wants_series)?;
         let step = judge(&outcome, rate, limit);
-        eprintln!("loadgen: {step}");
+        eprintln!("loadgen: {}", line(&step));
         steps.push(step);
         bounds.enter(step);
         if step.holds {
@@ -114,13 +106,11 @@ fn judge(outcome: &Outcome, rate: f64, limit: Duration) -> Step {
     Step { rate, reached, p99_us: p99_ns as f64 / 1e3, lost: totals.lost, holds }
 }
 
-impl std::fmt::Display for Step {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { rate, reached, p99_us, lost, holds } = self;
-        let verdict = if *holds { "holds" } else { "fails" };
-        let reached = if *reached { "" } else { ", not reached" };
-        write!(f, "{rate:.0} messages/s{reached}: p99 {p99_us:.1} µs, {lost} lost: {verdict}")
-    }
+fn line(step: &Step) -> String {
+    let Step { rate, reached, p99_us, lost, holds } = step;
+    let verdict = if *holds { "holds" } else { "fails" };
+    let reached = if *reached { "" } else { ", not reached" };
+    format!("{rate:.0} messages/s{reached}: p99 {p99_us:.1} µs, {lost} lost: {verdict}")
 }
 
 /// What is known of the rate that is looked for.

@@ -2,9 +2,11 @@
 
 use std::time::Instant;
 
+use hdrhistogram::Histogram;
+
 use crate::child::{ChildError, ChildServer, ServerCounts};
 use crate::proc::{self, Usage};
-use crate::subscriber::Subscriber;
+use crate::subscriber::{self, Subscriber};
 use crate::target::{Ends, Taken};
 
 /// The counts at one moment.
@@ -53,4 +55,13 @@ pub(crate) fn published(publishers: &[Taken]) -> u64 {
 /// Different messages received so far, summed over the subscribers.
 pub(crate) fn delivered(subscribers: &[Subscriber]) -> u64 {
     subscribers.iter().map(Subscriber::received).sum()
+}
+
+/// All latencies so far, in nanoseconds. Each subscriber is held up for as long as its own are copied.
+pub(crate) fn latency(subscribers: &[Subscriber]) -> Histogram<u64> {
+    let mut latency = subscriber::histogram();
+    for subscriber in subscribers {
+        latency += subscriber.latency();
+    }
+    latency
 }

@@ -62,6 +62,12 @@ impl Subscriber {
         self.watched.received.clone()
     }
 
+    /// All latencies so far, in nanoseconds.
+    pub(crate) fn latency(&self) -> Histogram<u64> {
+        let measured = self.watched.measured.lock().unwrap_or_else(PoisonError::into_inner);
+        measured.latency.clone()
+    }
+
     /// Whether it has received what each publisher sent up to these sequences, by publisher and name;
     /// only when it is tracked.
     pub(crate) fn has_received(&self, sequences: &[Vec<u64>]) -> bool {

@@ -164,7 +164,7 @@ fn the_class_of_durability_is_told() {
     let journal = directory.path().join("journal");
     let journal = journal.to_str().expect("UTF-8");
     let report = run(&["--ack", "--persist-file", journal, "--fsync", "never"]);
-    assert_eq!(report["target"]["durability"], "page cache");
+    assert_eq!(report["target"]["durability"], "page-cache");
     assert_eq!(report["target"]["name"], "mezzenger");
     assert_eq!(report["config"]["fsync"], "never");
 }

@@ -102,7 +102,7 @@ fn core_nats_loses_nothing_within_its_window() {
 #[test]
 fn jetstream_settles_every_message() {
     let nats = Broker::nats();
-    for (option, class) in [("", "memory"), ("?storage=file", "page cache")] {
+    for (option, class) in [("", "memory"), ("?storage=file", "page-cache")] {
         let report = nats.run("nats+js", option, &["--pubs", "2", "--ack"]);
         assert_eq!(report["target"]["durability"], class);
         assert!(report["server"]["settled_per_s"].as_f64() > Some(0.0));
@@ -124,8 +124,8 @@ fn redis_loses_nothing_within_its_window() {
 fn redis_streams_settle_every_message_and_tell_their_class() {
     for (settings, class) in [
         (&[][..], "memory"),
-        (&["--appendonly", "yes", "--appendfsync", "everysec"], "page cache"),
-        (&["--appendonly", "yes", "--appendfsync", "always"], "fsync before OK"),
+        (&["--appendonly", "yes", "--appendfsync", "everysec"], "page-cache"),
+        (&["--appendonly", "yes", "--appendfsync", "always"], "fsync"),
     ] {
         let redis = Broker::redis(settings);
         let report = redis.run("redis+streams", "", &["--pubs", "2", "--names", "2", "--ack"]);

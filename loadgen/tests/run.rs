@@ -42,7 +42,7 @@ fn a_durable_run_settles_every_message() {
     assert_eq!(server["accepted"], report["published"]);
     assert_eq!(server["settled"], report["published"]);
     assert_eq!(server["pending"], 0);
-    assert_eq!(report["target"]["durability"], "fsync before OK");
+    assert_eq!(report["target"]["durability"], "fsync");
     assert!(fs::metadata(journal).is_ok_and(|file| file.len() > 0));
 }
 

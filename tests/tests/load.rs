@@ -1,20 +1,24 @@
 //! loadgen's own run is a test: it verifies every message at every subscriber.
 
-use std::process::{Command, Output};
+use std::process::Command;
 
 use serde_json::Value;
 
 use crate::harness::Server;
 use crate::harness::binaries;
 
-fn loadgen(args: &[&str]) -> Output {
-    Command::new(binaries::path("loadgen")).args(args).output().unwrap()
+/// A call of loadgen.
+pub(crate) fn loadgen(args: &[&str]) -> Command {
+    let mut command = Command::new(binaries::path("loadgen"));
+    command.args(args);
+    command
 }
 
 /// Runs loadgen and checks that nothing was lost, doubled or reordered.
 #[track_caller]
 fn check(args: &[&str]) -> Value {
-    let output = loadgen(&[&["--duration", "2s", "--warmup", "500ms", "--json"], args].concat());
+    let args = [&["--duration", "2s", "--warmup", "500ms", "--json"], args].concat();
+    let output = loadgen(&args).output().unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{args:?}: {stderr}");
     let report: Value = serde_json::from_slice(&output.stdout)
@@ -84,7 +88,8 @@ fn against_a_server_that_runs_already() {
 
 #[test]
 fn without_a_server_it_fails_and_says_so() {
-    let output = loadgen(&["--server", "127.0.0.1", "--send-port", "1", "--sub-port", "2"]);
+    let elsewhere = ["--server", "127.0.0.1", "--send-port", "1", "--sub-port", "2"];
+    let output = loadgen(&elsewhere).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(stderr.contains("could not connect") && !stderr.contains("panicked"), "{stderr}");

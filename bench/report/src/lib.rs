@@ -24,5 +24,5 @@ pub use disk::Disk;
 pub use environment::Environment;
 pub use figure::{Better, Figure};
 pub use record::{ReadError, Record};
-pub use run::{Durability, Quantiles, Run, ServerFigures, Target};
+pub use run::{Churned, Durability, Quantiles, Run, ServerFigures, Step, TargetInfo};
 pub use spread::Spread;

@@ -1,6 +1,7 @@
 //! The figures of one run.
 
 use std::collections::BTreeMap;
+use std::ops::AddAssign;
 
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
@@ -38,6 +39,15 @@ pub struct Run {
     /// bounded them.
     #[serde(default)]
     pub inflight: Option<u64>,
+    /// What subscribers received that came and left, where the run had such.
+    #[serde(default)]
+    pub churn: Option<Churned>,
+    /// How often the server was killed, where it was.
+    #[serde(default)]
+    pub server_kills: Option<u64>,
+    /// The runs of a search, of which this is the best; empty without a search.
+    #[serde(default)]
+    pub search: Vec<Step>,
     /// What the server used and counted.
     pub server: ServerFigures,
     /// Processor time of the load generator in the measured time.
@@ -45,7 +55,7 @@ pub struct Run {
     /// How long was measured.
     pub measured_s: f64,
     /// What was measured.
-    pub target: Target,
+    pub target: TargetInfo,
     /// The settings of the run.
     pub config: BTreeMap<String, Value>,
     /// The program, as it was called.
@@ -71,7 +81,7 @@ impl Run {
 
 /// The server that was measured.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-pub struct Target {
+pub struct TargetInfo {
     /// Its name.
     pub name: String,
     /// Its version, when it is known.
@@ -101,6 +111,49 @@ impl Durability {
             Self::Fsync => "fsync before OK",
         }
     }
+}
+
+/// What subscribers received that came and left during a run.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Churned {
+    /// Times that one came and left.
+    pub sessions: u64,
+    /// Different messages received of those that each ought to get.
+    pub delivered: u64,
+    /// Those that did not arrive.
+    pub lost: u64,
+    /// Copies of messages that had arrived before.
+    pub duplicated: u64,
+    /// Messages that nobody of this run sent.
+    pub foreign: u64,
+    /// Names whose messages could not be verified, because the client did not end.
+    pub missing_ledgers: u64,
+}
+
+impl AddAssign for Churned {
+    fn add_assign(&mut self, other: Self) {
+        self.sessions += other.sessions;
+        self.delivered += other.delivered;
+        self.lost += other.lost;
+        self.duplicated += other.duplicated;
+        self.foreign += other.foreign;
+        self.missing_ledgers += other.missing_ledgers;
+    }
+}
+
+/// One run of a search for the highest rate.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Step {
+    /// Messages a second that were due.
+    pub rate: f64,
+    /// Whether as many were published.
+    pub reached: bool,
+    /// Latency in microseconds that 99 % of the messages do not exceed.
+    pub p99_us: f64,
+    /// Messages that did not arrive, summed over the subscribers.
+    pub lost: u64,
+    /// Whether the rate is good enough.
+    pub holds: bool,
 }
 
 /// Points of a distribution in microseconds; none when nothing was measured.

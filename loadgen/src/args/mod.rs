@@ -20,6 +20,8 @@ pub(crate) use target::{ForwardArgs, OwnServerArgs, ServeArgs, TargetArgs};
 pub(crate) use values::Size;
 use values::{rate, ratio};
 
+use crate::output::OutputArgs;
+
 /// Seeds that are drawn lie below this: few enough digits to be typed again.
 const SEED_END: u64 = 1 << 32;
 
@@ -39,6 +41,8 @@ pub(crate) struct Args {
     pub(crate) command: Option<Command>,
     #[command(flatten)]
     settings: Settings,
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 /// What loadgen does besides a run.
@@ -124,20 +128,15 @@ pub(crate) struct Settings {
     #[command(flatten)]
     #[serde(flatten)]
     pub(crate) target: TargetArgs,
-
-    /// Print the result as one JSON object.
-    #[arg(long)]
-    #[serde(skip)]
-    pub(crate) json: bool,
 }
 
 impl Args {
-    /// The settings, or a usage error that ends the process.
-    pub(crate) fn settings(self) -> Settings {
+    /// The settings and where results go, or a usage error that ends the process.
+    pub(crate) fn settings(self) -> (Settings, OutputArgs) {
         if let Err(error) = self.settings.check() {
             Self::command().error(ErrorKind::ValueValidation, error).exit();
         }
-        self.settings
+        (self.settings, self.output)
     }
 }
 

@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use mezzenger::config::{PUB_PORT, RECV_PORT, parse_duration};
 use mezzenger::journal::FsyncPolicy;
+use mezzenger_report::Durability;
 use serde::Serialize;
 
+use super::values::durability;
 use super::{Settings, optional_seconds};
-use crate::target::{Durability, Target};
+use crate::target::Target;
 
 /// The target of a run, and what the run's own server is told.
 #[derive(clap::Args, Clone, Debug, Default, Serialize)]
@@ -21,8 +23,9 @@ pub(crate) struct TargetArgs {
     #[arg(long, value_name = "URL", default_value = "mezzenger")]
     pub(crate) target: Target,
 
-    /// What the target promises for a message it took, where the run cannot ask.
-    #[arg(long, value_name = "CLASS")]
+    /// What a message outlives that the target took, where the run cannot ask: memory (nothing),
+    /// page-cache (a crash of the server) or fsync (a power cut).
+    #[arg(long, value_name = "CLASS", value_parser = durability)]
     pub(crate) durability: Option<Durability>,
 
     #[command(flatten)]

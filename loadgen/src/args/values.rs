@@ -4,6 +4,9 @@ use std::fmt;
 use std::str::FromStr;
 
 use mezzenger::config::MAX_MESSAGE_BYTES;
+use mezzenger_report::Durability;
+use serde::de::value::Error;
+use serde::de::{Deserialize, IntoDeserializer};
 use serde::{Serialize, Serializer};
 
 use crate::header::Header;
@@ -85,6 +88,11 @@ pub(super) fn ratio(text: &str) -> Result<f64, String> {
         Ok(ratio) if (0.0..=1.0).contains(&ratio) => Ok(ratio),
         _ => Err("must be a number from 0 to 1".to_owned()),
     }
+}
+
+/// Reads a class as results name it.
+pub(super) fn durability(text: &str) -> Result<Durability, Error> {
+    Durability::deserialize(text.into_deserializer())
 }
 
 #[cfg(test)]

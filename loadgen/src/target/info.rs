@@ -1,69 +1,26 @@
-//! What results say of a target.
+//! What results say of a target that is of this project.
 
-use std::fmt;
-
-use clap::ValueEnum;
 use mezzenger::journal::FsyncPolicy;
-use serde::{Serialize, Serializer};
+use mezzenger_report::{Durability, TargetInfo};
 
 use super::Target;
 use crate::args::TargetArgs;
 
-/// What happened to a message when its publisher was told OK. Figures of different classes are no
-/// comparison.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Durability {
-    /// It is in the server's memory, and ends with the server.
-    Memory,
-    /// It was written to a file: it survives the server, not a power cut.
-    PageCache,
-    /// It was synced to disk, and survives a power cut.
-    Fsync,
-}
-
-impl fmt::Display for Durability {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Memory => "memory",
-            Self::PageCache => "page cache",
-            Self::Fsync => "fsync before OK",
-        })
-    }
-}
-
-impl Serialize for Durability {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-/// A target, as results name it.
-#[derive(Clone, Debug, Serialize)]
-pub(crate) struct TargetInfo {
-    pub(crate) name: &'static str,
-    /// The server's version, where it tells it.
-    pub(crate) version: Option<String>,
-    /// `None` when it is neither known nor stated.
-    pub(crate) durability: Option<Durability>,
-}
-
-impl TargetInfo {
-    /// For a server of this project, or the forwarder.
-    pub(super) fn of_own(args: &TargetArgs) -> Self {
-        let name = args.target.name();
-        let (version, durability) = match args.target {
-            Target::ZmqForwarder => (Some(own_version()), Some(Durability::Memory)),
-            // A server elsewhere does not say.
-            _ if args.server.is_some() => (None, None),
-            _ if args.own.persist_file.is_none() => (Some(own_version()), Some(Durability::Memory)),
-            _ => {
-                let synced = args.own.fsync.unwrap_or_default() == FsyncPolicy::Always;
-                let class = if synced { Durability::Fsync } else { Durability::PageCache };
-                (Some(own_version()), Some(class))
-            }
-        };
-        Self { name, version, durability: durability.or(args.durability) }
-    }
+/// What results say of a server of this project, or of the forwarder.
+pub(super) fn of_own(args: &TargetArgs) -> TargetInfo {
+    let name = args.target.name();
+    let (version, durability) = match args.target {
+        Target::ZmqForwarder => (Some(own_version()), Some(Durability::Memory)),
+        // A server elsewhere does not say.
+        _ if args.server.is_some() => (None, None),
+        _ if args.own.persist_file.is_none() => (Some(own_version()), Some(Durability::Memory)),
+        _ => {
+            let synced = args.own.fsync.unwrap_or_default() == FsyncPolicy::Always;
+            let class = if synced { Durability::Fsync } else { Durability::PageCache };
+            (Some(own_version()), Some(class))
+        }
+    };
+    TargetInfo { name: name.to_owned(), version, durability: durability.or(args.durability) }
 }
 
 fn own_version() -> String {
@@ -78,7 +35,7 @@ mod tests {
     fn check(change: impl FnOnce(&mut TargetArgs), expected: Option<Durability>) {
         let mut args = TargetArgs::default();
         change(&mut args);
-        assert_eq!(TargetInfo::of_own(&args).durability, expected);
+        assert_eq!(of_own(&args).durability, expected);
     }
 
     #[test]

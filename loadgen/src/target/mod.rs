@@ -16,9 +16,9 @@ mod peers;
 use std::sync::Arc;
 
 use ::mezzenger::{Client, SendError};
+use mezzenger_report::TargetInfo;
 
 pub(crate) use address::Target;
-pub(crate) use info::{Durability, TargetInfo};
 pub(crate) use mezzenger::ClientError;
 #[cfg(feature = "peers")]
 pub(crate) use peers::PeerError;
@@ -81,7 +81,7 @@ impl Ends {
         match &settings.target.target {
             Target::Mezzenger | Target::ZmqForwarder => {
                 let clients = mezzenger::Clients::new(&settings.target, run, child);
-                Ok(Self::Mezzenger(clients, TargetInfo::of_own(&settings.target)))
+                Ok(Self::Mezzenger(clients, info::of_own(&settings.target)))
             }
             #[cfg(feature = "peers")]
             Target::Peer(address) => Ok(Self::Peer(peers::Peer::connect(address, settings, run)?)),

@@ -4,7 +4,7 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
-const KEYS: [&str; 17] = [
+const KEYS: [&str; 24] = [
     "published",
     "published_per_s",
     "delivered",
@@ -15,13 +15,20 @@ const KEYS: [&str; 17] = [
     "latency_us",
     "service_time_us",
     "send_delay_us",
-    "target",
     "inflight",
     "churn",
     "server_kills",
     "search",
     "server",
+    "loadgen_cpu_s",
+    "measured_s",
+    "target",
     "config",
+    "command",
+    "environment",
+    "disk",
+    "failures",
+    "warnings",
 ];
 
 /// Runs loadgen to its end.

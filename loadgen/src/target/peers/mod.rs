@@ -21,11 +21,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use mezzenger_report::{Durability, TargetInfo};
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::JoinHandle;
 
 use super::address::{Address, Broker};
-use super::{Durability, Finished, Run, Target, TargetInfo};
+use super::{Finished, Run, Target};
 use crate::args::Settings;
 use crate::count::Count;
 use crate::notes::Notes;
@@ -218,7 +219,7 @@ impl Peer {
             Broker::Mqtt(qos) => Box::new(mqtt::Mqtt::connect(setup, qos)?),
         };
         let info = TargetInfo {
-            name: Target::Peer(address.clone()).name(),
+            name: Target::Peer(address.clone()).name().to_owned(),
             version: broker.version(),
             durability: broker.durability().or(settings.target.durability),
         };
