@@ -27,18 +27,22 @@ mod watcher;
 mod window;
 
 use std::error::Error;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
 use mezzenger_report::Record;
 
 use crate::args::{Args, Command, Settings};
-use crate::output::{Context, ContextError, FileError, OutputArgs, Report};
+use crate::output::{CompareArgs, Context, ContextError, FileError, OutputArgs, Report};
 use crate::run::RunError;
 use crate::search::{Found, SearchError};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Exit code for calls that make no sense.
+const USAGE: u8 = 2;
 
 /// Why there is no result.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +65,7 @@ fn main() -> ExitCode {
             let result = target::forwarder::forward(args).map_err(Into::into);
             exit_code(result, "loadgen's forwarder")
         }
+        Some(Command::Compare(args)) => compare(&args),
         None => {
             let (settings, output) = args.settings();
             match measure(&settings, &output) {
@@ -78,6 +83,22 @@ fn exit_code(result: Result<(), Box<dyn Error>>, who: &str) -> ExitCode {
             eprintln!("{who}: {error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Shows how two results differ; the exit code says whether the second is worse.
+fn compare(args: &CompareArgs) -> ExitCode {
+    let comparison = match output::compare(args) {
+        Ok(comparison) => comparison,
+        Err(error) => {
+            eprintln!("loadgen: {error}");
+            return ExitCode::from(USAGE);
+        }
+    };
+    match writeln!(io::stdout(), "{comparison}") {
+        Ok(()) if !comparison.is_worse() => ExitCode::SUCCESS,
+        Ok(()) => ExitCode::FAILURE,
+        Err(error) => exit_code(Err(error.into()), "loadgen"),
     }
 }
 

@@ -12,6 +12,7 @@ mod duplicates;
 mod envelopes;
 mod journal_errors;
 mod load;
+mod load_compare;
 mod load_outputs;
 mod malformed;
 mod pending_limit;

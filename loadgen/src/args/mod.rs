@@ -20,7 +20,7 @@ pub(crate) use target::{ForwardArgs, OwnServerArgs, ServeArgs, TargetArgs};
 pub(crate) use values::Size;
 use values::{rate, ratio};
 
-use crate::output::OutputArgs;
+use crate::output::{CompareArgs, OutputArgs};
 
 /// Seeds that are drawn lie below this: few enough digits to be typed again.
 const SEED_END: u64 = 1 << 32;
@@ -54,6 +54,8 @@ pub(crate) enum Command {
     /// Runs the bare forwarder of a run, until stdin closes.
     #[command(hide = true)]
     Forward(ForwardArgs),
+    /// Compares the medians of two results that --json printed.
+    Compare(CompareArgs),
 }
 
 /// The settings of a run. Counts are positive, and messages have room for their header.

@@ -1,5 +1,6 @@
 //! What a run leaves behind: a table or JSON on stdout, and the files that were asked for.
 
+mod compare;
 mod context;
 mod files;
 mod report;
@@ -10,6 +11,7 @@ use std::path::PathBuf;
 
 use mezzenger_report::Record;
 
+pub(crate) use compare::{CompareArgs, compare};
 pub(crate) use context::{Context, ContextError};
 pub(crate) use files::FileError;
 pub(crate) use report::Report;
