@@ -1,0 +1,9 @@
+//! The parts of the page that are made of figures.
+
+pub(crate) mod criterion;
+pub(crate) mod gate;
+pub(crate) mod goals;
+pub(crate) mod losses;
+pub(crate) mod machine;
+pub(crate) mod measures;
+pub(crate) mod workload;
