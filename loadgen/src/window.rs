@@ -3,8 +3,8 @@
 //! Most brokers do not hold publishers back: they drop messages, or disconnect a subscriber, when it
 //! falls behind. Within a bound that their queues can hold, a saturated run of them is without loss.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -14,8 +14,9 @@ use crate::count::Count;
 /// summed up seldom.
 const PARTS: u64 = 8;
 
-/// How often a publisher that waits for room looks for it.
-const TICK: Duration = Duration::from_micros(50);
+/// How often the one publisher that looks for room does so: seldom enough to leave the processor to
+/// the target, often enough that a window of some milliseconds never runs empty.
+const TICK: Duration = Duration::from_micros(200);
 
 /// The window that the publishers of a run share.
 #[derive(Debug)]
@@ -25,6 +26,8 @@ pub(crate) struct Window {
     chunk: u64,
     /// Messages that publishers took room for.
     taken: AtomicU64,
+    /// Held by the publisher that looks for room. The others sleep in its queue.
+    turn: Mutex<()>,
     /// The counts of each subscriber.
     received: Vec<Vec<Arc<Count>>>,
 }
@@ -33,12 +36,16 @@ impl Window {
     /// A window of `limit` messages.
     pub(crate) fn new(limit: u64, publishers: u16, received: Vec<Vec<Arc<Count>>>) -> Self {
         let chunk = (limit / (PARTS * u64::from(publishers))).max(1);
-        Self { limit, chunk, taken: AtomicU64::new(0), received }
+        Self { limit, chunk, taken: AtomicU64::new(0), turn: Mutex::new(()), received }
     }
 
     /// Waits for room and takes it: messages that the caller may publish now. `None` when `is_over`
     /// said so first.
     pub(crate) fn take(&self, is_over: impl Fn() -> bool) -> Option<u64> {
+        if self.try_take() {
+            return Some(self.chunk);
+        }
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             if self.try_take() {
                 return Some(self.chunk);
