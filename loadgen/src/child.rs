@@ -12,10 +12,10 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use mezzenger::Server;
+use mezzenger_report::process::{self, Usage};
 use serde::{Deserialize, Serialize};
 
 use crate::args::{OwnServerArgs, ServeArgs};
-use crate::proc::{self, Usage};
 
 /// How long the server may take to end before it is killed.
 const END_TIMEOUT: Duration = Duration::from_secs(10);
@@ -190,7 +190,7 @@ impl ChildServer {
 
     /// The resources that the server uses.
     pub(crate) fn usage(&self) -> Result<Usage, ChildError> {
-        proc::usage(self.child.id()).map_err(ChildError::Gone)
+        process::usage(self.child.id()).map_err(ChildError::Gone)
     }
 }
 

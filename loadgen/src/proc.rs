@@ -3,11 +3,11 @@
 use std::fs;
 use std::path::Path;
 
-pub(crate) use mezzenger_report::process::{Usage, usage};
+use mezzenger_report::process;
 
 /// The processor time of this process; 0 where the system does not say.
 pub(crate) fn own_cpu_s() -> f64 {
-    usage(std::process::id()).map_or(0.0, |usage| usage.cpu_s)
+    process::usage(std::process::id()).map_or(0.0, |usage| usage.cpu_s)
 }
 
 /// Makes this thread's sleeps end on time: by default Linux may end each up to 50 µs late.

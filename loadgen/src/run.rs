@@ -20,7 +20,7 @@ use crate::progress::{Length, Progress};
 use crate::publisher::{Plan, Publisher, Sent};
 use crate::schedule::Schedule;
 use crate::series::{Second, Series};
-use crate::snapshot::{self, Snapshot};
+use crate::snapshot::{Counters, Snapshot};
 use crate::subscriber::{Received, Subscriber};
 use crate::target::{ConnectError, Ends, PublisherEnd, Run, Target};
 use crate::watcher::Expected;
@@ -77,11 +77,7 @@ pub(crate) struct Outcome {
 
 /// Runs what the settings say. With `wants_series` it also looks at each second.
 pub(crate) fn run(settings: &Settings, wants_series: bool) -> Result<Outcome, RunError> {
-    let mut child = match (&settings.target.target, &settings.target.server) {
-        (Target::Mezzenger, None) => Some(ChildServer::start(&settings.target.own)?),
-        (Target::ZmqForwarder, _) => Some(ChildServer::start_forwarder()?),
-        (Target::Mezzenger | Target::Peer(_), _) => None,
-    };
+    let mut child = start_child(settings)?;
     // A file may hold messages of earlier runs, whose names nobody subscribes to here.
     let left_over = match &mut child {
         Some(child) => child.counts()?.pending,
@@ -91,14 +87,7 @@ pub(crate) fn run(settings: &Settings, wants_series: bool) -> Result<Outcome, Ru
     let run = new_run(settings);
     let ends = Arc::new(Ends::new(settings, &run, child.as_ref())?);
     let expected = expected(settings, run.id, clock);
-    let subscribers = (0..settings.subs)
-        .map(|index| {
-            let is_slow = index >= settings.subs - settings.faults.slow_subs;
-            let consumer_latency = settings.faults.consumer_latency.filter(|_| is_slow);
-            let expected = Expected { consumer_latency, ..expected };
-            Subscriber::start(&ends, index, run.names.len(), expected)
-        })
-        .collect::<Result<Vec<_>, _>>()?;
+    let subscribers = start_subscribers(settings, &ends, run.names.len(), expected)?;
     let publishers =
         (0..settings.pubs).map(|index| ends.publisher(index)).collect::<Result<Vec<_>, _>>()?;
     let taken: Vec<_> = publishers.iter().map(PublisherEnd::taken).collect();
@@ -107,7 +96,7 @@ pub(crate) fn run(settings: &Settings, wants_series: bool) -> Result<Outcome, Ru
         Window::new(limit, settings.pubs, subscribers.iter().map(Subscriber::counts).collect())
     });
     let plan = Arc::new(plan(settings, expected, window));
-    let threads = start(publishers, &plan)?;
+    let threads = start_publishers(publishers, &plan)?;
     let churners = start_churners(settings, &ends, &plan, expected)?;
 
     let length = match settings.count {
@@ -119,7 +108,8 @@ pub(crate) fn run(settings: &Settings, wants_series: bool) -> Result<Outcome, Ru
         .faults
         .kill_server_every
         .map(|every| Kills::new(every, settings.seed, plan.begin_ns));
-    let counts = || (snapshot::published(&taken), snapshot::delivered(&subscribers));
+    let counters = Counters { ends: &ends, taken: &taken, subscribers: &subscribers };
+    let counts = || (counters.published(), counters.delivered());
     let mut goes_on = |child: Option<&mut ChildServer>| {
         if let Some(child) = child {
             child.check()?;
@@ -131,22 +121,22 @@ pub(crate) fn run(settings: &Settings, wants_series: bool) -> Result<Outcome, Ru
         Ok::<_, ChildError>(threads.iter().any(|thread| !thread.is_finished()))
     };
     progress.wait("warm-up", plan.measure_from_ns, counts, || goes_on(child.as_mut()))?;
-    let mut before = Snapshot::take(&ends, &taken, &subscribers, child.as_mut())?;
+    let mut before = counters.snapshot(child.as_mut())?;
     if settings.faults.kill_server_every.is_some() {
         // A server that was killed counts from 0 again.
         (before.server, before.settled) = (None, None);
     }
-    let mut series = wants_series.then(|| Series::new(before, snapshot::latency(&subscribers)));
+    let mut series = wants_series.then(|| Series::new(before, counters.latency()));
     progress.wait("measuring", plan.end_ns, counts, || {
         if let Some(series) = series.as_mut().filter(|series| series.is_due()) {
-            let now = Snapshot::take(&ends, &taken, &subscribers, child.as_mut())?;
-            series.end_second(now, snapshot::latency(&subscribers));
+            let now = counters.snapshot(child.as_mut())?;
+            series.end_second(now, counters.latency());
         }
         goes_on(child.as_mut())
     })?;
-    let after = Snapshot::take(&ends, &taken, &subscribers, child.as_mut())?;
+    let after = counters.snapshot(child.as_mut())?;
     if let Some(series) = &mut series {
-        series.end_second(after, snapshot::latency(&subscribers));
+        series.end_second(after, counters.latency());
     }
     plan.stop.store(true, Ordering::Relaxed);
 
@@ -229,7 +219,34 @@ fn plan(settings: &Settings, expected: Expected, window: Option<Window>) -> Plan
     }
 }
 
-fn start(ends: Vec<PublisherEnd>, plan: &Arc<Plan>) -> Result<Vec<JoinHandle<Sent>>, RunError> {
+/// The process that the run brings itself, if it does.
+fn start_child(settings: &Settings) -> Result<Option<ChildServer>, ChildError> {
+    match (&settings.target.target, &settings.target.server) {
+        (Target::Mezzenger, None) => ChildServer::start(&settings.target.own).map(Some),
+        (Target::ZmqForwarder, _) => ChildServer::start_forwarder().map(Some),
+        (Target::Mezzenger | Target::Peer(_), _) => Ok(None),
+    }
+}
+
+/// Starts those who stay; the last of them are the slow ones.
+fn start_subscribers(
+    settings: &Settings,
+    ends: &Ends,
+    names: usize,
+    expected: Expected,
+) -> Result<Vec<Subscriber>, ConnectError> {
+    let start = |index| {
+        let is_slow = index >= settings.subs - settings.faults.slow_subs;
+        let consumer_latency = settings.faults.consumer_latency.filter(|_| is_slow);
+        Subscriber::start(ends, index, names, Expected { consumer_latency, ..expected })
+    };
+    (0..settings.subs).map(start).collect()
+}
+
+fn start_publishers(
+    ends: Vec<PublisherEnd>,
+    plan: &Arc<Plan>,
+) -> Result<Vec<JoinHandle<Sent>>, RunError> {
     let start = |(index, end): (u16, PublisherEnd)| {
         let publisher = Publisher::new(end, Arc::clone(plan), index);
         thread::Builder::new().name(format!("publisher {index}")).spawn(|| publisher.run())

@@ -90,9 +90,10 @@ impl Series {
 mod tests {
     use std::time::Instant;
 
+    use mezzenger_report::process::Usage;
+
     use super::*;
     use crate::child::ServerCounts;
-    use crate::proc::Usage;
     use crate::subscriber::histogram;
 
     fn snapshot(at: Instant, published: u64, cpu_s: f64) -> Snapshot {

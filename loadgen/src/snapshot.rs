@@ -3,9 +3,10 @@
 use std::time::Instant;
 
 use hdrhistogram::Histogram;
+use mezzenger_report::process::Usage;
 
 use crate::child::{ChildError, ChildServer, ServerCounts};
-use crate::proc::{self, Usage};
+use crate::proc;
 use crate::subscriber::{self, Subscriber};
 use crate::target::{Ends, Taken};
 
@@ -25,43 +26,49 @@ pub(crate) struct Snapshot {
     pub(crate) server: Option<(ServerCounts, Usage)>,
 }
 
-impl Snapshot {
-    pub(crate) fn take(
-        ends: &Ends,
-        publishers: &[Taken],
-        subscribers: &[Subscriber],
-        child: Option<&mut ChildServer>,
-    ) -> Result<Self, ChildError> {
+/// What counts while a run goes on.
+#[derive(Clone, Copy)]
+pub(crate) struct Counters<'a> {
+    pub(crate) ends: &'a Ends,
+    /// One for each publisher.
+    pub(crate) taken: &'a [Taken],
+    pub(crate) subscribers: &'a [Subscriber],
+}
+
+impl Counters<'_> {
+    /// All counts now, those of the run's own server included.
+    pub(crate) fn snapshot(self, child: Option<&mut ChildServer>) -> Result<Snapshot, ChildError> {
         let server = match child {
             Some(child) => Some((child.counts()?, child.usage()?)),
             None => None,
         };
-        Ok(Self {
+        Ok(Snapshot {
             at: Instant::now(),
-            published: published(publishers),
-            delivered: delivered(subscribers),
+            published: self.published(),
+            delivered: self.delivered(),
             own_cpu_s: proc::own_cpu_s(),
-            settled: ends.settled().or(server.map(|(counts, _)| counts.settled)),
+            settled: self.ends.settled().or(server.map(|(counts, _)| counts.settled)),
             server,
         })
     }
-}
 
-/// Messages that the server took so far.
-pub(crate) fn published(publishers: &[Taken]) -> u64 {
-    publishers.iter().map(Taken::get).sum()
-}
-
-/// Different messages received so far, summed over the subscribers.
-pub(crate) fn delivered(subscribers: &[Subscriber]) -> u64 {
-    subscribers.iter().map(Subscriber::received).sum()
-}
-
-/// All latencies so far, in nanoseconds. Each subscriber is held up for as long as its own are copied.
-pub(crate) fn latency(subscribers: &[Subscriber]) -> Histogram<u64> {
-    let mut latency = subscriber::histogram();
-    for subscriber in subscribers {
-        latency += subscriber.latency();
+    /// Messages that the server took so far.
+    pub(crate) fn published(self) -> u64 {
+        self.taken.iter().map(Taken::get).sum()
     }
-    latency
+
+    /// Different messages received so far, summed over the subscribers.
+    pub(crate) fn delivered(self) -> u64 {
+        self.subscribers.iter().map(Subscriber::received).sum()
+    }
+
+    /// All latencies so far, in nanoseconds. Each subscriber is held up for as long as its own are
+    /// copied.
+    pub(crate) fn latency(self) -> Histogram<u64> {
+        let mut latency = subscriber::histogram();
+        for subscriber in self.subscribers {
+            latency += subscriber.latency();
+        }
+        latency
+    }
 }

@@ -62,8 +62,7 @@ impl Workspace {
                     self.write(&format!("{RECORD}/{workload}/{target}-{round}.hgrm"), hgrm);
                 }
             }
-            let path = format!("{RECORD}/{workload}/{target}-{round}.json");
-            self.write(&path, &run.to_string());
+            self.write(&format!("{RECORD}/{workload}/{target}-{round}.json"), &run.to_string());
         }
     }
 
