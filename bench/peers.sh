@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Puts the same workloads on this project's server, a bare forwarder and other brokers, in turns, and
-# keeps every result: bench/record/DATE/WORKLOAD/TARGET-ROUND.json. Linux with Debian's packages.
+# keeps every result: bench/record/DATE/WORKLOAD/TARGET-ROUND.json, with a rate also its latencies: .hgrm.
+# Linux with Debian's packages.
 #
 #   bash bench/peers.sh [--rounds N] [--duration TIME] [--only WORKLOAD] [--out FOLDER]
 #
@@ -47,8 +48,12 @@ fi
 packages=target/peers/packages
 # Not in /tmp, which may lie in memory: journals belong on a disk.
 mkdir -p target/peers
-scratch=$(mktemp -d target/peers/run.XXXXXX)
-scratch=$PWD/$scratch
+# Relative and always the same: it stands in the commands that results show.
+scratch=target/peers/run
+if ! mkdir "$scratch"; then
+    echo "peers: if nobody else measures here, remove $scratch" >&2
+    exit 1
+fi
 server=
 
 stop_server() {
@@ -147,7 +152,8 @@ run() {
     port=
     if [ "$broker" != none ]; then start_server "$broker"; fi
     local flags=("${@//PORT/$port}") files=()
-    if [ -n "$has_hgrm" ]; then files=(--hgrm "$result.hgrm"); fi
+    # Saturated, a latency says how long the queues are.
+    if [[ $workload == rate-* ]]; then files=(--hgrm "$result.hgrm"); fi
     rm -rf "$scratch/own"
     mkdir "$scratch/own"
     if ! "$loadgen" "${flags[@]}" --json "${files[@]}" >"$result.json"; then
@@ -204,7 +210,6 @@ mosquitto=$(program mosquitto mosquitto)
 libraries=$(find "$PWD/$packages/root/usr/lib" -maxdepth 1 -type d -name "*-linux-gnu*" 2>/dev/null | paste -sd:) || true
 cargo build --release --quiet --package loadgen --features peers
 loadgen=${CARGO_TARGET_DIR:-target}/release/loadgen
-has_hgrm=$("$loadgen" --help | grep -o -- '--hgrm' | head -1) || true
 
 for round in $(seq "$rounds"); do
     for workload in "${WORKLOADS[@]}"; do
