@@ -95,6 +95,9 @@ pub(crate) fn run(settings: &Settings, wants_series: bool) -> Result<Outcome, Ru
     let window = inflight.map(|limit| {
         Window::new(limit, settings.pubs, subscribers.iter().map(Subscriber::counts).collect())
     });
+    let counters = Counters { ends: &ends, taken: &taken, subscribers: &subscribers };
+    // All messages of a count are measured: the first may have arrived before the threads have started.
+    let begin = settings.count.map(|_| counters.snapshot(child.as_mut())).transpose()?;
     let plan = Arc::new(plan(settings, expected, window));
     let threads = start_publishers(publishers, &plan)?;
     let churners = start_churners(settings, &ends, &plan, expected)?;
@@ -108,7 +111,6 @@ pub(crate) fn run(settings: &Settings, wants_series: bool) -> Result<Outcome, Ru
         .faults
         .kill_server_every
         .map(|every| Kills::new(every, settings.seed, plan.begin_ns));
-    let counters = Counters { ends: &ends, taken: &taken, subscribers: &subscribers };
     let counts = || (counters.published(), counters.delivered());
     let mut goes_on = |child: Option<&mut ChildServer>| {
         if let Some(child) = child {
@@ -121,7 +123,7 @@ pub(crate) fn run(settings: &Settings, wants_series: bool) -> Result<Outcome, Ru
         Ok::<_, ChildError>(threads.iter().any(|thread| !thread.is_finished()))
     };
     progress.wait("warm-up", plan.measure_from_ns, counts, || goes_on(child.as_mut()))?;
-    let mut before = counters.snapshot(child.as_mut())?;
+    let mut before = begin.map_or_else(|| counters.snapshot(child.as_mut()), Ok)?;
     if settings.faults.kill_server_every.is_some() {
         // A server that was killed counts from 0 again.
         (before.server, before.settled) = (None, None);
