@@ -1,7 +1,12 @@
-//! A message as the broker keeps it: an id, a name, and a range of one shared buffer.
+//! A message as the broker keeps it: an id, a name, and a body.
+//!
+//! A [`Message`] is on its way, to the journal or to subscribers, and its body lies in a shared buffer.
+//! A message that waits for its acknowledgement is kept by the million, so there a [`Body`] takes 16
+//! bytes, and small ones have memory of their own.
 
-use std::sync::Arc;
+use std::ops::Deref;
 
+use arcstr::ArcStr;
 use bytes::Bytes;
 
 use crate::limits::{KEPT_FRAME_SHARE_MAX, PENDING_COPY_BYTES_MAX};
@@ -23,7 +28,7 @@ pub struct Message {
     /// Its identity.
     pub id: MessageId,
     /// The name it was published under, shared with other messages of that name.
-    pub name: Arc<str>,
+    pub name: ArcStr,
     /// What `body` is.
     pub format: Format,
     /// The bytes behind `name|` in a frame that holds this message alone, as they arrived.
@@ -31,26 +36,103 @@ pub struct Message {
 }
 
 impl Message {
-    /// Makes a message from a slice of a received buffer.
-    ///
-    /// A small body is copied, because keeping a slice would pin the whole buffer (libzmq receives many
-    /// small frames into one), and so is one that is but a little of its buffer; a large one shares the
-    /// buffer. See [`PENDING_COPY_BYTES_MAX`] and [`KEPT_FRAME_SHARE_MAX`].
-    pub fn keep(
-        id: MessageId,
-        name: Arc<str>,
-        format: Format,
-        buffer: &Bytes,
-        body: &[u8],
-    ) -> Self {
-        let shares = body.len() > PENDING_COPY_BYTES_MAX
-            && body.len().saturating_mul(KEPT_FRAME_SHARE_MAX) >= buffer.len();
-        let body = if shares { buffer.slice_ref(body) } else { Bytes::copy_from_slice(body) };
-        Self { id, name, format, body }
-    }
-
     /// Bytes that count against the limit on pending bytes.
     pub fn bytes(&self) -> usize {
         self.body.len()
+    }
+}
+
+/// The body of a message that is kept until it is acknowledged.
+///
+/// One of up to [`PENDING_COPY_BYTES_MAX`] bytes has memory of its own, because a slice would pin the
+/// whole buffer it was received in (libzmq receives many small frames into one), and so has one that is
+/// but a little of its buffer (see [`KEPT_FRAME_SHARE_MAX`]). Others share the buffer.
+#[derive(Debug)]
+pub struct Body(Memory);
+
+#[derive(Debug)]
+enum Memory {
+    Own(Box<[u8]>),
+    /// Boxed, so that all bodies take no more room than a small one's pointer and length.
+    Shared(Box<Bytes>),
+}
+
+impl Body {
+    /// Keeps `body`, a slice of `buffer`.
+    pub fn keep(buffer: &Bytes, body: &[u8]) -> Self {
+        let shares = body.len() > PENDING_COPY_BYTES_MAX
+            && body.len().saturating_mul(KEPT_FRAME_SHARE_MAX) >= buffer.len();
+        Self(if shares {
+            Memory::Shared(Box::new(buffer.slice_ref(body)))
+        } else {
+            Memory::Own(body.into())
+        })
+    }
+
+    /// The bytes for somebody else: shared if they are shared already, otherwise copied.
+    pub fn to_bytes(&self) -> Bytes {
+        match &self.0 {
+            Memory::Own(bytes) => Bytes::copy_from_slice(bytes),
+            Memory::Shared(bytes) => Bytes::clone(bytes),
+        }
+    }
+}
+
+impl Deref for Body {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match &self.0 {
+            Memory::Own(bytes) => bytes,
+            Memory::Shared(bytes) => bytes,
+        }
+    }
+}
+
+/// Keeps all of a buffer, without a copy if nobody else has it.
+impl From<Bytes> for Body {
+    fn from(bytes: Bytes) -> Self {
+        Self(if bytes.len() <= PENDING_COPY_BYTES_MAX {
+            Memory::Own(Vec::from(bytes).into())
+        } else {
+            Memory::Shared(Box::new(bytes))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_small_body_leaves_its_buffer_and_a_large_one_shares_it() {
+        assert_eq!(size_of::<Body>(), 16);
+        for bytes in [PENDING_COPY_BYTES_MAX, PENDING_COPY_BYTES_MAX + 1] {
+            let buffer = Bytes::from((0..=bytes).map(|n| n as u8).collect::<Vec<_>>());
+            let slice = &buffer[1..];
+            let body = Body::keep(&buffer, slice);
+            assert_eq!((&*body, &body.to_bytes()[..]), (slice, slice));
+            assert_eq!(body.as_ptr() == slice.as_ptr(), bytes > PENDING_COPY_BYTES_MAX);
+        }
+    }
+
+    #[test]
+    fn a_body_that_is_but_a_little_of_its_buffer_leaves_it() {
+        let bytes = PENDING_COPY_BYTES_MAX + 1;
+        for (times, shares) in [(KEPT_FRAME_SHARE_MAX, true), (KEPT_FRAME_SHARE_MAX + 1, false)] {
+            let buffer = Bytes::from(vec![7; bytes * times]);
+            let body = Body::keep(&buffer, &buffer[..bytes]);
+            assert_eq!(body.as_ptr() == buffer.as_ptr(), shares, "{times} times");
+        }
+    }
+
+    #[test]
+    fn a_buffer_that_nobody_else_has_is_not_copied() {
+        for bytes in [1, PENDING_COPY_BYTES_MAX, PENDING_COPY_BYTES_MAX + 1] {
+            let buffer = Bytes::from(vec![7; bytes]);
+            let at = buffer.as_ptr();
+            let body = Body::from(buffer);
+            assert_eq!((body.as_ptr(), body.len()), (at, bytes));
+        }
     }
 }

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
 use std::time::Instant;
 
+use arcstr::ArcStr;
 use bytes::Bytes;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use crossbeam::channel::{Receiver, bounded};
@@ -54,11 +55,11 @@ fn id(n: u64) -> MessageId {
 }
 
 fn groups(body_bytes: usize, messages: u64) -> Vec<Vec<Op>> {
-    let name: Arc<str> = "bench/name".into();
+    let name: ArcStr = "bench/name".into();
     let body = Bytes::from(vec![7; body_bytes]);
     let message = |n| Message {
         id: id(n),
-        name: Arc::clone(&name),
+        name: name.clone(),
         format: Format::V2,
         body: if body_bytes < 4096 { Bytes::copy_from_slice(&body) } else { body.clone() },
     };

@@ -1,5 +1,6 @@
 //! The map of pending messages against its rivals: one insertion and one removal, first in, first
-//! out, with so many messages between; alone, and while a second thread looks messages up.
+//! out, with so many messages between, their bodies included; alone, and while a second thread looks
+//! messages up.
 //!
 //! With a million between, a table is replaced about once a second, and runs as short as these are
 //! all chance: `bench/record/2026-11-23-pending/candidates` measures that, over two million pairs.
@@ -10,30 +11,41 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
+use arcstr::ArcStr;
 use bytes::Bytes;
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, criterion_group, criterion_main};
 use crossbeam_skiplist::SkipMap;
 use foldhash::quality::RandomState;
-use mezzenger::message::{Format, Message};
-use mezzenger::pending::{Limits, PendingMap};
+use mezzenger::message::{Body, Format, Message};
+use mezzenger::pending::{Entry, Limits, PendingMap};
 use mezzenger::wire::id::MessageId;
 use mezzenger_bench::{MEASUREMENT, SAMPLES, WARM_UP, id};
 
 #[global_allocator]
 static GLOBAL: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// A native record with a payload of 128 bytes, which each map copies.
+const RECORD_BYTES: usize = 190;
+
 type Contains = Box<dyn Fn(&MessageId) -> bool + Send + Sync>;
 
 trait Map {
-    fn insert(&mut self, message: Message) -> bool;
+    fn insert(&mut self, id: MessageId, name: &ArcStr, record: &Bytes) -> bool;
     fn remove(&mut self, id: &MessageId) -> bool;
     fn view(&self) -> Contains;
 }
 
+/// What a map of any kind would hold.
+fn message(id: MessageId, name: &ArcStr, record: &Bytes) -> Message {
+    let body = Bytes::copy_from_slice(record);
+    Message { id, name: name.clone(), format: Format::V2, body }
+}
+
 impl Map for PendingMap {
-    fn insert(&mut self, message: Message) -> bool {
-        self.insert(message, 0)
+    fn insert(&mut self, id: MessageId, name: &ArcStr, record: &Bytes) -> bool {
+        let body = Body::keep(record, record);
+        self.insert(id, Entry::new(name.clone(), Format::V2, body, 0))
     }
     fn remove(&mut self, id: &MessageId) -> bool {
         self.remove(id).is_some()
@@ -47,8 +59,8 @@ impl Map for PendingMap {
 type Papaya = papaya::HashMap<MessageId, Message, RandomState>;
 
 impl Map for Arc<Papaya> {
-    fn insert(&mut self, message: Message) -> bool {
-        self.pin().try_insert(message.id, message).is_ok()
+    fn insert(&mut self, id: MessageId, name: &ArcStr, record: &Bytes) -> bool {
+        self.pin().try_insert(id, message(id, name, record)).is_ok()
     }
     fn remove(&mut self, id: &MessageId) -> bool {
         self.pin().remove(id).is_some()
@@ -60,10 +72,10 @@ impl Map for Arc<Papaya> {
 }
 
 impl Map for Arc<SkipMap<MessageId, Message>> {
-    fn insert(&mut self, message: Message) -> bool {
-        let new = !self.contains_key(&message.id);
+    fn insert(&mut self, id: MessageId, name: &ArcStr, record: &Bytes) -> bool {
+        let new = !self.contains_key(&id);
         if new {
-            SkipMap::insert(self, message.id, message);
+            SkipMap::insert(self, id, message(id, name, record));
         }
         new
     }
@@ -79,8 +91,8 @@ impl Map for Arc<SkipMap<MessageId, Message>> {
 type Locked = Arc<Mutex<HashMap<MessageId, Message, RandomState>>>;
 
 impl Map for Locked {
-    fn insert(&mut self, message: Message) -> bool {
-        self.lock().unwrap().insert(message.id, message).is_none()
+    fn insert(&mut self, id: MessageId, name: &ArcStr, record: &Bytes) -> bool {
+        self.lock().unwrap().insert(id, message(id, name, record)).is_none()
     }
     fn remove(&mut self, id: &MessageId) -> bool {
         self.lock().unwrap().remove(id).is_some()
@@ -98,16 +110,9 @@ fn bench(
     reader: bool,
     mut map: impl Map,
 ) {
-    let name_of_all: Arc<str> = "greet".into();
-    let body = Bytes::from_static(b"the body, which is not copied");
-    let message = |n| Message {
-        id: id(n),
-        name: Arc::clone(&name_of_all),
-        format: Format::V2,
-        body: body.clone(),
-    };
+    let (name_of_all, record) = (ArcStr::from("greet"), Bytes::from(vec![7; RECORD_BYTES]));
     for n in 0..outstanding {
-        assert!(map.insert(message(n)));
+        assert!(map.insert(id(n), &name_of_all, &record));
     }
     let view = map.view();
     let (oldest, done) = (AtomicU64::new(0), AtomicBool::new(false));
@@ -125,7 +130,7 @@ fn bench(
         let mut n = 0;
         group.bench_function(BenchmarkId::new(name, outstanding), |b| {
             b.iter(|| {
-                assert!(map.insert(message(n + outstanding)));
+                assert!(map.insert(id(n + outstanding), &name_of_all, &record));
                 assert!(map.remove(&id(n)));
                 n += 1;
                 oldest.store(n, Ordering::Relaxed);

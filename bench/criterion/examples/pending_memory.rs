@@ -3,12 +3,12 @@
 //!
 //! `cargo run --release -p mezzenger-bench --example pending_memory -- 1000000`
 
-use std::sync::Arc;
 use std::time::Duration;
 
+use arcstr::ArcStr;
 use bytes::Bytes;
-use mezzenger::message::{Format, Message};
-use mezzenger::pending::{Limits, PendingMap};
+use mezzenger::message::{Body, Format};
+use mezzenger::pending::{Entry, Limits, PendingMap};
 use mezzenger::retry::{Retrier, Token};
 use mezzenger_bench::id;
 
@@ -27,10 +27,10 @@ fn resident_bytes() -> u64 {
 fn main() {
     let count: u64 = std::env::args().nth(1).map_or(1_000_000, |n| n.parse().expect("a count"));
     let (interval, now) = (Duration::from_secs(5), Duration::ZERO);
-    let name: Arc<str> = "greet".into();
+    let name: ArcStr = "greet".into();
     let mut map = PendingMap::new(Limits { messages: usize::MAX, bytes: usize::MAX });
     let mut retrier = Retrier::new(interval, now);
-    let record = [7; RECORD_BYTES];
+    let record = Bytes::from(vec![7; RECORD_BYTES]);
     let before = resident_bytes();
     let report = |what: &str, each: u64| {
         let bytes = resident_bytes().saturating_sub(before);
@@ -42,9 +42,9 @@ fn main() {
     };
     let add = |map: &mut PendingMap, retrier: &mut Retrier, n: u64| {
         let token = retrier.schedule(id(n), now);
-        let (name, body) = (Arc::clone(&name), Bytes::copy_from_slice(&record));
-        let message = Message { id: id(n), name, format: Format::V2, body };
-        assert!(map.insert(message, token.to_bits()));
+        let body = Body::keep(&record, &record);
+        let entry = Entry::new(name.clone(), Format::V2, body, token.to_bits());
+        assert!(map.insert(id(n), entry));
     };
     for n in 0..count {
         add(&mut map, &mut retrier, n);
@@ -56,12 +56,12 @@ fn main() {
         add(&mut map, &mut retrier, n + count);
     }
     report("each of them replaced once", count);
-    let mut shared = 0;
+    let mut read = 0;
     for n in count..2 * count {
-        shared += map.view().get(&id(n)).expect("it is there").body.len();
+        read += map.view().get(&id(n)).expect("it is there").body.len();
     }
-    assert_eq!(shared as u64, count * RECORD_BYTES as u64);
-    report("each body shared once since, as for a resend", count);
+    assert_eq!(read as u64, count * RECORD_BYTES as u64);
+    report("each taken out once since, as for a resend", count);
     for n in count..2 * count {
         let token = map.remove(&id(n)).expect("it is there").token;
         assert!(retrier.cancel(Token::from_bits(token), &id(n)));

@@ -17,7 +17,7 @@ use crate::journal::Op;
 use crate::limits::{FRAME_BYTES_TARGET, PARKED_BYTES_MAX, PARKED_REQUESTS_MAX, WAITING_RETRIED};
 use crate::message::Message;
 use crate::metrics::Counters;
-use crate::pending::PendingMap;
+use crate::pending::{Entry, PendingMap};
 use crate::retry::Retrier;
 use crate::wire::checksum::Checksum;
 use crate::wire::confirm;
@@ -136,9 +136,10 @@ impl<E> Core<E> {
     /// Takes back a message from the journal; it waits for its first subscriber.
     pub(super) fn restore(&mut self, message: Message) {
         self.counters.recovered.add(1);
-        let message = Message { name: Arc::clone(&self.topics.get(&message.name).name), ..message };
-        let place = Place::Waiting(self.waiting.add(&message.name, message.id));
-        self.pending.insert(message, place.to_bits());
+        let Message { id, name, format, body } = message;
+        let name = self.topics.get(&name).name.clone();
+        let place = Place::Waiting(self.waiting.add(&name, id));
+        self.pending.insert(id, Entry::new(name, format, body.into(), place.to_bits()));
     }
 
     /// Takes back what the journal knows of a publisher's sequences.

@@ -1,7 +1,6 @@
 //! Taking messages: everything is checked before anything is changed.
 
 use std::ops::RangeInclusive;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,7 +13,8 @@ use super::topics::Topic;
 use super::transcode;
 use crate::config::Verify;
 use crate::journal::Op;
-use crate::message::{Format, Message};
+use crate::message::{Body, Format, Message};
+use crate::pending::Entry;
 use crate::wire::checksum::{self, Content};
 use crate::wire::frame::v2_prefix;
 use crate::wire::id::MessageId;
@@ -191,9 +191,7 @@ impl<E> Core<E> {
         if topic.wanted.v1 || kept {
             for (whole, record) in frame_records(records) {
                 if record.ack {
-                    let shared = Arc::clone(&topic.name);
-                    let message = Message::keep(record.id, shared, Format::V2, request, whole);
-                    self.keep(message, &topic, now);
+                    self.keep(record.id, Format::V2, request, whole, &topic, now);
                 }
                 if topic.wanted.v1 {
                     let frame = self.v1_frame(name, &record);
@@ -256,8 +254,7 @@ impl<E> Core<E> {
         if !fields.ack {
             return Ok(Taken::AT_ONCE);
         }
-        let message = Message::keep(id, Arc::clone(&topic.name), Format::V1, request, dict);
-        self.keep(message, &topic, now);
+        self.keep(id, Format::V1, request, dict, &topic, now);
         if !self.stores() {
             return Ok(Taken { group: 0, kept: true });
         }
@@ -265,20 +262,30 @@ impl<E> Core<E> {
         Ok(Taken { group: self.group, kept: true })
     }
 
-    /// Keeps a message until it is acknowledged.
-    fn keep(&mut self, message: Message, topic: &Topic, now: Duration) {
-        let id = message.id;
+    /// Keeps a message, whose body lies in `request`, until it is acknowledged.
+    fn keep(
+        &mut self,
+        id: MessageId,
+        format: Format,
+        request: &Bytes,
+        body: &[u8],
+        topic: &Topic,
+        now: Duration,
+    ) {
         let place = if topic.wanted.by_anybody() {
             Place::Wheel(self.retrier.schedule(id, now))
         } else {
-            Place::Waiting(self.waiting.add(&message.name, id))
+            Place::Waiting(self.waiting.add(&topic.name, id))
         };
-        let op = self.stores().then(|| Op::Append(message.clone()));
-        if self.pending.insert(message, place.to_bits()) {
-            self.out.journal.extend(op);
-        } else {
+        let kept = Body::keep(request, body);
+        let entry = Entry::new(topic.name.clone(), format, kept, place.to_bits());
+        if !self.pending.insert(id, entry) {
             // Kept since before its publisher was forgotten: once is enough.
             self.leave(place, id);
+        } else if self.stores() {
+            // The journal is soon done with it, so it can share the buffer.
+            let (name, body) = (topic.name.clone(), request.slice_ref(body));
+            self.out.journal.push(Op::Append(Message { id, name, format, body }));
         }
     }
 

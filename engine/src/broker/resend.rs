@@ -1,9 +1,9 @@
 //! Sending unacknowledged messages again.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::Duration;
 
+use arcstr::ArcStr;
 use bytes::Bytes;
 
 use super::core::{Core, frame_records};
@@ -20,7 +20,7 @@ use crate::wire::id::MessageId;
 use crate::wire::pickle;
 
 /// Frames under way, one for each name, so that small messages leave together.
-type Gathered = HashMap<Arc<str>, Vec<u8>>;
+type Gathered = HashMap<ArcStr, Vec<u8>>;
 
 impl<E> Core<E> {
     /// Sends a bounded number of messages whose time has come.
@@ -114,8 +114,7 @@ impl<E> Core<E> {
     }
 
     fn resend_v2(&mut self, message: &Message, gathered: &mut Gathered) {
-        let frame =
-            gathered.entry(Arc::clone(&message.name)).or_insert_with_key(|name| v2_prefix(name));
+        let frame = gathered.entry(message.name.clone()).or_insert_with_key(|name| v2_prefix(name));
         match message.format {
             Format::V2 => frame.extend_from_slice(&message.body),
             Format::V1 => {

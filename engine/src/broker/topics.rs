@@ -1,8 +1,9 @@
 //! Who subscribed to what, and so in which formats a name is wanted.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::Arc;
 use std::time::Duration;
+
+use arcstr::ArcStr;
 
 use crate::limits::{CANCEL_DOUBTED, NAMES_CACHED_MAX, SUBSCRIPTIONS_NOTED_MAX};
 use crate::wire::frame::{v1_prefix, v2_prefix};
@@ -24,7 +25,7 @@ impl Wanted {
 #[derive(Clone, Debug)]
 pub(super) struct Topic {
     /// One copy of the name, shared by all messages that are kept under it.
-    pub(super) name: Arc<str>,
+    pub(super) name: ArcStr,
     pub(super) wanted: Wanted,
 }
 
@@ -42,7 +43,7 @@ pub(super) struct Topics {
     /// How many prefixes have which length, so that a look-up tries only lengths that exist.
     lengths: BTreeMap<usize, usize>,
     /// A cache: it may be emptied at any time.
-    names: HashMap<Arc<str>, Topic>,
+    names: HashMap<ArcStr, Topic>,
 }
 
 impl Topics {
@@ -96,8 +97,8 @@ impl Topics {
                 self.names.clear();
             }
             let wanted = self.wanted(name);
-            let name: Arc<str> = name.into();
-            self.names.insert(Arc::clone(&name), Topic { name, wanted });
+            let name: ArcStr = name.into();
+            self.names.insert(name.clone(), Topic { name, wanted });
         }
         &self.names[name]
     }
@@ -163,8 +164,8 @@ mod tests {
     #[test]
     fn names_share_one_copy_and_the_cache_is_bounded() {
         let mut topics = Topics::default();
-        let first = Arc::clone(&topics.get("a").name);
-        assert!(Arc::ptr_eq(&first, &topics.get("a").name));
+        let first = topics.get("a").name.clone();
+        assert!(ArcStr::ptr_eq(&first, &topics.get("a").name));
         for n in 0..NAMES_CACHED_MAX * 2 {
             topics.get(&n.to_string());
         }

@@ -5,7 +5,8 @@
 //! leaves in constant time.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
+
+use arcstr::ArcStr;
 
 use crate::wire::id::MessageId;
 
@@ -24,7 +25,7 @@ struct Slot {
 
 #[derive(Debug)]
 struct List {
-    name: Arc<str>,
+    name: ArcStr,
     first: u32,
     last: u32,
     /// Why the list is due. It then belongs to no name any more, so that what is added to the name
@@ -50,7 +51,7 @@ pub(super) struct Waiting {
     lists: Vec<Option<List>>,
     /// Where lists were that are empty now; the next names fill them.
     gaps: Vec<u32>,
-    by_name: HashMap<Arc<str>, u32>,
+    by_name: HashMap<ArcStr, u32>,
     ready: VecDeque<u32>,
 }
 
@@ -70,7 +71,7 @@ impl Default for Waiting {
 
 impl Waiting {
     /// Adds a message behind those of its name and returns its place, below 2^31.
-    pub(super) fn add(&mut self, name: &Arc<str>, id: MessageId) -> u32 {
+    pub(super) fn add(&mut self, name: &ArcStr, id: MessageId) -> u32 {
         let list_at = self.list(name);
         let at = match self.free {
             NONE => {
@@ -93,11 +94,11 @@ impl Waiting {
         at
     }
 
-    fn list(&mut self, name: &Arc<str>) -> u32 {
+    fn list(&mut self, name: &ArcStr) -> u32 {
         if let Some(&at) = self.by_name.get(name) {
             return at;
         }
-        let list = Some(List { name: Arc::clone(name), first: NONE, last: NONE, due: None });
+        let list = Some(List { name: name.clone(), first: NONE, last: NONE, due: None });
         let at = match self.gaps.pop() {
             Some(gap) => {
                 self.lists[gap as usize] = list;
@@ -108,7 +109,7 @@ impl Waiting {
                 self.lists.len() as u32 - 1
             }
         };
-        self.by_name.insert(Arc::clone(name), at);
+        self.by_name.insert(name.clone(), at);
         at
     }
 
@@ -212,7 +213,7 @@ mod tests {
     #[test]
     fn messages_leave_in_the_order_they_came_and_only_when_wanted() {
         let mut waiting = Waiting::default();
-        let (a, b): (Arc<str>, Arc<str>) = ("a".into(), "b".into());
+        let (a, b): (ArcStr, ArcStr) = ("a".into(), "b".into());
         waiting.add(&a, id(3));
         let place = waiting.add(&a, id(1));
         waiting.add(&a, id(2));
@@ -238,7 +239,7 @@ mod tests {
     #[test]
     fn a_due_list_that_is_settled_empty_is_given_up() {
         let mut waiting = Waiting::default();
-        let names: [Arc<str>; 2] = ["a".into(), "b".into()];
+        let names: [ArcStr; 2] = ["a".into(), "b".into()];
         waiting.add(&names[1], id(9));
         for n in 0..3 {
             let place = waiting.add(&names[0], id(n));
@@ -252,7 +253,7 @@ mod tests {
     proptest! {
         #[test]
         fn it_agrees_with_plain_lists(steps in prop::collection::vec((0_u8..4, 0_usize..3, 0_usize..8), 1..200)) {
-            let names: Vec<Arc<str>> = ["a", "b", "c"].map(Into::into).to_vec();
+            let names: Vec<ArcStr> = ["a", "b", "c"].map(Into::into).to_vec();
             let mut waiting = Waiting::default();
             let mut model: Vec<Vec<(u32, MessageId)>> = vec![Vec::new(); 3];
             for (n, (kind, name, nth)) in steps.into_iter().enumerate() {

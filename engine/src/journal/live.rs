@@ -2,8 +2,8 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
 
+use arcstr::ArcStr;
 use bytes::Bytes;
 
 use super::hash::IdHashes;
@@ -21,8 +21,8 @@ pub(super) struct Live {
     index: HashMap<MessageId, usize, IdHashes>,
     chunks: Vec<Vec<Option<Message>>>,
     slots: usize,
-    names: HashSet<Arc<str>>,
-    last_name: Option<Arc<str>>,
+    names: HashSet<ArcStr>,
+    last_name: Option<ArcStr>,
 }
 
 impl Live {
@@ -76,24 +76,24 @@ impl Live {
     }
 
     /// One shared copy of a name.
-    fn name(&mut self, name: &str) -> Arc<str> {
+    fn name(&mut self, name: &str) -> ArcStr {
         if let Some(last) = &self.last_name
             && &**last == name
         {
-            return Arc::clone(last);
+            return last.clone();
         }
         let shared = match self.names.get(name) {
-            Some(shared) => Arc::clone(shared),
+            Some(shared) => shared.clone(),
             None => {
                 if self.names.len() >= NAMES_CACHED_MAX {
                     self.names.clear();
                 }
-                let shared: Arc<str> = name.into();
-                self.names.insert(Arc::clone(&shared));
+                let shared: ArcStr = name.into();
+                self.names.insert(shared.clone());
                 shared
             }
         };
-        self.last_name = Some(Arc::clone(&shared));
+        self.last_name = Some(shared.clone());
         shared
     }
 

@@ -14,12 +14,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
-use bytes::Bytes;
+use arcstr::ArcStr;
 use foldhash::quality::SeedableRandomState;
 use papaya::{Guard, HashMap};
 use seize::Collector;
 
-use crate::message::{Format, Message};
+use crate::message::{Body, Format, Message};
 use crate::wire::id::MessageId;
 
 mod hash;
@@ -33,6 +33,10 @@ const CAPACITY_MIN: usize = 8192;
 /// Removed messages that are freed together. Each batch costs a system call (`membarrier`), so that
 /// lookups need no fence; papaya's default is 32.
 const REMOVED_MESSAGES_MAX: usize = 512;
+
+/// Insertions after which a table that was replaced meanwhile is freed: it waits in a batch that only
+/// removals would fill.
+const INSERTIONS_MAX: usize = 8192;
 
 /// Bytes of removed bodies after which they are freed without waiting for a whole batch.
 const REMOVED_BYTES_MAX: usize = 256 * 1024;
@@ -69,23 +73,28 @@ pub enum Full {
     },
 }
 
-/// A pending message without its id, which is the key it is found by.
+/// A pending message without its id, which the map finds it by.
 #[derive(Debug)]
 pub struct Entry {
-    name: Arc<str>,
-    body: Bytes,
+    body: Body,
+    name: ArcStr,
     token: AtomicU32,
     format: Format,
 }
 
 impl Entry {
+    /// An entry with a number for its owner.
+    pub const fn new(name: ArcStr, format: Format, body: Body, token: u32) -> Self {
+        Self { body, name, token: AtomicU32::new(token), format }
+    }
+
     /// The name the message was published under.
-    pub const fn name(&self) -> &Arc<str> {
+    pub const fn name(&self) -> &ArcStr {
         &self.name
     }
 
     /// See [`Message::body`].
-    pub const fn body(&self) -> &Bytes {
+    pub fn body(&self) -> &[u8] {
         &self.body
     }
 
@@ -104,10 +113,9 @@ impl Entry {
         self.token.store(token, Ordering::Relaxed);
     }
 
-    /// The whole message again. Shares the body, which costs an allocation the first time.
+    /// The whole message again. Copies a small body and shares a large one.
     pub fn message(&self, id: MessageId) -> Message {
-        let (name, body) = (Arc::clone(&self.name), self.body.clone());
-        Message { id, name, format: self.format, body }
+        Message { id, name: self.name.clone(), format: self.format, body: self.body.to_bytes() }
     }
 }
 
@@ -133,6 +141,8 @@ pub struct PendingMap {
     limits: Limits,
     /// Bytes of bodies removed and perhaps not freed yet.
     removed_bytes: usize,
+    /// Insertions since replaced tables were last freed.
+    insertions: usize,
 }
 
 /// Looks into the map from any thread. Cheap to clone.
@@ -150,7 +160,8 @@ impl PendingMap {
             .collector(Collector::new().batch_size(REMOVED_MESSAGES_MAX))
             .build();
         let shared = Shared { map, len: AtomicUsize::new(0), bytes: AtomicUsize::new(0) };
-        Self { view: PendingView { shared: Arc::new(shared) }, limits, removed_bytes: 0 }
+        let view = PendingView { shared: Arc::new(shared) };
+        Self { view, limits, removed_bytes: 0, insertions: 0 }
     }
 
     /// The view that other threads have, for looking up.
@@ -174,21 +185,24 @@ impl PendingMap {
         }
     }
 
-    /// Inserts a message with a number for its owner. `false`, and nothing changes, when its id is
-    /// there already.
+    /// Inserts a message. `false`, and nothing changes, when its id is there already.
     ///
     /// The limits are [`Self::check`]'s business: what recovery finds on disk must go in, even when
     /// the limits have been lowered since.
-    pub fn insert(&mut self, message: Message, token: u32) -> bool {
-        let bytes = message.bytes();
-        let Message { id, name, format, body } = message;
-        let entry = Entry { name, body, token: AtomicU32::new(token), format };
+    pub fn insert(&mut self, id: MessageId, entry: Entry) -> bool {
+        let bytes = entry.body.len();
         let shared = &*self.view.shared;
-        if shared.map.pin().try_insert(id, entry).is_err() {
+        let guard = shared.map.guard();
+        if shared.map.try_insert(id, entry, &guard).is_err() {
             return false;
         }
         set(&shared.len, |len| len + 1);
         set(&shared.bytes, |all| all + bytes);
+        self.insertions += 1;
+        if self.insertions >= INSERTIONS_MAX {
+            self.insertions = 0;
+            guard.flush();
+        }
         true
     }
 
@@ -249,7 +263,7 @@ impl PendingView {
         self.shared.map.pin().get(id).map(f)
     }
 
-    /// A message of the map. It shares the body, which lives on after a removal.
+    /// A message of the map, which lives on after a removal.
     pub fn get(&self, id: &MessageId) -> Option<Message> {
         self.with(id, |entry| entry.message(*id))
     }

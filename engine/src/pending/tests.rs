@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::thread;
 
+use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::*;
@@ -14,21 +15,22 @@ const fn id(sequence: u64) -> MessageId {
     MessageId { publisher: 7, sequence }
 }
 
-fn message(sequence: u64, body: Bytes) -> Message {
-    Message { id: id(sequence), name: "greet".into(), format: Format::V2, body }
+fn entry(body: impl Into<Bytes>, token: u32) -> Entry {
+    Entry::new("greet".into(), Format::V2, body.into().into(), token)
 }
 
 #[test]
-fn a_pending_message_takes_72_bytes_beside_its_body() {
-    assert_eq!(size_of::<(MessageId, Entry)>(), 72);
+fn a_pending_message_takes_48_bytes_beside_its_body() {
+    assert_eq!(size_of::<(MessageId, Entry)>(), 48);
 }
 
 #[test]
 fn an_entry_is_the_message_again() {
     let mut map = PendingMap::new(UNLIMITED);
-    let kept = message(1, Bytes::from_static(b"hello"));
-    assert!(map.insert(kept.clone(), 5));
-    assert!(!map.insert(message(1, Bytes::from_static(b"other")), 6));
+    assert!(map.insert(id(1), entry("hello", 5)));
+    assert!(!map.insert(id(1), entry("other", 6)));
+    let (name, body) = ("greet".into(), "hello".into());
+    let kept = Message { id: id(1), name, format: Format::V2, body };
     assert_eq!(map.view().get(&id(1)), Some(kept));
     map.view().with(&id(1), |entry| entry.set_token(9)).unwrap();
     assert_eq!(map.remove(&id(1)), Some(Removed { token: 9, bytes: 5 }));
@@ -42,12 +44,12 @@ fn a_full_map_says_which_limit_it_met() {
     assert_eq!(map.check(2, 10), Ok(()));
     assert_eq!(map.check(3, 0), Err(Full::Messages { limit: 2 }));
     assert_eq!(map.check(1, 11), Err(Full::Bytes { limit: 10 }));
-    map.insert(message(1, Bytes::from_static(b"12345678")), 0);
+    map.insert(id(1), entry("12345678", 0));
     assert_eq!(map.check(1, 2), Ok(()));
     assert_eq!(map.check(1, 3), Err(Full::Bytes { limit: 10 }));
     assert_eq!(map.check(usize::MAX, usize::MAX), Err(Full::Messages { limit: 2 }));
     // Recovery may go beyond.
-    map.insert(message(2, Bytes::from_static(b"12345678")), 0);
+    map.insert(id(2), entry("12345678", 0));
     assert_eq!(map.check(0, 1), Err(Full::Bytes { limit: 10 }));
     map.remove(&id(1));
     assert_eq!(map.check(1, 2), Ok(()));
@@ -81,7 +83,7 @@ proptest! {
         for (n, step) in (0_u32..).zip(steps) {
             match step {
                 Step::Insert { sequence, bytes } => {
-                    let inserted = map.insert(message(sequence, vec![0; bytes].into()), n);
+                    let inserted = map.insert(id(sequence), entry(vec![0; bytes], n));
                     prop_assert_eq!(inserted, !model.contains_key(&sequence));
                     model.entry(sequence).or_insert((n, bytes));
                 }
@@ -112,55 +114,32 @@ proptest! {
     }
 }
 
-/// A body that counts itself while it is in memory.
-struct Counted {
-    bytes: &'static [u8],
-    live: Arc<AtomicUsize>,
-}
-
-impl Counted {
-    fn body(bytes: &'static [u8], live: &Arc<AtomicUsize>) -> Bytes {
-        live.fetch_add(1, Ordering::Relaxed);
-        Bytes::from_owner(Self { bytes, live: Arc::clone(live) })
-    }
-}
-
-impl AsRef<[u8]> for Counted {
-    fn as_ref(&self) -> &[u8] {
-        self.bytes
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.live.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// Inserts and removes `pairs` messages, with `outstanding` between, and returns how many bodies
+/// Inserts and removes `pairs` messages, with `outstanding` between, and returns how many messages
 /// were in memory beyond those in the map at worst.
-fn garbage(pairs: u64, outstanding: u64, bytes: &'static [u8]) -> usize {
+fn garbage(pairs: u64, outstanding: u64, bytes: usize) -> usize {
     garbage_of(PendingMap::new(UNLIMITED), pairs, outstanding, bytes)
 }
 
-fn garbage_of(mut map: PendingMap, pairs: u64, outstanding: u64, bytes: &'static [u8]) -> usize {
-    let live = Arc::new(AtomicUsize::new(0));
+fn garbage_of(mut map: PendingMap, pairs: u64, outstanding: u64, bytes: usize) -> usize {
+    let body = Bytes::from(vec![7; bytes]);
+    // Each message in memory has the name.
+    let name = ArcStr::from(String::from("greet"));
+    let in_memory = || ArcStr::strong_count(&name).unwrap() - 1;
     let mut worst = 0;
     for n in 0..pairs {
-        assert!(map.insert(message(n, Counted::body(bytes, &live)), 0));
+        let body = Body::keep(&body, &body);
+        assert!(map.insert(id(n), Entry::new(name.clone(), Format::V2, body, 0)));
         if n >= outstanding {
             assert!(map.remove(&id(n - outstanding)).is_some());
         }
-        worst = worst.max(live.load(Ordering::Relaxed) - map.view().len());
+        worst = worst.max(in_memory() - map.view().len());
     }
-    let left = live.load(Ordering::Relaxed) - map.view().len();
-    assert!(left <= worst);
     worst
 }
 
 #[test]
 fn removed_messages_do_not_pile_up() {
-    let worst = garbage(1_000_000, 1000, b"a small body");
+    let worst = garbage(1_000_000, 1000, 12);
     // A batch, and while a table is replaced those that both tables hold.
     assert!(worst <= REMOVED_MESSAGES_MAX + 300, "{worst} removed messages were still in memory");
 }
@@ -176,7 +155,7 @@ fn a_view_that_keeps_looking_does_not_keep_removed_messages() {
                 view.contains(&id(0));
             }
         });
-        let worst = garbage_of(map, 1_000_000, 1000, b"a small body");
+        let worst = garbage_of(map, 1_000_000, 1000, 12);
         done.store(true, Ordering::Relaxed);
         worst
     });
@@ -186,22 +165,23 @@ fn a_view_that_keeps_looking_does_not_keep_removed_messages() {
 
 #[test]
 fn a_dropped_map_frees_its_messages() {
-    let live = Arc::new(AtomicUsize::new(0));
+    let name = ArcStr::from(String::from("greet"));
     let mut map = PendingMap::new(UNLIMITED);
     for n in 0..100 {
-        map.insert(message(n, Counted::body(b"body", &live)), 0);
+        let body = Bytes::from_static(b"body").into();
+        map.insert(id(n), Entry::new(name.clone(), Format::V2, body, 0));
     }
     map.remove(&id(3));
     let view = map.view().clone();
     drop(map);
     assert!(view.contains(&id(4)));
     drop(view);
-    assert_eq!(live.load(Ordering::Relaxed), 0);
+    assert_eq!(ArcStr::strong_count(&name), Some(1));
 }
 
 #[test]
 fn removed_messages_of_many_bytes_are_freed_at_once() {
-    let worst = garbage(5000, 10, &[0; REMOVED_BYTES_MAX]);
+    let worst = garbage(5000, 10, REMOVED_BYTES_MAX);
     assert!(worst <= 2, "{worst} removed messages were still in memory");
 }
 
@@ -212,7 +192,7 @@ fn views_see_what_is_there_while_the_map_changes() {
     let mut map = PendingMap::new(UNLIMITED);
     let body = |n: u64| Bytes::copy_from_slice(&n.to_le_bytes());
     for n in 0..KEPT {
-        map.insert(message(n, body(n)), n as u32);
+        map.insert(id(n), entry(body(n), n as u32));
     }
     let (done, newest) = (AtomicBool::new(false), AtomicU64::new(KEPT));
     let readers = 3;
@@ -238,7 +218,7 @@ fn views_see_what_is_there_while_the_map_changes() {
             })
             .collect();
         for n in KEPT..KEPT + PASSING {
-            assert!(map.insert(message(n, body(n)), 0));
+            assert!(map.insert(id(n), entry(body(n), 0)));
             newest.store(n, Ordering::Relaxed);
             if n >= KEPT + 32 {
                 assert!(map.remove(&id(n - 32)).is_some());
