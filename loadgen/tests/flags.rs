@@ -165,7 +165,8 @@ fn the_class_of_durability_is_told() {
     let directory = tempfile::tempdir().expect("a directory");
     let journal = directory.path().join("journal");
     let journal = journal.to_str().expect("UTF-8");
-    let report = run(&["--ack", "--persist-file", journal, "--fsync", "never"]);
+    let keeping = ["--ack", "--persist-file", journal, "--inflight", "1000"];
+    let report = run(&[&keeping[..], &["--fsync", "never"]].concat());
     assert_eq!(report["target"]["durability"], "page-cache");
     assert_eq!(report["target"]["name"], "mezzenger");
     assert_eq!(report["config"]["fsync"], "never");

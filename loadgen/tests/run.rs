@@ -37,7 +37,8 @@ fn a_durable_run_settles_every_message() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let journal = directory.path().join("journal");
     let journal = journal.to_str().expect("a path in UTF-8");
-    let report = run(&["--pubs", "2", "--subs", "2", "--ack", "--persist-file", journal]);
+    let keeping = ["--ack", "--persist-file", journal, "--inflight", "1000"];
+    let report = run(&[&["--pubs", "2", "--subs", "2"], &keeping[..]].concat());
     let server = &report["server"];
     assert_eq!(server["accepted"], report["published"]);
     assert_eq!(server["settled"], report["published"]);
