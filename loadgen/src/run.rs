@@ -96,7 +96,7 @@ pub(crate) fn run(settings: &Settings, wants_series: bool) -> Result<Outcome, Ru
         Window::new(limit, settings.pubs, subscribers.iter().map(Subscriber::counts).collect())
     });
     let counters = Counters { ends: &ends, taken: &taken, subscribers: &subscribers };
-    // All messages of a count are measured: the first may have arrived before the threads have started.
+    // All of a count is measured: the first may have arrived before all threads have started.
     let begin = settings.count.map(|_| counters.snapshot(child.as_mut())).transpose()?;
     let plan = Arc::new(plan(settings, expected, window));
     let threads = start_publishers(publishers, &plan)?;
@@ -136,7 +136,7 @@ pub(crate) fn run(settings: &Settings, wants_series: bool) -> Result<Outcome, Ru
         }
         goes_on(child.as_mut())
     })?;
-    let after = counters.snapshot(child.as_mut())?;
+    let mut after = counters.snapshot(child.as_mut())?;
     if let Some(series) = &mut series {
         series.end_second(after, counters.latency());
     }
@@ -146,6 +146,12 @@ pub(crate) fn run(settings: &Settings, wants_series: bool) -> Result<Outcome, Ru
     let sent = join(threads)?;
     let churned = churners.map(join_churners).transpose()?;
     drain::deliveries(&sent, &subscribers, settings.acks() > 0.0);
+    if settings.count.is_some() {
+        after = counters.snapshot(child.as_mut())?;
+        if let Some(series) = &mut series {
+            series.end_second(after, counters.latency());
+        }
+    }
     let unsettled = drain::acknowledgements(&ends, child.as_mut(), left_over)?;
     let server = child.as_mut().map(ChildServer::counts).transpose()?;
     let target = ends.info().clone();
