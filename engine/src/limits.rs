@@ -135,8 +135,12 @@ pub const CLIENT_ROOMY_BATCHES_MAX: usize = 4;
 /// counted.
 pub const CLIENT_NAMES_COUNTED_MAX: usize = 65_536;
 
-/// Acknowledgements in one frame.
-pub const CLIENT_ACKS_PER_FRAME: usize = 4096;
+/// Acknowledgements in one frame, as many as its bytes allow: the server reads a frame from each of its
+/// peers in turn, and acknowledgements must not fall behind the messages.
+pub const CLIENT_ACKS_PER_FRAME: usize = FRAME_BYTES_TARGET / crate::wire::id::MessageId::BYTES;
+
+/// Frames of acknowledgements on their way. The first leaves at once, further ones when they are full.
+pub const CLIENT_ACK_FRAMES_MAX: usize = 4;
 
 /// Acknowledgements that wait in a client; further ones are dropped, and the server delivers again.
 pub const CLIENT_ACKS_WAITING_MAX: usize = 1 << 20;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::error::SendError;
 use super::receipt::Fate;
 use super::report::{Reporter, add};
-use crate::limits::{CLIENT_ACKS_PER_FRAME, CLIENT_ACKS_WAITING_MAX};
+use crate::limits::{CLIENT_ACK_FRAMES_MAX, CLIENT_ACKS_PER_FRAME, CLIENT_ACKS_WAITING_MAX};
 use crate::transport::Waker;
 use crate::wire::id::MessageId;
 
@@ -30,7 +30,7 @@ pub(super) struct Errands {
 /// What the request thread took.
 #[derive(Debug, Default)]
 pub(super) struct Taken {
-    /// Messages to acknowledge in one frame.
+    /// Messages to acknowledge, in frames of up to `CLIENT_ACKS_PER_FRAME`.
     pub(super) acks: Vec<MessageId>,
     /// Acknowledgements dropped since the last time.
     pub(super) acks_dropped: usize,
@@ -61,7 +61,8 @@ impl Errands {
             return;
         }
         state.acks.push_back(id);
-        if std::mem::take(&mut state.idle) {
+        if std::mem::take(&mut state.idle) || state.acks.len().is_multiple_of(CLIENT_ACKS_PER_FRAME)
+        {
             self.waker.wake();
         }
     }
@@ -79,19 +80,20 @@ impl Errands {
         fate
     }
 
-    /// Takes pings, and acknowledgements unless some are on their way.
-    pub(super) fn take(&self, acks_in_flight: bool) -> Taken {
+    /// Takes pings, and the acknowledgements that may leave while so many frames of them are on their way.
+    pub(super) fn take(&self, ack_frames: usize) -> Taken {
         let mut state = self.lock();
         let mut taken = Taken {
             acks_dropped: std::mem::take(&mut state.acks_dropped),
             pings: std::mem::take(&mut state.pings),
             acks: Vec::new(),
         };
-        if !acks_in_flight {
-            let count = state.acks.len().min(CLIENT_ACKS_PER_FRAME);
-            taken.acks = state.acks.drain(..count).collect();
-            state.idle = taken.acks.is_empty();
-        }
+        let room = CLIENT_ACK_FRAMES_MAX.saturating_sub(ack_frames) * CLIENT_ACKS_PER_FRAME;
+        let waiting = state.acks.len();
+        // What does not fill a frame gathers while one is on its way.
+        let part = if ack_frames == 0 { 0 } else { waiting % CLIENT_ACKS_PER_FRAME };
+        taken.acks = state.acks.drain(..room.min(waiting - part)).collect();
+        state.idle = ack_frames == 0 && taken.acks.is_empty();
         taken
     }
 
@@ -112,5 +114,59 @@ impl Errands {
             ping.decide(Err(SendError::Stopped));
         }
         dropped
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    use crate::transport::waker::WakeReceiver;
+    use crate::transport::{Ready, poll, waker};
+
+    fn acknowledge(errands: &Errands, count: usize) {
+        for sequence in 0..count as u64 {
+            errands.acknowledge(MessageId { publisher: 1, sequence });
+        }
+    }
+
+    fn is_woken(wakes: &WakeReceiver) -> bool {
+        let mut ready = [Ready::default()];
+        poll(&[], &[wakes], &mut ready, Some(Duration::ZERO)).unwrap();
+        ready[0].readable
+    }
+
+    #[test]
+    fn one_acknowledgement_leaves_at_once_and_more_gather_until_they_fill_a_frame() {
+        let (waker, _wakes) = waker::pair().unwrap();
+        let errands = Errands::new(waker, Arc::default());
+        acknowledge(&errands, 1);
+        assert_eq!(errands.take(0).acks.len(), 1);
+        acknowledge(&errands, CLIENT_ACKS_PER_FRAME - 1);
+        assert_eq!(errands.take(1).acks.len(), 0);
+        acknowledge(&errands, 2);
+        assert_eq!(errands.take(1).acks.len(), CLIENT_ACKS_PER_FRAME);
+        assert_eq!(errands.take(2).acks.len(), 0);
+        assert_eq!(errands.take(0).acks.len(), 1);
+    }
+
+    #[test]
+    fn a_full_frame_of_acknowledgements_wakes_the_request_thread() {
+        let (waker, wakes) = waker::pair().unwrap();
+        let errands = Errands::new(waker, Arc::default());
+        acknowledge(&errands, CLIENT_ACKS_PER_FRAME - 1);
+        assert!(!is_woken(&wakes), "one is on its way, and its answer will wake");
+        acknowledge(&errands, 1);
+        assert!(is_woken(&wakes));
+    }
+
+    #[test]
+    fn no_more_frames_are_under_way_than_the_bound() {
+        let (waker, _wakes) = waker::pair().unwrap();
+        let errands = Errands::new(waker, Arc::default());
+        acknowledge(&errands, (CLIENT_ACK_FRAMES_MAX + 2) * CLIENT_ACKS_PER_FRAME);
+        assert_eq!(errands.take(1).acks.len(), (CLIENT_ACK_FRAMES_MAX - 1) * CLIENT_ACKS_PER_FRAME);
+        assert_eq!(errands.take(CLIENT_ACK_FRAMES_MAX).acks.len(), 0);
     }
 }

@@ -85,8 +85,9 @@ impl InFlight {
         })
     }
 
-    pub(super) fn has_acks(&self) -> bool {
-        self.acks > 0
+    /// How many of them are acknowledgements.
+    pub(super) fn ack_frames(&self) -> usize {
+        self.acks
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -122,7 +123,7 @@ mod tests {
         assert_eq!(again, [(first, 2), (second, 2)]);
         assert!(in_flight.give_up(start + TIMEOUT + TIMEOUT / 2).is_empty());
         assert_eq!(in_flight.give_up(start + TIMEOUT * 2).len(), 2);
-        assert!(in_flight.is_empty() && !in_flight.has_acks());
+        assert!(in_flight.is_empty() && in_flight.ack_frames() == 0);
     }
 
     #[test]
@@ -130,12 +131,12 @@ mod tests {
         let now = Instant::now();
         let mut in_flight = InFlight::new(TIMEOUT, 1);
         let ids = [0; 3].map(|_| add(&mut in_flight, now));
-        for id in [ids[1], ids[0], ids[2]] {
-            assert!(in_flight.has_acks());
+        for (id, left) in [(ids[1], 3), (ids[0], 2), (ids[2], 1)] {
+            assert_eq!(in_flight.ack_frames(), left);
             assert_eq!(in_flight.answered(id).map(|request| request.id), Some(id));
             assert!(in_flight.answered(id).is_none());
         }
-        assert!(!in_flight.has_acks());
+        assert_eq!(in_flight.ack_frames(), 0);
         assert_eq!(in_flight.deadline(), None);
     }
 }

@@ -11,6 +11,7 @@ use super::in_flight::{Cargo, InFlight, Request};
 use super::line::{Connection, Line};
 use super::outbox::Outbox;
 use super::report::{Failure, Reporter, add};
+use crate::limits::CLIENT_ACKS_PER_FRAME;
 use crate::transport::waker::WakeReceiver;
 use crate::transport::{Context, Part, Received, Socket, SocketOptions, TransportError, wait};
 use crate::wire::frame::v2_prefix;
@@ -247,14 +248,14 @@ impl Requester {
         if connection.resend_at.is_some() {
             return Ok(());
         }
-        let taken = self.errands.take(connection.in_flight.has_acks());
+        let taken = self.errands.take(connection.in_flight.ack_frames());
         if taken.acks_dropped > 0 {
             self.reporter.failure(&Failure::AcksDropped { messages: taken.acks_dropped });
         }
         let mut result = Ok(());
-        if !taken.acks.is_empty() {
-            let messages = taken.acks.len();
-            result = connection.start(ack::frame(&taken.acks).into(), Cargo::Acks { messages });
+        for ids in taken.acks.chunks(CLIENT_ACKS_PER_FRAME) {
+            let cargo = Cargo::Acks { messages: ids.len() };
+            result = result.and(connection.start(ack::frame(ids).into(), cargo));
         }
         for ping in taken.pings {
             let frame = v2_prefix(name::PING).into();
