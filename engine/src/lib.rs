@@ -54,6 +54,7 @@ pub mod retry;
 mod server;
 pub mod transport;
 pub mod wire;
+mod zmtp;
 
 pub use broker::run::RunError;
 pub use client::{

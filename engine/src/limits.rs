@@ -135,9 +135,9 @@ pub const CLIENT_ROOMY_BATCHES_MAX: usize = 4;
 /// counted.
 pub const CLIENT_NAMES_COUNTED_MAX: usize = 65_536;
 
-/// Acknowledgements in one frame, as many as its bytes allow: the server reads a frame from each of its
+/// Acknowledgements in one frame, of 16 bytes each, as many as its bytes allow: the server reads a frame from each of its
 /// peers in turn, and acknowledgements must not fall behind the messages.
-pub const CLIENT_ACKS_PER_FRAME: usize = FRAME_BYTES_TARGET / crate::wire::id::MessageId::BYTES;
+pub const CLIENT_ACKS_PER_FRAME: usize = FRAME_BYTES_TARGET / 16;
 
 /// Frames of acknowledgements on their way. The first leaves at once, further ones when they are full.
 pub const CLIENT_ACK_FRAMES_MAX: usize = 4;
@@ -147,10 +147,6 @@ pub const CLIENT_ACKS_WAITING_MAX: usize = 1 << 20;
 
 /// Runs (a publisher under a name) in which a subscriber looks for gaps.
 pub const CLIENT_RUNS_TRACKED_MAX: usize = 65_536;
-
-/// Frames that libzmq queues for a client that does not read fast enough. A frame is at most as large
-/// as the largest message, mostly up to 512 KB.
-pub const CLIENT_RECEIVE_QUEUE_FRAMES: i32 = 32;
 
 /// Frames received in one turn before a client's receiving thread looks at anything else.
 pub const CLIENT_FRAMES_PER_TURN: usize = 64;

@@ -1,7 +1,5 @@
 //! The client against a real server in the same process, through the public API alone.
 
-use std::io::Write;
-use std::net::TcpListener;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
@@ -217,30 +215,4 @@ fn a_server_that_restarts_gets_thousands_of_subscriptions_again() {
         };
         missing.remove(&n);
     }
-}
-
-#[test]
-fn a_peer_that_falls_silent_is_connected_to_anew() {
-    let peer = TcpListener::bind("127.0.0.1:0").unwrap();
-    let subscriber = Context::new(1)
-        .unwrap()
-        .sub(SocketOptions {
-            heartbeat_ms: Some((20, 100)),
-            reconnect_ms: Some((10, 10)),
-            ..SocketOptions::default()
-        })
-        .unwrap();
-    subscriber.connect(&format!("tcp://{}", peer.local_addr().unwrap())).unwrap();
-    let (first, _) = peer.accept().unwrap();
-    // A publisher by the ZMTP handshake, which then says nothing.
-    let mut hello = vec![0; 64];
-    hello[0] = 0xff;
-    hello[9..12].copy_from_slice(&[0x7f, 3, 1]);
-    hello[12..16].copy_from_slice(b"NULL");
-    hello.extend(b"\x04\x19\x05READY\x0bSocket-Type\0\0\0\x03PUB");
-    (&first).write_all(&hello).unwrap();
-    // The listener blocks; the test's end is bounded by the second connection.
-    let (sender, accepted) = channel();
-    std::thread::spawn(move || sender.send(peer.accept().is_ok()));
-    assert!(accepted.recv_timeout(LONG).unwrap());
 }

@@ -1,10 +1,9 @@
 //! What the handles of a client share: its threads, and the way to them.
 
 use std::cell::Cell;
-use std::net::Ipv6Addr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crossbeam::channel::unbounded;
 
@@ -26,23 +25,28 @@ use super::routes::{Receiver, Target};
 use super::subscriber::{Control, Subscriber, random_u64};
 use super::subscription::Subscription;
 use super::worker::Worker;
-use crate::limits::{CLIENT_OWN_FRAME_BYTES, CLIENT_RECEIVE_QUEUE_FRAMES, OVERSIZE_ANSWERED_BYTES};
-use crate::transport::{Context, SocketOptions, TransportError, Waker, waker};
+use crate::limits::{CLIENT_OWN_FRAME_BYTES, OVERSIZE_ANSWERED_BYTES};
+use crate::transport::{TransportError, Waker, waker};
 use crate::wire::checksum::Checksum;
 use crate::wire::frame::v2_prefix;
 use crate::wire::id::{MessageId, V1_ID_BIT};
 use crate::wire::name;
 use crate::wire::record::Record;
+use crate::zmtp::connection::{Address, Connection, Settings};
+use crate::zmtp::handshake::Kind;
+use crate::zmtp::subscribing::Subscribing;
 
 /// How long a thread may take to notice that it is to end.
 const NOTICE: Duration = Duration::from_millis(500);
 
-/// How often the server is asked for a sign of life on the receiving connection, and how long it may
-/// take: long, because a consumer that does not read for so long misses the sign.
-const SUB_HEARTBEAT_MS: (i32, i32) = (5_000, 60_000);
+/// Silence after which the server is asked for a sign of life.
+const HEARTBEAT: Duration = Duration::from_secs(5);
 
-/// A server whose machine or network is gone is noticed sooner.
-const KEEPALIVE_S: i32 = 5;
+/// How long the answer may take before the connection counts as lost.
+const REQUEST_SILENCE: Duration = Duration::from_secs(15);
+
+/// The same for the receiving connection: long, because the server may have much to send first.
+const RECEIVING_SILENCE: Duration = Duration::from_secs(60);
 
 /// A running client.
 pub(super) struct Core {
@@ -67,15 +71,19 @@ pub(super) type Threads = (Requester, Option<Subscriber>);
 impl Core {
     /// Starts the threads and pings the server.
     pub(super) fn start(options: ClientBuilder) -> Result<Self, ConnectError> {
-        let host = &options.server_address;
-        // An IPv6 address stands in brackets before a port.
-        let brackets = host.parse::<Ipv6Addr>().is_ok();
-        let endpoint = |port| {
-            if brackets { format!("tcp://[{host}]:{port}") } else { format!("tcp://{host}:{port}") }
-        };
-        let endpoints = [endpoint(options.send_port), endpoint(options.sub_port)];
-        let (mut core, (requester, subscriber)) =
-            Self::split(&options, &Context::new(1)?, endpoints)?;
+        let wires = [
+            (options.send_port, Kind::Dealer, REQUEST_SILENCE),
+            (options.sub_port, Kind::Sub, RECEIVING_SILENCE),
+        ]
+        .map(|(port, kind, silence_max)| {
+            let settings = settings(&options, kind, silence_max);
+            // An IPv6 address may stand in brackets.
+            let host =
+                options.server_address.trim_start_matches('[').trim_end_matches(']').to_owned();
+            let address = Some(Address { host, port });
+            Connection::new(Settings { address, ..settings }, Instant::now())
+        });
+        let (mut core, (requester, subscriber)) = Self::split(&options, wires)?;
         let worker = Worker::spawn("mezzenger-requests", move || requester.run());
         core.requester = Some(worker.map_err(ConnectError::Thread)?);
         if let Some(subscriber) = subscriber {
@@ -92,12 +100,11 @@ impl Core {
         }
     }
 
-    /// A client whose threads do not run yet, and what they are to run. The endpoints are those for
+    /// A client whose threads do not run yet, and what they are to run. The connections are those for
     /// requests and for receiving.
     pub(super) fn split(
         options: &ClientBuilder,
-        context: &Context,
-        [request_endpoint, receiving_endpoint]: [String; 2],
+        [requests, receiving]: [Connection; 2],
     ) -> Result<(Self, Threads), ConnectError> {
         let reporter = Arc::new(Reporter {
             on_missed: options.on_missed.clone(),
@@ -114,24 +121,21 @@ impl Core {
         let outbox = Arc::new(Outbox::new(bounds));
         let errands = Arc::new(Errands::new(request_waker.clone(), Arc::clone(&reporter)));
         let stopping = Arc::<AtomicBool>::default();
-        // The server's limit may be a little larger, and what it publishes carries no more.
-        let max_message_bytes = options.max_message_size.saturating_add(OVERSIZE_ANSWERED_BYTES);
         let setup = Setup {
-            context: context.clone(),
-            endpoint: request_endpoint,
+            server: format!("{}:{}", options.server_address, options.send_port),
             timeout: options.send_timeout,
             tries: options.connection_retries,
-            max_message_bytes,
             verbose: options.verbose,
         };
         let requester = Requester::new(
             setup,
+            requests,
             wakes,
             Arc::clone(&outbox),
             Arc::clone(&errands),
             Arc::clone(&reporter),
             Arc::clone(&stopping),
-        )?;
+        );
         let line = requester.line();
         let mut core = Self {
             publisher: (random_u64() & !V1_ID_BIT).max(1),
@@ -148,33 +152,16 @@ impl Core {
             control: None,
             receiver: None,
         };
-        let subscriber = if options.auto_start {
-            Some(core.receive(context, &receiving_endpoint, max_message_bytes, options)?)
-        } else {
-            None
-        };
+        let subscriber =
+            if options.auto_start { Some(core.receive(receiving, options)?) } else { None };
         Ok((core, (requester, subscriber)))
     }
 
     fn receive(
         &mut self,
-        context: &Context,
-        endpoint: &str,
-        max_message_bytes: usize,
+        wire: Connection,
         options: &ClientBuilder,
     ) -> Result<Subscriber, ConnectError> {
-        let socket = context.sub(SocketOptions {
-            receive_hwm: Some(CLIENT_RECEIVE_QUEUE_FRAMES),
-            max_message_bytes: Some(i64::try_from(max_message_bytes).unwrap_or(i64::MAX)),
-            linger_ms: 0,
-            reconnect_ms: Some((50, 1000)),
-            // What is queued for the server are subscriptions. At a bound libzmq would drop some of those
-            // that it repeats on a new connection.
-            send_hwm: Some(0),
-            heartbeat_ms: Some(SUB_HEARTBEAT_MS),
-            keepalive_s: Some(KEEPALIVE_S),
-        })?;
-        socket.connect(endpoint)?;
         let (waker, wakes) = waker::pair().map_err(TransportError::from)?;
         let (commands, incoming) = unbounded();
         let (timeout, tries) = (options.send_timeout, options.connection_retries);
@@ -186,7 +173,8 @@ impl Core {
             control.stopping(),
         );
         self.control = Some(Arc::clone(&control));
-        Ok(Subscriber { socket, wakes, commands: incoming, deliverer, control, timeout, tries })
+        let wire = Subscribing::new(wire);
+        Ok(Subscriber { wire, wakes, commands: incoming, deliverer, control, timeout, tries })
     }
 
     pub(super) fn ping(&self) -> Result<(), SendError> {
@@ -333,6 +321,18 @@ fn check_target(target: &Target) -> Result<(), SubscribeError> {
         Target::Prefix(prefix) => _ = name::check(prefix.as_bytes())?,
     }
     Ok(())
+}
+
+/// A connection's settings, without an address.
+pub(super) fn settings(options: &ClientBuilder, kind: Kind, silence_max: Duration) -> Settings {
+    Settings {
+        address: None,
+        kind,
+        // The server's limit may be a little larger, and what it publishes carries no more.
+        frame_bytes_max: options.max_message_size.saturating_add(OVERSIZE_ANSWERED_BYTES),
+        heartbeat: HEARTBEAT,
+        silence_max,
+    }
 }
 
 fn now_ns() -> u64 {

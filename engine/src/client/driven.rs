@@ -1,21 +1,29 @@
 //! A client without threads: whoever has it does their work, turn by turn.
 
+use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::core::Core;
+use super::bridge::Bridge;
+use super::core::{Core, settings};
 use super::error::ConnectError;
 use super::handle::Client;
 use super::options::ClientBuilder;
 use super::requester::Requester;
 use super::subscriber::{Running, Subscriber};
 use crate::transport::{Context, TransportError};
+use crate::zmtp::connection::Connection;
+use crate::zmtp::handshake::Kind;
+
+/// No measurement takes so long.
+const NEVER: Duration = Duration::from_secs(86_400);
 
 /// A client, and what its two threads would run. No turn waits.
 pub struct DrivenClient {
     client: Client,
     requester: Requester,
     receiver: Option<Running>,
+    bridges: [Bridge; 2],
 }
 
 impl DrivenClient {
@@ -27,11 +35,19 @@ impl DrivenClient {
     pub fn new(
         options: &ClientBuilder,
         context: &Context,
-        endpoints: [String; 2],
+        [requests, receiving]: [String; 2],
     ) -> Result<Self, ConnectError> {
-        let (core, (requester, subscriber)) = Core::split(options, context, endpoints)?;
+        let connect = |kind, endpoint: String| -> Result<_, TransportError> {
+            let (bridge, socket) = Bridge::new(context, kind, &endpoint)?;
+            let settings = settings(options, kind, NEVER);
+            Ok((bridge, Connection::over(socket, settings, Instant::now())))
+        };
+        let (request_bridge, request_wire) = connect(Kind::Dealer, requests)?;
+        let (receiving_bridge, receiving_wire) = connect(Kind::Sub, receiving)?;
+        let (core, (requester, subscriber)) = Core::split(options, [request_wire, receiving_wire])?;
         let receiver = subscriber.map(Subscriber::begin);
-        Ok(Self { client: Client::from_core(Arc::new(core)), requester, receiver })
+        let client = Client::from_core(Arc::new(core));
+        Ok(Self { client, requester, receiver, bridges: [request_bridge, receiving_bridge] })
     }
 
     /// The client. What waits for an answer must be called from another thread.
@@ -39,19 +55,32 @@ impl DrivenClient {
         &self.client
     }
 
-    /// One turn of the request thread.
+    /// Carries what the client sent to the server's sockets, and what they have to the client; whether
+    /// there was anything. In a real client the system and libzmq do this.
     ///
     /// # Errors
     /// When a socket fails.
-    pub fn turn_requests(&mut self) -> Result<(), TransportError> {
+    pub fn carry(&mut self) -> Result<bool, TransportError> {
+        let mut carried = false;
+        for bridge in &mut self.bridges {
+            carried |= bridge.carry()?;
+        }
+        Ok(carried)
+    }
+
+    /// One turn of the request thread.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn turn_requests(&mut self) -> io::Result<()> {
         self.requester.turn(Some(Duration::ZERO)).map(drop)
     }
 
     /// One turn of the receiving thread, if the client has one.
     ///
     /// # Errors
-    /// When a socket fails.
-    pub fn turn_receiving(&mut self) -> Result<(), TransportError> {
+    /// When the system refuses.
+    pub fn turn_receiving(&mut self) -> io::Result<()> {
         match &mut self.receiver {
             Some(receiver) => receiver.turn(Some(Duration::ZERO)).map(drop),
             None => Ok(()),

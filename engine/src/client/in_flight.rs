@@ -25,6 +25,8 @@ pub(super) struct Request {
     pub(super) frame: Bytes,
     pub(super) cargo: Cargo,
     pub(super) tries: u32,
+    /// Whether it was on a connection before.
+    pub(super) left: bool,
     sent: Instant,
 }
 
@@ -44,11 +46,13 @@ impl InFlight {
     }
 
     /// Notes a request that is being sent now.
-    pub(super) fn add(&mut self, frame: Bytes, cargo: Cargo, now: Instant) -> &Request {
+    pub(super) fn add(&mut self, frame: Bytes, cargo: Cargo, now: Instant) -> &mut Request {
         self.last_id += 1;
         self.acks += usize::from(matches!(cargo, Cargo::Acks { .. }));
-        self.requests.push_back(Request { id: self.last_id, frame, cargo, tries: 1, sent: now });
-        &self.requests[self.requests.len() - 1]
+        let (id, left) = (self.last_id, false);
+        self.requests.push_back(Request { id, frame, cargo, tries: 1, left, sent: now });
+        let last = self.requests.len() - 1;
+        &mut self.requests[last]
     }
 
     /// Takes the request that a reply answers; `None` when it has been answered or given up.
@@ -76,13 +80,17 @@ impl InFlight {
         given_up.into()
     }
 
-    /// All requests, in order, to be sent again now.
-    pub(super) fn again(&mut self, now: Instant) -> impl Iterator<Item = &Request> {
-        self.requests.iter_mut().map(move |request| {
+    /// Counts a further try for all, from now on.
+    pub(super) fn try_again(&mut self, now: Instant) {
+        for request in &mut self.requests {
             request.tries += 1;
             request.sent = now;
-            &*request
-        })
+        }
+    }
+
+    /// All requests, in order, to be sent on a new connection.
+    pub(super) fn all(&mut self) -> impl Iterator<Item = &mut Request> {
+        self.requests.iter_mut()
     }
 
     /// How many of them are acknowledgements.
@@ -119,8 +127,9 @@ mod tests {
         assert_eq!(in_flight.deadline(), Some(start + TIMEOUT));
         assert!(in_flight.give_up(start + TIMEOUT).is_empty());
         let second = add(&mut in_flight, start + TIMEOUT / 2);
-        let again: Vec<_> = in_flight.again(start + TIMEOUT).map(|r| (r.id, r.tries)).collect();
-        assert_eq!(again, [(first, 2), (second, 2)]);
+        in_flight.try_again(start + TIMEOUT);
+        let all: Vec<_> = in_flight.all().map(|r| (r.id, r.tries)).collect();
+        assert_eq!(all, [(first, 2), (second, 2)]);
         assert!(in_flight.give_up(start + TIMEOUT + TIMEOUT / 2).is_empty());
         assert_eq!(in_flight.give_up(start + TIMEOUT * 2).len(), 2);
         assert!(in_flight.is_empty() && in_flight.ack_frames() == 0);

@@ -12,17 +12,16 @@ use super::batches::{Cut, Finished};
 use super::in_flight::{Cargo, InFlight, Request};
 use super::outbox::Outbox;
 use super::seal::Sealer;
-use crate::transport::{Part, Socket, TransportError};
+use crate::zmtp;
+use crate::zmtp::frame::Head;
 
 /// The connection, until the request thread ends.
 pub(super) struct Line(Mutex<Option<Connection>>);
 
 /// What is needed to send requests.
 pub(super) struct Connection {
-    pub(super) dealer: Socket,
+    pub(super) wire: zmtp::connection::Connection,
     pub(super) in_flight: InFlight,
-    /// Set between a new connection and sending everything again on it.
-    pub(super) resend_at: Option<Instant>,
     sealer: Sealer,
     cuts: Vec<Cut>,
 }
@@ -42,61 +41,58 @@ impl Line {
         // A callback of the request thread gets here with the lock held.
         let Ok(mut line) = self.0.try_lock() else { return false };
         let Some(connection) = line.as_mut() else { return false };
-        // Sending may have taken the signal of an answer away.
-        connection.send_messages(outbox, &mut Vec::new()).is_ok()
-            && connection.dealer.is_readable().is_ok_and(|readable| !readable)
+        let now = Instant::now();
+        connection.send_messages(outbox, &mut Vec::new(), now);
+        connection.wire.flush(now)
     }
 }
 
 impl Connection {
-    pub(super) fn new(dealer: Socket, in_flight: InFlight) -> Self {
+    pub(super) fn new(wire: zmtp::connection::Connection, in_flight: InFlight) -> Self {
         let (sealer, cuts) = Default::default();
-        Self { dealer, in_flight, resend_at: None, sealer, cuts }
+        Self { wire, in_flight, sealer, cuts }
     }
 
-    /// Tells the outbox what ended, and sends what may leave now.
+    /// Tells the outbox what ended, and sends what may leave now. Nothing leaves before a flush.
     pub(super) fn send_messages(
         &mut self,
         outbox: &Outbox,
         finished: &mut Vec<Finished>,
-    ) -> Result<(), TransportError> {
+        now: Instant,
+    ) {
         let mut cuts = std::mem::take(&mut self.cuts);
-        outbox.turn(finished, &mut cuts, self.resend_at.is_some());
+        outbox.turn(finished, &mut cuts, false);
         self.sealer.seal(&mut cuts);
-        // What was taken is noted in any case, so that the end decides its fate.
-        let mut result = Ok(());
         for mut cut in cuts.drain(..) {
             let frame = std::mem::take(&mut cut.batch.frame).into();
-            result = result.and(self.start(frame, Cargo::Messages(cut)));
+            self.start(frame, Cargo::Messages(cut), now);
         }
         self.cuts = cuts;
-        result
     }
 
-    /// Sends a request for the first time.
-    pub(super) fn start(&mut self, frame: Bytes, cargo: Cargo) -> Result<(), TransportError> {
-        transmit(&mut self.dealer, self.in_flight.add(frame, cargo, Instant::now()))
+    /// Sends a request for the first time. Without a connection, it waits for one among those on their way.
+    pub(super) fn start(&mut self, frame: Bytes, cargo: Cargo, now: Instant) {
+        transmit(&mut self.wire, self.in_flight.add(frame, cargo, now));
     }
 
-    /// Sends all that is on its way again.
-    pub(super) fn start_again(&mut self, now: Instant) -> Result<usize, TransportError> {
-        let mut requests = 0;
-        for request in self.in_flight.again(now) {
-            requests += 1;
-            transmit(&mut self.dealer, request)?;
-        }
-        Ok(requests)
+    /// Sends all that is on its way on a new connection; how much of it was sent before.
+    pub(super) fn start_again(&mut self) -> usize {
+        self.in_flight.all().map(|request| usize::from(transmit(&mut self.wire, request))).sum()
     }
 }
 
-/// Sends a request. Were a queue full, the request would count as lost on its way, and be sent again.
-fn transmit(dealer: &mut Socket, request: &Request) -> Result<(), TransportError> {
-    let id = Part::copy_of(&request.id.to_le_bytes());
-    let parts = [(id, true), (Part::empty(), true), (Part::share(request.frame.clone()), false)];
-    for (mut part, more) in parts {
-        if !dealer.send(&mut part, more)? {
-            break;
-        }
+/// Sends a request, if there is a connection; whether it was sent before.
+fn transmit(wire: &mut zmtp::connection::Connection, request: &mut Request) -> bool {
+    if !wire.is_open() {
+        return false;
     }
-    Ok(())
+    let id = request.id.to_le_bytes();
+    let mut head = Vec::with_capacity(32);
+    Head::message(id.len(), true).append_to(&mut head);
+    head.extend(id);
+    Head::message(0, true).append_to(&mut head);
+    Head::message(request.frame.len(), false).append_to(&mut head);
+    wire.send(head.into());
+    wire.send(request.frame.clone());
+    std::mem::replace(&mut request.left, true)
 }

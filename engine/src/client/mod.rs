@@ -9,9 +9,11 @@
 //! - `subscriber`: the thread that owns the subscribing socket; `routes`: who wants what; `delivery`:
 //!   hands it to them; `verify`: checksums; `missed`: sees gaps; `queue`, `subscription`: what is read like an iterator.
 //! - `message`: a received message, a view of its frame. `worker`: threads that end within a bound.
-//! - `driven`: a client without threads, for measurements.
+//! - `driven`: a client without threads, for measurements; `bridge`: between it and libzmq's sockets within
+//!   the process.
 
 mod batches;
+mod bridge;
 mod core;
 mod delivery;
 pub(crate) mod driven;

@@ -110,9 +110,8 @@ impl ClientBuilder {
     }
 
     /// Largest message, in bytes as it travels (payload, name and some 64 bytes); give the server
-    /// (`--max-message-size`) the same. A client that falls behind in reading holds about 64 received
-    /// frames beside what waits in its subscriptions; small messages share frames of up to 512 KB,
-    /// a large one is a frame, so 64 times this size is the worst case. Default: 64 MiB.
+    /// (`--max-message-size`) the same. A client that falls behind in reading holds what waits in its
+    /// subscriptions and one buffer: a megabyte, or a message of this size. Default: 64 MiB.
     pub fn max_message_size(mut self, bytes: usize) -> Self {
         self.max_message_size = bytes;
         self

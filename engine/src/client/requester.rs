@@ -1,8 +1,11 @@
-//! The request thread: owns the socket that requests leave by and answers come back on.
+//! The request thread: looks after the connection that requests leave by and answers come back on.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+
+use bytes::Bytes;
 
 use super::batches::Finished;
 use super::errands::Errands;
@@ -12,26 +15,20 @@ use super::line::{Connection, Line};
 use super::outbox::Outbox;
 use super::report::{Failure, Reporter, add};
 use crate::limits::CLIENT_ACKS_PER_FRAME;
-use crate::transport::waker::WakeReceiver;
-use crate::transport::{Context, Part, Received, Socket, SocketOptions, TransportError, wait};
+use crate::transport::WakeReceiver;
 use crate::wire::frame::v2_prefix;
 use crate::wire::reply::{self, Reply};
 use crate::wire::{ack, name};
-
-/// Most parts of a reply that are looked at.
-const REPLY_PARTS: usize = 3;
-
-/// How often the server is asked for a sign of life, and how long it may take.
-const HEARTBEAT_MS: (i32, i32) = (5_000, 15_000);
+use crate::zmtp;
+use crate::zmtp::wait::{Woken, wait};
 
 /// What the request thread is told.
 #[derive(Clone)]
 pub(super) struct Setup {
-    pub(super) context: Context,
-    pub(super) endpoint: String,
+    /// The server, for logs.
+    pub(super) server: String,
     pub(super) timeout: Duration,
     pub(super) tries: u32,
-    pub(super) max_message_bytes: usize,
     pub(super) verbose: bool,
 }
 
@@ -40,6 +37,9 @@ pub(super) struct Requester {
     setup: Setup,
     line: Arc<Line>,
     wakes: WakeReceiver,
+    woken: Woken,
+    /// Of the last reply.
+    parts: Vec<Bytes>,
     outbox: Arc<Outbox>,
     errands: Arc<Errands>,
     reporter: Arc<Reporter>,
@@ -49,36 +49,32 @@ pub(super) struct Requester {
     stop_at: Option<Instant>,
 }
 
-fn connect(setup: &Setup) -> Result<Socket, TransportError> {
-    let dealer = setup.context.dealer(SocketOptions {
-        // The window bounds what is queued.
-        send_hwm: Some(0),
-        receive_hwm: Some(0),
-        max_message_bytes: Some(i64::try_from(setup.max_message_bytes).unwrap_or(i64::MAX)),
-        linger_ms: 0,
-        reconnect_ms: Some((50, 1000)),
-        heartbeat_ms: Some(HEARTBEAT_MS),
-        keepalive_s: None,
-    })?;
-    dealer.connect(&setup.endpoint)?;
-    Ok(dealer)
-}
-
 impl Requester {
     pub(super) fn new(
         setup: Setup,
+        wire: zmtp::connection::Connection,
         wakes: WakeReceiver,
         outbox: Arc<Outbox>,
         errands: Arc<Errands>,
         reporter: Arc<Reporter>,
         stopping: Arc<AtomicBool>,
-    ) -> Result<Self, TransportError> {
-        let dealer = connect(&setup)?;
+    ) -> Self {
         let in_flight = InFlight::new(setup.timeout, setup.tries);
-        let line = Arc::new(Line::new(Connection::new(dealer, in_flight)));
-        let finished = Vec::new();
-        let stop_at = None;
-        Ok(Self { setup, line, wakes, outbox, errands, reporter, stopping, finished, stop_at })
+        let line = Arc::new(Line::new(Connection::new(wire, in_flight)));
+        let (woken, parts, finished, stop_at) = Default::default();
+        Self {
+            setup,
+            line,
+            wakes,
+            woken,
+            parts,
+            outbox,
+            errands,
+            reporter,
+            stopping,
+            finished,
+            stop_at,
+        }
     }
 
     /// The connection, for publishers.
@@ -93,21 +89,30 @@ impl Requester {
         }
     }
 
-    fn serve(&mut self) -> Result<(), TransportError> {
+    fn serve(&mut self) -> io::Result<()> {
         while self.turn(None)? {}
         Ok(())
     }
 
     /// Does what there is to do, then waits for more, so long at most. `false` at the end.
-    pub(super) fn turn(&mut self, wait_max: Option<Duration>) -> Result<bool, TransportError> {
-        self.wakes.clear();
+    pub(super) fn turn(&mut self, wait_max: Option<Duration>) -> io::Result<bool> {
+        if self.woken.waker {
+            self.wakes.clear();
+        }
         let line = Arc::clone(&self.line);
         let mut line = line.lock();
         let Some(connection) = line.as_mut() else { return Ok(false) };
-        self.receive(connection)?;
         let now = Instant::now();
-        self.check_time(connection, now)?;
-        self.send(connection)?;
+        if self.woken.connection {
+            connection.wire.readable();
+        }
+        if connection.wire.advance(now) {
+            self.connected(connection);
+        }
+        self.receive(connection, now);
+        self.check_time(connection, now);
+        self.send(connection, now);
+        connection.wire.flush(now);
         if self.stopping.load(Ordering::Acquire) {
             let stop_at = *self.stop_at.get_or_insert(now + self.setup.timeout);
             let idle = connection.in_flight.is_empty() && self.outbox.is_empty();
@@ -115,49 +120,40 @@ impl Requester {
                 return Ok(false);
             }
         }
-        // Sending may have taken the signal of an answer away.
-        if connection.dealer.is_readable()? {
-            return Ok(true);
-        }
+        let due = connection.in_flight.deadline().into_iter().chain(connection.wire.deadline(true));
         // A publisher that sends meanwhile does not tell. What it sends is due after the timeout.
-        let due = connection.resend_at.or_else(|| connection.in_flight.deadline());
-        let next = due.into_iter().chain(self.stop_at).min();
-        let time = next.map_or(self.setup.timeout, |at| {
+        let time = due.chain(self.stop_at).min().map_or(self.setup.timeout, |at| {
             at.saturating_duration_since(Instant::now()).min(self.setup.timeout)
         });
-        let signal = connection.dealer.signal()?;
+        let polled = connection.wire.polled();
         drop(line);
-        wait(signal, &self.wakes, time.min(wait_max.unwrap_or(time)))?;
+        let time = time.min(wait_max.unwrap_or(time));
+        self.woken = wait(polled.as_ref(), &self.wakes, Some(time))?;
         Ok(true)
     }
 
-    fn receive(&mut self, connection: &mut Connection) -> Result<(), TransportError> {
-        loop {
-            let mut parts: [Part; REPLY_PARTS] = Default::default();
-            let mut count = 0;
-            loop {
-                let mut part = Part::empty();
-                if connection.dealer.receive(&mut part)? == Received::Nothing {
-                    return Ok(());
-                }
-                let more = part.has_more();
-                if count < REPLY_PARTS {
-                    parts[count] = part;
-                }
-                count += 1;
-                if !more {
-                    break;
-                }
-            }
-            let [id, empty, body] = &parts;
-            if let Ok(id) = id.as_slice().try_into()
-                && count == REPLY_PARTS
-                && empty.as_slice().is_empty()
+    fn connected(&self, connection: &mut Connection) {
+        add(&self.reporter.resent_frames, connection.start_again() as u64);
+        let text = format_args!("connected to {}", self.setup.server);
+        if self.setup.verbose {
+            tracing::info!("{text}");
+        } else {
+            tracing::debug!("{text}");
+        }
+    }
+
+    fn receive(&mut self, connection: &mut Connection, now: Instant) {
+        let mut parts = std::mem::take(&mut self.parts);
+        while connection.wire.receive(&mut parts, now) {
+            if let [id, empty, body] = &parts[..]
+                && let Ok(id) = id.as_ref().try_into()
+                && empty.is_empty()
                 && let Some(request) = connection.in_flight.answered(u64::from_le_bytes(id))
             {
-                self.finish(request, read_reply(body.as_slice()));
+                self.finish(request, read_reply(body));
             }
         }
+        self.parts = parts;
     }
 
     /// Books how a request ended.
@@ -180,21 +176,10 @@ impl Requester {
         }
     }
 
-    /// Gives up, or sends again, what waited too long.
-    fn check_time(
-        &mut self,
-        connection: &mut Connection,
-        now: Instant,
-    ) -> Result<(), TransportError> {
-        if let Some(at) = connection.resend_at {
-            if now >= at {
-                connection.resend_at = None;
-                add(&self.reporter.resent_frames, connection.start_again(now)? as u64);
-            }
-            return Ok(());
-        }
+    /// Gives up, or sends again on a new connection, what waited too long.
+    fn check_time(&mut self, connection: &mut Connection, now: Instant) {
         if connection.in_flight.deadline().is_none_or(|deadline| now < deadline) {
-            return Ok(());
+            return;
         }
         let timed_out = |tries| Err(SendError::TimedOut { tries, timeout: self.setup.timeout });
         let given_up: Vec<_> = connection
@@ -207,23 +192,15 @@ impl Requester {
             self.finish(request, result);
         }
         self.expire_waiting(now);
-        // Whatever is wrong with the connection, a new one starts afresh. Failing that, the old one
-        // may still work.
-        match connect(&self.setup) {
-            Ok(dealer) => connection.dealer = dealer,
-            Err(error) => tracing::error!("no new connection: {error}"),
+        connection.in_flight.try_again(now);
+        // Whatever is wrong with the connection, a new one starts afresh. Clients that a server's pause
+        // interrupted together shall not come back together.
+        if connection.wire.is_open() {
+            let pause_ms_max = (self.setup.timeout.as_millis() / 10).clamp(1, 100) as u64;
+            let pause = Duration::from_millis(fastrand::u64(0..pause_ms_max));
+            connection.wire.restart(pause, now);
+            tracing::debug!("no answer from {}: connecting anew", self.setup.server);
         }
-        // Clients that a server's end interrupted together shall not come back together.
-        let pause_ms_max = (self.setup.timeout.as_millis() / 10).clamp(1, 100) as u64;
-        let pause = Duration::from_millis(fastrand::u64(0..pause_ms_max));
-        connection.resend_at = Some(now + pause);
-        let text = format_args!("no answer from {}: connecting anew", self.setup.endpoint);
-        if self.setup.verbose {
-            tracing::info!("{text}");
-        } else {
-            tracing::debug!("{text}");
-        }
-        Ok(())
     }
 
     /// While the server is away, what waits must not wait its turn for ever.
@@ -243,25 +220,19 @@ impl Requester {
     }
 
     /// Sends what may leave now.
-    fn send(&mut self, connection: &mut Connection) -> Result<(), TransportError> {
-        connection.send_messages(&self.outbox, &mut self.finished)?;
-        if connection.resend_at.is_some() {
-            return Ok(());
-        }
+    fn send(&mut self, connection: &mut Connection, now: Instant) {
+        connection.send_messages(&self.outbox, &mut self.finished, now);
         let taken = self.errands.take(connection.in_flight.ack_frames());
         if taken.acks_dropped > 0 {
             self.reporter.failure(&Failure::AcksDropped { messages: taken.acks_dropped });
         }
-        let mut result = Ok(());
         for ids in taken.acks.chunks(CLIENT_ACKS_PER_FRAME) {
             let cargo = Cargo::Acks { messages: ids.len() };
-            result = result.and(connection.start(ack::frame(ids).into(), cargo));
+            connection.start(ack::frame(ids).into(), cargo, now);
         }
         for ping in taken.pings {
-            let frame = v2_prefix(name::PING).into();
-            result = result.and(connection.start(frame, Cargo::Ping(ping)));
+            connection.start(v2_prefix(name::PING).into(), Cargo::Ping(ping), now);
         }
-        result
     }
 }
 

@@ -1,7 +1,8 @@
-//! The receiving thread: owns the subscribing socket, confirms subscriptions, feeds what arrives to
+//! The receiving thread: owns the receiving connection, confirms subscriptions, feeds what arrives to
 //! `delivery`.
 
 use std::hash::{BuildHasher, RandomState};
+use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::thread::{self, ThreadId};
@@ -15,9 +16,10 @@ use super::error::SubscribeError;
 use super::queue::Queue;
 use super::routes::{Receiver, Target};
 use crate::limits::CLIENT_FRAMES_PER_TURN;
-use crate::transport::waker::WakeReceiver;
-use crate::transport::{Part, Ready, Received, Socket, TransportError, Waker, poll};
+use crate::transport::{WakeReceiver, Waker};
 use crate::wire::confirm;
+use crate::zmtp::subscribing::Subscribing;
+use crate::zmtp::wait::{Woken, wait};
 
 /// Where the outcome of a command goes.
 pub(super) struct Reply {
@@ -144,7 +146,7 @@ struct Pending {
 
 /// The state of the receiving thread. When it goes, all subscriptions end.
 pub(super) struct Subscriber {
-    pub(super) socket: Socket,
+    pub(super) wire: Subscribing,
     pub(super) wakes: WakeReceiver,
     pub(super) commands: Channel<Command>,
     pub(super) deliverer: Deliverer,
@@ -156,6 +158,7 @@ pub(super) struct Subscriber {
 /// What the thread holds while it runs.
 pub(super) struct Running {
     subscriber: Subscriber,
+    woken: Woken,
     pending: Vec<Pending>,
     /// A frame for which a `Subscription` has no room.
     held: Option<Bytes>,
@@ -173,60 +176,64 @@ impl Subscriber {
     /// Makes the current thread the receiving one.
     pub(super) fn begin(self) -> Running {
         let _ = self.control.thread.set(thread::current().id());
-        Running { subscriber: self, pending: Vec::new(), held: None }
+        Running { subscriber: self, woken: Woken::default(), pending: Vec::new(), held: None }
     }
 }
 
 impl Running {
-    fn serve(&mut self) -> Result<(), TransportError> {
+    fn serve(&mut self) -> io::Result<()> {
         while self.turn(None)? {}
         Ok(())
     }
 
     /// Does what there is to do; then, unless there may be more, waits, so long at most. `false` at the
     /// end.
-    pub(super) fn turn(&mut self, wait_max: Option<Duration>) -> Result<bool, TransportError> {
-        self.subscriber.wakes.clear();
+    pub(super) fn turn(&mut self, wait_max: Option<Duration>) -> io::Result<bool> {
+        if self.woken.waker {
+            self.subscriber.wakes.clear();
+        }
         if self.subscriber.control.stopping.load(Ordering::Acquire) {
             return Ok(false);
         }
+        let now = Instant::now();
+        if self.woken.connection {
+            self.subscriber.wire.readable();
+        }
+        self.subscriber.wire.advance(now);
         while let Ok(command) = self.subscriber.commands.try_recv() {
-            self.execute(command)?;
+            self.execute(command, now);
         }
-        self.check_time()?;
-        if self.receive()? {
-            return Ok(true);
-        }
-        let deadline = self.pending.iter().map(|pending| pending.deadline).min();
-        let wait = deadline.map(|at| at.saturating_duration_since(Instant::now()));
-        let wait = wait.into_iter().chain(wait_max).min();
-        let Subscriber { socket, wakes, .. } = &self.subscriber;
-        if self.held.is_some() {
-            poll(&[], &[wakes], &mut [Ready::default()], wait)?;
-        } else {
-            poll(&[socket], &[wakes], &mut [Ready::default(); 2], wait)?;
-        }
+        self.check_time(now);
+        let more = self.receive(now);
+        let reading = self.held.is_none();
+        let Subscriber { wire, wakes, .. } = &self.subscriber;
+        let deadlines = self.pending.iter().map(|pending| pending.deadline);
+        let deadline = deadlines.chain(wire.deadline(reading)).min();
+        let time = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+        let time = if more { Some(Duration::ZERO) } else { time.into_iter().chain(wait_max).min() };
+        let polled = if reading { wire.polled() } else { None };
+        self.woken = wait(polled.as_ref(), wakes, time)?;
         Ok(true)
     }
 
-    fn execute(&mut self, command: Command) -> Result<(), TransportError> {
-        let Subscriber { socket, deliverer, .. } = &mut self.subscriber;
+    fn execute(&mut self, command: Command, now: Instant) {
+        let Subscriber { wire, deliverer, .. } = &mut self.subscriber;
         match command {
             // The caller was told that it failed.
             Command::Subscribe { reply, .. } | Command::Unsubscribe { reply, .. }
                 if !reply.is_awaited() => {}
             Command::Subscribe { target, receiver, reply } => {
-                socket.subscribe(&target.topic())?;
+                wire.subscribe(&target.topic(), now);
                 let route = deliverer.routes.add(&target, receiver);
                 let topic = new_topic();
-                socket.subscribe(&topic)?;
-                let deadline = Instant::now() + self.subscriber.timeout;
+                wire.subscribe(&topic, now);
+                let deadline = now + self.subscriber.timeout;
                 self.pending.push(Pending { topic, target, route, tries: 1, deadline, reply });
             }
             Command::Unsubscribe { target, reply } => {
                 let removed = deliverer.routes.remove(&target);
                 for _ in 0..removed {
-                    socket.unsubscribe(&target.topic())?;
+                    wire.unsubscribe(&target.topic(), now);
                 }
                 deliverer.forget_unsubscribed();
                 let name = target.text().to_owned();
@@ -237,96 +244,75 @@ impl Running {
             }
             Command::DropQueue(queue) => {
                 if let Some(target) = deliverer.routes.remove_queue(&queue) {
-                    socket.unsubscribe(&target.topic())?;
+                    wire.unsubscribe(&target.topic(), now);
                     deliverer.forget_unsubscribed();
                 }
             }
         }
-        Ok(())
     }
 
     /// Asks again for confirmations that did not come, or takes their subscriptions back.
-    fn check_time(&mut self) -> Result<(), TransportError> {
-        let now = Instant::now();
-        let Subscriber { socket, deliverer, timeout, tries, .. } = &mut self.subscriber;
+    fn check_time(&mut self, now: Instant) {
+        let Subscriber { wire, deliverer, timeout, tries, .. } = &mut self.subscriber;
         let (timeout, tries) = (*timeout, *tries);
         for late in self.pending.iter_mut().filter(|pending| pending.deadline <= now) {
-            socket.unsubscribe(&late.topic)?;
+            wire.unsubscribe(&late.topic, now);
             if late.tries < tries {
                 late.topic = new_topic();
                 late.tries += 1;
                 late.deadline = now + timeout;
-                socket.subscribe(&late.topic)?;
+                wire.subscribe(&late.topic, now);
             }
         }
         for given_up in self.pending.extract_if(.., |pending| pending.deadline <= now) {
-            take_back(socket, deliverer, &given_up)?;
+            take_back(wire, deliverer, &given_up, now);
             given_up.reply.send(Err(SubscribeError::NotConfirmed { tries, timeout }));
         }
-        Ok(())
     }
 
     /// Receives some frames; whether there may be more.
-    fn receive(&mut self) -> Result<bool, TransportError> {
+    fn receive(&mut self, now: Instant) -> bool {
         if let Some(frame) = self.held.take() {
-            self.deliver(frame)?;
+            self.deliver(frame, now);
         }
         for _ in 0..CLIENT_FRAMES_PER_TURN {
             if self.held.is_some() {
-                return Ok(false);
+                return false;
             }
-            let mut part = Part::empty();
-            if self.subscriber.socket.receive(&mut part)? == Received::Nothing {
-                return Ok(false);
-            }
-            let mut more = part.has_more();
-            while more {
-                // The server sends single parts. Were there more, they would mean nothing.
-                let mut ignored = Part::empty();
-                more = self.subscriber.socket.receive(&mut ignored)? == Received::Part
-                    && ignored.has_more();
-            }
-            self.deliver(part.into_bytes())?;
+            let Some(frame) = self.subscriber.wire.receive(now) else { return false };
+            self.deliver(frame, now);
         }
-        Ok(true)
+        true
     }
 
-    fn deliver(&mut self, frame: Bytes) -> Result<(), TransportError> {
+    fn deliver(&mut self, frame: Bytes, now: Instant) {
         if confirm::is_topic(&frame) {
-            return self.confirmed(&frame);
-        }
-        if let Delivered::NoRoom = self.subscriber.deliverer.deliver(&frame) {
+            self.confirmed(&frame, now);
+        } else if let Delivered::NoRoom = self.subscriber.deliverer.deliver(&frame) {
             self.held = Some(frame);
         }
-        Ok(())
     }
 
-    fn confirmed(&mut self, topic: &[u8]) -> Result<(), TransportError> {
+    fn confirmed(&mut self, topic: &[u8], now: Instant) {
         if let Some(at) = self.pending.iter().position(|pending| pending.topic == topic) {
             let pending = self.pending.swap_remove(at);
-            let Subscriber { socket, deliverer, .. } = &mut self.subscriber;
-            socket.unsubscribe(&pending.topic)?;
+            let Subscriber { wire, deliverer, .. } = &mut self.subscriber;
+            wire.unsubscribe(&pending.topic, now);
             if pending.reply.is_awaited() {
                 pending.reply.send(Ok(()));
             } else {
-                take_back(socket, deliverer, &pending)?;
+                take_back(wire, deliverer, &pending, now);
             }
         }
-        Ok(())
     }
 }
 
 /// Ends a subscription whose caller is told that it failed.
-fn take_back(
-    socket: &Socket,
-    deliverer: &mut Deliverer,
-    pending: &Pending,
-) -> Result<(), TransportError> {
+fn take_back(wire: &mut Subscribing, deliverer: &mut Deliverer, pending: &Pending, now: Instant) {
     if deliverer.routes.remove_number(&pending.target, pending.route) {
-        socket.unsubscribe(&pending.target.topic())?;
+        wire.unsubscribe(&pending.target.topic(), now);
         deliverer.forget_unsubscribed();
     }
-    Ok(())
 }
 
 impl Drop for Running {

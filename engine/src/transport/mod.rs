@@ -13,6 +13,6 @@ pub mod socket;
 pub mod waker;
 
 pub use part::Part;
-pub use poll::{Ready, Signal, poll, wait};
+pub use poll::{Ready, poll};
 pub use socket::{Context, Received, Socket, SocketOptions, TransportError};
 pub use waker::{WakeReceiver, Waker};

@@ -1,29 +1,9 @@
 //! Waits for sockets and wakers together.
 
-use std::os::fd::RawFd;
 use std::time::Duration;
 
 use super::socket::{Socket, TransportError};
 use super::waker::WakeReceiver;
-
-/// Tells that a socket has news, while another thread uses the socket. It may tell too often. Whoever
-/// used the socket last must have seen [`Socket::is_readable`] say no, or news may go unnoticed.
-#[derive(Clone, Copy, Debug)]
-pub struct Signal(pub(super) RawFd);
-
-/// Waits until a socket may have news, the waker is woken, or the time is over; rounded and ended early
-/// as in [`poll`].
-///
-/// # Errors
-/// When the system refuses.
-pub fn wait(signal: Signal, waker: &WakeReceiver, time: Duration) -> Result<(), TransportError> {
-    let fds = [signal.0, waker.raw_fd()];
-    let mut items = fds.map(|fd| zmq::PollItem::from_fd(fd, zmq::POLLIN));
-    match zmq::poll(&mut items, rounded_ms(time)) {
-        Ok(_) | Err(zmq::Error::EINTR) => Ok(()),
-        Err(error) => Err(error.into()),
-    }
-}
 
 fn rounded_ms(time: Duration) -> i64 {
     i64::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(i64::MAX)

@@ -8,7 +8,6 @@ use std::ffi::c_int;
 use std::io;
 
 use super::part::Part;
-use super::poll::Signal;
 
 /// A failure of libzmq or of the system under it.
 #[derive(Debug, thiserror::Error)]
@@ -65,20 +64,7 @@ pub struct SocketOptions {
     pub max_message_bytes: Option<i64>,
     /// How long a closed socket goes on sending, in milliseconds.
     pub linger_ms: i32,
-    /// Pause before a lost connection is made anew, in milliseconds, and its upper bound; libzmq adds
-    /// jitter within the pause.
-    pub reconnect_ms: Option<(i32, i32)>,
-    /// Pause between pings of the connected peer, and how long its answer may take before the
-    /// connection counts as lost, in milliseconds. A socket whose incoming queue is full for so long
-    /// does not see the answers, and loses its connection, too.
-    pub heartbeat_ms: Option<(i32, i32)>,
-    /// Seconds without traffic before the system probes whether the peer's machine is there, and
-    /// between its probes. Works beside a full queue, too.
-    pub keepalive_s: Option<i32>,
 }
-
-/// Probes of an idle connection that may go unanswered.
-const KEEPALIVE_PROBES: i32 = 3;
 
 impl Context {
     /// A context with this many I/O threads.
@@ -103,20 +89,6 @@ impl Context {
         if let Some(bytes) = o.max_message_bytes {
             socket.set_maxmsgsize(bytes)?;
         }
-        if let Some((first, last)) = o.reconnect_ms {
-            socket.set_reconnect_ivl(first)?;
-            socket.set_reconnect_ivl_max(last)?;
-        }
-        if let Some((interval, timeout)) = o.heartbeat_ms {
-            socket.set_heartbeat_ivl(interval)?;
-            socket.set_heartbeat_timeout(timeout)?;
-        }
-        if let Some(seconds) = o.keepalive_s {
-            socket.set_tcp_keepalive(1)?;
-            socket.set_tcp_keepalive_idle(seconds)?;
-            socket.set_tcp_keepalive_intvl(seconds)?;
-            socket.set_tcp_keepalive_cnt(KEEPALIVE_PROBES)?;
-        }
         Ok(Socket { socket })
     }
 
@@ -128,7 +100,7 @@ impl Context {
         self.socket(zmq::ROUTER, options)
     }
 
-    /// A client's request socket.
+    /// A request socket.
     ///
     /// # Errors
     /// When libzmq or the system refuses it.
@@ -148,7 +120,7 @@ impl Context {
         Ok(socket)
     }
 
-    /// A client's subscribing socket.
+    /// A subscribing socket.
     ///
     /// # Errors
     /// When libzmq or the system refuses it.
@@ -218,22 +190,6 @@ impl Socket {
     /// When the context is ending.
     pub fn unsubscribe(&self, topic: &[u8]) -> Result<(), TransportError> {
         Ok(self.socket.set_unsubscribe(topic)?)
-    }
-
-    /// Whether something can be received. Sending may have taken the [`Signal`] of it away.
-    ///
-    /// # Errors
-    /// When the context is ending.
-    pub fn is_readable(&self) -> Result<bool, TransportError> {
-        Ok(self.socket.get_events()?.contains(zmq::POLLIN))
-    }
-
-    /// What tells of news while another thread uses the socket. Valid as long as the socket is.
-    ///
-    /// # Errors
-    /// When the context is ending.
-    pub fn signal(&self) -> Result<Signal, TransportError> {
-        Ok(Signal(self.socket.get_fd()?))
     }
 
     fn set_option(&mut self, option: u32, value: c_int) -> Result<(), TransportError> {

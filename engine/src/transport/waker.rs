@@ -1,7 +1,7 @@
 //! Ends another thread's [`super::poll()`].
 
 use std::io::{self, Read, Write};
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -55,6 +55,11 @@ impl WakeReceiver {
         let mut byte = [0; 8];
         while matches!(self.stream.read(&mut byte), Ok(n) if n == byte.len()) {}
         self.shared.armed.swap(false, Ordering::AcqRel);
+    }
+
+    /// What can be read once it is woken.
+    pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
     }
 
     pub(super) fn raw_fd(&self) -> RawFd {

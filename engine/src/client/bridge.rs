@@ -1,0 +1,94 @@
+//! Joins a client's connection to a socket of libzmq within the process, without I/O threads.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+
+use bytes::Bytes;
+
+use crate::transport::{Context, Part, Received, Socket, SocketOptions, TransportError};
+use crate::zmtp::frame::Head;
+use crate::zmtp::handshake::{GREETING, GREETING_BYTES, Kind, ready};
+use crate::zmtp::inbox::{Filled, Inbox};
+use crate::zmtp::sending::Sending;
+
+/// The far end of a client's connection, and the socket in the process that stands for it.
+pub(super) struct Bridge {
+    kind: Kind,
+    stream: UnixStream,
+    greeted: bool,
+    inbox: Inbox,
+    sending: Sending,
+    socket: Socket,
+}
+
+impl Bridge {
+    /// A bridge to this endpoint, and the client's end of it.
+    pub(super) fn new(
+        context: &Context,
+        kind: Kind,
+        endpoint: &str,
+    ) -> Result<(Self, OwnedFd), TransportError> {
+        let options =
+            SocketOptions { send_hwm: Some(0), receive_hwm: Some(0), ..SocketOptions::default() };
+        let (socket, peer) = match kind {
+            Kind::Dealer => (context.dealer(options)?, &b"ROUTER"[..]),
+            Kind::Sub => (context.sub(options)?, &b"XPUB"[..]),
+        };
+        socket.connect(endpoint)?;
+        let (near, far) = UnixStream::pair()?;
+        near.set_nonblocking(true)?;
+        far.set_nonblocking(true)?;
+        let (inbox, mut sending): (_, Sending) = Default::default();
+        sending.push(Bytes::from_static(&GREETING));
+        sending.push(ready(peer).into());
+        Ok((Self { kind, stream: far, greeted: false, inbox, sending, socket }, near.into()))
+    }
+
+    /// Carries what there is both ways; whether there was anything.
+    pub(super) fn carry(&mut self) -> Result<bool, TransportError> {
+        let mut carried = false;
+        loop {
+            let filled = self.inbox.fill(self.stream.as_fd()).map_err(io::Error::other)?;
+            if !self.greeted {
+                self.greeted = self.inbox.take_raw::<GREETING_BYTES>().is_some();
+            }
+            if self.greeted {
+                self.inbox.cut(usize::MAX).map_err(io::Error::other)?;
+                while let Some((head, body)) = self.inbox.take().map_err(io::Error::other)? {
+                    carried = true;
+                    self.hand_over(head, body)?;
+                }
+            }
+            if filled == Filled::Drained {
+                break;
+            }
+        }
+        let mut part = Part::empty();
+        while self.socket.receive(&mut part)? == Received::Part {
+            let more = part.has_more();
+            let body = std::mem::take(&mut part).into_bytes();
+            let mut head = Vec::new();
+            Head::message(body.len(), more).append_to(&mut head);
+            self.sending.push(head.into());
+            self.sending.push(body);
+        }
+        let full = !self.sending.is_empty();
+        self.sending.write(self.stream.as_fd())?;
+        Ok(carried || full)
+    }
+
+    fn hand_over(&mut self, head: Head, body: Bytes) -> Result<(), TransportError> {
+        match (self.kind, body.split_first()) {
+            _ if head.command => {}
+            (Kind::Dealer, _) => {
+                // The queue has no bound.
+                self.socket.send(&mut Part::share(body), head.more)?;
+            }
+            (Kind::Sub, Some((1, topic))) => self.socket.subscribe(topic)?,
+            (Kind::Sub, Some((_, topic))) => self.socket.unsubscribe(topic)?,
+            (Kind::Sub, None) => {}
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,79 @@
+//! Addresses, and non-blocking connections to them.
+
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, ipproto, socket_with, sockopt};
+
+use super::error::ConnectionError;
+
+/// Idle time before the system probes whether the peer's machine is there, and between its probes.
+const KEEPALIVE: Duration = Duration::from_secs(5);
+
+/// Probes that may go unanswered.
+const KEEPALIVE_PROBES: u32 = 3;
+
+/// A server's host name or IP address, and a port of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Address {
+    /// An IPv6 address stands without brackets.
+    pub(crate) host: String,
+    pub(crate) port: u16,
+}
+
+impl std::fmt::Display for Address {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { host, port } = self;
+        if host.contains(':') { write!(f, "[{host}]:{port}") } else { write!(f, "{host}:{port}") }
+    }
+}
+
+impl Address {
+    /// All addresses that the name has now. Asks the system's resolver, which may take its time.
+    pub(super) fn resolve(&self) -> Result<std::vec::IntoIter<SocketAddr>, ConnectionError> {
+        let found = (self.host.as_str(), self.port).to_socket_addrs();
+        found.map_err(|source| ConnectionError::Resolve { host: self.host.clone(), source })
+    }
+}
+
+/// Begins a connection. It is made, or failed, once the socket can be written to: [`finish`].
+pub(super) fn begin(address: SocketAddr) -> io::Result<OwnedFd> {
+    let family = match address {
+        SocketAddr::V4(_) => AddressFamily::INET,
+        SocketAddr::V6(_) => AddressFamily::INET6,
+    };
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let socket = socket_with(family, SocketType::STREAM, flags, Some(ipproto::TCP))?;
+    sockopt::set_tcp_nodelay(&socket, true)?;
+    sockopt::set_socket_keepalive(&socket, true)?;
+    sockopt::set_tcp_keepidle(&socket, KEEPALIVE)?;
+    sockopt::set_tcp_keepintvl(&socket, KEEPALIVE)?;
+    sockopt::set_tcp_keepcnt(&socket, KEEPALIVE_PROBES)?;
+    match connect(&socket, &address) {
+        Ok(()) | Err(Errno::INPROGRESS | Errno::INTR) => Ok(socket),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Whether a connection that was begun is made by now.
+pub(super) fn finish(socket: &OwnedFd) -> io::Result<bool> {
+    if !is(socket, PollFlags::OUT)? {
+        return Ok(false);
+    }
+    sockopt::socket_error(socket.as_fd())??;
+    Ok(true)
+}
+
+/// Whether the socket can be read or written to now, as the flags ask, or has failed.
+pub(super) fn is(socket: &OwnedFd, flags: PollFlags) -> io::Result<bool> {
+    let mut polled = [PollFd::new(socket, flags)];
+    match poll(&mut polled, Some(&Timespec::default())) {
+        Ok(ready) => Ok(ready > 0),
+        Err(Errno::INTR) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,169 @@
+//! What both ends say first: a greeting of 64 bytes, then a READY command.
+
+use super::error::ConnectionError;
+use super::frame::Head;
+
+/// Bytes of a greeting.
+pub(crate) const GREETING_BYTES: usize = 64;
+
+/// Version 3.0 with the NULL mechanism. To 3.0 libzmq speaks as to 3.1, but for the frames of
+/// subscriptions.
+pub(crate) const GREETING: [u8; GREETING_BYTES] = {
+    let mut greeting = [0; GREETING_BYTES];
+    greeting[0] = 0xff;
+    greeting[9] = 0x7f;
+    greeting[VERSION] = 3;
+    let (mut at, mechanism) = (0, *b"NULL");
+    while at < mechanism.len() {
+        greeting[MECHANISM + at] = mechanism[at];
+        at += 1;
+    }
+    greeting
+};
+
+/// Where the major version stands.
+const VERSION: usize = 10;
+/// Where the mechanism's name stands, padded with zeros.
+const MECHANISM: usize = 12;
+const MECHANISM_BYTES: usize = 20;
+
+/// What a socket is to its peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Sends requests and receives their answers.
+    Dealer,
+    /// Receives what it subscribed to.
+    Sub,
+}
+
+impl Kind {
+    fn name(self) -> &'static [u8] {
+        match self {
+            Self::Dealer => b"DEALER",
+            Self::Sub => b"SUB",
+        }
+    }
+
+    /// What is to answer, for people.
+    fn peer(self) -> &'static str {
+        match self {
+            Self::Dealer => "ROUTER",
+            Self::Sub => "XPUB",
+        }
+    }
+
+    fn talks_to(self, peer: &[u8]) -> bool {
+        match self {
+            Self::Dealer => peer == b"ROUTER",
+            Self::Sub => peer == b"XPUB" || peer == b"PUB",
+        }
+    }
+}
+
+/// The READY command of a socket with this name, as a frame.
+pub(crate) fn ready(socket: &[u8]) -> Vec<u8> {
+    let mut body = b"\x05READY\x0bSocket-Type".to_vec();
+    body.extend((socket.len() as u32).to_be_bytes());
+    body.extend(socket);
+    let mut frame = Vec::new();
+    Head::command(body.len()).append_to(&mut frame);
+    frame.extend(body);
+    frame
+}
+
+/// What a client says first, all at once.
+pub(crate) fn hello(kind: Kind) -> Vec<u8> {
+    [&GREETING, &*ready(kind.name())].concat()
+}
+
+/// Checks the server's greeting.
+///
+/// # Errors
+/// [`ConnectionError::Foreign`] and [`ConnectionError::Mechanism`].
+pub(crate) fn check_greeting(greeting: &[u8; GREETING_BYTES]) -> Result<(), ConnectionError> {
+    if greeting[0] != 0xff || greeting[9] & 1 != 1 || greeting[VERSION] < 3 {
+        return Err(ConnectionError::Foreign);
+    }
+    let mechanism = &greeting[MECHANISM..MECHANISM + MECHANISM_BYTES];
+    let name = mechanism.split(|&byte| byte == 0).next().unwrap_or_default();
+    if name != b"NULL" {
+        return Err(ConnectionError::Mechanism(String::from_utf8_lossy(name).into_owned()));
+    }
+    Ok(())
+}
+
+/// Checks the first command of the server, a frame's body.
+///
+/// # Errors
+/// [`ConnectionError::Refused`], [`ConnectionError::WrongSocket`], [`ConnectionError::Malformed`].
+pub(crate) fn check_ready(body: &[u8], kind: Kind) -> Result<(), ConnectionError> {
+    if let Some(reason) = body.strip_prefix(b"\x05ERROR") {
+        let text = reason.get(1..).unwrap_or_default();
+        return Err(ConnectionError::Refused(String::from_utf8_lossy(text).into_owned()));
+    }
+    let mut rest = body.strip_prefix(b"\x05READY").ok_or(ConnectionError::Malformed)?;
+    while !rest.is_empty() {
+        let (name, value, after) = property(rest).ok_or(ConnectionError::Malformed)?;
+        if name.eq_ignore_ascii_case(b"Socket-Type") {
+            if kind.talks_to(value) {
+                return Ok(());
+            }
+            let found = String::from_utf8_lossy(value).into_owned();
+            return Err(ConnectionError::WrongSocket { found, expected: kind.peer() });
+        }
+        rest = after;
+    }
+    Err(ConnectionError::Malformed)
+}
+
+/// Splits a property off: its name, its value, what follows.
+fn property(bytes: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
+    let (&length, rest) = bytes.split_first()?;
+    let (name, rest) = rest.split_at_checked(usize::from(length))?;
+    let (length, rest) = rest.split_first_chunk()?;
+    let (value, rest) =
+        rest.split_at_checked(usize::try_from(u32::from_be_bytes(*length)).ok()?)?;
+    Some((name, value, rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hello_is_as_the_specification_shows_it() {
+        let hello = hello(Kind::Sub);
+        assert_eq!(hello[..16], *b"\xff\0\0\0\0\0\0\0\0\x7f\x03\0NULL");
+        assert!(hello[16..64].iter().all(|&byte| byte == 0));
+        assert_eq!(hello[64..], *b"\x04\x19\x05READY\x0bSocket-Type\0\0\0\x03SUB");
+    }
+
+    #[test]
+    fn only_the_socket_that_is_meant_is_accepted() {
+        let body = |socket: &str| ready(socket.as_bytes())[2..].to_vec();
+        for (kind, socket) in [(Kind::Dealer, "ROUTER"), (Kind::Sub, "XPUB"), (Kind::Sub, "PUB")] {
+            check_ready(&body(socket), kind).unwrap();
+        }
+        let error = check_ready(&body("XPUB"), Kind::Dealer).unwrap_err();
+        assert!(error.to_string().contains("are the two ports swapped?"), "{error}");
+        let refused = check_ready(b"\x05ERROR\x09Not today", Kind::Sub).unwrap_err();
+        assert!(refused.to_string().ends_with("Not today"), "{refused}");
+    }
+
+    #[test]
+    fn garbage_is_refused_and_no_part_of_a_command_is_read_beyond_its_end() {
+        let whole = &ready(b"XPUB")[2..];
+        for end in 0..whole.len() {
+            assert!(check_ready(&whole[..end], Kind::Sub).is_err());
+        }
+        check_greeting(&GREETING).unwrap();
+        let broken = |at: usize, byte| {
+            let mut greeting = GREETING;
+            greeting[at] = byte;
+            check_greeting(&greeting)
+        };
+        assert!(matches!(broken(0, b'H'), Err(ConnectionError::Foreign)));
+        assert!(matches!(broken(VERSION, 2), Err(ConnectionError::Foreign)));
+        assert!(matches!(broken(MECHANISM, b'P'), Err(ConnectionError::Mechanism(_))));
+    }
+}

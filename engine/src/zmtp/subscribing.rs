@@ -1,0 +1,92 @@
+//! A connection that remembers what it subscribed to.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::connection::Connection;
+use super::frame::Head;
+use super::wait::Polled;
+
+/// What a subscription begins with in ZMTP 3.0, and a cancellation.
+const SUBSCRIBE: u8 = 1;
+const CANCEL: u8 = 0;
+
+/// A connection to a publishing socket. Each new one begins with all subscriptions.
+#[derive(Debug)]
+pub(crate) struct Subscribing {
+    connection: Connection,
+    /// How often each topic was subscribed to.
+    topics: BTreeMap<Vec<u8>, usize>,
+    parts: Vec<Bytes>,
+}
+
+impl Subscribing {
+    /// Over this connection.
+    pub(crate) fn new(connection: Connection) -> Self {
+        Self { connection, topics: BTreeMap::new(), parts: Vec::new() }
+    }
+
+    /// Adds a subscription; equal ones count.
+    pub(crate) fn subscribe(&mut self, topic: &[u8], now: Instant) {
+        let count = self.topics.entry(topic.to_vec()).or_default();
+        *count += 1;
+        if *count == 1 {
+            self.tell(SUBSCRIBE, topic, now);
+        }
+    }
+
+    /// Takes one subscription back.
+    pub(crate) fn unsubscribe(&mut self, topic: &[u8], now: Instant) {
+        let Some(count) = self.topics.get_mut(topic) else { return };
+        *count -= 1;
+        if *count == 0 {
+            self.topics.remove(topic);
+            self.tell(CANCEL, topic, now);
+        }
+    }
+
+    fn tell(&mut self, what: u8, topic: &[u8], now: Instant) {
+        self.connection.send(change(what, topic));
+        self.connection.flush(now);
+    }
+
+    /// As [`Connection::advance`].
+    pub(crate) fn advance(&mut self, now: Instant) {
+        if self.connection.advance(now) {
+            for topic in self.topics.keys() {
+                self.connection.send(change(SUBSCRIBE, topic));
+            }
+            self.connection.flush(now);
+        }
+    }
+
+    /// The next message. Of one in several parts, which a server never sends, the first.
+    pub(crate) fn receive(&mut self, now: Instant) -> Option<Bytes> {
+        self.connection.receive(&mut self.parts, now).then(|| self.parts.swap_remove(0))
+    }
+
+    /// As [`Connection::readable`].
+    pub(crate) fn readable(&mut self) {
+        self.connection.readable();
+    }
+
+    /// As [`Connection::polled`].
+    pub(crate) fn polled(&self) -> Option<Polled> {
+        self.connection.polled()
+    }
+
+    /// As [`Connection::deadline`].
+    pub(crate) fn deadline(&self, reading: bool) -> Option<Instant> {
+        self.connection.deadline(reading)
+    }
+}
+
+fn change(what: u8, topic: &[u8]) -> Bytes {
+    let mut frame = Vec::with_capacity(topic.len() + 10);
+    Head::message(topic.len() + 1, false).append_to(&mut frame);
+    frame.push(what);
+    frame.extend(topic);
+    frame.into()
+}
