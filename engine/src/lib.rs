@@ -43,6 +43,7 @@
 mod broker;
 pub mod client;
 pub mod config;
+mod hash;
 #[doc(hidden)]
 pub mod internals;
 pub mod journal;

@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use arcstr::ArcStr;
 use bytes::Bytes;
 
-use super::hash::IdHashes;
+use crate::hash::IdHashes;
 use crate::limits::NAMES_CACHED_MAX;
 use crate::message::{Format, Message};
 use crate::wire::id::MessageId;

@@ -23,7 +23,6 @@ use crate::wire::id::MessageId;
 
 mod compaction;
 mod encode;
-mod hash;
 mod live;
 mod open;
 mod options;

@@ -5,9 +5,9 @@ use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 
 use super::encode::{Encoder, Synced};
-use super::hash::random;
 use super::record::{FileHeader, Kind, RECORDS_OFFSET, RecordHeader, SeenRun, VERSION};
 use super::storage::{Storage, StorageFile, append_all};
+use crate::hash::random;
 use crate::message::Message;
 
 /// Bytes gathered before they are written.

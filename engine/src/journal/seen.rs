@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::hash::IdHashes;
 use super::record::SeenRun;
+use crate::hash::IdHashes;
 use crate::limits::{PUBLISHERS_REMEMBERED_MAX, SEQUENCE_RUNS_MAX};
 use crate::wire::id::MessageId;
 

@@ -15,14 +15,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use arcstr::ArcStr;
-use foldhash::quality::SeedableRandomState;
 use papaya::{Guard, HashMap};
 use seize::Collector;
 
+use crate::hash::IdHashes;
 use crate::message::{Body, Format, Message};
 use crate::wire::id::MessageId;
 
-mod hash;
 #[cfg(test)]
 mod tests;
 
@@ -129,7 +128,7 @@ pub struct Removed {
 }
 
 struct Shared {
-    map: HashMap<MessageId, Entry, SeedableRandomState>,
+    map: HashMap<MessageId, Entry, IdHashes>,
     /// Both counts are written by the owner alone.
     len: AtomicUsize,
     bytes: AtomicUsize,
@@ -156,7 +155,7 @@ impl PendingMap {
     pub fn new(limits: Limits) -> Self {
         let map = HashMap::builder()
             .capacity(CAPACITY_MIN)
-            .hasher(hash::keyed())
+            .hasher(IdHashes::default())
             .collector(Collector::new().batch_size(REMOVED_MESSAGES_MAX))
             .build();
         let shared = Shared { map, len: AtomicUsize::new(0), bytes: AtomicUsize::new(0) };
