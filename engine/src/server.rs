@@ -256,8 +256,9 @@ pub(crate) fn recover(
     for run in recovered.seen {
         core.restore_seen(run.publisher, run.first, run.last);
     }
+    core.make_room(recovered.messages.len());
     for message in recovered.messages {
-        core.restore(message);
+        core.restore(message?);
     }
     Ok(opened)
 }

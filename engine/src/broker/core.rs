@@ -133,11 +133,17 @@ impl<E> Core<E> {
         }
     }
 
-    /// Takes back a message from the journal; it waits for its first subscriber.
+    /// Makes room for so many messages from the journal.
+    pub(super) fn make_room(&mut self, messages: usize) {
+        self.pending.reserve(messages);
+        self.waiting.reserve(messages);
+    }
+
+    /// Takes back a message from the journal, whose messages share their names; it waits for its first
+    /// subscriber.
     pub(super) fn restore(&mut self, message: Message) {
         self.counters.recovered.add(1);
         let Message { id, name, format, body } = message;
-        let name = self.topics.get(&name).name.clone();
         let place = Place::Waiting(self.waiting.add(&name, id));
         self.pending.insert(id, Entry::new(name, format, body.into(), place.to_bits()));
     }

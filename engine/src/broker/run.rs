@@ -335,6 +335,10 @@ impl CoreState {
         Self(Core::new(config.into(), pending, retrier, counters))
     }
 
+    pub(crate) fn make_room(&mut self, messages: usize) {
+        self.0.make_room(messages);
+    }
+
     pub(crate) fn restore(&mut self, message: Message) {
         self.0.restore(message);
     }

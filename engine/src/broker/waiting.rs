@@ -70,6 +70,11 @@ impl Default for Waiting {
 }
 
 impl Waiting {
+    /// Makes room for so many messages more.
+    pub(super) fn reserve(&mut self, messages: usize) {
+        self.slots.reserve_exact(messages);
+    }
+
     /// Adds a message behind those of its name and returns its place, below 2^31.
     pub(super) fn add(&mut self, name: &ArcStr, id: MessageId) -> u32 {
         let list_at = self.list(name);

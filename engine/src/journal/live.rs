@@ -1,83 +1,152 @@
-//! The messages of a file that were appended and not settled, gathered while it is read.
+//! The messages of a file that were appended and not settled: where they lie, and then they themselves.
+//!
+//! A file is read twice. The first time checks every record and finds out which messages are live; the
+//! second takes those out. So nothing is allocated for a message that a later record settles, and the
+//! server's memory afterwards is what the messages take.
 
-use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use arcstr::ArcStr;
 use bytes::Bytes;
 
+use super::open::OpenError;
+use super::read::{Next, Reader};
+use super::record::Body;
+use super::storage::StorageFile;
 use crate::hash::IdHashes;
 use crate::limits::NAMES_CACHED_MAX;
-use crate::message::{Format, Message};
+use crate::message::Message;
 use crate::wire::id::MessageId;
 
-/// Messages of one chunk. The chunks free their memory one by one while the messages are handed over.
-const CHUNK_MESSAGES: usize = 4096;
+/// Where the record of a message lies.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    offset: u64,
+    record_bytes: u64,
+}
 
-/// Messages in the order in which they were appended.
+/// The places of the live messages, gathered while a file is read.
 #[derive(Debug, Default)]
 pub(super) struct Live {
-    /// Where in the chunks each message is.
-    index: HashMap<MessageId, usize, IdHashes>,
-    chunks: Vec<Vec<Option<Message>>>,
-    slots: usize,
-    names: HashSet<ArcStr>,
-    last_name: Option<ArcStr>,
+    places: HashMap<MessageId, Place, IdHashes>,
+    /// Bytes that their records occupy.
+    pub(super) bytes: u64,
 }
 
 impl Live {
     /// Messages that are live.
     pub(super) fn len(&self) -> usize {
-        self.index.len()
+        self.places.len()
     }
 
-    /// Adds a message, unless it is there.
-    pub(super) fn append(&mut self, id: MessageId, format: Format, name: &str, body: &[u8]) {
-        // One look-up: in a large map each costs a cache miss.
-        let Entry::Vacant(place) = self.index.entry(id) else { return };
-        place.insert(self.slots);
-        let name = self.name(name);
-        let body = Bytes::copy_from_slice(body);
-        self.push(Message { id, name, format, body });
-    }
-
-    /// Puts a message into the next slot, where the index must say that it is.
-    fn push(&mut self, message: Message) {
-        if self.slots.is_multiple_of(CHUNK_MESSAGES) {
-            self.chunks.push(Vec::with_capacity(CHUNK_MESSAGES));
-        }
-        if let Some(chunk) = self.chunks.last_mut() {
-            chunk.push(Some(message));
-        }
-        self.slots += 1;
+    /// Adds the message of the record at `offset`, unless it is there.
+    pub(super) fn append(&mut self, id: MessageId, offset: u64, record_bytes: u64) {
+        self.places.entry(id).or_insert_with(|| {
+            self.bytes += record_bytes;
+            Place { offset, record_bytes }
+        });
     }
 
     /// Removes a message, if it is there.
     pub(super) fn settle(&mut self, id: MessageId) {
-        let Some(slot) = self.index.remove(&id) else { return };
-        if let Some(message) = self
-            .chunks
-            .get_mut(slot / CHUNK_MESSAGES)
-            .and_then(|c| c.get_mut(slot % CHUNK_MESSAGES))
-        {
-            *message = None;
-        }
-        if self.slots > 2 * self.index.len() + 16 * CHUNK_MESSAGES {
-            self.close_gaps();
+        if let Some(place) = self.places.remove(&id) {
+            self.bytes -= place.record_bytes;
         }
     }
 
-    fn close_gaps(&mut self) {
-        self.slots = 0;
-        for message in std::mem::take(&mut self.chunks).into_iter().flatten().flatten() {
-            self.index.insert(message.id, self.slots);
-            self.push(message);
+    /// Where the records of the messages start, in the order in which they were appended.
+    pub(super) fn into_offsets(self) -> Vec<u64> {
+        let mut offsets: Vec<u64> = self.places.into_values().map(|place| place.offset).collect();
+        offsets.sort_unstable();
+        offsets
+    }
+}
+
+/// Recovered messages in the order in which they were appended. Each is read when it is taken, and
+/// checked again.
+pub struct Messages {
+    path: PathBuf,
+    reader: Option<Reader<Box<dyn StorageFile>>>,
+    offsets: std::vec::IntoIter<u64>,
+    names: Names,
+}
+
+impl Messages {
+    /// The messages of the records at these offsets, in this order, of a file with this salt.
+    pub(super) fn new(
+        path: &Path,
+        file: Box<dyn StorageFile>,
+        salt: u64,
+        end: u64,
+        offsets: Vec<u64>,
+    ) -> Self {
+        let reader = Some(Reader::whole(file, salt, end));
+        Self {
+            path: path.to_owned(),
+            reader,
+            offsets: offsets.into_iter(),
+            names: Names::default(),
         }
     }
 
-    /// One shared copy of a name.
-    fn name(&mut self, name: &str) -> ArcStr {
-        if let Some(last) = &self.last_name
+    /// Those of an empty journal.
+    pub(super) fn none(path: &Path) -> Self {
+        let offsets = Vec::new().into_iter();
+        Self { path: path.to_owned(), reader: None, offsets, names: Names::default() }
+    }
+
+    fn read(&mut self, offset: u64) -> io::Result<Message> {
+        if let Some(reader) = &mut self.reader {
+            reader.seek(offset);
+            if let Next::Record { body: Body::Append { id, format, name, body }, .. } =
+                reader.next()?
+            {
+                let name = self.names.share(name);
+                return Ok(Message { id, name, format, body: Bytes::copy_from_slice(body) });
+            }
+        }
+        let text =
+            format!("the record at offset {offset} is no longer what it was when it was checked");
+        Err(io::Error::new(io::ErrorKind::InvalidData, text))
+    }
+}
+
+impl Iterator for Messages {
+    type Item = Result<Message, OpenError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let offset = self.offsets.next()?;
+        let read = self.read(offset);
+        let path = &self.path;
+        Some(read.map_err(|source| OpenError::Io { action: "read", path: path.clone(), source }))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.offsets.size_hint()
+    }
+}
+
+impl ExactSizeIterator for Messages {}
+
+impl fmt::Debug for Messages {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Messages").field("left", &self.len()).finish_non_exhaustive()
+    }
+}
+
+/// One shared copy of each name.
+#[derive(Debug, Default)]
+struct Names {
+    names: HashSet<ArcStr>,
+    last: Option<ArcStr>,
+}
+
+impl Names {
+    fn share(&mut self, name: &str) -> ArcStr {
+        if let Some(last) = &self.last
             && &**last == name
         {
             return last.clone();
@@ -93,75 +162,41 @@ impl Live {
                 shared
             }
         };
-        self.last_name = Some(shared.clone());
+        self.last = Some(shared.clone());
         shared
     }
-
-    /// The messages, for a caller that reads them and leaves them here.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Message> {
-        self.chunks.iter().flatten().flatten()
-    }
-
-    /// Hands the messages over.
-    pub(super) fn into_messages(self) -> Messages {
-        let left = self.index.len();
-        Messages { chunks: self.chunks.into_iter(), chunk: Vec::new().into_iter(), left }
-    }
 }
-
-/// Recovered messages in the order in which they were appended. Memory is freed as they are taken.
-#[derive(Debug)]
-pub struct Messages {
-    chunks: std::vec::IntoIter<Vec<Option<Message>>>,
-    chunk: std::vec::IntoIter<Option<Message>>,
-    left: usize,
-}
-
-impl Iterator for Messages {
-    type Item = Message;
-
-    fn next(&mut self) -> Option<Message> {
-        loop {
-            if let Some(message) = self.chunk.by_ref().flatten().next() {
-                self.left = self.left.saturating_sub(1);
-                return Some(message);
-            }
-            self.chunk = self.chunks.next()?.into_iter();
-        }
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        (self.left, Some(self.left))
-    }
-}
-
-impl ExactSizeIterator for Messages {}
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn id(sequence: usize) -> MessageId {
-        MessageId { publisher: 1, sequence: sequence as u64 + 1 }
+    fn id(sequence: u64) -> MessageId {
+        MessageId { publisher: 1, sequence }
     }
 
     #[test]
-    fn what_is_left_keeps_its_order_when_gaps_are_closed() {
+    fn what_is_left_keeps_the_order_in_which_it_was_appended() {
         let mut live = Live::default();
-        let many = 40 * CHUNK_MESSAGES;
-        for n in 0..many {
-            live.append(id(n), Format::V2, if n % 2 == 0 { "a" } else { "b" }, &n.to_le_bytes());
+        for n in 0..1000 {
+            live.append(id(n), 100 * n, 100);
         }
-        for n in (0..many).filter(|n| n % 7 != 0) {
+        for n in (0..1000).filter(|n| n % 7 != 0) {
             live.settle(id(n));
         }
-        assert!(live.slots < many / 2, "{} slots", live.slots);
-        live.settle(id(many + 1));
-        live.append(id(7), Format::V2, "again", b"");
-        let messages = live.into_messages();
-        assert_eq!(messages.len(), many.div_ceil(7));
-        for (n, message) in messages.enumerate() {
-            assert_eq!((message.id, &message.body[..]), (id(7 * n), &(7 * n).to_le_bytes()[..]));
-        }
+        live.settle(id(2000));
+        live.append(id(7), 100_000, 50);
+        live.append(id(8), 100_050, 50);
+        assert_eq!((live.len(), live.bytes), (144, 143 * 100 + 50));
+        let mut expected: Vec<u64> = (0..1000).step_by(7).map(|n| 100 * n).collect();
+        expected.push(100_050);
+        assert_eq!(live.into_offsets(), expected);
+    }
+
+    #[test]
+    fn messages_of_one_name_share_it() {
+        let mut names = Names::default();
+        let [a, b, again] = ["a", "b", "a"].map(|name| names.share(name));
+        assert!(ArcStr::ptr_eq(&a, &again) && !ArcStr::ptr_eq(&a, &b));
     }
 }

@@ -162,7 +162,7 @@ pub(super) fn open_file(
         }
         let copy = keep_copy(storage, path, &*file, bytes)?;
         let damaged_copy = Some(copy);
-        return repaired(storage, path, lock, found, |messages, seen| Recovered {
+        return repaired(storage, path, lock, salt, found, |messages, seen| Recovered {
             messages,
             seen,
             torn_bytes,
@@ -185,11 +185,12 @@ pub(super) fn open_file(
         encoder: Encoder::new(salt, found.end, found.ordinal, Synced::To(found.end)),
         salt,
         live_records: found.live.len() as u64,
-        live_bytes: found.live_bytes,
+        live_bytes: found.live.bytes,
         wants_mark: found.synced < found.content_end,
     };
+    let read = storage.open_to_read(path).map_err(io_error("open", path))?;
     let recovered = Recovered {
-        messages: found.live.into_messages(),
+        messages: Messages::new(path, read, salt, found.end, found.live.into_offsets()),
         seen: found.seen.into_runs(),
         torn_bytes,
         damage,
@@ -226,7 +227,7 @@ fn create(
     let new = Rewrite::create(storage, path).map_err(io_error("create", path))?;
     let open = put_in_place(storage, path, lock, new)?;
     let recovered = Recovered {
-        messages: super::live::Live::default().into_messages(),
+        messages: Messages::none(path),
         seen: Vec::new(),
         torn_bytes,
         damage: DamageReport::default(),
@@ -239,19 +240,26 @@ fn repaired(
     storage: &dyn Storage,
     path: &Path,
     lock: LockGuard,
+    salt: u64,
     found: Scan,
     recovered: impl FnOnce(Messages, Vec<SeenRun>) -> Recovered,
 ) -> Result<(Recovered, OpenFile), OpenError> {
     let seen = found.seen.into_runs();
-    let rewrite = || {
-        let mut new = Rewrite::create(storage, path)?;
-        new.seen(&seen)?;
-        found.live.iter().try_for_each(|message| new.append(message))?;
-        Ok(new)
+    let offsets = found.live.into_offsets();
+    // The damaged file, which stays readable when another takes its name.
+    let messages = |offsets| {
+        let file = storage.open_to_read(path).map_err(io_error("open", path))?;
+        Ok::<_, OpenError>(Messages::new(path, file, salt, found.end, offsets))
     };
-    let new = rewrite().map_err(io_error("write the repaired journal", path))?;
+    let recovered_messages = messages(offsets.clone())?;
+    let failed = || io_error("write the repaired journal", path);
+    let mut new = Rewrite::create(storage, path).map_err(failed())?;
+    new.seen(&seen).map_err(failed())?;
+    for message in messages(offsets)? {
+        new.append(message?).map_err(failed())?;
+    }
     let open = put_in_place(storage, path, lock, new)?;
-    Ok((recovered(found.live.into_messages(), seen), open))
+    Ok((recovered(recovered_messages, seen), open))
 }
 
 fn put_in_place(
@@ -359,7 +367,7 @@ pub fn inspect(path: &Path, storage: &dyn Storage) -> Result<Inspection, OpenErr
             appended: found.appended,
             settled: found.settled,
             live: found.live.len() as u64,
-            live_bytes: found.live_bytes,
+            live_bytes: found.live.bytes,
             torn_bytes: bytes - found.end,
             damage: found.damage,
         },

@@ -1,6 +1,7 @@
 //! Walks the records of a file in bounded memory, and finds the next one behind damage.
 
 use std::io;
+use std::ops::Deref;
 
 use super::record::{Body, RECORD_HEADER_BYTES, RECORDS_OFFSET, RecordHeader};
 use super::storage::StorageFile;
@@ -34,8 +35,8 @@ pub(super) enum Next<'a> {
 }
 
 /// Reads records one after the other.
-pub(super) struct Reader<'f> {
-    file: &'f dyn StorageFile,
+pub(super) struct Reader<F> {
+    file: F,
     salt: u64,
     /// Where the file, or the part of it to be read, ends.
     end: u64,
@@ -46,14 +47,14 @@ pub(super) struct Reader<'f> {
     start: usize,
 }
 
-impl<'f> Reader<'f> {
+impl<'f, F: Deref<Target = dyn StorageFile + 'f>> Reader<F> {
     /// Reads `from..end` of a file with this salt.
-    pub(super) fn new(file: &'f dyn StorageFile, salt: u64, from: u64, end: u64) -> Self {
+    pub(super) fn new(file: F, salt: u64, from: u64, end: u64) -> Self {
         Self { file, salt, end, offset: from, window: Vec::new(), start: 0 }
     }
 
     /// Reads all records of a file of `bytes` bytes.
-    pub(super) fn whole(file: &'f dyn StorageFile, salt: u64, bytes: u64) -> Self {
+    pub(super) fn whole(file: F, salt: u64, bytes: u64) -> Self {
         Self::new(file, salt, RECORDS_OFFSET, bytes)
     }
 

@@ -9,8 +9,8 @@ use std::io;
 use super::live::Live;
 use super::read::{Next, Reader};
 use super::record::{
-    self, Body, FILE_HEADER_BYTES, FileHeader, MAGIC, RECORDS_OFFSET, SECOND_HEADER_OFFSET,
-    VERSION, append_bytes,
+    self, Body, FILE_HEADER_BYTES, FileHeader, MAGIC, RECORDS_OFFSET, RecordHeader,
+    SECOND_HEADER_OFFSET, VERSION,
 };
 use super::seen::Seen;
 use super::storage::StorageFile;
@@ -125,8 +125,6 @@ pub(super) fn read_start(file: &dyn StorageFile, bytes: u64) -> io::Result<Start
 pub(super) struct Scan {
     /// Messages that are not settled.
     pub(super) live: Live,
-    /// Bytes that the live messages' records occupy.
-    pub(super) live_bytes: u64,
     /// Runs of all messages ever appended.
     pub(super) seen: Seen,
     /// Good records.
@@ -156,7 +154,6 @@ pub(super) fn scan(
 ) -> io::Result<Scan> {
     let mut scan = Scan {
         live: Live::default(),
-        live_bytes: 0,
         seen: Seen::default(),
         records: 0,
         appended: 0,
@@ -182,7 +179,7 @@ pub(super) fn scan(
                 scan.records += 1;
                 scan.ordinal = header.ordinal.wrapping_add(1);
                 scan.synced = scan.synced.max(header.synced_to(offset));
-                scan.take(body);
+                scan.take(offset, &header, body);
                 scan.end = offset + header.record_bytes();
                 if body != Body::Mark {
                     scan.content_end = scan.end;
@@ -218,18 +215,16 @@ pub(super) fn scan(
         scan.end = reader.offset();
         scan.damage.add(Damage { offset: at, bytes: scan.end - at, records });
     }
-    let live = scan.live.iter();
-    scan.live_bytes = live.map(|m| append_bytes(m.name.len(), m.body.len())).sum();
     Ok(scan)
 }
 
 impl Scan {
-    fn take(&mut self, body: Body<'_>) {
+    fn take(&mut self, offset: u64, header: &RecordHeader, body: Body<'_>) {
         match body {
-            Body::Append { id, format, name, body } => {
+            Body::Append { id, .. } => {
                 self.appended += 1;
                 self.seen.add(id);
-                self.live.append(id, format, name, body);
+                self.live.append(id, offset, header.record_bytes());
             }
             Body::Settle(bytes) => {
                 for id in record::ids(bytes) {

@@ -73,9 +73,9 @@ impl Rewrite {
     }
 
     /// Adds a message.
-    pub(super) fn append(&mut self, message: &Message) -> io::Result<()> {
+    pub(super) fn append(&mut self, message: Message) -> io::Result<()> {
         let start = self.encoder.offset();
-        self.encoder.append(message.clone());
+        self.encoder.append(message);
         self.messages += 1;
         self.message_bytes += self.encoder.offset() - start;
         self.write_if_much()

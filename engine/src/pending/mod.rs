@@ -184,6 +184,11 @@ impl PendingMap {
         }
     }
 
+    /// Makes room for so many messages more, so that inserting them replaces no table.
+    pub fn reserve(&mut self, messages: usize) {
+        self.view.shared.map.pin().reserve(messages);
+    }
+
     /// Inserts a message. `false`, and nothing changes, when its id is there already.
     ///
     /// The limits are [`Self::check`]'s business: what recovery finds on disk must go in, even when

@@ -66,7 +66,7 @@ fn what_happens_during_a_compaction_is_in_the_new_file() {
     let (told, tells) = unbounded();
     let live = Arc::new(Set::default());
     let (recovered, opened) = open(eager(), Arc::new(storage.clone())).unwrap();
-    live.0.write().unwrap().extend(recovered.messages.map(|m| m.id));
+    live.0.write().unwrap().extend(recovered.messages.map(|m| m.unwrap().id));
     let gate = Gate(asked, answers, Arc::clone(&live));
     let journal =
         opened.start(Arc::new(gate), Box::new(move |_| told.send(()).unwrap_or_default())).unwrap();

@@ -102,7 +102,7 @@ impl Run {
         watch: impl Fn(u64) + Send + 'static,
     ) -> Result<Self, OpenError> {
         let (recovered, opened) = open(options, storage)?;
-        let kept = kept(recovered.messages);
+        let kept = kept(recovered.messages.map(Result::unwrap));
         let live = Arc::new(Set::default());
         live.0.write().unwrap().extend(kept.values().map(|m| m.id));
         let (sender, progress) = unbounded();
@@ -153,7 +153,7 @@ pub(crate) fn recover(
     options: JournalOptions,
 ) -> Result<(Kept, Recovered), OpenError> {
     let (mut recovered, _) = open(options, Arc::new(storage.clone()))?;
-    let messages = kept(recovered.messages.by_ref());
+    let messages = kept(recovered.messages.by_ref().collect::<Result<Vec<_>, _>>()?);
     Ok((messages, recovered))
 }
 

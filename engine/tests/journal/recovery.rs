@@ -93,7 +93,7 @@ fn messages_come_back_in_the_order_in_which_they_were_appended() {
     run.journal.close().unwrap();
     let (recovered, _) = mezzenger::journal::open(options(), std::sync::Arc::new(storage)).unwrap();
     assert_eq!(recovered.messages.len(), 50);
-    let ids: Vec<_> = recovered.messages.map(|m| m.id).collect();
+    let ids: Vec<_> = recovered.messages.map(|m| m.unwrap().id).collect();
     assert_eq!(ids, order.into_iter().map(id).collect::<Vec<_>>());
 }
 
