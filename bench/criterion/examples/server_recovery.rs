@@ -28,7 +28,7 @@ const ROUNDS: usize = 5;
 const RECORD_BYTES: usize = 190;
 const GROUP_MESSAGES: u64 = 256;
 /// How long a server is left alone before its memory is looked at.
-const SETTLED: Duration = Duration::from_secs(1);
+const SETTLED: Duration = Duration::from_secs(3);
 
 struct All;
 
