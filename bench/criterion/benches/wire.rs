@@ -1,5 +1,5 @@
-//! What one native message costs on the wire's side: cutting its frame, validating its record,
-//! building it, and its checksum.
+//! What one native message costs on the wire's side: cutting its frame, validating its record and
+//! building it. Its checksum is in `checksum`.
 
 use std::hint::black_box;
 
@@ -10,15 +10,11 @@ use criterion::{
 use mezzenger::wire::checksum;
 use mezzenger::wire::frame::{Frame, v2_prefix};
 use mezzenger::wire::record::{Encoding, LENGTH_BYTES, ROOT_BYTES, Record};
-use mezzenger_bench::{MEASUREMENT, SAMPLES, WARM_UP, id};
+use mezzenger_bench::{MEASUREMENT, SAMPLES, WARM_UP, id, payload};
 
 const NAME: &str = "greet.world";
 const TIMESTAMP_NS: u64 = 1_763_866_000_123_456_789;
 const PAYLOAD_BYTES: [usize; 5] = [16, 128, 1024, 8 * 1024, 64 * 1024];
-
-fn payload(bytes: usize) -> Vec<u8> {
-    (0..bytes).map(|n| (n * 31) as u8).collect()
-}
 
 fn record(payload: &[u8]) -> Record<'_> {
     Record {
@@ -92,25 +88,12 @@ fn build_record(c: &mut Criterion) {
     });
 }
 
-fn md5(c: &mut Criterion) {
-    sizes(c, "wire/checksum", |group, id, payload| {
-        group.throughput(Throughput::Bytes(payload.len() as u64));
-        let expected = checksum::native(NAME, payload, TIMESTAMP_NS);
-        group.bench_function(id, |b| {
-            b.iter(|| {
-                let sum = checksum::native(NAME, black_box(payload), TIMESTAMP_NS);
-                assert_eq!(sum, expected);
-            });
-        });
-    });
-}
-
 criterion_group! {
     name = benches;
     config = Criterion::default()
         .warm_up_time(WARM_UP)
         .measurement_time(MEASUREMENT)
         .sample_size(SAMPLES);
-    targets = parse_frame, validate_record, build_record, md5
+    targets = parse_frame, validate_record, build_record
 }
 criterion_main!(benches);

@@ -7,6 +7,11 @@ pub fn id(n: u64) -> mezzenger::wire::id::MessageId {
     mezzenger::wire::id::MessageId { publisher: 0x5eed_0000_0000_0001 + n % 8, sequence: n / 8 + 1 }
 }
 
+/// A payload of so many bytes, not all alike.
+pub fn payload(bytes: usize) -> Vec<u8> {
+    (0..bytes).map(|n| (n * 31) as u8).collect()
+}
+
 /// How long each benchmark runs: short, so that all suites together take a couple of minutes.
 pub const WARM_UP: Duration = Duration::from_millis(200);
 /// See [`WARM_UP`].
