@@ -1,3 +1,5 @@
+set positional-arguments
+
 # Lists the recipes.
 default:
     @just --list
@@ -12,7 +14,11 @@ test *args:
 
 # The criterion suites.
 bench *args:
-    cargo bench -p mezzenger-bench {{args}}
+    cargo bench {{args}}
+
+# Exact counts and a ratio against the baseline; `just gate rebaseline --reason "..."` makes a new one.
+gate *args:
+    cargo run --release -p mezzenger-gate -- "$@"
 
 # Puts load on a server of its own and verifies every message.
 load *args='--pubs 8 --subs 32':
