@@ -7,6 +7,7 @@ use std::os::unix::net::UnixStream;
 use bytes::Bytes;
 
 use crate::transport::{Context, Part, Received, Socket, SocketOptions, TransportError};
+use crate::zmtp::error::ConnectionError;
 use crate::zmtp::frame::Head;
 use crate::zmtp::handshake::{GREETING, GREETING_BYTES, Kind, ready};
 use crate::zmtp::inbox::{Filled, Inbox};
@@ -49,7 +50,11 @@ impl Bridge {
     pub(super) fn carry(&mut self) -> Result<bool, TransportError> {
         let mut carried = false;
         loop {
-            let filled = self.inbox.fill(self.stream.as_fd()).map_err(io::Error::other)?;
+            let filled = match self.inbox.fill(self.stream.as_fd()) {
+                // A client that does not receive has no such connection.
+                Err(ConnectionError::Closed) => return Ok(false),
+                filled => filled.map_err(io::Error::other)?,
+            };
             if !self.greeted {
                 self.greeted = self.inbox.take_raw::<GREETING_BYTES>().is_some();
             }

@@ -1,6 +1,5 @@
 //! A client without threads: whoever has it does their work, turn by turn.
 
-use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,9 +13,13 @@ use super::subscriber::{Running, Subscriber};
 use crate::transport::{Context, TransportError};
 use crate::zmtp::connection::Connection;
 use crate::zmtp::handshake::Kind;
+use crate::zmtp::wait::Woken;
 
 /// No measurement takes so long.
 const NEVER: Duration = Duration::from_secs(86_400);
+
+/// A turn without a wait before it looks at everything.
+const WOKEN: Woken = Woken { connection: true, waker: true };
 
 /// A client, and what its two threads would run. No turn waits.
 pub struct DrivenClient {
@@ -69,21 +72,14 @@ impl DrivenClient {
     }
 
     /// One turn of the request thread.
-    ///
-    /// # Errors
-    /// When the system refuses.
-    pub fn turn_requests(&mut self) -> io::Result<()> {
-        self.requester.turn(Some(Duration::ZERO)).map(drop)
+    pub fn turn_requests(&mut self) {
+        self.requester.turn(WOKEN);
     }
 
     /// One turn of the receiving thread, if the client has one.
-    ///
-    /// # Errors
-    /// When the system refuses.
-    pub fn turn_receiving(&mut self) -> io::Result<()> {
-        match &mut self.receiver {
-            Some(receiver) => receiver.turn(Some(Duration::ZERO)).map(drop),
-            None => Ok(()),
+    pub fn turn_receiving(&mut self) {
+        if let Some(receiver) = &mut self.receiver {
+            receiver.turn(WOKEN);
         }
     }
 }

@@ -20,7 +20,7 @@ use crate::wire::frame::v2_prefix;
 use crate::wire::reply::{self, Reply};
 use crate::wire::{ack, name};
 use crate::zmtp;
-use crate::zmtp::wait::{Woken, wait};
+use crate::zmtp::wait::{Pause, Woken, wait};
 
 /// What the request thread is told.
 #[derive(Clone)]
@@ -37,7 +37,6 @@ pub(super) struct Requester {
     setup: Setup,
     line: Arc<Line>,
     wakes: WakeReceiver,
-    woken: Woken,
     /// Of the last reply.
     parts: Vec<Bytes>,
     outbox: Arc<Outbox>,
@@ -61,20 +60,8 @@ impl Requester {
     ) -> Self {
         let in_flight = InFlight::new(setup.timeout, setup.tries);
         let line = Arc::new(Line::new(Connection::new(wire, in_flight)));
-        let (woken, parts, finished, stop_at) = Default::default();
-        Self {
-            setup,
-            line,
-            wakes,
-            woken,
-            parts,
-            outbox,
-            errands,
-            reporter,
-            stopping,
-            finished,
-            stop_at,
-        }
+        let (parts, finished, stop_at) = Default::default();
+        Self { setup, line, wakes, parts, outbox, errands, reporter, stopping, finished, stop_at }
     }
 
     /// The connection, for publishers.
@@ -90,20 +77,23 @@ impl Requester {
     }
 
     fn serve(&mut self) -> io::Result<()> {
-        while self.turn(None)? {}
+        let mut woken = Woken::default();
+        while let Some(pause) = self.turn(woken) {
+            woken = wait(&pause, &self.wakes)?;
+        }
         Ok(())
     }
 
-    /// Does what there is to do, then waits for more, so long at most. `false` at the end.
-    pub(super) fn turn(&mut self, wait_max: Option<Duration>) -> io::Result<bool> {
-        if self.woken.waker {
+    /// Does what there is to do, and returns what to wait for; `None` at the end.
+    pub(super) fn turn(&mut self, woken: Woken) -> Option<Pause> {
+        if woken.waker {
             self.wakes.clear();
         }
         let line = Arc::clone(&self.line);
         let mut line = line.lock();
-        let Some(connection) = line.as_mut() else { return Ok(false) };
+        let connection = line.as_mut()?;
         let now = Instant::now();
-        if self.woken.connection {
+        if woken.connection {
             connection.wire.readable();
         }
         if connection.wire.advance(now) {
@@ -117,7 +107,7 @@ impl Requester {
             let stop_at = *self.stop_at.get_or_insert(now + self.setup.timeout);
             let idle = connection.in_flight.is_empty() && self.outbox.is_empty();
             if (idle && self.errands.is_empty()) || now >= stop_at {
-                return Ok(false);
+                return None;
             }
         }
         let due = connection.in_flight.deadline().into_iter().chain(connection.wire.deadline(true));
@@ -125,11 +115,7 @@ impl Requester {
         let time = due.chain(self.stop_at).min().map_or(self.setup.timeout, |at| {
             at.saturating_duration_since(Instant::now()).min(self.setup.timeout)
         });
-        let polled = connection.wire.polled();
-        drop(line);
-        let time = time.min(wait_max.unwrap_or(time));
-        self.woken = wait(polled.as_ref(), &self.wakes, Some(time))?;
-        Ok(true)
+        Some(Pause { connection: connection.wire.polled(), time: Some(time) })
     }
 
     fn connected(&self, connection: &mut Connection) {

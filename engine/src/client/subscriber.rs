@@ -19,7 +19,7 @@ use crate::limits::CLIENT_FRAMES_PER_TURN;
 use crate::transport::{WakeReceiver, Waker};
 use crate::wire::confirm;
 use crate::zmtp::subscribing::Subscribing;
-use crate::zmtp::wait::{Woken, wait};
+use crate::zmtp::wait::{Pause, Woken, wait};
 
 /// Where the outcome of a command goes.
 pub(super) struct Reply {
@@ -158,7 +158,6 @@ pub(super) struct Subscriber {
 /// What the thread holds while it runs.
 pub(super) struct Running {
     subscriber: Subscriber,
-    woken: Woken,
     pending: Vec<Pending>,
     /// A frame for which a `Subscription` has no room.
     held: Option<Bytes>,
@@ -176,27 +175,29 @@ impl Subscriber {
     /// Makes the current thread the receiving one.
     pub(super) fn begin(self) -> Running {
         let _ = self.control.thread.set(thread::current().id());
-        Running { subscriber: self, woken: Woken::default(), pending: Vec::new(), held: None }
+        Running { subscriber: self, pending: Vec::new(), held: None }
     }
 }
 
 impl Running {
     fn serve(&mut self) -> io::Result<()> {
-        while self.turn(None)? {}
+        let mut woken = Woken::default();
+        while let Some(pause) = self.turn(woken) {
+            woken = wait(&pause, &self.subscriber.wakes)?;
+        }
         Ok(())
     }
 
-    /// Does what there is to do; then, unless there may be more, waits, so long at most. `false` at the
-    /// end.
-    pub(super) fn turn(&mut self, wait_max: Option<Duration>) -> io::Result<bool> {
-        if self.woken.waker {
+    /// Does what there is to do, and returns what to wait for; `None` at the end.
+    pub(super) fn turn(&mut self, woken: Woken) -> Option<Pause> {
+        if woken.waker {
             self.subscriber.wakes.clear();
         }
         if self.subscriber.control.stopping.load(Ordering::Acquire) {
-            return Ok(false);
+            return None;
         }
         let now = Instant::now();
-        if self.woken.connection {
+        if woken.connection {
             self.subscriber.wire.readable();
         }
         self.subscriber.wire.advance(now);
@@ -206,14 +207,12 @@ impl Running {
         self.check_time(now);
         let more = self.receive(now);
         let reading = self.held.is_none();
-        let Subscriber { wire, wakes, .. } = &self.subscriber;
+        let wire = &self.subscriber.wire;
         let deadlines = self.pending.iter().map(|pending| pending.deadline);
         let deadline = deadlines.chain(wire.deadline(reading)).min();
         let time = deadline.map(|at| at.saturating_duration_since(Instant::now()));
-        let time = if more { Some(Duration::ZERO) } else { time.into_iter().chain(wait_max).min() };
-        let polled = if reading { wire.polled() } else { None };
-        self.woken = wait(polled.as_ref(), wakes, time)?;
-        Ok(true)
+        let time = if more { Some(Duration::ZERO) } else { time };
+        Some(Pause { connection: wire.polled().filter(|_| reading), time })
     }
 
     fn execute(&mut self, command: Command, now: Instant) {

@@ -13,7 +13,7 @@
 
 pub(crate) mod connection;
 mod dial;
-mod error;
+pub(crate) mod error;
 pub(crate) mod frame;
 pub(crate) mod handshake;
 pub(crate) mod inbox;

@@ -10,7 +10,7 @@ use super::connection::{Address, Connection, Settings};
 use super::frame::Head;
 use super::handshake::{self, Kind};
 use super::subscribing::Subscribing;
-use super::wait::wait;
+use super::wait::{Pause, wait};
 use crate::transport::{Context, Part, Ready, Received, Socket, SocketOptions, poll, waker};
 
 /// Longer than anything takes that works.
@@ -46,7 +46,8 @@ fn drive<T>(
             return done;
         }
         let due = connection.deadline(true).map_or(LONG, |at| at.saturating_duration_since(now));
-        wait(connection.polled().as_ref(), &wakes, Some(due.min(end - now))).unwrap();
+        let pause = Pause { connection: connection.polled(), time: Some(due.min(end - now)) };
+        wait(&pause, &wakes).unwrap();
     }
 }
 
@@ -165,8 +166,8 @@ fn each_new_connection_begins_with_all_subscriptions() {
         subscribing.advance(now);
         subscribing.receive(now);
         let due = subscribing.deadline(true).map_or(LONG, |at| at.saturating_duration_since(now));
-        wait(subscribing.polled().as_ref(), &wakes, Some(due.min(Duration::from_millis(50))))
-            .unwrap();
+        let time = Some(due.min(Duration::from_millis(50)));
+        wait(&Pause { connection: subscribing.polled(), time }, &wakes).unwrap();
     }
     server.join().unwrap();
 }

@@ -27,20 +27,24 @@ pub(crate) struct Woken {
     pub(crate) waker: bool,
 }
 
-/// Waits until the connection has something to do, the waker is woken, or the time is over (`None`: no
-/// end). A signal ends the wait early.
+/// What to wait for.
+#[derive(Clone, Debug)]
+pub(crate) struct Pause {
+    pub(crate) connection: Option<Polled>,
+    /// `None`: no end.
+    pub(crate) time: Option<Duration>,
+}
+
+/// Waits until the connection has something to do, the waker is woken, or the time is over. A signal
+/// ends the wait early.
 ///
 /// # Errors
 /// When the system refuses.
-pub(crate) fn wait(
-    connection: Option<&Polled>,
-    waker: &WakeReceiver,
-    time: Option<Duration>,
-) -> io::Result<Woken> {
+pub(crate) fn wait(pause: &Pause, waker: &WakeReceiver) -> io::Result<Woken> {
     let waker = PollFd::from_borrowed_fd(waker.as_fd(), PollFlags::IN);
     // Beyond what a timespec holds there is no end.
-    let time = time.and_then(|time| Timespec::try_from(time).ok());
-    let polled = match connection {
+    let time = pause.time.and_then(|time| Timespec::try_from(time).ok());
+    let polled = match &pause.connection {
         Some(Polled { socket, write }) => {
             let flags = if *write { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
             let mut fds = [waker, PollFd::new(socket, flags)];
