@@ -36,9 +36,9 @@ impl Publisher {
         let options = Client::builder().auto_start(false).send_timeout(NEVER);
         let mut client = DrivenClient::new(&options, context, ENDPOINTS.map(str::to_owned))?;
         // Once it is connected and had a turn, what may leave at once does.
-        client.turn_requests()?;
+        client.turn_requests();
         while client.carry()? {
-            client.turn_requests()?;
+            client.turn_requests();
         }
         Ok(Self::Client(Box::new(client)))
     }
@@ -88,7 +88,7 @@ impl Publisher {
     /// Takes the answers that came, and sends what waited for them.
     pub(crate) fn hear(&mut self) -> Result<(), PipelineError> {
         match self {
-            Self::Client(client) => client.turn_requests()?,
+            Self::Client(client) => client.turn_requests(),
             Self::Raw(socket, _, taken) => {
                 let mut part = Part::empty();
                 while socket.receive(&mut part)? == Received::Part {
@@ -200,8 +200,8 @@ impl Subscriber {
         // It waits for the server's confirmation, and so for turns of this thread.
         let caller = thread::spawn(move || handle.subscribe(NAME, note));
         while !caller.is_finished() {
-            client.turn_requests()?;
-            client.turn_receiving()?;
+            client.turn_requests();
+            client.turn_receiving();
             client.carry()?;
             server.turn_broker()?;
             thread::yield_now();
@@ -243,8 +243,8 @@ impl Subscriber {
     pub(crate) fn receive(&mut self, ledger: &Ledger) -> Result<(), PipelineError> {
         match self {
             Self::Client(client) => {
-                client.turn_receiving()?;
-                client.turn_requests()?;
+                client.turn_receiving();
+                client.turn_requests();
             }
             Self::Raw(socket, bytes) => {
                 let mut part = Part::empty();

@@ -30,9 +30,6 @@ pub enum PipelineError {
     /// A socket failed.
     #[error(transparent)]
     Transport(#[from] TransportError),
-    /// The system refused.
-    #[error(transparent)]
-    System(#[from] std::io::Error),
     /// A message was not published.
     #[error(transparent)]
     Send(#[from] SendError),
@@ -156,19 +153,27 @@ impl Pipeline {
         self.publishers.iter_mut().try_for_each(carry)?;
         self.receive()?;
         if ack {
-            // The acknowledgements; that they were written is not waited for.
-            server_side(|| self.server.turn_broker().and_then(|()| self.server.turn_journal()))?;
-            self.receive()?;
+            // The acknowledgements: some leave at once, the others when these are answered. That they were
+            // written is not waited for.
+            loop {
+                server_side(|| self.server.turn_broker().and_then(|()| self.server.turn_journal()))?;
+                if !self.receive()? {
+                    break;
+                }
+            }
         }
         Ok(())
     }
 
-    /// The subscriber takes all that is there for it. A large frame comes in several pieces.
-    fn receive(&mut self) -> Result<(), PipelineError> {
+    /// The subscriber takes all that is there for it; whether there was anything. A large frame comes in
+    /// several pieces.
+    fn receive(&mut self) -> Result<bool, PipelineError> {
+        let mut any = false;
         while self.subscriber.carry()? {
+            any = true;
             subscriber_side(|| self.subscriber.receive(&self.ledger))?;
         }
-        Ok(())
+        Ok(any)
     }
 
     /// What queued up for the journal is written at once, and answered.
