@@ -177,7 +177,9 @@ impl Sources {
         match (name, argument) {
             ("record", "") => Ok(self.record.display().to_string()),
             ("machine", "") => Ok(machine::section(&self.record, &self.workloads)),
-            ("goals", "") => Ok(goals::section(&self.workloads, &self.measures()?)?),
+            ("goals", "") => {
+                Ok(goals::section(&self.workloads, &self.measures()?, gate::copied()?)?)
+            }
             ("losses", "") => Ok(losses::section(&self.workloads)),
             ("gate", "") => Ok(gate::section()?),
             ("measures", "") => Ok(measures::section(&self.measures()?)),

@@ -398,3 +398,24 @@ fn the_gates_counts_are_shown_whatever_they_are() {
     assert_eq!(row(&page, &["publish_128"])[1..], ["0.5", "1234", "–", link]);
     assert_eq!(row(&page, &["publish_64k"])[1..], ["–", "–", "0", link]);
 }
+
+#[test]
+fn the_goal_of_no_copies_is_judged_by_the_worst_flow_of_the_server() {
+    let workspace = Workspace::new(include_str!("../template.md"));
+    complete(&workspace);
+    let copied = |bytes: f64| json!({"payload_bytes_copied_per_message": bytes});
+    let mut scenarios = json!({
+        "native-4KiB-ack0/server": copied(0.0),
+        "native-4KiB-ack0/publisher": copied(4096.0),
+        "native-128B-ack1/server": copied(256.0),
+    });
+    let write = |scenarios: &serde_json::Value| {
+        workspace.write("bench/gate/baseline.json", &json!({"scenarios": scenarios}).to_string());
+    };
+    write(&scenarios);
+    let goal = "payload that the server copies";
+    assert_eq!(row(&workspace.page(), &[goal])[1..4], ["≤ 0 B", "0.00 B", "yes"]);
+    scenarios["native-64KiB-ack1/server"] = copied(17.0);
+    write(&scenarios);
+    assert_eq!(row(&workspace.page(), &[goal])[1..4], ["≤ 0 B", "17.0 B", "**no**"]);
+}

@@ -18,6 +18,24 @@ struct Baseline {
     scenarios: BTreeMap<String, BTreeMap<String, Value>>,
 }
 
+/// The flows whose payloads the server must not copy.
+const UNCOPIED: [&str; 2] = ["native-4KiB", "native-64KiB"];
+
+/// Bytes of payload that the server copies of a message of 4 KiB or more, the most in any flow. None
+/// without a baseline.
+pub(crate) fn copied() -> Result<Option<f64>, RawError> {
+    let baseline: Baseline = match raw::read_json(Path::new(BASELINE), "the gate's own command") {
+        Err(RawError::Missing { .. }) => return Ok(None),
+        baseline => baseline?,
+    };
+    let servers = baseline.scenarios.iter().filter(|(name, _)| {
+        name.ends_with("/server") && UNCOPIED.iter().any(|flow| name.starts_with(flow))
+    });
+    Ok(servers
+        .filter_map(|(_, metrics)| metrics.get("payload_bytes_copied_per_message")?.as_f64())
+        .reduce(f64::max))
+}
+
 /// A table with a row for each scenario and a column for each number that one has. Says so when there
 /// is no baseline.
 pub(crate) fn section() -> Result<String, RawError> {

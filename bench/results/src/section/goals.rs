@@ -1,7 +1,7 @@
 //! The goals: what each is, what was reached, whether that is enough.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use mezzenger_report::number::short;
 use mezzenger_report::{Figure, Spread};
@@ -87,10 +87,11 @@ pub(crate) struct MissingError {
     peer: &'static str,
 }
 
-/// A table with a row for each goal.
+/// A table with a row for each goal. `copied` is what [`super::gate::copied`] found.
 pub(crate) fn section(
     workloads: &BTreeMap<String, Workload>,
     measures: &[(PathBuf, Measures)],
+    copied: Option<f64>,
 ) -> Result<String, MissingError> {
     let mut table = Table::new(&["workload or measure", "goal", "reached", "met", "raw files"]);
     for goal in GOALS {
@@ -113,6 +114,16 @@ pub(crate) fn section(
                 link(&path.file_name().unwrap_or_default().to_string_lossy(), path),
             ]);
         }
+    }
+    if let Some(copied) = copied {
+        let none = Bound::AtMost(0.0);
+        table.row(&[
+            "payload that the server copies of a message of 4 KiB or more".to_owned(),
+            format!("{} B", limit(none)),
+            format!("{} B", short(copied)),
+            met(none, copied),
+            link("baseline.json", Path::new(super::gate::BASELINE)),
+        ]);
     }
     Ok(table.finish())
 }
