@@ -156,7 +156,9 @@ impl Pipeline {
             // The acknowledgements: some leave at once, the others when these are answered. That they were
             // written is not waited for.
             loop {
-                server_side(|| self.server.turn_broker().and_then(|()| self.server.turn_journal()))?;
+                server_side(|| {
+                    self.server.turn_broker().and_then(|()| self.server.turn_journal())
+                })?;
                 if !self.receive()? {
                     break;
                 }
