@@ -32,7 +32,7 @@
 //! - [`Client`], in [`client`]: publishing, subscribing, acknowledging.
 //! - [`Server`]: a broker in this process, configured by [`Config`].
 //! - [`wire`]: both formats as bytes, for whoever speaks to a broker without the client.
-//! - [`transport`]: the only module that names ZeroMQ.
+//! - [`transport`]: libzmq, and the only module that uses it.
 //! - [`message`]: a message as the broker keeps it.
 //! - [`pending`]: the lock-free map of unacknowledged messages.
 //! - [`retry`]: when to send one again.

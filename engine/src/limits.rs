@@ -135,8 +135,8 @@ pub const CLIENT_ROOMY_BATCHES_MAX: usize = 4;
 /// counted.
 pub const CLIENT_NAMES_COUNTED_MAX: usize = 65_536;
 
-/// Acknowledgements in one frame, of 16 bytes each, as many as its bytes allow: the server reads a frame from each of its
-/// peers in turn, and acknowledgements must not fall behind the messages.
+/// Acknowledgements in one frame, of 16 bytes each, as many as its bytes allow: the server reads a frame
+/// from each of its peers in turn, and acknowledgements must not fall behind the messages.
 pub const CLIENT_ACKS_PER_FRAME: usize = FRAME_BYTES_TARGET / 16;
 
 /// Frames of acknowledgements on their way. The first leaves at once, further ones when they are full.

@@ -65,7 +65,7 @@ impl Bridge {
                     self.hand_over(head, body)?;
                 }
             }
-            if filled == Filled::Drained {
+            if filled != Filled::Full {
                 break;
             }
         }

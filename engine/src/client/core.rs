@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crossbeam::channel::unbounded;
 
@@ -77,11 +77,8 @@ impl Core {
         ]
         .map(|(port, kind, silence_max)| {
             let settings = settings(&options, kind, silence_max);
-            // An IPv6 address may stand in brackets.
-            let host =
-                options.server_address.trim_start_matches('[').trim_end_matches(']').to_owned();
-            let address = Some(Address { host, port });
-            Connection::new(Settings { address, ..settings }, Instant::now())
+            let address = Some(address(&options, port));
+            Connection::new(Settings { address, ..settings })
         });
         let (mut core, (requester, subscriber)) = Self::split(&options, wires)?;
         let worker = Worker::spawn("mezzenger-requests", move || requester.run());
@@ -122,7 +119,7 @@ impl Core {
         let errands = Arc::new(Errands::new(request_waker.clone(), Arc::clone(&reporter)));
         let stopping = Arc::<AtomicBool>::default();
         let setup = Setup {
-            server: format!("{}:{}", options.server_address, options.send_port),
+            server: address(options, options.send_port).to_string(),
             timeout: options.send_timeout,
             tries: options.connection_retries,
             verbose: options.verbose,
@@ -323,13 +320,24 @@ fn check_target(target: &Target) -> Result<(), SubscribeError> {
     Ok(())
 }
 
+/// Where one of the server's ports is.
+fn address(options: &ClientBuilder, port: u16) -> Address {
+    // An IPv6 address may stand in brackets.
+    let host = options.server_address.trim_start_matches('[').trim_end_matches(']').to_owned();
+    Address { host, port }
+}
+
 /// A connection's settings, without an address.
 pub(super) fn settings(options: &ClientBuilder, kind: Kind, silence_max: Duration) -> Settings {
     Settings {
         address: None,
         kind,
         // The server's limit may be a little larger, and what it publishes carries no more.
-        frame_bytes_max: options.max_message_size.saturating_add(OVERSIZE_ANSWERED_BYTES),
+        // No server sends more than libzmq's signed length tells.
+        frame_bytes_max: options
+            .max_message_size
+            .saturating_add(OVERSIZE_ANSWERED_BYTES)
+            .min(i32::MAX as usize),
         heartbeat: HEARTBEAT,
         silence_max,
     }

@@ -1,7 +1,7 @@
 //! A client without threads: whoever has it does their work, turn by turn.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::bridge::Bridge;
 use super::core::{Core, settings};
@@ -43,7 +43,7 @@ impl DrivenClient {
         let connect = |kind, endpoint: String| -> Result<_, TransportError> {
             let (bridge, socket) = Bridge::new(context, kind, &endpoint)?;
             let settings = settings(options, kind, NEVER);
-            Ok((bridge, Connection::over(socket, settings, Instant::now())))
+            Ok((bridge, Connection::over(socket, settings)))
         };
         let (request_bridge, request_wire) = connect(Kind::Dealer, requests)?;
         let (receiving_bridge, receiving_wire) = connect(Kind::Sub, receiving)?;

@@ -21,7 +21,7 @@ pub enum ConnectError {
         address: String,
         /// Its request port.
         port: u16,
-        /// How long each try waited.
+        /// How long each try waited, the look-up of a host name not counted.
         timeout: Duration,
         /// How many tries were made.
         tries: u32,

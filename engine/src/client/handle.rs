@@ -97,9 +97,10 @@ impl Client {
     ///
     /// It leaves at once when no message of this name is on its way; while one is, messages gather in
     /// a frame that leaves when the answer comes, or when it is full. Messages of one name arrive in
-    /// the order in which they were published, as long as the connection holds. When frames are lost
-    /// with a connection, they are sent again `send_timeout` later, and messages of the same name that
-    /// left meanwhile arrive before them: who needs the order must wait for each [`Receipt`], or sort by
+    /// the order in which they were published, as long as the connection holds. When it is lost, all
+    /// frames without an answer are sent again on the next one, in their order; some of them may have
+    /// arrived, so that later messages are followed by copies of earlier ones or by what was lost of
+    /// them. Who needs the order then, too, must wait for each [`Receipt`], or sort by
     /// [`Message::ordinal`].
     ///
     /// Waits only when the server does not keep up and

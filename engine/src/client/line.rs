@@ -43,7 +43,7 @@ impl Line {
         let Some(connection) = line.as_mut() else { return false };
         let now = Instant::now();
         connection.send_messages(outbox, &mut Vec::new(), now);
-        connection.wire.flush(now)
+        connection.wire.flush()
     }
 }
 

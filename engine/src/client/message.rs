@@ -18,7 +18,7 @@ use crate::wire::record::{Encoding, Record};
 ///
 /// It is a view: name and payload lie in the frame that the network delivered, which clones share and
 /// which lives as long as the last of them. Keeping one small message for long therefore keeps its
-/// whole frame (up to 512 KB); copy the payload out to keep less.
+/// whole frame (up to 1 MB); copy the payload out to keep less.
 #[derive(Clone)]
 pub struct Message {
     frame: Bytes,

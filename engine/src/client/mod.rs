@@ -2,12 +2,14 @@
 //!
 //! - `handle`: [`Client`], what users hold; `options`, `error`, `payload`, `outcome`, `report`: what
 //!   they give and get; `core`: what the handles share.
-//! - `outbox`: where published messages gather into frames, `batches` what its lock guards; `receipt`: the promise of an answer.
+//! - `outbox`: where published messages gather into frames, `batches` what its lock guards; `receipt`:
+//!   the promise of an answer.
 //! - `requester`: the thread that sends requests and reads the answers; `line`: its connection, which
 //!   publishers may send on too; `seal`: stamps what leaves; `in_flight`: which answer is whose, and when
 //!   to send again; `errands`: acknowledgements and pings.
-//! - `subscriber`: the thread that owns the subscribing socket; `routes`: who wants what; `delivery`:
-//!   hands it to them; `verify`: checksums; `missed`: sees gaps; `queue`, `subscription`: what is read like an iterator.
+//! - `subscriber`: the thread that owns the receiving connection; `routes`: who wants what; `delivery`:
+//!   hands it to them; `verify`: checksums; `missed`: sees gaps; `queue`, `subscription`: what is read
+//!   like an iterator.
 //! - `message`: a received message, a view of its frame. `worker`: threads that end within a bound.
 //! - `driven`: a client without threads, for measurements; `bridge`: between it and libzmq's sockets within
 //!   the process.

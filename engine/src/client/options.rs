@@ -138,8 +138,9 @@ impl ClientBuilder {
         self
     }
 
-    /// Called, on the receiving thread, when messages were published that did not arrive here. One that asks for acknowledgement can
-    /// still arrive later. See [`Missed`] for what is reported although nothing was missed.
+    /// Called, on the receiving thread, when messages were published that did not arrive here. One that
+    /// asks for acknowledgement can still arrive later. See [`Missed`] for what is reported although
+    /// nothing was missed.
     pub fn on_missed(mut self, callback: impl Fn(&Missed) + Send + Sync + 'static) -> Self {
         self.on_missed = Some(Arc::new(callback));
         self

@@ -84,7 +84,7 @@ pub struct Counters {
     pub published: u64,
     /// Messages that the server refused or did not answer.
     pub failed: u64,
-    /// Frames sent again after a timeout.
+    /// Frames sent again after a timeout or a lost connection.
     pub resent_frames: u64,
     /// Messages received, copies of resent ones included.
     pub received: u64,

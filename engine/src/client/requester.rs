@@ -14,7 +14,7 @@ use super::in_flight::{Cargo, InFlight, Request};
 use super::line::{Connection, Line};
 use super::outbox::Outbox;
 use super::report::{Failure, Reporter, add};
-use crate::limits::CLIENT_ACKS_PER_FRAME;
+use crate::limits::{CLIENT_ACKS_PER_FRAME, CLIENT_FRAMES_PER_TURN};
 use crate::transport::WakeReceiver;
 use crate::wire::frame::v2_prefix;
 use crate::wire::reply::{self, Reply};
@@ -92,17 +92,17 @@ impl Requester {
         let line = Arc::clone(&self.line);
         let mut line = line.lock();
         let connection = line.as_mut()?;
-        let now = Instant::now();
         if woken.connection {
             connection.wire.readable();
         }
-        if connection.wire.advance(now) {
+        if connection.wire.advance() {
             self.connected(connection);
         }
-        self.receive(connection, now);
+        let now = Instant::now();
+        let more = self.receive(connection);
         self.check_time(connection, now);
         self.send(connection, now);
-        connection.wire.flush(now);
+        connection.wire.flush();
         if self.stopping.load(Ordering::Acquire) {
             let stop_at = *self.stop_at.get_or_insert(now + self.setup.timeout);
             let idle = connection.in_flight.is_empty() && self.outbox.is_empty();
@@ -112,9 +112,11 @@ impl Requester {
         }
         let due = connection.in_flight.deadline().into_iter().chain(connection.wire.deadline(true));
         // A publisher that sends meanwhile does not tell. What it sends is due after the timeout.
-        let time = due.chain(self.stop_at).min().map_or(self.setup.timeout, |at| {
-            at.saturating_duration_since(Instant::now()).min(self.setup.timeout)
-        });
+        let time = match due.chain(self.stop_at).min() {
+            _ if more => Duration::ZERO,
+            Some(at) => at.saturating_duration_since(Instant::now()).min(self.setup.timeout),
+            None => self.setup.timeout,
+        };
         Some(Pause { connection: connection.wire.polled(), time: Some(time) })
     }
 
@@ -128,9 +130,12 @@ impl Requester {
         }
     }
 
-    fn receive(&mut self, connection: &mut Connection, now: Instant) {
+    /// Reads some answers; whether there may be more.
+    fn receive(&mut self, connection: &mut Connection) -> bool {
         let mut parts = std::mem::take(&mut self.parts);
-        while connection.wire.receive(&mut parts, now) {
+        let mut received = 0;
+        while received < CLIENT_FRAMES_PER_TURN && connection.wire.receive(&mut parts) {
+            received += 1;
             if let [id, empty, body] = &parts[..]
                 && let Ok(id) = id.as_ref().try_into()
                 && empty.is_empty()
@@ -140,6 +145,7 @@ impl Requester {
             }
         }
         self.parts = parts;
+        received == CLIENT_FRAMES_PER_TURN
     }
 
     /// Books how a request ended.
@@ -179,12 +185,12 @@ impl Requester {
         }
         self.expire_waiting(now);
         connection.in_flight.try_again(now);
-        // Whatever is wrong with the connection, a new one starts afresh. Clients that a server's pause
-        // interrupted together shall not come back together.
-        if connection.wire.is_open() {
+        // Whatever is wrong with the connection, a new one starts afresh; but a young one has not had its
+        // time. Clients that a server's pause interrupted together shall not come back together.
+        if connection.wire.open_for().is_some_and(|time| time >= self.setup.timeout / 2) {
             let pause_ms_max = (self.setup.timeout.as_millis() / 10).clamp(1, 100) as u64;
             let pause = Duration::from_millis(fastrand::u64(0..pause_ms_max));
-            connection.wire.restart(pause, now);
+            connection.wire.restart(pause);
             tracing::debug!("no answer from {}: connecting anew", self.setup.server);
         }
     }
@@ -257,5 +263,43 @@ fn read_reply(bytes: &[u8]) -> Result<(), SendError> {
             let text = format!("an answer of {} bytes that this client cannot read", bytes.len());
             Err(SendError::Unknown { code: 0, text })
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+    use std::thread;
+
+    use super::*;
+    use crate::client::Client;
+    use crate::zmtp::tests::accept;
+
+    /// A slow network: making a connection takes most of the patience, and so does an answer.
+    #[test]
+    fn a_young_connection_is_not_given_up_for_requests_that_are_older() {
+        let patience = Duration::from_secs(1);
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let server = thread::spawn(move || {
+            thread::sleep(patience * 7 / 10);
+            let mut peer = accept(&listener, b"ROUTER");
+            // An id of 8 bytes, nothing, and the ping.
+            let mut request = [0; 10 + 2 + 2 + b"\x01ping|".len()];
+            peer.read_exact(&mut request).unwrap();
+            thread::sleep(patience * 7 / 10);
+            let answer = [&[1, 8][..], &request[2..10], &[1, 0, 0, 2], b"OK"].concat();
+            peer.write_all(&answer).unwrap();
+            // Until the client goes.
+            let _ = peer.read_to_end(&mut Vec::new());
+        });
+        let options = Client::builder()
+            .send_port(port)
+            .auto_start(false)
+            .send_timeout(patience)
+            .connection_retries(3);
+        drop(options.connect().unwrap());
+        server.join().unwrap();
     }
 }

@@ -17,7 +17,7 @@ use super::queue::Queue;
 use super::routes::{Receiver, Target};
 use crate::limits::CLIENT_FRAMES_PER_TURN;
 use crate::transport::{WakeReceiver, Waker};
-use crate::wire::confirm;
+use crate::wire::{confirm, frame};
 use crate::zmtp::subscribing::Subscribing;
 use crate::zmtp::wait::{Pause, Woken, wait};
 
@@ -134,6 +134,10 @@ impl Control {
     }
 }
 
+// On a new connection subscriptions are told in the order of their bytes. A confirmation must come after
+// what it confirms.
+const _: () = assert!(confirm::CONFIRM > frame::V2);
+
 /// A subscription that the server has not confirmed.
 struct Pending {
     topic: [u8; confirm::TOPIC_BYTES],
@@ -196,16 +200,16 @@ impl Running {
         if self.subscriber.control.stopping.load(Ordering::Acquire) {
             return None;
         }
-        let now = Instant::now();
         if woken.connection {
             self.subscriber.wire.readable();
         }
-        self.subscriber.wire.advance(now);
+        self.subscriber.wire.advance();
+        let now = Instant::now();
         while let Ok(command) = self.subscriber.commands.try_recv() {
             self.execute(command, now);
         }
         self.check_time(now);
-        let more = self.receive(now);
+        let more = self.receive();
         let reading = self.held.is_none();
         let wire = &self.subscriber.wire;
         let deadlines = self.pending.iter().map(|pending| pending.deadline);
@@ -222,17 +226,17 @@ impl Running {
             Command::Subscribe { reply, .. } | Command::Unsubscribe { reply, .. }
                 if !reply.is_awaited() => {}
             Command::Subscribe { target, receiver, reply } => {
-                wire.subscribe(&target.topic(), now);
+                wire.subscribe(&target.topic());
                 let route = deliverer.routes.add(&target, receiver);
                 let topic = new_topic();
-                wire.subscribe(&topic, now);
+                wire.subscribe(&topic);
                 let deadline = now + self.subscriber.timeout;
                 self.pending.push(Pending { topic, target, route, tries: 1, deadline, reply });
             }
             Command::Unsubscribe { target, reply } => {
                 let removed = deliverer.routes.remove(&target);
                 for _ in 0..removed {
-                    wire.unsubscribe(&target.topic(), now);
+                    wire.unsubscribe(&target.topic());
                 }
                 deliverer.forget_unsubscribed();
                 let name = target.text().to_owned();
@@ -243,7 +247,7 @@ impl Running {
             }
             Command::DropQueue(queue) => {
                 if let Some(target) = deliverer.routes.remove_queue(&queue) {
-                    wire.unsubscribe(&target.topic(), now);
+                    wire.unsubscribe(&target.topic());
                     deliverer.forget_unsubscribed();
                 }
             }
@@ -255,61 +259,61 @@ impl Running {
         let Subscriber { wire, deliverer, timeout, tries, .. } = &mut self.subscriber;
         let (timeout, tries) = (*timeout, *tries);
         for late in self.pending.iter_mut().filter(|pending| pending.deadline <= now) {
-            wire.unsubscribe(&late.topic, now);
+            wire.unsubscribe(&late.topic);
             if late.tries < tries {
                 late.topic = new_topic();
                 late.tries += 1;
                 late.deadline = now + timeout;
-                wire.subscribe(&late.topic, now);
+                wire.subscribe(&late.topic);
             }
         }
         for given_up in self.pending.extract_if(.., |pending| pending.deadline <= now) {
-            take_back(wire, deliverer, &given_up, now);
+            take_back(wire, deliverer, &given_up);
             given_up.reply.send(Err(SubscribeError::NotConfirmed { tries, timeout }));
         }
     }
 
     /// Receives some frames; whether there may be more.
-    fn receive(&mut self, now: Instant) -> bool {
+    fn receive(&mut self) -> bool {
         if let Some(frame) = self.held.take() {
-            self.deliver(frame, now);
+            self.deliver(frame);
         }
         for _ in 0..CLIENT_FRAMES_PER_TURN {
             if self.held.is_some() {
                 return false;
             }
-            let Some(frame) = self.subscriber.wire.receive(now) else { return false };
-            self.deliver(frame, now);
+            let Some(frame) = self.subscriber.wire.receive() else { return false };
+            self.deliver(frame);
         }
         true
     }
 
-    fn deliver(&mut self, frame: Bytes, now: Instant) {
+    fn deliver(&mut self, frame: Bytes) {
         if confirm::is_topic(&frame) {
-            self.confirmed(&frame, now);
+            self.confirmed(&frame);
         } else if let Delivered::NoRoom = self.subscriber.deliverer.deliver(&frame) {
             self.held = Some(frame);
         }
     }
 
-    fn confirmed(&mut self, topic: &[u8], now: Instant) {
+    fn confirmed(&mut self, topic: &[u8]) {
         if let Some(at) = self.pending.iter().position(|pending| pending.topic == topic) {
             let pending = self.pending.swap_remove(at);
             let Subscriber { wire, deliverer, .. } = &mut self.subscriber;
-            wire.unsubscribe(&pending.topic, now);
+            wire.unsubscribe(&pending.topic);
             if pending.reply.is_awaited() {
                 pending.reply.send(Ok(()));
             } else {
-                take_back(wire, deliverer, &pending, now);
+                take_back(wire, deliverer, &pending);
             }
         }
     }
 }
 
 /// Ends a subscription whose caller is told that it failed.
-fn take_back(wire: &mut Subscribing, deliverer: &mut Deliverer, pending: &Pending, now: Instant) {
+fn take_back(wire: &mut Subscribing, deliverer: &mut Deliverer, pending: &Pending) {
     if deliverer.routes.remove_number(&pending.target, pending.route) {
-        wire.unsubscribe(&pending.target.topic(), now);
+        wire.unsubscribe(&pending.target.topic());
         deliverer.forget_unsubscribed();
     }
 }

@@ -1,4 +1,4 @@
-//! ZeroMQ, and nothing else: the only module that names it.
+//! libzmq, and nothing else: the only module that uses it.
 //!
 //! - [`part`]: one frame of a message, moved in and out of reference-counted buffers without a copy.
 //! - [`socket`]: the four kinds of socket the system uses, non-blocking, with their options.

@@ -14,6 +14,9 @@ pub(crate) enum ConnectionError {
         /// What the system says.
         source: io::Error,
     },
+    /// The host name is known, and has no address.
+    #[error("the host has no address; check the name")]
+    NoAddress,
     /// The system refused, or the peer.
     #[error("{0}; is the server running, at this address?")]
     System(#[from] io::Error),

@@ -37,7 +37,8 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    fn name(self) -> &'static [u8] {
+    /// What it calls itself.
+    pub(crate) fn name(self) -> &'static [u8] {
         match self {
             Self::Dealer => b"DEALER",
             Self::Sub => b"SUB",
@@ -71,20 +72,22 @@ pub(crate) fn ready(socket: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// What a client says first, all at once.
-pub(crate) fn hello(kind: Kind) -> Vec<u8> {
-    [&GREETING, &*ready(kind.name())].concat()
-}
-
-/// Checks the server's greeting.
+/// Checks what is there of the server's greeting: who speaks otherwise may never say as much as a
+/// greeting has bytes.
 ///
 /// # Errors
 /// [`ConnectionError::Foreign`] and [`ConnectionError::Mechanism`].
-pub(crate) fn check_greeting(greeting: &[u8; GREETING_BYTES]) -> Result<(), ConnectionError> {
-    if greeting[0] != 0xff || greeting[9] & 1 != 1 || greeting[VERSION] < 3 {
+pub(crate) fn check_greeting(received: &[u8]) -> Result<(), ConnectionError> {
+    let is_wrong = |at: usize, right: fn(u8) -> bool| received.get(at).is_some_and(|&b| !right(b));
+    if is_wrong(0, |byte| byte == 0xff)
+        || is_wrong(9, |byte| byte & 1 == 1)
+        || is_wrong(VERSION, |byte| byte >= 3)
+    {
         return Err(ConnectionError::Foreign);
     }
-    let mechanism = &greeting[MECHANISM..MECHANISM + MECHANISM_BYTES];
+    let Some(mechanism) = received.get(MECHANISM..MECHANISM + MECHANISM_BYTES) else {
+        return Ok(());
+    };
     let name = mechanism.split(|&byte| byte == 0).next().unwrap_or_default();
     if name != b"NULL" {
         return Err(ConnectionError::Mechanism(String::from_utf8_lossy(name).into_owned()));
@@ -131,11 +134,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_hello_is_as_the_specification_shows_it() {
-        let hello = hello(Kind::Sub);
-        assert_eq!(hello[..16], *b"\xff\0\0\0\0\0\0\0\0\x7f\x03\0NULL");
-        assert!(hello[16..64].iter().all(|&byte| byte == 0));
-        assert_eq!(hello[64..], *b"\x04\x19\x05READY\x0bSocket-Type\0\0\0\x03SUB");
+    fn what_is_said_first_is_as_the_specification_shows_it() {
+        assert_eq!(GREETING[..16], *b"\xff\0\0\0\0\0\0\0\0\x7f\x03\0NULL");
+        assert!(GREETING[16..].iter().all(|&byte| byte == 0));
+        assert_eq!(ready(Kind::Sub.name()), *b"\x04\x19\x05READY\x0bSocket-Type\0\0\0\x03SUB");
     }
 
     #[test]
@@ -156,12 +158,16 @@ mod tests {
         for end in 0..whole.len() {
             assert!(check_ready(&whole[..end], Kind::Sub).is_err());
         }
-        check_greeting(&GREETING).unwrap();
+        for end in 0..=GREETING_BYTES {
+            check_greeting(&GREETING[..end]).unwrap();
+        }
         let broken = |at: usize, byte| {
             let mut greeting = GREETING;
             greeting[at] = byte;
-            check_greeting(&greeting)
+            // What comes after the wrong byte is not waited for.
+            check_greeting(&greeting[..(at + 1).max(MECHANISM + MECHANISM_BYTES)])
         };
+        assert!(matches!(check_greeting(b"H"), Err(ConnectionError::Foreign)));
         assert!(matches!(broken(0, b'H'), Err(ConnectionError::Foreign)));
         assert!(matches!(broken(VERSION, 2), Err(ConnectionError::Foreign)));
         assert!(matches!(broken(MECHANISM, b'P'), Err(ConnectionError::Mechanism(_))));

@@ -23,6 +23,9 @@ const SLACK_BYTES: usize = 4096;
 /// would keep all of it. They are copied.
 const WASTE_MAX: usize = 4;
 
+/// The same for one frame beside a large one, in a buffer that was made for that.
+const WASTE_OF_ONE_MAX: usize = 16;
+
 /// What a read found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Filled {
@@ -30,6 +33,8 @@ pub(crate) enum Filled {
     Full,
     /// All that was there.
     Drained,
+    /// No byte.
+    Nothing,
 }
 
 /// What is received and not taken yet.
@@ -40,6 +45,8 @@ pub(crate) enum Filled {
 pub(crate) struct Inbox {
     /// Whole frames.
     frames: Bytes,
+    /// Bytes of the buffer that holds them.
+    frames_room: usize,
     /// What comes after them: part of a frame.
     part: Vec<u8>,
     /// Bytes of the frame that `part` begins, with its head; 0 while unknown.
@@ -57,11 +64,17 @@ impl Inbox {
             match rustix::io::read(socket, spare_capacity(&mut self.part)) {
                 Ok(0) => return Err(ConnectionError::Closed),
                 Ok(_) if self.part.len() == self.part.capacity() => return Ok(Filled::Full),
-                Ok(_) | Err(Errno::AGAIN) => return Ok(Filled::Drained),
+                Ok(_) => return Ok(Filled::Drained),
+                Err(Errno::AGAIN) => return Ok(Filled::Nothing),
                 Err(Errno::INTR) => {}
                 Err(error) => return Err(io::Error::from(error).into()),
             }
         }
+    }
+
+    /// What is there and not cut into frames.
+    pub(crate) fn raw(&self) -> &[u8] {
+        &self.part
     }
 
     /// Takes bytes that are no frame, once they are all there.
@@ -81,7 +94,10 @@ impl Inbox {
             return Ok(None);
         };
         let mut frame = self.frames.split_to(head_bytes + head.body_bytes);
-        Ok(Some((head, frame.split_off(head_bytes))))
+        let body = frame.split_off(head_bytes);
+        let wasteful = self.frames_room > ROOM_BYTES_MAX + SLACK_BYTES
+            && body.len().saturating_mul(WASTE_OF_ONE_MAX) < self.frames_room;
+        Ok(Some((head, if wasteful { Bytes::copy_from_slice(&body) } else { body })))
     }
 
     /// Makes frames of what was received. To be called when all earlier ones are taken.
@@ -104,6 +120,7 @@ impl Inbox {
         }
         if whole * WASTE_MAX < self.part.capacity() {
             self.frames = Bytes::copy_from_slice(&self.part[..whole]);
+            self.frames_room = whole;
             self.part.drain(..whole);
         } else {
             // The next frames are probably about as large as these.
@@ -111,6 +128,7 @@ impl Inbox {
             let mut rest = Vec::with_capacity(room);
             rest.extend_from_slice(&self.part[whole..]);
             self.part.truncate(whole);
+            self.frames_room = self.part.capacity();
             self.frames = Bytes::from(std::mem::replace(&mut self.part, rest));
         }
         Ok(())
@@ -158,7 +176,7 @@ mod tests {
             while let Some((_, body)) = inbox.take().unwrap() {
                 bodies.push(body);
             }
-            if filled == Filled::Drained {
+            if filled != Filled::Full {
                 return bodies;
             }
         }
@@ -186,6 +204,32 @@ mod tests {
             }
             prop_assert!(received.iter().eq(&bodies));
         }
+    }
+
+    #[test]
+    fn a_small_frame_does_not_keep_the_buffer_of_a_large_one() {
+        let (near, mut far) = pair();
+        let large = vec![1; 2 * ROOM_BYTES_MAX];
+        let writer = std::thread::spawn(move || {
+            far.write_all(&[frame(&large), frame(b"small")].concat()).unwrap();
+            far
+        });
+        let (mut inbox, mut bodies) = (Inbox::default(), Vec::new());
+        while bodies.len() < 2 {
+            // Twice what is wanted, so that both frames meet in one buffer.
+            inbox.part.reserve_exact(4 * ROOM_BYTES_MAX);
+            inbox.fill(near.as_fd()).unwrap();
+            inbox.cut(4 * ROOM_BYTES_MAX).unwrap();
+            while let Some((_, body)) = inbox.take().unwrap() {
+                bodies.push(body);
+            }
+        }
+        writer.join().unwrap();
+        assert_eq!(bodies[1], "small");
+        // Nobody else has the buffer.
+        assert!(bodies.pop().unwrap().try_into_mut().is_ok());
+        drop(inbox);
+        assert!(bodies.pop().unwrap().try_into_mut().is_ok());
     }
 
     #[test]

@@ -6,7 +6,8 @@
 //! with the NULL mechanism, as a DEALER or a SUB socket speaks it to a server made with libzmq.
 //!
 //! - `frame`: heads of frames; `handshake`: what both ends say first. Pure.
-//! - `inbox`: received bytes, cut into frames without a copy; `sending`: bytes that wait for the system.
+//! - `inbox`: received bytes, cut into frames without a copy; `sending`: bytes that wait for the system;
+//!   `stream`: both.
 //! - `dial`: addresses, and non-blocking connections to them.
 //! - [`connection`]: all of them together, made anew when lost; [`subscribing`]: one that remembers its
 //!   subscriptions. `wait`: for a connection and a waker together.
@@ -18,7 +19,8 @@ pub(crate) mod frame;
 pub(crate) mod handshake;
 pub(crate) mod inbox;
 pub(crate) mod sending;
+mod stream;
 pub(crate) mod subscribing;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 pub(crate) mod wait;

@@ -17,7 +17,8 @@ const CANCEL: u8 = 0;
 #[derive(Debug)]
 pub(crate) struct Subscribing {
     connection: Connection,
-    /// How often each topic was subscribed to.
+    /// How often each topic was subscribed to. In their order they are told on a new connection: one that
+    /// begins with a larger byte comes after all others.
     topics: BTreeMap<Vec<u8>, usize>,
     parts: Vec<Bytes>,
 }
@@ -29,42 +30,42 @@ impl Subscribing {
     }
 
     /// Adds a subscription; equal ones count.
-    pub(crate) fn subscribe(&mut self, topic: &[u8], now: Instant) {
+    pub(crate) fn subscribe(&mut self, topic: &[u8]) {
         let count = self.topics.entry(topic.to_vec()).or_default();
         *count += 1;
         if *count == 1 {
-            self.tell(SUBSCRIBE, topic, now);
+            self.tell(SUBSCRIBE, topic);
         }
     }
 
     /// Takes one subscription back.
-    pub(crate) fn unsubscribe(&mut self, topic: &[u8], now: Instant) {
+    pub(crate) fn unsubscribe(&mut self, topic: &[u8]) {
         let Some(count) = self.topics.get_mut(topic) else { return };
         *count -= 1;
         if *count == 0 {
             self.topics.remove(topic);
-            self.tell(CANCEL, topic, now);
+            self.tell(CANCEL, topic);
         }
     }
 
-    fn tell(&mut self, what: u8, topic: &[u8], now: Instant) {
+    fn tell(&mut self, what: u8, topic: &[u8]) {
         self.connection.send(change(what, topic));
-        self.connection.flush(now);
+        self.connection.flush();
     }
 
     /// As [`Connection::advance`].
-    pub(crate) fn advance(&mut self, now: Instant) {
-        if self.connection.advance(now) {
+    pub(crate) fn advance(&mut self) {
+        if self.connection.advance() {
             for topic in self.topics.keys() {
                 self.connection.send(change(SUBSCRIBE, topic));
             }
-            self.connection.flush(now);
+            self.connection.flush();
         }
     }
 
     /// The next message. Of one in several parts, which a server never sends, the first.
-    pub(crate) fn receive(&mut self, now: Instant) -> Option<Bytes> {
-        self.connection.receive(&mut self.parts, now).then(|| self.parts.swap_remove(0))
+    pub(crate) fn receive(&mut self) -> Option<Bytes> {
+        self.connection.receive(&mut self.parts).then(|| self.parts.swap_remove(0))
     }
 
     /// As [`Connection::readable`].

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -27,7 +28,7 @@ fn settings(kind: Kind, port: u16) -> Settings {
 }
 
 fn dealer(port: u16) -> Connection {
-    Connection::new(settings(Kind::Dealer, port), Instant::now())
+    Connection::new(settings(Kind::Dealer, port))
 }
 
 /// Goes on with the connection until `done` returns something.
@@ -41,7 +42,7 @@ fn drive<T>(
         let now = Instant::now();
         assert!(now < end, "it takes too long: {connection:?}");
         connection.readable();
-        let made = connection.advance(now);
+        let made = connection.advance();
         if let Some(done) = done(connection, made) {
             return done;
         }
@@ -62,13 +63,13 @@ fn send(connection: &mut Connection, parts: &[&[u8]]) {
         connection.send(head.into());
         connection.send(Bytes::copy_from_slice(part));
     }
-    connection.flush(Instant::now());
+    connection.flush();
 }
 
 fn receive(connection: &mut Connection) -> Vec<Bytes> {
     drive(connection, |connection, _| {
         let mut parts = Vec::new();
-        connection.receive(&mut parts, Instant::now()).then_some(parts)
+        connection.receive(&mut parts).then_some(parts)
     })
 }
 
@@ -82,7 +83,7 @@ fn next_message(socket: &mut Socket, connection: &mut Connection) -> Vec<Bytes> 
     let end = Instant::now() + LONG;
     let mut parts = Vec::new();
     while Instant::now() < end {
-        connection.advance(Instant::now());
+        connection.advance();
         poll(&[socket], &[], &mut [Ready::default()], Some(Duration::from_millis(1))).unwrap();
         let mut part = Part::empty();
         while socket.receive(&mut part).unwrap() == Received::Part {
@@ -123,7 +124,7 @@ fn a_server_that_comes_back_is_found_again() {
     made(&mut connection);
     drop((router, context));
     drive(&mut connection, |connection, _| {
-        connection.receive(&mut Vec::new(), Instant::now());
+        connection.receive(&mut Vec::new());
         (!connection.is_open()).then_some(())
     });
     let context = Context::new(1).unwrap();
@@ -138,14 +139,12 @@ fn a_server_that_comes_back_is_found_again() {
 fn each_new_connection_begins_with_all_subscriptions() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
-    let mut subscribing =
-        Subscribing::new(Connection::new(settings(Kind::Sub, port), Instant::now()));
-    let now = Instant::now();
+    let mut subscribing = Subscribing::new(Connection::new(settings(Kind::Sub, port)));
     for topic in ["a", "b", "b", "c"] {
-        subscribing.subscribe(topic.as_bytes(), now);
+        subscribing.subscribe(topic.as_bytes());
     }
-    subscribing.unsubscribe(b"b", now);
-    subscribing.unsubscribe(b"c", now);
+    subscribing.unsubscribe(b"b");
+    subscribing.unsubscribe(b"c");
     let server = std::thread::spawn(move || {
         for _ in 0..2 {
             let mut peer = accept(&listener, b"XPUB");
@@ -163,8 +162,8 @@ fn each_new_connection_begins_with_all_subscriptions() {
         let now = Instant::now();
         assert!(now < end);
         subscribing.readable();
-        subscribing.advance(now);
-        subscribing.receive(now);
+        subscribing.advance();
+        subscribing.receive();
         let due = subscribing.deadline(true).map_or(LONG, |at| at.saturating_duration_since(now));
         let time = Some(due.min(Duration::from_millis(50)));
         wait(&Pause { connection: subscribing.polled(), time }, &wakes).unwrap();
@@ -173,7 +172,7 @@ fn each_new_connection_begins_with_all_subscriptions() {
 }
 
 /// Accepts a connection and shakes hands as a server does.
-fn accept(listener: &TcpListener, socket: &[u8]) -> TcpStream {
+pub(crate) fn accept(listener: &TcpListener, socket: &[u8]) -> TcpStream {
     let (mut peer, _) = listener.accept().unwrap();
     peer.set_read_timeout(Some(LONG)).unwrap();
     peer.write_all(&handshake::GREETING).unwrap();
@@ -210,7 +209,7 @@ fn a_peer_that_falls_silent_is_asked_and_then_connected_to_anew() {
     let patience = Duration::from_millis(50);
     let settings =
         Settings { heartbeat: patience, silence_max: patience, ..settings(Kind::Dealer, port) };
-    let mut connection = Connection::new(settings, Instant::now());
+    let mut connection = Connection::new(settings);
     let server = std::thread::spawn(move || {
         let mut silent = accept(&listener, b"ROUTER");
         let mut ping = [0; 9];
@@ -254,6 +253,102 @@ fn who_answers_wrongly_is_named() {
 }
 
 #[test]
+fn a_peer_of_another_kind_is_known_by_its_first_byte() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut connection = dealer(listener.local_addr().unwrap().port());
+    let server = std::thread::spawn(move || {
+        let (mut peer, _) = listener.accept().unwrap();
+        peer.write_all(b"H").unwrap();
+        let _ = peer.read_to_end(&mut Vec::new());
+    });
+    let start = Instant::now();
+    let told = drive(&mut connection, |connection, _| connection.told().map(str::to_owned));
+    assert!(told.contains("speaks no ZMTP 3"), "{told}");
+    assert!(start.elapsed() < super::connection::PATIENCE);
+    drop(connection);
+    server.join().unwrap();
+}
+
+#[test]
+fn swapped_ports_are_named_when_libzmq_answers() {
+    let context = Context::new(1).unwrap();
+    let publishing = context.xpub(SocketOptions::default()).unwrap();
+    let mut connection = dealer(bound(&publishing));
+    let told = drive(&mut connection, |connection, _| connection.told().map(str::to_owned));
+    assert!(told.contains("are the two ports swapped?"), "{told}");
+}
+
+#[test]
+fn who_hangs_up_at_once_is_left_alone_for_longer_and_longer() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut connection = dealer(listener.local_addr().unwrap().port());
+    let (stop, stopped) = std::sync::mpsc::channel();
+    let server = std::thread::spawn(move || {
+        while stopped.try_recv().is_err() {
+            drop(accept(&listener, b"ROUTER"));
+        }
+    });
+    let mut parts = Vec::new();
+    // Longer than the first pause can be, by far.
+    let long = Duration::from_millis(400);
+    drive(&mut connection, |connection, _| {
+        connection.receive(&mut parts);
+        let pause = connection.deadline(true)?.saturating_duration_since(Instant::now());
+        (connection.polled().is_none() && pause > long).then_some(())
+    });
+    stop.send(()).unwrap();
+    made(&mut connection);
+    server.join().unwrap();
+}
+
+#[test]
+fn what_arrived_before_the_connection_was_lost_is_not_lost_with_it() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut connection = dealer(listener.local_addr().unwrap().port());
+    let server = std::thread::spawn(move || {
+        let mut peer = accept(&listener, b"ROUTER");
+        peer.write_all(b"\0\x02ok").unwrap();
+        peer
+    });
+    made(&mut connection);
+    // Closed with something unread, it answers what is sent with a reset.
+    let peer = server.join().unwrap();
+    send(&mut connection, &[b"unread"]);
+    drop(peer);
+    while connection.flush() {
+        connection.send(Bytes::from_static(b"\0\x01x"));
+    }
+    let mut parts = Vec::new();
+    assert!(connection.receive(&mut parts));
+    assert_eq!(parts, ["ok"]);
+    assert!(!connection.receive(&mut parts) && !connection.is_open());
+}
+
+#[test]
+fn many_pings_are_answered_once_while_the_answer_waits() {
+    let (near, far) = UnixStream::pair().unwrap();
+    near.set_nonblocking(true).unwrap();
+    let settings = Settings { address: None, ..settings(Kind::Dealer, 0) };
+    let mut connection = Connection::over(near.into(), settings);
+    (&far).write_all(&handshake::GREETING).unwrap();
+    (&far).write_all(&handshake::ready(b"ROUTER")).unwrap();
+    made(&mut connection);
+    // Nobody reads them, so that the system takes no more.
+    while connection.flush() {
+        connection.send(Bytes::from(vec![0; 1 << 20]));
+    }
+    let before = format!("{connection:?}").len();
+    let ping = [&[4, 107][..], b"\x04PING\0\0", &[b'c'; 100]].concat();
+    for _ in 0..100 {
+        (&far).write_all(&ping).unwrap();
+        connection.readable();
+        assert!(!connection.receive(&mut Vec::new()));
+    }
+    let after = format!("{connection:?}").len();
+    assert!(after < before + 2 * ping.len(), "{before} {after}");
+}
+
+#[test]
 fn nobody_listening_is_told_and_tried_again() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -274,7 +369,7 @@ fn each_address_of_a_name_is_tried() {
     let port = listener.local_addr().unwrap().port();
     let address = Some(Address { host: "localhost".to_owned(), port });
     let settings = Settings { address, ..settings(Kind::Dealer, port) };
-    let mut connection = Connection::new(settings, Instant::now());
+    let mut connection = Connection::new(settings);
     let server = std::thread::spawn(move || accept(&listener, b"ROUTER"));
     made(&mut connection);
     server.join().unwrap();
