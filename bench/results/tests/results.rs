@@ -414,7 +414,7 @@ fn the_goal_of_no_copies_is_judged_by_the_worst_flow_of_the_server() {
     };
     write(&scenarios);
     let goal = "payload that the server copies";
-    assert_eq!(row(&workspace.page(), &[goal])[1..4], ["≤ 0 B", "0.00 B", "yes"]);
+    assert_eq!(row(&workspace.page(), &[goal])[1..4], ["≤ 0 B", "0 B", "yes"]);
     scenarios["native-64KiB-ack1/server"] = copied(17.0);
     write(&scenarios);
     assert_eq!(row(&workspace.page(), &[goal])[1..4], ["≤ 0 B", "17.0 B", "**no**"]);
