@@ -239,6 +239,26 @@ fn losses_are_listed_against_peers_that_promise_as_much() {
 }
 
 #[test]
+fn on_schedule_only_who_does_not_keep_to_it_loses_in_throughput() {
+    let workspace = Workspace::new("{{workload w}}\n# L\n{{losses}}");
+    let set = |target: &str, published: [f64; 2]| {
+        workspace.add(OnSchedule, "w", target, "memory", &[100.0; 2]);
+        for (round, published) in [(1, published[0]), (2, published[1])] {
+            let path = format!("{RECORD}/w/{target}-{round}.json");
+            let mut run: Value = serde_json::from_str(&workspace.read(&path)).expect("a run");
+            run["published_per_s"] = json!(published);
+            workspace.write(&path, &run.to_string());
+        }
+    };
+    let losses = || workspace.page().split_once("# L\n").expect("the section").1.to_owned();
+    set("mezzenger", [999.0, 1000.0]);
+    set("nats", [999.5, 1000.5]);
+    assert!(!losses().contains("published/s"));
+    set("nats", [1000.5, 1001.0]);
+    assert_eq!(row(&losses(), &["published/s"])[..2], ["w", "published/s"]);
+}
+
+#[test]
 fn bad_records_and_templates_are_refused() {
     let workspace = |template| {
         let workspace = Workspace::new(template);

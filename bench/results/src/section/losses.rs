@@ -20,7 +20,7 @@ pub(crate) fn section(workloads: &BTreeMap<String, Workload>) -> String {
         // With a peer that promises less there is no comparison.
         for (ours, peer) in pairs.filter(|(ours, peer)| peer.durability() >= ours.durability()) {
             for figure in figures(workload) {
-                let Some(row) = row(name, figure, ours, peer) else { continue };
+                let Some(row) = row(name, workload, figure, ours, peer) else { continue };
                 table.row(&row);
                 is_empty = false;
             }
@@ -32,18 +32,29 @@ pub(crate) fn section(workloads: &BTreeMap<String, Workload>) -> String {
     table.finish()
 }
 
-fn row(workload: &str, figure: Figure, ours: &Target, peer: &Target) -> Option<[String; 8]> {
+fn row(
+    name: &str,
+    workload: &Workload,
+    figure: Figure,
+    ours: &Target,
+    peer: &Target,
+) -> Option<[String; 8]> {
     let (our, its) = (ours.spread(figure)?, peer.spread(figure)?);
     let is_lost = match figure.better() {
         Better::Higher => its.median > our.median,
         Better::Lower => its.median < our.median,
     };
+    let is_throughput = matches!(figure, Figure::Published | Figure::Delivered | Figure::Settled);
+    if workload.has_rate() && is_throughput && our.overlaps(&its) {
+        // Both kept to the schedule.
+        return None;
+    }
     let ratio = format!("{:.2}", our.median / its.median);
     let ratio = if our.overlaps(&its) { format!("{ratio}, spreads overlap") } else { ratio };
     let raw = format!("{} {}", raw_files(ours), raw_files(peer));
     is_lost.then(|| {
         [
-            workload.to_owned(),
+            name.to_owned(),
             figure.name().to_owned(),
             ours.label(),
             cell(Some(our)),
