@@ -5,7 +5,6 @@
 //! and its end, however it comes about, ends the child.
 
 use std::ffi::OsString;
-use std::fmt::Display;
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -13,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use mezzenger::Server;
 use mezzenger_report::process::{self, Usage};
+use mezzenger_report::ready;
 use serde::{Deserialize, Serialize};
 
 use crate::args::{OwnServerArgs, ServeArgs};
@@ -86,7 +86,7 @@ pub(crate) fn serve(args: ServeArgs) -> Result<(), Box<dyn std::error::Error>> {
     }
     let server = builder.start()?;
     let mut stdout = io::stdout();
-    writeln!(stdout, "{}", ready_line(server.pub_addr(), server.recv_addr()))?;
+    writeln!(stdout, "{}", ready::line(server.pub_addr(), server.recv_addr()))?;
     for line in io::stdin().lines() {
         line?;
         let counts = ServerCounts::from(server.metrics());
@@ -151,7 +151,7 @@ impl ChildServer {
         let mut stdout = BufReader::new(stdout);
         let mut line = String::new();
         let read = stdout.read_line(&mut line);
-        let Some((pub_addr, recv_addr)) = read.ok().and_then(|_| addresses(&line)) else {
+        let Some((pub_addr, recv_addr)) = read.ok().and_then(|_| ready::addresses(&line)) else {
             drop(stdin);
             let _ = child.wait();
             return Err(ChildError::NotReady(line.trim_end().to_owned()));
@@ -206,30 +206,5 @@ impl Drop for ChildServer {
             }
             std::thread::sleep(Duration::from_millis(5));
         }
-    }
-}
-
-/// What a child says once it listens.
-pub(crate) fn ready_line(pub_addr: impl Display, recv_addr: impl Display) -> String {
-    format!("ready pub={pub_addr} recv={recv_addr}")
-}
-
-/// Reads [`ready_line`].
-fn addresses(line: &str) -> Option<(SocketAddr, SocketAddr)> {
-    let (pub_addr, recv_addr) = line.trim_end().strip_prefix("ready pub=")?.split_once(" recv=")?;
-    Some((pub_addr.parse().ok()?, recv_addr.parse().ok()?))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_ready_line_is_read() {
-        let expected = (([127, 0, 0, 1], 7).into(), ([127, 0, 0, 1], 8).into());
-        let line = ready_line("127.0.0.1:7", "127.0.0.1:8") + "\n";
-        assert_eq!(addresses(&line), Some(expected));
-        assert_eq!(addresses("ready pub=127.0.0.1:7\n"), None);
-        assert_eq!(addresses(""), None);
     }
 }

@@ -7,6 +7,7 @@
 //! - [`Environment`] and [`Disk`]: where and with what was measured. [`process`]: what a process uses.
 //! - [`hgrm`]: a latency distribution as text, which common plotters read.
 //! - [`chart`]: SVG charts.
+//! - [`ready`]: what a server says once it listens.
 //! - [`number`]: figures as people read them.
 
 pub mod chart;
@@ -16,6 +17,7 @@ mod figure;
 pub mod hgrm;
 pub mod number;
 pub mod process;
+pub mod ready;
 mod record;
 mod run;
 mod spread;

@@ -18,9 +18,10 @@ use mezzenger::transport::{
     Context, Part, Ready, Received, Socket, SocketOptions, TransportError, poll,
 };
 use mezzenger::wire::{confirm, frame, name, reply};
+use mezzenger_report::ready;
 
 use crate::args::ForwardArgs;
-use crate::child::{ServerCounts, ready_line};
+use crate::child::ServerCounts;
 use crate::count::Count;
 
 /// Parts of a client's request: routing id, request id, an empty one, the body.
@@ -55,7 +56,7 @@ pub(crate) fn forward(args: ForwardArgs) -> Result<(), ForwardError> {
     let pub_addr = publisher.bind(&format!("tcp://127.0.0.1:{}", args.pub_port))?;
     let recv_addr = requests.bind(&format!("tcp://127.0.0.1:{}", args.recv_port))?;
     let bare = |endpoint: &str| endpoint.trim_start_matches("tcp://").to_owned();
-    writeln!(io::stdout(), "{}", ready_line(bare(&pub_addr), bare(&recv_addr)))?;
+    writeln!(io::stdout(), "{}", ready::line(bare(&pub_addr), bare(&recv_addr)))?;
     let frames = Arc::new(Count::default());
     let counted = Arc::clone(&frames);
     // The loop waits where stdin is not seen: the end of stdin ends the process.

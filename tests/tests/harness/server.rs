@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::{Command, ExitStatus};
 
 use mezzenger::{Client, ClientBuilder};
+use mezzenger_report::ready;
 use rustix::process::Signal;
 
 use super::binaries;
@@ -55,14 +56,8 @@ impl Server {
             let stdout = process.lines_so_far();
             return Err(Refused { code: status.code(), stdout, stderr: process.stderr() });
         };
-        let address = |key: &str| -> SocketAddr {
-            let mut words = ready.split(' ');
-            let value = words.find_map(|word| word.strip_prefix(key));
-            let value = value.unwrap_or_else(|| panic!("no {key} in {ready:?}"));
-            value.parse().unwrap_or_else(|_| panic!("{value:?} is no address"))
-        };
-        assert!(ready.starts_with("ready pub="), "the first line is {ready:?}");
-        let (pub_addr, recv_addr) = (address("pub="), address("recv="));
+        let (pub_addr, recv_addr) =
+            ready::addresses(&ready).unwrap_or_else(|| panic!("the first line is {ready:?}"));
         Ok(Self { process, pub_addr, recv_addr })
     }
 
