@@ -1,5 +1,6 @@
-//! The engine without its threads, for measurements that must be exact: one thread does the work of
-//! all, in turns that never wait. Not part of the public interface; `bench/gate` uses it.
+//! What the public interface does not offer, for measurements and tests. `bench/gate` measures the engine
+//! without its threads: one thread does the work of all, in turns that never wait. `tests/torture` runs a
+//! server on a disk that lies.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -12,10 +13,18 @@ use crate::journal::Writer;
 use crate::journal::storage::Storage;
 use crate::metrics::{Counters, Metrics};
 use crate::pending::{Limits, PendingMap, PendingView};
-use crate::server::{StartError, recover, sockets};
+use crate::server::{Server, StartError, recover, sockets};
 use crate::transport::{Context, waker};
 
 pub use crate::client::driven::DrivenClient;
+
+/// As [`Server::start`], with the journal in `storage`.
+///
+/// # Errors
+/// As [`Server::start`].
+pub fn start_server(config: &Config, storage: Arc<dyn Storage>) -> Result<Server, StartError> {
+    Server::start_in(config, storage)
+}
 
 /// What the broker's thread and the journal's thread would run.
 pub struct DrivenServer {

@@ -99,6 +99,11 @@ impl Server {
     /// # Errors
     /// A setting, port, address or journal that cannot be used; nothing is left running.
     pub fn start(config: &Config) -> Result<Self, StartError> {
+        Self::start_in(config, Arc::new(RealStorage))
+    }
+
+    /// As [`Self::start`], with the journal in `storage`.
+    pub(crate) fn start_in(config: &Config, storage: Arc<dyn Storage>) -> Result<Self, StartError> {
         config.validate()?;
         let (waker, wake) = waker::pair()?;
         let counters = Arc::new(Counters::default());
@@ -109,7 +114,7 @@ impl Server {
         let pending = map.view().clone();
         let mut core = CoreState::new(config, map, Arc::clone(&counters));
         let opened = match &config.persist_file {
-            Some(path) => Some(recover(path, config, Arc::new(RealStorage), &mut core)?),
+            Some(path) => Some(recover(path, config, storage, &mut core)?),
             None => None,
         };
 
