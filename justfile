@@ -23,3 +23,8 @@ gate *args:
 # Puts load on a server of its own and verifies every message.
 load *args='--pubs 8 --subs 32':
     cargo run --release -p loadgen -- {{args}}
+
+# Kills server and clients at random moments under load, and accounts for every message answered OK.
+torture *args:
+    cargo build --release
+    target/release/mezzenger-torture "$@"

@@ -24,6 +24,7 @@ mod stalled_subscriber;
 mod start_errors;
 mod subscriptions;
 mod tidy;
+mod torture;
 mod v1_to_v1;
 mod v1_to_v2;
 mod v2_to_v1;

@@ -1,0 +1,55 @@
+//! What publishers and subscribers have in common: a client, told by the command line, and an end that
+//! comes with the end of stdin.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use mezzenger::config::parse_duration;
+use mezzenger::{Client, ClientBuilder};
+
+/// Where the server is, and how long a client tries.
+#[derive(clap::Args)]
+pub(crate) struct ClientArgs {
+    #[arg(long, default_value = "127.0.0.1")]
+    address: String,
+    #[arg(long)]
+    send_port: u16,
+    #[arg(long)]
+    sub_port: u16,
+    #[arg(long, value_parser = parse_duration)]
+    send_timeout: Duration,
+    #[arg(long)]
+    tries: u32,
+}
+
+impl ClientArgs {
+    /// A builder with these options.
+    pub(crate) fn builder(&self) -> ClientBuilder {
+        Client::builder()
+            .server_address(&self.address)
+            .send_port(self.send_port)
+            .sub_port(self.sub_port)
+            .send_timeout(self.send_timeout)
+            .connection_retries(self.tries)
+    }
+}
+
+/// A flag that the end of stdin sets: whoever holds the other end is gone, or wants this process to end.
+pub(crate) fn told_to_end() -> io::Result<Arc<AtomicBool>> {
+    let ended = Arc::<AtomicBool>::default();
+    let end = Arc::clone(&ended);
+    thread::Builder::new().name("stdin".to_owned()).spawn(move || {
+        wait_for_the_end();
+        end.store(true, Ordering::Relaxed);
+    })?;
+    Ok(ended)
+}
+
+/// Waits until stdin ends.
+pub(crate) fn wait_for_the_end() {
+    // An error ends it, too.
+    let _ = io::copy(&mut io::stdin(), &mut io::sink());
+}
