@@ -18,6 +18,7 @@ mod malformed;
 mod pending_limit;
 mod ping;
 mod resend;
+mod server_away;
 mod signals;
 mod sizes;
 mod stalled_subscriber;
