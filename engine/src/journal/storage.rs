@@ -1,7 +1,8 @@
 //! The seam between the journal and the disk: what it asks of files and directories.
 //!
 //! [`RealStorage`] is the file system. [`memory::MemoryStorage`] is a disk in memory that records every
-//! change, fails when told to, and can be looked at as a power cut would have left it.
+//! change ([`trace`]), fails when told to ([`fault`]), and can be looked at as a loss of power would have
+//! left it ([`power_cut`]).
 
 use std::any::Any;
 use std::fs::{File, OpenOptions, TryLockError};
@@ -9,8 +10,10 @@ use std::io::{self, IoSlice, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+pub mod fault;
 pub mod memory;
-mod replay;
+pub mod power_cut;
+pub mod trace;
 
 /// What a path leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

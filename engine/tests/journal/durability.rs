@@ -6,18 +6,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam::channel::{bounded, unbounded};
-use mezzenger::journal::storage::memory::{Event, Fault, MemoryStorage};
+use mezzenger::journal::storage::fault::{Call, Fault};
+use mezzenger::journal::storage::memory::MemoryStorage;
+use mezzenger::journal::storage::trace::Event;
 use mezzenger::journal::{
     Action, FsyncPolicy, Journal, JournalOptions, LiveSet, Op, SubmitError, open,
 };
 use mezzenger::limits::{JOURNAL_QUEUE_BATCHES, NAME_BYTES_MAX};
 use mezzenger::message::Message;
 use mezzenger::wire::id::MessageId;
+use rustix::io::Errno;
 
 use crate::harness::*;
 
 fn syncs(storage: &MemoryStorage) -> usize {
-    storage.events().iter().filter(|event| matches!(event, Event::Sync { .. })).count()
+    storage.trace().events.iter().filter(|event| matches!(event, Event::Sync { .. })).count()
 }
 
 /// A journal whose thread stops after each commit until the sender lets it go on.
@@ -92,7 +95,7 @@ fn durable_is_reported_after_the_sync() {
     assert!(run.settled(Some(60)));
     let mut unsynced = false;
     let mut notes = 0;
-    for event in storage.events() {
+    for event in storage.trace().events {
         match event {
             Event::Write { .. } => unsynced = true,
             Event::Sync { .. } => unsynced = false,
@@ -118,7 +121,7 @@ fn settlements_need_no_sync_of_their_own_but_get_one() {
     // Within a second of the first, unless this machine stood still so long.
     assert!(syncs(&storage) <= before + 1);
     run.journal.close().unwrap();
-    let after = MemoryStorage::after_power_cut(&storage.events(), &mut |_| 0);
+    let after = after_power_cut(&storage, &mut |_| 0);
     assert!(recover(&after, options()).unwrap().0.is_empty());
 }
 
@@ -133,7 +136,7 @@ fn the_interval_passes_and_the_file_is_synced() {
         assert!(std::time::Instant::now() < deadline);
         std::thread::yield_now();
     }
-    let after = MemoryStorage::after_power_cut(&storage.events(), &mut |_| 0);
+    let after = after_power_cut(&storage, &mut |_| 0);
     assert_eq!(recover(&after, options()).unwrap().0, messages(0..3));
 }
 
@@ -145,18 +148,18 @@ fn huge_intervals_and_never_sync_on_closing() {
         assert!(run.settled(run.append(0..3)));
         assert_eq!(run.journal.stats().syncs, 0);
         run.journal.close().unwrap();
-        let after = MemoryStorage::after_power_cut(&storage.events(), &mut |_| 0);
+        let after = after_power_cut(&storage, &mut |_| 0);
         assert_eq!(recover(&after, options()).unwrap().0, messages(0..3));
     }
 }
 
 #[test]
 fn a_failed_sync_is_final() {
-    for (faulty, action) in [(1, Action::Sync), (0, Action::Write)] {
+    for (faulty, action) in [(Call::Sync, Action::Sync), (Call::Append, Action::Write)] {
         let storage = MemoryStorage::new();
         let run = Run::start(&storage, options()).unwrap();
         assert!(run.settled(run.append([0])));
-        storage.fail_call(storage.calls() + faulty, Fault::Error(ErrorKind::StorageFull));
+        storage.fail_next(faulty, Fault::Error(Errno::NOSPC));
         let synced = syncs(&storage);
         assert!(!run.settled(run.append([1])));
         let failure = run.journal.failure().unwrap();
@@ -169,57 +172,6 @@ fn a_failed_sync_is_final() {
         // What was not acknowledged is not there to be mistaken for safe.
         assert_eq!(recover(&storage, options()).unwrap().0, messages([0]));
     }
-}
-
-#[test]
-fn a_fault_at_any_call_loses_nothing_durable_and_reports_nothing_else() {
-    let kinds = [
-        Fault::Error(ErrorKind::StorageFull),
-        Fault::Error(ErrorKind::Other),
-        Fault::Short,
-        Fault::ShortThen(ErrorKind::Other),
-    ];
-    let mut failures = 0;
-    for kind in kinds {
-        for call in 0..60 {
-            let storage = MemoryStorage::new();
-            storage.fail_call(call, kind);
-            let Ok(run) = Run::start(&storage, eager()) else { continue };
-            let mut durable = Vec::new();
-            let mut settling = Vec::new();
-            for n in 0..30 {
-                if run.settled(run.append([2 * n, 2 * n + 1])) {
-                    durable.extend([2 * n, 2 * n + 1]);
-                }
-                if n >= 4 {
-                    settling.push(2 * n - 8);
-                    run.settle([2 * n - 8]);
-                }
-            }
-            let failed = run.journal.failure();
-            failures += usize::from(failed.is_some());
-            assert!(kind != Fault::Short || failed.is_none(), "{failed:?}");
-            drop(run);
-            durable.retain(|n| !settling.contains(n));
-            let events = storage.events();
-            let mut random = Random(call);
-            let mut disks = vec![storage];
-            disks.push(MemoryStorage::after_power_cut(&events, &mut |_| 0));
-            disks.push(MemoryStorage::after_power_cut(&events, &mut |n| n - 1));
-            disks.push(MemoryStorage::after_power_cut(&events, &mut |n| random.below(n)));
-            for disk in disks {
-                let (kept, _) = recover(&disk, options()).unwrap();
-                let lost = messages(durable.iter().copied())
-                    .into_iter()
-                    .find(|(id, message)| kept.get(id) != Some(message));
-                assert_eq!(lost, None, "{kind:?} at call {call}");
-                assert!(
-                    kept.values().all(|message| (0..60).map(self::message).any(|m| m == *message))
-                );
-            }
-        }
-    }
-    assert!(failures > 60, "only {failures} faults hit the running journal");
 }
 
 struct Panics;

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use crossbeam::channel::{Receiver, unbounded};
 use mezzenger::journal::record::{self, Body, FileHeader, RECORDS_OFFSET, RecordHeader};
 use mezzenger::journal::storage::memory::MemoryStorage;
+use mezzenger::journal::storage::power_cut::Tear;
 use mezzenger::journal::storage::{RealStorage, Storage};
 use mezzenger::journal::{
     FsyncPolicy, Journal, JournalOptions, LiveSet, Op, OpenError, Recovered, open,
@@ -18,6 +19,8 @@ use mezzenger::wire::id::MessageId;
 
 /// Where the journal is on disks in memory.
 pub(crate) const PATH: &str = "/data/journal";
+/// Whether to look at a part of all disks only: without optimization, one takes milliseconds.
+pub(crate) const FEW: bool = cfg!(debug_assertions);
 /// After this a wait has failed.
 const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -54,12 +57,28 @@ pub(crate) fn messages(numbers: impl IntoIterator<Item = u64>) -> Kept {
 
 /// What the broker would hold in its map.
 #[derive(Default)]
-pub(crate) struct Set(pub(crate) RwLock<HashSet<MessageId>>);
+pub(crate) struct Set {
+    pub(crate) ids: RwLock<HashSet<MessageId>>,
+    /// Nothing is answered while a test holds it to write.
+    pub(crate) held: RwLock<()>,
+}
 
 impl LiveSet for Set {
     fn is_live(&self, id: &MessageId) -> bool {
-        self.0.read().unwrap().contains(id)
+        let _held = self.held.read().unwrap();
+        self.ids.read().unwrap().contains(id)
     }
+}
+
+/// The disk as a loss of power may leave it now. See [`PowerCut::disk`] for `choose`.
+///
+/// [`PowerCut::disk`]: mezzenger::journal::storage::power_cut::PowerCut::disk
+pub(crate) fn after_power_cut(
+    storage: &MemoryStorage,
+    choose: &mut dyn FnMut(usize) -> usize,
+) -> MemoryStorage {
+    let trace = storage.trace();
+    trace.power_cut(trace.events.len()).disk(Tear::Sectors, choose)
 }
 
 pub(crate) fn options() -> JournalOptions {
@@ -102,9 +121,9 @@ impl Run {
         watch: impl Fn(u64) + Send + 'static,
     ) -> Result<Self, OpenError> {
         let (recovered, opened) = open(options, storage)?;
-        let kept = kept(recovered.messages.map(Result::unwrap));
+        let kept = kept(recovered.messages.collect::<Result<Vec<_>, _>>()?);
         let live = Arc::new(Set::default());
-        live.0.write().unwrap().extend(kept.values().map(|m| m.id));
+        live.ids.write().unwrap().extend(kept.values().map(|m| m.id));
         let (sender, progress) = unbounded();
         let on_progress = move |durable| {
             watch(durable);
@@ -118,14 +137,14 @@ impl Run {
     /// Submits messages as the broker would: into the map first.
     pub(crate) fn append(&self, numbers: impl IntoIterator<Item = u64>) -> Option<u64> {
         let messages: Vec<Message> = numbers.into_iter().map(message).collect();
-        self.live.0.write().unwrap().extend(messages.iter().map(|m| m.id));
+        self.live.ids.write().unwrap().extend(messages.iter().map(|m| m.id));
         self.journal.submit(messages.into_iter().map(Op::Append).collect()).ok()
     }
 
     /// Settles messages as the broker would: out of the map first.
     pub(crate) fn settle(&self, numbers: impl IntoIterator<Item = u64>) -> Option<u64> {
         let ids: Vec<MessageId> = numbers.into_iter().map(id).collect();
-        self.live.0.write().unwrap().retain(|id| !ids.contains(id));
+        self.live.ids.write().unwrap().retain(|id| !ids.contains(id));
         self.journal.submit(ids.into_iter().map(Op::Settle).collect()).ok()
     }
 

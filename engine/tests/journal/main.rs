@@ -1,10 +1,14 @@
 //! The journal's promises, over disks that fail, lose power and hold damaged files.
 
+mod choices;
 mod compaction;
 mod damage;
 mod durability;
 mod files;
 mod harness;
+mod history;
+mod kill;
 mod model;
 mod power_cut;
 mod recovery;
+mod switched_off;

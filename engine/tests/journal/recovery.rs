@@ -128,7 +128,7 @@ fn other_files_and_newer_journals_are_left_alone() {
                 other => panic!("{other:?}"),
             }
             assert_eq!(storage.read(Path::new(PATH)).as_deref(), Some(bytes));
-            assert!(storage.events().is_empty());
+            assert!(storage.trace().events.is_empty());
         }
     }
 }
@@ -145,6 +145,6 @@ fn inspecting_tells_what_opening_would_find_and_changes_nothing() {
     assert_eq!(found.live, fold(&records).len() as u64);
     assert_eq!(found.torn_bytes, 4);
     assert!(found.damage.is_empty());
-    assert!(storage.events().is_empty());
+    assert!(storage.trace().events.is_empty());
     assert!(inspect(Path::new("/data/none"), &storage).is_err());
 }

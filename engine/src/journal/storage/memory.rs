@@ -1,106 +1,31 @@
-//! A disk in memory that records what is done to it, fails on command, and loses power on command.
+//! A disk in memory that records what is done to it, and fails on command.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::replay::Replay;
+use super::fault::{Call, Fault, Faults};
+use super::trace::{Contents, Event, Trace};
 use super::{LockGuard, PathKind, Storage, StorageFile};
-
-/// One change, in the order in which they were made. Files are known by their number (`file`), as a name may change.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event {
-    /// A new empty file under a name.
-    Create {
-        /// The name.
-        path: PathBuf,
-        /// The file's number.
-        file: usize,
-    },
-    /// Bytes written.
-    Write {
-        /// The file's number.
-        file: usize,
-        /// Where.
-        offset: u64,
-        /// What.
-        bytes: Vec<u8>,
-    },
-    /// A file cut.
-    Truncate {
-        /// The file's number.
-        file: usize,
-        /// The new length in bytes.
-        bytes: u64,
-    },
-    /// A sync that succeeded.
-    Sync {
-        /// The file's number.
-        file: usize,
-    },
-    /// A sync that failed: what was written before it may never reach the disk, whatever later syncs say.
-    SyncFailed {
-        /// The file's number.
-        file: usize,
-    },
-    /// A file renamed.
-    Rename {
-        /// Its old name.
-        from: PathBuf,
-        /// Its new name.
-        to: PathBuf,
-    },
-    /// A file removed.
-    Remove {
-        /// Its name.
-        path: PathBuf,
-    },
-    /// The directory synced.
-    SyncDirectory,
-    /// Something a test noted with [`MemoryStorage::note`].
-    Note(u64),
-}
-
-/// How a call fails.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// It does nothing and returns this error.
-    Error(io::ErrorKind),
-    /// A write writes half of its bytes and says so; other calls succeed.
-    Short,
-    /// A write writes half of its bytes, and the next call returns this error.
-    ShortThen(io::ErrorKind),
-}
 
 #[derive(Default)]
 struct State {
-    files: Vec<Vec<u8>>,
-    names: BTreeMap<PathBuf, usize>,
-    locked: BTreeSet<PathBuf>,
+    now: Contents,
+    start: Contents,
     events: Vec<Event>,
-    calls: u64,
-    faults: BTreeMap<u64, Fault>,
+    locked: BTreeSet<PathBuf>,
+    faults: Faults,
 }
 
 impl State {
-    /// Counts a changing call and tells whether it is to be cut short.
-    fn call(&mut self) -> io::Result<bool> {
-        let fault = self.faults.remove(&self.calls);
-        self.calls += 1;
-        match fault {
-            None => Ok(false),
-            Some(Fault::Error(kind)) => Err(kind.into()),
-            Some(Fault::Short) => Ok(true),
-            Some(Fault::ShortThen(kind)) => {
-                self.faults.insert(self.calls, Fault::Error(kind));
-                Ok(true)
-            }
-        }
+    fn file(&self, path: &Path) -> io::Result<usize> {
+        self.now.names.get(path).copied().ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
-    fn file(&self, path: &Path) -> io::Result<usize> {
-        self.names.get(path).copied().ok_or_else(|| io::ErrorKind::NotFound.into())
+    fn change(&mut self, event: Event) {
+        self.now.apply(&event);
+        self.events.push(event);
     }
 }
 
@@ -114,18 +39,44 @@ impl MemoryStorage {
         Self::default()
     }
 
+    /// A disk to which all this happened.
+    pub(super) fn from_trace(trace: Trace) -> Self {
+        let mut now = trace.start.clone();
+        trace.events.iter().for_each(|event| now.apply(event));
+        let Trace { start, events } = trace;
+        Self(Arc::new(Mutex::new(State { now, start, events, ..State::default() })))
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes the changing call with this number, counted from 0 over the disk's life, fail. Several may be set.
-    pub fn fail_call(&self, call: u64, fault: Fault) {
-        self.state().faults.insert(call, fault);
+    /// Counts a call, which may have to fail, and tells whether it is to be cut short.
+    fn call(&self, call: Call) -> io::Result<(MutexGuard<'_, State>, bool)> {
+        let mut state = self.state();
+        let short = state.faults.call(call)?;
+        Ok((state, short))
     }
 
-    /// Changing calls so far.
-    pub fn calls(&self) -> u64 {
-        self.state().calls
+    /// Makes the call with this number, counted from 0 over the disk's life, fail. Several may be set.
+    pub fn fail_call(&self, call: usize, fault: Fault) {
+        self.state().faults.at.insert(call, fault);
+    }
+
+    /// Makes the next call of this kind fail. Several may be set, also for one kind.
+    pub fn fail_next(&self, call: Call, fault: Fault) {
+        self.state().faults.next.push((call, fault));
+    }
+
+    /// Ends all faults.
+    pub fn mend(&self) {
+        let faults = &mut self.state().faults;
+        *faults = Faults { calls: std::mem::take(&mut faults.calls), ..Faults::default() };
+    }
+
+    /// The calls so far.
+    pub fn calls(&self) -> Vec<Call> {
+        self.state().faults.calls.clone()
     }
 
     /// Adds a note to the events, to tell later what had happened when.
@@ -134,57 +85,30 @@ impl MemoryStorage {
     }
 
     /// Everything that happened.
-    pub fn events(&self) -> Vec<Event> {
-        self.state().events.clone()
+    pub fn trace(&self) -> Trace {
+        let state = self.state();
+        Trace { start: state.start.clone(), events: state.events.clone() }
     }
 
     /// The bytes of a file, if it exists.
     pub fn read(&self, path: &Path) -> Option<Vec<u8>> {
         let state = self.state();
-        state.names.get(path).map(|&file| state.files[file].clone())
+        state.now.names.get(path).map(|&file| state.now.files[file].clone())
     }
 
-    /// Puts a file there, durable at once and without an event.
+    /// Puts a file on a disk to which nothing has happened yet: it is durable, and no event.
     pub fn put(&self, path: &Path, bytes: Vec<u8>) {
         let mut state = self.state();
-        let file = state.files.len();
-        state.files.push(bytes);
-        state.names.insert(path.to_owned(), file);
-    }
-
-    /// A disk whose history starts with one durable file, so that it survives a loss of power.
-    pub fn from_durable(path: &Path, bytes: Vec<u8>) -> Self {
-        let storage = Self::new();
-        let mut state = storage.state();
-        state.names.insert(path.to_owned(), 0);
-        state.files.push(bytes.clone());
-        state.events = vec![
-            Event::Create { path: path.to_owned(), file: 0 },
-            Event::Write { file: 0, offset: 0, bytes },
-            Event::Sync { file: 0 },
-            Event::SyncDirectory,
-        ];
-        drop(state);
-        storage
+        assert!(state.events.is_empty(), "files have numbers, in the order of the events");
+        let file = state.start.files.len();
+        state.start.files.push(bytes);
+        state.start.names.insert(path.to_owned(), file);
+        state.now = state.start.clone();
     }
 
     /// The names of all files.
     pub fn paths(&self) -> Vec<PathBuf> {
-        self.state().names.keys().cloned().collect()
-    }
-
-    /// The disk as `events` of this one, cut by a loss of power, may leave it.
-    ///
-    /// What was synced is there. Of the rest, `choose(n)`, which returns a number below `n`, picks: each
-    /// sector of each write, each truncation, is there or not; of the changes of names, any number of the
-    /// first. Pass `|_| 0` to lose all of it, `|n| n - 1` to keep all.
-    pub fn after_power_cut(events: &[Event], choose: &mut dyn FnMut(usize) -> usize) -> Self {
-        let mut replay = Replay::default();
-        for event in events {
-            replay.take(event);
-        }
-        let (files, names) = replay.finish(choose);
-        Self(Arc::new(Mutex::new(State { files, names, ..State::default() })))
+        self.state().now.names.keys().cloned().collect()
     }
 }
 
@@ -199,60 +123,54 @@ impl Drop for MemoryLock {
 
 impl Storage for MemoryStorage {
     fn resolve(&self, path: &Path) -> io::Result<PathBuf> {
-        Ok(path.to_owned())
+        self.call(Call::Resolve).map(|_| path.to_owned())
     }
 
     fn kind(&self, path: &Path) -> io::Result<PathKind> {
-        Ok(if self.state().names.contains_key(path) { PathKind::File } else { PathKind::Missing })
+        let (state, _) = self.call(Call::Kind)?;
+        Ok(if state.now.names.contains_key(path) { PathKind::File } else { PathKind::Missing })
     }
 
     fn open_to_read(&self, path: &Path) -> io::Result<Box<dyn StorageFile>> {
-        let file = self.state().file(path)?;
+        let file = self.call(Call::OpenToRead)?.0.file(path)?;
         Ok(Box::new(MemoryFile { storage: self.clone(), file }))
     }
 
     fn open_to_append(&self, path: &Path) -> io::Result<Box<dyn StorageFile>> {
-        self.open_to_read(path)
+        let file = self.call(Call::OpenToAppend)?.0.file(path)?;
+        Ok(Box::new(MemoryFile { storage: self.clone(), file }))
     }
 
     fn create(&self, path: &Path, _like: Option<&Path>) -> io::Result<Box<dyn StorageFile>> {
-        let mut state = self.state();
-        state.call()?;
-        let file = state.files.len();
-        state.files.push(Vec::new());
-        state.names.insert(path.to_owned(), file);
-        state.events.push(Event::Create { path: path.to_owned(), file });
+        let (mut state, _) = self.call(Call::Create)?;
+        let file = state.now.files.len();
+        state.change(Event::Create { path: path.to_owned(), file });
         Ok(Box::new(MemoryFile { storage: self.clone(), file }))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        let mut state = self.state();
-        state.call()?;
+        let (mut state, _) = self.call(Call::Rename)?;
         let file = state.file(from)?;
-        state.names.remove(from);
-        state.names.insert(to.to_owned(), file);
-        state.events.push(Event::Rename { from: from.to_owned(), to: to.to_owned() });
+        state.change(Event::Rename { from: from.to_owned(), to: to.to_owned(), file });
         Ok(())
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        let mut state = self.state();
-        state.call()?;
+        let (mut state, _) = self.call(Call::Remove)?;
         state.file(path)?;
-        state.names.remove(path);
-        state.events.push(Event::Remove { path: path.to_owned() });
+        state.change(Event::Remove { path: path.to_owned() });
         Ok(())
     }
 
     fn sync_directory(&self, _directory: &Path) -> io::Result<()> {
-        let mut state = self.state();
-        state.call()?;
-        state.events.push(Event::SyncDirectory);
+        let (mut state, _) = self.call(Call::SyncDirectory)?;
+        state.change(Event::SyncDirectory);
         Ok(())
     }
 
     fn lock(&self, path: &Path) -> io::Result<Option<LockGuard>> {
-        let taken = self.state().locked.insert(path.to_owned());
+        let (mut state, _) = self.call(Call::Lock)?;
+        let taken = state.locked.insert(path.to_owned());
         Ok(taken.then(|| Box::new(MemoryLock(self.clone(), path.to_owned())) as LockGuard))
     }
 }
@@ -264,50 +182,46 @@ struct MemoryFile {
 
 impl StorageFile for MemoryFile {
     fn bytes(&self) -> io::Result<u64> {
-        Ok(self.storage.state().files[self.file].len() as u64)
+        let (state, _) = self.storage.call(Call::Bytes)?;
+        Ok(state.now.files[self.file].len() as u64)
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        let state = self.storage.state();
-        let content = &state.files[self.file];
+        let (state, short) = self.storage.call(Call::ReadAt)?;
+        let content = &state.now.files[self.file];
         let rest = &content[content.len().min(offset as usize)..];
-        let read = rest.len().min(buffer.len());
+        let wanted = rest.len().min(buffer.len());
+        let read = if short { wanted.div_ceil(2) } else { wanted };
         buffer[..read].copy_from_slice(&rest[..read]);
         Ok(read)
     }
 
     fn append(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
-        let mut state = self.storage.state();
-        let short = state.call()?;
+        let (mut state, short) = self.storage.call(Call::Append)?;
         let mut bytes: Vec<u8> = parts.iter().flat_map(|part| part.iter().copied()).collect();
         if short {
             bytes.truncate(bytes.len().div_ceil(2));
         }
         let written = bytes.len();
-        let offset = state.files[self.file].len() as u64;
-        state.files[self.file].extend_from_slice(&bytes);
-        state.events.push(Event::Write { file: self.file, offset, bytes });
+        let offset = state.now.files[self.file].len() as u64;
+        state.change(Event::Write { file: self.file, offset, bytes });
         Ok(written)
     }
 
     fn sync(&mut self) -> io::Result<()> {
         let mut state = self.storage.state();
-        let event = match state.call() {
-            Ok(_) => Event::Sync { file: self.file },
-            Err(error) => {
-                state.events.push(Event::SyncFailed { file: self.file });
-                return Err(error);
-            }
-        };
-        state.events.push(event);
-        Ok(())
+        let result = state.faults.call(Call::Sync).map(|_| ());
+        let file = self.file;
+        state.change(match result {
+            Ok(()) => Event::Sync { file },
+            Err(_) => Event::SyncFailed { file },
+        });
+        result
     }
 
     fn truncate(&mut self, bytes: u64) -> io::Result<()> {
-        let mut state = self.storage.state();
-        state.call()?;
-        state.files[self.file].resize(bytes as usize, 0);
-        state.events.push(Event::Truncate { file: self.file, bytes });
+        let (mut state, _) = self.storage.call(Call::Truncate)?;
+        state.change(Event::Truncate { file: self.file, bytes });
         Ok(())
     }
 }
