@@ -47,6 +47,10 @@ impl Storage for CountingStorage {
         Ok(Box::new(CountingFile { storage: self.clone(), bytes: 0 }))
     }
 
+    fn overwrite(&self, _: &Path, _: u64, _: &[u8]) -> io::Result<()> {
+        Err(io::ErrorKind::NotFound.into())
+    }
+
     fn rename(&self, _: &Path, _: &Path) -> io::Result<()> {
         Ok(())
     }

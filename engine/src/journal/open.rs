@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::encode::{Encoder, Synced};
 use super::live::Messages;
 use super::options::JournalOptions;
-use super::record::SeenRun;
+use super::record::{RECORDS_OFFSET, SeenRun};
 use super::recovery::{DamageReport, Scan, Start, read_start, scan};
 use super::rewrite::{Finished, Rewrite, beside, directory, install, new_path};
 use super::storage::{LockGuard, PathKind, Storage, StorageFile, append_all};
@@ -175,6 +175,8 @@ pub(super) fn open_file(
     }
     // What a killed server left in the system's cache is durable only from here on; the same goes for
     // the name that a rename gave the file.
+    write_again(storage, path, &*file, found.synced.max(RECORDS_OFFSET), found.end)
+        .map_err(io_error("write again the end of", path))?;
     file.sync().map_err(io_error("sync", path))?;
     let parent = directory(path);
     storage.sync_directory(parent).map_err(io_error("sync the directory", parent))?;
@@ -300,21 +302,50 @@ fn keep_copy(
     };
     let write = || {
         let mut out = storage.create(&copy, Some(path))?;
-        let mut buffer = vec![0; COPY_BYTES.min(bytes as usize)];
-        let mut at = 0;
-        while at < bytes {
-            let read = file.read_at(&mut buffer, at)?;
-            if read == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-            append_all(&mut *out, &mut [IoSlice::new(&buffer[..read])])?;
-            at += read as u64;
-        }
+        read_through(file, 0, bytes, |_, bytes| append_all(&mut *out, &mut [IoSlice::new(bytes)]))?;
         out.sync()?;
         storage.sync_directory(directory(&copy))
     };
     write().map_err(io_error("copy the damaged journal to", &copy))?;
     Ok(copy)
+}
+
+/// Writes again, with the same bytes, what no record proves to be on the disk.
+///
+/// If a sync of it has failed, by whatever server, the system may hold it in its cache and take it for
+/// written: another sync would succeed and write nothing.
+fn write_again(
+    storage: &dyn Storage,
+    path: &Path,
+    file: &dyn StorageFile,
+    from: u64,
+    to: u64,
+) -> io::Result<()> {
+    read_through(file, from, to, |offset, bytes| storage.overwrite(path, offset, bytes))
+}
+
+/// Hands on the bytes of a file, some at a time, each time with their offset.
+fn read_through(
+    file: &dyn StorageFile,
+    from: u64,
+    to: u64,
+    mut take: impl FnMut(u64, &[u8]) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut buffer = vec![0; COPY_BYTES.min((to - from) as usize)];
+    let mut at = from;
+    while at < to {
+        let wanted = buffer.len().min((to - at) as usize);
+        match file.read_at(&mut buffer[..wanted], at) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(read) => {
+                take(at, &buffer[..read])?;
+                at += read as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 /// What [`inspect`] found in a journal.

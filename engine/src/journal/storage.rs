@@ -63,6 +63,12 @@ pub trait Storage: Send + Sync + 'static {
     /// What the system says.
     fn create(&self, path: &Path, like: Option<&Path>) -> io::Result<Box<dyn StorageFile>>;
 
+    /// Writes over bytes of an existing file, from `offset` on.
+    ///
+    /// # Errors
+    /// What the system says. Some of the bytes may then have been written.
+    fn overwrite(&self, path: &Path, offset: u64, bytes: &[u8]) -> io::Result<()>;
+
     /// Gives a file another name, in place of one that may exist.
     ///
     /// # Errors
@@ -189,6 +195,11 @@ impl Storage for RealStorage {
         Ok(Box::new(RealFile(file)))
     }
 
+    fn overwrite(&self, path: &Path, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        // In append mode the system would write at the end, wherever it is told to.
+        OpenOptions::new().write(true).open(path)?.write_all_at(bytes, offset)
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         std::fs::rename(from, to)
     }
@@ -293,6 +304,19 @@ mod tests {
         std::os::unix::fs::symlink(&file, &link).unwrap();
         assert_eq!(RealStorage.resolve(&link).unwrap(), RealStorage.resolve(&file).unwrap());
         let missing = RealStorage.resolve(&directory.path().join("none/x")).unwrap_err();
+        assert_eq!(missing.kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn overwriting_leaves_the_end_where_it_is() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        let mut file = RealStorage.create(&path, None).unwrap();
+        append_all(&mut *file, &mut [IoSlice::new(b"hello")]).unwrap();
+        RealStorage.overwrite(&path, 1, b"ipp").unwrap();
+        append_all(&mut *file, &mut [IoSlice::new(b"!")]).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"hippo!");
+        let missing = RealStorage.overwrite(&directory.path().join("none"), 0, b"x").unwrap_err();
         assert_eq!(missing.kind(), io::ErrorKind::NotFound);
     }
 }

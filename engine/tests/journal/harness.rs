@@ -10,6 +10,7 @@ use crossbeam::channel::{Receiver, unbounded};
 use mezzenger::journal::record::{self, Body, FileHeader, RECORDS_OFFSET, RecordHeader};
 use mezzenger::journal::storage::memory::MemoryStorage;
 use mezzenger::journal::storage::power_cut::Tear;
+use mezzenger::journal::storage::trace::Event;
 use mezzenger::journal::storage::{RealStorage, Storage};
 use mezzenger::journal::{
     FsyncPolicy, Journal, JournalOptions, LiveSet, Op, OpenError, Recovered, open,
@@ -245,6 +246,18 @@ pub(crate) fn sample(fsync: FsyncPolicy, close: bool) -> Vec<u8> {
     let bytes = storage.read(Path::new(PATH)).unwrap();
     run.journal.close().unwrap();
     if close { storage.read(Path::new(PATH)).unwrap() } else { bytes }
+}
+
+/// The disk of a journal that was killed between the write and the sync of its last commit.
+pub(crate) fn killed_before_sync() -> MemoryStorage {
+    let storage = MemoryStorage::new();
+    let run = Run::start(&storage, options()).unwrap();
+    for n in 0..5 {
+        assert!(run.settled(run.append([2 * n, 2 * n + 1])));
+    }
+    let trace = storage.trace();
+    let is_sync = |event: &Event| matches!(event, Event::Sync { .. });
+    trace.killed(trace.events.iter().rposition(is_sync).unwrap())
 }
 
 /// A small generator of random numbers.

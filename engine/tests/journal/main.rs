@@ -4,6 +4,7 @@ mod choices;
 mod compaction;
 mod damage;
 mod durability;
+mod faults;
 mod files;
 mod harness;
 mod history;

@@ -6,7 +6,10 @@
 use std::path::Path;
 
 use mezzenger::journal::FsyncPolicy;
+use mezzenger::journal::storage::fault::{Call, Fault};
+use mezzenger::journal::storage::power_cut::Tear;
 use mezzenger::journal::storage::trace::{Event, Trace};
+use rustix::io::Errno;
 
 use crate::harness::*;
 use crate::history::{History, Wrong, compacting, plain};
@@ -94,4 +97,24 @@ fn without_the_syncs_at_the_start_a_power_cut_loses_what_a_killed_server_left() 
     check_found(kill(&history, |recovery| left_out(recovery, Sync::Journal, 0)));
     let history = compacting(FsyncPolicy::Always);
     check_found(go_on_behind_kills(&history, |later| left_out(later, Sync::Directory, 0)));
+}
+
+#[test]
+fn unless_a_start_writes_again_what_may_not_be_synced_it_takes_it_for_safe() {
+    let disk = killed_before_sync();
+    let earlier = disk.trace().events.len();
+    // The first start finds that the sync fails. To the second it succeeds, and does nothing.
+    disk.fail_next(Call::Sync, Fault::Error(Errno::IO));
+    assert!(recover(&disk, options()).is_err());
+    let (kept, _) = recover(&disk, options()).unwrap();
+    let mut trace = disk.trace();
+    let after = |trace: &Trace| {
+        let cut = trace.power_cut(trace.events.len());
+        recover(&cut.disk(Tear::Sectors, &mut |_| 0), options()).unwrap().0
+    };
+    assert_eq!(after(&trace), kept);
+    let mut starts = trace.events.split_off(earlier);
+    starts.retain(|event| !matches!(event, Event::Write { .. }));
+    trace.events.extend(starts);
+    assert_ne!(after(&trace), kept);
 }

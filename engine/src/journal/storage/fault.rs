@@ -14,6 +14,7 @@ pub enum Call {
     OpenToRead,
     OpenToAppend,
     Create,
+    Overwrite,
     Rename,
     Remove,
     SyncDirectory,

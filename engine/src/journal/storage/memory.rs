@@ -148,6 +148,13 @@ impl Storage for MemoryStorage {
         Ok(Box::new(MemoryFile { storage: self.clone(), file }))
     }
 
+    fn overwrite(&self, path: &Path, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let (mut state, _) = self.call(Call::Overwrite)?;
+        let file = state.file(path)?;
+        state.change(Event::Write { file, offset, bytes: bytes.to_vec() });
+        Ok(())
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let (mut state, _) = self.call(Call::Rename)?;
         let file = state.file(from)?;

@@ -37,6 +37,10 @@ impl Storage for WriteBehind {
         Ok(Box::new(Held::new(self.0.create(path, like)?)))
     }
 
+    fn overwrite(&self, path: &Path, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.0.overwrite(path, offset, bytes)
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.0.rename(from, to)
     }
