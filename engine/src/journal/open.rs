@@ -306,7 +306,11 @@ fn keep_copy(
         out.sync()?;
         storage.sync_directory(directory(&copy))
     };
-    write().map_err(io_error("copy the damaged journal to", &copy))?;
+    write().map_err(|error| {
+        // Half a copy is worth nothing, and takes the room that may be missing.
+        let _ = storage.remove(&copy);
+        io_error("copy the damaged journal to", &copy)(error)
+    })?;
     Ok(copy)
 }
 

@@ -182,3 +182,42 @@ fn a_fault_at_any_call_loses_nothing_behind_a_kill_between_write_and_sync() {
     let figures = check_faults(killed_before_sync);
     check_hit(&figures, &[Call::OpenToAppend, Call::Sync, Call::SyncDirectory]);
 }
+
+#[test]
+fn a_fault_at_any_call_of_a_repair_leaves_the_journal_or_the_repaired_one() {
+    let mut bytes = sample(FsyncPolicy::Always, true);
+    bytes[5000] ^= 1;
+    bytes.extend_from_slice(b"torn");
+    let options = JournalOptions { repair: true, ..options() };
+    let (expected, _) = recover(&disk(&bytes), options.clone()).unwrap();
+    let mut figures = Figures::default();
+    for fault in FAULTS {
+        for call in 0.. {
+            let storage = disk(&bytes);
+            storage.fail_call(call, fault);
+            let repaired = recover(&storage, options.clone());
+            let Some(hit) = storage.calls().get(call).copied() else { break };
+            storage.mend();
+            let how = format!("{fault:?} at call {call}, {hit:?}");
+            match repaired {
+                Ok((found, _)) => assert_eq!(found, expected, "{how}"),
+                Err(OpenError::Io { .. }) => assert_ne!(fault, Fault::Short, "{how}"),
+                Err(error) => panic!("{error}, {how}"),
+            }
+            // The file is as it was, or the new one is there and a copy of it. No copy is half.
+            let broken = matches!(fault, Fault::ErrorFromHere(_));
+            let copies: Vec<_> = storage
+                .paths()
+                .into_iter()
+                .filter(|path| path.to_string_lossy().contains(".damaged-"))
+                .collect();
+            let kept = |path: &Path| storage.read(path).as_deref() == Some(&bytes[..]);
+            assert!(broken || copies.iter().all(|copy| kept(copy)), "half a copy, {how}");
+            assert!(kept(Path::new(PATH)) || copies.iter().any(|copy| kept(copy)), "{how}");
+            figures.disks += check_restarts(&storage, &expected, &options, &how);
+            assert_eq!(recover(&storage, options.clone()).unwrap().0, expected, "{how}");
+            *figures.hit.entry(hit).or_default() += 1;
+        }
+    }
+    check_hit(&figures, &[Call::Create, Call::Append, Call::Sync, Call::Rename]);
+}
