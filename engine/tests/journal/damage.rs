@@ -3,12 +3,14 @@
 use std::path::Path;
 
 use bytes::Bytes;
-use mezzenger::journal::record::RECORDS_OFFSET;
+use mezzenger::journal::record::{FileHeader, RECORDS_OFFSET};
 use mezzenger::journal::storage::memory::MemoryStorage;
-use mezzenger::journal::{Damage, FsyncPolicy, JournalOptions, Op, OpenError};
+use mezzenger::journal::{Damage, FsyncPolicy, JournalOptions, Op, OpenError, inspect};
 use mezzenger::message::Message;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use crate::harness::*;
+use crate::history::Wrong;
 
 fn repair() -> JournalOptions {
     JournalOptions { repair: true, ..options() }
@@ -18,12 +20,15 @@ fn repair() -> JournalOptions {
 #[track_caller]
 fn check_repair(bytes: &[u8]) -> (Kept, Vec<Damage>) {
     let storage = disk(bytes);
+    let inspected = inspect(Path::new(PATH), &storage).unwrap();
     let Err(OpenError::Damaged { damage, .. }) = recover(&storage, options()) else {
         panic!("not reported");
     };
     assert_eq!(storage.read(Path::new(PATH)).as_deref(), Some(bytes));
+    assert_eq!(inspected.damage, damage);
     let (kept, recovered) = recover(&storage, repair()).unwrap();
     assert_eq!(recovered.damage, damage);
+    assert_eq!(inspected.live, kept.len() as u64);
     let copy = recovered.damaged_copy.unwrap();
     assert_eq!(copy, Path::new("/data/journal.damaged-1"));
     assert_eq!(storage.read(&copy).as_deref(), Some(bytes));
@@ -33,39 +38,91 @@ fn check_repair(bytes: &[u8]) -> (Kept, Vec<Damage>) {
     (kept, damage.listed)
 }
 
+/// Recovers a damaged file with repair, if that is possible; there must be nothing that was never written.
+fn recover_unforged(bytes: &[u8]) -> Result<Option<Kept>, Wrong> {
+    let written = messages(0..18);
+    let Ok((kept, _)) = recover(&disk(bytes), repair()) else { return Ok(None) };
+    match kept.iter().find(|(id, message)| written.get(id) != Some(message)) {
+        Some((_, message)) => Err(Wrong::Forged(Box::new(message.clone()))),
+        None => Ok(Some(kept)),
+    }
+}
+
 #[test]
 fn every_flipped_bit_is_reported_and_costs_one_record() {
-    let bytes = sample(FsyncPolicy::Always, true);
-    let records = naive(&bytes);
-    let whole = fold(&records);
-    for bit in 0..bytes.len() * 8 {
-        let at = bit / 8;
-        let padding = (32..RECORDS_OFFSET as usize - 32).contains(&at);
-        if padding && at % 97 != 0 {
-            continue;
-        }
-        let mut flipped = bytes.clone();
-        flipped[at] ^= 1 << (bit % 8);
-        let Some(hit) = records.iter().position(|record| (record.start..record.end).contains(&at))
-        else {
-            if padding {
-                assert_eq!(recover(&disk(&flipped), options()).unwrap().0, whole);
-            } else {
-                assert_eq!(check_repair(&flipped).0, whole, "bit {bit}");
+    let mut flips = 0;
+    for bytes in [sample(FsyncPolicy::Always, true), compacted()] {
+        let records = naive(&bytes);
+        let whole = fold(&records);
+        for bit in 0..bytes.len() * 8 {
+            let at = bit / 8;
+            let padding = (32..RECORDS_OFFSET as usize - 32).contains(&at);
+            if padding && at % 97 != 0 {
+                continue;
             }
-            continue;
-        };
-        let rest = records[..hit].iter().chain(&records[hit + 1..]);
-        if hit == records.len() - 1 {
-            // The closing mark, behind which nothing is.
-            assert_eq!(recover(&disk(&flipped), options()).unwrap().0, fold(rest));
+            flips += 1;
+            let mut flipped = bytes.clone();
+            flipped[at] ^= 1 << (bit % 8);
+            let Some(hit) =
+                records.iter().position(|record| (record.start..record.end).contains(&at))
+            else {
+                if padding {
+                    assert_eq!(recover(&disk(&flipped), options()).unwrap().0, whole);
+                } else {
+                    assert_eq!(check_repair(&flipped).0, whole, "bit {bit}");
+                }
+                continue;
+            };
+            let rest = records[..hit].iter().chain(&records[hit + 1..]);
+            if hit == records.len() - 1 {
+                // The closing mark, behind which nothing is.
+                assert_eq!(recover(&disk(&flipped), options()).unwrap().0, fold(rest));
+                continue;
+            }
+            let (kept, damage) = check_repair(&flipped);
+            assert_eq!(kept, fold(rest), "bit {bit}");
+            let (offset, bytes) = (records[hit].start, records[hit].end - records[hit].start);
+            assert_eq!(damage, [Damage { offset: offset as u64, bytes: bytes as u64, records: 1 }]);
+        }
+    }
+    println!("{flips} flipped bits");
+}
+
+/// Makes the checksums of the record at `start` right. To a reader that compares, it is then what any
+/// record is to one that does not.
+fn reseal(bytes: &mut [u8], start: usize) {
+    let salt = FileHeader::decode(bytes).unwrap().salt;
+    let record = &mut bytes[start..];
+    let body_bytes = u32::from_le_bytes(record[..4].try_into().unwrap()) as usize;
+    let Some(body) = record.get(32..32 + body_bytes) else { return };
+    let body_checksum = xxh3_64(body);
+    record[16..24].copy_from_slice(&body_checksum.to_le_bytes());
+    let header_checksum = xxh3_64_with_seed(&record[..24], salt.wrapping_add(start as u64));
+    record[24..32].copy_from_slice(&header_checksum.to_le_bytes());
+}
+
+#[test]
+fn without_checksums_flipped_bits_forge_messages() {
+    let bytes = sample(FsyncPolicy::Always, true);
+    let (records, mut forged) = (naive(&bytes), 0);
+    let live = fold(&records);
+    for record in &records {
+        let Some(Op::Append(message)) = record.ops.first() else { continue };
+        if !live.contains_key(&(message.id.publisher, message.id.sequence)) {
             continue;
         }
-        let (kept, damage) = check_repair(&flipped);
-        assert_eq!(kept, fold(rest), "bit {bit}");
-        let (offset, bytes) = (records[hit].start, records[hit].end - records[hit].start);
-        assert_eq!(damage, [Damage { offset: offset as u64, bytes: bytes as u64, records: 1 }]);
+        for bit in 8 * (record.end - message.body.len())..8 * record.end {
+            let mut flipped = bytes.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert!(recover_unforged(&flipped).is_ok(), "bit {bit}");
+            reseal(&mut flipped, record.start);
+            match recover_unforged(&flipped) {
+                Err(Wrong::Forged(_)) => forged += 1,
+                other => panic!("not found, bit {bit}: {other:?}"),
+            }
+        }
     }
+    assert!(forged > 1000, "{forged} bits");
 }
 
 #[test]
@@ -74,9 +131,10 @@ fn a_flip_in_the_last_commit_is_torn_until_something_is_behind_it() {
     let records = naive(&bytes);
     let synced = records.iter().map(|record| record.synced).max().unwrap();
     assert!(synced < bytes.len() && synced > bytes.len() / 2);
-    for at in RECORDS_OFFSET as usize..bytes.len() {
+    for bit in (8 * RECORDS_OFFSET as usize..8 * bytes.len()).step_by(if FEW { 13 } else { 1 }) {
+        let at = bit / 8;
         let mut flipped = bytes.clone();
-        flipped[at] ^= 0x40;
+        flipped[at] ^= 1 << (bit % 8);
         let hit = records.iter().position(|record| at < record.end).unwrap();
         match recover(&disk(&flipped), options()) {
             Ok((kept, _)) => {
@@ -152,7 +210,6 @@ fn the_error_says_where_and_what_to_do() {
 #[test]
 fn random_bytes_never_make_recovery_panic_or_forge() {
     let bytes = sample(FsyncPolicy::Always, true);
-    let known: Vec<Message> = (0..18).map(message).collect();
     let mut random = Random(7);
     for _ in 0..2000 {
         let mut bytes = bytes.clone();
@@ -161,8 +218,6 @@ fn random_bytes_never_make_recovery_panic_or_forge() {
             let end = (start + random.below(600)).min(bytes.len());
             bytes[start..end].iter_mut().for_each(|byte| *byte = random.below(256) as u8);
         }
-        if let Ok((kept, _)) = recover(&disk(&bytes), repair()) {
-            assert!(kept.values().all(|message| known.contains(message)));
-        }
+        recover_unforged(&bytes).unwrap();
     }
 }

@@ -248,6 +248,33 @@ pub(crate) fn sample(fsync: FsyncPolicy, close: bool) -> Vec<u8> {
     if close { storage.read(Path::new(PATH)).unwrap() } else { bytes }
 }
 
+/// The file of a journal that was compacted, so that it has a record of each kind.
+pub(crate) fn compacted() -> Vec<u8> {
+    let storage = MemoryStorage::new();
+    let run = Run::start(&storage, options()).unwrap();
+    run.append(0..12);
+    run.settle(0..9);
+    run.journal.close().unwrap();
+    let run =
+        Run::start(&storage, JournalOptions { compact_min_bytes: 5000, ..options() }).unwrap();
+    run.wait(|journal| journal.stats().compactions > 0);
+    assert!(run.settled(run.append([12, 14])));
+    assert!(run.settled(run.settle([10, 12])));
+    run.journal.close().unwrap();
+    storage.read(Path::new(PATH)).unwrap()
+}
+
+/// Files of each kind: with all synced or nothing, closed or not, and compacted.
+pub(crate) fn samples() -> [Vec<u8>; 5] {
+    [
+        sample(FsyncPolicy::Always, true),
+        sample(FsyncPolicy::Always, false),
+        sample(FsyncPolicy::Never, true),
+        sample(FsyncPolicy::Never, false),
+        compacted(),
+    ]
+}
+
 /// The disk of a journal that was killed between the write and the sync of its last commit.
 pub(crate) fn killed_before_sync() -> MemoryStorage {
     let storage = MemoryStorage::new();

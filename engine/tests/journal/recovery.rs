@@ -11,8 +11,7 @@ use crate::harness::*;
 
 #[test]
 fn every_prefix_recovers_to_the_model_and_goes_on() {
-    for fsync in [FsyncPolicy::Always, FsyncPolicy::Never] {
-        let bytes = sample(fsync, true);
+    for bytes in samples() {
         let records = naive(&bytes);
         for length in 0..=bytes.len() {
             let storage = disk(&bytes[..length]);
@@ -34,24 +33,24 @@ fn every_prefix_recovers_to_the_model_and_goes_on() {
 
 #[test]
 fn zeroed_tails_recover_to_the_model() {
-    let bytes = sample(FsyncPolicy::Always, true);
-    let records = naive(&bytes);
-    for from in 0..bytes.len() {
-        let mut zeroed = bytes.clone();
-        zeroed[from..].fill(0);
-        let expected =
-            fold(records.iter().filter(|record| {
+    for bytes in samples() {
+        let records = naive(&bytes);
+        for from in 0..bytes.len() {
+            let mut zeroed = bytes.clone();
+            zeroed[from..].fill(0);
+            let expected = fold(records.iter().filter(|record| {
                 zeroed[record.start..record.end] == bytes[record.start..record.end]
             }));
-        match recover(&disk(&zeroed), options()) {
-            Ok((kept, _)) => assert_eq!(kept, expected, "zeroed from {from}"),
-            Err(OpenError::Damaged { .. }) => {
-                assert!((32..RECORDS_OFFSET as usize).contains(&from), "zeroed from {from}");
+            match recover(&disk(&zeroed), options()) {
+                Ok((kept, _)) => assert_eq!(kept, expected, "zeroed from {from}"),
+                Err(OpenError::Damaged { .. }) => {
+                    assert!((32..RECORDS_OFFSET as usize).contains(&from), "zeroed from {from}");
+                }
+                Err(OpenError::NotAJournal { .. } | OpenError::HeaderDamaged { .. }) => {
+                    assert!(from < 32, "zeroed from {from}");
+                }
+                Err(error) => panic!("zeroed from {from}: {error}"),
             }
-            Err(OpenError::NotAJournal { .. } | OpenError::HeaderDamaged { .. }) => {
-                assert!(from < 32, "zeroed from {from}");
-            }
-            Err(error) => panic!("zeroed from {from}: {error}"),
         }
     }
 }
