@@ -5,6 +5,7 @@ mod harness;
 
 mod abuse;
 mod acks;
+mod check_journal;
 mod command_line;
 mod crash;
 mod documents;

@@ -2,14 +2,15 @@
 
 use std::io::Write;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
 
 use bytesize::ByteSize;
 use clap::Parser;
 use mezzenger::config::{Config, Verify, parse_duration};
-use mezzenger::journal::FsyncPolicy;
+use mezzenger::journal::storage::RealStorage;
+use mezzenger::journal::{self, FsyncPolicy};
 use mezzenger::{Server, StopHandle};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -50,6 +51,11 @@ struct Args {
     /// Go on with a damaged journal without its damaged records; the original is kept beside it.
     #[arg(long)]
     repair: bool,
+
+    /// Tell what the journal in this file holds and what is damaged, and end: with exit code 0 when it is
+    /// sound, 1 when it is damaged or no journal. Changes nothing, and a server may be using the file.
+    #[arg(long, value_name = "FILE", exclusive = true)]
+    check_journal: Option<PathBuf>,
 
     /// How long an unacknowledged message waits before it is sent again: 10s, 500ms; a bare number is
     /// seconds.
@@ -130,8 +136,12 @@ fn main() -> ExitCode {
         )
         .with_writer(std::io::stderr)
         .init();
-    match serve(&args.into()) {
-        Ok(()) => ExitCode::SUCCESS,
+    let done = match &args.check_journal {
+        Some(file) => check_journal(file),
+        None => serve(&args.into()).map(|()| ExitCode::SUCCESS),
+    };
+    match done {
+        Ok(code) => code,
         Err(error) => {
             eprintln!("mezzenger-server: {error}");
             ExitCode::FAILURE
@@ -150,6 +160,13 @@ fn serve(config: &Config) -> Result<(), Box<dyn std::error::Error>> {
     let _ = writeln!(stdout, "ready pub={} recv={}", server.pub_addr(), server.recv_addr())
         .and_then(|()| stdout.flush());
     Ok(server.wait()?)
+}
+
+fn check_journal(file: &Path) -> Result<ExitCode, Box<dyn std::error::Error>> {
+    let found = journal::inspect(file, &RealStorage)?;
+    // Whoever asks may want the exit code alone.
+    let _ = writeln!(std::io::stdout(), "{found}");
+    Ok(if found.damage.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Stops the server that the cell will hold at the first signal. A journal that is still being read is as

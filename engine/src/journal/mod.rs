@@ -3,7 +3,7 @@
 //! Data goes one way. The broker [submits](Journal::submit) groups of [`Op`]s and never waits. The
 //! journal's thread (`writer`, seen from outside through `shared`) encodes (`encode`, `record`) whatever has queued up, writes and syncs it in
 //! one go through the file seam ([`storage`]), and reports how far it came. [`open`] (`recovery`, with
-//! `read`, `live` and `seen`) gives back what a file holds. `compaction` rewrites a file that is mostly
+//! `read`, `live` and `seen`) gives back what a file holds; [`inspect()`] only tells. `compaction` rewrites a file that is mostly
 //! garbage (`rewrite`) while the writer goes on.
 //!
 //! The journal knows nothing of sockets, of the map of pending messages, nor of retries. The bytes are in
@@ -23,6 +23,7 @@ use crate::wire::id::MessageId;
 
 mod compaction;
 mod encode;
+mod inspect;
 mod live;
 mod open;
 mod options;
@@ -35,11 +36,12 @@ mod shared;
 pub mod storage;
 mod writer;
 
+pub use inspect::{Inspection, inspect};
 pub use live::Messages;
-pub use open::{Inspection, OpenError, Recovered, inspect};
+pub use open::{OpenError, Recovered};
 pub use options::{FsyncPolicy, FsyncPolicyError, JournalOptions};
 pub use record::SeenRun;
-pub use recovery::{Damage, DamageReport};
+pub use recovery::{Damage, DamageReport, Records};
 pub use shared::{Action, JournalError};
 
 use shared::Shared;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::encode::{Encoder, Synced};
 use super::live::Messages;
 use super::options::JournalOptions;
-use super::record::{RECORDS_OFFSET, SeenRun};
+use super::record::{FileHeader, RECORDS_OFFSET, SeenRun};
 use super::recovery::{DamageReport, Scan, Start, read_start, scan};
 use super::rewrite::{Finished, Rewrite, beside, directory, install, new_path};
 use super::storage::{LockGuard, PathKind, Storage, StorageFile, append_all};
@@ -27,6 +27,18 @@ pub enum OpenError {
     /// Its directory does not exist.
     #[error("the directory of the journal {path} does not exist: create it first")]
     DirectoryMissing {
+        /// The journal.
+        path: PathBuf,
+    },
+    /// There is no file to look at.
+    #[error("there is no journal {path}")]
+    Missing {
+        /// The path.
+        path: PathBuf,
+    },
+    /// Its end changed again and again while it was only looked at.
+    #[error("the journal {path} changes while it is read, as when a server starts: try again")]
+    Changing {
         /// The journal.
         path: PathBuf,
     },
@@ -86,7 +98,10 @@ pub enum OpenError {
 }
 
 /// Names the action in an error.
-fn io_error<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> OpenError + 'a {
+pub(super) fn io_error<'a>(
+    action: &'static str,
+    path: &'a Path,
+) -> impl FnOnce(io::Error) -> OpenError + 'a {
     move |source| OpenError::Io { action, path: path.to_owned(), source }
 }
 
@@ -151,7 +166,7 @@ pub(super) fn open_file(
     }
     let mut file = storage.open_to_append(path).map_err(io_error("open", path))?;
     let bytes = file.bytes().map_err(io_error("read", path))?;
-    let Some((salt, mut found)) = checked_scan(path, &*file, bytes)? else {
+    let Some((FileHeader { salt, .. }, mut found)) = read_all(path, &*file, bytes)? else {
         return create(storage, path, lock, bytes);
     };
     let torn_bytes = bytes - found.end;
@@ -201,23 +216,23 @@ pub(super) fn open_file(
     Ok((recovered, open))
 }
 
-/// Reads a file: its salt and all its records; `None` if nothing was ever written behind its header.
-fn checked_scan(
+/// Reads a file: its header and all its records; `None` if nothing was ever written behind its header.
+pub(super) fn read_all(
     path: &Path,
     file: &dyn StorageFile,
     bytes: u64,
-) -> Result<Option<(u64, Scan)>, OpenError> {
+) -> Result<Option<(FileHeader, Scan)>, OpenError> {
     let start = read_start(file, bytes).map_err(io_error("read", path))?;
     let path = path.to_owned();
-    let (salt, damaged) = match start {
-        Start::Journal { salt, damaged } => (salt, damaged),
+    let (header, damaged) = match start {
+        Start::Journal { header, damaged } => (header, damaged),
         Start::Fresh => return Ok(None),
         Start::Newer(version) => return Err(OpenError::Newer { path, version }),
         Start::Unreadable => return Err(OpenError::HeaderDamaged { path }),
         Start::NotAJournal => return Err(OpenError::NotAJournal { path }),
     };
-    let found = scan(file, bytes, salt, damaged).map_err(io_error("read", &path))?;
-    Ok(Some((salt, found)))
+    let found = scan(file, bytes, header.salt, damaged).map_err(io_error("read", &path))?;
+    Ok(Some((header, found)))
 }
 
 fn create(
@@ -350,61 +365,4 @@ fn read_through(
         }
     }
     Ok(())
-}
-
-/// What [`inspect`] found in a journal.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Inspection {
-    /// The file's length in bytes.
-    pub bytes: u64,
-    /// Good records of all kinds.
-    pub records: u64,
-    /// Messages appended.
-    pub appended: u64,
-    /// Messages settled.
-    pub settled: u64,
-    /// Messages that opening the journal would recover.
-    pub live: u64,
-    /// Bytes their records occupy.
-    pub live_bytes: u64,
-    /// Bytes that opening the journal would cut off its end.
-    pub torn_bytes: u64,
-    /// What is damaged.
-    pub damage: DamageReport,
-}
-
-/// Reads a journal and changes nothing. A journal in use may seem torn, as its server may be writing.
-///
-/// # Errors
-/// As opening it, except that damage is part of the answer, and a missing file is an [`OpenError::Io`].
-pub fn inspect(path: &Path, storage: &dyn Storage) -> Result<Inspection, OpenError> {
-    match storage.kind(path).map_err(io_error("look at", path))? {
-        PathKind::Missing | PathKind::File => {}
-        PathKind::Directory => return Err(OpenError::IsADirectory { path: path.to_owned() }),
-        PathKind::Other => return Err(OpenError::NotAJournal { path: path.to_owned() }),
-    }
-    let file = storage.open_to_read(path).map_err(io_error("open", path))?;
-    let bytes = file.bytes().map_err(io_error("read", path))?;
-    Ok(match checked_scan(path, &*file, bytes)? {
-        None => Inspection {
-            bytes,
-            records: 0,
-            appended: 0,
-            settled: 0,
-            live: 0,
-            live_bytes: 0,
-            torn_bytes: bytes,
-            damage: DamageReport::default(),
-        },
-        Some((_, found)) => Inspection {
-            bytes,
-            records: found.records,
-            appended: found.appended,
-            settled: found.settled,
-            live: found.live.len() as u64,
-            live_bytes: found.live.bytes,
-            torn_bytes: bytes - found.end,
-            damage: found.damage,
-        },
-    })
 }

@@ -78,7 +78,7 @@ pub(super) enum Start {
     /// Nothing was ever written behind the header.
     Fresh,
     /// A journal. The flags tell which copies of the header are damaged.
-    Journal { salt: u64, damaged: [bool; 2] },
+    Journal { header: FileHeader, damaged: [bool; 2] },
     /// A journal of a newer format.
     Newer(u32),
     /// A journal whose header is damaged in both places.
@@ -117,8 +117,28 @@ pub(super) fn read_start(file: &dyn StorageFile, bytes: u64) -> io::Result<Start
     } else if bytes < RECORDS_OFFSET {
         Start::Fresh
     } else {
-        Start::Journal { salt: header.salt, damaged: copies.map(|copy| copy.is_none()) }
+        Start::Journal { header, damaged: copies.map(|copy| copy.is_none()) }
     })
+}
+
+/// How many records there are, by kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Records {
+    /// Messages, settled ones among them.
+    pub append: u64,
+    /// Each settles some messages.
+    pub settle: u64,
+    /// Each holds runs of sequence numbers.
+    pub seen: u64,
+    /// Each tells that all before it is synced.
+    pub mark: u64,
+}
+
+impl Records {
+    /// Those of all kinds.
+    pub fn all(&self) -> u64 {
+        self.append + self.settle + self.seen + self.mark
+    }
 }
 
 /// All that a file's records tell.
@@ -128,9 +148,7 @@ pub(super) struct Scan {
     /// Runs of all messages ever appended.
     pub(super) seen: Seen,
     /// Good records.
-    pub(super) records: u64,
-    /// Messages appended, settled ones among them.
-    pub(super) appended: u64,
+    pub(super) records: Records,
     /// Ids settled.
     pub(super) settled: u64,
     /// Where the good records end; a torn tail may follow.
@@ -155,8 +173,7 @@ pub(super) fn scan(
     let mut scan = Scan {
         live: Live::default(),
         seen: Seen::default(),
-        records: 0,
-        appended: 0,
+        records: Records::default(),
         settled: 0,
         end: RECORDS_OFFSET,
         content_end: RECORDS_OFFSET,
@@ -176,7 +193,6 @@ pub(super) fn scan(
         let bad_record_bytes = match reader.next()? {
             Next::End => break,
             Next::Record { offset, header, body, .. } => {
-                scan.records += 1;
                 scan.ordinal = header.ordinal.wrapping_add(1);
                 scan.synced = scan.synced.max(header.synced_to(offset));
                 scan.take(offset, &header, body);
@@ -222,18 +238,22 @@ impl Scan {
     fn take(&mut self, offset: u64, header: &RecordHeader, body: Body<'_>) {
         match body {
             Body::Append { id, .. } => {
-                self.appended += 1;
+                self.records.append += 1;
                 self.seen.add(id);
                 self.live.append(id, offset, header.record_bytes());
             }
             Body::Settle(bytes) => {
+                self.records.settle += 1;
                 for id in record::ids(bytes) {
                     self.settled += 1;
                     self.live.settle(id);
                 }
             }
-            Body::Seen(bytes) => record::runs(bytes).for_each(|run| self.seen.add_run(run)),
-            Body::Mark => {}
+            Body::Seen(bytes) => {
+                self.records.seen += 1;
+                record::runs(bytes).for_each(|run| self.seen.add_run(run));
+            }
+            Body::Mark => self.records.mark += 1,
         }
     }
 }

@@ -8,6 +8,7 @@ mod faults;
 mod files;
 mod harness;
 mod history;
+mod inspect;
 mod kill;
 mod model;
 mod power_cut;

@@ -1,11 +1,10 @@
 //! A file that was cut anywhere recovers to what its whole records say.
 
 use std::path::Path;
-use std::time::Duration;
 
 use mezzenger::journal::record::{FileHeader, RECORDS_OFFSET, SECOND_HEADER_OFFSET};
 use mezzenger::journal::storage::memory::MemoryStorage;
-use mezzenger::journal::{FsyncPolicy, JournalOptions, OpenError, SeenRun, inspect};
+use mezzenger::journal::{FsyncPolicy, JournalOptions, OpenError, SeenRun};
 
 use crate::harness::*;
 
@@ -130,20 +129,4 @@ fn other_files_and_newer_journals_are_left_alone() {
             assert!(storage.trace().events.is_empty());
         }
     }
-}
-
-#[test]
-fn inspecting_tells_what_opening_would_find_and_changes_nothing() {
-    let mut bytes = sample(FsyncPolicy::Interval(Duration::from_secs(60)), true);
-    bytes.extend_from_slice(b"torn");
-    let storage = disk(&bytes);
-    let found = inspect(Path::new(PATH), &storage).unwrap();
-    let records = naive(&bytes[..bytes.len() - 4]);
-    assert_eq!(found.records, records.len() as u64);
-    assert_eq!((found.appended, found.settled), (16, 4));
-    assert_eq!(found.live, fold(&records).len() as u64);
-    assert_eq!(found.torn_bytes, 4);
-    assert!(found.damage.is_empty());
-    assert!(storage.trace().events.is_empty());
-    assert!(inspect(Path::new("/data/none"), &storage).is_err());
 }
