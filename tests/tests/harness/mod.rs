@@ -6,6 +6,7 @@
 //! - [`python`]: the original-format client, run by Python in an environment made here.
 //! - [`native`]: the native format over plain sockets, so that tests can send what the library would not.
 //! - [`pickles`]: pickles that no Python would write.
+//! - [`small_disk`]: a file system that can be filled.
 //! - [`wait`]: waits for a condition.
 
 pub(crate) mod binaries;
@@ -14,6 +15,7 @@ pub(crate) mod pickles;
 pub(crate) mod process;
 pub(crate) mod python;
 pub(crate) mod server;
+pub(crate) mod small_disk;
 pub(crate) mod wait;
 
 pub(crate) use native::{Native, NativeSubscriber};
