@@ -1,5 +1,6 @@
 //! Joins a client's connection to a socket of libzmq within the process, without I/O threads.
 
+use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -13,12 +14,18 @@ use crate::zmtp::handshake::{GREETING, GREETING_BYTES, Kind, ready};
 use crate::zmtp::inbox::{Filled, Inbox};
 use crate::zmtp::sending::Sending;
 
+/// Bytes that go to the client at a time. A stream takes that many whatever the system's memory looks
+/// like, so that they arrive in the same pieces each time.
+const PIECE_BYTES: usize = 32 * 1024;
+
 /// The far end of a client's connection, and the socket in the process that stands for it.
 pub(super) struct Bridge {
     kind: Kind,
     stream: UnixStream,
     greeted: bool,
     inbox: Inbox,
+    /// What is to go to the client, and the piece of it that is on its way.
+    waiting: VecDeque<Bytes>,
     sending: Sending,
     socket: Socket,
 }
@@ -40,10 +47,11 @@ impl Bridge {
         let (near, far) = UnixStream::pair()?;
         near.set_nonblocking(true)?;
         far.set_nonblocking(true)?;
-        let (inbox, mut sending): (_, Sending) = Default::default();
+        let (inbox, waiting, mut sending): (_, _, Sending) = Default::default();
         sending.push(Bytes::from_static(&GREETING));
         sending.push(ready(peer).into());
-        Ok((Self { kind, stream: far, greeted: false, inbox, sending, socket }, near.into()))
+        let bridge = Self { kind, stream: far, greeted: false, inbox, waiting, sending, socket };
+        Ok((bridge, near.into()))
     }
 
     /// Carries what there is both ways; whether there was anything.
@@ -75,12 +83,28 @@ impl Bridge {
             let body = std::mem::take(&mut part).into_bytes();
             let mut head = Vec::new();
             Head::message(body.len(), more).append_to(&mut head);
-            self.sending.push(head.into());
-            self.sending.push(body);
+            self.waiting.push_back(head.into());
+            self.waiting.push_back(body);
         }
-        let full = !self.sending.is_empty();
+        let full = self.take_piece();
         self.sending.write(self.stream.as_fd())?;
         Ok(carried || full)
+    }
+
+    /// Puts the next piece on its way, once the last one is gone; whether any is.
+    fn take_piece(&mut self) -> bool {
+        let mut room = if self.sending.is_empty() { PIECE_BYTES } else { 0 };
+        while room > 0
+            && let Some(first) = self.waiting.front_mut()
+        {
+            let part = first.split_to(first.len().min(room));
+            room -= part.len();
+            self.sending.push(part);
+            if first.is_empty() {
+                self.waiting.pop_front();
+            }
+        }
+        !self.sending.is_empty()
     }
 
     fn hand_over(&mut self, head: Head, body: Bytes) -> Result<(), TransportError> {
