@@ -58,7 +58,7 @@ impl<E> Core<E> {
                 return Ok(Taken { group: barrier, kept: summary.kept > 0 });
             }
             Seen::Some | Seen::Nothing if self.draining => return Err(Refusal::ShuttingDown),
-            Seen::Some => return self.publish_rest(name, records, now),
+            Seen::Some => return self.publish_rest(name, records, summary.kept > 0, now),
             Seen::Nothing => {}
         }
         self.reserve(summary.kept, summary.kept_bytes)?;
@@ -66,16 +66,18 @@ impl<E> Core<E> {
     }
 
     /// Takes a request of which a part was taken before. No client of ours sends such a thing; one that
-    /// cuts its frames anew when it sends again may.
+    /// cuts its frames anew when it sends again may. `kept`: whether any of its messages is kept, those
+    /// that were taken before included, which perhaps still wait for the journal.
     fn publish_rest(
         &mut self,
         name: &str,
         records: &[u8],
+        kept: bool,
         now: Duration,
     ) -> Result<Taken, Refusal> {
         let mut runs: Vec<Vec<u8>> = Vec::new();
         let mut previous = None;
-        let (mut kept, mut kept_bytes) = (0, 0);
+        let (mut new_kept, mut new_kept_bytes) = (0, 0);
         for (whole, record) in frame_records(records) {
             let sequence = record.id.sequence;
             let publisher = self.publishers.get(record.id.publisher);
@@ -91,20 +93,19 @@ impl<E> Core<E> {
                 run.extend_from_slice(whole);
             }
             if record.ack {
-                kept += 1;
-                kept_bytes += whole.len();
+                new_kept += 1;
+                new_kept_bytes += whole.len();
             }
         }
-        self.reserve(kept, kept_bytes)?;
-        let mut taken = Taken::AT_ONCE;
+        self.reserve(new_kept, new_kept_bytes)?;
+        let mut group = 0;
         for run in runs {
             let run = Bytes::from(run);
             let records = run.slice(name.len() + 2..);
             let summary = self.check_records(name, &records)?;
-            let next = self.take_records(name, &records, &run, summary, now);
-            taken = Taken { group: next.group, kept: taken.kept || next.kept };
+            group = self.take_records(name, &records, &run, summary, now).group;
         }
-        Ok(taken)
+        Ok(Taken { group, kept })
     }
 
     fn check_records(&self, name: &str, records: &[u8]) -> Result<Summary, Refusal> {
@@ -184,20 +185,22 @@ impl<E> Core<E> {
         self.counters.accepted.add(summary.records);
         let kept = summary.kept > 0;
         let stores = kept && self.stores();
-        if stores {
-            self.stored.push(request.clone());
-        }
         self.frames.push(request.clone());
+        let mut kept_before = false;
         if topic.wanted.v1 || kept {
             for (whole, record) in frame_records(records) {
                 if record.ack {
-                    self.keep(record.id, Format::V2, request, whole, &topic, now);
+                    kept_before |= !self.keep(record.id, Format::V2, request, whole, &topic, now);
                 }
                 if topic.wanted.v1 {
                     let frame = self.v1_frame(name, &record);
                     self.frames.push(frame);
                 }
             }
+        }
+        // If the journal fails, what it stored before must not go.
+        if stores && !kept_before {
+            self.stored.push(request.clone());
         }
         // Not the group at hand: if all of it was kept before, nothing fills that one.
         let group = self.latest_group();
@@ -262,7 +265,8 @@ impl<E> Core<E> {
         Ok(Taken { group: self.group, kept: true })
     }
 
-    /// Keeps a message, whose body lies in `request`, until it is acknowledged.
+    /// Keeps a message, whose body lies in `request`, until it is acknowledged. `false` when it is kept
+    /// already, since before its publisher was forgotten.
     fn keep(
         &mut self,
         id: MessageId,
@@ -271,7 +275,7 @@ impl<E> Core<E> {
         body: &[u8],
         topic: &Topic,
         now: Duration,
-    ) {
+    ) -> bool {
         let place = if topic.wanted.by_anybody() {
             Place::Wheel(self.retrier.schedule(id, now))
         } else {
@@ -280,13 +284,15 @@ impl<E> Core<E> {
         let kept = Body::keep(request, body);
         let entry = Entry::new(topic.name.clone(), format, kept, place.to_bits());
         if !self.pending.insert(id, entry) {
-            // Kept since before its publisher was forgotten: once is enough.
             self.leave(place, id);
-        } else if self.stores() {
+            return false;
+        }
+        if self.stores() {
             // The journal is soon done with it, so it can share the buffer.
             let (name, body) = (topic.name.clone(), request.slice_ref(body));
             self.out.journal.push(Op::Append(Message { id, name, format, body }));
         }
+        true
     }
 
     /// The last journal group that something was put into.

@@ -91,6 +91,35 @@ fn a_failed_journal_does_not_lose_what_it_had_stored_before() {
 }
 
 #[test]
+fn a_frame_that_repeats_what_is_being_stored_is_refused_with_it() {
+    let mut bench = Bench::durable();
+    let kept = record("greet", 1, true, b"kept");
+    let not_kept = record("greet", 2, false, b"not kept");
+    bench.request(1, [&v2_prefix("greet"), &kept[..]].concat());
+    bench.core.take_group();
+    bench.request(2, [&v2_prefix("greet"), &kept[..], &not_kept].concat());
+    bench.core.journal_failed("disk gone");
+    let (frames, replies) = bench.effects();
+    assert!(frames.is_empty());
+    for (_, reply) in &replies {
+        assert!(matches!(reply, Reply::Refused(Refusal::JournalFailed(_), _)), "{replies:?}");
+    }
+}
+
+#[test]
+fn a_failed_journal_does_not_lose_what_it_had_stored_of_a_forgotten_publisher() {
+    let mut bench = Bench::durable();
+    let sent = frame("greet", 1, true, &["a"]);
+    bench.request(1, sent.clone());
+    let (group, _) = bench.core.take_group().unwrap();
+    bench.core.durable(group);
+    bench.core.publishers = crate::broker::publishers::Publishers::default();
+    bench.request(2, frame_v1("greet", "b", true).0).request(1, sent);
+    bench.core.journal_failed("disk gone");
+    assert!(bench.core.pending.view().contains(&id(1)));
+}
+
+#[test]
 fn a_message_whose_publisher_was_forgotten_is_kept_once() {
     let mut bench = Bench::durable();
     let sent = frame("greet", 1, true, &["a"]);
