@@ -47,13 +47,14 @@ impl From<&Config> for Rules {
 /// A request that was taken and waits for the journal.
 pub(super) struct Parked<E> {
     group: u64,
+    pub(super) arrived: Duration,
     from: E,
     bytes: usize,
     dialect: Dialect,
     /// Whether OK would promise that something is stored, by this request or by one that it repeats.
     kept: bool,
     /// The frames whose messages are being stored for this request.
-    stored: Vec<Bytes>,
+    pub(super) stored: Vec<Bytes>,
     /// The frames to publish.
     frames: Vec<Bytes>,
 }
@@ -165,6 +166,7 @@ impl<E> Core<E> {
                 self.parked_bytes += body.len();
                 self.parked.push_back(Parked {
                     group: taken.group,
+                    arrived: now,
                     from,
                     bytes: body.len(),
                     dialect,
@@ -278,9 +280,10 @@ impl<E> Core<E> {
         }
         let noted = self.topics.subscribed(prefix);
         if !self.waiting.is_empty() {
+            let after = self.latest_group();
             let prefix = prefix.strip_prefix(&[frame::V2]).unwrap_or(prefix);
             match prefix.strip_suffix(&[name::SEPARATOR]).map(std::str::from_utf8) {
-                Some(Ok(name)) => self.waiting.wake_name(name),
+                Some(Ok(name)) => self.waiting.wake_name(name, after),
                 _ => self.sweep = true,
             }
         }
@@ -315,7 +318,9 @@ impl<E> Core<E> {
             if parked.kept {
                 self.parked_bytes -= parked.bytes;
                 for frame in &parked.stored {
-                    self.forget(frame);
+                    for id in kept_ids(frame) {
+                        self.let_go(id);
+                    }
                 }
                 let refusal = Refusal::JournalFailed(text.clone());
                 self.refuse(parked.from, refusal, parked.dialect);
@@ -325,24 +330,6 @@ impl<E> Core<E> {
         }
         self.out.journal.clear();
         self.journal_failure = Some(text);
-    }
-
-    /// Drops the pending messages of a frame that was not stored after all.
-    fn forget(&mut self, frame: &[u8]) {
-        match Frame::parse(frame) {
-            Ok(Frame::V2 { body, .. }) => {
-                for (_, record) in frame_records(body).filter(|(_, record)| record.ack) {
-                    self.let_go(record.id);
-                }
-            }
-            Ok(Frame::V1 { pickle, .. }) => {
-                if let Ok(fields) = pickle::scan(pickle) {
-                    self.let_go(MessageId::from_v1_checksum(fields.checksum));
-                }
-            }
-            // It was parsed when it was taken.
-            Err(_) => {}
-        }
     }
 
     /// From now on messages are refused; what was taken is still answered.
@@ -360,9 +347,16 @@ impl<E> Core<E> {
         Some((self.group - 1, std::mem::take(&mut self.out.journal)))
     }
 
-    /// When [`Self::resend_due`] has something to do next, on the clock of `now`.
+    /// The journal group up to which all that is kept may be sent. What a failed journal did not store
+    /// is no longer kept.
+    pub(super) fn stored_group(&self) -> u64 {
+        if self.stores() { self.durable } else { u64::MAX }
+    }
+
+    /// When [`Self::resend_due`] has something to do next, on the clock of `now`, unless the journal
+    /// has come further by then.
     pub(super) fn next_due(&self) -> Option<Duration> {
-        if self.waiting.is_due() || self.sweep {
+        if self.waiting.is_due(self.stored_group()) || self.sweep {
             return Some(Duration::ZERO);
         }
         let waiting = (!self.waiting.is_empty()).then_some(self.waiting_retried_at);
@@ -375,4 +369,19 @@ pub(super) fn frame_records(
     body: &[u8],
 ) -> impl Iterator<Item = (&[u8], crate::wire::record::Record<'_>)> {
     crate::wire::record::Records::new(body).flatten()
+}
+
+/// The messages of a frame that are kept until they are acknowledged. It was checked before.
+pub(super) fn kept_ids(frame: &[u8]) -> Vec<MessageId> {
+    match Frame::parse(frame) {
+        Ok(Frame::V2 { body, .. }) => {
+            let records = frame_records(body).map(|(_, record)| record);
+            records.filter(|record| record.ack).map(|record| record.id).collect()
+        }
+        Ok(Frame::V1 { pickle, .. }) => match pickle::scan(pickle) {
+            Ok(fields) if fields.ack => vec![MessageId::from_v1_checksum(fields.checksum)],
+            _ => Vec::new(),
+        },
+        Err(_) => Vec::new(),
+    }
 }

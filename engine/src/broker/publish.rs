@@ -296,7 +296,7 @@ impl<E> Core<E> {
     }
 
     /// The last journal group that something was put into.
-    fn latest_group(&self) -> u64 {
+    pub(super) fn latest_group(&self) -> u64 {
         if !self.stores() {
             0
         } else if self.out.journal.is_empty() {

@@ -1,12 +1,12 @@
 //! Sending unacknowledged messages again.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use arcstr::ArcStr;
 use bytes::Bytes;
 
-use super::core::{Core, frame_records};
+use super::core::{Core, Parked, frame_records, kept_ids};
 use super::effect::Effect;
 use super::place::Place;
 use super::transcode;
@@ -23,20 +23,22 @@ use crate::wire::pickle;
 type Gathered = HashMap<ArcStr, Vec<u8>>;
 
 impl<E> Core<E> {
-    /// Sends a bounded number of messages whose time has come.
+    /// Sends a bounded number of messages whose time has come, none before it is stored.
     pub(super) fn resend_due(&mut self, now: Duration) {
         self.topics.forget_cancelled(now);
         self.wake_waiting(now);
         let mut gathered = Gathered::new();
         let mut bytes = 0;
+        let stored = self.stored_group();
         // Each kind has half of the turn, so that neither can keep the other from being sent.
         for _ in 0..RESENDS_PER_TURN_MAX / 2 {
             if bytes >= RESEND_BYTES_PER_TURN_MAX / 2 {
                 break;
             }
-            let Some((id, why)) = self.waiting.next_due() else { break };
+            let Some((id, why)) = self.waiting.next_due(stored) else { break };
             bytes += self.resend(id, why == Due::InCase, now, &mut gathered);
         }
+        let unstored = self.late_unstored(now);
         let mut due = std::mem::take(&mut self.due);
         for _ in 0..RESENDS_PER_TURN_MAX / 2 {
             if bytes >= RESEND_BYTES_PER_TURN_MAX {
@@ -44,6 +46,11 @@ impl<E> Core<E> {
             }
             let more = self.retrier.due(now, 1, &mut due);
             for id in due.drain(..) {
+                if unstored.contains(&id) {
+                    let place = Place::Wheel(self.retrier.schedule(id, now));
+                    self.pending.view().with(&id, |entry| entry.set_token(place.to_bits()));
+                    continue;
+                }
                 bytes += self.resend(id, false, now, &mut gathered);
             }
             if !more {
@@ -56,14 +63,26 @@ impl<E> Core<E> {
         }
     }
 
+    /// The messages that have waited for the journal long enough to be due on the wheel.
+    fn late_unstored(&self, now: Duration) -> HashSet<MessageId> {
+        let interval = self.retrier.interval();
+        if self.retrier.next_due().is_none_or(|due| due > now) {
+            return HashSet::new();
+        }
+        let late = |parked: &&Parked<E>| parked.arrived.saturating_add(interval) <= now;
+        let frames = self.parked.iter().take_while(late).flat_map(|parked| &parked.stored);
+        frames.flat_map(|frame| kept_ids(frame)).collect()
+    }
+
     fn wake_waiting(&mut self, now: Duration) {
+        let after = self.latest_group();
         if std::mem::take(&mut self.sweep) {
             let topics = &self.topics;
-            self.waiting.wake(Due::Wanted, |name| topics.wanted(name).by_anybody());
+            self.waiting.wake(Due::Wanted, after, |name| topics.wanted(name).by_anybody());
         }
         if now >= self.waiting_retried_at {
             self.waiting_retried_at = now + WAITING_RETRIED;
-            self.waiting.wake(Due::InCase, |_| true);
+            self.waiting.wake(Due::InCase, after, |_| true);
         }
     }
 

@@ -52,7 +52,9 @@ pub(super) struct Waiting {
     /// Where lists were that are empty now; the next names fill them.
     gaps: Vec<u32>,
     by_name: HashMap<ArcStr, u32>,
-    ready: VecDeque<u32>,
+    /// The due lists, each with the journal group up to which all must be stored before its messages
+    /// are sent. The groups ascend.
+    ready: VecDeque<(u32, u64)>,
 }
 
 impl Default for Waiting {
@@ -156,33 +158,35 @@ impl Waiting {
         self.gaps.push(list_at);
     }
 
-    /// Makes the messages of all names due for which `wanted` holds.
-    pub(super) fn wake(&mut self, why: Due, mut wanted: impl FnMut(&str) -> bool) {
+    /// Makes the messages of all names due for which `wanted` holds, once the journal has stored all up
+    /// to the group `after`.
+    pub(super) fn wake(&mut self, why: Due, after: u64, mut wanted: impl FnMut(&str) -> bool) {
         let (lists, ready) = (&mut self.lists, &mut self.ready);
         self.by_name.retain(|name, &mut at| {
             let woken = wanted(name);
             if woken && let Some(list) = &mut lists[at as usize] {
                 list.due = Some(why);
-                ready.push_back(at);
+                ready.push_back((at, after));
             }
             !woken
         });
     }
 
-    /// Makes the messages of one name due, because somebody wants them.
-    pub(super) fn wake_name(&mut self, name: &str) {
+    /// Makes the messages of one name due, because somebody wants them, once the journal has stored all
+    /// up to the group `after`.
+    pub(super) fn wake_name(&mut self, name: &str, after: u64) {
         if let Some(at) = self.by_name.remove(name)
             && let Some(list) = &mut self.lists[at as usize]
         {
             list.due = Some(Due::Wanted);
-            self.ready.push_back(at);
+            self.ready.push_back((at, after));
         }
     }
 
-    /// Takes out the next due message.
-    pub(super) fn next_due(&mut self) -> Option<(MessageId, Due)> {
-        loop {
-            let at = *self.ready.front()?;
+    /// Takes out the next due message, all up to the journal group `stored` being stored.
+    pub(super) fn next_due(&mut self, stored: u64) -> Option<(MessageId, Due)> {
+        while self.is_due(stored) {
+            let (at, _) = *self.ready.front()?;
             match self.lists[at as usize].as_ref() {
                 Some(&List { first, due: Some(why), .. }) if first != NONE => {
                     let id = self.slots[first as usize].id;
@@ -195,10 +199,12 @@ impl Waiting {
                 }
             }
         }
+        None
     }
 
-    pub(super) fn is_due(&self) -> bool {
-        !self.ready.is_empty()
+    /// Whether [`Self::next_due`] has something to do.
+    pub(super) fn is_due(&self, stored: u64) -> bool {
+        self.ready.front().is_some_and(|&(_, after)| after <= stored)
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -225,17 +231,17 @@ mod tests {
         waiting.add(&b, id(4));
         waiting.remove(place, id(1));
         waiting.remove(place, id(1));
-        waiting.wake(Due::Wanted, |name| name == "a");
-        waiting.wake_name("a");
-        assert_eq!(waiting.next_due(), Some((id(3), Due::Wanted)));
+        waiting.wake(Due::Wanted, 0, |name| name == "a");
+        waiting.wake_name("a", 0);
+        assert_eq!(waiting.next_due(0), Some((id(3), Due::Wanted)));
         // Comes back while its name is due: it waits for the next time.
         waiting.add(&a, id(3));
-        assert_eq!(waiting.next_due(), Some((id(2), Due::Wanted)));
-        assert_eq!(waiting.next_due(), None);
-        assert!(!waiting.is_due());
+        assert_eq!(waiting.next_due(0), Some((id(2), Due::Wanted)));
+        assert_eq!(waiting.next_due(0), None);
+        assert!(!waiting.is_due(0));
         assert!(!waiting.is_empty());
-        waiting.wake(Due::InCase, |_| true);
-        let mut left: Vec<_> = std::iter::from_fn(|| waiting.next_due()).collect();
+        waiting.wake(Due::InCase, 0, |_| true);
+        let mut left: Vec<_> = std::iter::from_fn(|| waiting.next_due(0)).collect();
         left.sort_by_key(|(id, _)| id.sequence);
         assert_eq!(left, [(id(3), Due::InCase), (id(4), Due::InCase)]);
         assert!(waiting.is_empty());
@@ -248,11 +254,27 @@ mod tests {
         waiting.add(&names[1], id(9));
         for n in 0..3 {
             let place = waiting.add(&names[0], id(n));
-            waiting.wake_name("a");
+            waiting.wake_name("a", 0);
             waiting.remove(place, id(n));
-            assert_eq!(waiting.next_due(), None);
+            assert_eq!(waiting.next_due(0), None);
         }
         assert!(waiting.lists.len() <= 2);
+    }
+
+    #[test]
+    fn due_messages_wait_until_they_are_stored() {
+        let mut waiting = Waiting::default();
+        let names: [ArcStr; 2] = ["a".into(), "b".into()];
+        waiting.add(&names[0], id(1));
+        waiting.add(&names[1], id(2));
+        waiting.wake_name("a", 3);
+        waiting.wake_name("b", 4);
+        assert!(!waiting.is_due(2));
+        assert_eq!(waiting.next_due(2), None);
+        assert_eq!(waiting.next_due(3), Some((id(1), Due::Wanted)));
+        assert_eq!(waiting.next_due(3), None);
+        assert_eq!(waiting.next_due(4), Some((id(2), Due::Wanted)));
+        assert!(waiting.is_empty());
     }
 
     proptest! {
@@ -272,12 +294,12 @@ mod tests {
                         waiting.remove(place, id);
                     }
                     _ => {
-                        waiting.wake_name(&names[name]);
+                        waiting.wake_name(&names[name], 0);
                         let out: Vec<_> =
-                            std::iter::from_fn(|| waiting.next_due()).map(|(id, _)| id).collect();
+                            std::iter::from_fn(|| waiting.next_due(0)).map(|(id, _)| id).collect();
                         let expected: Vec<_> = model[name].drain(..).map(|(_, id)| id).collect();
                         prop_assert_eq!(out, expected);
-                        prop_assert!(!waiting.is_due());
+                        prop_assert!(!waiting.is_due(0));
                     }
                 }
                 prop_assert_eq!(waiting.is_empty(), model.iter().all(Vec::is_empty));

@@ -44,6 +44,11 @@ impl Retrier {
         Duration::from_nanos(self.tick_ns)
     }
 
+    /// How long after it was scheduled a message is due.
+    pub const fn interval(&self) -> Duration {
+        Duration::from_nanos(self.interval_ns)
+    }
+
     /// Messages that are scheduled.
     pub const fn len(&self) -> usize {
         self.wheel.len()

@@ -120,6 +120,39 @@ fn a_failed_journal_does_not_lose_what_it_had_stored_of_a_forgotten_publisher() 
 }
 
 #[test]
+fn a_new_subscriber_gets_nothing_before_it_is_stored() {
+    for prefix in [&b"\x01greet|"[..], b"\x01gr"] {
+        let mut bench = Bench::durable();
+        bench.request(1, frame("greet", 1, true, &["a"]));
+        let (group, _) = bench.core.take_group().unwrap();
+        bench.subscribe(prefix).pass(Duration::ZERO);
+        assert!(bench.published().is_empty());
+        assert_ne!(bench.core.next_due(), Some(Duration::ZERO), "it would spin");
+        bench.core.durable(group);
+        bench.pass(Duration::ZERO);
+        assert_eq!(sequences(&bench.published()[0]), [1]);
+    }
+}
+
+#[test]
+fn nothing_is_sent_again_before_it_is_stored() {
+    let mut bench = Bench::durable();
+    bench.subscribe(b"\x01greet|").request(1, frame("greet", 1, true, &["stored"]));
+    let (group, _) = bench.core.take_group().unwrap();
+    bench.core.durable(group);
+    bench.request(1, frame("greet", 2, true, &["not stored yet"])).effects();
+    let (group, _) = bench.core.take_group().unwrap();
+    for _ in 0..3 {
+        let again = bench.pass(INTERVAL + Duration::from_secs(1)).published();
+        assert_eq!(again.iter().map(|f| sequences(f)).collect::<Vec<_>>(), [[1]]);
+    }
+    bench.core.durable(group);
+    assert_eq!(sequences(&bench.published()[0]), [2]);
+    let again = bench.pass(INTERVAL + Duration::from_secs(1)).published();
+    assert_eq!(sequences(&again[0]), [1, 2]);
+}
+
+#[test]
 fn a_message_whose_publisher_was_forgotten_is_kept_once() {
     let mut bench = Bench::durable();
     let sent = frame("greet", 1, true, &["a"]);
