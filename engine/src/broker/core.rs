@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use super::effect::{Dialect, Effect, Effects, Refusal, Reply};
 use super::place::Place;
+use super::publish::kept_ids;
 use super::publishers::Publishers;
 use super::topics::Topics;
 use super::transcode::Aliases;
@@ -77,6 +78,7 @@ pub(super) struct Core<E> {
     pub(super) aliases: Aliases,
     /// When messages that nobody seems to want are sent next, in case somebody does.
     pub(super) waiting_retried_at: Duration,
+    /// In the order of the groups that they wait for.
     pub(super) parked: VecDeque<Parked<E>>,
     parked_bytes: usize,
     /// The number of the journal group that is being filled.
@@ -163,8 +165,7 @@ impl<E> Core<E> {
         let dialect = if native { Dialect::V2 } else { Dialect::V1 };
         match self.dispatch(&body, now) {
             Ok(taken) if taken.group > self.durable && self.stores() => {
-                self.parked_bytes += body.len();
-                self.parked.push_back(Parked {
+                let parked = Parked {
                     group: taken.group,
                     arrived: now,
                     from,
@@ -173,7 +174,8 @@ impl<E> Core<E> {
                     kept: taken.kept,
                     stored: std::mem::take(&mut self.stored),
                     frames: std::mem::take(&mut self.frames),
-                });
+                };
+                self.park(parked);
             }
             Ok(_) => {
                 self.stored.clear();
@@ -186,6 +188,20 @@ impl<E> Core<E> {
                 self.refuse(from, refusal, dialect);
             }
         }
+    }
+
+    /// A request that stores nothing waits for what its publisher stored before, perhaps an earlier group
+    /// than others wait for already. It must not wait for theirs: the publisher's next request, which
+    /// may find its group stored, would overtake it.
+    fn park(&mut self, parked: Parked<E>) {
+        self.parked_bytes += parked.bytes;
+        let at = match self.parked.back() {
+            Some(last) if last.group > parked.group => {
+                self.parked.partition_point(|other| other.group <= parked.group)
+            }
+            _ => self.parked.len(),
+        };
+        self.parked.insert(at, parked);
     }
 
     /// Whether another request may be taken: too many may wait for the journal.
@@ -361,27 +377,5 @@ impl<E> Core<E> {
         }
         let waiting = (!self.waiting.is_empty()).then_some(self.waiting_retried_at);
         self.retrier.next_due().into_iter().chain(waiting).min()
-    }
-}
-
-/// The records of a frame that was checked before.
-pub(super) fn frame_records(
-    body: &[u8],
-) -> impl Iterator<Item = (&[u8], crate::wire::record::Record<'_>)> {
-    crate::wire::record::Records::new(body).flatten()
-}
-
-/// The messages of a frame that are kept until they are acknowledged. It was checked before.
-pub(super) fn kept_ids(frame: &[u8]) -> Vec<MessageId> {
-    match Frame::parse(frame) {
-        Ok(Frame::V2 { body, .. }) => {
-            let records = frame_records(body).map(|(_, record)| record);
-            records.filter(|record| record.ack).map(|record| record.id).collect()
-        }
-        Ok(Frame::V1 { pickle, .. }) => match pickle::scan(pickle) {
-            Ok(fields) if fields.ack => vec![MessageId::from_v1_checksum(fields.checksum)],
-            _ => Vec::new(),
-        },
-        Err(_) => Vec::new(),
     }
 }

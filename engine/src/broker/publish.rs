@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::core::{Core, Taken, frame_records};
+use super::core::{Core, Taken};
 use super::effect::Refusal;
 use super::place::Place;
 use super::publishers::Seen;
@@ -16,7 +16,7 @@ use crate::journal::Op;
 use crate::message::{Body, Format, Message};
 use crate::pending::Entry;
 use crate::wire::checksum::{self, Content};
-use crate::wire::frame::v2_prefix;
+use crate::wire::frame::{Frame, v2_prefix};
 use crate::wire::id::MessageId;
 use crate::wire::record::{Encoding, Record, RecordError, Records};
 use crate::wire::{name, pickle};
@@ -323,5 +323,25 @@ impl<E> Core<E> {
 
     fn reserve(&self, messages: usize, bytes: usize) -> Result<(), Refusal> {
         self.pending.check(messages, bytes).map_err(|full| Refusal::PendingFull(full.to_string()))
+    }
+}
+
+/// The records of a frame that was checked before.
+pub(super) fn frame_records(body: &[u8]) -> impl Iterator<Item = (&[u8], Record<'_>)> {
+    Records::new(body).flatten()
+}
+
+/// The messages of a frame that are kept until they are acknowledged. It was checked before.
+pub(super) fn kept_ids(frame: &[u8]) -> Vec<MessageId> {
+    match Frame::parse(frame) {
+        Ok(Frame::V2 { body, .. }) => {
+            let records = frame_records(body).map(|(_, record)| record);
+            records.filter(|record| record.ack).map(|record| record.id).collect()
+        }
+        Ok(Frame::V1 { pickle, .. }) => match pickle::scan(pickle) {
+            Ok(fields) if fields.ack => vec![MessageId::from_v1_checksum(fields.checksum)],
+            _ => Vec::new(),
+        },
+        Err(_) => Vec::new(),
     }
 }

@@ -6,9 +6,10 @@ use std::time::Duration;
 use arcstr::ArcStr;
 use bytes::Bytes;
 
-use super::core::{Core, Parked, frame_records, kept_ids};
+use super::core::{Core, Parked};
 use super::effect::Effect;
 use super::place::Place;
+use super::publish::{frame_records, kept_ids};
 use super::transcode;
 use super::waiting::Due;
 use crate::limits::{
@@ -70,7 +71,7 @@ impl<E> Core<E> {
             return HashSet::new();
         }
         let late = |parked: &&Parked<E>| parked.arrived.saturating_add(interval) <= now;
-        let frames = self.parked.iter().take_while(late).flat_map(|parked| &parked.stored);
+        let frames = self.parked.iter().filter(late).flat_map(|parked| &parked.stored);
         frames.flat_map(|frame| kept_ids(frame)).collect()
     }
 

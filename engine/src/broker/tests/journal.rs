@@ -35,6 +35,25 @@ fn messages_of_one_publisher_stay_in_order_around_the_journal() {
 }
 
 #[test]
+fn a_message_behind_those_of_another_publisher_is_not_overtaken() {
+    let mut bench = Bench::durable();
+    bench.subscribe(b"\x01greet|");
+    bench.request(1, frame("greet", 1, true, &["kept"]));
+    let (first, _) = bench.core.take_group().unwrap();
+    bench.request(2, frame_v1("other", "kept", true).0);
+    let (second, _) = bench.core.take_group().unwrap();
+    let behind = frame("greet", 2, false, &["not kept"]);
+    bench.request(3, behind.clone());
+    bench.core.durable(first);
+    bench.request(4, frame("greet", 3, false, &["not kept"])).request(5, behind);
+    let (frames, replies) = bench.effects();
+    assert_eq!(frames.iter().map(|f| sequences(f)).collect::<Vec<_>>(), [[1], [2], [3]]);
+    assert_eq!(replies.iter().map(|(to, _)| *to).collect::<Vec<_>>(), [1, 3, 4, 5]);
+    bench.core.durable(second);
+    assert_eq!(bench.replies(), [(2, Reply::Ok)]);
+}
+
+#[test]
 fn a_failed_journal_refuses_what_waits_and_what_follows() {
     let mut bench = Bench::durable();
     bench.subscribe(b"\x01greet|").subscribe(b"greet");
