@@ -1,8 +1,10 @@
 //! The core's promises, each event and effect in the open: no socket, no file, no clock.
 
+mod catalog;
 mod delivery;
 mod formats;
 mod journal;
+mod model;
 mod refusals;
 
 use std::sync::Arc;
@@ -43,8 +45,12 @@ impl Bench {
     }
 
     fn with(durable: bool, max_pending: usize) -> Self {
+        Self::limited(durable, Limits { messages: max_pending, bytes: 1 << 20 })
+    }
+
+    fn limited(durable: bool, limits: Limits) -> Self {
         let rules = Rules { verify: Verify::Stored, max_message_bytes: 1 << 20, durable };
-        let pending = PendingMap::new(Limits { messages: max_pending, bytes: 1 << 20 });
+        let pending = PendingMap::new(limits);
         let retrier = Retrier::new(INTERVAL, Duration::ZERO);
         let core = Core::new(rules, pending, retrier, Arc::new(Counters::default()));
         Self { core, now: Duration::ZERO }
