@@ -6,6 +6,7 @@ mod formats;
 mod journal;
 mod model;
 mod refusals;
+mod simulation;
 
 use std::sync::Arc;
 use std::time::Duration;

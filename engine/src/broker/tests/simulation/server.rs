@@ -1,0 +1,321 @@
+//! The server: the core, with what its thread does for it. It works in turns, as `broker::run` does.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::super::*;
+use super::broken::Broken;
+use super::conditions::Conditions;
+use super::disk::Disk;
+use super::ledger::Ledger;
+use super::story::Cause;
+use super::without::Without;
+use super::world::{Address, Answer, Says};
+use crate::broker::place::Place;
+use crate::broker::publishers::Publisher;
+use crate::message::Format;
+
+/// Requests that one turn takes.
+const REQUESTS_PER_TURN: usize = 32;
+
+/// What a client sent to the publishing socket.
+pub(super) struct Interest {
+    pub(super) subscriber: usize,
+    pub(super) connection: u32,
+    pub(super) prefix: Bytes,
+}
+
+/// What the server sends.
+pub(super) enum Output {
+    Deliver { subscriber: usize, connection: u32, frame: Bytes },
+    Reply(Address, Answer),
+}
+
+pub(super) struct Server {
+    core: Core<Address>,
+    pub(super) disk: Disk,
+    inbox: VecDeque<(Address, Bytes, Says)>,
+    arrived: VecDeque<Interest>,
+    /// Prefixes that somebody cancelled.
+    cancelled: VecDeque<Bytes>,
+    interests: Vec<Interest>,
+    unsent: Option<(u64, Vec<Op>)>,
+    draining: bool,
+    without: Without,
+    out: Vec<Output>,
+}
+
+impl Server {
+    /// Starts with what the disk holds.
+    pub(super) fn start(
+        conditions: &Conditions,
+        without: Without,
+        disk: Disk,
+        ledger: &mut Ledger,
+        clean: bool,
+    ) -> Result<Self, Broken> {
+        let rules = Rules {
+            verify: conditions.verify,
+            max_message_bytes: 4 << 20,
+            durable: conditions.durable,
+        };
+        let limits = match without {
+            Without::PendingLimits => Limits { messages: usize::MAX, bytes: usize::MAX },
+            _ => conditions.limits,
+        };
+        let retrier = Retrier::new(conditions.interval, Duration::ZERO);
+        let counters = Arc::new(Counters::default());
+        let mut core = Core::new(rules, PendingMap::new(limits), retrier, counters);
+        let (seen, live) = disk.recover();
+        let number = |id: MessageId| ledger.catalog.number(id).unwrap();
+        let seen_numbers: HashSet<usize> = seen.iter().map(|&id| number(id)).collect();
+        let live_numbers = live.iter().map(|message| number(message.id)).collect();
+        for id in seen.iter().filter(|id| id.is_native() && without != Without::RecoveredDedupe) {
+            core.restore_seen(id.publisher, id.sequence, id.sequence);
+        }
+        core.make_room(live.len());
+        for message in live {
+            core.restore(message);
+        }
+        ledger.restarts(&seen_numbers, &live_numbers, clean)?;
+        Ok(Self {
+            core,
+            disk,
+            inbox: VecDeque::new(),
+            arrived: VecDeque::new(),
+            cancelled: VecDeque::new(),
+            interests: Vec::new(),
+            unsent: None,
+            draining: false,
+            without,
+            out: Vec::new(),
+        })
+    }
+
+    pub(super) fn request(&mut self, from: Address, body: Bytes, says: Says) {
+        self.inbox.push_back((from, body, says));
+    }
+
+    pub(super) fn subscribe(&mut self, interest: Interest) {
+        self.arrived.push_back(interest);
+    }
+
+    /// A subscriber's connection is gone.
+    pub(super) fn disconnect(&mut self, subscriber: usize) {
+        self.arrived.retain(|interest| interest.subscriber != subscriber);
+        let prefixes: Vec<Bytes> = self.interests.iter().map(|i| i.prefix.clone()).collect();
+        self.interests.retain(|interest| interest.subscriber != subscriber);
+        let left = |prefix: &Bytes| self.interests.iter().any(|i| i.prefix == prefix);
+        self.cancelled.extend(prefixes.into_iter().filter(|prefix| !left(prefix)));
+    }
+
+    /// Somebody cancels what it never had.
+    pub(super) fn cancel(&mut self, prefix: Bytes) {
+        self.cancelled.push_back(prefix);
+    }
+
+    pub(super) fn drain(&mut self, ledger: &mut Ledger) {
+        self.draining = true;
+        self.core.drain();
+        ledger.drains();
+    }
+
+    pub(super) fn has_requests(&self) -> bool {
+        !self.inbox.is_empty()
+    }
+
+    /// Whether it was told to end and has finished what it had taken.
+    pub(super) fn is_drained(&self) -> bool {
+        self.draining && self.inbox.is_empty() && self.core.parked.is_empty() && self.may_read()
+    }
+
+    /// Ends, having stored everything.
+    pub(super) fn close(mut self) -> Disk {
+        self.write_journal();
+        let unstored = self.disk.unstored();
+        self.disk.crash(unstored)
+    }
+
+    fn may_read(&self) -> bool {
+        let has_room = self.core.has_room() || self.without == Without::ParkedLimit;
+        self.unsent.is_none() && has_room
+    }
+
+    /// Does all there is to do now, and returns what it sends.
+    pub(super) fn turn(
+        &mut self,
+        ledger: &mut Ledger,
+        now: Duration,
+    ) -> Result<Vec<Output>, Broken> {
+        while let Some(interest) = self.arrived.pop_front() {
+            self.core.subscribed(&interest.prefix);
+            self.interests.push(interest);
+        }
+        while let Some(prefix) = self.cancelled.pop_front() {
+            self.core.cancelled(&prefix, now);
+        }
+        self.hear_disk(ledger)?;
+        for _ in 0..REQUESTS_PER_TURN {
+            if !self.may_read() {
+                break;
+            }
+            let Some((from, body, says)) = self.inbox.pop_front() else { break };
+            self.take(ledger, from, body, &says, now)?;
+        }
+        if self.may_read() && self.without != Without::Resends {
+            self.core.resend_due(now);
+            self.carry_out(ledger, Cause::Again)?;
+        }
+        self.write_journal();
+        ledger.check(&self.core)?;
+        Ok(std::mem::take(&mut self.out))
+    }
+
+    /// When the next turn is due: at once, if requests are left.
+    pub(super) fn next_turn(&self, now: Duration) -> Option<Duration> {
+        if !self.may_read() {
+            return None;
+        }
+        match self.without {
+            _ if self.has_requests() => Some(now),
+            Without::Resends => None,
+            _ => self.core.next_due(),
+        }
+    }
+
+    /// Whether it keeps nothing.
+    pub(super) fn is_empty(&self) -> bool {
+        let core = &self.core;
+        core.pending.view().is_empty()
+            && core.pending.view().bytes() == 0
+            && core.retrier.is_empty()
+            && core.waiting.is_empty()
+            && core.aliases.is_empty()
+            && core.parked.is_empty()
+    }
+
+    fn hear_disk(&mut self, ledger: &mut Ledger) -> Result<(), Broken> {
+        if self.without != Without::JournalWait {
+            self.core.durable(self.disk.stored_group());
+        }
+        self.carry_out(ledger, Cause::Taken)?;
+        if self.disk.has_failed() && self.core.stores() {
+            ledger.journal_fails();
+            self.core.journal_failed("the disk failed");
+            self.unsent = None;
+            self.carry_out(ledger, Cause::Taken)?;
+        }
+        Ok(())
+    }
+
+    fn take(
+        &mut self,
+        ledger: &mut Ledger,
+        from: Address,
+        body: Bytes,
+        says: &Says,
+        now: Duration,
+    ) -> Result<(), Broken> {
+        let serial = match says {
+            Says::Publish(numbers) => {
+                self.forget(ledger, numbers);
+                let name = ledger.catalog.get(numbers[0]).name;
+                let wanted = [format!("{name}|"), format!("\x01{name}|")].map(|whole| {
+                    self.interests.iter().any(|i| whole.as_bytes().starts_with(&i.prefix))
+                });
+                ledger.publishes(numbers, body.len(), wanted)
+            }
+            Says::Ack(numbers) => ledger.acknowledges(numbers, false),
+            Says::AckV1(number) => ledger.acknowledges(&[*number], true),
+        };
+        self.core.request(Address { serial, ..from }, body, now);
+        self.carry_out(ledger, Cause::Taken)?;
+        ledger.has_been_heard(serial)
+    }
+
+    /// Makes the core forget what it would recognise a message by that comes again.
+    fn forget(&mut self, ledger: &Ledger, numbers: &[usize]) {
+        let first = ledger.catalog.get(numbers[0]);
+        match self.without {
+            Without::NativeDedupe if first.format == Format::V2 => {
+                let publisher = self.core.publishers.get(first.id.publisher);
+                let barrier = publisher.barrier;
+                *publisher = Publisher::default();
+                publisher.barrier = barrier;
+            }
+            Without::OriginalDedupe if first.format == Format::V1 => {
+                if let Some(removed) = self.core.pending.remove(&first.id) {
+                    self.core.leave(Place::from_bits(removed.token), first.id);
+                }
+            }
+            Without::Barriers if first.format == Format::V2 => {
+                self.core.publishers.get(first.id.publisher).barrier = 0;
+            }
+            _ => {}
+        }
+    }
+
+    /// Sends what the core wants sent, and tells the ledger.
+    fn carry_out(&mut self, ledger: &mut Ledger, cause: Cause) -> Result<(), Broken> {
+        let mut effects: Vec<_> = self.core.out.queue.drain(..).collect();
+        if cause == Cause::Again {
+            // Names are sent again in an order that depends on how a table hashes them in this process.
+            effects.sort_by_cached_key(|effect| match effect {
+                Effect::Publish(frame) => {
+                    frame.split(|&byte| byte == b'|').next().map(<[u8]>::to_vec)
+                }
+                Effect::Reply(..) => None,
+            });
+        }
+        for effect in effects {
+            match effect {
+                Effect::Publish(frame) => {
+                    ledger.published(&frame, cause)?;
+                    self.publish(&frame);
+                }
+                Effect::Reply(to, reply) => {
+                    let answer = match reply {
+                        Reply::Ok => Answer::Ok,
+                        Reply::Refused(why, _) => Answer::Refused(why.code()),
+                    };
+                    ledger.answered(to.serial, answer)?;
+                    self.out.push(Output::Reply(to, answer));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A frame goes once to each connection that asked for what it begins with.
+    fn publish(&mut self, frame: &Bytes) {
+        let mut to: Vec<(usize, u32)> = Vec::new();
+        for interest in self.interests.iter().filter(|i| frame.starts_with(&i.prefix)) {
+            to.push((interest.subscriber, interest.connection));
+        }
+        to.sort_unstable();
+        to.dedup();
+        self.out.extend(to.into_iter().map(|(subscriber, connection)| Output::Deliver {
+            subscriber,
+            connection,
+            frame: frame.clone(),
+        }));
+    }
+
+    fn write_journal(&mut self) {
+        let Some((group, ops)) = self.unsent.take().or_else(|| self.core.take_group()) else {
+            return;
+        };
+        if self.disk.has_room() {
+            let kept = ops
+                .into_iter()
+                .filter(|op| self.without != Without::StoredAcks || !matches!(op, Op::Settle(_)));
+            self.disk.submit(group, kept.collect());
+            if self.without == Without::JournalWait {
+                self.core.durable(group);
+            }
+        } else {
+            self.unsent = Some((group, ops));
+        }
+    }
+}
