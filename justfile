@@ -28,3 +28,7 @@ load *args='--pubs 8 --subs 32':
 torture *args:
     cargo build --release
     target/release/mezzenger-torture "$@"
+
+# Fuzzes each target, or those named, for so many seconds; needs a nightly toolchain and cargo-fuzz.
+fuzz seconds *targets:
+    bash fuzz/run {{seconds}} {{targets}}

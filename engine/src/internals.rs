@@ -1,11 +1,15 @@
-//! What the public interface does not offer, for measurements and tests. `bench/gate` measures the engine
-//! without its threads: one thread does the work of all, in turns that never wait. `tests/torture` runs a
-//! server on a disk that lies.
+//! What the public interface does not offer, for measurements that must be exact and tests that play the
+//! other end: the engine without its threads, one thread doing the work of all in turns that never wait,
+//! for `bench/gate` and `fuzz/checks`; and a server on a disk that lies, for `tests/torture`.
 
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
+
+use bytes::Bytes;
 
 use crate::broker::run::{Broker, CoreState, Live, Parts, RunError};
 use crate::config::Config;
@@ -15,6 +19,8 @@ use crate::metrics::{Counters, Metrics};
 use crate::pending::{Limits, PendingMap, PendingView};
 use crate::server::{Server, StartError, recover, sockets};
 use crate::transport::{Context, waker};
+use crate::zmtp::connection::{Connection, Settings};
+use crate::zmtp::handshake::Kind;
 
 pub use crate::client::driven::DrivenClient;
 
@@ -109,5 +115,45 @@ impl DrivenServer {
             pending_bytes: self.pending.bytes() as u64,
             ..self.counters.snapshot()
         }
+    }
+}
+
+/// A client's end of a connection, for whoever plays the server.
+pub struct DrivenConnection(Connection);
+
+impl DrivenConnection {
+    /// A connection over this stream, to a server that publishes or to one that takes requests. A frame
+    /// of more bytes than `frame_bytes_max` ends it; silence does not.
+    ///
+    /// # Errors
+    /// When the stream cannot be made non-blocking.
+    pub fn over(stream: UnixStream, subscribes: bool, frame_bytes_max: usize) -> io::Result<Self> {
+        const NEVER: Duration = Duration::from_secs(86_400);
+        stream.set_nonblocking(true)?;
+        let settings = Settings {
+            address: None,
+            kind: if subscribes { Kind::Sub } else { Kind::Dealer },
+            frame_bytes_max,
+            heartbeat: NEVER,
+            silence_max: NEVER,
+        };
+        Ok(Self(Connection::over(stream.into(), settings)))
+    }
+
+    /// Does what is to be done with what the stream has, and returns the messages that are whole, each in
+    /// its parts.
+    pub fn receive(&mut self) -> Vec<Vec<Bytes>> {
+        self.0.readable();
+        self.0.advance();
+        let (mut messages, mut parts) = (Vec::new(), Vec::new());
+        while self.0.receive(&mut parts) {
+            messages.push(std::mem::take(&mut parts));
+        }
+        messages
+    }
+
+    /// Whether it was given up.
+    pub fn is_lost(&self) -> bool {
+        self.0.polled().is_none()
     }
 }

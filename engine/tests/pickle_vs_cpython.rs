@@ -82,6 +82,25 @@ fn what_is_read_is_what_cpython_reads() {
     check(seed, count);
 }
 
+/// What a fuzzer made up lies far from what any pickler writes.
+#[test]
+fn what_a_fuzzer_found_is_read_as_cpython_reads_it() {
+    let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/corpus/pickle");
+    let corpus = std::env::var_os("PICKLE_CORPUS").unwrap_or(corpus.into());
+    let mut accepted = Vec::new();
+    for entry in std::fs::read_dir(corpus).unwrap() {
+        let pickle = std::fs::read(entry.unwrap().path()).unwrap();
+        if let Ok(fields) = scan(&pickle) {
+            let fields = json::fields(&fields);
+            accepted.push(json!({ "pickle": json::hex(&pickle), "fields": fields }));
+        }
+    }
+    assert!(!accepted.is_empty());
+    println!("{} were accepted", accepted.len());
+    let (agrees, differences) = python3(&["judge"], lines(&accepted));
+    assert!(agrees, "{differences}");
+}
+
 #[test]
 fn what_is_written_loads_in_both_pythons() {
     let long = "long ".repeat(100);

@@ -1,0 +1,295 @@
+//! Writes the first inputs of each corpus: the golden files of both formats, what the engine itself
+//! writes, and a few that are nearly right.
+//!
+//! `cargo run -p mezzenger-fuzz-checks --example seeds`
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use mezzenger::MessageId;
+use mezzenger::journal::record::RECORDS_OFFSET;
+use mezzenger::journal::storage::memory::MemoryStorage;
+use mezzenger::journal::{Journal, JournalOptions, LiveSet, Op, open};
+use mezzenger::message::{Format, Message};
+use mezzenger::wire::checksum::native;
+use mezzenger::wire::frame::{Frame, v1_prefix, v2_prefix};
+use mezzenger::wire::pickle::{Plain, write};
+use mezzenger::wire::record::{Encoding, Record};
+use mezzenger::wire::reply::{ErrorCode, refusal};
+use mezzenger::wire::{ack, confirm};
+
+/// A golden file beyond this is left out: large inputs make a fuzzer slow.
+const BYTES_MAX: u64 = 1024;
+
+type Outcome = Result<(), Box<dyn std::error::Error>>;
+
+fn main() -> Outcome {
+    from_golden_v1()?;
+    from_golden_v2()?;
+    small_frames()?;
+    journals()?;
+    connections()?;
+    servers()?;
+    Ok(())
+}
+
+fn fuzz() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn seed(target: &str, name: &str, bytes: &[u8]) -> io::Result<()> {
+    let folder = fuzz().join("corpus").join(target);
+    fs::create_dir_all(&folder)?;
+    fs::write(folder.join(name), bytes)
+}
+
+/// The small golden files of a version, by name.
+fn golden(version: &str, ending: &str) -> io::Result<Vec<(String, Vec<u8>)>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(fuzz().join("../tests/golden").join(version))? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name.ends_with(ending) && entry.metadata()?.len() <= BYTES_MAX {
+            found.push((name, fs::read(entry.path())?));
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+fn from_golden_v1() -> Outcome {
+    // The oldest protocol, the original's, and the newest; those between have the same opcodes.
+    for protocol in [".python2.0.pickle", ".python2.2.pickle", ".python3.5.pickle"] {
+        for (name, pickle) in golden("v1", protocol)? {
+            seed("pickle", &name, &pickle)?;
+        }
+    }
+    let (dict, _) = write("greet", Plain::Text("hello"), true, 1_763_866_000_250_000_000);
+    seed("frame", "v1", &[v1_prefix("greet"), dict.clone()].concat())?;
+    seed("pickle", "written", &dict)?;
+    seed("frame", "empty_name", b"|x")?;
+    seed("frame", "control_character", "gr\u{85}et|".as_bytes())?;
+    seed("frame", "newer_version", b"\x03greet|")?;
+    seed("frame", "longest_name", &[&[b'n'; 255][..], b"|"].concat())?;
+    seed("frame", "too_long_name", &[&[b'n'; 256][..], b"|"].concat())?;
+    Ok(())
+}
+
+fn from_golden_v2() -> Outcome {
+    for (name, frame) in golden("v2", ".bin")? {
+        seed("frame", &name, &frame)?;
+        if let Ok(Frame::V2 { name: of, body }) = Frame::parse(&frame) {
+            seed(if of == "ack" { "small_frames" } else { "record" }, &name, body)?;
+        }
+    }
+    Ok(())
+}
+
+fn small_frames() -> Outcome {
+    seed("small_frames", "ok", b"OK")?;
+    seed("small_frames", "refusal", &refusal(ErrorCode::PendingFull, "too many"))?;
+    seed("small_frames", "unknown_code", b"\x01\xff\xffnew")?;
+    seed("small_frames", "topic", &confirm::topic(7))?;
+    let ids = [1, 2].map(|sequence| MessageId { publisher: 1, sequence });
+    seed("small_frames", "two_ids", &ack::frame(&ids)[5..])?;
+    seed("small_frames", "half_an_id", &ack::frame(&ids)[5..29])?;
+    Ok(())
+}
+
+/// Says that every message is needed.
+struct All;
+
+impl LiveSet for All {
+    fn is_live(&self, _: &MessageId) -> bool {
+        true
+    }
+}
+
+fn message(n: u64) -> Message {
+    let id = match n % 3 {
+        0 => MessageId::from_v1_checksum([n as u8; 16]),
+        publisher => MessageId { publisher, sequence: n },
+    };
+    let format = if id.is_v1() { Format::V1 } else { Format::V2 };
+    let body = Bytes::from(vec![n as u8; 5 * n as usize]);
+    Message { id, name: format!("name/{}", n % 2).into(), format, body }
+}
+
+/// What a file holds behind its header.
+fn records(storage: &MemoryStorage, path: &Path) -> Vec<u8> {
+    let file = storage.read(path).unwrap_or_default();
+    file.get(RECORDS_OFFSET as usize..).unwrap_or_default().to_vec()
+}
+
+fn submit(journal: &Journal, ops: Vec<Op>) -> Outcome {
+    let ticket = journal.submit(ops)?;
+    while journal.durable() < ticket && journal.failure().is_none() {
+        std::thread::yield_now();
+    }
+    Ok(())
+}
+
+fn journals() -> Outcome {
+    let path = Path::new("/journal");
+    let storage = MemoryStorage::new();
+    let (_, opened) = open(JournalOptions::new(path), Arc::new(storage.clone()))?;
+    let journal = opened.start(Arc::new(All), Box::new(|_| {}))?;
+    for n in 0..4 {
+        submit(&journal, vec![Op::Append(message(2 * n)), Op::Append(message(2 * n + 1))])?;
+        submit(&journal, vec![Op::Settle(message(n).id)])?;
+    }
+    let crashed = records(&storage, path);
+    journal.close()?;
+    let closed = records(&storage, path);
+    let file = storage.read(path).unwrap_or_default();
+
+    // A record that lies in the middle of what was synced, and one at the torn end.
+    let spoilt = |mut records: Vec<u8>, header: usize, how: u8| {
+        records[header + 7] = how;
+        records
+    };
+    let cut = &crashed[..crashed.len() - 10];
+    for (name, choice, records) in [
+        ("empty", 0, &[][..]),
+        ("crashed", 0, &crashed),
+        ("closed", 0, &closed),
+        ("cut", 0, cut),
+        ("bad_header", 0, &spoilt(closed.clone(), 32, 1)),
+        ("bad_body", 0, &spoilt(closed.clone(), 32, 2)),
+        ("larger_than_the_window", 8, &spoilt(closed.clone(), 32, 1 << 2)),
+        ("first_header_damaged", 1, &closed),
+        ("second_header_damaged", 2, &closed),
+        ("both_headers_damaged", 3, &closed),
+        ("newer", 4, &closed),
+    ] {
+        seed("journal", name, &[&[choice], records].concat())?;
+    }
+    seed("journal", "as_it_is", &[&[128], &file[..]].concat())?;
+    seed("journal", "as_it_is_cut_in_the_header", &[&[128], &file[..100]].concat())?;
+    seed("journal", "as_it_is_something_else", b"\x80some text")?;
+    Ok(())
+}
+
+fn connections() -> Outcome {
+    let mut greeting = [0; 64];
+    greeting[..16].copy_from_slice(b"\xff\0\0\0\0\0\0\0\0\x7f\x03\0NULL");
+    let raw = |ready: &[u8]| [&[0, 9], &greeting[..], &[4, ready.len() as u8], ready].concat();
+    seed("connection", "router", &raw(b"\x05READY\x0bSocket-Type\0\0\0\x06ROUTER"))?;
+    seed(
+        "connection",
+        "two_properties",
+        &raw(b"\x05READY\x08Identity\0\0\0\0\x0bSocket-Type\0\0\0\x06ROUTER"),
+    )?;
+    seed("connection", "swapped", &raw(b"\x05READY\x0bSocket-Type\0\0\0\x04XPUB"))?;
+    seed("connection", "refused", &raw(b"\x05ERROR\x09Not today"))?;
+    seed("connection", "not_zmtp", b"\0\0HTTP/1.1 400 Bad Request\r\n")?;
+    seed("connection", "reply", b"\x02\0\x01\x08idididid\x01\0\0\x02OK")?;
+    seed("connection", "five_parts", b"\x03\x01\x01\x01a\x01\x01b\x01\x01c\x01\x01d\0\x01e")?;
+    seed("connection", "ping", b"\x03\x05\x04\x0a\x04PING\0\0abc\0\x02ok")?;
+    let long = [&[2, 0, 0, 0, 0, 0, 0, 1, 44][..], &[7; 300], &[0, 2], b"ok"].concat();
+    seed("connection", "long", &[&[3, 3], &long[..]].concat())?;
+    seed("connection", "too_large", b"\x03\0\0\x02ok\x02\0\0\0\0\0\x10\0\0")?;
+    seed("connection", "no_such_flags", b"\x03\x01\0\x02ok\x09\0")?;
+    seed("connection", "cut_off", b"\x03\x01\0\x02ok\0\x09half")?;
+    Ok(())
+}
+
+const TURN: &[u8] = &[0, 0, 0];
+
+fn step(kind: u8, bytes: &[u8]) -> Vec<u8> {
+    [&[kind][..], &(bytes.len() as u16).to_le_bytes(), bytes].concat()
+}
+
+fn subscribe(topic: &[u8]) -> Vec<u8> {
+    step(1, topic)
+}
+
+fn request(body: &[u8]) -> Vec<u8> {
+    step(4, body)
+}
+
+fn servers() -> Outcome {
+    let (dict, checksum) = write("greet", Plain::Text("hello"), true, 1_763_866_000_250_000_000);
+    let v1 = [v1_prefix("greet"), dict].concat();
+    let payload = Plain::Text(&mezzenger::wire::checksum::to_hex(checksum));
+    let v1_ack = [v1_prefix("ack"), write("ack", payload, false, 0).0].concat();
+    let v2 = |sequence, ack| {
+        let (name, payload, timestamp_ns) = ("greet", &b"hello"[..], 1_763_866_000_000_000_000);
+        let record = Record {
+            id: MessageId { publisher: 7, sequence },
+            ordinal: sequence,
+            timestamp_ns,
+            checksum: native(name, payload, timestamp_ns),
+            ack,
+            encoding: Encoding::Text,
+            payload,
+        };
+        let mut frame = v2_prefix(name);
+        record.append_to(&mut frame).map(|()| frame)
+    };
+    let (first, second) = (v2(1, true)?, v2(2, true)?);
+    let both = [&first[..], &second[v2_prefix("greet").len()..]].concat();
+    let v2_ack = ack::frame(&[MessageId { publisher: 7, sequence: 1 }]);
+    let everything = subscribe(b"");
+    let turn = TURN.to_vec();
+    for (name, choice, steps) in [
+        ("v1_and_v2", 1, vec![&everything, &request(&v1), &request(&first), &turn]),
+        ("unheard", 1, vec![&request(&v1), &request(&first), &turn, &everything]),
+        (
+            "acknowledged",
+            3,
+            vec![&request(&v1), &request(&first), &turn, &request(&v1_ack), &request(&v2_ack)],
+        ),
+        (
+            "sent_again",
+            3,
+            vec![
+                &request(&first),
+                &turn,
+                &request(&both),
+                &request(&first),
+                &request(&v1),
+                &request(&v1),
+            ],
+        ),
+        (
+            "not_kept",
+            0,
+            vec![
+                &everything,
+                &request(&v2(1, false)?),
+                &step(2, b""),
+                &turn,
+                &request(&v2(2, false)?),
+            ],
+        ),
+        (
+            "confirmed",
+            0,
+            vec![&subscribe(b"greet|"), &subscribe(&confirm::topic(7)), &turn, &request(b"ping|")],
+        ),
+        (
+            "no_requests",
+            0,
+            vec![&step(3, b"\xff\xff"), &step(3, b""), &step(3, b"a\xffb\xff\xff\x01ping|"), &turn],
+        ),
+        (
+            "refused",
+            2,
+            vec![
+                &request(b""),
+                &request(b"\x07x|"),
+                &request(b"greet|x"),
+                &request(b"\x01greet|"),
+                &turn,
+            ],
+        ),
+    ] {
+        let script = steps.into_iter().map(|step| &step[..]).collect::<Vec<_>>().concat();
+        seed("server", name, &[&[choice][..], &script].concat())?;
+    }
+    Ok(())
+}

@@ -1,0 +1,131 @@
+//! The check of the journal's recovery.
+
+mod model;
+mod sealed;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use mezzenger::journal::storage::memory::MemoryStorage;
+use mezzenger::journal::{
+    Inspection, JournalOptions, OpenError, Recovered, SeenRun, inspect, open,
+};
+use mezzenger::limits::SEQUENCE_RUNS_MAX;
+use mezzenger::message::Message;
+
+use model::{Model, Recovery};
+
+const PATH: &str = "/journal";
+const COPY: &str = "/journal.damaged-1";
+
+/// Recovers a journal from any bytes: what comes back is what `engine/docs/journal-format.md` says, what is
+/// damaged is reported and left alone, and a file that was cut or repaired holds the same afterwards.
+///
+/// The first byte chooses: from 128 on, the file is what follows. Otherwise what follows is its records,
+/// whose checksums are put right first (see `sealed.rs`); bits 0 and 1 spoil a copy of the header, bit 2
+/// makes the format newer, and a file of which the bits above are 1 may be large.
+///
+/// # Panics
+/// When recovery and the document differ.
+pub fn journal(data: &[u8]) {
+    let Some((&choice, rest)) = data.split_first() else { return };
+    let file = if choice >= 128 { rest.to_vec() } else { sealed::file(choice, rest) };
+    let disk = || {
+        let storage = MemoryStorage::new();
+        storage.put(Path::new(PATH), file.clone());
+        storage
+    };
+    let storage = disk();
+    match (recover(&storage, false), Model::read(&file)) {
+        (Ok((messages, recovered)), Model::Fresh) => {
+            assert!(messages.is_empty() && recovered.seen.is_empty());
+            assert_eq!(recovered.torn_bytes, file.len() as u64);
+            assert_reopens(&storage, &[]);
+        }
+        (Ok((messages, recovered)), Model::Journal(model)) => {
+            assert!(model.damage.is_empty());
+            assert_recovered(&messages, &recovered, &model, &file);
+            assert_inspected(&disk(), &model, &file);
+            assert_eq!(storage.read(Path::new(PATH)).as_deref(), Some(&file[..model.end]));
+            assert_reopens(&storage, &messages);
+        }
+        (Err(OpenError::Damaged { damage, .. }), Model::Journal(model)) => {
+            assert_eq!(damage.listed, model.damage);
+            assert_eq!(storage.read(Path::new(PATH)).as_deref(), Some(&*file), "left alone");
+            assert_inspected(&storage, &model, &file);
+            let (messages, recovered) = recover(&storage, true).expect("damage is repaired");
+            assert_eq!(recovered.damage, damage);
+            assert_recovered(&messages, &recovered, &model, &file);
+            assert_eq!(recovered.damaged_copy.as_deref(), Some(Path::new(COPY)));
+            assert_eq!(storage.read(Path::new(COPY)).as_deref(), Some(&*file), "kept");
+            assert_reopens(&storage, &messages);
+        }
+        (Err(OpenError::Newer { version, .. }), Model::Newer(expected)) => {
+            assert_eq!(version, expected);
+        }
+        (Err(OpenError::HeaderDamaged { .. }), Model::HeaderDamaged)
+        | (Err(OpenError::NotAJournal { .. }), Model::NotAJournal) => {
+            assert_eq!(storage.read(Path::new(PATH)).as_deref(), Some(&*file), "left alone");
+        }
+        (found, model) => panic!("{:?}, and the document says {model:?}", found.map(|_| ())),
+    }
+}
+
+/// Opens the journal, reads its messages, and closes it.
+fn recover(storage: &MemoryStorage, repair: bool) -> Result<(Vec<Message>, Recovered), OpenError> {
+    let options = JournalOptions { repair, ..JournalOptions::new(PATH) };
+    let (mut recovered, _) = open(options, Arc::new(storage.clone()))?;
+    let messages = recovered.messages.by_ref().collect::<Result<_, _>>()?;
+    Ok((messages, recovered))
+}
+
+fn assert_recovered(messages: &[Message], recovered: &Recovered, model: &Recovery, file: &[u8]) {
+    assert_eq!(messages, model.live);
+    assert_eq!(recovered.torn_bytes, (file.len() - model.end) as u64);
+    assert_eq!(recovered.damage.listed, model.damage);
+    assert_seen(&recovered.seen, &model.seen);
+}
+
+/// A journal that was recovered once is clean.
+fn assert_reopens(storage: &MemoryStorage, expected: &[Message]) {
+    let (messages, recovered) = recover(storage, false).expect("it was just put in order");
+    assert_eq!(messages, expected);
+    assert_eq!((recovered.torn_bytes, recovered.damage.stretches), (0, 0));
+}
+
+fn assert_inspected(storage: &MemoryStorage, model: &Recovery, file: &[u8]) {
+    let found = inspect(Path::new(PATH), storage).expect("it was opened");
+    let Inspection { bytes, records, settled, live, torn_bytes, damage, .. } = found;
+    assert_eq!((bytes, torn_bytes), (file.len() as u64, (file.len() - model.end) as u64));
+    assert_eq!(
+        (records.append, settled, live),
+        (model.appended, model.settled, model.live.len() as u64)
+    );
+    assert_eq!(damage.listed, model.damage);
+}
+
+/// The runs of each publisher, unless there are so many that some are forgotten.
+fn assert_seen(found: &[SeenRun], expected: &[SeenRun]) {
+    let mut publishers: BTreeMap<u64, (Vec<_>, Vec<_>)> = BTreeMap::new();
+    for run in found {
+        publishers.entry(run.publisher).or_default().0.push((run.first, run.last));
+    }
+    for run in expected {
+        publishers.entry(run.publisher).or_default().1.push((run.first, run.last));
+    }
+    for (publisher, (found, mut expected)) in publishers {
+        let all_remembered = expected.len() <= SEQUENCE_RUNS_MAX;
+        expected.sort_unstable();
+        expected.dedup_by(|(first, last), run| {
+            let joins = *first <= run.1.saturating_add(1);
+            if joins {
+                run.1 = run.1.max(*last);
+            }
+            joins
+        });
+        if all_remembered {
+            assert_eq!(found, expected, "publisher {publisher}");
+        }
+    }
+}

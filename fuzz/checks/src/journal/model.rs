@@ -1,0 +1,224 @@
+//! A reader of journals made from `engine/docs/journal-format.md` alone: the whole file in memory, no
+//! windows, no care for speed.
+
+use bytes::Bytes;
+use mezzenger::MessageId;
+use mezzenger::journal::{Damage, SeenRun};
+use mezzenger::message::{Format, Message};
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
+
+pub(crate) const MAGIC: &[u8; 8] = b"\x8dMEZJRNL";
+pub(crate) const HEADER_BYTES: usize = 32;
+pub(crate) const SECOND_HEADER: usize = 4096;
+pub(crate) const RECORDS: usize = SECOND_HEADER + HEADER_BYTES;
+
+/// What the document says of a file.
+#[derive(Debug)]
+pub(super) enum Model {
+    Fresh,
+    Newer(u32),
+    HeaderDamaged,
+    NotAJournal,
+    Journal(Recovery),
+}
+
+/// What is in a journal.
+#[derive(Debug, Default)]
+pub(super) struct Recovery {
+    /// In the order in which they were appended.
+    pub(super) live: Vec<Message>,
+    /// One for each native message and each run, in no order.
+    pub(super) seen: Vec<SeenRun>,
+    pub(super) appended: u64,
+    pub(super) settled: u64,
+    /// Where the torn tail begins, or the file ends.
+    pub(super) end: usize,
+    pub(super) damage: Vec<Damage>,
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+    bytes.get(at..)?.first_chunk().map(|bytes| u32::from_le_bytes(*bytes))
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
+    bytes.get(at..)?.first_chunk().map(|bytes| u64::from_le_bytes(*bytes))
+}
+
+/// A record's header whose checksum is right.
+#[derive(Clone, Copy)]
+struct Header {
+    at: usize,
+    end: usize,
+    kind: u8,
+    format: u8,
+    name_bytes: usize,
+    unsynced_bytes: usize,
+    ordinal: u32,
+    body_checksum: u64,
+}
+
+/// A file, and the salt in its header.
+struct Journal<'a> {
+    file: &'a [u8],
+    salt: u64,
+}
+
+impl Journal<'_> {
+    fn header(&self, at: usize) -> Option<Header> {
+        let bytes = self.file.get(at..)?.first_chunk::<HEADER_BYTES>()?;
+        if !(1..=4).contains(&bytes[4]) || bytes[7] != 0 {
+            return None;
+        }
+        let sum = xxh3_64_with_seed(&bytes[..24], self.salt.wrapping_add(at as u64));
+        if u64_at(bytes, 24)? != sum {
+            return None;
+        }
+        Some(Header {
+            at,
+            end: at + HEADER_BYTES + u32_at(bytes, 0)? as usize,
+            kind: bytes[4],
+            format: bytes[5],
+            name_bytes: bytes[6].into(),
+            unsynced_bytes: u32_at(bytes, 8)? as usize,
+            ordinal: u32_at(bytes, 12)?,
+            body_checksum: u64_at(bytes, 16)?,
+        })
+    }
+
+    /// The next good header behind `at`.
+    fn find_header(&self, at: usize) -> Option<Header> {
+        (at + 1..self.file.len()).find_map(|at| self.header(at))
+    }
+
+    /// All good headers: behind one by its length, behind a bad one by trying each offset.
+    fn headers(&self) -> Vec<Header> {
+        let (mut headers, mut at) = (Vec::new(), RECORDS);
+        while at < self.file.len() {
+            let Some(header) = self.header(at).or_else(|| self.find_header(at)) else { break };
+            headers.push(header);
+            at = header.end;
+        }
+        headers
+    }
+
+    /// The body of a record that is whole, well formed, and has the right checksum.
+    fn body(&self, header: &Header) -> Option<&[u8]> {
+        let body = self.file.get(header.at + HEADER_BYTES..header.end)?;
+        let is_well_formed = match header.kind {
+            1 => {
+                let name = body.get(16..16 + header.name_bytes)?;
+                matches!(header.format, 1 | 2) && std::str::from_utf8(name).is_ok()
+            }
+            2 => body.len().is_multiple_of(16),
+            3 => body.len().is_multiple_of(24),
+            _ => body.is_empty(),
+        };
+        (is_well_formed && xxh3_64(body) == header.body_checksum).then_some(body)
+    }
+}
+
+fn id(bytes: &[u8]) -> Option<MessageId> {
+    Some(MessageId { publisher: u64_at(bytes, 0)?, sequence: u64_at(bytes, 8)? })
+}
+
+impl Model {
+    pub(super) fn read(file: &[u8]) -> Self {
+        let copy = |at: usize| {
+            let bytes = file.get(at..)?.first_chunk::<HEADER_BYTES>()?;
+            let is_good = bytes.starts_with(MAGIC) && u64_at(bytes, 24)? == xxh3_64(&bytes[..24]);
+            is_good.then_some((u32_at(bytes, 8)?, u64_at(bytes, 16)?))
+        };
+        let copies = [copy(0), copy(SECOND_HEADER)];
+        let is_short = file.len() < RECORDS;
+        match copies[0].or(copies[1]) {
+            Some((version @ 2.., _)) => Self::Newer(version),
+            Some(_) if is_short => Self::Fresh,
+            Some((_, salt)) => {
+                let mut recovery = Recovery::default();
+                for (copy, offset) in copies.iter().zip([0, SECOND_HEADER as u64]) {
+                    if copy.is_none() {
+                        recovery.damage.push(Damage { offset, bytes: 32, records: 0 });
+                    }
+                }
+                recovery.replay(&Journal { file, salt });
+                Self::Journal(recovery)
+            }
+            None => {
+                let second = file.get(SECOND_HEADER..).unwrap_or_default();
+                let has_magic = file.starts_with(MAGIC) || second.starts_with(MAGIC);
+                let is_blank = file.iter().all(|byte| *byte == 0) || MAGIC.starts_with(file);
+                match (is_short, has_magic) {
+                    (true, true) => Self::Fresh,
+                    (true, false) if is_blank => Self::Fresh,
+                    (false, true) => Self::HeaderDamaged,
+                    (_, false) => Self::NotAJournal,
+                }
+            }
+        }
+    }
+}
+
+impl Recovery {
+    fn replay(&mut self, journal: &Journal<'_>) {
+        let claims = journal.headers().into_iter();
+        let synced = claims.map(|header| header.at.saturating_sub(header.unsynced_bytes)).max();
+        let (mut at, mut ordinal) = (RECORDS, 0_u32);
+        while at < journal.file.len() {
+            let header = journal.header(at);
+            if let Some((header, body)) = header.and_then(|h| Some((h, journal.body(&h)?))) {
+                self.apply(&header, body);
+                (at, ordinal) = (header.end, header.ordinal.wrapping_add(1));
+                continue;
+            }
+            // A fault: torn from here on, unless a record says that this was synced.
+            if synced.is_none_or(|synced| at >= synced) {
+                break;
+            }
+            let (end, records) = match header {
+                Some(header) => (header.end, 1),
+                None => match journal.find_header(at) {
+                    Some(next) => (next.at, next.ordinal.wrapping_sub(ordinal)),
+                    None => (journal.file.len(), 1),
+                },
+            };
+            self.damage.push(Damage { offset: at as u64, bytes: (end - at) as u64, records });
+            (at, ordinal) = (end, ordinal.wrapping_add(records));
+        }
+        self.end = at;
+    }
+
+    fn apply(&mut self, header: &Header, body: &[u8]) {
+        match header.kind {
+            1 => {
+                let (name, payload) = body[16..].split_at(header.name_bytes);
+                let (Some(id), Ok(name)) = (id(body), std::str::from_utf8(name)) else { return };
+                self.appended += 1;
+                if id.publisher != 0 && id.publisher >> 63 == 0 && id.sequence != 0 {
+                    let (publisher, first) = (id.publisher, id.sequence);
+                    self.seen.push(SeenRun { publisher, first, last: first });
+                }
+                if self.live.iter().all(|message| message.id != id) {
+                    let format = if header.format == 1 { Format::V1 } else { Format::V2 };
+                    let body = Bytes::copy_from_slice(payload);
+                    self.live.push(Message { id, name: name.into(), format, body });
+                }
+            }
+            2 => {
+                for id in body.chunks(16).filter_map(id) {
+                    self.settled += 1;
+                    self.live.retain(|message| message.id != id);
+                }
+            }
+            3 => {
+                for run in body.chunks(24) {
+                    let numbers = [0, 8, 16].map(|at| u64_at(run, at).unwrap_or(0));
+                    let [publisher, first, last] = numbers;
+                    if first <= last {
+                        self.seen.push(SeenRun { publisher, first, last });
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+}
