@@ -29,6 +29,10 @@ torture *args:
     cargo build --release
     target/release/mezzenger-torture "$@"
 
+# Every order in which threads may run what they share without a lock.
+loom *args:
+    bash .ci/loom {{args}}
+
 # Fuzzes each target, or those named, for so many seconds; needs a nightly toolchain and cargo-fuzz.
 fuzz seconds *targets:
     bash fuzz/run {{seconds}} {{targets}}

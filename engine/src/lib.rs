@@ -53,6 +53,7 @@ pub mod metrics;
 pub mod pending;
 pub mod retry;
 mod server;
+mod sync;
 pub mod transport;
 pub mod wire;
 mod zmtp;

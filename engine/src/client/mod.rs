@@ -24,6 +24,8 @@ mod error;
 mod handle;
 mod in_flight;
 mod line;
+#[cfg(all(loom, test))]
+mod loom_tests;
 mod message;
 mod missed;
 mod options;

@@ -1,7 +1,6 @@
 //! Received frames on their way to a `Subscription`.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -10,6 +9,7 @@ use bytes::Bytes;
 use super::errands::Errands;
 use super::error::ReceiveError;
 use crate::limits::{CLIENT_SUBSCRIPTION_BYTES_MAX, CLIENT_SUBSCRIPTION_FRAMES_MAX};
+use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::transport::Waker;
 use crate::wire::id::MessageId;
 
@@ -24,16 +24,18 @@ impl Joint {
     pub(super) fn new(records: usize, receivers: usize) -> Self {
         Self { remaining: (0..records).map(|_| AtomicUsize::new(receivers)).collect() }
     }
+
+    /// One receiver is through with a record; whether it is the last one.
+    pub(super) fn is_last(&self, record: usize) -> bool {
+        // AcqRel orders nothing but the count itself here; the receivers share no data through it.
+        let remaining = self.remaining.get(record);
+        remaining.is_none_or(|remaining| remaining.fetch_sub(1, Ordering::AcqRel) == 1)
+    }
 }
 
 /// One receiver is through with a message that asks for acknowledgement.
 pub(super) fn settle(joint: Option<&Joint>, record: usize, id: MessageId, errands: &Errands) {
-    let last = match joint.and_then(|joint| joint.remaining.get(record)) {
-        // AcqRel orders nothing but the count itself here; the receivers share no data through it.
-        Some(remaining) => remaining.fetch_sub(1, Ordering::AcqRel) == 1,
-        None => true,
-    };
-    if last {
+    if joint.is_none_or(|joint| joint.is_last(record)) {
         errands.acknowledge(id);
     }
 }

@@ -12,19 +12,21 @@
 use std::cell::Cell;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::thread::{self, JoinHandle};
 
 use crossbeam::channel::{Sender, TrySendError, bounded};
 
 use crate::limits::{JOURNAL_QUEUE_BATCHES, JOURNAL_RECORD_BYTES_MAX, NAME_BYTES_MAX};
 use crate::message::Message;
+use crate::sync::atomic::Ordering;
 use crate::wire::id::MessageId;
 
 mod compaction;
 mod encode;
 mod inspect;
 mod live;
+#[cfg(all(loom, test))]
+mod loom_tests;
 mod open;
 mod options;
 mod read;

@@ -4,7 +4,6 @@ use std::io;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -19,6 +18,7 @@ use super::shared::{Action, JournalError, Shared};
 use super::storage::{LockGuard, Storage, StorageFile};
 use super::{LiveSet, OnProgress, Op};
 use crate::limits::JOURNAL_COMMIT_BYTES_TARGET;
+use crate::sync::atomic::Ordering;
 
 /// How long settlements stay unsynced at most under [`FsyncPolicy::Always`], if no message takes them along.
 const SETTLE_SYNC_MAX: Duration = Duration::from_secs(1);

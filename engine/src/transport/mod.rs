@@ -6,6 +6,8 @@
 //! - [`waker`]: lets another thread end that wait.
 //! - [`peers`]: finds and disconnects subscribers that do not read.
 
+#[cfg(all(loom, test))]
+pub(crate) mod loom_tests;
 pub mod part;
 pub mod peers;
 pub mod poll;

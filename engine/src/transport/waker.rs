@@ -4,7 +4,8 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::sync::atomic::{AtomicBool, Ordering};
 
 /// Wakes the one thread that polls the [`WakeReceiver`]. Cheap to clone, and cheap to call again
 /// before that thread woke: only the first call costs a system call.
@@ -14,8 +15,34 @@ pub struct Waker {
 }
 
 struct Shared {
-    armed: AtomicBool,
+    signal: Signal,
     stream: UnixStream,
+}
+
+/// Says whether a byte that wakes lies in a stream, or is about to.
+#[derive(Debug, Default)]
+pub(super) struct Signal {
+    armed: AtomicBool,
+}
+
+impl Signal {
+    /// Writes a byte unless one is there.
+    pub(super) fn raise(&self, mut stream: impl Write) {
+        // The swap orders the caller's writes before the receiver's look at them. A few bytes are
+        // in the stream at most, so the write cannot block; it fails only when the receiver is gone.
+        if !self.armed.swap(true, Ordering::AcqRel) {
+            let _ = stream.write(&[1]);
+        }
+    }
+
+    /// Takes the bytes away.
+    pub(super) fn lower(&self, mut stream: impl Read) {
+        // The byte first: were the flag cleared first, a wake in between would leave a byte that this
+        // read takes away while the flag says that one is there.
+        let mut byte = [0; 8];
+        while matches!(stream.read(&mut byte), Ok(n) if n == byte.len()) {}
+        self.armed.swap(false, Ordering::AcqRel);
+    }
 }
 
 /// The receiving end; give it to [`super::poll()`].
@@ -32,29 +59,21 @@ pub fn pair() -> io::Result<(Waker, WakeReceiver)> {
     let (send, receive) = UnixStream::pair()?;
     send.set_nonblocking(true)?;
     receive.set_nonblocking(true)?;
-    let shared = Arc::new(Shared { armed: AtomicBool::new(false), stream: send });
+    let shared = Arc::new(Shared { signal: Signal::default(), stream: send });
     Ok((Waker { shared: Arc::clone(&shared) }, WakeReceiver { shared, stream: receive }))
 }
 
 impl Waker {
     /// Ends the current or the next poll.
     pub fn wake(&self) {
-        // The swap orders the caller's writes before the receiver's look at them. A few bytes are
-        // in the stream at most, so the write cannot block; it fails only when the receiver is gone.
-        if !self.shared.armed.swap(true, Ordering::AcqRel) {
-            let _ = (&self.shared.stream).write(&[1]);
-        }
+        self.shared.signal.raise(&self.shared.stream);
     }
 }
 
 impl WakeReceiver {
     /// Takes the wake-up back. Call it before looking at what the wakers changed, never after.
     pub fn clear(&mut self) {
-        // The byte first: were the flag cleared first, a wake in between would leave a byte that this
-        // read takes away while the flag says that one is there.
-        let mut byte = [0; 8];
-        while matches!(self.stream.read(&mut byte), Ok(n) if n == byte.len()) {}
-        self.shared.armed.swap(false, Ordering::AcqRel);
+        self.shared.signal.lower(&self.stream);
     }
 
     /// What can be read once it is woken.
