@@ -16,6 +16,7 @@
 
 mod batches;
 mod bridge;
+mod claim;
 mod core;
 mod delivery;
 pub(crate) mod driven;

@@ -4,13 +4,14 @@
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use crossbeam::channel::{Receiver as Channel, Sender, at, bounded, never, select_biased};
 
+use super::claim::Claim;
 use super::delivery::{Delivered, Deliverer};
 use super::error::SubscribeError;
 use super::queue::Queue;
@@ -24,17 +25,13 @@ use crate::zmtp::wait::{Pause, Woken, wait};
 /// Where the outcome of a command goes.
 pub(super) struct Reply {
     outcome: Sender<Result<(), SubscribeError>>,
-    /// Gone once the caller waits no more.
-    caller: Weak<()>,
+    /// Taken by whoever decides the outcome: this thread, or the caller, who waits no more.
+    claim: Arc<Claim>,
 }
 
 impl Reply {
-    fn is_awaited(&self) -> bool {
-        self.caller.strong_count() > 0
-    }
-
     fn send(&self, outcome: Result<(), SubscribeError>) {
-        // The caller may have gone meanwhile.
+        // A caller that stops with the client no longer listens.
         let _ = self.outcome.try_send(outcome);
     }
 }
@@ -93,8 +90,8 @@ impl Control {
             return Err(SubscribeError::InCallback);
         }
         let (sender, outcome) = bounded(1);
-        let waiting = Arc::new(());
-        let reply = Reply { outcome: sender, caller: Arc::downgrade(&waiting) };
+        let claim = Arc::<Claim>::default();
+        let reply = Reply { outcome: sender, claim: Arc::clone(&claim) };
         self.commands.send(command(reply)).map_err(|_| SubscribeError::Stopped)?;
         self.waker.wake();
         let (tries, timeout) = (self.tries, self.timeout);
@@ -105,7 +102,12 @@ impl Control {
             // When the thread ends it drops the command, and the wait ends.
             recv(outcome) -> outcome => outcome.unwrap_or(Err(SubscribeError::Stopped)),
             recv(self.stopped) -> _ => Err(SubscribeError::Stopped),
-            recv(late) -> _ => Err(SubscribeError::NotConfirmed { tries, timeout }),
+            recv(late) -> _ => if claim.take() {
+                Err(SubscribeError::NotConfirmed { tries, timeout })
+            } else {
+                // It was decided in this moment.
+                outcome.recv().unwrap_or(Err(SubscribeError::Stopped))
+            },
         }
     }
 
@@ -222,10 +224,11 @@ impl Running {
     fn execute(&mut self, command: Command, now: Instant) {
         let Subscriber { wire, deliverer, .. } = &mut self.subscriber;
         match command {
-            // The caller was told that it failed.
-            Command::Subscribe { reply, .. } | Command::Unsubscribe { reply, .. }
-                if !reply.is_awaited() => {}
             Command::Subscribe { target, receiver, reply } => {
+                if reply.claim.is_taken() {
+                    // The caller was told that it failed.
+                    return;
+                }
                 wire.subscribe(&target.topic());
                 let route = deliverer.routes.add(&target, receiver);
                 let topic = new_topic();
@@ -234,6 +237,9 @@ impl Running {
                 self.pending.push(Pending { topic, target, route, tries: 1, deadline, reply });
             }
             Command::Unsubscribe { target, reply } => {
+                if !reply.claim.take() {
+                    return;
+                }
                 let removed = deliverer.routes.remove(&target);
                 for _ in 0..removed {
                     wire.unsubscribe(&target.topic());
@@ -269,7 +275,9 @@ impl Running {
         }
         for given_up in self.pending.extract_if(.., |pending| pending.deadline <= now) {
             take_back(wire, deliverer, &given_up);
-            given_up.reply.send(Err(SubscribeError::NotConfirmed { tries, timeout }));
+            if given_up.reply.claim.take() {
+                given_up.reply.send(Err(SubscribeError::NotConfirmed { tries, timeout }));
+            }
         }
     }
 
@@ -301,7 +309,7 @@ impl Running {
             let pending = self.pending.swap_remove(at);
             let Subscriber { wire, deliverer, .. } = &mut self.subscriber;
             wire.unsubscribe(&pending.topic);
-            if pending.reply.is_awaited() {
+            if pending.reply.claim.take() {
                 pending.reply.send(Ok(()));
             } else {
                 take_back(wire, deliverer, &pending);
