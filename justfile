@@ -33,6 +33,14 @@ torture *args:
 loom *args:
     bash .ci/loom {{args}}
 
+# What reaches `unsafe`, under AddressSanitizer; needs a nightly toolchain.
+asan *args:
+    bash .ci/asan {{args}}
+
+# What reaches `unsafe`, under valgrind's memcheck.
+memcheck:
+    bash .ci/memcheck
+
 # Fuzzes each target, or those named, for so many seconds; needs a nightly toolchain and cargo-fuzz.
 fuzz seconds *targets:
     bash fuzz/run {{seconds}} {{targets}}

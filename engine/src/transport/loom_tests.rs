@@ -61,7 +61,8 @@ impl ModelWaker {
 #[test]
 fn no_wake_up_is_lost_and_what_came_before_it_is_seen() {
     let mut orders = loom::model::Builder::new();
-    // All orders of three threads would take hours. Lost wake-ups that were put in on purpose take two.
+    // All orders of three threads would take hours. Of those with so few preemptions some lose the wake-up
+    // when the signal is lowered the wrong way round.
     orders.preemption_bound = Some(3);
     orders.check(|| {
         let waker = Arc::new(ModelWaker::default());
