@@ -97,7 +97,8 @@ impl Job<'_> {
     /// When valgrind or the pipeline fails.
     pub fn count(&self, side: Side, rounds: usize) -> Result<Counts, ValgrindError> {
         let toggle = format!("--toggle-collect=*{}*", side.function());
-        let options = ["--tool=callgrind", &toggle];
+        let [each, whole] = callgrind::OPTIONS;
+        let options = ["--tool=callgrind", each, whole, &toggle];
         self.profile(&options, "--callgrind-out-file", rounds, false, |profile| {
             callgrind::read(profile).ok_or_else(|| "it has no sum".to_owned())
         })
