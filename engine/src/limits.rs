@@ -74,6 +74,10 @@ pub const SUBSCRIBER_QUEUE_FRAMES: i32 = 1000;
 /// holds publishers back. One frame may go beyond it.
 pub const EGRESS_BYTES_MAX: usize = 32 * 1024 * 1024;
 
+/// Effects that wait to be carried out, beyond which a subscriber's question whether its subscriptions are
+/// live is dropped.
+pub const CONFIRMATIONS_WAITING_MAX: usize = 65_536;
+
 /// Subscription changes the broker takes from its socket before it looks at anything else.
 pub const SUBSCRIPTIONS_PER_TURN_MAX: usize = 4096;
 

@@ -8,14 +8,17 @@ use bytes::Bytes;
 
 use super::effect::{Dialect, Effect, Effects, Refusal, Reply};
 use super::place::Place;
-use super::publish::kept_ids;
 use super::publishers::Publishers;
+use super::resend::Unstored;
 use super::topics::Topics;
 use super::transcode::Aliases;
 use super::waiting::Waiting;
 use crate::config::{Config, Verify};
 use crate::journal::Op;
-use crate::limits::{FRAME_BYTES_TARGET, PARKED_BYTES_MAX, PARKED_REQUESTS_MAX, WAITING_RETRIED};
+use crate::limits::{
+    CONFIRMATIONS_WAITING_MAX, FRAME_BYTES_TARGET, PARKED_BYTES_MAX, PARKED_REQUESTS_MAX,
+    WAITING_RETRIED,
+};
 use crate::message::Message;
 use crate::metrics::Counters;
 use crate::pending::{Entry, PendingMap};
@@ -54,8 +57,9 @@ pub(super) struct Parked<E> {
     dialect: Dialect,
     /// Whether OK would promise that something is stored, by this request or by one that it repeats.
     kept: bool,
-    /// The frames whose messages are being stored for this request.
-    pub(super) stored: Vec<Bytes>,
+    /// The messages that are being stored for this request. Requests that have some stand in the order
+    /// in which they arrived.
+    pub(super) stored: Vec<MessageId>,
     /// The frames to publish.
     frames: Vec<Bytes>,
 }
@@ -83,13 +87,14 @@ pub(super) struct Core<E> {
     parked_bytes: usize,
     /// The number of the journal group that is being filled.
     pub(super) group: u64,
-    durable: u64,
+    pub(super) durable: u64,
     pub(super) out: Effects<E>,
     /// The frames that the request at hand is published as.
     pub(super) frames: Vec<Bytes>,
-    /// The frames whose messages are stored for the request at hand.
-    pub(super) stored: Vec<Bytes>,
+    /// The messages that are to be stored for the request at hand.
+    pub(super) stored: Vec<MessageId>,
     pub(super) due: Vec<MessageId>,
+    pub(super) unstored: Unstored,
 }
 
 /// How a request that was taken is answered.
@@ -133,6 +138,7 @@ impl<E> Core<E> {
             frames: Vec::new(),
             stored: Vec::new(),
             due: Vec::new(),
+            unstored: Unstored::default(),
         }
     }
 
@@ -289,7 +295,8 @@ impl<E> Core<E> {
     /// subscriptions to note this one.
     pub(super) fn subscribed(&mut self, prefix: &[u8]) -> bool {
         if prefix.first() == Some(&confirm::CONFIRM) {
-            if confirm::is_topic(prefix) {
+            // While nothing can be published they gather. Whoever hears nothing asks again.
+            if confirm::is_topic(prefix) && self.out.queue.len() < CONFIRMATIONS_WAITING_MAX {
                 self.out.queue.push_back(Effect::Publish(Bytes::copy_from_slice(prefix)));
             }
             return true;
@@ -333,10 +340,8 @@ impl<E> Core<E> {
         for parked in std::mem::take(&mut self.parked) {
             if parked.kept {
                 self.parked_bytes -= parked.bytes;
-                for frame in &parked.stored {
-                    for id in kept_ids(frame) {
-                        self.let_go(id);
-                    }
+                for id in parked.stored {
+                    self.let_go(id);
                 }
                 let refusal = Refusal::JournalFailed(text.clone());
                 self.refuse(parked.from, refusal, parked.dialect);

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::core::{Core, Taken};
 use super::effect::Refusal;
 use super::place::Place;
-use super::publishers::Seen;
+use super::publishers::{Publisher, Seen};
 use super::topics::Topic;
 use super::transcode;
 use crate::config::Verify;
@@ -16,7 +16,7 @@ use crate::journal::Op;
 use crate::message::{Body, Format, Message};
 use crate::pending::Entry;
 use crate::wire::checksum::{self, Content};
-use crate::wire::frame::{Frame, v2_prefix};
+use crate::wire::frame::v2_prefix;
 use crate::wire::id::MessageId;
 use crate::wire::record::{Encoding, Record, RecordError, Records};
 use crate::wire::{name, pickle};
@@ -44,11 +44,17 @@ impl<E> Core<E> {
         request: &Bytes,
         now: Duration,
     ) -> Result<Taken, Refusal> {
-        let summary = self.check_records(name, records)?;
+        let summary = self.check_records(records)?;
         if summary.kept > 0 {
             // Also for one that was sent before: it may be the journal that lost it.
             self.check_journal()?;
         }
+        // Before the checksums, which take time that the end may not have.
+        let is_known = |publisher: &Publisher| publisher.seen(&summary.sequences()) == Seen::All;
+        if self.draining && !is_known(self.publishers.get(summary.first.publisher)) {
+            return Err(Refusal::ShuttingDown);
+        }
+        self.check_checksums(name, records)?;
         let publisher = self.publishers.get(summary.first.publisher);
         let barrier = publisher.barrier;
         match publisher.seen(&summary.sequences()) {
@@ -57,7 +63,6 @@ impl<E> Core<E> {
                 // Perhaps the first of the two still waits for the journal.
                 return Ok(Taken { group: barrier, kept: summary.kept > 0 });
             }
-            Seen::Some | Seen::Nothing if self.draining => return Err(Refusal::ShuttingDown),
             Seen::Some => return self.publish_rest(name, records, summary.kept > 0, now),
             Seen::Nothing => {}
         }
@@ -102,13 +107,13 @@ impl<E> Core<E> {
         for run in runs {
             let run = Bytes::from(run);
             let records = run.slice(name.len() + 2..);
-            let summary = self.check_records(name, &records)?;
+            let summary = self.check_records(&records)?;
             group = self.take_records(name, &records, &run, summary, now).group;
         }
         Ok(Taken { group, kept })
     }
 
-    fn check_records(&self, name: &str, records: &[u8]) -> Result<Summary, Refusal> {
+    fn check_records(&self, records: &[u8]) -> Result<Summary, Refusal> {
         let mut summary: Option<Summary> = None;
         for item in Records::new(records) {
             let (whole, record) = item?;
@@ -146,9 +151,7 @@ impl<E> Core<E> {
                 summary.kept_bytes += whole.len();
             }
         }
-        let summary = summary.ok_or(Refusal::Record(RecordError::NoRecords))?;
-        self.check_checksums(name, records)?;
-        Ok(summary)
+        summary.ok_or(Refusal::Record(RecordError::NoRecords))
     }
 
     /// All at once, which is several times as fast as one by one.
@@ -186,21 +189,19 @@ impl<E> Core<E> {
         let kept = summary.kept > 0;
         let stores = kept && self.stores();
         self.frames.push(request.clone());
-        let mut kept_before = false;
+        if stores {
+            self.stored.reserve_exact(summary.kept);
+        }
         if topic.wanted.v1 || kept {
             for (whole, record) in frame_records(records) {
                 if record.ack {
-                    kept_before |= !self.keep(record.id, Format::V2, request, whole, &topic, now);
+                    self.keep(record.id, Format::V2, request, whole, &topic, now);
                 }
                 if topic.wanted.v1 {
                     let frame = self.v1_frame(name, &record);
                     self.frames.push(frame);
                 }
             }
-        }
-        // If the journal fails, what it stored before must not go.
-        if stores && !kept_before {
-            self.stored.push(request.clone());
         }
         // Not the group at hand: if all of it was kept before, nothing fills that one.
         let group = self.latest_group();
@@ -261,12 +262,11 @@ impl<E> Core<E> {
         if !self.stores() {
             return Ok(Taken { group: 0, kept: true });
         }
-        self.stored.push(request.clone());
         Ok(Taken { group: self.group, kept: true })
     }
 
-    /// Keeps a message, whose body lies in `request`, until it is acknowledged. `false` when it is kept
-    /// already, since before its publisher was forgotten.
+    /// Keeps a message, whose body lies in `request`, until it is acknowledged. One may be kept already,
+    /// since before its publisher was forgotten: if the journal fails, what it stored before must not go.
     fn keep(
         &mut self,
         id: MessageId,
@@ -275,7 +275,7 @@ impl<E> Core<E> {
         body: &[u8],
         topic: &Topic,
         now: Duration,
-    ) -> bool {
+    ) {
         let place = if topic.wanted.by_anybody() {
             Place::Wheel(self.retrier.schedule(id, now))
         } else {
@@ -285,14 +285,12 @@ impl<E> Core<E> {
         let entry = Entry::new(topic.name.clone(), format, kept, place.to_bits());
         if !self.pending.insert(id, entry) {
             self.leave(place, id);
-            return false;
-        }
-        if self.stores() {
+        } else if self.stores() {
+            self.stored.push(id);
             // The journal is soon done with it, so it can share the buffer.
             let (name, body) = (topic.name.clone(), request.slice_ref(body));
             self.out.journal.push(Op::Append(Message { id, name, format, body }));
         }
-        true
     }
 
     /// The last journal group that something was put into.
@@ -329,19 +327,4 @@ impl<E> Core<E> {
 /// The records of a frame that was checked before.
 pub(super) fn frame_records(body: &[u8]) -> impl Iterator<Item = (&[u8], Record<'_>)> {
     Records::new(body).flatten()
-}
-
-/// The messages of a frame that are kept until they are acknowledged. It was checked before.
-pub(super) fn kept_ids(frame: &[u8]) -> Vec<MessageId> {
-    match Frame::parse(frame) {
-        Ok(Frame::V2 { body, .. }) => {
-            let records = frame_records(body).map(|(_, record)| record);
-            records.filter(|record| record.ack).map(|record| record.id).collect()
-        }
-        Ok(Frame::V1 { pickle, .. }) => match pickle::scan(pickle) {
-            Ok(fields) if fields.ack => vec![MessageId::from_v1_checksum(fields.checksum)],
-            _ => Vec::new(),
-        },
-        Err(_) => Vec::new(),
-    }
 }

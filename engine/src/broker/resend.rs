@@ -6,10 +6,10 @@ use std::time::Duration;
 use arcstr::ArcStr;
 use bytes::Bytes;
 
-use super::core::{Core, Parked};
+use super::core::Core;
 use super::effect::Effect;
 use super::place::Place;
-use super::publish::{frame_records, kept_ids};
+use super::publish::frame_records;
 use super::transcode;
 use super::waiting::Due;
 use crate::limits::{
@@ -22,6 +22,16 @@ use crate::wire::pickle;
 
 /// Frames under way, one for each name, so that small messages leave together.
 type Gathered = HashMap<ArcStr, Vec<u8>>;
+
+/// Messages that waited for the journal when this was noted.
+#[derive(Default)]
+pub(super) struct Unstored {
+    ids: HashSet<MessageId>,
+    /// The group that was stored last.
+    durable: u64,
+    /// No message that is not among them is due before.
+    until: Duration,
+}
 
 impl<E> Core<E> {
     /// Sends a bounded number of messages whose time has come, none before it is stored.
@@ -39,7 +49,7 @@ impl<E> Core<E> {
             let Some((id, why)) = self.waiting.next_due(stored) else { break };
             bytes += self.resend(id, why == Due::InCase, now, &mut gathered);
         }
-        let unstored = self.late_unstored(now);
+        self.note_unstored(now);
         let mut due = std::mem::take(&mut self.due);
         for _ in 0..RESENDS_PER_TURN_MAX / 2 {
             if bytes >= RESEND_BYTES_PER_TURN_MAX {
@@ -47,7 +57,7 @@ impl<E> Core<E> {
             }
             let more = self.retrier.due(now, 1, &mut due);
             for id in due.drain(..) {
-                if unstored.contains(&id) {
+                if self.unstored.ids.contains(&id) {
                     let place = Place::Wheel(self.retrier.schedule(id, now));
                     self.pending.view().with(&id, |entry| entry.set_token(place.to_bits()));
                     continue;
@@ -64,15 +74,21 @@ impl<E> Core<E> {
         }
     }
 
-    /// The messages that have waited for the journal long enough to be due on the wheel.
-    fn late_unstored(&self, now: Duration) -> HashSet<MessageId> {
-        let interval = self.retrier.interval();
+    /// Notes which messages wait for the journal, if some have waited until they are due on the wheel.
+    fn note_unstored(&mut self, now: Duration) {
         if self.retrier.next_due().is_none_or(|due| due > now) {
-            return HashSet::new();
+            return;
         }
-        let late = |parked: &&Parked<E>| parked.arrived.saturating_add(interval) <= now;
-        let frames = self.parked.iter().filter(late).flat_map(|parked| &parked.stored);
-        frames.flat_map(|frame| kept_ids(frame)).collect()
+        let interval = self.retrier.interval();
+        let mut storing = self.parked.iter().filter(|parked| !parked.stored.is_empty());
+        let oldest = storing.next().map(|parked| parked.arrived.saturating_add(interval));
+        if oldest.is_none_or(|due| due > now) {
+            self.unstored = Unstored::default();
+        } else if self.unstored.until <= now || self.unstored.durable != self.durable {
+            let ids = self.parked.iter().flat_map(|parked| &parked.stored).copied().collect();
+            let until = now.saturating_add(interval);
+            self.unstored = Unstored { ids, durable: self.durable, until };
+        }
     }
 
     fn wake_waiting(&mut self, now: Duration) {

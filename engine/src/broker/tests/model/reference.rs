@@ -233,10 +233,10 @@ impl Reference {
                 frames.extend(run.iter().map(|&number| (Format::V1, number)));
             }
             let run_kept: Vec<usize> = run.iter().copied().filter(ack).collect();
-            let all_new = !run_kept.iter().any(|&number| self.is_held(number));
             for &number in &run_kept {
                 if !self.is_held(number) {
                     self.keep(catalog, number, now);
+                    storing.extend(self.stores().then_some(number));
                 }
                 self.state(number).shown_v1 |= self.wanted_v1(catalog.get(number).name);
             }
@@ -245,9 +245,6 @@ impl Reference {
             }
             if !run_kept.is_empty() && self.stores() {
                 self.barriers.insert(publisher, self.latest_group());
-                if all_new {
-                    storing.extend(run_kept);
-                }
             }
         }
         let group = self.barriers.get(&publisher).copied().unwrap_or(0);
