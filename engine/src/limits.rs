@@ -135,6 +135,9 @@ pub const CLIENT_BATCH_OVERHEAD_BYTES: usize = 256;
 /// names) grow theirs.
 pub const CLIENT_ROOMY_BATCHES_MAX: usize = 4;
 
+/// How long a call that publishes waits for room before that is told.
+pub const CLIENT_BLOCKED_TOLD: Duration = Duration::from_millis(100);
+
 /// Names whose messages a publisher counts, so that subscribers can see gaps; further names are not
 /// counted.
 pub const CLIENT_NAMES_COUNTED_MAX: usize = 65_536;

@@ -105,6 +105,7 @@ impl Core {
     ) -> Result<(Self, Threads), ConnectError> {
         let reporter = Arc::new(Reporter {
             on_missed: options.on_missed.clone(),
+            on_blocked: options.on_blocked.clone(),
             on_error: options.on_error.clone(),
             ..Reporter::default()
         });
@@ -115,7 +116,7 @@ impl Core {
             window_frames: options.window,
             patience: options.send_timeout.saturating_mul(options.connection_retries),
         };
-        let outbox = Arc::new(Outbox::new(bounds));
+        let outbox = Arc::new(Outbox::new(bounds, Arc::clone(&reporter), request_waker.clone()));
         let errands = Arc::new(Errands::new(request_waker.clone(), Arc::clone(&reporter)));
         let stopping = Arc::<AtomicBool>::default();
         let setup = Setup {

@@ -53,5 +53,5 @@ pub use options::ClientBuilder;
 pub use outcome::Outcome;
 pub use payload::{ArchivePayload, Payload};
 pub use receipt::Receipt;
-pub use report::{Counters, Failure, Missed};
+pub use report::{Blocked, Counters, Failure, Missed};
 pub use subscription::Subscription;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::error::ConnectError;
 use super::handle::Client;
-use super::report::{Failure, Missed, OnError, OnMissed};
+use super::report::{Blocked, Failure, Missed, OnBlocked, OnError, OnMissed};
 
 /// Longest `send_timeout`: far from what clocks cannot count.
 const SEND_TIMEOUT_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
@@ -37,6 +37,7 @@ pub struct ClientBuilder {
     pub(super) buffer_bytes: usize,
     pub(super) verify_checksums: bool,
     pub(super) on_missed: Option<OnMissed>,
+    pub(super) on_blocked: Option<OnBlocked>,
     pub(super) on_error: Option<OnError>,
 }
 
@@ -55,6 +56,7 @@ impl Default for ClientBuilder {
             buffer_bytes: 4 * 1024 * 1024,
             verify_checksums: false,
             on_missed: None,
+            on_blocked: None,
             on_error: None,
         }
     }
@@ -143,6 +145,29 @@ impl ClientBuilder {
     /// nothing was missed.
     pub fn on_missed(mut self, callback: impl Fn(&Missed) + Send + Sync + 'static) -> Self {
         self.on_missed = Some(Arc::new(callback));
+        self
+    }
+
+    /// Called, on the request thread, when publishing is held back for longer than a moment, and when it
+    /// goes on. It must not block, as [`Self::on_error`] says, and what it publishes fails at once while
+    /// there is no room. [`Client::counters`] has how often and how
+    /// long calls waited; one that waits `send_timeout` times `connection_retries` fails with
+    /// [`SendError::Full`](super::SendError::Full).
+    ///
+    /// ```no_run
+    /// use mezzenger::Blocked;
+    ///
+    /// let client = mezzenger::Client::builder()
+    ///     .on_blocked(|blocked| match blocked {
+    ///         Blocked::Began => eprintln!("the server does not keep up"),
+    ///         Blocked::Ended { after } => eprintln!("it does again, after {after:?}"),
+    ///         _ => {}
+    ///     })
+    ///     .connect()?;
+    /// # Ok::<(), mezzenger::ConnectError>(())
+    /// ```
+    pub fn on_blocked(mut self, callback: impl Fn(Blocked) + Send + Sync + 'static) -> Self {
+        self.on_blocked = Some(Arc::new(callback));
         self
     }
 

@@ -4,13 +4,19 @@
 //! frames of that name are on their way: so a lone message goes at once, and under load the replies
 //! clock the frames. One lock guards it all; a publish takes it once.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread::{self, ThreadId};
+use std::time::{Duration, Instant};
 
 use super::batches::{Batch, Batches, Bounds, Cut, Finished};
 use super::error::SendError;
 use super::receipt::Fate;
-use crate::limits::{FRAME_BYTES_TARGET, KEPT_FRAME_SHARE_MAX, PENDING_COPY_BYTES_MAX};
+use super::report::{Reporter, add};
+use crate::limits::{
+    CLIENT_BLOCKED_TOLD, FRAME_BYTES_TARGET, KEPT_FRAME_SHARE_MAX, PENDING_COPY_BYTES_MAX,
+};
+use crate::transport::Waker;
 use crate::wire::frame::v2_prefix;
 use crate::wire::record::{LENGTH_BYTES, ROOT_BYTES, Record};
 
@@ -20,6 +26,13 @@ pub(super) struct Outbox {
     state: Mutex<Batches>,
     room: Condvar,
     settled: Condvar,
+    reporter: Arc<Reporter>,
+    /// Wakes the request thread.
+    waker: Waker,
+    /// Somebody has waited for room long enough to tell. Changes under the lock.
+    blocked: AtomicBool,
+    /// The request thread, which alone makes room.
+    makes_room: OnceLock<ThreadId>,
 }
 
 /// A message that is in the outbox now.
@@ -28,6 +41,29 @@ pub(super) struct Pushed {
     /// A frame may leave and the request thread does not know: the caller has to send it or wake the
     /// thread.
     pub(super) may_leave: bool,
+}
+
+/// A call that waits for room. It is counted.
+struct Waiting<'a> {
+    since: Instant,
+    reporter: &'a Reporter,
+}
+
+impl<'a> Waiting<'a> {
+    fn begin(reporter: &'a Reporter) -> Self {
+        add(&reporter.blocked, 1);
+        Self { since: Instant::now(), reporter }
+    }
+
+    fn time(&self) -> Duration {
+        self.since.elapsed()
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        add(&self.reporter.blocked_us, self.time().as_micros() as u64);
+    }
 }
 
 /// Bytes of a frame that holds one message.
@@ -47,9 +83,14 @@ fn frame_bytes_target(record: &Record<'_>) -> usize {
 }
 
 impl Outbox {
-    pub(super) fn new(bounds: Bounds) -> Self {
-        let (state, room, settled) = Default::default();
-        Self { bounds, state, room, settled }
+    pub(super) fn new(bounds: Bounds, reporter: Arc<Reporter>, waker: Waker) -> Self {
+        let (state, room, settled, blocked, makes_room) = Default::default();
+        Self { bounds, state, room, settled, reporter, waker, blocked, makes_room }
+    }
+
+    /// Says that this is the request thread: a callback that publishes must not wait on it.
+    pub(super) fn makes_room_here(&self) {
+        let _ = self.makes_room.set(thread::current().id());
     }
 
     fn lock(&self) -> MutexGuard<'_, Batches> {
@@ -116,7 +157,7 @@ impl Outbox {
     fn enter(&self, bytes: usize) -> Result<MutexGuard<'_, Batches>, SendError> {
         let mut state = self.lock();
         let bytes_max = self.bounds.buffer_bytes;
-        let mut waiting_since = None;
+        let mut waiting = None;
         loop {
             if state.stopped {
                 return Err(SendError::Stopped);
@@ -127,14 +168,26 @@ impl Outbox {
             if !state.full {
                 return Ok(state);
             }
-            let since = *waiting_since.get_or_insert_with(Instant::now);
-            let waited = since.elapsed();
+            if self.makes_room.get() == Some(&thread::current().id()) {
+                return Err(SendError::Full { waited: Duration::ZERO });
+            }
+            let waited = waiting.get_or_insert_with(|| Waiting::begin(&self.reporter)).time();
             let Some(left) = self.bounds.patience.checked_sub(waited).filter(|t| !t.is_zero())
             else {
                 return Err(SendError::Full { waited });
             };
-            state = self.room.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+            let untold = CLIENT_BLOCKED_TOLD.saturating_sub(waited);
+            if untold.is_zero() && !self.blocked.swap(true, Ordering::Relaxed) {
+                self.waker.wake();
+            }
+            let pause = if untold.is_zero() { left } else { left.min(untold) };
+            state = self.room.wait_timeout(state, pause).unwrap_or_else(PoisonError::into_inner).0;
         }
+    }
+
+    /// Whether a call has waited for room for some time, and waits on.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.blocked.load(Ordering::Relaxed)
     }
 
     /// One turn of the request thread: books what ended, then takes what may leave now. The caller
@@ -165,6 +218,7 @@ impl Outbox {
     fn make_room(&self, state: &mut Batches) {
         if state.full && state.queued_bytes <= self.bounds.buffer_bytes / 2 {
             state.full = false;
+            self.blocked.store(false, Ordering::Relaxed);
             self.room.notify_all();
         }
     }

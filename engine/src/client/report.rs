@@ -1,8 +1,9 @@
-//! What happens out of the caller's sight: counters, and the two reporting callbacks.
+//! What happens out of the caller's sight: counters, and the reporting callbacks.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use super::batches::Batch;
 use super::error::SendError;
@@ -26,6 +27,21 @@ pub struct Missed {
     pub publisher: u64,
     /// How many.
     pub messages: u64,
+}
+
+/// Publishing is held back by the server, or no longer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Blocked {
+    /// A call that publishes has waited for a tenth of a second, and waits on: the server does not take
+    /// messages as fast as they are published, because subscribers or its disk do not keep up, or it is
+    /// away. Shorter waits are only counted.
+    Began,
+    /// There is room again. Not told when the client stops before.
+    Ended {
+        /// How long there was none.
+        after: Duration,
+    },
 }
 
 /// Something that failed on one of the client's threads.
@@ -96,9 +112,15 @@ pub struct Counters {
     pub acknowledged: u64,
     /// Acknowledgements that were dropped.
     pub acks_dropped: u64,
+    /// Calls that waited for room, because [`buffer_bytes`](super::ClientBuilder::buffer_bytes) waited
+    /// already.
+    pub blocked: u64,
+    /// How long they waited, all together.
+    pub blocked_time: Duration,
 }
 
 pub(super) type OnMissed = Arc<dyn Fn(&Missed) + Send + Sync>;
+pub(super) type OnBlocked = Arc<dyn Fn(Blocked) + Send + Sync>;
 pub(super) type OnError = Arc<dyn Fn(&Failure) + Send + Sync>;
 
 /// The live counters, and where events go.
@@ -112,7 +134,10 @@ pub(super) struct Reporter {
     pub(super) callback_failures: AtomicU64,
     pub(super) acknowledged: AtomicU64,
     pub(super) acks_dropped: AtomicU64,
+    pub(super) blocked: AtomicU64,
+    pub(super) blocked_us: AtomicU64,
     pub(super) on_missed: Option<OnMissed>,
+    pub(super) on_blocked: Option<OnBlocked>,
     pub(super) on_error: Option<OnError>,
 }
 
@@ -128,6 +153,8 @@ impl Reporter {
             callback_failures: read(&self.callback_failures),
             acknowledged: read(&self.acknowledged),
             acks_dropped: read(&self.acks_dropped),
+            blocked: read(&self.blocked),
+            blocked_time: Duration::from_micros(read(&self.blocked_us)),
         }
     }
 
@@ -153,6 +180,19 @@ impl Reporter {
                 messages: batch.messages,
                 error: error.clone(),
             });
+        }
+    }
+
+    /// Logs and hands on that publishing is held back, or no longer.
+    pub(super) fn blocked(&self, blocked: Blocked) {
+        match blocked {
+            Blocked::Began => {
+                tracing::warn!("publishing waits: the server does not keep up, or is away");
+            }
+            Blocked::Ended { after } => tracing::info!("publishing goes on, after {after:?}"),
+        }
+        if let Some(on_blocked) = &self.on_blocked {
+            let _ = catch_unwind(AssertUnwindSafe(|| on_blocked(blocked)));
         }
     }
 

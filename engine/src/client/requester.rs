@@ -13,8 +13,8 @@ use super::error::SendError;
 use super::in_flight::{Cargo, InFlight, Request};
 use super::line::{Connection, Line};
 use super::outbox::Outbox;
-use super::report::{Failure, Reporter, add};
-use crate::limits::{CLIENT_ACKS_PER_FRAME, CLIENT_FRAMES_PER_TURN};
+use super::report::{Blocked, Failure, Reporter, add};
+use crate::limits::{CLIENT_ACKS_PER_FRAME, CLIENT_BLOCKED_TOLD, CLIENT_FRAMES_PER_TURN};
 use crate::transport::WakeReceiver;
 use crate::wire::frame::v2_prefix;
 use crate::wire::reply::{self, Reply};
@@ -44,6 +44,8 @@ pub(super) struct Requester {
     reporter: Arc<Reporter>,
     stopping: Arc<AtomicBool>,
     finished: Vec<Finished>,
+    /// When it was told that publishing is blocked, if it still is.
+    blocked_at: Option<Instant>,
     /// Set once it was told to stop: when it ends at the latest.
     stop_at: Option<Instant>,
 }
@@ -60,8 +62,20 @@ impl Requester {
     ) -> Self {
         let in_flight = InFlight::new(setup.timeout, setup.tries);
         let line = Arc::new(Line::new(Connection::new(wire, in_flight)));
-        let (parts, finished, stop_at) = Default::default();
-        Self { setup, line, wakes, parts, outbox, errands, reporter, stopping, finished, stop_at }
+        let (parts, finished, blocked_at, stop_at) = Default::default();
+        Self {
+            setup,
+            line,
+            wakes,
+            parts,
+            outbox,
+            errands,
+            reporter,
+            stopping,
+            finished,
+            blocked_at,
+            stop_at,
+        }
     }
 
     /// The connection, for publishers.
@@ -71,6 +85,7 @@ impl Requester {
 
     /// The thread's body: runs until told to stop, and then until all is answered or time is over.
     pub(super) fn run(mut self) {
+        self.outbox.makes_room_here();
         if let Err(error) = self.serve() {
             tracing::error!("the client's request thread ends: {error}");
         }
@@ -103,6 +118,7 @@ impl Requester {
         self.check_time(connection, now);
         self.send(connection, now);
         connection.wire.flush();
+        self.tell_blocked(now);
         if self.stopping.load(Ordering::Acquire) {
             let stop_at = *self.stop_at.get_or_insert(now + self.setup.timeout);
             let idle = connection.in_flight.is_empty() && self.outbox.is_empty();
@@ -127,6 +143,22 @@ impl Requester {
             tracing::info!("{text}");
         } else {
             tracing::debug!("{text}");
+        }
+    }
+
+    /// Tells when publishing begins to be blocked, and when that ends.
+    fn tell_blocked(&mut self, now: Instant) {
+        match (self.outbox.is_blocked(), self.blocked_at) {
+            (true, None) => {
+                self.blocked_at = Some(now);
+                self.reporter.blocked(Blocked::Began);
+            }
+            (false, Some(told_at)) => {
+                self.blocked_at = None;
+                let after = CLIENT_BLOCKED_TOLD + now.duration_since(told_at);
+                self.reporter.blocked(Blocked::Ended { after });
+            }
+            _ => {}
         }
     }
 

@@ -1,10 +1,14 @@
 use std::collections::HashSet;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use crossbeam::channel::unbounded;
+
 use super::fake_server::{Answer, FakeServer, LONG};
-use crate::client::{Failure, SendError};
+use crate::client::{Blocked, Client, Failure, SendError};
 use crate::limits::{
-    CLIENT_EARLY_FRAMES_MAX, CLIENT_OWN_FRAME_BYTES, FRAME_BYTES_TARGET, KEPT_FRAME_SHARE_MAX,
+    CLIENT_BLOCKED_TOLD, CLIENT_EARLY_FRAMES_MAX, CLIENT_OWN_FRAME_BYTES, FRAME_BYTES_TARGET,
+    KEPT_FRAME_SHARE_MAX,
 };
 use crate::wire::name::NameError;
 use crate::wire::record::Encoding;
@@ -210,6 +214,66 @@ fn a_blocked_publisher_goes_on_when_there_is_room() {
     }
     client.flush().unwrap();
     assert_eq!(client.counters().published, 200);
+    assert!(client.counters().blocked > 0);
+}
+
+#[test]
+fn a_publisher_is_told_when_it_is_held_back_and_when_it_goes_on() {
+    let server = FakeServer::start();
+    server.answer(|_| Answer::Hold);
+    let (told, events) = unbounded();
+    let options = server.patient().auto_start(false).window(1).buffer_bytes(2000);
+    let options = options.on_blocked(move |blocked| told.send(blocked).unwrap());
+    let client = options.connect().unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for _ in 0..10 {
+                client.publish("a", [0; 1000], false).unwrap();
+            }
+        });
+        assert_eq!(events.recv_timeout(LONG), Ok(Blocked::Began));
+        assert_eq!(client.counters().blocked, 1);
+        server.answer(|_| Answer::Ok);
+        server.release();
+        match events.recv_timeout(LONG) {
+            Ok(Blocked::Ended { after }) => assert!(after >= CLIENT_BLOCKED_TOLD && after < LONG),
+            other => panic!("{other:?}"),
+        }
+    });
+    client.flush().unwrap();
+    let counters = client.counters();
+    assert!(counters.blocked_time >= CLIENT_BLOCKED_TOLD, "{counters:?}");
+}
+
+#[test]
+fn what_is_published_where_room_is_made_does_not_wait_for_it() {
+    let server = FakeServer::start();
+    server.answer(|_| Answer::Hold);
+    let (told, outcomes) = unbounded();
+    let client = Arc::new(OnceLock::<Client>::new());
+    let options = server.patient().auto_start(false).window(1).buffer_bytes(2000);
+    let inner = Arc::clone(&client);
+    let options = options.on_blocked(move |blocked| {
+        let client = inner.get().unwrap();
+        let outcome = client.publish("alarm", [0; 1000], false).map(drop);
+        told.send((blocked, outcome)).unwrap();
+    });
+    let client = client.get_or_init(|| options.connect().unwrap());
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for _ in 0..10 {
+                client.publish("a", [0; 1000], false).unwrap();
+            }
+        });
+        let full = Err(SendError::Full { waited: Duration::ZERO });
+        assert_eq!(outcomes.recv_timeout(LONG), Ok((Blocked::Began, full)));
+        server.answer(|_| Answer::Ok);
+        server.release();
+        let (_, outcome) = outcomes.recv_timeout(LONG).unwrap();
+        assert_eq!(outcome, Ok(()));
+    });
+    client.flush().unwrap();
+    client.stop();
 }
 
 #[test]
