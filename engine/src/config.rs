@@ -66,6 +66,11 @@ pub struct Config {
     pub max_pending_bytes: usize,
     /// Largest request, in bytes.
     pub max_message_bytes: usize,
+    /// Most connections, of publishers and subscribers together.
+    pub max_connections: usize,
+    /// Bytes handed out for subscribers and not sent to all of them yet, beyond which publishers are held
+    /// back. One frame may go beyond it.
+    pub max_unsent_bytes: usize,
     /// Which checksums are checked.
     pub verify: Verify,
     /// Threads that libzmq moves bytes with.
@@ -92,6 +97,8 @@ impl Default for Config {
             max_pending_messages: 10_000_000,
             max_pending_bytes: 2 * 1024 * 1024 * 1024,
             max_message_bytes: MAX_MESSAGE_BYTES,
+            max_connections: 65_536,
+            max_unsent_bytes: 32 * 1024 * 1024,
             verify: Verify::Stored,
             io_threads: 1,
             stall_grace: Duration::from_secs(1),
@@ -162,6 +169,8 @@ impl Config {
             ("--max-pending-messages", self.max_pending_messages, PENDING_MESSAGES_MAX),
             ("--max-pending-bytes", self.max_pending_bytes, usize::MAX),
             ("--max-message-size", self.max_message_bytes, MESSAGE_BYTES_MAX),
+            ("--max-connections", self.max_connections, usize::MAX),
+            ("max_unsent_bytes", self.max_unsent_bytes, usize::MAX),
             ("--io-threads", usize::try_from(self.io_threads).unwrap_or(0), IO_THREADS_MAX),
         ] {
             if value == 0 {

@@ -18,6 +18,7 @@ use crate::journal::storage::Storage;
 use crate::metrics::{Counters, Metrics};
 use crate::pending::{Limits, PendingMap, PendingView};
 use crate::server::{Server, StartError, recover, sockets};
+use crate::transport::part::Outstanding;
 use crate::transport::{Context, waker};
 use crate::zmtp::connection::{Connection, Settings};
 use crate::zmtp::handshake::Kind;
@@ -72,14 +73,15 @@ impl DrivenServer {
         };
         let (requests, publisher) = sockets(context, config)?;
         publisher.bind(publishing_endpoint)?;
-        let requests_endpoint = requests.bind(request_endpoint)?;
+        requests.bind(request_endpoint)?;
         let parts = Parts {
             context: context.clone(),
             requests,
-            requests_endpoint,
             publisher,
             // Where subscribers that do not read would be looked for.
             publisher_address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            outstanding: Outstanding::default(),
+            connections: None,
             journal,
             wake,
             stop: Arc::new(AtomicBool::new(false)),
@@ -93,8 +95,7 @@ impl DrivenServer {
     /// # Errors
     /// When a socket fails.
     pub fn turn_broker(&mut self) -> Result<(), RunError> {
-        self.broker.turn(Some(Duration::ZERO))?;
-        Ok(())
+        Ok(self.broker.turn_at_once()?)
     }
 
     /// One turn of the journal's thread, if there is a journal: commits what has queued up.

@@ -1,7 +1,7 @@
 //! Every bound of the system in one place. Units stand last in each name.
 //!
-//! The bounds a user may move (pending messages and bytes, message size) have their defaults in
-//! [`crate::config`]; these here are fixed.
+//! The bounds a user may move (pending messages and bytes, message size, connections, bytes unsent) have
+//! their defaults in [`crate::config`]; these here are fixed.
 
 use std::time::Duration;
 
@@ -70,9 +70,13 @@ pub const REPLY_QUEUE: i32 = 16_384;
 /// Frames that libzmq queues for one subscriber before the broker holds publishers back.
 pub const SUBSCRIBER_QUEUE_FRAMES: i32 = 1000;
 
-/// Bytes handed to libzmq for publishing and not sent to every subscriber yet, beyond which the broker
-/// holds publishers back. One frame may go beyond it.
-pub const EGRESS_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Descriptors that connections leave free: for the journal, for looks at /proc, and for connections that
+/// are accepted to be refused. Where the system allows few, it is a quarter of those.
+pub const DESCRIPTORS_SPARE: u64 = 64;
+
+/// Subscription changes that libzmq queues from one subscriber. Few: it takes all that are there before it
+/// lets the broker's thread go on, with those that come meanwhile.
+pub const SUBSCRIPTION_QUEUE: i32 = 16;
 
 /// Effects that wait to be carried out, beyond which a subscriber's question whether its subscriptions are
 /// live is dropped.

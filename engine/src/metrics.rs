@@ -1,10 +1,10 @@
-//! What a server counts. The broker thread writes, anybody reads.
+//! What a server counts. Anybody reads it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident,)+) => {
-        /// The live counters, all since the start of the server.
+        /// The live counters, written by the broker's thread, all since the start of the server.
         #[derive(Debug, Default)]
         pub(crate) struct Counters {
             $(pub(crate) $name: Counter,)+
@@ -19,6 +19,13 @@ macro_rules! counters {
             pub pending_messages: u64,
             /// Bytes of the messages that wait for an acknowledgement now.
             pub pending_bytes: u64,
+            /// Bytes that wait to be sent to subscribers now.
+            pub unsent_bytes: u64,
+            /// Connections now, of publishers and subscribers; the Rust client has two, or one when it
+            /// only publishes.
+            pub connections: u64,
+            /// Connections refused because there were too many.
+            pub connections_refused: u64,
         }
 
         impl Counters {
@@ -46,8 +53,10 @@ counters! {
     settled,
     /// Messages found in the journal at the start.
     recovered,
-    /// Times that publishers were held back because a subscriber's queue was full.
+    /// Times that publishers were held back, because a subscriber's queue was full or too much was unsent.
     held_back,
+    /// Microseconds for which publishers were held back.
+    held_back_us,
     /// Subscribers disconnected because they did not read.
     slow_subscribers,
 }

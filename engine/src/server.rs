@@ -1,5 +1,7 @@
 //! The server: configuration in, a running broker and a handle out.
 
+mod admission;
+
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -8,19 +10,27 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use crate::broker::drain::linger;
 use crate::broker::run::{Broker, CoreState, Live, Parts, RunError};
 use crate::config::{Config, ConfigError, Verify};
 use crate::journal::storage::{RealStorage, Storage};
 use crate::journal::{self, FsyncPolicy, JournalOptions, OpenError};
 use crate::limits::{
     OVERSIZE_ANSWERED_BYTES, REPLY_QUEUE, REQUESTER_QUEUE, SUBSCRIBER_QUEUE_FRAMES,
+    SUBSCRIPTION_QUEUE,
 };
 use crate::metrics::{Counters, Metrics};
 use crate::pending::{Limits, PendingMap, PendingView};
+use crate::transport::connections::{ConnectionCounts, ConnectionWatch};
+use crate::transport::part::Outstanding;
 use crate::transport::{Context, Socket, SocketOptions, TransportError, Waker, waker};
 
-/// How long closed sockets go on sending replies and frames, in milliseconds.
-const LINGER_MS: i32 = 500;
+/// Silence after which the system asks a peer for a sign of life, so that the connections of machines that
+/// vanished end, after twice this time.
+const KEEPALIVE: Duration = Duration::from_secs(60);
+
+/// How long a peer may take to say what it is.
+const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 
 /// Why a server did not start.
 #[derive(Debug, thiserror::Error)]
@@ -67,6 +77,8 @@ struct Shared {
     waker: Waker,
     counters: Arc<Counters>,
     pending: PendingView,
+    outstanding: Outstanding,
+    connections: ConnectionCounts,
 }
 
 impl std::fmt::Debug for Shared {
@@ -118,21 +130,29 @@ impl Server {
             None => None,
         };
 
+        // In this order: should anything fail, the sockets are closed first, then the watch ends, then the
+        // context, and nothing listens any more.
         let context = Context::new(config.io_threads)?;
+        let watch;
         let (requests, publisher) = sockets(&context, config)?;
-        let bind = |socket: &Socket, port| {
+        let bounds = admission::bounds(config.max_connections);
+        let on_overflow = admission::log_overflows(bounds);
+        let watched = [&requests, &publisher];
+        watch = ConnectionWatch::start(&context, &watched, bounds, on_overflow)?;
+        let bind = |socket: &Socket, port| -> Result<SocketAddr, StartError> {
             let endpoint = format!("tcp://{}", SocketAddr::new(config.bind, port));
             let bound = socket.bind(&endpoint)?;
             let address = bound.strip_prefix("tcp://").and_then(|text| text.parse().ok());
             match address {
-                Some(address) => Ok((address, bound)),
+                Some(address) => Ok(address),
                 None => Err(StartError::System(io::Error::other(format!(
                     "listening on {endpoint} gave the address {bound}"
                 )))),
             }
         };
-        let (pub_addr, _): (SocketAddr, _) = bind(&publisher, config.pub_port)?;
-        let (recv_addr, requests_endpoint) = bind(&requests, config.recv_port)?;
+        let pub_addr = bind(&publisher, config.pub_port)?;
+        let recv_addr = bind(&requests, config.recv_port)?;
+        admission::log_shortage(bounds);
 
         let journal = match opened {
             Some(opened) => {
@@ -147,13 +167,16 @@ impl Server {
             waker,
             counters: Arc::clone(&counters),
             pending,
+            outstanding: Outstanding::default(),
+            connections: watch.counts().clone(),
         };
         let parts = Parts {
             context,
             requests,
-            requests_endpoint,
             publisher,
             publisher_address: pub_addr,
+            outstanding: shared.outstanding.clone(),
+            connections: Some(watch),
             journal,
             wake,
             stop: Arc::clone(&shared.stop),
@@ -180,6 +203,9 @@ impl Server {
         Metrics {
             pending_messages: self.shared.pending.len() as u64,
             pending_bytes: self.shared.pending.bytes() as u64,
+            unsent_bytes: self.shared.outstanding.bytes() as u64,
+            connections: self.shared.connections.open(),
+            connections_refused: self.shared.connections.refused(),
             ..self.shared.counters.snapshot()
         }
     }
@@ -231,7 +257,14 @@ pub(crate) fn sockets(
     context: &Context,
     config: &Config,
 ) -> Result<(Socket, Socket), TransportError> {
-    let options = SocketOptions { linger_ms: LINGER_MS, ..SocketOptions::default() };
+    // A few hundred milliseconds at most.
+    let linger_ms = linger(config.drain_timeout).as_millis() as i32;
+    let options = SocketOptions {
+        linger_ms,
+        keepalive: Some(KEEPALIVE),
+        handshake: Some(HANDSHAKE_MAX),
+        ..SocketOptions::default()
+    };
     let max_request = config.max_message_bytes.saturating_add(OVERSIZE_ANSWERED_BYTES);
     let requests = context.router(SocketOptions {
         max_message_bytes: Some(i64::try_from(max_request).unwrap_or(i64::MAX)),
@@ -241,6 +274,7 @@ pub(crate) fn sockets(
     })?;
     let publisher = context.xpub(SocketOptions {
         send_hwm: Some(SUBSCRIBER_QUEUE_FRAMES),
+        receive_hwm: Some(SUBSCRIPTION_QUEUE),
         // What subscribers send are subscriptions, a name long at most.
         max_message_bytes: Some(1024),
         ..options
@@ -306,6 +340,11 @@ setters! {
     max_pending_bytes: usize,
     /// Largest request, in bytes.
     max_message_bytes: usize,
+    /// Most connections, of publishers and subscribers together.
+    max_connections: usize,
+    /// Bytes handed out for subscribers and not sent to all of them yet, beyond which publishers are held
+    /// back.
+    max_unsent_bytes: usize,
     /// Which checksums are checked.
     verify: Verify,
     /// Threads that libzmq moves bytes with.

@@ -12,6 +12,7 @@ use mezzenger::config::{Config, Verify, parse_duration};
 use mezzenger::journal::storage::RealStorage;
 use mezzenger::journal::{self, FsyncPolicy};
 use mezzenger::{Server, StopHandle};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use tracing_subscriber::EnvFilter;
@@ -74,6 +75,11 @@ struct Args {
     #[arg(long, value_name = "SIZE", default_value_t = size(Config::default().max_message_bytes))]
     max_message_size: ByteSize,
 
+    /// Most connections, of publishers and subscribers together; further ones are closed at once. The
+    /// limit on open files (ulimit -n), which is raised as far as the system allows, may allow fewer.
+    #[arg(long, value_name = "N", default_value_t = Config::default().max_connections)]
+    max_connections: usize,
+
     /// Which MD5 checksums the server checks: never, stored (those of messages that it keeps until they
     /// are acknowledged), always.
     #[arg(long, value_name = "WHICH", default_value = "stored")]
@@ -118,6 +124,7 @@ impl From<Args> for Config {
             max_pending_messages: args.max_pending_messages,
             max_pending_bytes: bytes(args.max_pending_bytes),
             max_message_bytes: bytes(args.max_message_size),
+            max_connections: args.max_connections,
             verify: args.verify,
             io_threads: args.io_threads,
             drain_timeout: args.drain_timeout.into(),
@@ -136,6 +143,7 @@ fn main() -> ExitCode {
         )
         .with_writer(std::io::stderr)
         .init();
+    raise_descriptor_limit();
     let done = match &args.check_journal {
         Some(file) => check_journal(file),
         None => serve(&args.into()).map(|()| ExitCode::SUCCESS),
@@ -146,6 +154,14 @@ fn main() -> ExitCode {
             eprintln!("mezzenger-server: {error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Each connection takes a descriptor: as many as the system allows.
+fn raise_descriptor_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        tracing::debug!("the limit on open files stays as it is: {error}");
     }
 }
 

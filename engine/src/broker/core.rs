@@ -358,6 +358,14 @@ impl<E> Core<E> {
         self.draining = true;
     }
 
+    /// The end, in the midst of it: what waits for the journal is refused, although it may be stored.
+    pub(super) fn abandon(&mut self) {
+        for parked in std::mem::take(&mut self.parked) {
+            self.parked_bytes -= parked.bytes;
+            self.refuse(parked.from, Refusal::ShuttingDown, parked.dialect);
+        }
+    }
+
     /// The journal's part of what happened since the last call, with its group's number. The caller
     /// hands groups over in order, none left out.
     pub(super) fn take_group(&mut self) -> Option<(u64, Vec<Op>)> {

@@ -12,33 +12,48 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::effect::{Dialect, Effect, Refusal, Reply};
+use super::effect::{Dialect, Effect, Reply};
+use super::held_back::HeldBack;
 use super::ingress::{self, Envelope};
-use crate::limits::EGRESS_BYTES_MAX;
+use super::log_rate::LogRate;
 use crate::metrics::Counters;
 use crate::transport::part::Outstanding;
-use crate::transport::peers::Watch;
+use crate::transport::peers::{self, Watch};
 use crate::transport::{Part, Socket, TransportError};
 use crate::wire::reply::{OK, refusal};
 
 /// How many graces a subscriber gets that reads, but too slowly for everybody else.
 const SLOW_GRACES: u32 = 10;
 
+/// Subscribers that a log line names.
+const NAMED_MAX: usize = 3;
+
+/// What an egress is told.
+pub(super) struct Terms {
+    pub(super) publisher_address: SocketAddr,
+    /// How long a subscriber that does not read is waited for.
+    pub(super) grace: Duration,
+    /// Bytes handed to libzmq and not sent yet, beyond which nothing is published.
+    pub(super) unsent_bytes_max: usize,
+}
+
 pub(super) struct Egress {
     publisher: Socket,
-    publisher_address: SocketAddr,
-    grace: Duration,
+    terms: Terms,
     outstanding: Outstanding,
     counters: Arc<Counters>,
     /// The frame that a full queue refused.
     held: Option<(Part, usize)>,
     stall: Option<Stall>,
-    refusals: RefusalLog,
+    held_back: HeldBack,
+    refusal_log: LogRate,
 }
 
 /// A time in which nothing could be published.
 struct Stall {
     since: Instant,
+    /// Up to when it is counted.
+    counted: Instant,
     /// Taken halfway through a grace, to be compared with at its end: most stalls are over long before.
     watch: Option<Watch>,
     next_look: Instant,
@@ -47,19 +62,19 @@ struct Stall {
 impl Egress {
     pub(super) fn new(
         publisher: Socket,
-        publisher_address: SocketAddr,
-        grace: Duration,
+        terms: Terms,
+        outstanding: Outstanding,
         counters: Arc<Counters>,
     ) -> Self {
         Self {
             publisher,
-            publisher_address,
-            grace,
-            outstanding: Outstanding::default(),
+            terms,
+            outstanding,
             counters,
             held: None,
             stall: None,
-            refusals: RefusalLog::default(),
+            held_back: HeldBack::default(),
+            refusal_log: LogRate::new(Duration::from_secs(1)),
         }
     }
 
@@ -106,8 +121,17 @@ impl Egress {
                 }
             }
         }
-        self.stall = None;
+        if let Some(stall) = self.stall.take() {
+            self.count_held_back(now.duration_since(stall.counted), now);
+        }
         Ok(())
+    }
+
+    /// From now on a subscriber whose queue is full misses what is published: the end is near, and
+    /// nobody waits for it any more.
+    pub(super) fn wait_no_longer(&mut self) -> Result<(), TransportError> {
+        self.terms.unsent_bytes_max = usize::MAX;
+        self.publisher.drop_when_full()
     }
 
     fn part(&self, frame: Bytes) -> (Part, usize) {
@@ -119,7 +143,7 @@ impl Egress {
     fn publish(&mut self, mut part: Part, bytes: usize) -> Result<bool, TransportError> {
         // The held frame itself is counted already.
         let others = self.outstanding.bytes().saturating_sub(bytes);
-        if others < EGRESS_BYTES_MAX && self.publisher.send(&mut part, false)? {
+        if others < self.terms.unsent_bytes_max && self.publisher.send(&mut part, false)? {
             self.counters.frames_published.add(1);
             return Ok(true);
         }
@@ -129,26 +153,45 @@ impl Egress {
 
     /// Nothing could be published now. Finds out who is to blame, in time.
     fn stalled(&mut self, now: Instant) {
-        if let Err(error) = self.look_for_stalled(now) {
+        let first_look = now + self.terms.grace / 2;
+        let stall = self.stall.get_or_insert(Stall {
+            since: now,
+            counted: now,
+            watch: None,
+            next_look: first_look,
+        });
+        let time = now.duration_since(std::mem::replace(&mut stall.counted, now));
+        let due = now >= stall.next_look;
+        self.count_held_back(time, now);
+        if due && let Err(error) = self.look_for_stalled(now) {
             // Out of descriptors, or no /proc: the stall lasts until the next look, or the subscriber's
             // own end.
             tracing::warn!("cannot look for the subscriber that does not read: {error}");
         }
     }
 
+    /// Counts a time in which nothing could be published, and tells when it becomes much.
+    fn count_held_back(&mut self, time: Duration, now: Instant) {
+        self.counters.held_back_us.add(time.as_micros() as u64);
+        let Some((held, period)) = self.held_back.add(time, now) else { return };
+        let behind: Vec<_> = peers::most_unsent(self.terms.publisher_address, NAMED_MAX)
+            .unwrap_or_default()
+            .iter()
+            .map(|(peer, bytes)| format!("{peer} ({bytes} bytes unsent)"))
+            .collect();
+        tracing::warn!(
+            "subscribers do not keep up: publishers were held back for {held:?} of the last {period:?}; \
+             furthest behind now: {}",
+            if behind.is_empty() { "nobody".to_owned() } else { behind.join(", ") },
+        );
+    }
+
     fn look_for_stalled(&mut self, now: Instant) -> io::Result<()> {
-        let grace = self.grace;
-        let stall = self.stall.get_or_insert_with(|| Stall {
-            since: now,
-            watch: None,
-            next_look: now + grace / 2,
-        });
-        if now < stall.next_look {
-            return Ok(());
-        }
+        let grace = self.terms.grace;
+        let Some(stall) = &mut self.stall else { return Ok(()) };
         stall.next_look = now + grace / 2;
         let Some(watch) = stall.watch.take() else {
-            stall.watch = Some(Watch::start(self.publisher_address)?);
+            stall.watch = Some(Watch::start(self.terms.publisher_address)?);
             return Ok(());
         };
         let stalled = now.duration_since(stall.since);
@@ -167,33 +210,14 @@ impl Egress {
         match reply {
             Reply::Ok => Part::copy_of(OK),
             Reply::Refused(why, dialect) => {
-                self.refusals.log(&why, now);
+                if let Some(unlogged) = self.refusal_log.admit(now) {
+                    tracing::warn!(refused_unlogged = unlogged, "refused a request: {why}");
+                }
                 match dialect {
                     Dialect::V1 => Part::empty(),
                     Dialect::V2 => Part::copy_of(&refusal(why.code(), &why.to_string())),
                 }
             }
         }
-    }
-}
-
-/// Logs refusals, at most one a second, so that a flood of bad requests is no flood of lines.
-#[derive(Debug, Default)]
-struct RefusalLog {
-    last: Option<Instant>,
-    unlogged: u64,
-}
-
-impl RefusalLog {
-    const PAUSE: Duration = Duration::from_secs(1);
-
-    fn log(&mut self, why: &Refusal, now: Instant) {
-        if self.last.is_some_and(|last| now.duration_since(last) < Self::PAUSE) {
-            self.unlogged += 1;
-            return;
-        }
-        tracing::warn!(refused_unlogged = self.unlogged, "refused a request: {why}");
-        self.last = Some(now);
-        self.unlogged = 0;
     }
 }

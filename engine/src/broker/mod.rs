@@ -8,12 +8,16 @@
 //! [`place`] says where an unacknowledged message is.
 //!
 //! [`run`] owns the sockets and the thread; [`ingress`] reads requests for it, [`egress`] carries
-//! effects out and holds publishers back when a subscriber is full.
+//! effects out and holds publishers back when a subscriber is full; [`held_back`] says for how long,
+//! [`log_rate`] how often a line is logged, [`drain`] when each step of the end is over.
 
 mod core;
+pub(crate) mod drain;
 mod effect;
 mod egress;
+mod held_back;
 mod ingress;
+pub(crate) mod log_rate;
 mod place;
 mod publish;
 mod publishers;

@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 use crossbeam::channel::bounded;
 
 use super::core::Core;
+use super::drain::Drain;
 use super::effect::{Dialect, Refusal};
-use super::egress::Egress;
+use super::egress::{Egress, Terms};
 use super::ingress::{self, Envelope, Request};
 use crate::config::Config;
 use crate::journal::{Journal, JournalError, LiveSet, Op, SubmitError};
@@ -18,6 +19,8 @@ use crate::message::Message;
 use crate::metrics::Counters;
 use crate::pending::{PendingMap, PendingView};
 use crate::retry::Retrier;
+use crate::transport::connections::ConnectionWatch;
+use crate::transport::part::Outstanding;
 use crate::transport::{
     Context, Part, Ready, Received, Socket, TransportError, WakeReceiver, poll,
 };
@@ -46,96 +49,93 @@ pub enum RunError {
     Panicked,
 }
 
-/// The journal has at least this long to close, however late the drain is.
-const CLOSE_TIME_MIN: Duration = Duration::from_millis(100);
-
 /// Everything the thread owns.
 pub(crate) struct Broker {
     core: Core<Envelope>,
     requests: Socket,
-    requests_endpoint: String,
     egress: Egress,
     journal: Option<Journal>,
     /// A group that the journal's queue had no room for.
     unsent_group: Option<(u64, Vec<Op>)>,
     wake: WakeReceiver,
     warned_of_subscriptions: bool,
+    counters: Arc<Counters>,
     stop: Arc<AtomicBool>,
     drain_timeout: Duration,
-    drain: Drain,
+    /// Since it was told to stop.
+    drain: Option<Drain>,
     /// The last turn left requests unread.
     may_have_requests: bool,
     start: Instant,
-    /// Last, so that the sockets are closed before it ends.
-    _context: Context,
+    /// After the sockets: it ends when they are closed.
+    connections: Option<ConnectionWatch>,
+    /// Last: it ends when everything made from it is closed.
+    context: Context,
 }
 
 /// The parts that [`Broker::new`] puts together.
 pub(crate) struct Parts {
-    pub(crate) context: Context,
     pub(crate) requests: Socket,
-    pub(crate) requests_endpoint: String,
     pub(crate) publisher: Socket,
     pub(crate) publisher_address: SocketAddr,
+    pub(crate) outstanding: Outstanding,
     pub(crate) journal: Option<Journal>,
     pub(crate) wake: WakeReceiver,
     pub(crate) stop: Arc<AtomicBool>,
     pub(crate) counters: Arc<Counters>,
-}
-
-/// How far a drain has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Drain {
-    Not,
-    Until(Instant),
+    /// After the sockets.
+    pub(crate) connections: Option<ConnectionWatch>,
+    /// Last.
+    pub(crate) context: Context,
 }
 
 impl Broker {
     pub(crate) fn new(core: CoreState, config: &Config, parts: Parts) -> Self {
-        let egress = Egress::new(
-            parts.publisher,
-            parts.publisher_address,
-            config.stall_grace,
-            parts.counters,
-        );
+        let terms = Terms {
+            publisher_address: parts.publisher_address,
+            grace: config.stall_grace,
+            unsent_bytes_max: config.max_unsent_bytes,
+        };
+        let counters = Arc::clone(&parts.counters);
+        let egress = Egress::new(parts.publisher, terms, parts.outstanding, counters);
         Self {
             core: core.0,
             requests: parts.requests,
-            requests_endpoint: parts.requests_endpoint,
             egress,
             journal: parts.journal,
             unsent_group: None,
             wake: parts.wake,
             warned_of_subscriptions: false,
+            counters: parts.counters,
             stop: parts.stop,
             drain_timeout: config.drain_timeout,
-            drain: Drain::Not,
+            drain: None,
             may_have_requests: false,
             start: Instant::now(),
-            _context: parts.context,
+            connections: parts.connections,
+            context: parts.context,
         }
     }
 
     /// Runs until it is told to stop, then drains.
     pub(crate) fn run(mut self) -> Result<(), RunError> {
         loop {
-            if let Some(deadline) = self.turn(None)? {
-                return self.end(deadline);
+            if let Some(drain) = self.turn(None)? {
+                return self.end(drain);
             }
         }
     }
 
     /// Waits until there is something to do, so long at most, and does it. Once all is done that was
-    /// left when it was told to stop, returns when the end must be over.
-    pub(crate) fn turn(
+    /// left when it was told to stop, or the time for that is over, returns what is left of the time.
+    pub(super) fn turn(
         &mut self,
         wait_max: Option<Duration>,
-    ) -> Result<Option<Instant>, TransportError> {
+    ) -> Result<Option<Drain>, TransportError> {
         self.wait(wait_max)?;
         let now = Instant::now();
-        if self.drain == Drain::Not && self.stop.load(Ordering::Acquire) {
-            self.drain = Drain::Until(now + self.drain_timeout);
-            self.begin_drain();
+        if self.drain.is_none() && self.stop.load(Ordering::Acquire) {
+            self.begin_drain(now);
         }
         self.read_subscriptions(now - self.start)?;
         self.hear_journal();
@@ -149,31 +149,33 @@ impl Broker {
         }
         self.write_journal();
         self.flush(now)?;
-        Ok(match self.drain {
-            Drain::Until(deadline)
-                if now >= deadline || (!self.may_have_requests && self.is_drained()) =>
-            {
-                Some(deadline)
-            }
-            _ => None,
-        })
+        Ok(self.drain.filter(|drain| {
+            let requests = self.may_have_requests && now < drain.refused_until;
+            now >= drain.finished_by || (!requests && self.is_drained())
+        }))
+    }
+
+    /// [`Self::turn`] for whoever never tells it to stop.
+    pub(crate) fn turn_at_once(&mut self) -> Result<(), TransportError> {
+        self.turn(Some(Duration::ZERO))?;
+        Ok(())
     }
 
     fn wait(&mut self, wait_max: Option<Duration>) -> Result<(), TransportError> {
         let elapsed = self.start.elapsed();
-        let timeout = if self.egress.is_stopped() || self.unsent_group.is_some() {
+        let due = if self.egress.is_stopped() || self.unsent_group.is_some() {
             Some(STOPPED_PAUSE)
+        } else if !self.core.has_room() {
+            // Whatever is due, too: the journal wakes the thread.
+            None
         } else if self.may_have_requests {
             Some(Duration::ZERO)
         } else {
-            let due = self.core.next_due().map(|due| due.saturating_sub(elapsed));
-            match self.drain {
-                Drain::Not => due,
-                // Nobody wakes the thread at the deadline.
-                Drain::Until(_) => Some(due.unwrap_or(STOPPED_PAUSE).min(STOPPED_PAUSE)),
-            }
+            self.core.next_due().map(|due| due.saturating_sub(elapsed))
         };
-        let timeout = timeout.into_iter().chain(wait_max).min();
+        // Nobody wakes the thread when its time is over.
+        let end = self.drain.map(|_| STOPPED_PAUSE);
+        let timeout = [due, end, wait_max].into_iter().flatten().min();
         if self.may_read() {
             let sockets = [&self.requests, self.egress.publisher_ref()];
             poll(&sockets, &[&self.wake], &mut [Ready::default(); 3], timeout)?;
@@ -192,10 +194,6 @@ impl Broker {
     }
 
     fn read_subscriptions(&mut self, now: Duration) -> Result<(), TransportError> {
-        if self.egress.is_stopped() {
-            // Each may cause a confirmation to be published.
-            return Ok(());
-        }
         let mut part = Part::empty();
         for _ in 0..SUBSCRIPTIONS_PER_TURN_MAX {
             if self.egress.publisher().receive(&mut part)? == Received::Nothing {
@@ -237,10 +235,13 @@ impl Broker {
                     }
                     self.core.request(from, body.into_bytes(), time);
                 }
-                Err(wrong) => self.core.refuse(from, Refusal::Envelope(wrong), Dialect::V1),
+                Err(wrong) => {
+                    self.counters.requests.add(1);
+                    self.core.refuse(from, Refusal::Envelope(wrong), Dialect::V1);
+                }
             }
             self.flush(now)?;
-            if !self.may_read() {
+            if !self.may_read() || self.drain.is_some_and(|drain| drain.is_late()) {
                 break;
             }
         }
@@ -281,27 +282,55 @@ impl Broker {
         }
     }
 
-    fn begin_drain(&mut self) {
+    /// From now on messages are refused, and so are connections. The sockets go on listening: libzmq would
+    /// end all connections that were made through a listener with it, and what was read could no longer be
+    /// answered.
+    fn begin_drain(&mut self, now: Instant) {
         tracing::info!("ending: new messages are refused, what was taken is finished");
         self.core.drain();
-        // A failure leaves the socket listening, which does no harm: messages are refused.
-        let _ = self.requests.unbind(&self.requests_endpoint);
+        if let Some(connections) = &self.connections {
+            connections.refuse_all();
+        }
+        self.drain = Some(Drain::begin(now, self.drain_timeout));
     }
 
     fn is_drained(&self) -> bool {
         self.core.parked.is_empty() && self.core.out.queue.is_empty() && self.may_read()
     }
 
-    /// Closes the journal, which syncs it; a disk that hangs must not keep the process from ending.
-    fn end(self, deadline: Instant) -> Result<(), RunError> {
-        let Some(journal) = self.journal else { return Ok(()) };
-        let (closed, wait) = bounded(1);
-        std::thread::spawn(move || closed.send(journal.close()));
-        let left = deadline.saturating_duration_since(Instant::now()).max(CLOSE_TIME_MIN);
-        match wait.recv_timeout(left) {
-            Ok(result) => Ok(result?),
-            Err(_) => Err(RunError::DrainTimeout),
+    /// Answers what could not be finished, closes the journal, which syncs it, and the sockets.
+    fn end(mut self, drain: Drain) -> Result<(), RunError> {
+        if !self.is_drained() {
+            self.core.abandon();
+            self.egress.wait_no_longer()?;
+            self.flush(Instant::now())?;
         }
+        let closed = match self.journal.take() {
+            Some(journal) => close(journal, drain.closed_by),
+            None => Ok(()),
+        };
+        let Self { requests, egress, connections, context, counters, .. } = self;
+        drop((requests, egress));
+        drop(connections);
+        // Here, what the closed sockets still had to send leaves.
+        drop(context);
+        tracing::info!(
+            "ended within {:?}: {} requests were read and answered, {} of them refused",
+            drain.began.elapsed(),
+            counters.requests.get(),
+            counters.refused.get(),
+        );
+        closed
+    }
+}
+
+/// Closes the journal in time: a disk that hangs must not keep the process from ending.
+fn close(journal: Journal, closed_by: Instant) -> Result<(), RunError> {
+    let (closed, wait) = bounded(1);
+    std::thread::spawn(move || closed.send(journal.close()));
+    match wait.recv_timeout(closed_by.saturating_duration_since(Instant::now())) {
+        Ok(result) => Ok(result?),
+        Err(_) => Err(RunError::DrainTimeout),
     }
 }
 

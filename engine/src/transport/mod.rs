@@ -4,8 +4,10 @@
 //! - [`socket`]: the four kinds of socket the system uses, non-blocking, with their options.
 //! - [`mod@poll`]: waits for sockets and wakers together.
 //! - [`waker`]: lets another thread end that wait.
+//! - [`connections`]: counts connections, and refuses those that are too many.
 //! - [`peers`]: finds and disconnects subscribers that do not read.
 
+pub mod connections;
 #[cfg(all(loom, test))]
 pub(crate) mod loom_tests;
 pub mod part;

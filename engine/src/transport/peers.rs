@@ -40,10 +40,7 @@ impl Watch {
         for (fd, peer) in connections(self.local)? {
             let still = self.acknowledged.get(&peer) == Some(&acknowledged_bytes(fd));
             if unsent_bytes(fd) > 0 && (still || slow_too) {
-                // SAFETY: shutdown takes any number; for one that is no socket any more it fails.
-                // Should libzmq have closed it since the look, and something else have been opened
-                // under the same number, that is cut instead: a connection, which its owner makes anew.
-                unsafe { libc::shutdown(fd, libc::SHUT_RDWR) };
+                cut(fd, self.local);
                 disconnected.push(peer);
             }
         }
@@ -51,18 +48,48 @@ impl Watch {
     }
 }
 
+/// Cuts a connection that was accepted at a local address; libzmq sees its end and closes it.
+pub(super) fn cut(fd: RawFd, listening: SocketAddr) {
+    // libzmq may have closed it, and something else may have been opened under the same number.
+    if peer(fd, listening).is_some() {
+        // SAFETY: shutdown takes any number; for one that is no socket any more it fails. Should it have
+        // become another connection since that look, this ends it, and its peer connects anew.
+        unsafe { libc::shutdown(fd, libc::SHUT_RDWR) };
+    }
+}
+
+/// The connections accepted at a local address that have most bytes unsent, `count` at most, those with
+/// none left out: the address of the peer, and the bytes.
+///
+/// # Errors
+/// When the process' own descriptors cannot be listed.
+pub fn most_unsent(local: SocketAddr, count: usize) -> io::Result<Vec<(SocketAddr, u64)>> {
+    let mut unsent: Vec<_> = connections(local)?
+        .map(|(fd, peer)| (peer, unsent_bytes(fd)))
+        .filter_map(|(peer, bytes)| Some((peer, u64::try_from(bytes).ok().filter(|&b| b > 0)?)))
+        .collect();
+    unsent.sort_by_key(|&(_, bytes)| std::cmp::Reverse(bytes));
+    unsent.truncate(count);
+    Ok(unsent)
+}
+
 /// The connections accepted at a local address, and where they come from.
 fn connections(listening: SocketAddr) -> io::Result<impl Iterator<Item = (RawFd, SocketAddr)>> {
     let entries = std::fs::read_dir("/proc/self/fd")?;
     Ok(entries.flatten().filter_map(move |entry| {
         let fd = entry.file_name().to_str()?.parse().ok()?;
-        let local = address(fd, libc::getsockname)?;
-        // A listening socket has no peer.
-        let peer = address(fd, libc::getpeername)?;
-        let accepted = local.port() == listening.port()
-            && (listening.ip().is_unspecified() || local.ip() == listening.ip());
-        accepted.then_some((fd, peer))
+        Some((fd, peer(fd, listening)?))
     }))
+}
+
+/// The other end of a connection, if it was accepted at a local address.
+fn peer(fd: RawFd, listening: SocketAddr) -> Option<SocketAddr> {
+    let local = address(fd, libc::getsockname)?;
+    // A listening socket has no peer.
+    let peer = address(fd, libc::getpeername)?;
+    let accepted = local.port() == listening.port()
+        && (listening.ip().is_unspecified() || local.ip() == listening.ip());
+    accepted.then_some(peer)
 }
 
 type GetName =

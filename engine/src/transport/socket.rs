@@ -6,8 +6,12 @@
 
 use std::ffi::c_int;
 use std::io;
+use std::time::Duration;
 
 use super::part::Part;
+
+/// How often a silent peer is asked for a sign of life.
+const KEEPALIVE_PROBES: i32 = 6;
 
 /// A failure of libzmq or of the system under it.
 #[derive(Debug, thiserror::Error)]
@@ -51,7 +55,7 @@ fn bind_hint(source: zmq::Error) -> &'static str {
 
 /// A libzmq context: its I/O threads, and all sockets made from it.
 #[derive(Clone)]
-pub struct Context(zmq::Context);
+pub struct Context(pub(super) zmq::Context);
 
 /// What a socket may be told beyond its kind. `None` leaves libzmq's default.
 #[derive(Clone, Copy, Debug, Default)]
@@ -64,6 +68,11 @@ pub struct SocketOptions {
     pub max_message_bytes: Option<i64>,
     /// How long a closed socket goes on sending, in milliseconds.
     pub linger_ms: i32,
+    /// Silence after which the system asks a TCP peer for a sign of life. After as long again without
+    /// one, the connection ends.
+    pub keepalive: Option<Duration>,
+    /// How long a peer may take to say what it is, before its connection ends.
+    pub handshake: Option<Duration>,
 }
 
 impl Context {
@@ -88,6 +97,17 @@ impl Context {
         }
         if let Some(bytes) = o.max_message_bytes {
             socket.set_maxmsgsize(bytes)?;
+        }
+        if let Some(time) = o.handshake {
+            socket.set_handshake_ivl(i32::try_from(time.as_millis()).unwrap_or(i32::MAX))?;
+        }
+        if let Some(silence) = o.keepalive {
+            let seconds = silence.as_secs().max(1) as i32;
+            let between = (seconds / KEEPALIVE_PROBES).max(1);
+            socket.set_tcp_keepalive(1)?;
+            socket.set_tcp_keepalive_idle(seconds)?;
+            socket.set_tcp_keepalive_intvl(between)?;
+            socket.set_tcp_keepalive_cnt(KEEPALIVE_PROBES)?;
         }
         Ok(Socket { socket })
     }
@@ -158,14 +178,6 @@ impl Socket {
         }
     }
 
-    /// Stops listening on an endpoint that [`Self::bind`] returned; existing connections stay.
-    ///
-    /// # Errors
-    /// When it was not bound.
-    pub fn unbind(&self, endpoint: &str) -> Result<(), TransportError> {
-        Ok(self.socket.unbind(endpoint)?)
-    }
-
     /// Connects to `tcp://host:port`, now or whenever it becomes reachable.
     ///
     /// # Errors
@@ -190,6 +202,15 @@ impl Socket {
     /// When the context is ending.
     pub fn unsubscribe(&self, topic: &[u8]) -> Result<(), TransportError> {
         Ok(self.socket.set_unsubscribe(topic)?)
+    }
+
+    /// Lets a publishing socket drop what a full queue has no room for, where [`Context::xpub`] made it
+    /// refuse.
+    ///
+    /// # Errors
+    /// When the context is ending.
+    pub fn drop_when_full(&mut self) -> Result<(), TransportError> {
+        self.set_option(zmq_sys::ZMQ_XPUB_NODROP, 0)
     }
 
     fn set_option(&mut self, option: u32, value: c_int) -> Result<(), TransportError> {

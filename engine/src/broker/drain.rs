@@ -1,0 +1,59 @@
+//! How the end of a server shares out its time, so that it is over within the drain timeout.
+
+use std::time::{Duration, Instant};
+
+/// How long closed sockets may go on sending replies and frames, however long the end may take.
+const LINGER_MAX: Duration = Duration::from_millis(500);
+
+/// How long requests are still read, only to be refused, once all that was taken is finished.
+const REFUSING: Duration = Duration::from_millis(100);
+
+/// How long closed sockets may go on sending: the last part of the drain timeout.
+pub(crate) fn linger(timeout: Duration) -> Duration {
+    (timeout / 8).min(LINGER_MAX)
+}
+
+/// When each step of the end is over at the latest.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Drain {
+    pub(super) began: Instant,
+    /// Requests that come when all else is done.
+    pub(super) refused_until: Instant,
+    /// What was taken: stored, published, answered.
+    pub(super) finished_by: Instant,
+    /// The journal is closed, and its file synced.
+    pub(super) closed_by: Instant,
+}
+
+impl Drain {
+    pub(super) fn begin(now: Instant, timeout: Duration) -> Self {
+        Self {
+            began: now,
+            refused_until: now + REFUSING.min(timeout / 2),
+            finished_by: now + timeout * 3 / 4,
+            closed_by: now + (timeout - linger(timeout)),
+        }
+    }
+
+    /// Whether the time to finish what was taken is over.
+    pub(super) fn is_late(&self) -> bool {
+        Instant::now() >= self.finished_by
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_step_has_its_time_and_all_together_the_timeout() {
+        let now = Instant::now();
+        for timeout_ms in [1, 8, 100, 1000, 5000, 1_000_000] {
+            let timeout = Duration::from_millis(timeout_ms);
+            let drain = Drain::begin(now, timeout);
+            assert!(now < drain.refused_until && drain.refused_until < drain.finished_by);
+            assert!(drain.finished_by + timeout / 8 <= drain.closed_by);
+            assert_eq!(drain.closed_by + linger(timeout), now + timeout);
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! Log lines at a bounded rate, so that a flood of events is no flood of lines.
+
+use std::time::{Duration, Instant};
+
+/// Lets one line through in each pause, and counts what it holds back.
+#[derive(Debug)]
+pub(crate) struct LogRate {
+    pause: Duration,
+    last: Option<Instant>,
+    held: u64,
+}
+
+impl LogRate {
+    /// At most one line in each `pause`.
+    pub(crate) const fn new(pause: Duration) -> Self {
+        Self { pause, last: None, held: 0 }
+    }
+
+    /// Whether a line may be written now, and then how many were held back since the last one.
+    pub(crate) fn admit(&mut self, now: Instant) -> Option<u64> {
+        if self.last.is_some_and(|last| now.duration_since(last) < self.pause) {
+            self.held += 1;
+            return None;
+        }
+        self.last = Some(now);
+        Some(std::mem::take(&mut self.held))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_line_a_pause_with_the_number_of_those_left_out() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let mut rate = LogRate::new(Duration::from_secs(1));
+        let admitted = [0, 1, 999, 1000, 1500, 5000].map(|ms| rate.admit(at(ms)));
+        assert_eq!(admitted, [Some(0), None, None, Some(2), None, Some(1)]);
+    }
+}
