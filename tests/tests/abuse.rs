@@ -6,15 +6,8 @@ use std::net::{SocketAddr, TcpStream};
 use mezzenger::wire::frame::v2_prefix;
 
 use crate::harness::native::{connect, receive};
+use crate::harness::raw::{announce, greeting, part, ready, subscription};
 use crate::harness::{Native, NativeSubscriber, Python, Server};
-
-/// What ZeroMQ peers say first: a signature, version 3.0, the mechanism NULL.
-fn greeting() -> Vec<u8> {
-    let mut greeting = vec![0xff, 0, 0, 0, 0, 0, 0, 0, 1, 0x7f, 3, 0];
-    greeting.extend(b"NULL");
-    greeting.resize(64, 0);
-    greeting
-}
 
 #[track_caller]
 fn assert_serves(server: &mut Server) {
@@ -27,6 +20,8 @@ fn assert_serves(server: &mut Server) {
     assert_eq!(original.receive().payload, "b'still here'");
     assert!(server.process.is_running());
     assert!(!server.process.stderr().contains("panicked"), "{}", server.process.stderr());
+    let memory = server.process.memory_max_bytes();
+    assert!(memory < 200 << 20, "{} MiB", memory >> 20);
 }
 
 fn both_ports(server: &Server) -> [SocketAddr; 2] {
@@ -83,14 +78,13 @@ fn half_open_connections() {
 #[test]
 fn requests_that_are_never_finished() {
     let mut server = Server::start::<&str>(&[]);
-    let ready = b"\x04\x19\x05READY\x0bSocket-Type\0\0\0\x03REQ";
     let open: Vec<_> = (0..20)
         .map(|_| {
             let mut stream = TcpStream::connect(server.recv_addr).unwrap();
             stream.write_all(&greeting()).unwrap();
-            stream.write_all(ready).unwrap();
+            stream.write_all(&ready("REQ")).unwrap();
             // A delimiter, then a frame of a megabyte of which half comes.
-            stream.write_all(&[1, 0, 2, 0, 0, 0, 0, 0, 0x10, 0, 0]).unwrap();
+            stream.write_all(&[part(b"", true), announce(1 << 20)].concat()).unwrap();
             stream.write_all(&vec![b'x'; 1 << 19]).unwrap();
             stream
         })
@@ -122,12 +116,9 @@ fn subscribers_that_send_messages_or_giant_subscriptions() {
     }
     // A megabyte, said without a library: libzmq's own subscriber would not survive it.
     let mut giant = TcpStream::connect(server.pub_addr).unwrap();
-    let ready = b"\x04\x19\x05READY\x0bSocket-Type\0\0\0\x03SUB";
-    let subscription =
-        [&[2, 0, 0, 0, 0, 0, 0x10, 0, 0, 1][..], &vec![b'x'; (1 << 20) - 1]].concat();
-    for said in [&greeting()[..], ready, &subscription] {
+    for said in [greeting(), ready("SUB"), subscription(&vec![b'x'; 1 << 20])] {
         // The server may hang up in the middle.
-        let _ = giant.write_all(said);
+        let _ = giant.write_all(&said);
     }
     let many = connect(zmq::SUB, &server.pub_endpoint());
     for n in 0..20_000 {

@@ -187,6 +187,8 @@ fn expanding_without_end() {
         assert!(start.elapsed() < ORIGINAL_TIMEOUT);
         assert_eq!(reply, b"", "a bomb was taken");
     }
+    let memory = server.process.memory_max_bytes();
+    assert!(memory < 100 << 20, "{} MiB", memory >> 20);
     assert_serves(&server, &mut publisher);
 }
 

@@ -98,7 +98,7 @@ fn sending_it_again_does_not_multiply_what_is_kept() {
     for id in &ids {
         assert_eq!(subscriber.next().id, *id);
     }
-    // What is on its way is bounded apart from what is kept: EGRESS_BYTES_MAX, one frame more, and the
+    // What is on its way is bounded apart from what is kept: `max_unsent_bytes`, one frame more, and the
     // allocator's share.
     let on_its_way = server.process.memory_max_bytes() - kept;
     assert!(on_its_way < 100 << 20, "{} MiB beside {} MiB", on_its_way >> 20, kept >> 20);

@@ -27,6 +27,17 @@ fn check(args: &[&str], says: &str) {
     assert!(line.contains(says), "{line:?} does not say {says:?}");
 }
 
+#[test]
+fn a_start_that_fails_within_a_program_leaves_no_port_taken() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    for _ in 0..20 {
+        let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let server = mezzenger::Server::builder().pub_port(free);
+        server.clone().recv_port(taken.local_addr().unwrap().port()).start().unwrap_err();
+        server.recv_port(0).start().unwrap().shutdown().unwrap();
+    }
+}
+
 #[track_caller]
 fn check_usage(args: &[&str], says: &str) {
     let refused = match Server::run(command().args(args)) {

@@ -274,6 +274,14 @@ fn the_wheel_never_reads_a_clock() {
 }
 
 #[test]
+fn the_clock_on_the_wall_only_stamps_messages() {
+    // It jumps. What waits for a time waits by the monotonic clock of `Instant`, as libzmq does.
+    forbid(&["SystemTime"], "only a client's messages have a time of the day", |module| {
+        !module.is_in("client::core") && !module.is_in("client::message")
+    });
+}
+
+#[test]
 fn only_programs_know_the_command_line_and_exit_codes() {
     forbid(&["clap", "ExitCode", "exit", "abort"], "that is for the programs", |_| true);
     // The compiler keeps them to the public API, unless they take a file of the library's in.

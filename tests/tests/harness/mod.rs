@@ -6,6 +6,7 @@
 //! - [`python`]: the original-format client, run by Python in an environment made here.
 //! - [`native`]: the native format over plain sockets, so that tests can send what the library would not.
 //! - [`pickles`]: pickles that no Python would write.
+//! - [`raw`]: ZMTP by hand, for what no ZeroMQ library would do.
 //! - [`small_disk`]: a file system that can be filled.
 //! - [`wait`]: waits for a condition.
 
@@ -14,11 +15,13 @@ pub(crate) mod native;
 pub(crate) mod pickles;
 pub(crate) mod process;
 pub(crate) mod python;
+pub(crate) mod raw;
 pub(crate) mod server;
 pub(crate) mod small_disk;
 pub(crate) mod wait;
 
 pub(crate) use native::{Native, NativeSubscriber};
 pub(crate) use python::Python;
+pub(crate) use raw::Raw;
 pub(crate) use server::Server;
 pub(crate) use wait::{PATIENCE, eventually};

@@ -93,9 +93,18 @@ impl Process {
 
     /// The most memory that it has used so far, in bytes.
     pub(crate) fn memory_max_bytes(&self) -> usize {
+        self.memory_bytes_of("VmHWM:")
+    }
+
+    /// The memory that it uses now, in bytes.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.memory_bytes_of("VmRSS:")
+    }
+
+    fn memory_bytes_of(&self, key: &str) -> usize {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap();
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-        peak.trim().trim_end_matches(" kB").parse::<usize>().unwrap() * 1024
+        let value = status.lines().find_map(|line| line.strip_prefix(key)).unwrap();
+        value.trim().trim_end_matches(" kB").parse::<usize>().unwrap() * 1024
     }
 
     /// Sends a signal.

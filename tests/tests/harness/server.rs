@@ -48,6 +48,17 @@ impl Server {
         Self::run(&mut command)
     }
 
+    /// Starts a server that may have this many descriptors.
+    #[track_caller]
+    pub(crate) fn start_with_descriptors(descriptors: u32, args: &[&str]) -> Self {
+        let mut command = Command::new("sh");
+        command.env_remove("RUST_LOG");
+        command.args(["-c", r#"ulimit -n "$0" && exec "$@""#]).arg(descriptors.to_string());
+        command.arg(binaries::path("mezzenger-server"));
+        command.args(["--pub-port", "0", "--recv-port", "0"]).args(args);
+        Self::run(&mut command).unwrap_or_else(|refused| panic!("the server ended: {refused:#?}"))
+    }
+
     /// Runs a server with exactly the arguments of a [`command`].
     pub(crate) fn run(command: &mut Command) -> Result<Self, Refused> {
         let mut process = Process::start(command);

@@ -1,0 +1,226 @@
+//! Subscribers that do not keep up hold publishers back, everybody concerned can tell, and without that
+//! the checks here fail.
+
+use std::io::Read;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::channel;
+use std::time::{Duration, Instant};
+
+use mezzenger::wire::frame::v2_prefix;
+use mezzenger::{Blocked, Client, Message};
+use mezzenger_report::process::usage;
+
+use crate::harness::native::{connect, receive, try_receive};
+use crate::harness::pickles::{Dict, text};
+use crate::harness::{PATIENCE, Raw, Server, eventually};
+use crate::stalled_subscriber::subscriber;
+
+const MESSAGE_BYTES: usize = 64 * 1024;
+const MIB: usize = 1 << 20;
+
+/// A message of the original format, which costs a publisher nothing to make.
+fn frame() -> Vec<u8> {
+    Dict::message("flood", text(&"x".repeat(MESSAGE_BYTES))).frame("flood")
+}
+
+/// Publishes far more than `max_unsent_bytes` to a subscriber that does not read, and checks that the
+/// server never holds more than a bound for it. The most that it held, in bytes.
+fn check_bound(bound: u64, max_unsent_bytes: usize) -> Result<u64, String> {
+    let server = mezzenger::Server::builder()
+        .pub_port(0)
+        .recv_port(0)
+        .max_unsent_bytes(max_unsent_bytes)
+        // So that the subscriber stays.
+        .stall_grace(Duration::from_secs(3600))
+        .drain_timeout(Duration::from_millis(100))
+        .start()
+        .unwrap();
+    let _stalled = subscriber(server.pub_addr(), b"flood|");
+    let publisher = connect(zmq::DEALER, &format!("tcp://{}", server.recv_addr()));
+    let frame = frame();
+    let mut most = 0;
+    // Fewer frames than libzmq queues for one subscriber, more bytes than the kernel takes.
+    for _ in 0..768 {
+        publisher.send_multipart([&b""[..], &frame], 0).unwrap();
+        let answer = try_receive(&publisher, Duration::from_millis(500));
+        most = most.max(server.metrics().unsent_bytes);
+        match answer {
+            Some(parts) => assert_eq!(parts, [&b""[..], b"OK"]),
+            None => break,
+        }
+    }
+    server.shutdown().unwrap();
+    if most > bound {
+        return Err(format!("{most} bytes wait for a subscriber that does not read"));
+    }
+    Ok(most)
+}
+
+/// What is held beyond the bound: a frame.
+const SLACK: u64 = MIB as u64;
+
+#[test]
+fn what_waits_for_a_subscriber_is_bounded() {
+    let bound = 8 * MIB;
+    let most = check_bound(bound as u64 + SLACK, bound).unwrap();
+    // It was reached, too.
+    assert!(most >= bound as u64 / 2, "{most}");
+}
+
+#[test]
+fn without_back_pressure_the_check_fails() {
+    let error = check_bound(8 * MIB as u64 + SLACK, usize::MAX).unwrap_err();
+    println!("{error}");
+}
+
+#[test]
+fn a_publisher_is_told_that_it_is_held_back_and_the_server_counts_it() {
+    let server = mezzenger::Server::builder()
+        .pub_port(0)
+        .recv_port(0)
+        .stall_grace(Duration::from_millis(500))
+        .start()
+        .unwrap();
+    let _stalled = subscriber(server.pub_addr(), &v2_prefix("flood"));
+    let (told, events) = channel();
+    let publisher = Client::builder()
+        .send_port(server.recv_addr().port())
+        .auto_start(false)
+        .send_timeout(PATIENCE)
+        .on_blocked(move |blocked| told.send(blocked).unwrap())
+        .connect()
+        .unwrap();
+    let payload = vec![7; MESSAGE_BYTES];
+    let mut published = 0;
+    while server.metrics().slow_subscribers == 0 {
+        publisher.publish("flood", &payload, false).unwrap();
+        published += 1;
+        assert!(published < 10_000, "it was never held back");
+    }
+    publisher.flush().unwrap();
+    assert_eq!(events.recv_timeout(PATIENCE), Ok(Blocked::Began));
+    match events.recv_timeout(PATIENCE) {
+        Ok(Blocked::Ended { after }) => assert!(after > Duration::from_millis(100), "{after:?}"),
+        other => panic!("{other:?}"),
+    }
+    let counters = publisher.counters();
+    assert!(counters.blocked > 0 && counters.blocked_time > Duration::from_millis(100));
+    let metrics = server.metrics();
+    assert_eq!((metrics.slow_subscribers, metrics.refused), (1, 0));
+    assert!(metrics.held_back > 0 && metrics.held_back_us > 400_000, "{metrics:?}");
+    server.shutdown().unwrap();
+}
+
+#[test]
+fn a_subscriber_that_was_too_slow_is_told_how_many_messages_it_missed() {
+    let server = Server::start::<&str>(&[]);
+    let (went_on, go_on) = channel::<()>();
+    let (seen, messages) = channel();
+    let missed = std::sync::Arc::new(AtomicU64::new(0));
+    let counted = std::sync::Arc::clone(&missed);
+    let options = server.client_options();
+    let subscriber = options
+        .on_missed(move |missed| _ = counted.fetch_add(missed.messages, Ordering::SeqCst))
+        .connect()
+        .unwrap();
+    let mut stopped = false;
+    subscriber
+        .subscribe("flood", move |_: &[u8], message: &Message| {
+            seen.send(message.ordinal()).unwrap();
+            if !std::mem::replace(&mut stopped, true) {
+                // It reads no more until the test says so.
+                go_on.recv().unwrap();
+            }
+        })
+        .unwrap();
+    let publisher = server
+        .client_options()
+        .auto_start(false)
+        .send_timeout(Duration::from_secs(10))
+        .connect()
+        .unwrap();
+    let payload = vec![7; MESSAGE_BYTES];
+    let mut published = 0;
+    while !server.process.stderr().contains("disconnected a subscriber") {
+        publisher.publish("flood", &payload, false).unwrap();
+        published += 1;
+        assert!(published < 10_000, "it was never disconnected");
+    }
+    publisher.flush().unwrap();
+    went_on.send(()).unwrap();
+    let mut received = 0;
+    let last = eventually("a message on the new connection", || {
+        publisher.send_message("flood", "here again", false).unwrap();
+        let mut last = 0;
+        while let Ok(ordinal) = messages.recv_timeout(Duration::from_millis(50)) {
+            received += 1;
+            last = ordinal;
+        }
+        (last > published).then_some(last)
+    });
+    let missed = missed.load(Ordering::SeqCst);
+    println!("received {received} of {last}, missed {missed}");
+    assert!(missed > 0);
+    assert_eq!(received + missed, last);
+    assert_eq!(subscriber.missed(), missed);
+}
+
+/// Reads 4 KiB in each millisecond at most.
+fn read_slowly(mut slow: Raw, over: &AtomicBool) {
+    let silent = zmq::Context::new().socket(zmq::PULL).unwrap();
+    let mut buffer = vec![0; 4 * 1024];
+    while !over.load(Ordering::Relaxed) && slow.stream.read(&mut buffer).is_ok_and(|n| n > 0) {
+        assert!(try_receive(&silent, Duration::from_millis(1)).is_none());
+    }
+}
+
+#[test]
+fn a_subscriber_that_holds_the_others_up_is_named_in_the_log_now_and_then() {
+    let server = Server::start::<&str>(&[]);
+    let slow = subscriber(server.pub_addr, b"flood|");
+    let address = slow.stream.local_addr().unwrap().to_string();
+    let publisher = connect(zmq::DEALER, &server.recv_endpoint());
+    let frame = frame();
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| read_slowly(slow, &over));
+        while !server.process.stderr().contains("do not keep up") {
+            publisher.send_multipart([&b""[..], &frame], 0).unwrap();
+            receive(&publisher);
+        }
+        over.store(true, Ordering::Relaxed);
+    });
+    let log = server.process.stderr();
+    let lines: Vec<_> = log.lines().filter(|line| line.contains("do not keep up")).collect();
+    assert_eq!(lines.len(), 1, "{log}");
+    assert!(lines[0].contains(&address), "{log}");
+    assert!(!log.contains("disconnected"), "{log}");
+}
+
+#[test]
+fn while_publishers_are_held_back_others_can_subscribe_and_the_server_rests() {
+    let server = Server::start::<&str>(&[]);
+    let slow = subscriber(server.pub_addr, b"flood|");
+    let publisher = connect(zmq::DEALER, &server.recv_endpoint());
+    let (frame, over) = (frame(), AtomicBool::new(false));
+    let cpu_s = || usage(server.process.id()).unwrap().cpu_s;
+    std::thread::scope(|scope| {
+        scope.spawn(|| read_slowly(slow, &over));
+        // More than the server and the kernel hold: from then on it is held back, and goes on only with
+        // the subscriber.
+        for _ in 0..2000 {
+            publisher.send_multipart([&b""[..], &frame], 0).unwrap();
+        }
+        eventually("a publisher held back", || {
+            server.process.stderr().contains("do not keep up").then_some(())
+        });
+        let late = connect(zmq::SUB, &server.pub_endpoint());
+        late.set_subscribe(b"late|").unwrap();
+        let (start, before_s) = (Instant::now(), cpu_s());
+        assert!(try_receive(&late, Duration::from_secs(1)).is_none());
+        let (busy_s, time_s) = (cpu_s() - before_s, start.elapsed().as_secs_f64());
+        over.store(true, Ordering::Relaxed);
+        println!("processor time {busy_s} s in {time_s} s");
+        assert!(busy_s < time_s / 2.0, "it spins: {busy_s} s in {time_s} s");
+    });
+}
