@@ -67,7 +67,7 @@ fn the_tests_that_hold_the_promises_exist() {
         let quoted: Vec<&str> = row.split('`').skip(1).step_by(2).collect();
         for pair in quoted.windows(2).filter(|pair| pair[0].ends_with(".rs")) {
             let file = fs::read_to_string(workspace().join(pair[0])).expect(pair[0]);
-            let test = format!("#[test]\nfn {}()", pair[1]);
+            let test = format!("#[test]\nfn {}(", pair[1]);
             let (file, test) = (unindented(&file), unindented(&test));
             assert!(file.contains(&test), "{} has no test {}", pair[0], pair[1]);
             checked += 1;

@@ -169,4 +169,14 @@ mod tests {
         assert_eq!(errands.take(1).acks.len(), (CLIENT_ACK_FRAMES_MAX - 1) * CLIENT_ACKS_PER_FRAME);
         assert_eq!(errands.take(CLIENT_ACK_FRAMES_MAX).acks.len(), 0);
     }
+
+    #[test]
+    fn acknowledgements_beyond_the_bound_are_dropped_and_told() {
+        let (waker, _wakes) = waker::pair().unwrap();
+        let errands = Errands::new(waker, Arc::default());
+        acknowledge(&errands, CLIENT_ACKS_WAITING_MAX + 3);
+        assert_eq!(errands.take(CLIENT_ACK_FRAMES_MAX).acks_dropped, 3);
+        assert_eq!(errands.take(CLIENT_ACK_FRAMES_MAX).acks_dropped, 0);
+        assert_eq!(errands.close(), CLIENT_ACKS_WAITING_MAX);
+    }
 }

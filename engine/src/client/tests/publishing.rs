@@ -269,8 +269,6 @@ fn what_is_published_where_room_is_made_does_not_wait_for_it() {
         assert_eq!(outcomes.recv_timeout(LONG), Ok((Blocked::Began, full)));
         server.answer(|_| Answer::Ok);
         server.release();
-        let (_, outcome) = outcomes.recv_timeout(LONG).unwrap();
-        assert_eq!(outcome, Ok(()));
     });
     client.flush().unwrap();
     client.stop();
