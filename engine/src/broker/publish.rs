@@ -54,7 +54,7 @@ impl<E> Core<E> {
         if self.draining && !is_known(self.publishers.get(summary.first.publisher)) {
             return Err(Refusal::ShuttingDown);
         }
-        self.check_checksums(name, records)?;
+        self.check_checksums(name, records, summary.kept)?;
         let publisher = self.publishers.get(summary.first.publisher);
         let barrier = publisher.barrier;
         match publisher.seen(&summary.sequences()) {
@@ -154,9 +154,9 @@ impl<E> Core<E> {
         summary.ok_or(Refusal::Record(RecordError::NoRecords))
     }
 
-    /// All at once, which is several times as fast as one by one.
-    fn check_checksums(&self, name: &str, records: &[u8]) -> Result<(), Refusal> {
-        if self.rules.verify == Verify::Never {
+    /// All at once, which is several times as fast as one by one. `kept`: how many records are.
+    fn check_checksums(&self, name: &str, records: &[u8], kept: usize) -> Result<(), Refusal> {
+        if !self.verifies(kept > 0) {
             return Ok(());
         }
         let checked = || {

@@ -211,6 +211,7 @@ impl<'a> Iterator for Records<'a> {
     /// The record's bytes with their length, as they can be put into another frame, and the record.
     type Item = Result<(&'a [u8], Record<'a>), RecordError>;
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         if self.rest.is_empty() {
             return None;
