@@ -241,6 +241,7 @@ fn has_word(code: &str, word: &str) -> bool {
 const PURE_BROKER: &[&str] = &[
     "broker::core",
     "broker::effect",
+    "broker::parked",
     "broker::place",
     "broker::publish",
     "broker::publishers",

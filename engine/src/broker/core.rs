@@ -1,24 +1,20 @@
 //! The broker's decisions, as a plain value: events are calls, effects are data.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::effect::{Dialect, Effect, Effects, Refusal, Reply};
+use super::parked::{self, Parked};
 use super::place::Place;
 use super::publishers::Publishers;
-use super::resend::Unstored;
 use super::topics::Topics;
 use super::transcode::Aliases;
 use super::waiting::Waiting;
 use crate::config::{Config, Verify};
 use crate::journal::Op;
-use crate::limits::{
-    CONFIRMATIONS_WAITING_MAX, FRAME_BYTES_TARGET, PARKED_BYTES_MAX, PARKED_REQUESTS_MAX,
-    WAITING_RETRIED,
-};
+use crate::limits::{CONFIRMATIONS_WAITING_MAX, FRAME_BYTES_TARGET, WAITING_RETRIED};
 use crate::message::Message;
 use crate::metrics::Counters;
 use crate::pending::{Entry, PendingMap};
@@ -48,22 +44,6 @@ impl From<&Config> for Rules {
     }
 }
 
-/// A request that was taken and waits for the journal.
-pub(super) struct Parked<E> {
-    group: u64,
-    pub(super) arrived: Duration,
-    from: E,
-    bytes: usize,
-    dialect: Dialect,
-    /// Whether OK would promise that something is stored, by this request or by one that it repeats.
-    kept: bool,
-    /// The messages that are being stored for this request. Requests that have some stand in the order
-    /// in which they arrived.
-    pub(super) stored: Vec<MessageId>,
-    /// The frames to publish.
-    frames: Vec<Bytes>,
-}
-
 /// The broker's state. `E` addresses a requester; the core only carries it back.
 pub(super) struct Core<E> {
     pub(super) rules: Rules,
@@ -82,9 +62,7 @@ pub(super) struct Core<E> {
     pub(super) aliases: Aliases,
     /// When messages that nobody seems to want are sent next, in case somebody does.
     pub(super) waiting_retried_at: Duration,
-    /// In the order of the groups that they wait for.
-    pub(super) parked: VecDeque<Parked<E>>,
-    parked_bytes: usize,
+    pub(super) parked: Parked<E>,
     /// The number of the journal group that is being filled.
     pub(super) group: u64,
     pub(super) durable: u64,
@@ -94,7 +72,6 @@ pub(super) struct Core<E> {
     /// The messages that are to be stored for the request at hand.
     pub(super) stored: Vec<MessageId>,
     pub(super) due: Vec<MessageId>,
-    pub(super) unstored: Unstored,
 }
 
 /// How a request that was taken is answered.
@@ -130,15 +107,13 @@ impl<E> Core<E> {
             sweep: false,
             aliases: Aliases::default(),
             waiting_retried_at: WAITING_RETRIED,
-            parked: VecDeque::new(),
-            parked_bytes: 0,
+            parked: Parked::default(),
             group: 1,
             durable: 0,
             out: Effects::default(),
             frames: Vec::new(),
             stored: Vec::new(),
             due: Vec::new(),
-            unstored: Unstored::default(),
         }
     }
 
@@ -171,7 +146,7 @@ impl<E> Core<E> {
         let dialect = if native { Dialect::V2 } else { Dialect::V1 };
         match self.dispatch(&body, now) {
             Ok(taken) if taken.group > self.durable && self.stores() => {
-                let parked = Parked {
+                self.parked.add(parked::Request {
                     group: taken.group,
                     arrived: now,
                     from,
@@ -180,8 +155,7 @@ impl<E> Core<E> {
                     kept: taken.kept,
                     stored: std::mem::take(&mut self.stored),
                     frames: std::mem::take(&mut self.frames),
-                };
-                self.park(parked);
+                });
             }
             Ok(_) => {
                 self.stored.clear();
@@ -196,23 +170,9 @@ impl<E> Core<E> {
         }
     }
 
-    /// A request that stores nothing waits for what its publisher stored before, perhaps an earlier group
-    /// than others wait for already. It must not wait for theirs: the publisher's next request, which
-    /// may find its group stored, would overtake it.
-    fn park(&mut self, parked: Parked<E>) {
-        self.parked_bytes += parked.bytes;
-        let at = match self.parked.back() {
-            Some(last) if last.group > parked.group => {
-                self.parked.partition_point(|other| other.group <= parked.group)
-            }
-            _ => self.parked.len(),
-        };
-        self.parked.insert(at, parked);
-    }
-
     /// Whether another request may be taken: too many may wait for the journal.
     pub(super) fn has_room(&self) -> bool {
-        self.parked.len() < PARKED_REQUESTS_MAX && self.parked_bytes < PARKED_BYTES_MAX
+        self.parked.has_room()
     }
 
     /// A request arrived whose parts are not a request's.
@@ -321,14 +281,12 @@ impl<E> Core<E> {
     /// Everything up to this journal group is stored.
     pub(super) fn durable(&mut self, group: u64) {
         self.durable = group;
-        while self.parked.front().is_some_and(|parked| parked.group <= group) {
-            let Some(parked) = self.parked.pop_front() else { break };
+        while let Some(parked) = self.parked.next_stored(group) {
             self.release(parked);
         }
     }
 
-    fn release(&mut self, parked: Parked<E>) {
-        self.parked_bytes -= parked.bytes;
+    fn release(&mut self, parked: parked::Request<E>) {
         self.out.queue.extend(parked.frames.into_iter().map(Effect::Publish));
         self.out.queue.push_back(Effect::Reply(parked.from, Reply::Ok));
     }
@@ -337,9 +295,8 @@ impl<E> Core<E> {
     /// stored from now on.
     pub(super) fn journal_failed(&mut self, reason: &str) {
         let text = format!("{reason}: nothing more is stored until the server is started again");
-        for parked in std::mem::take(&mut self.parked) {
+        for parked in self.parked.take() {
             if parked.kept {
-                self.parked_bytes -= parked.bytes;
                 for id in parked.stored {
                     self.let_go(id);
                 }
@@ -360,8 +317,7 @@ impl<E> Core<E> {
 
     /// The end, in the midst of it: what waits for the journal is refused, although it may be stored.
     pub(super) fn abandon(&mut self) {
-        for parked in std::mem::take(&mut self.parked) {
-            self.parked_bytes -= parked.bytes;
+        for parked in self.parked.take() {
             self.refuse(parked.from, Refusal::ShuttingDown, parked.dialect);
         }
     }

@@ -1,6 +1,6 @@
 //! Sending unacknowledged messages again.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::time::Duration;
 
 use arcstr::ArcStr;
@@ -23,16 +23,6 @@ use crate::wire::pickle;
 /// Frames under way, one for each name, so that small messages leave together.
 type Gathered = HashMap<ArcStr, Vec<u8>>;
 
-/// Messages that waited for the journal when this was noted.
-#[derive(Default)]
-pub(super) struct Unstored {
-    ids: HashSet<MessageId>,
-    /// The group that was stored last.
-    durable: u64,
-    /// No message that is not among them is due before.
-    until: Duration,
-}
-
 impl<E> Core<E> {
     /// Sends a bounded number of messages whose time has come, none before it is stored.
     pub(super) fn resend_due(&mut self, now: Duration) {
@@ -49,7 +39,9 @@ impl<E> Core<E> {
             let Some((id, why)) = self.waiting.next_due(stored) else { break };
             bytes += self.resend(id, why == Due::InCase, now, &mut gathered);
         }
-        self.note_unstored(now);
+        if self.retrier.next_due().is_some_and(|due| due <= now) {
+            self.parked.note_unstored(self.durable, now, self.retrier.interval());
+        }
         let mut due = std::mem::take(&mut self.due);
         for _ in 0..RESENDS_PER_TURN_MAX / 2 {
             if bytes >= RESEND_BYTES_PER_TURN_MAX {
@@ -57,7 +49,7 @@ impl<E> Core<E> {
             }
             let more = self.retrier.due(now, 1, &mut due);
             for id in due.drain(..) {
-                if self.unstored.ids.contains(&id) {
+                if self.parked.is_unstored(id) {
                     let place = Place::Wheel(self.retrier.schedule(id, now));
                     self.pending.view().with(&id, |entry| entry.set_token(place.to_bits()));
                     continue;
@@ -71,23 +63,6 @@ impl<E> Core<E> {
         self.due = due;
         for (_, frame) in gathered {
             self.out.queue.push_back(Effect::Publish(frame.into()));
-        }
-    }
-
-    /// Notes which messages wait for the journal, if some have waited until they are due on the wheel.
-    fn note_unstored(&mut self, now: Duration) {
-        if self.retrier.next_due().is_none_or(|due| due > now) {
-            return;
-        }
-        let interval = self.retrier.interval();
-        let mut storing = self.parked.iter().filter(|parked| !parked.stored.is_empty());
-        let oldest = storing.next().map(|parked| parked.arrived.saturating_add(interval));
-        if oldest.is_none_or(|due| due > now) {
-            self.unstored = Unstored::default();
-        } else if self.unstored.until <= now || self.unstored.durable != self.durable {
-            let ids = self.parked.iter().flat_map(|parked| &parked.stored).copied().collect();
-            let until = now.saturating_add(interval);
-            self.unstored = Unstored { ids, durable: self.durable, until };
         }
     }
 
