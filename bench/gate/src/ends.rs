@@ -12,9 +12,9 @@ use mezzenger::wire::record::{Record, Records};
 use mezzenger::wire::{checksum, pickle, reply};
 use mezzenger::{Client, Encoding, Message, MessageId};
 
+use crate::error::PipelineError;
 use crate::flow::Dialect;
 use crate::payload::{self, NAME};
-use crate::pipeline::PipelineError;
 
 /// Where requests are sent and frames come from.
 pub(crate) const ENDPOINTS: [&str; 2] = ["inproc://requests", "inproc://frames"];

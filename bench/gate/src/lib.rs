@@ -1,7 +1,7 @@
 //! The regression gate: exact counts of what a message costs, against a baseline in git, and the
 //! server's throughput as a ratio to a bare forwarder's in the same run.
 //!
-//! - [`flow`]: what is measured. [`pipeline`] runs it on one thread, with `ends` at both of its ends,
+//! - [`flow`]: what is measured. [`pipeline`] runs it on one thread, with `ends` at both of its ends (or says why not: [`error`]),
 //!   [`storage`] under the journal, payloads from [`payload`], and [`seed`] to make it worse on purpose.
 //!   What is counted happens in the functions of [`side`].
 //! - [`valgrind`] counts it, [`callgrind`] and [`dhat`] read its profiles; [`resident`] measures memory;
@@ -15,6 +15,7 @@ pub mod callgrind;
 pub mod costs;
 pub mod dhat;
 mod ends;
+pub mod error;
 pub mod fingerprint;
 pub mod flow;
 pub mod judge;

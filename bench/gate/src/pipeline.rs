@@ -3,43 +3,18 @@
 
 use std::sync::Arc;
 
+use mezzenger::Config;
 use mezzenger::internals::DrivenServer;
-use mezzenger::transport::{Context, TransportError};
-use mezzenger::{Config, ConnectError, RunError, SendError, StartError, SubscribeError};
+use mezzenger::transport::Context;
 use serde::{Deserialize, Serialize};
 
 use crate::ends::{ENDPOINTS, Ledger, NEVER, Publisher, Subscriber};
+use crate::error::PipelineError;
 use crate::flow::{Dialect, Flow, Keep};
 use crate::payload::{self, Mark};
 use crate::seed::{Seed, Sown};
 use crate::side::{publisher_side, server_side, subscriber_side};
 use crate::storage::CountingStorage;
-
-/// Why the engine could not be driven.
-#[derive(Debug, thiserror::Error)]
-pub enum PipelineError {
-    /// A client did not start.
-    #[error(transparent)]
-    Connect(#[from] ConnectError),
-    /// The server did not start.
-    #[error(transparent)]
-    Start(#[from] StartError),
-    /// The server failed.
-    #[error(transparent)]
-    Run(#[from] RunError),
-    /// A socket failed.
-    #[error(transparent)]
-    Transport(#[from] TransportError),
-    /// A message was not published.
-    #[error(transparent)]
-    Send(#[from] SendError),
-    /// The subscription was refused.
-    #[error(transparent)]
-    Subscribe(#[from] SubscribeError),
-    /// The answer is wrong, so that its cost means nothing.
-    #[error("the pipeline's answer is wrong: {0}; a cost was not measured")]
-    Wrong(String),
-}
 
 /// What a run did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

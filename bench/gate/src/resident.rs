@@ -2,7 +2,8 @@
 
 use std::io;
 
-use crate::pipeline::{Pipeline, PipelineError};
+use crate::error::PipelineError;
+use crate::pipeline::Pipeline;
 
 /// Why the memory could not be measured.
 #[derive(Debug, thiserror::Error)]
