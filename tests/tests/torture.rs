@@ -40,7 +40,8 @@ fn thirty_rounds_of_kills_lose_nothing_that_was_answered() {
     for kills in ["servers", "publishers", "subscribers", "owing"] {
         assert!(count("kills", kills) >= 3, "{kills}: {result:#}");
     }
-    assert!(count("kills", "between_write_and_sync") > 0, "{result:#}");
+    let in_syncs = count("kills", "between_write_and_sync");
+    assert!(in_syncs > 0, "no kill fell into a sync; is {FOLDER} in memory? {result:#}");
 }
 
 #[test]

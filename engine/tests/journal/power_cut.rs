@@ -1,5 +1,6 @@
 //! The power goes at every moment, and the disk keeps any part of what was not synced.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use mezzenger::journal::storage::memory::MemoryStorage;
@@ -102,4 +103,24 @@ fn recovery_itself_may_be_cut() {
         }
     }
     println!("{disks} disks");
+}
+
+#[test]
+fn a_repair_that_is_cut_anywhere_keeps_the_original() {
+    let mut bytes = sample(FsyncPolicy::Always, true);
+    bytes[5000] ^= 1;
+    let storage = disk(&bytes);
+    recover(&storage, JournalOptions { repair: true, ..options() }).unwrap();
+    let trace = storage.trace();
+    for n in 0..=trace.events.len() {
+        let cut = trace.power_cut(n);
+        for tear in TEARS {
+            let checked = choices::each(n as u64, |choose| {
+                let disk = cut.disk(tear, choose);
+                let is_original = |path: &PathBuf| disk.read(path).as_deref() == Some(&bytes[..]);
+                disk.paths().iter().any(is_original).then_some(()).ok_or(())
+            });
+            assert!(checked.is_ok(), "cut behind {n}");
+        }
+    }
 }
