@@ -223,12 +223,12 @@ fn a_peer_that_falls_silent_is_asked_and_then_connected_to_anew() {
 }
 
 /// What a connection says when this peer answers.
-fn refused_by(answer: &'static [u8]) -> String {
+fn refused_by(answer: Vec<u8>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut connection = dealer(listener.local_addr().unwrap().port());
     let server = std::thread::spawn(move || {
         let (mut peer, _) = listener.accept().unwrap();
-        peer.write_all(answer).unwrap();
+        peer.write_all(&answer).unwrap();
         // Until the other end closes.
         let _ = peer.read_to_end(&mut Vec::new());
     });
@@ -240,16 +240,16 @@ fn refused_by(answer: &'static [u8]) -> String {
 
 #[test]
 fn who_answers_wrongly_is_named() {
-    assert!(refused_by(&[b'H'; 64]).contains("speaks no ZMTP 3"));
+    assert!(refused_by(vec![b'H'; 64]).contains("speaks no ZMTP 3"));
     let mut swapped = handshake::GREETING.to_vec();
     swapped.extend(handshake::ready(b"XPUB"));
-    assert!(refused_by(swapped.leak()).contains("are the two ports swapped?"));
+    assert!(refused_by(swapped).contains("are the two ports swapped?"));
     let mut garbage = handshake::GREETING.to_vec();
     garbage.extend([0xff; 100]);
-    assert!(refused_by(garbage.leak()).contains("no ZMTP 3 frame"));
+    assert!(refused_by(garbage).contains("no ZMTP 3 frame"));
     let mut large = handshake::GREETING.to_vec();
     large.extend([2, 0xff, 0, 0, 0, 0, 0, 0, 0]);
-    assert!(refused_by(large.leak()).contains("max_message_size"));
+    assert!(refused_by(large).contains("max_message_size"));
 }
 
 #[test]

@@ -252,9 +252,11 @@ fn what_is_published_where_room_is_made_does_not_wait_for_it() {
     let (told, outcomes) = unbounded();
     let client = Arc::new(OnceLock::<Client>::new());
     let options = server.patient().auto_start(false).window(1).buffer_bytes(2000);
-    let inner = Arc::clone(&client);
+    // The client owns the callback.
+    let inner = Arc::downgrade(&client);
     let options = options.on_blocked(move |blocked| {
-        let client = inner.get().unwrap();
+        let Some(client) = inner.upgrade() else { return };
+        let client = client.get().unwrap();
         let outcome = client.publish("alarm", [0; 1000], false).map(drop);
         told.send((blocked, outcome)).unwrap();
     });
