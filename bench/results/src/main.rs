@@ -22,7 +22,7 @@ use crate::pages::Pages;
 ///
 /// The folder of a record holds a folder for each workload with `TARGET-ROUND.json` and, for workloads
 /// with a rate, `TARGET-ROUND.hgrm`, as bench/peers.sh writes them, beside criterion.json, idle.json,
-/// pending.json and recovery.json of the subcommands. The text comes from bench/results/template.md.
+/// pending.json and recovery.json of the subcommands, and torture.json of mezzenger-torture. The text comes from bench/results/template.md.
 #[derive(Parser)]
 #[command(
     name = "mezzenger-results",

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::charts::{self, ChartsError};
 use crate::markdown::link;
 use crate::raw::{self, Criterion, Measures, RawError, Workload};
-use crate::section::{criterion, gate, goals, losses, machine, measures, workload};
+use crate::section::{criterion, gate, goals, losses, machine, measures, torture, workload};
 use crate::template::{self, OpenError, Part};
 
 const RESULTS: &str = "RESULTS.md";
@@ -43,7 +43,7 @@ pub(crate) enum PagesError {
     /// The template asks for something unknown.
     #[error(
         "{TEMPLATE}:{line}: there is no placeholder {text:?}; there are machine, goals, losses, \
-         criterion, gate, measures, record, and workload and charts with the name of a workload"
+         criterion, gate, measures, record, torture, and workload and charts with the name of a workload"
     )]
     Placeholder {
         /// Where.
@@ -187,6 +187,11 @@ impl Sources {
                 let path = self.record.join(raw::CRITERION);
                 let criterion: Criterion = raw::read_json(&path, "`mezzenger-results criterion`")?;
                 Ok(criterion::section(&path, &criterion))
+            }
+            ("torture", "") => {
+                let path = self.record.join(raw::TORTURE);
+                let outcome = raw::read_json(&path, "`mezzenger-torture --json`")?;
+                Ok(torture::section(&path, &outcome))
             }
             ("workload", name) => Ok(workload::section(self.workload(name, line)?)),
             ("charts", name) => {

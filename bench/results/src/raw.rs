@@ -15,6 +15,9 @@ pub(crate) const OURS: &str = "mezzenger";
 /// What the criterion suites measured.
 pub(crate) const CRITERION: &str = "criterion.json";
 
+/// What came of the crash torture.
+pub(crate) const TORTURE: &str = "torture.json";
+
 /// The server without messages, pending messages, and recovery.
 pub(crate) const MEASURES: [&str; 3] = ["idle.json", "pending.json", "recovery.json"];
 

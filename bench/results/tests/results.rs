@@ -274,6 +274,7 @@ fn bad_records_and_templates_are_refused() {
     workspace("{{workload fan").refuses("line 1 of the template");
     workspace("{{workload fan}}{{criterion}}").refuses("criterion.json: this raw file is missing");
     workspace("{{workload fan}}{{measures}}").refuses("idle.json: this raw file is missing");
+    workspace("{{workload fan}}{{torture}}").refuses("torture.json: this raw file is missing");
 
     let missing = workspace(good);
     fs::remove_file(missing.path(&format!("{RECORD}/fan/nats-1.json"))).expect("removed");
@@ -346,6 +347,40 @@ fn complete(workspace: &Workspace) {
                         "high_ns": 2600.0, "elements": 100, "bytes": null}],
     });
     workspace.write(&format!("{RECORD}/criterion.json"), &criterion.to_string());
+    workspace.write(&format!("{RECORD}/torture.json"), &torture().to_string());
+}
+
+/// What a torture writes, as far as it is shown.
+fn torture() -> Value {
+    json!({
+        "command": "mezzenger-torture --rounds 1000 --seed 7",
+        "rounds": 1000, "seconds": 1234.4, "lost": 0, "failures": [],
+        "kills": {"servers": 700, "between_write_and_sync": 210, "in_write": 11, "in_compaction": 12,
+                  "starting": 13, "owing": 14, "owed_max": 15, "publishers": 16, "subscribers": 17},
+        "account": {"sent": 5000, "ok": 4900, "delivered": 4950, "duplicated": 33},
+    })
+}
+
+#[test]
+fn a_torture_is_shown_with_its_command_and_with_what_it_lost() {
+    let workspace = Workspace::new("# T\n{{torture}}\n");
+    let write = |torture: Value| {
+        workspace.write(&format!("{RECORD}/torture.json"), &torture.to_string());
+        workspace.page()
+    };
+    let page = write(torture());
+    assert!(page.contains("`mezzenger-torture --rounds 1000 --seed 7`, 1234 s."), "{page}");
+    let figure = |page: &str, what: &str| row(page, &[what])[1].to_owned();
+    assert_eq!(figure(&page, "– between a write of the journal and its sync"), "210");
+    assert_eq!(figure(&page, "| answered OK |"), "4900");
+    assert_eq!(figure(&page, "**lost**"), "**0**");
+    assert!(!page.contains("It failed"));
+    let mut bad = torture();
+    bad["lost"] = json!(null);
+    bad["failures"] = json!(["nothing goes on", "two more"]);
+    let page = write(bad);
+    assert_eq!(figure(&page, "**lost**"), "**not known**");
+    assert!(page.contains("**It failed**: nothing goes on; two more"), "{page}");
 }
 
 #[test]

@@ -6,4 +6,5 @@ pub(crate) mod goals;
 pub(crate) mod losses;
 pub(crate) mod machine;
 pub(crate) mod measures;
+pub(crate) mod torture;
 pub(crate) mod workload;
