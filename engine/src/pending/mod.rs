@@ -54,21 +54,29 @@ pub struct Limits {
 pub enum Full {
     /// There would be too many messages.
     #[error(
-        "as many messages as may wait for an acknowledgement, {limit}, do already: \
+        "{more} messages came at once, and of {limit} that may wait for an acknowledgement {waiting} do: \
          send again later, or raise --max-pending-messages"
     )]
     Messages {
+        /// How many were to be added.
+        more: usize,
         /// The limit.
         limit: usize,
+        /// How many there are.
+        waiting: usize,
     },
     /// The messages would have too many bytes.
     #[error(
-        "messages of {limit} bytes may wait for an acknowledgement, and too little is left: \
-         send again later, or raise --max-pending-bytes"
+        "messages of {more} bytes came at once, and of {limit} that may wait for an acknowledgement \
+         {waiting} do: send again later, or raise --max-pending-bytes"
     )]
     Bytes {
+        /// How many were to be added.
+        more: usize,
         /// The limit.
         limit: usize,
+        /// How many there are.
+        waiting: usize,
     },
 }
 
@@ -176,9 +184,10 @@ impl PendingMap {
     pub fn check(&self, messages: usize, bytes: usize) -> Result<(), Full> {
         let Limits { messages: messages_max, bytes: bytes_max } = self.limits;
         if messages > messages_max.saturating_sub(self.view.len()) {
-            Err(Full::Messages { limit: messages_max })
+            let waiting = self.view.len();
+            Err(Full::Messages { more: messages, limit: messages_max, waiting })
         } else if bytes > bytes_max.saturating_sub(self.view.bytes()) {
-            Err(Full::Bytes { limit: bytes_max })
+            Err(Full::Bytes { more: bytes, limit: bytes_max, waiting: self.view.bytes() })
         } else {
             Ok(())
         }

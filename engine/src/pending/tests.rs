@@ -42,15 +42,17 @@ fn an_entry_is_the_message_again() {
 fn a_full_map_says_which_limit_it_met() {
     let mut map = PendingMap::new(Limits { messages: 2, bytes: 10 });
     assert_eq!(map.check(2, 10), Ok(()));
-    assert_eq!(map.check(3, 0), Err(Full::Messages { limit: 2 }));
-    assert_eq!(map.check(1, 11), Err(Full::Bytes { limit: 10 }));
+    let full = map.check(3, 0).unwrap_err();
+    assert_eq!(full, Full::Messages { more: 3, limit: 2, waiting: 0 });
+    assert_eq!(map.check(1, 11), Err(Full::Bytes { more: 11, limit: 10, waiting: 0 }));
     map.insert(id(1), entry("12345678", 0));
     assert_eq!(map.check(1, 2), Ok(()));
-    assert_eq!(map.check(1, 3), Err(Full::Bytes { limit: 10 }));
-    assert_eq!(map.check(usize::MAX, usize::MAX), Err(Full::Messages { limit: 2 }));
+    assert_eq!(map.check(1, 3), Err(Full::Bytes { more: 3, limit: 10, waiting: 8 }));
+    let full = map.check(usize::MAX, usize::MAX).unwrap_err();
+    assert_eq!(full, Full::Messages { more: usize::MAX, limit: 2, waiting: 1 });
     // Recovery may go beyond.
     map.insert(id(2), entry("12345678", 0));
-    assert_eq!(map.check(0, 1), Err(Full::Bytes { limit: 10 }));
+    assert_eq!(map.check(0, 1), Err(Full::Bytes { more: 1, limit: 10, waiting: 16 }));
     map.remove(&id(1));
     assert_eq!(map.check(1, 2), Ok(()));
 }

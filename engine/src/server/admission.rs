@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Resource, getrlimit};
 
 use crate::broker::log_rate::LogRate;
+use crate::config::Config;
 use crate::limits::DESCRIPTORS_SPARE;
 use crate::transport::connections::{ConnectionBounds, OnOverflow, Overflow, descriptors_in_use};
 
@@ -19,18 +20,27 @@ fn descriptors_allowed() -> u64 {
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
-/// Says so when the system allows fewer connections than the configuration.
+/// So few connections are fewer than most servers need.
+const FEW: u64 = 1024;
+
+/// Says so when the system allows fewer connections than the configuration: loudly when these are few, or
+/// were asked for.
 pub(super) fn log_shortage(bounds: ConnectionBounds) {
     // Without /proc nobody knows.
     let Ok(in_use) = descriptors_in_use() else { return };
     let room = bounds.descriptors.saturating_sub(in_use as u64);
-    if room < bounds.connections as u64 {
-        tracing::warn!(
-            "there is room for {room} connections, and not for {}: the limit on open files (ulimit -n) \
-             is {}",
-            bounds.connections,
-            descriptors_allowed(),
-        );
+    if room >= bounds.connections as u64 {
+        return;
+    }
+    let text = format!(
+        "there is room for {room} connections, and not for {}: the limit on open files (ulimit -n) is {}",
+        bounds.connections,
+        descriptors_allowed(),
+    );
+    if room < FEW || bounds.connections != Config::default().max_connections {
+        tracing::warn!("{text}");
+    } else {
+        tracing::debug!("{text}");
     }
 }
 

@@ -16,10 +16,13 @@ use crate::pending::Limits;
 use crate::wire::reply::ErrorCode;
 
 /// A request without an answer.
+#[derive(Default)]
 struct Open {
     numbers: Vec<usize>,
-    /// Those that were not taken before.
+    /// Those that were not taken before, or were acknowledged since.
     new: Vec<usize>,
+    /// The request that took each of those before, and the formats in which it was wanted then.
+    before: Vec<(Option<u64>, [bool; 2])>,
     bytes: usize,
     /// It waits for the journal, and the core has counted what it brought.
     waits: bool,
@@ -101,7 +104,7 @@ impl Ledger {
         self.counts.requests += 1;
         self.requests += 1;
         let request = self.requests;
-        let mut new = Vec::new();
+        let (mut new, mut before) = (Vec::new(), Vec::new());
         for &number in numbers {
             let (format, ack) = (self.catalog.get(number).format, self.catalog.get(number).ack);
             let story = self.story(number);
@@ -113,6 +116,7 @@ impl Ledger {
             if known {
                 continue;
             }
+            before.push((story.taken, story.wanted));
             (story.taken, story.times) = (Some(request), story.times + 1);
             (story.wanted, story.shown) = (wanted, [false; 2]);
             // What was promised of it before was kept.
@@ -122,7 +126,8 @@ impl Ledger {
             new.push(number);
         }
         self.open_bytes += bytes;
-        self.open.insert(request, Open { numbers: numbers.to_vec(), new, bytes, waits: false });
+        let open = Open { numbers: numbers.to_vec(), new, before, bytes, waits: false };
+        self.open.insert(request, open);
         request
     }
 
@@ -158,8 +163,7 @@ impl Ledger {
                 self.hold(number, false);
             }
         }
-        self.open
-            .insert(self.requests, Open { numbers: vec![], new: vec![], bytes: 0, waits: false });
+        self.open.insert(self.requests, Open::default());
         self.requests
     }
 
@@ -217,10 +221,10 @@ impl Ledger {
             Answer::Refused(code) => code,
         };
         self.counts.refused += 1;
-        for &number in &open.new {
+        for (&number, &(taken, wanted)) in open.new.iter().zip(&open.before) {
             self.hold(number, false);
             let story = self.story(number);
-            (story.taken, story.times) = (None, story.times - 1);
+            (story.taken, story.wanted, story.times) = (taken, wanted, story.times - 1);
         }
         let kept = open.new.iter().filter(|&&number| self.catalog.get(number).ack);
         let (mut messages, mut bytes) = (self.held, self.held_bytes);
@@ -281,7 +285,8 @@ impl Ledger {
         }
         for &number in &open.new {
             let story = self.story(number);
-            if (0..2).any(|format| story.wanted[format] && !story.shown[format]) {
+            let is_last = story.taken == Some(request);
+            if is_last && (0..2).any(|format| story.wanted[format] && !story.shown[format]) {
                 return Err(Broken::OkUnpublished(number));
             }
         }
