@@ -86,7 +86,8 @@ pub(super) struct Connection {
 /// takes that sends one message after the other.
 const CALM: Duration = Duration::from_secs(20);
 
-/// Turns in a row that a server may have nothing to do in: its timers may be early.
+/// Turns in a row, within a retry interval, that a server may have nothing to do in: its timers may be early,
+/// and what is due may wait for the journal, which is seen at each of the wheel's 64 ticks.
 const IDLE_TURNS_MAX: u32 = 100;
 
 pub(super) struct World {
@@ -100,6 +101,7 @@ pub(super) struct World {
     pub(super) scheduled: u64,
     pub(super) next_turn: Option<Duration>,
     pub(super) idle_turns: u32,
+    pub(super) idle_since: Duration,
     pub(super) network: Network,
     pub(super) connections: BTreeMap<Party, Connection>,
     pub(super) publishers: Vec<Publisher>,
@@ -137,6 +139,7 @@ impl World {
             scheduled: 0,
             next_turn: None,
             idle_turns: 0,
+            idle_since: Duration::ZERO,
             server: None,
             disk: Some((Disk::default(), false)),
             life: 0,
@@ -296,7 +299,10 @@ impl World {
         let drained = server.is_drained();
         let next = server.next_turn(self.now);
         let idle = !had_requests && outputs.is_empty() && !commits;
-        self.idle_turns = if idle { self.idle_turns + 1 } else { 0 };
+        if !idle || self.now > self.idle_since + self.conditions.interval {
+            (self.idle_turns, self.idle_since) = (0, self.now);
+        }
+        self.idle_turns += u32::from(idle);
         if self.idle_turns > IDLE_TURNS_MAX {
             return Err(Broken::Spins);
         }
