@@ -54,8 +54,8 @@ pub struct Limits {
 pub enum Full {
     /// There would be too many messages.
     #[error(
-        "{more} messages came at once, and of {limit} that may wait for an acknowledgement {waiting} do: \
-         send again later, or raise --max-pending-messages"
+        "{waiting} of the {limit} messages that may wait for an acknowledgement do, and {more} more came at \
+         once: send again later, or raise --max-pending-messages"
     )]
     Messages {
         /// How many were to be added.
@@ -67,8 +67,8 @@ pub enum Full {
     },
     /// The messages would have too many bytes.
     #[error(
-        "messages of {more} bytes came at once, and of {limit} that may wait for an acknowledgement \
-         {waiting} do: send again later, or raise --max-pending-bytes"
+        "{waiting} of the {limit} bytes of messages that may wait for an acknowledgement do, and {more} more \
+         came at once: send again later, or raise --max-pending-bytes"
     )]
     Bytes {
         /// How many were to be added.
