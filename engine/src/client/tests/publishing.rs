@@ -189,18 +189,20 @@ fn a_full_window_and_buffer_block_the_publisher_until_patience_ends() {
     let client = builder.connect().unwrap();
     let patience = Duration::from_millis(600);
     let mut taken = 0;
+    // On a slow machine the first ones are given up meanwhile, and make room.
+    let held = |taken: u64| taken - client.counters().failed;
     let (error, start) = loop {
         let start = Instant::now();
         match client.publish("a", [0; 1000], false) {
             Ok(_) => taken += 1,
             Err(error) => break (error, start),
         }
-        assert!(taken < 100, "nothing bounds the client");
+        assert!(held(taken) < 100, "nothing bounds the client");
     };
     assert!(matches!(error, SendError::Full { waited } if waited >= patience), "{error}");
     assert!(start.elapsed() >= patience && start.elapsed() < LONG);
     // About 9 kB wait, and one frame is on its way.
-    assert!((5..30).contains(&taken), "{taken}");
+    assert!(taken >= 5 && held(taken) < 30, "{taken}");
     assert!(client.flush().is_err());
     assert!(client.counters().failed >= 1);
 }
