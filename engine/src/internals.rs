@@ -16,11 +16,12 @@ use crate::config::Config;
 use crate::journal::Writer;
 use crate::journal::storage::Storage;
 use crate::metrics::{Counters, Metrics};
+use crate::net::connection::{Connection, Settings};
+use crate::net::waker;
 use crate::pending::{Limits, PendingMap, PendingView};
 use crate::server::{Server, StartError, recover, sockets};
+use crate::transport::Context;
 use crate::transport::part::Outstanding;
-use crate::transport::{Context, waker};
-use crate::zmtp::connection::{Connection, Settings};
 use crate::zmtp::handshake::Kind;
 
 pub use crate::client::driven::DrivenClient;

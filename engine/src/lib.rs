@@ -50,6 +50,7 @@ pub mod journal;
 pub mod limits;
 pub mod message;
 pub mod metrics;
+mod net;
 pub mod pending;
 pub mod retry;
 mod server;

@@ -20,10 +20,12 @@ use crate::limits::{
     SUBSCRIPTION_QUEUE,
 };
 use crate::metrics::{Counters, Metrics};
+use crate::net::waker::{self, Waker};
 use crate::pending::{Limits, PendingMap, PendingView};
 use crate::transport::connections::{ConnectionCounts, ConnectionWatch};
 use crate::transport::part::Outstanding;
-use crate::transport::{Context, Socket, SocketOptions, TransportError, Waker, waker};
+use crate::transport::socket::tcp_address;
+use crate::transport::{Context, Socket, SocketOptions, TransportError};
 
 /// Silence after which the system asks a peer for a sign of life, so that the connections of machines that
 /// vanished end, after twice this time.
@@ -142,8 +144,7 @@ impl Server {
         let bind = |socket: &Socket, port| -> Result<SocketAddr, StartError> {
             let endpoint = format!("tcp://{}", SocketAddr::new(config.bind, port));
             let bound = socket.bind(&endpoint)?;
-            let address = bound.strip_prefix("tcp://").and_then(|text| text.parse().ok());
-            match address {
+            match tcp_address(&bound) {
                 Some(address) => Ok(address),
                 None => Err(StartError::System(io::Error::other(format!(
                     "listening on {endpoint} gave the address {bound}"

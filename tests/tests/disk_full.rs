@@ -18,8 +18,7 @@ const ROOMY_KIB: usize = 16 * 1024;
 
 #[track_caller]
 fn start(disk: &SmallDisk, args: &[&str]) -> Server {
-    let server = Server::run(disk.server().args(args));
-    server.unwrap_or_else(|refused| panic!("the server ended: {refused:#?}"))
+    Server::started(disk.server().args(args))
 }
 
 /// What was answered OK, and the frame that no longer was.

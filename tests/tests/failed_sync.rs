@@ -1,14 +1,13 @@
 //! A sync that fails, in the real server: `strace` lets the system call return an error.
 
 use std::fs;
-use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 
 use mezzenger::wire::reply::ErrorCode;
 
 use crate::harness::native::assert_refused;
-use crate::harness::{Native, NativeSubscriber, Server, binaries, eventually};
+use crate::harness::{Native, NativeSubscriber, Server, binaries, eventually, skipped};
 
 /// Syncs of the journal's thread that succeed.
 const SYNCS: usize = 3;
@@ -21,8 +20,7 @@ fn may_trace() -> bool {
         Ok(output) => String::from_utf8_lossy(&output.stderr).trim().to_owned(),
         Err(error) => error.to_string(),
     };
-    // Past the capturing of the tests' output: nobody shall take this for a success.
-    let _ = writeln!(std::io::stderr(), "SKIPPED: the test of a failed sync; strace: {why}");
+    skipped("the test of a failed sync, strace", &why);
     false
 }
 
@@ -41,7 +39,7 @@ fn start(journal: &Path, log: &Path) -> Server {
     command.arg(format!("--inject=fdatasync:error=EIO:when={}", SYNCS + 1));
     command.arg("--output").arg(log).arg(binaries::path("mezzenger-server"));
     command.args(["--pub-port", "0", "--recv-port", "0", "--persist-file"]).arg(journal);
-    Server::run(command.env_remove("RUST_LOG")).unwrap()
+    Server::started(command.env_remove("RUST_LOG"))
 }
 
 #[test]

@@ -80,7 +80,7 @@ fn serve(address: &str, ports: [u16; 2], journal: &Path) -> Server {
     command.args(["--bind", address]);
     command.args(["--pub-port", &ports[0].to_string(), "--recv-port", &ports[1].to_string()]);
     command.args(["--retry-interval", "500ms", "--persist-file"]).arg(journal);
-    Server::run(&mut command).unwrap_or_else(|refused| panic!("the server ended: {refused:#?}"))
+    Server::started(&mut command)
 }
 
 /// Starts a client. `wrapped` turns the command into another that runs it.

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use mezzenger::Client;
 use rustix::process::Signal;
 
 use crate::harness::native::{connect, receive};
@@ -23,6 +24,13 @@ pub(crate) fn subscriber(address: SocketAddr, prefix: &[u8]) -> Raw {
     raw
 }
 
+/// A client that only publishes. The server holds publishers back for the grace, so requests take as long.
+#[track_caller]
+pub(crate) fn patient_publisher(server: &Server) -> Client {
+    let options = server.client_options().auto_start(false);
+    options.send_timeout(Duration::from_secs(10)).connect().unwrap()
+}
+
 #[test]
 fn the_others_get_everything_and_it_comes_back() {
     let server = Server::start::<&str>(&[]);
@@ -33,13 +41,7 @@ fn the_others_get_everything_and_it_comes_back() {
 
     let client = server.client();
     let mut subscription = client.subscription("flood").unwrap();
-    let publisher = server
-        .client_options()
-        .auto_start(false)
-        // The server holds publishers back for the grace, so requests take as long.
-        .send_timeout(Duration::from_secs(10))
-        .connect()
-        .unwrap();
+    let publisher = patient_publisher(&server);
     let start = Instant::now();
     std::thread::scope(|scope| {
         scope.spawn(|| {

@@ -90,7 +90,7 @@ fn a_client_finds_its_subscriptions_again_when_the_server_comes_back() {
     let (pub_port, recv_port) = (pub_port.to_string(), recv_port.to_string());
     let mut command = crate::harness::server::command();
     command.args(["--pub-port", &pub_port, "--recv-port", &recv_port]);
-    let server = Server::run(&mut command).unwrap();
+    let server = Server::started(&mut command);
     // It waits at the server until the subscription is there again.
     let publisher = server.client_options().auto_start(false).connect().unwrap();
     publisher.send_message("greet", "after", true).unwrap();

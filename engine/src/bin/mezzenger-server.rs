@@ -143,7 +143,6 @@ fn main() -> ExitCode {
         )
         .with_writer(std::io::stderr)
         .init();
-    raise_descriptor_limit();
     let done = match &args.check_journal {
         Some(file) => check_journal(file),
         None => serve(&args.into()).map(|()| ExitCode::SUCCESS),
@@ -166,6 +165,7 @@ fn raise_descriptor_limit() {
 }
 
 fn serve(config: &Config) -> Result<(), Box<dyn std::error::Error>> {
+    raise_descriptor_limit();
     // Before the server starts, so that no signal finds the default action.
     let running = stop_on(Signals::new([SIGTERM, SIGINT])?)?;
     let server = Server::start(config)?;

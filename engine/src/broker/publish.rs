@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::core::{Core, Taken};
 use super::effect::Refusal;
 use super::place::Place;
-use super::publishers::{Publisher, Seen};
+use super::publishers::Seen;
 use super::topics::Topic;
 use super::transcode;
 use crate::config::Verify;
@@ -50,14 +50,16 @@ impl<E> Core<E> {
             self.check_journal()?;
         }
         // Before the checksums, which take time that the end may not have.
-        let is_known = |publisher: &Publisher| publisher.seen(&summary.sequences()) == Seen::All;
-        if self.draining && !is_known(self.publishers.get(summary.first.publisher)) {
+        let sequences = summary.sequences();
+        if self.draining
+            && self.publishers.get(summary.first.publisher).seen(&sequences) != Seen::All
+        {
             return Err(Refusal::ShuttingDown);
         }
         self.check_checksums(name, records, summary.kept)?;
         let publisher = self.publishers.get(summary.first.publisher);
         let barrier = publisher.barrier;
-        match publisher.seen(&summary.sequences()) {
+        match publisher.seen(&sequences) {
             Seen::All => {
                 self.counters.duplicates.add(summary.records);
                 // Perhaps the first of the two still waits for the journal.

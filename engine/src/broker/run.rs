@@ -17,13 +17,12 @@ use crate::journal::{Journal, JournalError, LiveSet, Op, SubmitError};
 use crate::limits::{REQUESTS_PER_TURN_MAX, SUBSCRIPTIONS_PER_TURN_MAX};
 use crate::message::Message;
 use crate::metrics::Counters;
+use crate::net::waker::WakeReceiver;
 use crate::pending::{PendingMap, PendingView};
 use crate::retry::Retrier;
 use crate::transport::connections::ConnectionWatch;
 use crate::transport::part::Outstanding;
-use crate::transport::{
-    Context, Part, Ready, Received, Socket, TransportError, WakeReceiver, poll,
-};
+use crate::transport::{Context, Part, Ready, Received, Socket, TransportError, poll};
 use crate::wire::frame::Frame;
 use crate::wire::id::MessageId;
 

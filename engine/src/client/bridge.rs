@@ -7,12 +7,12 @@ use std::os::unix::net::UnixStream;
 
 use bytes::Bytes;
 
+use crate::net::inbox::{Filled, Inbox};
+use crate::net::sending::Sending;
 use crate::transport::{Context, Part, Received, Socket, SocketOptions, TransportError};
 use crate::zmtp::error::ConnectionError;
 use crate::zmtp::frame::Head;
 use crate::zmtp::handshake::{GREETING, GREETING_BYTES, Kind, ready};
-use crate::zmtp::inbox::{Filled, Inbox};
-use crate::zmtp::sending::Sending;
 
 /// Bytes that go to the client at a time. A stream takes that many whatever the system's memory looks
 /// like, so that they arrive in the same pieces each time.

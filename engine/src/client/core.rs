@@ -26,15 +26,16 @@ use super::subscriber::{Control, Subscriber, random_u64};
 use super::subscription::Subscription;
 use super::worker::Worker;
 use crate::limits::{CLIENT_OWN_FRAME_BYTES, OVERSIZE_ANSWERED_BYTES};
-use crate::transport::{TransportError, Waker, waker};
+use crate::net::connection::{Address, Connection, Settings};
+use crate::net::subscribing::Subscribing;
+use crate::net::waker::{self, Waker};
+use crate::transport::TransportError;
 use crate::wire::checksum::Checksum;
 use crate::wire::frame::v2_prefix;
 use crate::wire::id::{MessageId, V1_ID_BIT};
 use crate::wire::name;
 use crate::wire::record::Record;
-use crate::zmtp::connection::{Address, Connection, Settings};
 use crate::zmtp::handshake::Kind;
-use crate::zmtp::subscribing::Subscribing;
 
 /// How long a thread may take to notice that it is to end.
 const NOTICE: Duration = Duration::from_millis(500);

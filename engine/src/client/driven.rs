@@ -10,10 +10,10 @@ use super::handle::Client;
 use super::options::ClientBuilder;
 use super::requester::Requester;
 use super::subscriber::{Running, Subscriber};
+use crate::net::connection::Connection;
+use crate::net::wait::Woken;
 use crate::transport::{Context, TransportError};
-use crate::zmtp::connection::Connection;
 use crate::zmtp::handshake::Kind;
-use crate::zmtp::wait::Woken;
 
 /// No measurement takes so long.
 const NEVER: Duration = Duration::from_secs(86_400);

@@ -7,7 +7,7 @@ use super::error::SendError;
 use super::receipt::Fate;
 use super::report::{Reporter, add};
 use crate::limits::{CLIENT_ACK_FRAMES_MAX, CLIENT_ACKS_PER_FRAME, CLIENT_ACKS_WAITING_MAX};
-use crate::transport::Waker;
+use crate::net::waker::Waker;
 use crate::wire::id::MessageId;
 
 #[derive(Debug, Default)]
@@ -122,8 +122,9 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    use crate::transport::waker::WakeReceiver;
-    use crate::transport::{Ready, poll, waker};
+    use crate::net::waker;
+    use crate::net::waker::WakeReceiver;
+    use crate::transport::{Ready, poll};
 
     fn acknowledge(errands: &Errands, count: usize) {
         for sequence in 0..count as u64 {

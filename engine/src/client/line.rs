@@ -12,7 +12,7 @@ use super::batches::{Cut, Finished};
 use super::in_flight::{Cargo, InFlight, Request};
 use super::outbox::Outbox;
 use super::seal::Sealer;
-use crate::zmtp;
+use crate::net;
 use crate::zmtp::frame::Head;
 
 /// The connection, until the request thread ends.
@@ -20,7 +20,7 @@ pub(super) struct Line(Mutex<Option<Connection>>);
 
 /// What is needed to send requests.
 pub(super) struct Connection {
-    pub(super) wire: zmtp::connection::Connection,
+    pub(super) wire: net::connection::Connection,
     pub(super) in_flight: InFlight,
     sealer: Sealer,
     cuts: Vec<Cut>,
@@ -48,7 +48,7 @@ impl Line {
 }
 
 impl Connection {
-    pub(super) fn new(wire: zmtp::connection::Connection, in_flight: InFlight) -> Self {
+    pub(super) fn new(wire: net::connection::Connection, in_flight: InFlight) -> Self {
         let (sealer, cuts) = Default::default();
         Self { wire, in_flight, sealer, cuts }
     }
@@ -82,7 +82,7 @@ impl Connection {
 }
 
 /// Sends a request, if there is a connection; whether it was sent before.
-fn transmit(wire: &mut zmtp::connection::Connection, request: &mut Request) -> bool {
+fn transmit(wire: &mut net::connection::Connection, request: &mut Request) -> bool {
     if !wire.is_open() {
         return false;
     }

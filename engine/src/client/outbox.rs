@@ -16,7 +16,7 @@ use super::report::{Reporter, add};
 use crate::limits::{
     CLIENT_BLOCKED_TOLD, FRAME_BYTES_TARGET, KEPT_FRAME_SHARE_MAX, PENDING_COPY_BYTES_MAX,
 };
-use crate::transport::Waker;
+use crate::net::waker::Waker;
 use crate::wire::frame::v2_prefix;
 use crate::wire::record::{LENGTH_BYTES, ROOT_BYTES, Record};
 

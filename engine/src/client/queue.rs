@@ -9,8 +9,8 @@ use bytes::Bytes;
 use super::errands::Errands;
 use super::error::ReceiveError;
 use crate::limits::{CLIENT_SUBSCRIPTION_BYTES_MAX, CLIENT_SUBSCRIPTION_FRAMES_MAX};
+use crate::net::waker::Waker;
 use crate::sync::atomic::{AtomicUsize, Ordering};
-use crate::transport::Waker;
 use crate::wire::id::MessageId;
 
 /// Acknowledges the messages of one frame after all that receive it are through with them.

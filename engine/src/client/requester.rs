@@ -15,12 +15,12 @@ use super::line::{Connection, Line};
 use super::outbox::Outbox;
 use super::report::{Blocked, Failure, Reporter, add};
 use crate::limits::{CLIENT_ACKS_PER_FRAME, CLIENT_BLOCKED_TOLD, CLIENT_FRAMES_PER_TURN};
-use crate::transport::WakeReceiver;
+use crate::net;
+use crate::net::wait::{Pause, Woken, wait};
+use crate::net::waker::WakeReceiver;
 use crate::wire::frame::v2_prefix;
 use crate::wire::reply::{self, Reply};
 use crate::wire::{ack, name};
-use crate::zmtp;
-use crate::zmtp::wait::{Pause, Woken, wait};
 
 /// What the request thread is told.
 #[derive(Clone)]
@@ -53,7 +53,7 @@ pub(super) struct Requester {
 impl Requester {
     pub(super) fn new(
         setup: Setup,
-        wire: zmtp::connection::Connection,
+        wire: net::connection::Connection,
         wakes: WakeReceiver,
         outbox: Arc<Outbox>,
         errands: Arc<Errands>,
@@ -306,7 +306,7 @@ mod tests {
 
     use super::*;
     use crate::client::Client;
-    use crate::zmtp::tests::accept;
+    use crate::net::tests::accept;
 
     /// A slow network: making a connection takes most of the patience, and so does an answer.
     #[test]

@@ -17,10 +17,10 @@ use super::error::SubscribeError;
 use super::queue::Queue;
 use super::routes::{Receiver, Target};
 use crate::limits::CLIENT_FRAMES_PER_TURN;
-use crate::transport::{WakeReceiver, Waker};
+use crate::net::subscribing::Subscribing;
+use crate::net::wait::{Pause, Woken, wait};
+use crate::net::waker::{WakeReceiver, Waker};
 use crate::wire::{confirm, frame};
-use crate::zmtp::subscribing::Subscribing;
-use crate::zmtp::wait::{Pause, Woken, wait};
 
 /// Where the outcome of a command goes.
 pub(super) struct Reply {

@@ -8,7 +8,7 @@ use loom::sync::{Arc, Mutex, mpsc};
 use loom::thread;
 
 use super::shared::{Action, JournalError, Shared};
-use crate::transport::loom_tests::ModelWaker;
+use crate::net::loom_tests::ModelWaker;
 
 fn failed() -> JournalError {
     let error = io::Error::other("no space left");

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
 use super::peers::cut;
-use super::socket::{Context, Socket, TransportError};
+use super::socket::{Context, Socket, TransportError, tcp_address};
 
 /// How many connections there may be.
 #[derive(Clone, Copy, Debug)]
@@ -182,10 +182,8 @@ impl Monitor {
             let fd = RawFd::from_ne_bytes(value);
             match u16::from_ne_bytes([e, f]) {
                 ACCEPTED => {
-                    let address = parts.get(1).and_then(|part| std::str::from_utf8(part).ok());
-                    let address = address.and_then(|text| text.strip_prefix("tcp://"));
-                    let address = address.and_then(|text| text.parse().ok());
-                    return Ok(Some(Event::Accepted(fd, address)));
+                    let endpoint = parts.get(1).and_then(|part| std::str::from_utf8(part).ok());
+                    return Ok(Some(Event::Accepted(fd, endpoint.and_then(tcp_address))));
                 }
                 DISCONNECTED => return Ok(Some(Event::Disconnected(fd))),
                 STOPPED => return Ok(Some(Event::Stopped)),
@@ -311,10 +309,8 @@ mod tests {
             let on_overflow = Box::new(move |why| overflow.send(why).unwrap());
             let both: Vec<_> = sockets.iter().collect();
             let watch = ConnectionWatch::start(&context, &both, bounds, on_overflow).unwrap();
-            let bind = |socket: &Socket| {
-                let bound = socket.bind("tcp://127.0.0.1:*").unwrap();
-                bound.strip_prefix("tcp://").unwrap().parse().unwrap()
-            };
+            let bind =
+                |socket: &Socket| tcp_address(&socket.bind("tcp://127.0.0.1:*").unwrap()).unwrap();
             let addresses = sockets.iter().map(bind).collect();
             Self { context, sockets, addresses, watch, overflows }
         }

@@ -8,15 +8,11 @@
 //! - [`peers`]: finds and disconnects subscribers that do not read.
 
 pub mod connections;
-#[cfg(all(loom, test))]
-pub(crate) mod loom_tests;
 pub mod part;
 pub mod peers;
 pub mod poll;
 pub mod socket;
-pub mod waker;
 
 pub use part::Part;
 pub use poll::{Ready, poll};
 pub use socket::{Context, Received, Socket, SocketOptions, TransportError};
-pub use waker::{WakeReceiver, Waker};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::socket::{Socket, TransportError};
-use super::waker::WakeReceiver;
+use crate::net::waker::WakeReceiver;
 
 fn rounded_ms(time: Duration) -> i64 {
     i64::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(i64::MAX)

@@ -6,6 +6,7 @@
 
 use std::ffi::c_int;
 use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::part::Part;
@@ -51,6 +52,11 @@ fn bind_hint(source: zmq::Error) -> &'static str {
         zmq::Error::EACCES => "this port needs more rights: choose one above 1023",
         _ => "expected an IP address of this machine",
     }
+}
+
+/// The address in an endpoint such as `tcp://127.0.0.1:7780`; `None` if that is a name or no TCP.
+pub fn tcp_address(endpoint: &str) -> Option<SocketAddr> {
+    endpoint.strip_prefix("tcp://")?.parse().ok()
 }
 
 /// A libzmq context: its I/O threads, and all sockets made from it.

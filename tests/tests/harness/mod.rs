@@ -10,6 +10,8 @@
 //! - [`small_disk`]: a file system that can be filled.
 //! - [`wait`]: waits for a condition.
 
+use std::io::Write;
+
 pub(crate) mod binaries;
 pub(crate) mod native;
 pub(crate) mod pickles;
@@ -25,3 +27,9 @@ pub(crate) use python::Python;
 pub(crate) use raw::Raw;
 pub(crate) use server::Server;
 pub(crate) use wait::{PATIENCE, eventually};
+
+/// Says that something was not tested, and why, past the capturing of the tests' output: nobody shall
+/// take it for a success.
+pub(crate) fn skipped(what: &str, why: &str) {
+    let _ = writeln!(std::io::stderr(), "SKIPPED: {what}: {why}");
+}

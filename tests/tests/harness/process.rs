@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use mezzenger_report::process::usage;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::wait::{PATIENCE, eventually};
@@ -105,6 +106,16 @@ impl Process {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap();
         let value = status.lines().find_map(|line| line.strip_prefix(key)).unwrap();
         value.trim().trim_end_matches(" kB").parse::<usize>().unwrap() * 1024
+    }
+
+    /// Which part of a processor its threads take while this is done.
+    pub(crate) fn load_during(&self, what: impl FnOnce()) -> f64 {
+        let cpu_s = || usage(self.id()).unwrap().cpu_s;
+        let (start, before_s) = (Instant::now(), cpu_s());
+        what();
+        let (busy_s, time_s) = (cpu_s() - before_s, start.elapsed().as_secs_f64());
+        println!("processor time {busy_s} s in {time_s} s");
+        busy_s / time_s
     }
 
     /// Sends a signal.

@@ -30,7 +30,9 @@ impl Server {
     /// Starts a server on free ports with further arguments, and waits until it listens.
     #[track_caller]
     pub(crate) fn start<S: AsRef<str>>(args: &[S]) -> Self {
-        Self::try_start(args).unwrap_or_else(|refused| panic!("the server ended: {refused:#?}"))
+        let mut command = command();
+        command.args(["--pub-port", "0", "--recv-port", "0"]);
+        Self::started(command.args(args.iter().map(AsRef::as_ref)))
     }
 
     /// As [`Self::start`], for a server that keeps a journal in this file.
@@ -38,14 +40,6 @@ impl Server {
     pub(crate) fn start_with_journal(file: &Path, args: &[&str]) -> Self {
         let file = file.to_str().unwrap();
         Self::start(&[&["--persist-file", file], args].concat())
-    }
-
-    /// Starts a server that may refuse to.
-    pub(crate) fn try_start<S: AsRef<str>>(args: &[S]) -> Result<Self, Refused> {
-        let mut command = command();
-        command.args(["--pub-port", "0", "--recv-port", "0"]);
-        command.args(args.iter().map(AsRef::as_ref));
-        Self::run(&mut command)
     }
 
     /// Starts a server that may have this many descriptors.
@@ -56,7 +50,13 @@ impl Server {
         command.args(["-c", r#"ulimit -n "$0" && exec "$@""#]).arg(descriptors.to_string());
         command.arg(binaries::path("mezzenger-server"));
         command.args(["--pub-port", "0", "--recv-port", "0"]).args(args);
-        Self::run(&mut command).unwrap_or_else(|refused| panic!("the server ended: {refused:#?}"))
+        Self::started(&mut command)
+    }
+
+    /// Runs a server with exactly the arguments of a [`command`], which has to start.
+    #[track_caller]
+    pub(crate) fn started(command: &mut Command) -> Self {
+        Self::run(command).unwrap_or_else(|refused| panic!("the server ended: {refused:#?}"))
     }
 
     /// Runs a server with exactly the arguments of a [`command`].

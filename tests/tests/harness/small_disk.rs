@@ -4,12 +4,11 @@
 //! and at the latest it does when its standard input is closed because the test has died, the kernel
 //! unmounts.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::binaries;
 use super::process::Process;
+use super::{binaries, skipped};
 
 /// A mounted file system. Who wants to see it must [`Self::enter`].
 pub(crate) struct SmallDisk {
@@ -40,12 +39,7 @@ impl SmallDisk {
         let mut holder = Process::start(&mut command);
         if holder.line().as_deref() != Some("mounted") {
             holder.wait();
-            // Past the capturing of the tests' output: nobody shall take this for a success.
-            let _ = writeln!(
-                std::io::stderr(),
-                "SKIPPED: tests of a full disk; a tmpfs could not be mounted: {}",
-                holder.stderr().trim()
-            );
+            skipped("tests of a full disk, on a tmpfs", holder.stderr().trim());
             return None;
         }
         Some(Self { holder, mount_point, is_root })

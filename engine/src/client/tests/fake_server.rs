@@ -8,9 +8,8 @@ use std::time::Duration;
 use crossbeam::channel::{Receiver, Sender, unbounded};
 
 use crate::client::{Client, ClientBuilder};
-use crate::transport::{
-    Context, Part, Ready, Received, Socket, SocketOptions, WakeReceiver, Waker, poll, waker,
-};
+use crate::net::waker::{self, WakeReceiver, Waker};
+use crate::transport::{Context, Part, Ready, Received, Socket, SocketOptions, poll};
 use crate::wire::confirm;
 use crate::wire::frame::{Frame, v2_prefix};
 use crate::wire::id::MessageId;

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use rustix::buffer::spare_capacity;
 use rustix::io::Errno;
 
-use super::error::ConnectionError;
-use super::frame::Head;
+use crate::zmtp::error::ConnectionError;
+use crate::zmtp::frame::Head;
 
 /// Room for what one read may find, beyond a frame that is known to come.
 const READ_BYTES: usize = 64 * 1024;

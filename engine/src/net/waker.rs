@@ -10,7 +10,7 @@ use crate::sync::atomic::{AtomicBool, Ordering};
 /// Wakes the one thread that polls the [`WakeReceiver`]. Cheap to clone, and cheap to call again
 /// before that thread woke: only the first call costs a system call.
 #[derive(Clone)]
-pub struct Waker {
+pub(crate) struct Waker {
     shared: Arc<Shared>,
 }
 
@@ -55,7 +55,7 @@ pub struct WakeReceiver {
 ///
 /// # Errors
 /// When the process has no file descriptor left.
-pub fn pair() -> io::Result<(Waker, WakeReceiver)> {
+pub(crate) fn pair() -> io::Result<(Waker, WakeReceiver)> {
     let (send, receive) = UnixStream::pair()?;
     send.set_nonblocking(true)?;
     receive.set_nonblocking(true)?;
@@ -65,14 +65,14 @@ pub fn pair() -> io::Result<(Waker, WakeReceiver)> {
 
 impl Waker {
     /// Ends the current or the next poll.
-    pub fn wake(&self) {
+    pub(crate) fn wake(&self) {
         self.shared.signal.raise(&self.shared.stream);
     }
 }
 
 impl WakeReceiver {
     /// Takes the wake-up back. Call it before looking at what the wakers changed, never after.
-    pub fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.shared.signal.lower(&self.stream);
     }
 
@@ -81,7 +81,7 @@ impl WakeReceiver {
         self.stream.as_fd()
     }
 
-    pub(super) fn raw_fd(&self) -> RawFd {
+    pub(crate) fn raw_fd(&self) -> RawFd {
         self.stream.as_raw_fd()
     }
 }

@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::connection::{Address, Connection, Settings};
-use super::frame::Head;
-use super::handshake::{self, Kind};
 use super::subscribing::Subscribing;
 use super::wait::{Pause, wait};
-use crate::transport::{Context, Part, Ready, Received, Socket, SocketOptions, poll, waker};
+use super::waker;
+use crate::transport::{Context, Part, Ready, Received, Socket, SocketOptions, poll};
+use crate::zmtp::frame::Head;
+use crate::zmtp::handshake::{self, Kind};
 
 /// Longer than anything takes that works.
 const LONG: Duration = Duration::from_secs(20);

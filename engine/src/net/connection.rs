@@ -9,10 +9,10 @@ use bytes::Bytes;
 use rustix::event::PollFlags;
 
 use super::dial;
-use super::error::ConnectionError;
-use super::handshake::{self, Kind};
 use super::stream::Stream;
 use super::wait::Polled;
+use crate::zmtp::error::ConnectionError;
+use crate::zmtp::handshake::{self, Kind};
 
 pub(crate) use super::dial::Address;
 

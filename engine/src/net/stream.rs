@@ -7,10 +7,10 @@ use std::time::Instant;
 use bytes::Bytes;
 use rustix::net::{Shutdown, shutdown};
 
-use super::error::ConnectionError;
-use super::frame::Head;
 use super::inbox::{Filled, Inbox};
 use super::sending::Sending;
+use crate::zmtp::error::ConnectionError;
+use crate::zmtp::frame::Head;
 
 /// Parts of a message that are kept: one more than any message has that means something.
 const PARTS_MAX: usize = 4;

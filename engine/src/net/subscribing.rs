@@ -6,8 +6,8 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::connection::Connection;
-use super::frame::Head;
 use super::wait::Polled;
+use crate::zmtp::frame::Head;
 
 /// What a subscription begins with in ZMTP 3.0, and a cancellation.
 const SUBSCRIBE: u8 = 1;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-use crate::transport::WakeReceiver;
+use super::waker::WakeReceiver;
 
 /// A connection's socket, open as long as somebody waits for it.
 #[derive(Clone, Debug)]

@@ -9,7 +9,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, ipproto, socket_with, sockopt};
 
-use super::error::ConnectionError;
+use crate::zmtp::error::ConnectionError;
 
 /// Idle time before the system probes whether the peer's machine is there, and between its probes.
 const KEEPALIVE: Duration = Duration::from_secs(5);

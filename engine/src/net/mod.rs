@@ -1,0 +1,21 @@
+//! Sockets and waiting. Knows ZMTP's frames, not what messages mean.
+//!
+//! - [`inbox`]: received bytes, cut into frames without a copy; `sending`: bytes that wait for the system;
+//!   `stream`: both, over one socket.
+//! - `dial`: addresses, and non-blocking connections to them.
+//! - [`connection`]: a client's connection, made anew when lost; [`subscribing`]: one that remembers its
+//!   subscriptions.
+//! - [`waker`]: ends another thread's wait; [`wait`]: for a connection and a waker together.
+
+pub(crate) mod connection;
+mod dial;
+pub(crate) mod inbox;
+#[cfg(all(loom, test))]
+pub(crate) mod loom_tests;
+pub(crate) mod sending;
+mod stream;
+pub(crate) mod subscribing;
+#[cfg(test)]
+pub(crate) mod tests;
+pub(crate) mod wait;
+pub(crate) mod waker;
