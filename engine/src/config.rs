@@ -43,6 +43,36 @@ impl FromStr for Verify {
     }
 }
 
+/// What becomes of a subscriber that does not keep up with the messages of a name that it wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SlowSubscriber {
+    /// Publishers of what it wants wait for it; one that takes nothing at all is disconnected after the
+    /// stall grace.
+    Hold,
+    /// Its oldest messages are dropped, but for those that somebody has to acknowledge.
+    Drop,
+    /// It is disconnected after the stall grace.
+    Disconnect,
+}
+
+/// Why a text is no [`SlowSubscriber`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("'{0}' is none of hold, drop, disconnect")]
+pub struct ParseSlowSubscriberError(String);
+
+impl FromStr for SlowSubscriber {
+    type Err = ParseSlowSubscriberError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "hold" => Ok(Self::Hold),
+            "drop" => Ok(Self::Drop),
+            "disconnect" => Ok(Self::Disconnect),
+            _ => Err(ParseSlowSubscriberError(text.to_owned())),
+        }
+    }
+}
+
 /// Everything a server can be told. [`Config::default`] has the defaults.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -68,13 +98,17 @@ pub struct Config {
     pub max_message_bytes: usize,
     /// Most connections, of publishers and subscribers together.
     pub max_connections: usize,
-    /// Bytes handed out for subscribers and not sent to all of them yet, beyond which publishers are held
-    /// back. One frame may go beyond it.
+    /// Most connections of one address.
+    pub max_connections_per_address: usize,
+    /// Bytes of all frames that wait for some subscriber, beyond which all publishers are held back. One
+    /// frame may go beyond it.
     pub max_unsent_bytes: usize,
+    /// Bytes queued for one subscriber, beyond which it counts as slow whatever their age.
+    pub max_subscriber_bytes: usize,
+    /// What becomes of a subscriber that does not keep up.
+    pub slow_subscriber: SlowSubscriber,
     /// Which checksums are checked.
     pub verify: Verify,
-    /// Threads that libzmq moves bytes with.
-    pub io_threads: i32,
     /// How long all others wait for one subscriber that does not read, before it is disconnected.
     pub stall_grace: Duration,
     /// How long the end of the server may take.
@@ -98,9 +132,11 @@ impl Default for Config {
             max_pending_bytes: 2 * 1024 * 1024 * 1024,
             max_message_bytes: MAX_MESSAGE_BYTES,
             max_connections: 65_536,
-            max_unsent_bytes: 32 * 1024 * 1024,
+            max_connections_per_address: 65_536,
+            max_unsent_bytes: 256 * 1024 * 1024,
+            max_subscriber_bytes: 32 * 1024 * 1024,
+            slow_subscriber: SlowSubscriber::Hold,
             verify: Verify::Stored,
-            io_threads: 1,
             stall_grace: Duration::from_secs(1),
             drain_timeout: Duration::from_secs(5),
             insecure: false,
@@ -151,7 +187,6 @@ const DURATION_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 const MESSAGE_BYTES_MAX: usize = 1 << 30;
 /// Messages are numbered with 31 bits.
 const PENDING_MESSAGES_MAX: usize = 1 << 30;
-const IO_THREADS_MAX: usize = 64;
 
 impl Config {
     /// Checks what no type can.
@@ -171,7 +206,8 @@ impl Config {
             ("--max-message-size", self.max_message_bytes, MESSAGE_BYTES_MAX),
             ("--max-connections", self.max_connections, usize::MAX),
             ("max_unsent_bytes", self.max_unsent_bytes, usize::MAX),
-            ("--io-threads", usize::try_from(self.io_threads).unwrap_or(0), IO_THREADS_MAX),
+            ("--max-connections-per-address", self.max_connections_per_address, usize::MAX),
+            ("max_subscriber_bytes", self.max_subscriber_bytes, usize::MAX),
         ] {
             if value == 0 {
                 return Err(ConfigError::Zero(setting));
@@ -217,7 +253,7 @@ mod tests {
         check(|c| (c.bind, c.insecure) = (everywhere, true), Ok(()));
         check(|c| c.pub_port = RECV_PORT, Err(ConfigError::SamePort(RECV_PORT)));
         check(|c| (c.pub_port, c.recv_port) = (0, 0), Ok(()));
-        check(|c| c.io_threads = -1, Err(ConfigError::Zero("--io-threads")));
+        check(|c| c.max_connections = 0, Err(ConfigError::Zero("--max-connections")));
         check(
             |c| c.retry_interval = Duration::ZERO,
             Err(ConfigError::Duration("--retry-interval")),

@@ -3,7 +3,6 @@
 //! for `bench/gate` and `fuzz/checks`; and a server on a disk that lies, for `tests/torture`.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -11,20 +10,21 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::broker::run::{Broker, CoreState, Live, Parts, RunError};
+use crate::broker::run::{Broker, CoreState, Live, RunError};
 use crate::config::Config;
 use crate::journal::Writer;
 use crate::journal::storage::Storage;
 use crate::metrics::{Counters, Metrics};
 use crate::net::connection::{Connection, Settings};
+use crate::net::listen::SystemNetwork;
 use crate::net::waker;
-use crate::pending::{Limits, PendingMap, PendingView};
-use crate::server::{Server, StartError, recover, sockets};
-use crate::transport::Context;
-use crate::transport::part::Outstanding;
+use crate::pending::PendingView;
+use crate::server::{Server, StartError, recover};
+use crate::zmtp::frame::Head;
 use crate::zmtp::handshake::Kind;
 
 pub use crate::client::driven::DrivenClient;
+pub use crate::zmtp::session::Port;
 
 /// As [`Server::start`], with the journal in `storage`.
 ///
@@ -36,33 +36,23 @@ pub fn start_server(config: &Config, storage: Arc<dyn Storage>) -> Result<Server
 
 /// What the broker's thread and the journal's thread would run.
 pub struct DrivenServer {
-    broker: Broker,
+    broker: Broker<SystemNetwork>,
     writer: Option<Writer>,
     counters: Arc<Counters>,
     pending: PendingView,
 }
 
 impl DrivenServer {
-    /// A server that listens at these endpoints, for requests and for subscribers, of any kind that
-    /// libzmq knows; the addresses in `config` are not used. With [`Config::persist_file`] its journal
-    /// is in `storage`.
+    /// A server to which only [`Self::connect`] connects. With [`Config::persist_file`] its journal is in
+    /// `storage`.
     ///
     /// # Errors
-    /// When a socket cannot be made, an endpoint used or the journal opened.
-    pub fn new(
-        config: &Config,
-        context: &Context,
-        [request_endpoint, publishing_endpoint]: [&str; 2],
-        storage: Arc<dyn Storage>,
-    ) -> Result<Self, StartError> {
+    /// When the system refuses, or the journal cannot be opened.
+    pub fn new(config: &Config, storage: Arc<dyn Storage>) -> Result<Self, StartError> {
         let (waker, wake) = waker::pair()?;
         let counters = Arc::new(Counters::default());
-        let map = PendingMap::new(Limits {
-            messages: config.max_pending_messages,
-            bytes: config.max_pending_bytes,
-        });
-        let pending = map.view().clone();
-        let mut core = CoreState::new(config, map, Arc::clone(&counters));
+        let mut core = CoreState::new(config, Arc::clone(&counters));
+        let pending = core.pending();
         let (journal, writer) = match &config.persist_file {
             Some(path) => {
                 let opened = recover(path, config, storage, &mut core)?;
@@ -72,31 +62,29 @@ impl DrivenServer {
             }
             None => (None, None),
         };
-        let (requests, publisher) = sockets(context, config)?;
-        publisher.bind(publishing_endpoint)?;
-        requests.bind(request_endpoint)?;
-        let parts = Parts {
-            context: context.clone(),
-            requests,
-            publisher,
-            // Where subscribers that do not read would be looked for.
-            publisher_address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-            outstanding: Outstanding::default(),
-            connections: None,
-            journal,
-            wake,
-            stop: Arc::new(AtomicBool::new(false)),
-            counters: Arc::clone(&counters),
-        };
-        Ok(Self { broker: Broker::new(core, config, parts), writer, counters, pending })
+        let network = SystemNetwork::new(None, wake)?;
+        let broker = Broker::new(core, config, network, journal, Arc::<AtomicBool>::default());
+        Ok(Self { broker, writer, counters, pending })
+    }
+
+    /// A connection to one of the server's ports; the client's end of it.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn connect(&mut self, port: Port) -> io::Result<UnixStream> {
+        let (near, far) = UnixStream::pair()?;
+        near.set_nonblocking(true)?;
+        self.broker.network().give(near, port);
+        Ok(far)
     }
 
     /// One turn of the broker's thread.
     ///
     /// # Errors
-    /// When a socket fails.
+    /// When the system refuses.
     pub fn turn_broker(&mut self) -> Result<(), RunError> {
-        Ok(self.broker.turn_at_once()?)
+        self.broker.turn(Some(Duration::ZERO))?;
+        Ok(())
     }
 
     /// One turn of the journal's thread, if there is a journal: commits what has queued up.
@@ -152,6 +140,22 @@ impl DrivenConnection {
             messages.push(std::mem::take(&mut parts));
         }
         messages
+    }
+
+    /// Sends a message in its parts.
+    pub fn send(&mut self, parts: &[&[u8]]) {
+        for (at, part) in parts.iter().enumerate() {
+            let mut head = Vec::new();
+            Head::message(part.len(), at + 1 < parts.len()).append_to(&mut head);
+            self.0.send(head.into());
+            self.0.send(Bytes::copy_from_slice(part));
+        }
+        self.0.flush();
+    }
+
+    /// Whether it is made, so that what is sent leaves.
+    pub fn is_open(&self) -> bool {
+        self.0.is_open()
     }
 
     /// Whether it was given up.

@@ -55,7 +55,6 @@ pub mod pending;
 pub mod retry;
 mod server;
 mod sync;
-pub mod transport;
 pub mod wire;
 mod zmtp;
 
@@ -65,7 +64,7 @@ pub use client::{
     Missed, Outcome, Payload, PayloadError, Receipt, ReceiveError, SendError, SubscribeError,
     Subscription,
 };
-pub use config::Config;
+pub use config::{Config, SlowSubscriber};
 pub use metrics::Metrics;
 pub use server::{Server, ServerBuilder, StartError, StopHandle};
 pub use wire::checksum::Checksum;

@@ -8,13 +8,31 @@ use std::time::Duration;
 /// Longest name of a message, in bytes of UTF-8.
 pub const NAME_BYTES_MAX: usize = 255;
 
-/// Most frames a request may carry before its empty delimiter (routing id included), and so the
-/// most that a reply repeats.
-pub const ENVELOPE_PARTS_MAX: usize = 8;
+/// Most frames before a request's body, its empty delimiter included, and so the most that a reply
+/// repeats.
+pub const ENVELOPE_FRAMES_MAX: usize = 7;
 
-/// Bytes of a request beyond `max_message_size` that the server still reads, so that it can answer
-/// "too large" instead of cutting the connection.
-pub const OVERSIZE_ANSWERED_BYTES: usize = 1024 * 1024;
+/// Bytes of a request's envelope, which its reply repeats.
+pub const ENVELOPE_BYTES_MAX: usize = 2048;
+
+/// Frames of one request, beyond which its connection is closed.
+pub const FRAMES_PER_REQUEST_MAX: usize = 64;
+
+/// Bytes of the identity that a peer may choose in its handshake.
+pub const IDENTITY_BYTES_MAX: usize = 255;
+
+/// Bytes of the command that ends a handshake.
+pub const HANDSHAKE_BYTES_MAX: usize = 4096;
+
+/// Bytes of a command after the handshake.
+pub const COMMAND_BYTES_MAX: usize = 2048;
+
+/// Bytes of one subscription: more than the longest name takes.
+pub const SUBSCRIPTION_BYTES_MAX: usize = 1024;
+
+/// Bytes of a native request that holds several records or acknowledgements. A longer one holds one
+/// message alone, so that no request takes the broker more than some milliseconds.
+pub const BATCH_BYTES_MAX: usize = 1024 * 1024;
 
 /// Payloads up to this size are copied when they become pending: a small message that stays in the
 /// buffer it was received in would pin all of that buffer.
@@ -33,9 +51,6 @@ pub const SEQUENCE_RUNS_MAX: usize = 64;
 /// Names whose subscription state the broker caches.
 pub const NAMES_CACHED_MAX: usize = 65_536;
 
-/// Requests the broker takes from its socket before it looks at anything else.
-pub const REQUESTS_PER_TURN_MAX: usize = 256;
-
 /// Due messages that one turn resends.
 pub const RESENDS_PER_TURN_MAX: usize = 4096;
 
@@ -46,14 +61,76 @@ pub const RESEND_BYTES_PER_TURN_MAX: usize = 4 * 1024 * 1024;
 /// each subscriber some thread switches.
 pub const FRAME_BYTES_TARGET: usize = 512 * 1024;
 
-/// How long a cancelled subscription still counts: a peer can cancel what others want.
-pub const CANCEL_DOUBTED: Duration = Duration::from_secs(600);
+/// Names that one turn looks at because somebody subscribed to a prefix of them.
+pub const NAMES_WOKEN_PER_TURN_MAX: usize = 1024;
 
-/// How often messages that seem to be wanted by nobody are sent in case they are.
-pub const WAITING_RETRIED: Duration = Duration::from_secs(600);
+/// Bytes of a request beyond its message: name, separator, version, the length of a record.
+pub const REQUEST_OVERHEAD_BYTES: usize = NAME_BYTES_MAX + 64;
 
-/// Subscriptions that the broker notes, to know which names are wanted in which format.
-pub const SUBSCRIPTIONS_NOTED_MAX: usize = 1_000_000;
+/// Bytes that stay queued for a slow subscriber whose oldest frames are dropped.
+pub const DROP_KEEP_BYTES: usize = 256 * 1024;
+
+/// How long a connection may take to say what it is.
+pub const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// Connections that have not said what they are, beyond which the oldest of them is closed.
+pub const HANDSHAKES_MAX: usize = 4096;
+
+/// How often a request that is not whole is looked at, and how many bytes of it must have come in meanwhile.
+pub const PARTIAL_CHECKED: Duration = Duration::from_secs(10);
+/// See [`PARTIAL_CHECKED`].
+pub const PARTIAL_BYTES_MIN: u64 = 64 * 1024;
+
+/// Bytes of requests that are not whole, of all connections together, beyond which the one that has waited
+/// longest is closed.
+pub const PARTIAL_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+/// Bytes of answers that wait for all connections together, beyond which one that takes none is closed.
+pub const REPLY_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Age of a subscriber's oldest frame at which its queue begins to stand.
+pub const SOJOURN_TARGET: Duration = Duration::from_millis(10);
+/// How long a queue must stand before its publishers are held back.
+pub const SOJOURN_INTERVAL: Duration = Duration::from_millis(10);
+
+/// Bytes that the broker reads from one connection before it looks at the others.
+pub const READ_BYTES_PER_TURN_MAX: usize = 256 * 1024;
+
+/// Requests or subscriptions that the broker takes from one connection before it looks at the others.
+pub const EVENTS_PER_TURN_MAX: usize = 256;
+
+/// How long the broker reads before it writes what that caused.
+pub const READ_TIME_PER_TURN_MAX: Duration = Duration::from_millis(5);
+
+/// Connections that one turn takes from a listener.
+pub const ACCEPTS_PER_TURN_MAX: usize = 64;
+
+/// How long a listener pauses when the system has no descriptor left.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Records that one turn carries over to the original format.
+pub const TRANSCODED_PER_TURN_MAX: usize = 512;
+
+/// Bytes of frames that wait to be carried over, beyond which the broker reads no further requests.
+pub const TRANSCODING_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Subscriptions of one connection.
+pub const SUBSCRIPTIONS_MAX_EACH: usize = 1_000_000;
+
+/// Bytes of one connection's subscriptions, each counted with what it costs beyond its own.
+pub const SUBSCRIPTION_BYTES_MAX_EACH: usize = 256 * 1024 * 1024;
+
+/// Subscriptions of all connections together.
+pub const SUBSCRIPTIONS_MAX_ALL: usize = 4_000_000;
+
+/// Bytes of all connections' subscriptions, counted likewise.
+pub const SUBSCRIPTION_BYTES_MAX_ALL: usize = 1024 * 1024 * 1024;
+
+/// What a subscription costs beyond its own bytes: its places in two tables, and what its memory rounds up.
+pub const SUBSCRIPTION_OVERHEAD_BYTES: usize = 128;
+
+/// Subscriptions of a connection that is gone which one turn ends.
+pub const SUBSCRIPTIONS_ENDED_PER_TURN_MAX: usize = 4096;
 
 /// Requests that wait for the journal, beyond which the broker reads no further ones.
 pub const PARKED_REQUESTS_MAX: usize = 65_536;
@@ -61,29 +138,9 @@ pub const PARKED_REQUESTS_MAX: usize = 65_536;
 /// Bytes of requests that wait for the journal, beyond which the broker reads no further ones.
 pub const PARKED_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// Requests that libzmq queues from one requester before it stops reading from the connection.
-pub const REQUESTER_QUEUE: i32 = 64;
-
-/// Replies that libzmq queues for one requester before it drops them.
-pub const REPLY_QUEUE: i32 = 16_384;
-
-/// Frames that libzmq queues for one subscriber before the broker holds publishers back.
-pub const SUBSCRIBER_QUEUE_FRAMES: i32 = 1000;
-
-/// Descriptors that connections leave free: for the journal, for looks at /proc, and for connections that
-/// are accepted to be refused. Where the system allows few, it is a quarter of those.
+/// Descriptors that connections leave free: for the journal, and for connections that are accepted to be
+/// closed. Where the system allows few, it is a quarter of those.
 pub const DESCRIPTORS_SPARE: u64 = 64;
-
-/// Subscription changes that libzmq queues from one subscriber. Few: it takes all that are there before it
-/// lets the broker's thread go on, with those that come meanwhile.
-pub const SUBSCRIPTION_QUEUE: i32 = 16;
-
-/// Effects that wait to be carried out, beyond which a subscriber's question whether its subscriptions are
-/// live is dropped.
-pub const CONFIRMATIONS_WAITING_MAX: usize = 65_536;
-
-/// Subscription changes the broker takes from its socket before it looks at anything else.
-pub const SUBSCRIPTIONS_PER_TURN_MAX: usize = 4096;
 
 /// Groups of messages that wait for the journal before the broker stops reading requests.
 pub const JOURNAL_QUEUE_BATCHES: usize = 1024;
@@ -127,6 +184,10 @@ pub const PICKLE_SHARED_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Messages of this size or more travel in a frame of their own, which the publishing thread writes
 /// without holding anybody up. Smaller ones share frames: 64 KiB messages travel a quarter faster so.
 pub const CLIENT_OWN_FRAME_BYTES: usize = 128 * 1024;
+
+/// Bytes of a received frame beyond a client's `max_message_size`: frames of several messages, and servers
+/// whose limit is a little larger.
+pub const CLIENT_FRAME_SLACK_BYTES: usize = 1024 * 1024;
 
 /// Frames of a name on their way with which another leaves before it is full: each message at once as
 /// long as few are under way, larger frames beyond.

@@ -19,13 +19,6 @@ macro_rules! counters {
             pub pending_messages: u64,
             /// Bytes of the messages that wait for an acknowledgement now.
             pub pending_bytes: u64,
-            /// Bytes that wait to be sent to subscribers now.
-            pub unsent_bytes: u64,
-            /// Connections now, of publishers and subscribers; the Rust client has two, or one when it
-            /// only publishes.
-            pub connections: u64,
-            /// Connections refused because there were too many.
-            pub connections_refused: u64,
         }
 
         impl Counters {
@@ -55,10 +48,19 @@ counters! {
     recovered,
     /// Times that publishers were held back, because a subscriber's queue was full or too much was unsent.
     held_back,
-    /// Microseconds for which publishers were held back.
-    held_back_us,
     /// Subscribers disconnected because they did not read.
     slow_subscribers,
+    /// Frames dropped because a subscriber did not keep up, where the configuration says so.
+    frames_dropped,
+    /// Bytes that wait to be sent to subscribers now.
+    unsent_bytes,
+    /// Connections now, of publishers and subscribers; the Rust client has two, or one when it only
+    /// publishes.
+    connections,
+    /// Connections closed at once because there were too many.
+    connections_refused,
+    /// Subscriptions now.
+    subscriptions,
 }
 
 /// A counter with one writer.
@@ -69,6 +71,10 @@ impl Counter {
     pub(crate) fn add(&self, n: u64) {
         // One thread writes, so nothing is lost between the load and the store.
         self.0.store(self.0.load(Ordering::Relaxed) + n, Ordering::Relaxed);
+    }
+
+    pub(crate) fn set(&self, n: u64) {
+        self.0.store(n, Ordering::Relaxed);
     }
 
     pub(crate) fn get(&self) -> u64 {

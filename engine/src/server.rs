@@ -1,7 +1,5 @@
 //! The server: configuration in, a running broker and a handle out.
 
-mod admission;
-
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -10,29 +8,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crate::broker::drain::linger;
-use crate::broker::run::{Broker, CoreState, Live, Parts, RunError};
-use crate::config::{Config, ConfigError, Verify};
+use crate::broker::run::{Broker, CoreState, Live, RunError};
+use crate::config::{Config, ConfigError, SlowSubscriber, Verify};
 use crate::journal::storage::{RealStorage, Storage};
 use crate::journal::{self, FsyncPolicy, JournalOptions, OpenError};
-use crate::limits::{
-    OVERSIZE_ANSWERED_BYTES, REPLY_QUEUE, REQUESTER_QUEUE, SUBSCRIBER_QUEUE_FRAMES,
-    SUBSCRIPTION_QUEUE,
-};
 use crate::metrics::{Counters, Metrics};
+use crate::net::listen::{Listener, SystemNetwork};
 use crate::net::waker::{self, Waker};
-use crate::pending::{Limits, PendingMap, PendingView};
-use crate::transport::connections::{ConnectionCounts, ConnectionWatch};
-use crate::transport::part::Outstanding;
-use crate::transport::socket::tcp_address;
-use crate::transport::{Context, Socket, SocketOptions, TransportError};
-
-/// Silence after which the system asks a peer for a sign of life, so that the connections of machines that
-/// vanished end, after twice this time.
-const KEEPALIVE: Duration = Duration::from_secs(60);
-
-/// How long a peer may take to say what it is.
-const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
+use crate::pending::PendingView;
 
 /// Why a server did not start.
 #[derive(Debug, thiserror::Error)]
@@ -41,15 +24,30 @@ pub enum StartError {
     /// A setting cannot be used.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// A socket could not be opened.
-    #[error(transparent)]
-    Transport(#[from] TransportError),
+    /// A port cannot be listened on.
+    #[error("cannot listen on {address}: {source}{}", hint(source))]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
     /// The journal could not be opened.
     #[error(transparent)]
     Journal(#[from] OpenError),
     /// The system refused a thread or a descriptor.
     #[error("the system refused a resource: {0}")]
     System(#[from] io::Error),
+}
+
+/// What to do about a port that cannot be listened on.
+fn hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "; is another server running? Choose another port",
+        io::ErrorKind::AddrNotAvailable => "; this machine has no such address",
+        io::ErrorKind::PermissionDenied => "; choose a port above 1023",
+        _ => "",
+    }
 }
 
 /// A running server.
@@ -79,8 +77,6 @@ struct Shared {
     waker: Waker,
     counters: Arc<Counters>,
     pending: PendingView,
-    outstanding: Outstanding,
-    connections: ConnectionCounts,
 }
 
 impl std::fmt::Debug for Shared {
@@ -121,40 +117,19 @@ impl Server {
         config.validate()?;
         let (waker, wake) = waker::pair()?;
         let counters = Arc::new(Counters::default());
-        let map = PendingMap::new(Limits {
-            messages: config.max_pending_messages,
-            bytes: config.max_pending_bytes,
-        });
-        let pending = map.view().clone();
-        let mut core = CoreState::new(config, map, Arc::clone(&counters));
+        let mut core = CoreState::new(config, Arc::clone(&counters));
+        let pending = core.pending();
         let opened = match &config.persist_file {
             Some(path) => Some(recover(path, config, storage, &mut core)?),
             None => None,
         };
-
-        // In this order: should anything fail, the sockets are closed first, then the watch ends, then the
-        // context, and nothing listens any more.
-        let context = Context::new(config.io_threads)?;
-        let watch;
-        let (requests, publisher) = sockets(&context, config)?;
-        let bounds = admission::bounds(config.max_connections);
-        let on_overflow = admission::log_overflows(bounds);
-        let watched = [&requests, &publisher];
-        watch = ConnectionWatch::start(&context, &watched, bounds, on_overflow)?;
-        let bind = |socket: &Socket, port| -> Result<SocketAddr, StartError> {
-            let endpoint = format!("tcp://{}", SocketAddr::new(config.bind, port));
-            let bound = socket.bind(&endpoint)?;
-            match tcp_address(&bound) {
-                Some(address) => Ok(address),
-                None => Err(StartError::System(io::Error::other(format!(
-                    "listening on {endpoint} gave the address {bound}"
-                )))),
-            }
+        let listen = |port| {
+            let address = SocketAddr::new(config.bind, port);
+            Listener::bind(address).map_err(|source| StartError::Listen { address, source })
         };
-        let pub_addr = bind(&publisher, config.pub_port)?;
-        let recv_addr = bind(&requests, config.recv_port)?;
-        admission::log_shortage(bounds);
-
+        let (requests, publishing) = (listen(config.recv_port)?, listen(config.pub_port)?);
+        let (pub_addr, recv_addr) = (publishing.address(), requests.address());
+        let network = SystemNetwork::new(Some([requests, publishing]), wake)?;
         let journal = match opened {
             Some(opened) => {
                 let waker = waker.clone();
@@ -163,27 +138,9 @@ impl Server {
             }
             None => None,
         };
-        let shared = Shared {
-            stop: Arc::new(AtomicBool::new(false)),
-            waker,
-            counters: Arc::clone(&counters),
-            pending,
-            outstanding: Outstanding::default(),
-            connections: watch.counts().clone(),
-        };
-        let parts = Parts {
-            context,
-            requests,
-            publisher,
-            publisher_address: pub_addr,
-            outstanding: shared.outstanding.clone(),
-            connections: Some(watch),
-            journal,
-            wake,
-            stop: Arc::clone(&shared.stop),
-            counters,
-        };
-        let broker = Broker::new(core, config, parts);
+        let stop = Arc::<AtomicBool>::default();
+        let shared = Shared { stop: Arc::clone(&stop), waker, counters, pending };
+        let broker = Broker::new(core, config, network, journal, stop);
         let thread =
             std::thread::Builder::new().name("mezzenger-broker".into()).spawn(|| broker.run())?;
         Ok(Self { pub_addr, recv_addr, shared, thread: Some(thread) })
@@ -204,9 +161,6 @@ impl Server {
         Metrics {
             pending_messages: self.shared.pending.len() as u64,
             pending_bytes: self.shared.pending.bytes() as u64,
-            unsent_bytes: self.shared.outstanding.bytes() as u64,
-            connections: self.shared.connections.open(),
-            connections_refused: self.shared.connections.refused(),
             ..self.shared.counters.snapshot()
         }
     }
@@ -251,36 +205,6 @@ impl Drop for Server {
             }
         }
     }
-}
-
-/// The request socket and the publishing socket, not yet bound.
-pub(crate) fn sockets(
-    context: &Context,
-    config: &Config,
-) -> Result<(Socket, Socket), TransportError> {
-    // A few hundred milliseconds at most.
-    let linger_ms = linger(config.drain_timeout).as_millis() as i32;
-    let options = SocketOptions {
-        linger_ms,
-        keepalive: Some(KEEPALIVE),
-        handshake: Some(HANDSHAKE_MAX),
-        ..SocketOptions::default()
-    };
-    let max_request = config.max_message_bytes.saturating_add(OVERSIZE_ANSWERED_BYTES);
-    let requests = context.router(SocketOptions {
-        max_message_bytes: Some(i64::try_from(max_request).unwrap_or(i64::MAX)),
-        receive_hwm: Some(REQUESTER_QUEUE),
-        send_hwm: Some(REPLY_QUEUE),
-        ..options
-    })?;
-    let publisher = context.xpub(SocketOptions {
-        send_hwm: Some(SUBSCRIBER_QUEUE_FRAMES),
-        receive_hwm: Some(SUBSCRIPTION_QUEUE),
-        // What subscribers send are subscriptions, a name long at most.
-        max_message_bytes: Some(1024),
-        ..options
-    })?;
-    Ok((requests, publisher))
 }
 
 /// Opens the journal and gives the core what it holds.
@@ -343,13 +267,16 @@ setters! {
     max_message_bytes: usize,
     /// Most connections, of publishers and subscribers together.
     max_connections: usize,
-    /// Bytes handed out for subscribers and not sent to all of them yet, beyond which publishers are held
-    /// back.
+    /// Most connections of one address.
+    max_connections_per_address: usize,
+    /// Bytes of all frames that wait for some subscriber, beyond which all publishers are held back.
     max_unsent_bytes: usize,
+    /// Bytes queued for one subscriber, beyond which it counts as slow whatever their age.
+    max_subscriber_bytes: usize,
+    /// What becomes of a subscriber that does not keep up.
+    slow_subscriber: SlowSubscriber,
     /// Which checksums are checked.
     verify: Verify,
-    /// Threads that libzmq moves bytes with.
-    io_threads: i32,
     /// How long all others wait for one subscriber that does not read, before it is disconnected.
     stall_grace: Duration,
     /// How long the end of the server may take.

@@ -86,8 +86,6 @@ struct Args {
     verify: Verify,
 
     /// Threads that move bytes between the network and the broker.
-    #[arg(long, value_name = "N", default_value_t = Config::default().io_threads)]
-    io_threads: i32,
 
     /// How long the end may take after SIGTERM.
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value_t = Config::default().drain_timeout.into())]
@@ -126,7 +124,6 @@ impl From<Args> for Config {
             max_message_bytes: bytes(args.max_message_size),
             max_connections: args.max_connections,
             verify: args.verify,
-            io_threads: args.io_threads,
             drain_timeout: args.drain_timeout.into(),
             insecure: args.insecure,
             ..Self::default()

@@ -5,22 +5,17 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::backlog::Backlog;
+use super::delivery::{Outgoing, Transcoding};
 use super::effect::{Dialect, Effect, Effects, Refusal, Reply};
-use super::parked::{self, Parked};
-use super::place::Place;
 use super::publishers::Publishers;
-use super::topics::Topics;
-use super::transcode::Aliases;
-use super::waiting::Waiting;
+use super::replies::{self, Parked};
+use super::subscribers::{ConnectionId, Subscribers, SubscriptionLimit};
 use crate::config::{Config, Verify};
 use crate::journal::Op;
-use crate::limits::{CONFIRMATIONS_WAITING_MAX, FRAME_BYTES_TARGET, WAITING_RETRIED};
+use crate::limits::{BATCH_BYTES_MAX, NAMES_WOKEN_PER_TURN_MAX};
 use crate::message::Message;
 use crate::metrics::Counters;
-use crate::pending::{Entry, PendingMap};
-use crate::retry::Retrier;
-use crate::wire::checksum::Checksum;
-use crate::wire::confirm;
 use crate::wire::frame::Frame;
 use crate::wire::id::MessageId;
 use crate::wire::{ack, frame, name, pickle};
@@ -52,26 +47,20 @@ pub(super) struct Core<E> {
     /// Whether all messages are refused, because the server ends.
     pub(super) draining: bool,
     pub(super) counters: Arc<Counters>,
-    pub(super) pending: PendingMap,
-    pub(super) retrier: Retrier,
+    pub(super) backlog: Backlog,
     pub(super) publishers: Publishers,
-    pub(super) topics: Topics,
-    pub(super) waiting: Waiting,
-    /// Subscriptions came that may want anything.
-    pub(super) sweep: bool,
-    pub(super) aliases: Aliases,
-    /// When messages that nobody seems to want are sent next, in case somebody does.
-    pub(super) waiting_retried_at: Duration,
+    pub(super) subscribers: Subscribers,
+    /// What is carried over to the original format, a part in each turn.
+    pub(super) transcoding: Transcoding,
     pub(super) parked: Parked<E>,
     /// The number of the journal group that is being filled.
     pub(super) group: u64,
     pub(super) durable: u64,
     pub(super) out: Effects<E>,
     /// The frames that the request at hand is published as.
-    pub(super) frames: Vec<Bytes>,
+    pub(super) frames: Vec<Outgoing>,
     /// The messages that are to be stored for the request at hand.
     pub(super) stored: Vec<MessageId>,
-    pub(super) due: Vec<MessageId>,
 }
 
 /// How a request that was taken is answered.
@@ -88,39 +77,28 @@ impl Taken {
 }
 
 impl<E> Core<E> {
-    pub(super) fn new(
-        rules: Rules,
-        pending: PendingMap,
-        retrier: Retrier,
-        counters: Arc<Counters>,
-    ) -> Self {
+    pub(super) fn new(rules: Rules, backlog: Backlog, counters: Arc<Counters>) -> Self {
         Self {
             rules,
             journal_failure: None,
             draining: false,
             counters,
-            pending,
-            retrier,
+            backlog,
             publishers: Publishers::default(),
-            topics: Topics::default(),
-            waiting: Waiting::default(),
-            sweep: false,
-            aliases: Aliases::default(),
-            waiting_retried_at: WAITING_RETRIED,
+            subscribers: Subscribers::default(),
+            transcoding: Transcoding::default(),
             parked: Parked::default(),
             group: 1,
             durable: 0,
             out: Effects::default(),
             frames: Vec::new(),
             stored: Vec::new(),
-            due: Vec::new(),
         }
     }
 
     /// Makes room for so many messages from the journal.
     pub(super) fn make_room(&mut self, messages: usize) {
-        self.pending.reserve(messages);
-        self.waiting.reserve(messages);
+        self.backlog.reserve(messages);
     }
 
     /// Takes back a message from the journal, whose messages share their names; it waits for its first
@@ -128,8 +106,7 @@ impl<E> Core<E> {
     pub(super) fn restore(&mut self, message: Message) {
         self.counters.recovered.add(1);
         let Message { id, name, format, body } = message;
-        let place = Place::Waiting(self.waiting.add(&name, id));
-        self.pending.insert(id, Entry::new(name, format, body.into(), place.to_bits()));
+        self.backlog.add(id, &name, format, body.into(), false, Duration::ZERO);
     }
 
     /// Takes back what the journal knows of a publisher's sequences.
@@ -146,7 +123,7 @@ impl<E> Core<E> {
         let dialect = if native { Dialect::V2 } else { Dialect::V1 };
         match self.dispatch(&body, now) {
             Ok(taken) if taken.group > self.durable && self.stores() => {
-                self.parked.add(parked::Request {
+                self.parked.add(replies::Request {
                     group: taken.group,
                     arrived: now,
                     from,
@@ -159,7 +136,11 @@ impl<E> Core<E> {
             }
             Ok(_) => {
                 self.stored.clear();
-                self.out.queue.extend(self.frames.drain(..).map(Effect::Publish));
+                let mut frames = std::mem::take(&mut self.frames);
+                for frame in frames.drain(..) {
+                    self.deliver(frame);
+                }
+                self.frames = frames;
                 self.out.queue.push_back(Effect::Reply(from, Reply::Ok));
             }
             Err(refusal) => {
@@ -172,7 +153,7 @@ impl<E> Core<E> {
 
     /// Whether another request may be taken: too many may wait for the journal.
     pub(super) fn has_room(&self) -> bool {
-        self.parked.has_room()
+        self.parked.has_room() && self.transcoding.has_room()
     }
 
     /// A request arrived whose parts are not a request's.
@@ -188,7 +169,12 @@ impl<E> Core<E> {
                 Ok(Taken::AT_ONCE)
             }
             Frame::V2 { name: name::ACK, body } => {
-                for id in ack::ids(body)? {
+                let ids = ack::ids(body)?;
+                if body.len() > BATCH_BYTES_MAX / 4 {
+                    let (bytes, max) = (body.len(), BATCH_BYTES_MAX / 4);
+                    return Err(Refusal::BatchTooLarge { bytes, max });
+                }
+                for id in ids {
                     self.settle(id);
                 }
                 Ok(Taken::AT_ONCE)
@@ -198,7 +184,7 @@ impl<E> Core<E> {
                 let checksum = fields.acknowledged().ok_or(Refusal::Rule(
                     "the payload of an acknowledgement is a checksum: 32 hexadecimal digits",
                 ))?;
-                self.settle_v1(checksum);
+                self.settle(self.backlog.id_of(checksum));
                 Ok(Taken::AT_ONCE)
             }
             Frame::V2 { name, body: records } => self.publish_v2(name, records, body, now),
@@ -209,13 +195,22 @@ impl<E> Core<E> {
     /// The limit is one message's. A native frame may hold many, and each is checked on its own.
     fn check_size(&self, bytes: usize, native: bool) -> Result<(), Refusal> {
         let message_max = self.rules.max_message_bytes;
-        let max = if native { message_max.max(2 * FRAME_BYTES_TARGET) } else { message_max };
-        if bytes > max { Err(Refusal::TooLarge { bytes, max }) } else { Ok(()) }
+        if bytes > message_max && !(native && bytes <= BATCH_BYTES_MAX) {
+            return Err(Refusal::TooLarge { bytes: bytes as u64, max: message_max as u64 });
+        }
+        Ok(())
+    }
+
+    /// A request arrived that was too large to be kept.
+    pub(super) fn too_large(&mut self, from: E, bytes: u64, dialect: Dialect) {
+        self.counters.requests.add(1);
+        let max = self.rules.max_message_bytes as u64;
+        self.refuse(from, Refusal::TooLarge { bytes, max }, dialect);
     }
 
     /// A message was acknowledged; unknown ones were acknowledged before.
     fn settle(&mut self, id: MessageId) {
-        if self.let_go(id) {
+        if self.backlog.remove(id) {
             self.counters.settled.add(1);
             if self.stores() {
                 self.out.journal.push(Op::Settle(id));
@@ -223,59 +218,49 @@ impl<E> Core<E> {
         }
     }
 
-    /// Takes a message out of everything that holds it, if it is held.
-    fn let_go(&mut self, id: MessageId) -> bool {
-        let Some(removed) = self.pending.remove(&id) else { return false };
-        self.leave(Place::from_bits(removed.token), id);
-        self.aliases.remove(id);
-        true
-    }
-
-    /// Takes a message from the wheel or from the waiting.
-    pub(super) fn leave(&mut self, place: Place, id: MessageId) {
-        match place {
-            Place::Wheel(token) => {
-                self.retrier.cancel(token, &id);
-            }
-            Place::Waiting(place) => self.waiting.remove(place, id),
-        }
-    }
-
-    fn settle_v1(&mut self, checksum: Checksum) {
-        let id = self.aliases.oldest(checksum);
-        self.settle(id.unwrap_or_else(|| MessageId::from_v1_checksum(checksum)));
-    }
-
     /// Whether there is a journal and it works.
     pub(super) fn stores(&self) -> bool {
         self.rules.durable && self.journal_failure.is_none()
     }
 
-    /// Somebody subscribed to frames that begin with `prefix`. `false` when there are too many
-    /// subscriptions to note this one.
-    pub(super) fn subscribed(&mut self, prefix: &[u8]) -> bool {
-        if prefix.first() == Some(&confirm::CONFIRM) {
-            // While nothing can be published they gather. Whoever hears nothing asks again.
-            if confirm::is_topic(prefix) && self.out.queue.len() < CONFIRMATIONS_WAITING_MAX {
-                self.out.queue.push_back(Effect::Publish(Bytes::copy_from_slice(prefix)));
-            }
-            return true;
-        }
-        let noted = self.topics.subscribed(prefix);
-        if !self.waiting.is_empty() {
-            let after = self.latest_group();
-            let prefix = prefix.strip_prefix(&[frame::V2]).unwrap_or(prefix);
-            match prefix.strip_suffix(&[name::SEPARATOR]).map(std::str::from_utf8) {
-                Some(Ok(name)) => self.waiting.wake_name(name, after),
-                _ => self.sweep = true,
-            }
-        }
-        noted
+    /// A connection subscribed to frames that begin with `topic`.
+    ///
+    /// # Errors
+    /// When there are too many subscriptions; this one is not taken.
+    pub(super) fn subscribed(
+        &mut self,
+        connection: ConnectionId,
+        topic: &[u8],
+    ) -> Result<(), SubscriptionLimit> {
+        self.subscribers.subscribe(connection, topic)?;
+        let topic = topic.strip_prefix(&[frame::V2]).unwrap_or(topic);
+        let end = topic.iter().position(|&byte| byte == name::SEPARATOR);
+        let prefix = &topic[..end.unwrap_or(topic.len())];
+        // One that ends within a character fits what its whole characters do, and perhaps less.
+        let prefix = match std::str::from_utf8(prefix) {
+            Ok(prefix) => prefix,
+            Err(error) => std::str::from_utf8(&prefix[..error.valid_up_to()]).unwrap_or_default(),
+        };
+        self.backlog.wake(prefix, end.is_some(), self.latest_group());
+        Ok(())
     }
 
-    /// Somebody cancelled a subscription, perhaps one that others have.
-    pub(super) fn cancelled(&mut self, prefix: &[u8], now: Duration) {
-        self.topics.cancelled(prefix, now);
+    /// A connection cancelled a subscription.
+    pub(super) fn cancelled(&mut self, connection: ConnectionId, topic: &[u8]) {
+        self.subscribers.cancel(connection, topic);
+    }
+
+    /// A connection is gone.
+    pub(super) fn disconnected(&mut self, connection: ConnectionId) {
+        self.subscribers.disconnect(connection);
+    }
+
+    /// Work that takes turns: whether some is left.
+    pub(super) fn turn(&mut self) -> bool {
+        let ending = self.subscribers.turn();
+        let waking = self.backlog.sweep(NAMES_WOKEN_PER_TURN_MAX);
+        let transcoding = self.transcode_some();
+        ending || waking || transcoding
     }
 
     /// Everything up to this journal group is stored.
@@ -286,8 +271,10 @@ impl<E> Core<E> {
         }
     }
 
-    fn release(&mut self, parked: parked::Request<E>) {
-        self.out.queue.extend(parked.frames.into_iter().map(Effect::Publish));
+    fn release(&mut self, parked: replies::Request<E>) {
+        for frame in parked.frames {
+            self.deliver(frame);
+        }
         self.out.queue.push_back(Effect::Reply(parked.from, Reply::Ok));
     }
 
@@ -298,7 +285,7 @@ impl<E> Core<E> {
         for parked in self.parked.take() {
             if parked.kept {
                 for id in parked.stored {
-                    self.let_go(id);
+                    self.backlog.remove(id);
                 }
                 let refusal = Refusal::JournalFailed(text.clone());
                 self.refuse(parked.from, refusal, parked.dialect);
@@ -341,10 +328,9 @@ impl<E> Core<E> {
     /// When [`Self::resend_due`] has something to do next, on the clock of `now`, unless the journal
     /// has come further by then.
     pub(super) fn next_due(&self) -> Option<Duration> {
-        if self.waiting.is_due(self.stored_group()) || self.sweep {
+        if self.backlog.is_waiting_due(self.stored_group()) {
             return Some(Duration::ZERO);
         }
-        let waiting = (!self.waiting.is_empty()).then_some(self.waiting_retried_at);
-        self.retrier.next_due().into_iter().chain(waiting).min()
+        self.backlog.next_due()
     }
 }

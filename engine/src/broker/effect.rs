@@ -1,8 +1,11 @@
 //! What the core wants done.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use bytes::Bytes;
+
+use super::subscribers::ConnectionId;
 
 use crate::journal::Op;
 use crate::wire::ack::AckError;
@@ -15,8 +18,15 @@ use crate::wire::reply::ErrorCode;
 /// One thing to do on a socket. `E` addresses a requester.
 #[derive(Debug)]
 pub(super) enum Effect<E> {
-    /// Give a frame to everyone who subscribed to what it begins with.
-    Publish(Bytes),
+    /// Give a frame to these connections.
+    Publish {
+        /// The frame.
+        frame: Bytes,
+        /// Who gets it: somebody.
+        to: Arc<[ConnectionId]>,
+        /// Whether a subscriber that does not keep up may lose it: nobody has to acknowledge it.
+        droppable: bool,
+    },
     /// Answer a request.
     Reply(E, Reply),
 }
@@ -68,9 +78,15 @@ pub(super) enum Refusal {
     #[error("{0}")]
     Rule(&'static str),
     #[error(
-        "a request of {bytes} bytes is over this server's limit of {max}: send smaller messages, or raise --max-message-size"
+        "message too large: {bytes} bytes, and the server's limit is {max}; send smaller messages or raise \
+         --max-message-size"
     )]
-    TooLarge { bytes: usize, max: usize },
+    TooLarge { bytes: u64, max: u64 },
+    #[error(
+        "a request with several messages has {bytes} bytes, and at most {max} are allowed; send fewer messages \
+         in one request"
+    )]
+    BatchTooLarge { bytes: usize, max: usize },
     #[error("the checksum of a message does not match its name, payload and timestamp")]
     Checksum,
     #[error("{0}")]
@@ -93,7 +109,7 @@ impl Refusal {
             | Self::Ack(_)
             | Self::Pickle(_)
             | Self::Rule(_) => ErrorCode::Malformed,
-            Self::TooLarge { .. } => ErrorCode::TooLarge,
+            Self::TooLarge { .. } | Self::BatchTooLarge { .. } => ErrorCode::TooLarge,
             Self::Checksum => ErrorCode::ChecksumMismatch,
             Self::PendingFull(_) => ErrorCode::PendingFull,
             Self::JournalFailed(_) => ErrorCode::JournalFailed,

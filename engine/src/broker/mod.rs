@@ -2,31 +2,36 @@
 //!
 //! [`core`] decides everything and touches nothing: no socket, no file, no clock, no thread. Events are
 //! calls to its methods, and what is to happen leaves it as [`effect`]s. Its parts: [`publish`] takes
-//! messages, [`resend`] sends the unacknowledged ones again, [`transcode`] carries them between the two
-//! formats, [`publishers`] recognises what was sent before, [`topics`] knows who wants what,
-//! [`waiting`] holds what nobody wants yet, [`parked`] what waits for the journal, and [`place`] says where
-//! an unacknowledged message is.
+//! messages, [`delivery`] gives them to whoever wants them, [`resend`] sends the unacknowledged ones again,
+//! [`transcode`] carries them between the two formats, [`publishers`] recognises what was sent before,
+//! [`subscribers`] knows who wants what, [`backlog`] holds every unacknowledged message, and [`replies`] what
+//! waits for the journal.
 //!
-//! [`run`] owns the sockets and the thread; [`ingress`] reads requests for it, [`egress`] carries
-//! effects out and holds publishers back when a subscriber is full; [`held_back`] says for how long,
-//! [`log_rate`] how often a line is logged, [`drain`] when each step of the end is over.
+//! [`run`] owns the thread: [`connections`] takes connections in, reads, writes and ends them; [`peer`] is
+//! one of them, [`peers`] their table, [`admission`] says who may connect, [`timers`] when their deadlines
+//! are; [`output`] is what waits to leave on one, [`frames`] what several share. [`log_rate`] says how often
+//! a line is logged, [`drain`] when each step of the end is over.
 
+mod admission;
+mod backlog;
+mod connections;
 mod core;
-pub(crate) mod drain;
+mod delivery;
+mod drain;
 mod effect;
-mod egress;
-mod held_back;
-mod ingress;
-pub(crate) mod log_rate;
-mod parked;
-mod place;
+mod frames;
+mod log_rate;
+mod output;
+mod peer;
+mod peers;
 mod publish;
 mod publishers;
+mod replies;
 mod resend;
 pub(crate) mod run;
-mod topics;
+mod subscribers;
+mod timers;
 mod transcode;
-mod waiting;
 
 #[cfg(test)]
 mod tests;

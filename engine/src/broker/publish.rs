@@ -6,15 +6,15 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::core::{Core, Taken};
+use super::delivery::Outgoing;
 use super::effect::Refusal;
-use super::place::Place;
 use super::publishers::Seen;
-use super::topics::Topic;
+use super::subscribers::Topic;
 use super::transcode;
 use crate::config::Verify;
 use crate::journal::Op;
+use crate::limits::BATCH_BYTES_MAX;
 use crate::message::{Body, Format, Message};
-use crate::pending::Entry;
 use crate::wire::checksum::{self, Content};
 use crate::wire::frame::v2_prefix;
 use crate::wire::id::MessageId;
@@ -143,7 +143,7 @@ impl<E> Core<E> {
                     "only the server marks a payload as a pickle: send it as bytes",
                 ));
             }
-            let (bytes, max) = (whole.len(), self.rules.max_message_bytes);
+            let (bytes, max) = (whole.len() as u64, self.rules.max_message_bytes as u64);
             if bytes > max {
                 return Err(Refusal::TooLarge { bytes, max });
             }
@@ -153,7 +153,12 @@ impl<E> Core<E> {
                 summary.kept_bytes += whole.len();
             }
         }
-        summary.ok_or(Refusal::Record(RecordError::NoRecords))
+        let summary = summary.ok_or(Refusal::Record(RecordError::NoRecords))?;
+        let (bytes, max) = (records.len(), BATCH_BYTES_MAX);
+        if summary.records > 1 && bytes > max {
+            return Err(Refusal::BatchTooLarge { bytes, max });
+        }
+        Ok(summary)
     }
 
     /// All at once, which is several times as fast as one by one. `kept`: how many records are.
@@ -186,23 +191,19 @@ impl<E> Core<E> {
         summary: Summary,
         now: Duration,
     ) -> Taken {
-        let topic = self.topics.get(name).clone();
+        let topic = self.subscribers.topic(name).clone();
         self.counters.accepted.add(summary.records);
         let kept = summary.kept > 0;
         let stores = kept && self.stores();
-        self.frames.push(request.clone());
+        let droppable = !kept;
+        let (to, frame) = (topic.name.clone(), request.clone());
+        self.frames.push(Outgoing { name: to, frame, format: Format::V2, droppable });
         if stores {
             self.stored.reserve_exact(summary.kept);
         }
-        if topic.wanted.v1 || kept {
-            for (whole, record) in frame_records(records) {
-                if record.ack {
-                    self.keep(record.id, Format::V2, request, whole, &topic, now);
-                }
-                if topic.wanted.v1 {
-                    let frame = self.v1_frame(name, &record);
-                    self.frames.push(frame);
-                }
+        if kept {
+            for (whole, record) in frame_records(records).filter(|(_, record)| record.ack) {
+                self.keep(record.id, Format::V2, request, whole, &topic, now);
             }
         }
         // Not the group at hand: if all of it was kept before, nothing fills that one.
@@ -213,15 +214,6 @@ impl<E> Core<E> {
             publisher.barrier = group;
         }
         Taken { group: publisher.barrier, kept }
-    }
-
-    /// The v1 frame of a native record, its checksum noted so that the acknowledgement finds back.
-    pub(super) fn v1_frame(&mut self, name: &str, record: &Record<'_>) -> Bytes {
-        let (frame, checksum) = transcode::to_v1(name, record);
-        if record.ack {
-            self.aliases.add(checksum, record.id);
-        }
-        frame.into()
     }
 
     pub(super) fn publish_v1(
@@ -245,17 +237,20 @@ impl<E> Core<E> {
         let id = MessageId::from_v1_checksum(fields.checksum);
         if fields.ack {
             self.check_journal()?;
-            if self.pending.view().contains(&id) {
+            if self.backlog.view().contains(&id) {
                 self.counters.duplicates.add(1);
                 return Ok(Taken { group: self.latest_group(), kept: true });
             }
             self.reserve(1, dict.len())?;
         }
-        let topic = self.topics.get(name).clone();
+        let topic = self.subscribers.topic(name).clone();
         self.counters.accepted.add(1);
-        self.frames.push(request.clone());
-        if topic.wanted.v2 {
-            self.frames.push(transcode::to_v2(name, dict, &fields).into());
+        let (to, frame) = (topic.name.clone(), request.clone());
+        let droppable = !fields.ack;
+        self.frames.push(Outgoing { name: to, frame, format: Format::V1, droppable });
+        if !topic.v2.is_empty() {
+            let (to, frame) = (topic.name.clone(), transcode::to_v2(name, dict, &fields).into());
+            self.frames.push(Outgoing { name: to, frame, format: Format::V2, droppable });
         }
         if !fields.ack {
             return Ok(Taken::AT_ONCE);
@@ -278,16 +273,9 @@ impl<E> Core<E> {
         topic: &Topic,
         now: Duration,
     ) {
-        let place = if topic.wanted.by_anybody() {
-            Place::Wheel(self.retrier.schedule(id, now))
-        } else {
-            Place::Waiting(self.waiting.add(&topic.name, id))
-        };
         let kept = Body::keep(request, body);
-        let entry = Entry::new(topic.name.clone(), format, kept, place.to_bits());
-        if !self.pending.insert(id, entry) {
-            self.leave(place, id);
-        } else if self.stores() {
+        let is_new = self.backlog.add(id, &topic.name, format, kept, topic.is_wanted(), now);
+        if is_new && self.stores() {
             self.stored.push(id);
             // The journal is soon done with it, so it can share the buffer.
             let (name, body) = (topic.name.clone(), request.slice_ref(body));
@@ -322,7 +310,7 @@ impl<E> Core<E> {
     }
 
     fn reserve(&self, messages: usize, bytes: usize) -> Result<(), Refusal> {
-        self.pending.check(messages, bytes).map_err(|full| Refusal::PendingFull(full.to_string()))
+        self.backlog.check(messages, bytes).map_err(|full| Refusal::PendingFull(full.to_string()))
     }
 }
 

@@ -4,17 +4,13 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use arcstr::ArcStr;
-use bytes::Bytes;
 
 use super::core::Core;
+use super::delivery::Outgoing;
 use super::effect::Effect;
-use super::place::Place;
 use super::publish::frame_records;
 use super::transcode;
-use super::waiting::Due;
-use crate::limits::{
-    FRAME_BYTES_TARGET, RESEND_BYTES_PER_TURN_MAX, RESENDS_PER_TURN_MAX, WAITING_RETRIED,
-};
+use crate::limits::{FRAME_BYTES_TARGET, RESEND_BYTES_PER_TURN_MAX, RESENDS_PER_TURN_MAX};
 use crate::message::{Format, Message};
 use crate::wire::frame::{v1_prefix, v2_prefix};
 use crate::wire::id::MessageId;
@@ -24,10 +20,9 @@ use crate::wire::pickle;
 type Gathered = HashMap<ArcStr, Vec<u8>>;
 
 impl<E> Core<E> {
-    /// Sends a bounded number of messages whose time has come, none before it is stored.
+    /// Sends a bounded number of messages whose time has come, none before it is stored, and none whose
+    /// subscribers do not keep up with what they get already.
     pub(super) fn resend_due(&mut self, now: Duration) {
-        self.topics.forget_cancelled(now);
-        self.wake_waiting(now);
         let mut gathered = Gathered::new();
         let mut bytes = 0;
         let stored = self.stored_group();
@@ -36,72 +31,53 @@ impl<E> Core<E> {
             if bytes >= RESEND_BYTES_PER_TURN_MAX / 2 {
                 break;
             }
-            let Some((id, why)) = self.waiting.next_due(stored) else { break };
-            bytes += self.resend(id, why == Due::InCase, now, &mut gathered);
+            let subscribers = &mut self.subscribers;
+            let next = self.backlog.next_waiting(stored, |name| subscribers.is_behind(name));
+            let Some(id) = next else { break };
+            bytes += self.resend(id, now, &mut gathered);
         }
-        if self.retrier.next_due().is_some_and(|due| due <= now) {
-            self.parked.note_unstored(self.durable, now, self.retrier.interval());
+        if self.backlog.is_retry_due(now) {
+            self.parked.note_unstored(self.durable, now, self.backlog.interval());
         }
-        let mut due = std::mem::take(&mut self.due);
         for _ in 0..RESENDS_PER_TURN_MAX / 2 {
             if bytes >= RESEND_BYTES_PER_TURN_MAX {
                 break;
             }
-            let more = self.retrier.due(now, 1, &mut due);
-            for id in due.drain(..) {
-                if self.parked.is_unstored(id) {
-                    let place = Place::Wheel(self.retrier.schedule(id, now));
-                    self.pending.view().with(&id, |entry| entry.set_token(place.to_bits()));
-                    continue;
-                }
-                bytes += self.resend(id, false, now, &mut gathered);
-            }
-            if !more {
-                break;
+            match self.backlog.next_retry(now) {
+                Ok(id) => bytes += self.retry(id, now, &mut gathered),
+                Err(true) => {}
+                Err(false) => break,
             }
         }
-        self.due = due;
-        for (_, frame) in gathered {
-            self.out.queue.push_back(Effect::Publish(frame.into()));
+        for (name, frame) in gathered {
+            self.send_gathered(name, frame);
         }
     }
 
-    fn wake_waiting(&mut self, now: Duration) {
-        let after = self.latest_group();
-        if std::mem::take(&mut self.sweep) {
-            let topics = &self.topics;
-            self.waiting.wake(Due::Wanted, after, |name| topics.wanted(name).by_anybody());
+    /// Sends a message whose interval is over, if it may be sent now.
+    fn retry(&mut self, id: MessageId, now: Duration, gathered: &mut Gathered) -> usize {
+        let Some(message) = self.backlog.get(id) else { return 0 };
+        if self.parked.is_unstored(id) || self.subscribers.is_behind(&message.name) {
+            self.backlog.put_back(id, &message.name, true, now);
+            return 0;
         }
-        if now >= self.waiting_retried_at {
-            self.waiting_retried_at = now + WAITING_RETRIED;
-            self.waiting.wake(Due::InCase, after, |_| true);
-        }
+        self.resend(id, now, gathered)
     }
 
-    /// Sends one message to whoever wants it, or `in_case` in both formats, and returns how many bytes
-    /// of it that took.
-    fn resend(
-        &mut self,
-        id: MessageId,
-        in_case: bool,
-        now: Duration,
-        gathered: &mut Gathered,
-    ) -> usize {
-        let Some(message) = self.pending.view().get(&id) else { return 0 };
-        let wanted = self.topics.get(&message.name).wanted;
-        let place = if wanted.by_anybody() {
-            self.counters.resent.add(1);
-            Place::Wheel(self.retrier.schedule(id, now))
-        } else {
-            Place::Waiting(self.waiting.add(&message.name, id))
-        };
-        self.pending.view().with(&id, |entry| entry.set_token(place.to_bits()));
+    /// Sends one message to whoever wants it, and returns how many bytes of it that took.
+    fn resend(&mut self, id: MessageId, now: Duration, gathered: &mut Gathered) -> usize {
+        let Some(message) = self.backlog.get(id) else { return 0 };
+        let topic = self.subscribers.topic(&message.name);
+        let (v1, v2) = (!topic.v1.is_empty(), !topic.v2.is_empty());
+        let wanted = v1 || v2;
+        self.backlog.put_back(id, &message.name, wanted, now);
+        self.counters.resent.add(u64::from(wanted));
         let mut bytes = 0;
-        if wanted.v1 || in_case {
+        if v1 {
             self.resend_v1(&message);
             bytes += message.bytes();
         }
-        if wanted.v2 || in_case {
+        if v2 {
             self.resend_v2(&message, gathered);
             bytes += message.bytes();
         }
@@ -113,12 +89,14 @@ impl<E> Core<E> {
             Format::V1 => {
                 let mut frame = v1_prefix(&message.name);
                 frame.extend_from_slice(&message.body);
-                self.out.queue.push_back(Effect::Publish(frame.into()));
+                let (name, frame) = (message.name.clone(), frame.into());
+                self.deliver(Outgoing { name, frame, format: Format::V1, droppable: false });
             }
             Format::V2 => {
                 for (_, record) in frame_records(&message.body) {
-                    let frame: Bytes = self.v1_frame(&message.name, &record);
-                    self.out.queue.push_back(Effect::Publish(frame));
+                    let (name, frame) =
+                        (message.name.clone(), self.v1_frame(&message.name, &record));
+                    self.deliver(Outgoing { name, frame, format: Format::V1, droppable: false });
                 }
             }
         }
@@ -138,7 +116,16 @@ impl<E> Core<E> {
         if frame.len() >= FRAME_BYTES_TARGET
             && let Some(frame) = gathered.remove(&message.name)
         {
-            self.out.queue.push_back(Effect::Publish(frame.into()));
+            self.send_gathered(message.name.clone(), frame);
+        }
+    }
+
+    /// To native subscribers alone: v1 subscribers got theirs one by one.
+    fn send_gathered(&mut self, name: ArcStr, frame: Vec<u8>) {
+        let to = self.subscribers.topic(&name).v2.clone();
+        if !to.is_empty() {
+            let (frame, droppable) = (frame.into(), false);
+            self.out.queue.push_back(Effect::Publish { frame, to, droppable });
         }
     }
 }

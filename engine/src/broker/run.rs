@@ -1,42 +1,48 @@
-//! The broker's thread: owns the sockets, turns what they bring into events, carries effects out.
+//! The broker's thread: turns what connections bring into events for the core, and carries its effects out.
+//!
+//! One turn waits until something is ready, reads a bounded part of it, and then writes: each connection
+//! gets all that the turn has for it in one call.
 
-use std::net::SocketAddr;
+use std::collections::VecDeque;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crossbeam::channel::bounded;
 
+use super::admission::Admission;
+use super::backlog::Backlog;
 use super::core::Core;
 use super::drain::Drain;
-use super::effect::{Dialect, Refusal};
-use super::egress::{Egress, Terms};
-use super::ingress::{self, Envelope, Request};
-use crate::config::Config;
+use super::frames::Frames;
+use super::log_rate::LogRate;
+use super::peers::Peers;
+use super::subscribers::ConnectionId;
+use super::timers::Timers;
+use crate::config::{Config, SlowSubscriber};
 use crate::journal::{Journal, JournalError, LiveSet, Op, SubmitError};
-use crate::limits::{REQUESTS_PER_TURN_MAX, SUBSCRIPTIONS_PER_TURN_MAX};
+use crate::limits::READ_TIME_PER_TURN_MAX;
 use crate::message::Message;
 use crate::metrics::Counters;
-use crate::net::waker::WakeReceiver;
-use crate::pending::{PendingMap, PendingView};
-use crate::retry::Retrier;
-use crate::transport::connections::ConnectionWatch;
-use crate::transport::part::Outstanding;
-use crate::transport::{Context, Part, Ready, Received, Socket, TransportError, poll};
-use crate::wire::frame::Frame;
+use crate::net::socket::{Network, Ready};
+use crate::pending::{Limits, PendingView};
 use crate::wire::id::MessageId;
+use crate::zmtp::envelope::Envelope;
+use crate::zmtp::session::Port;
 
-/// While a queue is full there is nothing to poll for: libzmq does not tell when it has room again.
-const STOPPED_PAUSE: Duration = Duration::from_millis(1);
+/// While the journal takes nothing, or the end has begun, the thread looks again after this time: nobody wakes
+/// it.
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
 /// Why a server that had started ended otherwise than it was told to.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RunError {
-    /// A socket failed.
-    #[error(transparent)]
-    Transport(#[from] TransportError),
-    /// The journal failed; messages that were answered OK are stored, later ones were refused.
+    /// The system refused to wait for connections.
+    #[error("the system refused to wait for connections: {0}")]
+    Network(#[from] io::Error),
+    /// The journal failed; messages that were answered OK are stored, later ones were rejected.
     #[error("the journal failed while the server ended: {0}")]
     Journal(#[from] JournalError),
     /// The journal could not be synced before the drain timeout. What was answered OK is as safe as the
@@ -48,71 +54,100 @@ pub enum RunError {
     Panicked,
 }
 
+/// Who asked, and what the answer begins with.
+#[derive(Debug)]
+pub(super) struct Requester {
+    pub(super) connection: ConnectionId,
+    pub(super) envelope: Envelope,
+}
+
 /// Everything the thread owns.
-pub(crate) struct Broker {
-    core: Core<Envelope>,
-    requests: Socket,
-    egress: Egress,
+pub(crate) struct Broker<N: Network> {
+    pub(super) core: Core<Requester>,
+    pub(super) network: N,
+    pub(super) peers: Peers<N::Stream>,
+    pub(super) frames: Frames,
+    /// Connections that have something to be read, in the order in which it is.
+    pub(super) readable: VecDeque<ConnectionId>,
+    /// Connections that have something to be written.
+    pub(super) dirty: Vec<ConnectionId>,
+    /// Publishers that wait until less is queued for all subscribers together.
+    pub(super) held: Vec<ConnectionId>,
+    pub(super) scratch: Vec<u8>,
+    pub(super) settings: Settings,
+    pub(super) admission: Admission,
+    pub(super) timers: Timers,
+    /// Bytes of requests that are not whole, and of answers that wait.
+    pub(super) partial_bytes: usize,
+    pub(super) reply_bytes: usize,
+    pub(super) counters: Arc<Counters>,
+    pub(super) refusal_log: LogRate,
+    pub(super) close_log: LogRate,
+    pub(super) slow_log: LogRate,
+    ready: Vec<Ready>,
     journal: Option<Journal>,
     /// A group that the journal's queue had no room for.
     unsent_group: Option<(u64, Vec<Op>)>,
-    wake: WakeReceiver,
-    warned_of_subscriptions: bool,
-    counters: Arc<Counters>,
+    /// Work that takes turns is left.
+    has_work: bool,
     stop: Arc<AtomicBool>,
     drain_timeout: Duration,
     /// Since it was told to stop.
     drain: Option<Drain>,
-    /// The last turn left requests unread.
-    may_have_requests: bool,
-    start: Instant,
-    /// After the sockets: it ends when they are closed.
-    connections: Option<ConnectionWatch>,
-    /// Last: it ends when everything made from it is closed.
-    context: Context,
 }
 
-/// The parts that [`Broker::new`] puts together.
-pub(crate) struct Parts {
-    pub(crate) requests: Socket,
-    pub(crate) publisher: Socket,
-    pub(crate) publisher_address: SocketAddr,
-    pub(crate) outstanding: Outstanding,
-    pub(crate) journal: Option<Journal>,
-    pub(crate) wake: WakeReceiver,
-    pub(crate) stop: Arc<AtomicBool>,
-    pub(crate) counters: Arc<Counters>,
-    /// After the sockets.
-    pub(crate) connections: Option<ConnectionWatch>,
-    /// Last.
-    pub(crate) context: Context,
+/// What the thread needs of the configuration.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Settings {
+    pub(super) request_bytes_max: usize,
+    pub(super) stall_grace: Duration,
+    pub(super) slow_subscriber: SlowSubscriber,
+    pub(super) subscriber_bytes_max: usize,
+    pub(super) unsent_bytes_max: usize,
 }
 
-impl Broker {
-    pub(crate) fn new(core: CoreState, config: &Config, parts: Parts) -> Self {
-        let terms = Terms {
-            publisher_address: parts.publisher_address,
-            grace: config.stall_grace,
-            unsent_bytes_max: config.max_unsent_bytes,
-        };
-        let counters = Arc::clone(&parts.counters);
-        let egress = Egress::new(parts.publisher, terms, parts.outstanding, counters);
+impl<N: Network> Broker<N> {
+    pub(crate) fn new(
+        core: CoreState,
+        config: &Config,
+        network: N,
+        journal: Option<Journal>,
+        stop: Arc<AtomicBool>,
+    ) -> Self {
+        let counters = Arc::clone(&core.0.counters);
+        let second = Duration::from_secs(1);
         Self {
             core: core.0,
-            requests: parts.requests,
-            egress,
-            journal: parts.journal,
+            network,
+            peers: Peers::default(),
+            frames: Frames::default(),
+            readable: VecDeque::new(),
+            dirty: Vec::new(),
+            held: Vec::new(),
+            scratch: Vec::new(),
+            settings: Settings {
+                request_bytes_max: config.max_message_bytes.max(crate::limits::BATCH_BYTES_MAX)
+                    + crate::limits::REQUEST_OVERHEAD_BYTES,
+                stall_grace: config.stall_grace,
+                slow_subscriber: config.slow_subscriber,
+                subscriber_bytes_max: config.max_subscriber_bytes,
+                unsent_bytes_max: config.max_unsent_bytes,
+            },
+            admission: Admission::new(config),
+            timers: Timers::default(),
+            partial_bytes: 0,
+            reply_bytes: 0,
+            counters,
+            refusal_log: LogRate::new(second),
+            close_log: LogRate::new(second),
+            slow_log: LogRate::new(second),
+            ready: Vec::new(),
+            journal,
             unsent_group: None,
-            wake: parts.wake,
-            warned_of_subscriptions: false,
-            counters: parts.counters,
-            stop: parts.stop,
+            has_work: false,
+            stop,
             drain_timeout: config.drain_timeout,
             drain: None,
-            may_have_requests: false,
-            start: Instant::now(),
-            connections: parts.connections,
-            context: parts.context,
         }
     }
 
@@ -125,130 +160,123 @@ impl Broker {
         }
     }
 
-    /// Waits until there is something to do, so long at most, and does it. Once all is done that was
-    /// left when it was told to stop, or the time for that is over, returns what is left of the time.
-    pub(super) fn turn(
-        &mut self,
-        wait_max: Option<Duration>,
-    ) -> Result<Option<Drain>, TransportError> {
+    /// The network that it has its connections from.
+    pub(crate) fn network(&mut self) -> &mut N {
+        &mut self.network
+    }
+
+    /// Waits until there is something to do, so long at most, and does a part of it. Once all is done that
+    /// was left when it was told to stop, or the time for that is over, returns how that time was shared out.
+    pub(crate) fn turn(&mut self, wait_max: Option<Duration>) -> Result<Option<Drain>, RunError> {
         self.wait(wait_max)?;
-        let now = Instant::now();
+        let now = self.network.now();
         if self.drain.is_none() && self.stop.load(Ordering::Acquire) {
             self.begin_drain(now);
         }
-        self.read_subscriptions(now - self.start)?;
+        self.accept(now);
         self.hear_journal();
-        self.flush(now)?;
-        self.may_have_requests = false;
-        if self.may_read() {
-            self.may_have_requests = self.read_requests(now)?;
+        self.carry_out(None, now);
+        self.read_some(now);
+        self.has_work = self.core.turn();
+        if self.may_read() && self.frames.bytes() < self.settings.unsent_bytes_max {
+            self.core.resend_due(now);
         }
-        if self.may_read() {
-            self.core.resend_due(now - self.start);
-        }
+        self.carry_out(None, now);
         self.write_journal();
-        self.flush(now)?;
+        self.write_some(now);
+        self.look_at_deadlines(now);
+        self.count();
+        let now = self.network.now();
         Ok(self.drain.filter(|drain| {
-            let requests = self.may_have_requests && now < drain.refused_until;
-            now >= drain.finished_by || (!requests && self.is_drained())
+            let reading = !self.readable.is_empty() && now < drain.refused_until;
+            now >= drain.finished_by || (!reading && self.is_drained())
         }))
     }
 
-    /// [`Self::turn`] for whoever never tells it to stop.
-    pub(crate) fn turn_at_once(&mut self) -> Result<(), TransportError> {
-        self.turn(Some(Duration::ZERO))?;
+    fn wait(&mut self, wait_max: Option<Duration>) -> io::Result<()> {
+        let now = self.network.now();
+        let may_read = self.may_read();
+        let reading = self.readable.iter().any(|&id| {
+            self.peers
+                .get_mut(id)
+                .is_some_and(|peer| peer.may_be_read() && (may_read || peer.is_subscriber()))
+        });
+        let due = if reading || self.has_work || self.admission.is_ready(now) {
+            Some(Duration::ZERO)
+        } else if self.unsent_group.is_some() {
+            Some(LOOK_AGAIN)
+        } else if !may_read || self.frames.bytes() >= self.settings.unsent_bytes_max {
+            // The journal, or whoever takes what is queued, wakes the thread.
+            None
+        } else {
+            self.core.next_due().map(|due| due.saturating_sub(now))
+        };
+        let timers = [self.timers.next_due(), self.admission.next_due()];
+        let timers = timers.into_iter().flatten().map(|due| due.saturating_sub(now));
+        let end = self.drain.map(|_| LOOK_AGAIN);
+        let timeout = [due, end, wait_max].into_iter().flatten().chain(timers).min();
+        let mut ready = std::mem::take(&mut self.ready);
+        self.network.wait(timeout, &mut ready)?;
+        for event in ready.drain(..) {
+            match event {
+                Ready::Listener(port) => self.admission.ready(port),
+                Ready::Woken => {}
+                Ready::Stream { key, readable, writable, ended } => {
+                    let Some(peer) = self.peers.get_mut(key) else { continue };
+                    peer.is_readable |= readable;
+                    peer.has_ended |= ended;
+                    if writable {
+                        peer.output.unblock();
+                        if !peer.output.is_empty() && !std::mem::replace(&mut peer.is_dirty, true) {
+                            self.dirty.push(key);
+                        }
+                    }
+                    self.list(key);
+                }
+            }
+        }
+        self.ready = ready;
         Ok(())
     }
 
-    fn wait(&mut self, wait_max: Option<Duration>) -> Result<(), TransportError> {
-        let elapsed = self.start.elapsed();
-        let due = if self.egress.is_stopped() || self.unsent_group.is_some() {
-            Some(STOPPED_PAUSE)
-        } else if !self.core.has_room() {
-            // Whatever is due, too: the journal wakes the thread.
-            None
-        } else if self.may_have_requests {
-            Some(Duration::ZERO)
-        } else {
-            self.core.next_due().map(|due| due.saturating_sub(elapsed))
-        };
-        // Nobody wakes the thread when its time is over.
-        let end = self.drain.map(|_| STOPPED_PAUSE);
-        let timeout = [due, end, wait_max].into_iter().flatten().min();
-        if self.may_read() {
-            let sockets = [&self.requests, self.egress.publisher_ref()];
-            poll(&sockets, &[&self.wake], &mut [Ready::default(); 3], timeout)?;
-        } else {
-            // Requests wait: polling their socket would return at once.
-            let sockets = [self.egress.publisher_ref()];
-            poll(&sockets, &[&self.wake], &mut [Ready::default(); 2], timeout)?;
+    /// Puts a connection among those that are read next.
+    pub(super) fn list(&mut self, id: ConnectionId) {
+        if let Some(peer) = self.peers.get_mut(id)
+            && !std::mem::replace(&mut peer.is_listed, true)
+        {
+            self.readable.push_back(id);
         }
-        self.wake.clear();
-        Ok(())
     }
 
     /// Whether there is room for what another request or resend would cause.
-    fn may_read(&self) -> bool {
-        !self.egress.is_stopped() && self.unsent_group.is_none() && self.core.has_room()
+    pub(super) fn may_read(&self) -> bool {
+        self.unsent_group.is_none() && self.core.has_room()
     }
 
-    fn read_subscriptions(&mut self, now: Duration) -> Result<(), TransportError> {
-        let mut part = Part::empty();
-        for _ in 0..SUBSCRIPTIONS_PER_TURN_MAX {
-            if self.egress.publisher().receive(&mut part)? == Received::Nothing {
-                break;
-            }
-            match part.as_slice().split_first() {
-                Some((1, prefix)) => {
-                    let noted = self.core.subscribed(prefix);
-                    self.warn_of_subscriptions(noted);
+    /// Reads from each connection that has something, a part of it, as long as a turn may take.
+    fn read_some(&mut self, now: Duration) {
+        for _ in 0..self.readable.len() {
+            let Some(id) = self.readable.pop_front() else { break };
+            let may_read = self.may_read();
+            let Some(peer) = self.peers.get_mut(id) else { continue };
+            peer.is_listed = false;
+            if !peer.may_be_read() || !(may_read || peer.is_subscriber()) {
+                // Held ones are listed again when they may be read; others wait for room here.
+                if !peer.is_held && !peer.is_closing && !peer.output.is_blocked() {
+                    self.list(id);
                 }
-                Some((0, prefix)) => self.core.cancelled(prefix, now),
-                // A message from a subscriber: nothing says that it means anything.
-                _ => {}
+                continue;
             }
-        }
-        Ok(())
-    }
-
-    fn warn_of_subscriptions(&mut self, noted: bool) {
-        if !noted && !self.warned_of_subscriptions {
-            self.warned_of_subscriptions = true;
-            tracing::warn!(
-                "too many subscriptions to note more: messages of the other format no longer reach \
-                 all new subscribers"
-            );
-        }
-    }
-
-    fn read_requests(&mut self, now: Instant) -> Result<bool, TransportError> {
-        let time = now - self.start;
-        for _ in 0..REQUESTS_PER_TURN_MAX {
-            let Some(Request { from, body }) = ingress::read(&mut self.requests)? else {
-                return Ok(false);
-            };
-            match body {
-                Ok(body) => {
-                    if tracing::enabled!(tracing::Level::DEBUG) {
-                        log_request(body.as_slice());
-                    }
-                    self.core.request(from, body.into_bytes(), time);
-                }
-                Err(wrong) => {
-                    self.counters.requests.add(1);
-                    self.core.refuse(from, Refusal::Envelope(wrong), Dialect::V1);
-                }
+            if self.read(id, now) {
+                self.list(id);
             }
-            self.flush(now)?;
-            if !self.may_read() || self.drain.is_some_and(|drain| drain.is_late()) {
+            let elapsed = self.network.now().saturating_sub(now);
+            if elapsed >= READ_TIME_PER_TURN_MAX
+                || self.drain.is_some_and(|drain| now + elapsed >= drain.finished_by)
+            {
                 break;
             }
         }
-        Ok(true)
-    }
-
-    fn flush(&mut self, now: Instant) -> Result<(), TransportError> {
-        self.egress.flush(&mut self.core.out.queue, &mut self.requests, now)
     }
 
     fn write_journal(&mut self) {
@@ -274,73 +302,92 @@ impl Broker {
             && let Some(error) = failure
         {
             tracing::error!(
-                "the journal failed, acknowledged messages are refused from now on: {error}"
+                "the journal failed; messages with ack=1 are rejected from now on: {error}"
             );
             self.core.journal_failed(&error.to_string());
             self.unsent_group = None;
         }
     }
 
-    /// From now on messages are refused, and so are connections. The sockets go on listening: libzmq would
-    /// end all connections that were made through a listener with it, and what was read could no longer be
-    /// answered.
-    fn begin_drain(&mut self, now: Instant) {
-        tracing::info!("ending: new messages are refused, what was taken is finished");
+    fn count(&self) {
+        self.counters.unsent_bytes.set(self.frames.bytes() as u64);
+        self.counters.connections.set(self.peers.len() as u64);
+        self.counters.subscriptions.set(self.core.subscribers.len() as u64);
+    }
+
+    /// From now on nobody may connect, and messages are rejected.
+    fn begin_drain(&mut self, now: Duration) {
+        tracing::info!("ending: new messages are rejected, accepted ones are finished");
+        self.network.stop_listening();
+        self.admission.stop();
         self.core.drain();
-        if let Some(connections) = &self.connections {
-            connections.refuse_all();
-        }
         self.drain = Some(Drain::begin(now, self.drain_timeout));
     }
 
     fn is_drained(&self) -> bool {
-        self.core.parked.is_empty() && self.core.out.queue.is_empty() && self.may_read()
+        self.core.parked.is_empty() && !self.has_work && self.may_read() && self.frames.bytes() == 0
     }
 
-    /// Answers what could not be finished, closes the journal, which syncs it, and the sockets.
+    /// Answers what could not be finished, closes the journal, which syncs it, and writes what is left.
     fn end(mut self, drain: Drain) -> Result<(), RunError> {
-        if !self.is_drained() {
-            self.core.abandon();
-            self.egress.wait_no_longer()?;
-            self.flush(Instant::now())?;
-        }
+        let now = self.network.now();
+        self.core.abandon();
+        self.carry_out(None, now);
+        self.write_some(now);
         let closed = match self.journal.take() {
-            Some(journal) => close(journal, drain.closed_by),
+            Some(journal) => close(journal, drain.closed_by.saturating_sub(self.network.now())),
             None => Ok(()),
         };
-        let Self { requests, egress, connections, context, counters, .. } = self;
-        drop((requests, egress));
-        drop(connections);
-        // Here, what the closed sockets still had to send leaves.
-        drop(context);
+        // What peers have not taken yet may leave until the last part of the time is over.
+        while self.peers.iter().any(|peer| !peer.output.is_empty()) {
+            let now = self.network.now();
+            let left = drain.over_by.saturating_sub(now);
+            if left.is_zero() {
+                break;
+            }
+            self.wait(Some(left.min(LOOK_AGAIN)))?;
+            self.write_some(now);
+        }
         tracing::info!(
-            "ended within {:?}: {} requests were read and answered, {} of them refused",
-            drain.began.elapsed(),
-            counters.requests.get(),
-            counters.refused.get(),
+            "ended within {:?}: {} requests were read and answered, {} of them rejected",
+            self.network.now().saturating_sub(drain.began),
+            self.counters.requests.get(),
+            self.counters.refused.get(),
         );
         closed
+    }
+
+    /// Closes a connection and lets go of all that it has.
+    pub(super) fn close(&mut self, id: ConnectionId) {
+        let Some(mut peer) = self.peers.remove(id) else { return };
+        self.partial_bytes -= peer.booked_bytes;
+        self.reply_bytes -= peer.booked_reply_bytes;
+        peer.output.clear(&mut self.frames);
+        self.timers.cancel(&peer);
+        self.admission.left(&peer);
+        self.core.disconnected(id);
+        self.has_work = true;
+        self.release(std::mem::take(&mut peer.holds));
+    }
+
+    /// Lets publishers go on that waited for a subscriber.
+    pub(super) fn release(&mut self, holds: Vec<ConnectionId>) {
+        for id in holds {
+            if let Some(peer) = self.peers.get_mut(id) {
+                peer.is_held = false;
+                self.list(id);
+            }
+        }
     }
 }
 
 /// Closes the journal in time: a disk that hangs must not keep the process from ending.
-fn close(journal: Journal, closed_by: Instant) -> Result<(), RunError> {
+fn close(journal: Journal, time: Duration) -> Result<(), RunError> {
     let (closed, wait) = bounded(1);
     std::thread::spawn(move || closed.send(journal.close()));
-    match wait.recv_timeout(closed_by.saturating_duration_since(Instant::now())) {
+    match wait.recv_timeout(time) {
         Ok(result) => Ok(result?),
         Err(_) => Err(RunError::DrainTimeout),
-    }
-}
-
-fn log_request(body: &[u8]) {
-    match Frame::parse(body) {
-        Ok(Frame::V1 { name, pickle }) => {
-            tracing::debug!(name, bytes = pickle.len(), "request in the original format");
-        }
-        Ok(Frame::V2 { name, body }) => tracing::debug!(name, bytes = body.len(), "request"),
-        // The refusal is logged when it is sent.
-        Err(_) => {}
     }
 }
 
@@ -355,12 +402,19 @@ impl LiveSet for Live {
 }
 
 /// The core before its thread runs, for whoever fills it from the journal.
-pub(crate) struct CoreState(pub(super) Core<Envelope>);
+pub(crate) struct CoreState(Core<Requester>);
 
 impl CoreState {
-    pub(crate) fn new(config: &Config, pending: PendingMap, counters: Arc<Counters>) -> Self {
-        let retrier = Retrier::new(config.retry_interval, Duration::ZERO);
-        Self(Core::new(config.into(), pending, retrier, counters))
+    pub(crate) fn new(config: &Config, counters: Arc<Counters>) -> Self {
+        let limits =
+            Limits { messages: config.max_pending_messages, bytes: config.max_pending_bytes };
+        let backlog = Backlog::new(limits, config.retry_interval);
+        Self(Core::new(config.into(), backlog, counters))
+    }
+
+    /// What other threads may see of the unacknowledged messages.
+    pub(crate) fn pending(&self) -> PendingView {
+        self.0.backlog.view().clone()
     }
 
     pub(crate) fn make_room(&mut self, messages: usize) {
@@ -373,5 +427,13 @@ impl CoreState {
 
     pub(crate) fn restore_seen(&mut self, publisher: u64, first: u64, last: u64) {
         self.0.restore_seen(publisher, first, last);
+    }
+}
+
+/// Which of the two kinds of peer a connection is, for people.
+pub(super) fn kind(port: Port) -> &'static str {
+    match port {
+        Port::Requests => "publisher",
+        Port::Publishing => "subscriber",
     }
 }

@@ -25,11 +25,10 @@ use super::routes::{Receiver, Target};
 use super::subscriber::{Control, Subscriber, random_u64};
 use super::subscription::Subscription;
 use super::worker::Worker;
-use crate::limits::{CLIENT_OWN_FRAME_BYTES, OVERSIZE_ANSWERED_BYTES};
+use crate::limits::{CLIENT_FRAME_SLACK_BYTES, CLIENT_OWN_FRAME_BYTES};
 use crate::net::connection::{Address, Connection, Settings};
 use crate::net::subscribing::Subscribing;
 use crate::net::waker::{self, Waker};
-use crate::transport::TransportError;
 use crate::wire::checksum::Checksum;
 use crate::wire::frame::v2_prefix;
 use crate::wire::id::{MessageId, V1_ID_BIT};
@@ -110,7 +109,7 @@ impl Core {
             on_error: options.on_error.clone(),
             ..Reporter::default()
         });
-        let (request_waker, wakes) = waker::pair().map_err(TransportError::from)?;
+        let (request_waker, wakes) = waker::pair().map_err(ConnectError::System)?;
         let bounds = Bounds {
             frame_bytes_max: options.max_message_size,
             buffer_bytes: options.buffer_bytes,
@@ -161,7 +160,7 @@ impl Core {
         wire: Connection,
         options: &ClientBuilder,
     ) -> Result<Subscriber, ConnectError> {
-        let (waker, wakes) = waker::pair().map_err(TransportError::from)?;
+        let (waker, wakes) = waker::pair().map_err(ConnectError::System)?;
         let (commands, incoming) = unbounded();
         let (timeout, tries) = (options.send_timeout, options.connection_retries);
         let control = Arc::new(Control::new(commands, waker, timeout, tries));
@@ -338,7 +337,7 @@ pub(super) fn settings(options: &ClientBuilder, kind: Kind, silence_max: Duratio
         // No server sends more than libzmq's signed length tells.
         frame_bytes_max: options
             .max_message_size
-            .saturating_add(OVERSIZE_ANSWERED_BYTES)
+            .saturating_add(CLIENT_FRAME_SLACK_BYTES)
             .min(i32::MAX as usize),
         heartbeat: HEARTBEAT,
         silence_max,

@@ -1,9 +1,10 @@
 //! A client without threads: whoever has it does their work, turn by turn.
 
+use std::io;
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::bridge::Bridge;
 use super::core::{Core, settings};
 use super::error::ConnectError;
 use super::handle::Client;
@@ -12,7 +13,6 @@ use super::requester::Requester;
 use super::subscriber::{Running, Subscriber};
 use crate::net::connection::Connection;
 use crate::net::wait::Woken;
-use crate::transport::{Context, TransportError};
 use crate::zmtp::handshake::Kind;
 
 /// No measurement takes so long.
@@ -26,49 +26,31 @@ pub struct DrivenClient {
     client: Client,
     requester: Requester,
     receiver: Option<Running>,
-    bridges: [Bridge; 2],
 }
 
 impl DrivenClient {
-    /// Connects to these endpoints, for requests and for receiving, of any kind that libzmq knows. The
-    /// server is not asked for a sign of life.
+    /// A client over these streams, for requests and for receiving. The server is not asked for a sign of
+    /// life.
     ///
     /// # Errors
-    /// When a socket cannot be made or an endpoint used.
-    pub fn new(
-        options: &ClientBuilder,
-        context: &Context,
-        [requests, receiving]: [String; 2],
-    ) -> Result<Self, ConnectError> {
-        let connect = |kind, endpoint: String| -> Result<_, TransportError> {
-            let (bridge, socket) = Bridge::new(context, kind, &endpoint)?;
-            let settings = settings(options, kind, NEVER);
-            Ok((bridge, Connection::over(socket, settings)))
+    /// When the system refuses.
+    pub fn over(options: &ClientBuilder, streams: [UnixStream; 2]) -> Result<Self, ConnectError> {
+        let connect = |kind, stream: UnixStream| -> io::Result<Connection> {
+            stream.set_nonblocking(true)?;
+            Ok(Connection::over(stream.into(), settings(options, kind, NEVER)))
         };
-        let (request_bridge, request_wire) = connect(Kind::Dealer, requests)?;
-        let (receiving_bridge, receiving_wire) = connect(Kind::Sub, receiving)?;
-        let (core, (requester, subscriber)) = Core::split(options, [request_wire, receiving_wire])?;
+        let [requests, receiving] = streams;
+        let requests = connect(Kind::Dealer, requests).map_err(ConnectError::System)?;
+        let receiving = connect(Kind::Sub, receiving).map_err(ConnectError::System)?;
+        let (core, (requester, subscriber)) = Core::split(options, [requests, receiving])?;
         let receiver = subscriber.map(Subscriber::begin);
         let client = Client::from_core(Arc::new(core));
-        Ok(Self { client, requester, receiver, bridges: [request_bridge, receiving_bridge] })
+        Ok(Self { client, requester, receiver })
     }
 
     /// The client. What waits for an answer must be called from another thread.
     pub fn client(&self) -> &Client {
         &self.client
-    }
-
-    /// Carries what the client sent to the server's sockets, and what they have to the client; whether
-    /// there was anything. In a real client the system and libzmq do this.
-    ///
-    /// # Errors
-    /// When a socket fails.
-    pub fn carry(&mut self) -> Result<bool, TransportError> {
-        let mut carried = false;
-        for bridge in &mut self.bridges {
-            carried |= bridge.carry()?;
-        }
-        Ok(carried)
     }
 
     /// One turn of the request thread.

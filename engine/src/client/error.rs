@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use crate::transport::TransportError;
 use crate::wire::name::NameError;
 use crate::wire::pickle::PickleError;
 use crate::wire::reply::ErrorCode;
@@ -44,9 +43,9 @@ pub enum ConnectError {
         /// What is wrong with the value.
         problem: &'static str,
     },
-    /// A socket could not be made.
-    #[error("could not connect: {0}")]
-    Transport(#[from] TransportError),
+    /// The system refused a descriptor.
+    #[error("could not connect: the system refused a descriptor: {0}; raise ulimit -n")]
+    System(std::io::Error),
     /// A thread could not be started.
     #[error("could not connect: a thread could not be started: {0}; check the process limits")]
     Thread(std::io::Error),

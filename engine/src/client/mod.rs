@@ -11,11 +11,9 @@
 //!   hands it to them; `verify`: checksums; `missed`: sees gaps; `queue`, `subscription`: what is read
 //!   like an iterator.
 //! - `message`: a received message, a view of its frame. `worker`: threads that end within a bound.
-//! - `driven`: a client without threads, for measurements; `bridge`: between it and libzmq's sockets within
-//!   the process.
+//! - `driven`: a client without threads, for measurements.
 
 mod batches;
-mod bridge;
 mod claim;
 mod core;
 mod delivery;

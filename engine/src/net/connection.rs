@@ -202,8 +202,7 @@ impl Connection {
             *greeted = stream.inbox.take_raw::<{ handshake::GREETING_BYTES }>().is_some();
         }
         if *greeted {
-            stream.inbox.cut(self.settings.frame_bytes_max)?;
-            if let Some((head, body)) = stream.inbox.take()? {
+            if let Some((head, body)) = stream.next(self.settings.frame_bytes_max)? {
                 if !head.command {
                     return Err(ConnectionError::Malformed);
                 }

@@ -1,30 +1,19 @@
 //! Received bytes, cut into frames.
 
 use std::io;
-use std::os::fd::BorrowedFd;
 
-use bytes::Bytes;
-use rustix::buffer::spare_capacity;
-use rustix::io::Errno;
+use bytes::{Buf, Bytes};
 
+use super::socket::ByteStream;
 use crate::zmtp::error::ConnectionError;
 use crate::zmtp::frame::Head;
 
-/// Room for what one read may find, beyond a frame that is known to come.
-const READ_BYTES: usize = 64 * 1024;
-
-/// Room of a buffer that is not made to measure, at most.
-const ROOM_BYTES_MAX: usize = 1024 * 1024;
-
-/// Room beyond what is expected: were a frame a little larger than the last, all of it would move.
-const SLACK_BYTES: usize = 4096;
+/// Room for what one read may find. A larger frame has a buffer made to its measure.
+pub(crate) const SCRATCH_BYTES: usize = 128 * 1024;
 
 /// A buffer with this many times the bytes of its frames is not handed out with them: who keeps one
 /// would keep all of it. They are copied.
 const WASTE_MAX: usize = 4;
-
-/// The same for one frame beside a large one, in a buffer that was made for that.
-const WASTE_OF_ONE_MAX: usize = 16;
 
 /// What a read found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,109 +26,170 @@ pub(crate) enum Filled {
     Nothing,
 }
 
+/// What an inbox holds next.
+#[derive(Debug)]
+pub(crate) enum Next {
+    /// A whole frame.
+    Frame(Head, Bytes),
+    /// A frame over the bound. Its body is dropped as it comes in.
+    Oversize {
+        /// The frame's head.
+        head: Head,
+        /// The first byte of its body.
+        first: u8,
+    },
+    /// Nothing before more bytes come in.
+    Nothing,
+}
+
 /// What is received and not taken yet.
 ///
-/// Frames are handed out as slices of the buffer that the system wrote them to; a large one has its
-/// buffer made to measure as soon as its head is there.
+/// The system writes to a buffer that all connections of a thread share. When a good part of it is whole
+/// frames, they keep it, handed out as slices, and the next read gets another one; when it is not, they are
+/// copied out. A frame too large for it has its buffer made to measure as soon as its head is there. So a
+/// connection from which nothing is waited for holds no buffer.
 #[derive(Debug, Default)]
 pub(crate) struct Inbox {
-    /// Whole frames.
-    frames: Bytes,
-    /// Bytes of the buffer that holds them.
-    frames_room: usize,
+    /// Whole frames, or the raw bytes before the first one.
+    ready: Bytes,
     /// What comes after them: part of a frame.
     part: Vec<u8>,
     /// Bytes of the frame that `part` begins, with its head; 0 while unknown.
     wanted: usize,
+    /// Bytes of a frame over the bound that have not come in yet, and are dropped when they do.
+    skipping: u64,
 }
 
 impl Inbox {
-    /// Reads once, when all whole frames are taken; [`Self::cut`] makes frames of it.
+    /// Reads once, when all that [`Self::next`] had is taken; also how many bytes that were.
     ///
     /// # Errors
     /// When the connection is lost or ended.
-    pub(crate) fn fill(&mut self, socket: BorrowedFd<'_>) -> Result<Filled, ConnectionError> {
-        self.make_room();
-        loop {
-            match rustix::io::read(socket, spare_capacity(&mut self.part)) {
-                Ok(0) => return Err(ConnectionError::Closed),
-                Ok(_) if self.part.len() == self.part.capacity() => return Ok(Filled::Full),
-                Ok(_) => return Ok(Filled::Drained),
-                Err(Errno::AGAIN) => return Ok(Filled::Nothing),
-                Err(Errno::INTR) => {}
-                Err(error) => return Err(io::Error::from(error).into()),
+    pub(crate) fn fill(
+        &mut self,
+        stream: &mut impl ByteStream,
+        scratch: &mut Vec<u8>,
+    ) -> Result<(Filled, usize), ConnectionError> {
+        debug_assert!(self.ready.is_empty() && self.part.len() <= self.wanted.max(SCRATCH_BYTES));
+        if self.wanted > SCRATCH_BYTES {
+            // One at a time: what follows it stays with the system until it is whole.
+            let filled = read(stream, &mut self.part)?;
+            if self.part.len() >= self.wanted {
+                self.wanted = 0;
+                self.ready = std::mem::take(&mut self.part).into();
+            }
+            return Ok(filled);
+        }
+        scratch.clear();
+        scratch.reserve_exact(SCRATCH_BYTES);
+        scratch.extend_from_slice(&self.part);
+        let filled = read(stream, scratch)?;
+        if filled.0 == Filled::Nothing {
+            return Ok(filled);
+        }
+        self.part = Vec::new();
+        if self.skipping > 0 {
+            let dropped = scratch.len().min(usize::try_from(self.skipping).unwrap_or(usize::MAX));
+            self.skipping -= dropped as u64;
+            scratch.drain(..dropped);
+        }
+        self.ready = if scratch.len().saturating_mul(WASTE_MAX) < scratch.capacity() {
+            Bytes::copy_from_slice(scratch)
+        } else {
+            Bytes::from(std::mem::take(scratch))
+        };
+        Ok(filled)
+    }
+
+    /// Takes the next whole frame. One with a body of more than `body_bytes_max` bytes is dropped as it
+    /// comes in.
+    ///
+    /// # Errors
+    /// [`ConnectionError::Malformed`] for flags that have no meaning.
+    pub(crate) fn next(&mut self, body_bytes_max: usize) -> Result<Next, ConnectionError> {
+        if self.ready.is_empty() {
+            // What is known of a part stays known.
+            return Ok(Next::Nothing);
+        }
+        let Some((head, head_bytes)) = Head::read(&self.ready)? else {
+            self.keep_part(0);
+            return Ok(Next::Nothing);
+        };
+        match usize::try_from(head.body_bytes) {
+            Ok(body_bytes) if body_bytes <= body_bytes_max => {
+                let bytes = head_bytes + body_bytes;
+                if bytes > self.ready.len() {
+                    self.keep_part(bytes);
+                    return Ok(Next::Nothing);
+                }
+                let mut frame = self.ready.split_to(bytes);
+                Ok(Next::Frame(head, frame.split_off(head_bytes)))
+            }
+            _ => {
+                let Some(&first) = self.ready.get(head_bytes) else {
+                    self.keep_part(head_bytes + 1);
+                    return Ok(Next::Nothing);
+                };
+                let here = (self.ready.len() - head_bytes) as u64;
+                let dropped = here.min(head.body_bytes);
+                self.skipping = head.body_bytes - dropped;
+                // No more than is here.
+                self.ready.advance(head_bytes + dropped as usize);
+                Ok(Next::Oversize { head, first })
             }
         }
     }
 
-    /// What is there and not cut into frames.
+    /// What is there and not taken, before the first frame: a greeting.
     pub(crate) fn raw(&self) -> &[u8] {
-        &self.part
+        &self.ready
     }
 
     /// Takes bytes that are no frame, once they are all there.
     pub(crate) fn take_raw<const N: usize>(&mut self) -> Option<[u8; N]> {
-        let bytes = *self.part.first_chunk()?;
-        self.part.drain(..N);
+        let Some(&bytes) = self.ready.first_chunk() else {
+            self.keep_part(N);
+            return None;
+        };
+        self.ready.advance(N);
         Some(bytes)
     }
 
-    /// Takes the next whole frame.
-    ///
-    /// # Errors
-    /// None that [`Self::cut`] did not find.
-    pub(crate) fn take(&mut self) -> Result<Option<(Head, Bytes)>, ConnectionError> {
-        // Its length has been held against the bound.
-        let Some((head, head_bytes)) = Head::read(&self.frames, usize::MAX)? else {
-            return Ok(None);
-        };
-        let mut frame = self.frames.split_to(head_bytes + head.body_bytes);
-        let body = frame.split_off(head_bytes);
-        let wasteful = self.frames_room > ROOM_BYTES_MAX + SLACK_BYTES
-            && body.len().saturating_mul(WASTE_OF_ONE_MAX) < self.frames_room;
-        Ok(Some((head, if wasteful { Bytes::copy_from_slice(&body) } else { body })))
+    /// Puts the beginning of something aside until the rest of it comes in: `wanted` bytes in all.
+    pub(crate) fn keep_part(&mut self, wanted: usize) {
+        self.wanted = wanted;
+        if !self.ready.is_empty() {
+            // Room for all of a large frame, which then need not move.
+            let room = if wanted > SCRATCH_BYTES { wanted } else { self.ready.len() };
+            let mut part = Vec::with_capacity(room);
+            part.extend_from_slice(&self.ready);
+            self.part = part;
+            self.ready = Bytes::new();
+        }
     }
 
-    /// Makes frames of what was received. To be called when all earlier ones are taken.
-    ///
-    /// # Errors
-    /// What [`Head::read`] finds wrong.
-    pub(crate) fn cut(&mut self, body_bytes_max: usize) -> Result<(), ConnectionError> {
-        let mut whole = 0;
-        self.wanted = 0;
-        while let Some((head, head_bytes)) = Head::read(&self.part[whole..], body_bytes_max)? {
-            let bytes = head_bytes + head.body_bytes;
-            if bytes > self.part.len() - whole {
-                self.wanted = bytes;
-                break;
-            }
-            whole += bytes;
-        }
-        if whole == 0 {
-            return Ok(());
-        }
-        if whole * WASTE_MAX < self.part.capacity() {
-            self.frames = Bytes::copy_from_slice(&self.part[..whole]);
-            self.frames_room = whole;
-            self.part.drain(..whole);
-        } else {
-            // The next frames are probably about as large as these.
-            let room = whole.clamp(READ_BYTES, ROOM_BYTES_MAX).max(self.wanted) + SLACK_BYTES;
-            let mut rest = Vec::with_capacity(room);
-            rest.extend_from_slice(&self.part[whole..]);
-            self.part.truncate(whole);
-            self.frames_room = self.part.capacity();
-            self.frames = Bytes::from(std::mem::replace(&mut self.part, rest));
-        }
-        Ok(())
+    /// Whether a frame has begun and is not whole.
+    pub(crate) fn is_within_frame(&self) -> bool {
+        !self.part.is_empty() || self.skipping > 0
     }
 
-    fn make_room(&mut self) {
-        if self.wanted > self.part.capacity() {
-            self.part.reserve_exact(self.wanted - self.part.len());
-        } else if self.part.len() == self.part.capacity() {
-            self.part.reserve_exact(READ_BYTES);
-        }
+    /// Bytes that are held for a frame that is not whole.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.part.len()
+    }
+}
+
+/// Reads once, behind what the buffer holds.
+fn read(
+    stream: &mut impl ByteStream,
+    buffer: &mut Vec<u8>,
+) -> Result<(Filled, usize), ConnectionError> {
+    match stream.read(buffer) {
+        Ok(0) => Err(ConnectionError::Closed),
+        Ok(bytes) if buffer.len() == buffer.capacity() => Ok((Filled::Full, bytes)),
+        Ok(bytes) => Ok((Filled::Drained, bytes)),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok((Filled::Nothing, 0)),
+        Err(error) => Err(error.into()),
     }
 }
 

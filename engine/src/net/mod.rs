@@ -5,14 +5,17 @@
 //! - `dial`: addresses, and non-blocking connections to them.
 //! - [`connection`]: a client's connection, made anew when lost; [`subscribing`]: one that remembers its
 //!   subscriptions.
+//! - [`socket`]: a stream of bytes, and what a server needs of the system; [`listen`]: the system's.
 //! - [`waker`]: ends another thread's wait; [`wait`]: for a connection and a waker together.
 
 pub(crate) mod connection;
 mod dial;
 pub(crate) mod inbox;
+pub(crate) mod listen;
 #[cfg(all(loom, test))]
 pub(crate) mod loom_tests;
 pub(crate) mod sending;
+pub(crate) mod socket;
 mod stream;
 pub(crate) mod subscribing;
 #[cfg(test)]

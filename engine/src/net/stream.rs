@@ -7,8 +7,9 @@ use std::time::Instant;
 use bytes::Bytes;
 use rustix::net::{Shutdown, shutdown};
 
-use super::inbox::{Filled, Inbox};
+use super::inbox::{Filled, Inbox, Next};
 use super::sending::Sending;
+use crate::zmtp::command::{self, Command};
 use crate::zmtp::error::ConnectionError;
 use crate::zmtp::frame::Head;
 
@@ -21,14 +22,13 @@ const FILLS_MAX: usize = 16;
 /// A PING command without a time to live and without a context, as a frame.
 const PING: &[u8] = b"\x04\x07\x04PING\0\0";
 
-/// Bytes of a PING's context, at most.
-const CONTEXT_BYTES_MAX: usize = 16;
-
 /// A stream of frames.
 #[derive(Debug)]
 pub(super) struct Stream {
     pub(super) socket: Arc<OwnedFd>,
     pub(super) inbox: Inbox,
+    /// What the system writes to.
+    scratch: Vec<u8>,
     /// Of a message that is not whole yet.
     parts: Vec<Bytes>,
     pub(super) sending: Sending,
@@ -46,10 +46,10 @@ pub(super) struct Stream {
 
 impl Stream {
     pub(super) fn new(socket: Arc<OwnedFd>) -> Self {
-        let (inbox, parts, sending) = Default::default();
+        let (inbox, scratch, parts, sending) = Default::default();
         let (asked, answering, lost) = Default::default();
         let (more, heard) = (true, Instant::now());
-        Self { socket, inbox, parts, sending, more, heard, asked, answering, lost }
+        Self { socket, inbox, scratch, parts, sending, more, heard, asked, answering, lost }
     }
 
     /// Gives the system what it takes now. When the connection is lost, reading says so, after what
@@ -75,7 +75,7 @@ impl Stream {
     /// # Errors
     /// When the connection is lost or ended.
     pub(super) fn fill(&mut self) -> Result<(), ConnectionError> {
-        let filled = self.inbox.fill(self.socket.as_fd())?;
+        let (filled, _) = self.inbox.fill(&mut &*self.socket, &mut self.scratch)?;
         // Of a lost connection nothing is left behind what the system has.
         self.more = filled == Filled::Full || self.lost;
         if filled != Filled::Nothing {
@@ -104,7 +104,7 @@ impl Stream {
     ) -> Result<bool, ConnectionError> {
         let mut fills = 0;
         loop {
-            while let Some((head, body)) = self.inbox.take()? {
+            while let Some((head, body)) = self.next(frame_bytes_max)? {
                 if head.command {
                     self.obey(&body);
                     continue;
@@ -122,29 +122,36 @@ impl Stream {
             }
             fills += 1;
             self.fill()?;
-            self.inbox.cut(frame_bytes_max)?;
+        }
+    }
+
+    /// Takes the next frame.
+    ///
+    /// # Errors
+    /// When it makes no sense, or is over the bound.
+    pub(super) fn next(
+        &mut self,
+        bytes_max: usize,
+    ) -> Result<Option<(Head, Bytes)>, ConnectionError> {
+        match self.inbox.next(bytes_max)? {
+            Next::Frame(head, body) => Ok(Some((head, body))),
+            Next::Nothing => Ok(None),
+            Next::Oversize { head, .. } => {
+                Err(ConnectionError::TooLarge { bytes: head.body_bytes, bytes_max })
+            }
         }
     }
 
     /// Answers a PING; one answer serves for all that came before it left.
-    fn obey(&mut self, command: &[u8]) {
+    fn obey(&mut self, body: &[u8]) {
         if !self.answering
-            && let Some(pong) = pong(command)
+            && let Ok(Command::Ping { context, .. }) = Command::read(body)
         {
+            let mut pong = Vec::new();
+            command::append_pong(context, &mut pong);
             self.answering = true;
-            self.sending.push(pong);
+            self.sending.push(pong.into());
             self.write();
         }
     }
-}
-
-/// The answer to a PING, as a frame: its context comes back.
-fn pong(body: &[u8]) -> Option<Bytes> {
-    let context = body.strip_prefix(b"\x04PING")?.get(2..)?;
-    let context = &context[..context.len().min(CONTEXT_BYTES_MAX)];
-    let body = [b"\x04PONG", context].concat();
-    let mut frame = Vec::new();
-    Head::command(body.len()).append_to(&mut frame);
-    frame.extend(body);
-    Some(frame.into())
 }

@@ -1,7 +1,7 @@
 //! Ends another thread's [`super::poll()`].
 
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
@@ -79,10 +79,6 @@ impl WakeReceiver {
     /// What can be read once it is woken.
     pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
         self.stream.as_fd()
-    }
-
-    pub(crate) fn raw_fd(&self) -> RawFd {
-        self.stream.as_raw_fd()
     }
 }
 

@@ -8,6 +8,11 @@ pub const V2: u8 = 0x01;
 /// First bytes below this are versions; names begin at or above it.
 const VERSIONS_END: u8 = 0x20;
 
+/// Whether whoever sends a request with this first byte speaks the native format, and reads typed errors.
+pub fn is_native(first: u8) -> bool {
+    first < VERSIONS_END
+}
+
 /// A frame, borrowed.
 #[derive(Clone, Debug)]
 pub enum Frame<'a> {

@@ -16,47 +16,39 @@ pub(crate) struct Head {
     pub(crate) more: bool,
     /// Whether the body is for the connection itself.
     pub(crate) command: bool,
-    /// The body's length.
-    pub(crate) body_bytes: usize,
+    /// The body's length, as the peer says it.
+    pub(crate) body_bytes: u64,
 }
 
 impl Head {
     /// A frame of a message.
     pub(crate) fn message(body_bytes: usize, more: bool) -> Self {
-        Self { more, command: false, body_bytes }
+        Self { more, command: false, body_bytes: body_bytes as u64 }
     }
 
     /// A frame for the connection itself.
     pub(crate) fn command(body_bytes: usize) -> Self {
-        Self { more: false, command: true, body_bytes }
+        Self { more: false, command: true, body_bytes: body_bytes as u64 }
     }
 
     /// Reads a head, and its own length; `None` when these bytes do not hold all of it.
     ///
     /// # Errors
-    /// [`ConnectionError::Malformed`] for flags that have no meaning, and [`ConnectionError::TooLarge`].
-    pub(crate) fn read(
-        bytes: &[u8],
-        body_bytes_max: usize,
-    ) -> Result<Option<(Self, usize)>, ConnectionError> {
+    /// [`ConnectionError::Malformed`] for flags that have no meaning.
+    pub(crate) fn read(bytes: &[u8]) -> Result<Option<(Self, usize)>, ConnectionError> {
         let Some(&flags) = bytes.first() else { return Ok(None) };
         let (more, command) = (flags & MORE != 0, flags & COMMAND != 0);
         if flags & !(MORE | LONG | COMMAND) != 0 || (more && command) {
             return Err(ConnectionError::Malformed);
         }
-        let (length, head_bytes) = if flags & LONG == 0 {
+        let (body_bytes, head_bytes) = if flags & LONG == 0 {
             let Some(&length) = bytes.get(1) else { return Ok(None) };
             (u64::from(length), 2)
         } else {
             let Some(length) = bytes[1..].first_chunk() else { return Ok(None) };
             (u64::from_be_bytes(*length), HEAD_BYTES_MAX)
         };
-        match usize::try_from(length) {
-            Ok(body_bytes) if body_bytes <= body_bytes_max => {
-                Ok(Some((Self { more, command, body_bytes }, head_bytes)))
-            }
-            _ => Err(ConnectionError::TooLarge { bytes: length, bytes_max: body_bytes_max }),
-        }
+        Ok(Some((Self { more, command, body_bytes }, head_bytes)))
     }
 
     /// Appends the head.
@@ -72,7 +64,7 @@ impl Head {
             Ok(length) => out.extend([flags, length]),
             Err(_) => {
                 out.push(flags | LONG);
-                out.extend((self.body_bytes as u64).to_be_bytes());
+                out.extend(self.body_bytes.to_be_bytes());
             }
         }
     }
@@ -94,23 +86,17 @@ mod tests {
             let mut out = Vec::new();
             head.append_to(&mut out);
             assert_eq!(out, bytes);
-            assert_eq!(Head::read(bytes, 1000).unwrap(), Some((head, bytes.len())));
+            assert_eq!(Head::read(bytes).unwrap(), Some((head, bytes.len())));
             for end in 0..bytes.len() {
-                assert_eq!(Head::read(&bytes[..end], 1000).unwrap(), None);
+                assert_eq!(Head::read(&bytes[..end]).unwrap(), None);
             }
         }
     }
 
     #[test]
-    fn what_has_no_meaning_or_is_too_large_is_refused() {
+    fn flags_without_a_meaning_are_malformed() {
         for flags in [8, 0x80, 5] {
-            assert!(matches!(Head::read(&[flags], 9), Err(ConnectionError::Malformed)));
+            assert!(matches!(Head::read(&[flags]), Err(ConnectionError::Malformed)));
         }
-        assert!(matches!(
-            Head::read(&[2, 0xff, 0, 0, 0, 0, 0, 0, 0], 9),
-            Err(ConnectionError::TooLarge { bytes: 0xff00_0000_0000_0000, bytes_max: 9 })
-        ));
-        assert!(Head::read(&[0, 10], 9).is_err());
-        assert!(Head::read(&[0, 9], 9).is_ok());
     }
 }

@@ -22,10 +22,10 @@ pub(crate) const GREETING: [u8; GREETING_BYTES] = {
 };
 
 /// Where the major version stands.
-const VERSION: usize = 10;
+pub(super) const VERSION: usize = 10;
 /// Where the mechanism's name stands, padded with zeros.
-const MECHANISM: usize = 12;
-const MECHANISM_BYTES: usize = 20;
+pub(super) const MECHANISM: usize = 12;
+pub(super) const MECHANISM_BYTES: usize = 20;
 
 /// What a socket is to its peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

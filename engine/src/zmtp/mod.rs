@@ -1,8 +1,14 @@
-//! [ZMTP](https://rfc.zeromq.org/spec/23/): what both ends of a ZeroMQ connection say to each other. Pure: bytes
+//! [ZMTP](https://rfc.zeromq.org/spec/37/): what both ends of a ZeroMQ connection say to each other. Pure: bytes
 //! in, bytes and events out; no socket, no clock.
 //!
-//! - `frame`: heads of frames; `handshake`: what both ends say first; `error`: why a connection ends.
+//! - [`frame`]: heads of frames; [`command`]: what ends say between messages; [`error`]: why a connection ends.
+//! - [`handshake`]: what a client says first, and checks; [`greeting`]: the server's first words.
+//! - [`session`]: the server's end of a connection; [`envelope`]: the frames of a request.
 
+pub(crate) mod command;
+pub(crate) mod envelope;
 pub(crate) mod error;
 pub(crate) mod frame;
+pub(crate) mod greeting;
 pub(crate) mod handshake;
+pub(crate) mod session;

@@ -3,8 +3,7 @@
 use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
 
-use bytes::Bytes;
-
+use super::delivery::Outgoing;
 use super::effect::Dialect;
 use crate::limits::{PARKED_BYTES_MAX, PARKED_REQUESTS_MAX};
 use crate::wire::id::MessageId;
@@ -21,7 +20,7 @@ pub(super) struct Request<E> {
     /// The messages that are being stored for this request.
     pub(super) stored: Vec<MessageId>,
     /// The frames to publish.
-    pub(super) frames: Vec<Bytes>,
+    pub(super) frames: Vec<Outgoing>,
 }
 
 /// The requests that wait, in the order of the groups that they wait for. Those that store something stand

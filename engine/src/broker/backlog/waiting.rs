@@ -4,11 +4,15 @@
 //! Each name has a doubly linked list through one slab, so that a message costs 32 bytes here and
 //! leaves in constant time.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::Bound;
 
 use arcstr::ArcStr;
 
 use crate::wire::id::MessageId;
+
+/// Names that one look for a message passes over, because they are held up.
+const HELD_UP_MAX: usize = 64;
 
 /// No slot, or no list.
 const NONE: u32 = u32::MAX;
@@ -28,18 +32,19 @@ struct List {
     name: ArcStr,
     first: u32,
     last: u32,
-    /// Why the list is due. It then belongs to no name any more, so that what is added to the name
+    /// Whether it is due. It then belongs to no name any more, so that what is added to the name
     /// meanwhile begins another list, and is given up when the end of [`Waiting::ready`] reaches it.
-    due: Option<Due>,
+    is_due: bool,
 }
 
-/// Why waiting messages are sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Due {
-    /// Somebody subscribed to their name.
-    Wanted,
-    /// In case somebody did, and it went unnoticed.
-    InCase,
+/// Names that begin with a prefix, on their way to become due.
+#[derive(Debug)]
+struct Sweep {
+    prefix: Box<str>,
+    /// The last name that was looked at.
+    reached: Option<ArcStr>,
+    /// The journal group up to which all must be stored before the messages are sent.
+    after: u64,
 }
 
 /// The waiting messages, by name.
@@ -51,7 +56,10 @@ pub(super) struct Waiting {
     lists: Vec<Option<List>>,
     /// Where lists were that are empty now; the next names fill them.
     gaps: Vec<u32>,
-    by_name: HashMap<ArcStr, u32>,
+    /// Those that are not due.
+    by_name: BTreeMap<ArcStr, u32>,
+    /// Prefixes whose names become due, each with the name that it has come to.
+    sweeps: VecDeque<Sweep>,
     /// The due lists, each with the journal group up to which all must be stored before its messages
     /// are sent. The groups ascend.
     ready: VecDeque<(u32, u64)>,
@@ -65,7 +73,8 @@ impl Default for Waiting {
             used: 0,
             lists: Vec::new(),
             gaps: Vec::new(),
-            by_name: HashMap::new(),
+            by_name: BTreeMap::new(),
+            sweeps: VecDeque::new(),
             ready: VecDeque::new(),
         }
     }
@@ -105,7 +114,7 @@ impl Waiting {
         if let Some(&at) = self.by_name.get(name) {
             return at;
         }
-        let list = Some(List { name: name.clone(), first: NONE, last: NONE, due: None });
+        let list = Some(List { name: name.clone(), first: NONE, last: NONE, is_due: false });
         let at = match self.gaps.pop() {
             Some(gap) => {
                 self.lists[gap as usize] = list;
@@ -139,7 +148,7 @@ impl Waiting {
             NONE => list.last = prev,
             next => self.slots[next as usize].prev = prev,
         }
-        if list.first == NONE && list.due.is_none() {
+        if list.first == NONE && !list.is_due {
             self.by_name.remove(&list.name);
             self.give_up(list_at);
         }
@@ -158,40 +167,75 @@ impl Waiting {
         self.gaps.push(list_at);
     }
 
-    /// Makes the messages of all names due for which `wanted` holds, once the journal has stored all up
-    /// to the group `after`.
-    pub(super) fn wake(&mut self, why: Due, after: u64, mut wanted: impl FnMut(&str) -> bool) {
-        let (lists, ready) = (&mut self.lists, &mut self.ready);
-        self.by_name.retain(|name, &mut at| {
-            let woken = wanted(name);
-            if woken && let Some(list) = &mut lists[at as usize] {
-                list.due = Some(why);
-                ready.push_back((at, after));
-            }
-            !woken
-        });
+    /// Makes the messages of one name due once the journal has stored all up to the group `after`.
+    pub(super) fn wake_name(&mut self, name: &str, after: u64) {
+        if let Some(at) = self.by_name.remove(name) {
+            self.wake(at, after);
+        }
     }
 
-    /// Makes the messages of one name due, because somebody wants them, once the journal has stored all
-    /// up to the group `after`.
-    pub(super) fn wake_name(&mut self, name: &str, after: u64) {
-        if let Some(at) = self.by_name.remove(name)
-            && let Some(list) = &mut self.lists[at as usize]
+    /// The same for all names that begin with a prefix; [`Self::sweep`] does it.
+    pub(super) fn wake_prefix(&mut self, prefix: &str, after: u64) {
+        if !self.by_name.is_empty() {
+            self.sweeps.push_back(Sweep { prefix: prefix.into(), reached: None, after });
+        }
+    }
+
+    /// Goes on with prefixes, so many names at most; whether some are left.
+    pub(super) fn sweep(&mut self, names_max: usize) -> bool {
+        let mut names = Vec::new();
+        while names.len() < names_max
+            && let Some(sweep) = self.sweeps.front_mut()
         {
-            list.due = Some(Due::Wanted);
+            let from = match &sweep.reached {
+                Some(reached) => Bound::Excluded(reached.as_str()),
+                None => Bound::Included(&*sweep.prefix),
+            };
+            let found = self
+                .by_name
+                .range::<str, _>((from, Bound::Unbounded))
+                .take_while(|(name, _)| name.starts_with(&*sweep.prefix))
+                .take(names_max - names.len());
+            let before = names.len();
+            names.extend(found.map(|(name, _)| (name.clone(), sweep.after)));
+            if names.len() < names_max {
+                self.sweeps.pop_front();
+            } else if names.len() > before {
+                sweep.reached = names.last().map(|(name, _)| name.clone());
+            }
+        }
+        for (name, after) in names {
+            self.wake_name(&name, after);
+        }
+        !self.sweeps.is_empty()
+    }
+
+    fn wake(&mut self, at: u32, after: u64) {
+        if let Some(list) = &mut self.lists[at as usize] {
+            list.is_due = true;
             self.ready.push_back((at, after));
         }
     }
 
-    /// Takes out the next due message, all up to the journal group `stored` being stored.
-    pub(super) fn next_due(&mut self, stored: u64) -> Option<(MessageId, Due)> {
-        while self.is_due(stored) {
-            let (at, _) = *self.ready.front()?;
+    /// Takes out the next due message, all up to the journal group `stored` being stored, of a name that
+    /// is not held up. Looks at a bounded number of names.
+    pub(super) fn next_due(
+        &mut self,
+        stored: u64,
+        mut is_held_up: impl FnMut(&str) -> bool,
+    ) -> Option<MessageId> {
+        for _ in 0..HELD_UP_MAX.min(self.ready.len()) {
+            let &(at, after) = self.ready.front()?;
             match self.lists[at as usize].as_ref() {
-                Some(&List { first, due: Some(why), .. }) if first != NONE => {
-                    let id = self.slots[first as usize].id;
-                    self.unlink(first);
-                    return Some((id, why));
+                _ if after > stored => self.ready.rotate_left(1),
+                Some(list) if list.first != NONE => {
+                    if !is_held_up(&list.name) {
+                        let first = list.first;
+                        let id = self.slots[first as usize].id;
+                        self.unlink(first);
+                        return Some(id);
+                    }
+                    self.ready.rotate_left(1);
                 }
                 _ => {
                     self.ready.pop_front();
@@ -202,9 +246,10 @@ impl Waiting {
         None
     }
 
-    /// Whether [`Self::next_due`] has something to do.
+    /// Whether [`Self::next_due`] or [`Self::sweep`] may have something to do.
     pub(super) fn is_due(&self, stored: u64) -> bool {
-        self.ready.front().is_some_and(|&(_, after)| after <= stored)
+        !self.sweeps.is_empty()
+            || self.ready.iter().take(HELD_UP_MAX).any(|&(_, after)| after <= stored)
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -221,6 +266,10 @@ mod tests {
         MessageId { publisher: 1, sequence }
     }
 
+    fn next(waiting: &mut Waiting, stored: u64) -> Option<MessageId> {
+        waiting.next_due(stored, |_| false)
+    }
+
     #[test]
     fn messages_leave_in_the_order_they_came_and_only_when_wanted() {
         let mut waiting = Waiting::default();
@@ -231,20 +280,51 @@ mod tests {
         waiting.add(&b, id(4));
         waiting.remove(place, id(1));
         waiting.remove(place, id(1));
-        waiting.wake(Due::Wanted, 0, |name| name == "a");
         waiting.wake_name("a", 0);
-        assert_eq!(waiting.next_due(0), Some((id(3), Due::Wanted)));
+        waiting.wake_name("a", 0);
+        assert_eq!(next(&mut waiting, 0), Some(id(3)));
         // Comes back while its name is due: it waits for the next time.
         waiting.add(&a, id(3));
-        assert_eq!(waiting.next_due(0), Some((id(2), Due::Wanted)));
-        assert_eq!(waiting.next_due(0), None);
+        assert_eq!(next(&mut waiting, 0), Some(id(2)));
+        assert_eq!(next(&mut waiting, 0), None);
         assert!(!waiting.is_due(0));
         assert!(!waiting.is_empty());
-        waiting.wake(Due::InCase, 0, |_| true);
-        let mut left: Vec<_> = std::iter::from_fn(|| waiting.next_due(0)).collect();
-        left.sort_by_key(|(id, _)| id.sequence);
-        assert_eq!(left, [(id(3), Due::InCase), (id(4), Due::InCase)]);
+        waiting.wake_prefix("", 0);
+        while waiting.sweep(1) {}
+        let left: Vec<_> = std::iter::from_fn(|| next(&mut waiting, 0)).collect();
+        assert_eq!(left, [id(3), id(4)]);
         assert!(waiting.is_empty());
+    }
+
+    #[test]
+    fn a_prefix_wakes_what_begins_with_it_in_slices() {
+        let mut waiting = Waiting::default();
+        let names: Vec<ArcStr> = ["a", "b", "b.1", "b.2", "b.3", "c"].map(ArcStr::from).to_vec();
+        for (name, n) in names.iter().zip(0..) {
+            waiting.add(name, id(n));
+        }
+        waiting.wake_prefix("b", 0);
+        let mut slices = 1;
+        while waiting.sweep(2) {
+            slices += 1;
+        }
+        assert_eq!(slices, 3);
+        let woken: Vec<_> = std::iter::from_fn(|| next(&mut waiting, 0)).collect();
+        assert_eq!(woken, [1, 2, 3, 4].map(id));
+        assert!(!waiting.is_due(0) && !waiting.is_empty());
+    }
+
+    #[test]
+    fn a_name_that_is_held_up_lets_others_go_first() {
+        let mut waiting = Waiting::default();
+        let names: [ArcStr; 2] = ["a".into(), "b".into()];
+        waiting.add(&names[0], id(1));
+        waiting.add(&names[1], id(2));
+        waiting.wake_name("a", 0);
+        waiting.wake_name("b", 0);
+        assert_eq!(waiting.next_due(0, |name| name == "a"), Some(id(2)));
+        assert_eq!(waiting.next_due(0, |name| name == "a"), None);
+        assert_eq!(next(&mut waiting, 0), Some(id(1)));
     }
 
     #[test]
@@ -256,7 +336,7 @@ mod tests {
             let place = waiting.add(&names[0], id(n));
             waiting.wake_name("a", 0);
             waiting.remove(place, id(n));
-            assert_eq!(waiting.next_due(0), None);
+            assert_eq!(next(&mut waiting, 0), None);
         }
         assert!(waiting.lists.len() <= 2);
     }
@@ -270,10 +350,10 @@ mod tests {
         waiting.wake_name("a", 3);
         waiting.wake_name("b", 4);
         assert!(!waiting.is_due(2));
-        assert_eq!(waiting.next_due(2), None);
-        assert_eq!(waiting.next_due(3), Some((id(1), Due::Wanted)));
-        assert_eq!(waiting.next_due(3), None);
-        assert_eq!(waiting.next_due(4), Some((id(2), Due::Wanted)));
+        assert_eq!(next(&mut waiting, 2), None);
+        assert_eq!(next(&mut waiting, 3), Some(id(1)));
+        assert_eq!(next(&mut waiting, 3), None);
+        assert_eq!(next(&mut waiting, 4), Some(id(2)));
         assert!(waiting.is_empty());
     }
 
@@ -296,7 +376,7 @@ mod tests {
                     _ => {
                         waiting.wake_name(&names[name], 0);
                         let out: Vec<_> =
-                            std::iter::from_fn(|| waiting.next_due(0)).map(|(id, _)| id).collect();
+                            std::iter::from_fn(|| next(&mut waiting, 0)).collect();
                         let expected: Vec<_> = model[name].drain(..).map(|(_, id)| id).collect();
                         prop_assert_eq!(out, expected);
                         prop_assert!(!waiting.is_due(0));

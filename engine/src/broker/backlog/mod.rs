@@ -1,0 +1,198 @@
+//! Every unacknowledged message, in one place: where it is kept, and when it is sent next.
+//!
+//! A message comes in by [`Backlog::add`] and leaves by [`Backlog::remove`], whatever holds it meanwhile: the
+//! wheel, when somebody wants its name; the messages that [`waiting`] holds, when nobody does; and perhaps the
+//! aliases by which v1 subscribers acknowledge it.
+
+mod aliases;
+mod place;
+mod waiting;
+
+use std::time::Duration;
+
+use arcstr::ArcStr;
+
+use self::aliases::Aliases;
+use self::place::Place;
+use self::waiting::Waiting;
+use crate::message::{Body, Format, Message};
+use crate::pending::{Entry, Full, Limits, PendingMap, PendingView};
+use crate::retry::Retrier;
+use crate::wire::checksum::Checksum;
+use crate::wire::id::MessageId;
+
+/// The unacknowledged messages.
+pub(crate) struct Backlog {
+    pending: PendingMap,
+    retrier: Retrier,
+    waiting: Waiting,
+    aliases: Aliases,
+    due: Vec<MessageId>,
+}
+
+impl Backlog {
+    /// Nothing, within these limits. A message that somebody wants is due after each interval.
+    pub(crate) fn new(limits: Limits, interval: Duration) -> Self {
+        Self {
+            pending: PendingMap::new(limits),
+            retrier: Retrier::new(interval, Duration::ZERO),
+            waiting: Waiting::default(),
+            aliases: Aliases::default(),
+            due: Vec::new(),
+        }
+    }
+
+    /// What other threads may see of it.
+    pub(crate) fn view(&self) -> &PendingView {
+        self.pending.view()
+    }
+
+    /// Whether there is room for so many messages with so many bytes.
+    ///
+    /// # Errors
+    /// The limit that stands against it.
+    pub(super) fn check(&self, messages: usize, bytes: usize) -> Result<(), Full> {
+        self.pending.check(messages, bytes)
+    }
+
+    /// Makes room for so many messages that wait.
+    pub(super) fn reserve(&mut self, messages: usize) {
+        self.pending.reserve(messages);
+        self.waiting.reserve(messages);
+    }
+
+    /// Adds a message; `false`, and nothing changes, when it is there already. `wanted`: whether somebody
+    /// gets it now, and again if nobody acknowledges it; it waits otherwise.
+    pub(super) fn add(
+        &mut self,
+        id: MessageId,
+        name: &ArcStr,
+        format: Format,
+        body: Body,
+        wanted: bool,
+        now: Duration,
+    ) -> bool {
+        let place = self.place(id, name, wanted, now);
+        let entry = Entry::new(name.clone(), format, body, place.to_bits());
+        let is_new = self.pending.insert(id, entry);
+        if !is_new {
+            self.leave(place, id);
+        }
+        is_new
+    }
+
+    fn place(&mut self, id: MessageId, name: &ArcStr, wanted: bool, now: Duration) -> Place {
+        if wanted {
+            Place::Wheel(self.retrier.schedule(id, now))
+        } else {
+            Place::Waiting(self.waiting.add(name, id))
+        }
+    }
+
+    fn leave(&mut self, place: Place, id: MessageId) {
+        match place {
+            Place::Wheel(token) => {
+                self.retrier.cancel(token, &id);
+            }
+            Place::Waiting(place) => self.waiting.remove(place, id),
+        }
+    }
+
+    /// Takes a message out; whether it was there.
+    pub(super) fn remove(&mut self, id: MessageId) -> bool {
+        let Some(removed) = self.pending.remove(&id) else { return false };
+        self.leave(Place::from_bits(removed.token), id);
+        self.aliases.remove(id);
+        true
+    }
+
+    /// Notes the v1 checksum by which a native message may be acknowledged.
+    pub(super) fn add_alias(&mut self, checksum: Checksum, id: MessageId) {
+        // It may have been acknowledged since.
+        if self.pending.view().contains(&id) {
+            self.aliases.add(checksum, id);
+        }
+    }
+
+    /// The message that a v1 checksum acknowledges.
+    pub(super) fn id_of(&self, checksum: Checksum) -> MessageId {
+        self.aliases.oldest(checksum).unwrap_or_else(|| MessageId::from_v1_checksum(checksum))
+    }
+
+    /// Somebody wants the names that a prefix fits, or the one name: what waits under them becomes due, once
+    /// the journal has stored all up to the group `after`.
+    pub(super) fn wake(&mut self, prefix: &str, is_whole_name: bool, after: u64) {
+        if is_whole_name {
+            self.waiting.wake_name(prefix, after);
+        } else {
+            self.waiting.wake_prefix(prefix, after);
+        }
+    }
+
+    /// Goes on with waking, so many names at most; whether some are left.
+    pub(super) fn sweep(&mut self, names_max: usize) -> bool {
+        self.waiting.sweep(names_max)
+    }
+
+    /// The next message that waited and is due, of a name that is not held up. The caller sends it, and
+    /// says where it belongs then: [`Self::put_back`].
+    pub(super) fn next_waiting(
+        &mut self,
+        stored: u64,
+        is_held_up: impl FnMut(&str) -> bool,
+    ) -> Option<MessageId> {
+        self.waiting.next_due(stored, is_held_up)
+    }
+
+    /// The next message whose interval is over. As for [`Self::next_waiting`]. `Err(true)`: call again.
+    pub(super) fn next_retry(&mut self, now: Duration) -> Result<MessageId, bool> {
+        if let Some(id) = self.due.pop() {
+            return Ok(id);
+        }
+        let more = self.retrier.due(now, 1, &mut self.due);
+        self.due.pop().ok_or(more)
+    }
+
+    /// Whether some message's interval is over.
+    pub(super) fn is_retry_due(&self, now: Duration) -> bool {
+        self.retrier.next_due().is_some_and(|due| due <= now)
+    }
+
+    /// A message that was due is due again after an interval, or waits until somebody wants it.
+    pub(super) fn put_back(&mut self, id: MessageId, name: &ArcStr, wanted: bool, now: Duration) {
+        let place = self.place(id, name, wanted, now);
+        let known = self.pending.view().with(&id, |entry| entry.set_token(place.to_bits()));
+        debug_assert!(known.is_some());
+    }
+
+    /// A message, if it is there.
+    pub(super) fn get(&self, id: MessageId) -> Option<Message> {
+        self.pending.view().get(&id)
+    }
+
+    /// How long after it was sent a message is due again.
+    pub(super) fn interval(&self) -> Duration {
+        self.retrier.interval()
+    }
+
+    /// Whether messages that waited are due.
+    pub(super) fn is_waiting_due(&self, stored: u64) -> bool {
+        self.waiting.is_due(stored)
+    }
+
+    /// When the next interval is over.
+    pub(super) fn next_due(&self) -> Option<Duration> {
+        self.retrier.next_due()
+    }
+
+    /// Whether nothing is held anywhere.
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        let view = self.pending.view();
+        view.is_empty()
+            && view.bytes() == 0
+            && self.retrier.is_empty()
+            && self.waiting.is_empty()
+            && self.aliases.is_empty()
+    }
+}

@@ -1,0 +1,463 @@
+//! What the broker's thread does with connections: takes them in, reads them, writes to them, ends them.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::effect::{Dialect, Effect, Refusal, Reply};
+use super::peer::{Late, Peer};
+use super::run::{Broker, Requester, kind};
+use super::subscribers::ConnectionId;
+use crate::config::SlowSubscriber;
+use crate::limits::{
+    ACCEPTS_PER_TURN_MAX, DROP_KEEP_BYTES, EVENTS_PER_TURN_MAX, PARTIAL_BYTES_MAX,
+    READ_BYTES_PER_TURN_MAX, REPLY_BYTES_MAX,
+};
+use crate::net::inbox::Filled;
+use crate::net::socket::Network;
+use crate::wire::frame::Frame;
+use crate::wire::reply::{OK, refusal};
+use crate::wire::{confirm, frame};
+use crate::zmtp::error::ConnectionError;
+use crate::zmtp::frame::Head;
+use crate::zmtp::session::{CloseReason, Event, Port, Session};
+
+impl<N: Network> Broker<N> {
+    /// Takes some of the connections that came in.
+    pub(super) fn accept(&mut self, now: Duration) {
+        for port in [Port::Requests, Port::Publishing] {
+            for _ in 0..ACCEPTS_PER_TURN_MAX {
+                if !self.admission.may_accept(port, now) {
+                    break;
+                }
+                match self.network.accept(port) {
+                    Ok(Some((stream, address))) => self.admit(port, stream, address, now),
+                    Ok(None) => self.admission.drained(port),
+                    Err(error) => self.admission.pause(&error, now),
+                }
+            }
+        }
+        while let Some(id) = self.admission.crowded() {
+            if self.peers.get_mut(id).is_some_and(|peer| !peer.session.is_open()) {
+                self.close_for(id, "too many connections are in their handshake");
+            }
+        }
+    }
+
+    fn admit(
+        &mut self,
+        port: Port,
+        stream: N::Stream,
+        address: std::net::SocketAddr,
+        now: Duration,
+    ) {
+        if !self.admission.admits(self.peers.len(), address, now) {
+            // Dropped, and so closed.
+            self.counters.connections_refused.add(1);
+            return;
+        }
+        let id = self.peers.next_id();
+        if let Err(error) = self.network.register(&stream, id) {
+            self.counters.connections_refused.add(1);
+            self.admission.pause(&error, now);
+            return;
+        }
+        let session = Session::new(port, self.settings.request_bytes_max);
+        self.peers.add(Peer::new(id, stream, address, session, now));
+        self.admission.joined(id, address);
+        self.list(id);
+        self.schedule(id, now);
+    }
+
+    /// Reads from a connection what one turn may take; whether more may be there.
+    pub(super) fn read(&mut self, id: ConnectionId, now: Duration) -> bool {
+        let (mut events, mut bytes) = (0, 0);
+        loop {
+            let Some(peer) = self.peers.get_mut(id) else { return false };
+            let before = peer.output.own_bytes();
+            let step = peer.session.advance(&mut peer.inbox, peer.output.own());
+            let has_own = peer.output.own_bytes() > before;
+            if has_own && !std::mem::replace(&mut peer.is_dirty, true) {
+                self.dirty.push(id);
+            }
+            match step {
+                Ok(Some(event)) => {
+                    events += 1;
+                    peer.end_partial();
+                    self.handle(id, event, now);
+                    let may_read = self.may_read();
+                    let Some(peer) = self.peers.get_mut(id) else { return false };
+                    if !peer.may_be_read() {
+                        // Listed again when it may.
+                        return false;
+                    }
+                    if events >= EVENTS_PER_TURN_MAX || !(may_read || peer.is_subscriber()) {
+                        return true;
+                    }
+                }
+                Ok(None) => {
+                    let wanted = peer.is_readable || peer.has_ended;
+                    if !wanted || bytes >= READ_BYTES_PER_TURN_MAX {
+                        peer.note_partial(now);
+                        self.schedule(id, now);
+                        return wanted;
+                    }
+                    match self.fill(id, now) {
+                        Some(more) => bytes += more,
+                        None => return false,
+                    }
+                }
+                Err(reason) => {
+                    self.refuse_connection(id, &reason, now);
+                    return false;
+                }
+            }
+        }
+    }
+
+    /// Reads once; how many bytes came in, or nothing when the connection is gone.
+    fn fill(&mut self, id: ConnectionId, now: Duration) -> Option<usize> {
+        let peer = self.peers.get_mut(id)?;
+        match peer.inbox.fill(&mut peer.stream, &mut self.scratch) {
+            Ok((filled, bytes)) => {
+                peer.is_readable = filled == Filled::Full;
+                if filled == Filled::Nothing {
+                    // The end was announced; what is left of it comes with another event.
+                    peer.has_ended = false;
+                } else {
+                    peer.heard = now;
+                    peer.read_bytes += bytes as u64;
+                }
+                self.book(id);
+                Some(bytes)
+            }
+            Err(error) => {
+                let reason = CloseReason::Connection(error);
+                self.refuse_connection(id, &reason, now);
+                None
+            }
+        }
+    }
+
+    /// Books what an unfinished request takes, and makes room when all together take too much.
+    fn book(&mut self, id: ConnectionId) {
+        let Some(peer) = self.peers.get_mut(id) else { return };
+        let held = peer.inbox.held_bytes();
+        self.partial_bytes = self.partial_bytes - peer.booked_bytes + held;
+        peer.booked_bytes = held;
+        while self.partial_bytes > PARTIAL_BYTES_MAX {
+            // One that has only begun has no age yet.
+            let oldest = self
+                .peers
+                .iter()
+                .filter(|peer| peer.booked_bytes > 0)
+                .min_by_key(|peer| peer.partial_since().unwrap_or(Duration::MAX))
+                .map(|peer| peer.id);
+            let Some(oldest) = oldest else { return };
+            self.close_for(
+                oldest,
+                "requests that are not whole take too much memory, and its has waited longest",
+            );
+        }
+    }
+
+    fn handle(&mut self, id: ConnectionId, event: Event, now: Duration) {
+        match event {
+            Event::Opened => {
+                self.admission.opened(id);
+                return;
+            }
+            Event::Subscribe(topic) => return self.subscribe(id, &topic),
+            Event::Cancel(topic) => return self.core.cancelled(id, &topic),
+            Event::Request(envelope, body) => {
+                if tracing::enabled!(tracing::Level::DEBUG) {
+                    log_request(&body);
+                }
+                self.core.request(Requester { connection: id, envelope }, body, now);
+            }
+            Event::Malformed(envelope, why) => {
+                let from = Requester { connection: id, envelope };
+                self.counters.requests.add(1);
+                self.core.refuse(from, Refusal::Envelope(why), Dialect::V1);
+            }
+            Event::TooLarge { envelope, bytes, first } => {
+                let from = Requester { connection: id, envelope };
+                let dialect = if frame::is_native(first) { Dialect::V2 } else { Dialect::V1 };
+                self.core.too_large(from, bytes, dialect);
+            }
+        }
+        self.carry_out(Some(id), now);
+    }
+
+    fn subscribe(&mut self, id: ConnectionId, topic: &Bytes) {
+        if confirm::is_topic(topic) {
+            // Whoever hears it knows that all its earlier subscriptions are in place.
+            if let Some(peer) = self.peers.get_mut(id) {
+                Head::message(topic.len(), false).append_to(peer.output.own());
+                peer.output.own().extend_from_slice(topic);
+                self.mark_dirty(id);
+            }
+        } else if let Err(limit) = self.core.subscribed(id, topic) {
+            self.close_for(id, &limit.to_string());
+        }
+    }
+
+    pub(super) fn mark_dirty(&mut self, id: ConnectionId) {
+        if let Some(peer) = self.peers.get_mut(id)
+            && !std::mem::replace(&mut peer.is_dirty, true)
+        {
+            self.dirty.push(id);
+        }
+    }
+
+    /// Carries effects out. `publisher`: whose request caused them, which waits when a subscriber does not
+    /// keep up.
+    pub(super) fn carry_out(&mut self, publisher: Option<ConnectionId>, now: Duration) {
+        while let Some(effect) = self.core.out.queue.pop_front() {
+            match effect {
+                Effect::Publish { frame, to, droppable } => {
+                    self.counters.frames_published.add(1);
+                    let id = self.frames.add(frame, to.len() as u32, droppable, now);
+                    let mut slow = None;
+                    for &connection in &*to {
+                        let Some(peer) = self.peers.get_mut(connection) else {
+                            self.frames.release(id);
+                            continue;
+                        };
+                        peer.output.push(id, &self.frames);
+                        if !std::mem::replace(&mut peer.is_dirty, true) {
+                            self.dirty.push(connection);
+                        }
+                        if peer.output.is_blocked() && self.judge(connection, now) {
+                            slow = Some(connection);
+                        }
+                    }
+                    if let Some(publisher) = publisher {
+                        self.hold(publisher, slow);
+                    }
+                }
+                Effect::Reply(to, reply) => self.reply(&to, &reply),
+            }
+        }
+    }
+
+    /// Looks whether a subscriber keeps up; whether its publishers are to wait for it.
+    fn judge(&mut self, id: ConnectionId, now: Duration) -> bool {
+        let Some(peer) = self.peers.get_mut(id) else { return false };
+        if peer.judge(&self.frames, self.settings.subscriber_bytes_max, now) {
+            let is_behind = peer.behind_since.is_some();
+            self.core.subscribers.set_behind(id, is_behind);
+            if !is_behind {
+                let holds = std::mem::take(&mut peer.holds);
+                self.release(holds);
+                return false;
+            }
+        }
+        let Some(peer) = self.peers.get_mut(id) else { return false };
+        if peer.behind_since.is_none() {
+            return false;
+        }
+        match self.settings.slow_subscriber {
+            SlowSubscriber::Hold => true,
+            SlowSubscriber::Drop => {
+                let dropped = peer.output.drop_oldest(DROP_KEEP_BYTES, &mut self.frames);
+                self.counters.frames_dropped.add(dropped as u64);
+                if dropped > 0 && self.slow_log.admit(now).is_some() {
+                    let address = peer.address;
+                    tracing::warn!(subscriber = %address, "dropped {dropped} frames of a slow subscriber");
+                }
+                peer.output.frame_bytes() > self.settings.subscriber_bytes_max
+            }
+            SlowSubscriber::Disconnect => {
+                if peer.behind_since.is_some_and(|since| now >= since + self.settings.stall_grace) {
+                    self.disconnect_slow(id, now);
+                    return false;
+                }
+                peer.output.frame_bytes() > self.settings.subscriber_bytes_max
+            }
+        }
+    }
+
+    /// Makes a publisher wait for a subscriber, or for all of them.
+    fn hold(&mut self, publisher: ConnectionId, slow: Option<ConnectionId>) {
+        let full = self.frames.bytes() >= self.settings.unsent_bytes_max;
+        if slow.is_none() && !full {
+            return;
+        }
+        let Some(peer) = self.peers.get_mut(publisher) else { return };
+        if std::mem::replace(&mut peer.is_held, true) {
+            return;
+        }
+        self.counters.held_back.add(1);
+        match slow.and_then(|slow| self.peers.get_mut(slow)) {
+            Some(slow) => slow.holds.push(publisher),
+            None => self.held.push(publisher),
+        }
+    }
+
+    fn reply(&mut self, to: &Requester, reply: &Reply) {
+        if let Reply::Refused(why, _) = reply
+            && let Some(unlogged) = self.refusal_log.admit(self.network.now())
+        {
+            tracing::warn!(unlogged, "rejected a request: {why}");
+        }
+        let id = to.connection;
+        let Some(peer) = self.peers.get_mut(id) else { return };
+        let before = peer.output.own_bytes();
+        let own = peer.output.own();
+        match reply {
+            Reply::Ok => to.envelope.append_reply(OK, own),
+            Reply::Refused(_, Dialect::V1) => to.envelope.append_reply(&[], own),
+            Reply::Refused(why, Dialect::V2) => {
+                to.envelope.append_reply(&refusal(why.code(), &why.to_string()), own);
+            }
+        }
+        let added = peer.output.own_bytes() - before;
+        peer.booked_reply_bytes += added;
+        self.reply_bytes += added;
+        let blocked = peer.output.is_blocked();
+        self.mark_dirty(id);
+        if self.reply_bytes > REPLY_BYTES_MAX && blocked {
+            self.close_for(id, "answers take too much memory, and it does not take its own");
+        }
+    }
+
+    /// Writes to each connection what the turn has for it.
+    pub(super) fn write_some(&mut self, now: Duration) {
+        let mut dirty = std::mem::take(&mut self.dirty);
+        for id in dirty.drain(..) {
+            self.write(id, now);
+        }
+        // What was marked meanwhile comes next.
+        dirty.append(&mut self.dirty);
+        self.dirty = dirty;
+        if !self.held.is_empty() && self.frames.bytes() <= self.settings.unsent_bytes_max / 2 {
+            let held = std::mem::take(&mut self.held);
+            self.release(held);
+        }
+    }
+
+    fn write(&mut self, id: ConnectionId, now: Duration) {
+        let Some(peer) = self.peers.get_mut(id) else { return };
+        peer.is_dirty = false;
+        let was_blocked = peer.output.is_blocked();
+        let waited = peer.output.is_empty();
+        match peer.output.write(&mut peer.stream, &mut self.frames) {
+            Ok(bytes) => {
+                let own = peer.output.own_bytes().min(peer.booked_reply_bytes);
+                self.reply_bytes -= peer.booked_reply_bytes - own;
+                peer.booked_reply_bytes = own;
+                if bytes > 0 || waited {
+                    peer.progressed = now;
+                }
+                let (closes, blocked) = (peer.is_closing, peer.output.is_blocked());
+                let behind = peer.behind_since.is_some();
+                if closes && peer.output.is_empty() {
+                    return self.close(id);
+                }
+                if behind || (blocked && peer.is_subscriber()) {
+                    self.judge(id, now);
+                }
+                if blocked && !was_blocked {
+                    self.schedule(id, now);
+                } else if was_blocked && !blocked {
+                    self.list(id);
+                }
+            }
+            Err(error) => {
+                let reason = CloseReason::Connection(ConnectionError::System(error));
+                self.refuse_connection(id, &reason, now);
+            }
+        }
+    }
+
+    /// Closes a connection that broke a rule, ended, or was lost. What it is told leaves first.
+    fn refuse_connection(&mut self, id: ConnectionId, reason: &CloseReason, now: Duration) {
+        let Some(peer) = self.peers.get_mut(id) else { return };
+        let address = peer.address;
+        match reason {
+            CloseReason::Connection(ConnectionError::Closed) => {
+                tracing::debug!(peer = %address, "a connection ended");
+            }
+            CloseReason::Connection(error) if !matches!(error, ConnectionError::Malformed) => {
+                tracing::debug!(peer = %address, "a connection was lost: {error}");
+            }
+            _ => {
+                if let Some(unlogged) = self.close_log.admit(now) {
+                    let text = reason.to_string();
+                    tracing::warn!(peer = %address, unlogged, "closed a connection: {}", text.escape_debug());
+                }
+            }
+        }
+        if matches!(reason, CloseReason::WrongSocket { .. }) && !peer.output.is_empty() {
+            peer.is_closing = true;
+            self.mark_dirty(id);
+        } else {
+            self.close(id);
+        }
+    }
+
+    /// Closes a connection for the server's sake.
+    pub(super) fn close_for(&mut self, id: ConnectionId, why: &str) {
+        let Some(peer) = self.peers.get_mut(id) else { return };
+        let (address, kind) = (peer.address, kind(peer.session.port()));
+        if let Some(unlogged) = self.close_log.admit(self.network.now()) {
+            tracing::warn!(peer = %address, unlogged, "closed the connection of a {kind}: {why}");
+        }
+        self.close(id);
+    }
+
+    /// Looks at the deadlines that are over.
+    pub(super) fn look_at_deadlines(&mut self, now: Duration) {
+        while let Some(id) = self.timers.next(now) {
+            let may_read = self.may_read();
+            let grace = self.settings.stall_grace;
+            let Some(peer) = self.peers.get_mut(id) else { continue };
+            peer.check = None;
+            match peer.late(now, grace, may_read) {
+                None => self.schedule(id, now),
+                Some(Late::Handshake) => {
+                    self.close_for(id, "it did not finish its handshake within 10 s");
+                }
+                Some(Late::Partial) => {
+                    self.close_for(id, "a request came in at less than 64 KiB in 10 s");
+                }
+                Some(Late::Silent) => {
+                    self.close_for(id, "it was silent for longer than it had announced");
+                }
+                Some(Late::Stalled(_)) => self.disconnect_slow(id, now),
+            }
+        }
+    }
+
+    /// Disconnects a subscriber that holds others up.
+    fn disconnect_slow(&mut self, id: ConnectionId, now: Duration) {
+        let Some(peer) = self.peers.get_mut(id) else { return };
+        let stalled = now.saturating_sub(peer.progressed.min(peer.behind_since.unwrap_or(now)));
+        let bytes = peer.output.frame_bytes();
+        tracing::warn!(
+            subscriber = %peer.address,
+            "disconnected a subscriber that did not read for {stalled:?}; it lost {bytes} queued bytes",
+        );
+        self.counters.slow_subscribers.add(1);
+        self.close(id);
+    }
+
+    /// Sees to it that a connection's next deadline is looked at.
+    pub(super) fn schedule(&mut self, id: ConnectionId, now: Duration) {
+        if let Some(peer) = self.peers.get_mut(id) {
+            self.timers.schedule(peer, self.settings.stall_grace, now);
+        }
+    }
+}
+
+fn log_request(body: &[u8]) {
+    match Frame::parse(body) {
+        Ok(Frame::V1 { name, pickle }) => {
+            tracing::debug!(name, bytes = pickle.len(), "request in the original format");
+        }
+        Ok(Frame::V2 { name, body }) => tracing::debug!(name, bytes = body.len(), "request"),
+        // The refusal is logged when it is sent.
+        Err(_) => {}
+    }
+}

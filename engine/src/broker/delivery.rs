@@ -1,0 +1,130 @@
+//! Frames on their way to whoever wants their name, in the format they came in and in the other one.
+
+use std::collections::VecDeque;
+
+use arcstr::ArcStr;
+use bytes::Bytes;
+
+use super::core::Core;
+use super::effect::Effect;
+use super::transcode;
+use crate::limits::{TRANSCODED_PER_TURN_MAX, TRANSCODING_BYTES_MAX};
+use crate::message::Format;
+use crate::wire::frame::Frame;
+use crate::wire::record::{Record, Records};
+
+/// A frame that is to be published.
+#[derive(Debug)]
+pub(super) struct Outgoing {
+    /// The name that it is published under.
+    pub(super) name: ArcStr,
+    /// The frame.
+    pub(super) frame: Bytes,
+    /// The format it is in.
+    pub(super) format: Format,
+    /// Whether a subscriber that does not keep up may lose it.
+    pub(super) droppable: bool,
+}
+
+/// Frames for v1 subscribers: native ones that are still to be carried over, and what came behind them.
+#[derive(Debug, Default)]
+pub(super) struct Transcoding {
+    queue: VecDeque<Part>,
+    bytes: usize,
+}
+
+#[derive(Debug)]
+struct Part {
+    outgoing: Outgoing,
+    /// Where the next record begins; a v1 frame has none.
+    at: usize,
+}
+
+impl Transcoding {
+    /// Whether another request may be taken.
+    pub(super) fn has_room(&self) -> bool {
+        self.bytes < TRANSCODING_BYTES_MAX
+    }
+
+    fn add(&mut self, outgoing: Outgoing) {
+        self.bytes += outgoing.frame.len();
+        let at = match Frame::parse(&outgoing.frame) {
+            Ok(Frame::V2 { body, .. }) => outgoing.frame.len() - body.len(),
+            _ => 0,
+        };
+        self.queue.push_back(Part { outgoing, at });
+    }
+
+    fn finish(&mut self) -> Option<Outgoing> {
+        let part = self.queue.pop_front()?;
+        self.bytes -= part.outgoing.frame.len();
+        Some(part.outgoing)
+    }
+}
+
+impl<E> Core<E> {
+    /// Publishes a frame to whoever wants its name now; a native one also to v1 subscribers.
+    pub(super) fn deliver(&mut self, outgoing: Outgoing) {
+        let topic = self.subscribers.topic(&outgoing.name);
+        let (v1, v2) = (topic.v1.clone(), topic.v2.clone());
+        let Outgoing { format, droppable, .. } = outgoing;
+        if format == Format::V2 && !v2.is_empty() {
+            let frame = outgoing.frame.clone();
+            self.out.queue.push_back(Effect::Publish { frame, to: v2, droppable });
+        }
+        if v1.is_empty() {
+            return;
+        }
+        if format == Format::V1 && self.transcoding.queue.is_empty() {
+            let frame = outgoing.frame;
+            self.out.queue.push_back(Effect::Publish { frame, to: v1, droppable });
+        } else {
+            let is_first = self.transcoding.queue.is_empty();
+            self.transcoding.add(outgoing);
+            if is_first {
+                // Most frames are done at once.
+                self.transcode_some();
+            }
+        }
+    }
+
+    /// Goes on with what is to be carried over; whether some is left.
+    pub(super) fn transcode_some(&mut self) -> bool {
+        let mut left = TRANSCODED_PER_TURN_MAX;
+        while left > 0
+            && let Some(Part { outgoing, at }) = self.transcoding.queue.front()
+        {
+            left -= 1;
+            let (at, Outgoing { name, frame, format, droppable }) = (*at, outgoing);
+            let (name, frame, droppable) = (name.clone(), frame.clone(), *droppable);
+            let to = self.subscribers.topic(&name).v1.clone();
+            if *format == Format::V1 {
+                self.transcoding.finish();
+                if !to.is_empty() {
+                    self.out.queue.push_back(Effect::Publish { frame, to, droppable });
+                }
+                continue;
+            }
+            match Records::new(&frame[at..]).next() {
+                Some(Ok((whole, record))) if !to.is_empty() => {
+                    let v1 = self.v1_frame(&name, &record);
+                    self.out.queue.push_back(Effect::Publish { frame: v1, to, droppable });
+                    if let Some(part) = self.transcoding.queue.front_mut() {
+                        part.at += whole.len();
+                    }
+                }
+                _ => _ = self.transcoding.finish(),
+            }
+        }
+        !self.transcoding.queue.is_empty()
+    }
+
+    /// The v1 frame of a native record, its checksum noted so that the acknowledgement finds back.
+    pub(super) fn v1_frame(&mut self, name: &str, record: &Record<'_>) -> Bytes {
+        let (frame, checksum) = transcode::to_v1(name, record);
+        if record.ack {
+            self.backlog.add_alias(checksum, record.id);
+        }
+        frame.into()
+    }
+}

@@ -1,0 +1,293 @@
+//! What waits to leave on one connection.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::time::Duration;
+
+use super::frames::{FrameId, Frames};
+use crate::net::socket::ByteStream;
+
+/// Slices handed to the system in one call; two for each frame.
+const SLICES_PER_CALL: usize = 128;
+
+/// Room that stays for the next answers of a connection that has none waiting.
+const OWN_BYTES_KEPT: usize = 4096;
+
+/// Bytes of the connection's own (answers, commands), and frames that it shares with others.
+///
+/// The connection's own bytes go ahead of shared frames, but never into the midst of one.
+#[derive(Debug, Default)]
+pub(super) struct Output {
+    own: Vec<u8>,
+    own_sent: usize,
+    frames: VecDeque<FrameId>,
+    /// Bytes of the first frame that the system has.
+    frame_sent: usize,
+    frame_bytes: usize,
+    is_blocked: bool,
+}
+
+impl Output {
+    /// Where to append the connection's own bytes: whole frames, or what stands before the first one.
+    pub(super) fn own(&mut self) -> &mut Vec<u8> {
+        &mut self.own
+    }
+
+    /// Bytes of the connection's own that wait.
+    pub(super) fn own_bytes(&self) -> usize {
+        self.own.len() - self.own_sent
+    }
+
+    /// Bytes of shared frames that wait, with their heads.
+    pub(super) fn frame_bytes(&self) -> usize {
+        self.frame_bytes
+    }
+
+    /// Whether nothing waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.own.is_empty() && self.frames.is_empty()
+    }
+
+    /// Whether the system took no more.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.is_blocked
+    }
+
+    /// The system takes bytes again.
+    pub(super) fn unblock(&mut self) {
+        self.is_blocked = false;
+    }
+
+    /// Queues a frame, of which the caller made a reference for this queue.
+    pub(super) fn push(&mut self, id: FrameId, frames: &Frames) {
+        self.frames.push_back(id);
+        self.frame_bytes += frames.wire_bytes(id);
+    }
+
+    /// When the frame that has waited longest was queued.
+    pub(super) fn oldest(&self, frames: &Frames) -> Option<Duration> {
+        self.frames.front().map(|&id| frames.since(id))
+    }
+
+    /// Drops the oldest frames that may be lost until no more than so many bytes wait, and says how many
+    /// that were. The first one stays once a part of it left.
+    pub(super) fn drop_oldest(&mut self, bytes_max: usize, frames: &mut Frames) -> usize {
+        let begun = usize::from(self.frame_sent > 0);
+        let (mut at, mut dropped) = (begun, 0);
+        while self.frame_bytes > bytes_max
+            && let Some(&id) = self.frames.get(at)
+        {
+            if frames.is_droppable(id) {
+                self.frames.remove(at);
+                self.frame_bytes -= frames.wire_bytes(id);
+                frames.release(id);
+                dropped += 1;
+            } else {
+                at += 1;
+            }
+        }
+        dropped
+    }
+
+    /// Gives the system what it takes now, and says how many bytes it took.
+    ///
+    /// # Errors
+    /// When the connection is lost.
+    pub(super) fn write(
+        &mut self,
+        stream: &mut impl ByteStream,
+        frames: &mut Frames,
+    ) -> io::Result<usize> {
+        let mut written = 0;
+        while !self.is_empty() && !self.is_blocked {
+            let mut slices = Slices::default();
+            let mut queue = self.frames.iter();
+            if self.frame_sent > 0
+                && let Some(&first) = queue.next()
+            {
+                frames.append_slices(first, self.frame_sent, &mut slices);
+            }
+            if self.own_bytes() > 0 {
+                slices.extend([IoSlice::new(&self.own[self.own_sent..])]);
+            }
+            while slices.has_room()
+                && let Some(&id) = queue.next()
+            {
+                frames.append_slices(id, 0, &mut slices);
+            }
+            let offered = slices.bytes;
+            match stream.write(slices.as_slice()) {
+                Ok(bytes) => {
+                    written += bytes;
+                    self.is_blocked = bytes < offered;
+                    self.advance(bytes, frames);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.is_blocked = true,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(written)
+    }
+
+    fn advance(&mut self, mut bytes: usize, frames: &mut Frames) {
+        if self.frame_sent > 0 {
+            bytes = self.advance_frame(bytes, frames);
+        }
+        let own = bytes.min(self.own_bytes());
+        self.own_sent += own;
+        bytes -= own;
+        if self.own_sent == self.own.len() {
+            self.own_sent = 0;
+            self.own.clear();
+            if self.own.capacity() > OWN_BYTES_KEPT {
+                self.own = Vec::new();
+            }
+        } else if self.own_sent > self.own.len() / 2 {
+            self.own.drain(..self.own_sent);
+            self.own_sent = 0;
+        }
+        while bytes > 0 {
+            bytes = self.advance_frame(bytes, frames);
+        }
+    }
+
+    /// Books bytes of the first frame, and returns those that belong to what follows it.
+    fn advance_frame(&mut self, bytes: usize, frames: &mut Frames) -> usize {
+        let Some(&id) = self.frames.front() else { return 0 };
+        let left = frames.wire_bytes(id) - self.frame_sent;
+        if bytes < left {
+            self.frame_sent += bytes;
+            return 0;
+        }
+        self.frame_sent = 0;
+        self.frame_bytes -= frames.wire_bytes(id);
+        self.frames.pop_front();
+        frames.release(id);
+        bytes - left
+    }
+
+    /// Lets go of all shared frames.
+    pub(super) fn clear(&mut self, frames: &mut Frames) {
+        for id in self.frames.drain(..) {
+            frames.release(id);
+        }
+        *self = Self::default();
+    }
+}
+
+/// The slices of one call.
+struct Slices<'a> {
+    slices: [IoSlice<'a>; SLICES_PER_CALL],
+    count: usize,
+    bytes: usize,
+}
+
+impl Default for Slices<'_> {
+    fn default() -> Self {
+        Self { slices: [IoSlice::new(&[]); SLICES_PER_CALL], count: 0, bytes: 0 }
+    }
+}
+
+impl<'a> Slices<'a> {
+    /// Whether another frame has room: its head and its body.
+    fn has_room(&self) -> bool {
+        self.count + 2 <= SLICES_PER_CALL
+    }
+
+    fn as_slice(&self) -> &[IoSlice<'a>] {
+        &self.slices[..self.count]
+    }
+}
+
+impl<'a> Extend<IoSlice<'a>> for Slices<'a> {
+    fn extend<I: IntoIterator<Item = IoSlice<'a>>>(&mut self, slices: I) {
+        for slice in slices {
+            self.bytes += slice.len();
+            self.slices[self.count] = slice;
+            self.count += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use proptest::prelude::*;
+
+    /// Takes so many bytes a call.
+    struct Takes(usize, Vec<u8>);
+
+    impl ByteStream for Takes {
+        fn read(&mut self, _: &mut Vec<u8>) -> io::Result<usize> {
+            Err(io::ErrorKind::WouldBlock.into())
+        }
+
+        fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+            let all = slices.concat();
+            let taken = all.len().min(self.0);
+            self.1.extend(&all[..taken]);
+            Ok(taken)
+        }
+    }
+
+    fn frame(body: &[u8]) -> Vec<u8> {
+        let mut frame = Vec::new();
+        crate::zmtp::frame::Head::message(body.len(), false).append_to(&mut frame);
+        frame.extend(body);
+        frame
+    }
+
+    proptest! {
+        /// Frames of the connection's own come between shared ones, each whole, each kind in order.
+        #[test]
+        fn what_leaves_in_pieces_of_any_size_arrives_whole(
+            pushes in prop::collection::vec((any::<bool>(), 0..600_usize), 1..80),
+            piece in 1..2000_usize,
+        ) {
+            let (mut frames, mut output) = (Frames::default(), Output::default());
+            let mut stream = Takes(piece, Vec::new());
+            let (mut own, mut shared) = (Vec::new(), Vec::new());
+            for (n, (is_own, bytes)) in pushes.into_iter().enumerate() {
+                let mut body = vec![n as u8; bytes];
+                body.insert(0, u8::from(is_own));
+                if is_own {
+                    output.own().extend(frame(&body));
+                    own.push(body);
+                } else {
+                    let id = frames.add(body.clone().into(), 1, false, Duration::ZERO);
+                    output.push(id, &frames);
+                    shared.push(body);
+                }
+                output.unblock();
+                output.write(&mut stream, &mut frames).unwrap();
+            }
+            while !output.is_empty() {
+                output.unblock();
+                output.write(&mut stream, &mut frames).unwrap();
+            }
+            prop_assert_eq!((frames.bytes(), output.frame_bytes(), output.own_bytes()), (0, 0, 0));
+            let (mut rest, mut arrived) = (Bytes::from(stream.1), [Vec::new(), Vec::new()]);
+            while let Some((head, head_bytes)) = crate::zmtp::frame::Head::read(&rest).unwrap() {
+                let mut whole = rest.split_to(head_bytes + head.body_bytes as usize);
+                let body = whole.split_off(head_bytes);
+                arrived[usize::from(body[0])].push(body);
+            }
+            prop_assert_eq!(&arrived[0], &shared);
+            prop_assert_eq!(&arrived[1], &own);
+        }
+    }
+
+    #[test]
+    fn only_what_may_be_lost_is_dropped_and_the_oldest_first() {
+        let (mut frames, mut output) = (Frames::default(), Output::default());
+        for (n, droppable) in [(0, true), (1, false), (2, true), (3, true)] {
+            let id = frames.add(Bytes::from(vec![n; 98]), 1, droppable, Duration::ZERO);
+            output.push(id, &frames);
+        }
+        assert_eq!(output.drop_oldest(250, &mut frames), 2);
+        let mut stream = Takes(usize::MAX, Vec::new());
+        output.write(&mut stream, &mut frames).unwrap();
+        assert_eq!(stream.1, [frame(&[1; 98]), frame(&[3; 98])].concat());
+    }
+}

@@ -1,0 +1,207 @@
+//! One connection: what it sends, what waits for it, and whether it keeps up.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::frames::Frames;
+use super::output::Output;
+use super::subscribers::ConnectionId;
+use crate::limits::{
+    HANDSHAKE_TIME_MAX, PARTIAL_BYTES_MIN, PARTIAL_CHECKED, SOJOURN_INTERVAL, SOJOURN_TARGET,
+};
+use crate::net::inbox::Inbox;
+use crate::retry::Token;
+use crate::zmtp::session::{Port, Session};
+
+/// A connection.
+#[derive(Debug)]
+pub(super) struct Peer<S> {
+    pub(super) id: ConnectionId,
+    pub(super) stream: S,
+    pub(super) address: SocketAddr,
+    pub(super) inbox: Inbox,
+    pub(super) session: Session,
+    pub(super) output: Output,
+    /// The system may have more to read.
+    pub(super) is_readable: bool,
+    /// The peer sends no more: what there is has an end.
+    pub(super) has_ended: bool,
+    /// It stands in the list of those that are read next.
+    pub(super) is_listed: bool,
+    /// It stands in the list of those that are written to next.
+    pub(super) is_dirty: bool,
+    /// It is closed once what it is told has left.
+    pub(super) is_closing: bool,
+    /// When something last came in, and when something last left, or began to wait.
+    pub(super) heard: Duration,
+    pub(super) progressed: Duration,
+    accepted: Duration,
+    /// Bytes that came in.
+    pub(super) read_bytes: u64,
+    /// Since when a frame or a request is not whole, when that is looked at next, and how many bytes had
+    /// come in before.
+    partial: Option<Partial>,
+    /// Bytes of unfinished frames that are booked for it.
+    pub(super) booked_bytes: usize,
+    /// Bytes of answers that are booked for it.
+    pub(super) booked_reply_bytes: usize,
+    /// A subscriber that does not keep up with what this one publishes.
+    pub(super) is_held: bool,
+    /// Publishers that wait for this subscriber.
+    pub(super) holds: Vec<ConnectionId>,
+    above_since: Option<Duration>,
+    /// It does not keep up.
+    pub(super) behind_since: Option<Duration>,
+    /// When its deadlines are looked at.
+    pub(super) check: Option<(Token, Duration)>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Partial {
+    since: Duration,
+    check_at: Duration,
+    bytes_before: u64,
+}
+
+/// Why a connection is closed for what it did not do in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Late {
+    Handshake,
+    Partial,
+    Silent,
+    /// It has not taken what waits for it since then.
+    Stalled(Duration),
+}
+
+impl<S> Peer<S> {
+    pub(super) fn new(
+        id: ConnectionId,
+        stream: S,
+        address: SocketAddr,
+        session: Session,
+        now: Duration,
+    ) -> Self {
+        Self {
+            id,
+            stream,
+            address,
+            inbox: Inbox::default(),
+            session,
+            output: Output::default(),
+            is_readable: true,
+            has_ended: false,
+            is_listed: false,
+            is_dirty: false,
+            is_closing: false,
+            heard: now,
+            progressed: now,
+            accepted: now,
+            read_bytes: 0,
+            partial: None,
+            booked_bytes: 0,
+            booked_reply_bytes: 0,
+            is_held: false,
+            holds: Vec::new(),
+            above_since: None,
+            behind_since: None,
+            check: None,
+        }
+    }
+
+    pub(super) fn is_subscriber(&self) -> bool {
+        self.session.port() == Port::Publishing
+    }
+
+    /// Whether it may be read: answers that it does not take stop that, and so does a slow subscriber.
+    pub(super) fn may_be_read(&self) -> bool {
+        !self.is_held && !self.is_closing && (self.is_subscriber() || !self.output.is_blocked())
+    }
+
+    /// Since when a frame or a request is not whole.
+    pub(super) fn partial_since(&self) -> Option<Duration> {
+        self.partial.map(|partial| partial.since)
+    }
+
+    /// Notes whether what came in ends within a frame or a request.
+    pub(super) fn note_partial(&mut self, now: Duration) {
+        let within = self.session.is_open()
+            && (self.inbox.is_within_frame() || self.session.is_within_request());
+        if !within {
+            self.partial = None;
+        } else if self.partial.is_none() {
+            let (check_at, bytes_before) = (now + PARTIAL_CHECKED, self.read_bytes);
+            self.partial = Some(Partial { since: now, check_at, bytes_before });
+        }
+    }
+
+    /// A frame came to an end: the next one has its own time.
+    pub(super) fn end_partial(&mut self) {
+        self.partial = None;
+    }
+
+    /// When something is to be checked next. `grace`: how long a subscriber may take nothing.
+    pub(super) fn deadline(&self, grace: Duration) -> Option<Duration> {
+        let handshake = (!self.session.is_open()).then(|| self.accepted + HANDSHAKE_TIME_MAX);
+        let partial = self.partial.map(|partial| partial.check_at);
+        let stalled =
+            (self.is_subscriber() && self.output.is_blocked()).then(|| self.progressed + grace);
+        [handshake, partial, self.silence_ends(), stalled].into_iter().flatten().min()
+    }
+
+    fn silence_ends(&self) -> Option<Duration> {
+        match self.session.ttl_ds() {
+            0 => None,
+            ttl_ds => Some(self.heard + Duration::from_millis(100) * u32::from(ttl_ds)),
+        }
+    }
+
+    /// What it did not do in time. `may_read`: whether the server reads what it sends.
+    pub(super) fn late(&mut self, now: Duration, grace: Duration, may_read: bool) -> Option<Late> {
+        if !self.session.is_open() && now >= self.accepted + HANDSHAKE_TIME_MAX {
+            return Some(Late::Handshake);
+        }
+        let reading = may_read && self.may_be_read();
+        if let Some(partial) = &mut self.partial
+            && now >= partial.check_at
+        {
+            if reading && self.read_bytes < partial.bytes_before + PARTIAL_BYTES_MIN {
+                return Some(Late::Partial);
+            }
+            partial.check_at = now + PARTIAL_CHECKED;
+            partial.bytes_before = self.read_bytes;
+        }
+        // Who is not read is not heard.
+        if self.silence_ends().is_some_and(|end| now >= end) {
+            if reading {
+                return Some(Late::Silent);
+            }
+            self.heard = now;
+        }
+        if self.is_subscriber() && self.output.is_blocked() && now >= self.progressed + grace {
+            return Some(Late::Stalled(self.progressed));
+        }
+        None
+    }
+
+    /// Looks whether it keeps up; whether that changed.
+    ///
+    /// A burst waits for a moment, and that is what queues are for. What counts is a queue that stands: one
+    /// whose oldest frame is older than the target each time one looks, for an interval (the idea of CoDel,
+    /// [RFC 8289](https://www.rfc-editor.org/rfc/rfc8289)).
+    pub(super) fn judge(&mut self, frames: &Frames, bytes_max: usize, now: Duration) -> bool {
+        let was_behind = self.behind_since.is_some();
+        let waited =
+            self.output.oldest(frames).map_or(Duration::ZERO, |since| now.saturating_sub(since));
+        let bytes = self.output.frame_bytes();
+        if waited < SOJOURN_TARGET && bytes <= bytes_max / 2 {
+            self.above_since = None;
+            self.behind_since = None;
+        } else {
+            let above_since = *self.above_since.get_or_insert(now);
+            if now.saturating_sub(above_since) >= SOJOURN_INTERVAL || bytes > bytes_max {
+                self.behind_since.get_or_insert(now);
+            }
+        }
+        was_behind != self.behind_since.is_some()
+    }
+}
