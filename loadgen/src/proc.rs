@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use mezzenger_report::process;
+use loadgen::report::process;
 
 /// The processor time of this process; 0 where the system does not say.
 pub(crate) fn own_cpu_s() -> f64 {

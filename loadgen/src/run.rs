@@ -5,15 +5,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
-use mezzenger_report::{Churned, Step, TargetInfo};
+use loadgen::report::{Churned, Step, TargetInfo};
 
+use crate::address::Target;
 use crate::args::Settings;
 use crate::child::{ChildError, ChildServer, ServerCounts};
 use crate::churn::Churner;
 use crate::clock::{self, Clock};
 use crate::content::Content;
 use crate::count::Count;
-use crate::drain;
+use crate::drain::{self, DrainError};
 use crate::kills::Kills;
 use crate::notes::Notes;
 use crate::progress::{Length, Progress};
@@ -22,7 +23,7 @@ use crate::schedule::Schedule;
 use crate::series::{Second, Series};
 use crate::snapshot::{Counters, Snapshot};
 use crate::subscriber::{Received, Subscriber};
-use crate::target::{ConnectError, Ends, PublisherEnd, Run, Target};
+use crate::target::{ConnectError, Ends, PublisherEnd, Run};
 use crate::watcher::Expected;
 use crate::window::Window;
 
@@ -35,6 +36,9 @@ pub(crate) enum RunError {
     /// A client did not connect or subscribe, or the target did not answer.
     #[error(transparent)]
     Connect(#[from] ConnectError),
+    /// The run's own server, or the target, failed while the last messages were waited for.
+    #[error(transparent)]
+    Drain(#[from] DrainError),
     /// A thread could not be started.
     #[error("a client's thread could not be started: {0}; check the process limits")]
     Thread(io::Error),
@@ -231,7 +235,8 @@ fn plan(settings: &Settings, expected: Expected, window: Option<Window>) -> Plan
 fn start_child(settings: &Settings) -> Result<Option<ChildServer>, ChildError> {
     match (&settings.target.target, &settings.target.server) {
         (Target::Mezzenger, None) => ChildServer::start(&settings.target.own).map(Some),
-        (Target::ZmqForwarder, _) => ChildServer::start_forwarder().map(Some),
+        (Target::Relay, _) => ChildServer::start_bare("relay").map(Some),
+        (Target::ZmqForwarder, _) => ChildServer::start_bare("forward").map(Some),
         (Target::Mezzenger | Target::Peer(_), _) => Ok(None),
     }
 }

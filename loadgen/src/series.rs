@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
-use mezzenger_report::Quantiles;
-use mezzenger_report::number::round_to;
+use loadgen::report::Quantiles;
+use loadgen::report::number::round_to;
 use serde::Serialize;
 
 use crate::snapshot::Snapshot;
@@ -90,11 +90,11 @@ impl Series {
 mod tests {
     use std::time::Instant;
 
-    use mezzenger_report::process::Usage;
+    use loadgen::report::process::Usage;
 
     use super::*;
     use crate::child::ServerCounts;
-    use crate::subscriber::histogram;
+    use crate::measured::histogram;
 
     fn snapshot(at: Instant, published: u64, cpu_s: f64) -> Snapshot {
         let server = Some((ServerCounts::default(), Usage { cpu_s, rss_kb: 7 }));

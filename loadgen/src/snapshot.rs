@@ -3,11 +3,12 @@
 use std::time::Instant;
 
 use hdrhistogram::Histogram;
-use mezzenger_report::process::Usage;
+use loadgen::report::process::Usage;
 
 use crate::child::{ChildError, ChildServer, ServerCounts};
+use crate::measured;
 use crate::proc;
-use crate::subscriber::{self, Subscriber};
+use crate::subscriber::Subscriber;
 use crate::target::{Ends, Taken};
 
 /// The counts at one moment.
@@ -65,7 +66,7 @@ impl Counters<'_> {
     /// All latencies so far, in nanoseconds. Each subscriber is held up for as long as its own are
     /// copied.
     pub(crate) fn latency(self) -> Histogram<u64> {
-        let mut latency = subscriber::histogram();
+        let mut latency = measured::histogram();
         for subscriber in self.subscribers {
             latency += subscriber.latency();
         }

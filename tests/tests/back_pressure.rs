@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
+use loadgen::report::process::usage;
 use mezzenger::wire::frame::v2_prefix;
 use mezzenger::{Blocked, Client, Message};
-use mezzenger_report::process::usage;
 
 use crate::harness::native::{connect, receive, try_receive};
 use crate::harness::pickles::{Dict, text};

@@ -4,9 +4,9 @@ use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+use loadgen::report::process::usage;
 use mezzenger::ConnectError;
 use mezzenger::wire::frame::v2_prefix;
-use mezzenger_report::process::usage;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::harness::native::{assert_ok, connect, receive};

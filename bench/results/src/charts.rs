@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use mezzenger_report::chart::{self, Bar, ChartError, Curve};
-use mezzenger_report::hgrm::{HgrmError, Percentiles};
-use mezzenger_report::{Durability, Figure};
+use loadgen::report::chart::{self, Bar, ChartError, Curve};
+use loadgen::report::hgrm::{HgrmError, Percentiles};
+use loadgen::report::{Durability, Figure};
 
 use crate::raw::{Target, Workload};
 

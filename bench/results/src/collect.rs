@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use mezzenger_report::Environment;
+use loadgen::report::Environment;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use mezzenger_report::Spread;
-use mezzenger_report::number::short;
+use loadgen::report::Spread;
+use loadgen::report::number::short;
 
 use crate::raw::Target;
 

@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use mezzenger_report::{Durability, Environment, Figure, ReadError, Record, Run, Spread};
+use loadgen::report::{Durability, Environment, Figure, ReadError, Record, Run, Spread};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 

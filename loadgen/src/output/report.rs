@@ -2,16 +2,16 @@
 
 use hdrhistogram::Histogram;
 use indicatif::HumanCount;
-use mezzenger_report::number::round_to;
-use mezzenger_report::{Quantiles, Run, ServerFigures};
+use loadgen::report::number::round_to;
+use loadgen::report::{Quantiles, Run, ServerFigures};
 
 use super::context::{self, Context, ContextError};
 use crate::args::Settings;
 use crate::child::ServerCounts;
+use crate::measured::histogram;
 use crate::run::Outcome;
 use crate::series::Second;
 use crate::snapshot::Snapshot;
-use crate::subscriber::histogram;
 use crate::totals::Totals;
 
 /// Part of the wanted rate that may be missing before a warning, beside the odd message at the edges.

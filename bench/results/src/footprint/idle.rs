@@ -5,9 +5,9 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use mezzenger_report::Spread;
-use mezzenger_report::number::round_to;
-use mezzenger_report::process;
+use loadgen::report::Spread;
+use loadgen::report::number::round_to;
+use loadgen::report::process;
 
 use super::{FootprintError, Measured, cargo};
 use crate::collect;

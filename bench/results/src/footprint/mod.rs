@@ -8,7 +8,7 @@ use std::io;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use mezzenger_report::Environment;
+use loadgen::report::Environment;
 
 use crate::collect::CollectError;
 use crate::raw::{self, Measure, Measures, RawError};

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use mezzenger_report::number::short;
+use loadgen::report::number::short;
 
 use crate::markdown::{Table, link};
 use crate::raw::{Benchmark, Criterion};

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use mezzenger_report::number::short;
-use mezzenger_report::{Figure, Spread};
+use loadgen::report::number::short;
+use loadgen::report::{Figure, Spread};
 
 use crate::markdown::{Table, link, raw_files, spread};
 use crate::raw::{Bound, Measures, OURS, Target, Workload};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use mezzenger_report::{Better, Figure};
+use loadgen::report::{Better, Figure};
 
 use super::workload::figures;
 use crate::markdown::{Table, cell, raw_files};

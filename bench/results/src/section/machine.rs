@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use mezzenger_report::number::short;
-use mezzenger_report::{Environment, Run, Spread};
+use loadgen::report::number::short;
+use loadgen::report::{Environment, Run, Spread};
 
 use crate::markdown::link;
 use crate::raw::Workload;

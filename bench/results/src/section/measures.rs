@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use mezzenger_report::Spread;
+use loadgen::report::Spread;
 
 use crate::markdown::{Table, link, spread};
 use crate::raw::Measures;

@@ -1,6 +1,6 @@
 //! The table of one workload: a row for each target.
 
-use mezzenger_report::{Durability, Figure, Run};
+use loadgen::report::{Durability, Figure, Run};
 use serde_json::Value;
 
 use crate::markdown::{Table, cell, raw_files};

@@ -15,12 +15,12 @@ use rumqttc::{
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
-use super::{
+use super::common::{
     ANSWER_TIMEOUT, Durability, Finished, MakeEnds, PeerError, Publish, Reading, Setup,
     show_by_name, wait,
 };
+use crate::address::Qos;
 use crate::count::Count;
-use crate::target::address::Qos;
 use crate::watcher::Watcher;
 
 /// Publishes with QoS 1 of one publisher that are not acknowledged yet.

@@ -1,6 +1,8 @@
 //! Where and with what something was measured.
 
 use std::fs;
+use std::io;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
@@ -22,6 +24,9 @@ pub struct Environment {
     pub cpu_model: String,
     /// Processors that the program may use.
     pub cpu_cores: usize,
+    /// How TCP connections over loopback pace what they send: `cubic`, `bbr`.
+    #[serde(default = "unknown")]
+    pub congestion_control: String,
 }
 
 impl Environment {
@@ -38,8 +43,16 @@ impl Environment {
             kernel: kernel.map_or_else(unknown, |text| text.trim().to_owned()),
             cpu_model: cpu.map_or_else(unknown, ToOwned::to_owned),
             cpu_cores: std::thread::available_parallelism().map_or(0, usize::from),
+            congestion_control: congestion_control().unwrap_or_else(|_| unknown()),
         }
     }
+}
+
+/// Asks a connection, since not the system's default decides but what the route says.
+fn congestion_control() -> io::Result<String> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let connection = TcpStream::connect(listener.local_addr()?)?;
+    Ok(rustix::net::sockopt::tcp_congestion(&connection)?)
 }
 
 fn unknown() -> String {
@@ -67,6 +80,7 @@ mod tests {
         let here = Environment::here();
         assert!(here.rustc.starts_with("rustc 1."), "{here:?}");
         assert!(here.cpu_cores > 0, "{here:?}");
+        assert_ne!(here.congestion_control, "unknown");
         assert!(here.started_at.ends_with('Z') && here.started_at.len() == 20, "{here:?}");
         let commit = here.git_commit.trim_end_matches("-dirty");
         assert!(commit == "unknown" || commit.len() == 12, "{here:?}");

@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
-use crate::Spread;
-use crate::number::round_to;
+use super::number::round_to;
+use super::spread::Spread;
 
 /// Syncs that are timed. They take some 30 ms on a fast disk, and a second on a slow one.
 const SYNCS: usize = 100;

@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 
-use crate::{Figure, Run, Spread};
+use super::figure::Figure;
+use super::run::Run;
+use super::spread::Spread;
 
 /// The runs of one command; at least one.
 #[derive(Clone, Debug, PartialEq)]

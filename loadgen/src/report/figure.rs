@@ -1,6 +1,6 @@
 //! The figures that runs are compared by.
 
-use crate::Run;
+use super::run::Run;
 
 /// A figure of a run.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

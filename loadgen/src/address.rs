@@ -11,7 +11,9 @@ pub(crate) enum Target {
     /// A Mezzenger server.
     #[default]
     Mezzenger,
-    /// The bare forwarder, for Mezzenger's clients.
+    /// The physical limit, for Mezzenger's clients.
+    Relay,
+    /// The bare forwarder over libzmq, for Mezzenger's clients.
     ZmqForwarder,
     /// Another broker.
     Peer(Address),
@@ -64,7 +66,7 @@ pub(crate) enum Qos {
 pub(crate) enum TargetError {
     /// The scheme is not known.
     #[error(
-        "'{0}' is none of mezzenger, zmq-forwarder, nats://, nats+js://, redis://, \
+        "'{0}' is none of mezzenger, relay, zmq-forwarder, nats://, nats+js://, redis://, \
          redis+streams://, mqtt://"
     )]
     Unknown(String),
@@ -79,16 +81,34 @@ pub(crate) enum TargetError {
         /// What stands behind the question mark.
         option: String,
     },
-    /// The program was built without clients of other brokers.
-    #[error("this build has no clients of other brokers: build it with --features peers")]
-    NotBuilt,
+    /// The program was built without what the target needs.
+    #[error("this build has no {what}: build it with --features {feature}")]
+    NotBuilt {
+        /// What is missing.
+        what: &'static str,
+        /// What brings it.
+        feature: &'static str,
+    },
 }
+
+/// Messages and bytes that the forwarder, whose queues have no bound, is given.
+const FORWARDER: (u64, u64) = (262_144, 64 * 1024 * 1024);
+
+/// Messages of this size within both bounds, and never none.
+fn bounded((messages, bytes): (u64, u64), message_bytes: usize) -> u64 {
+    (bytes / message_bytes as u64).clamp(1, messages)
+}
+
+/// Why there are no other brokers.
+const NO_PEERS: TargetError =
+    TargetError::NotBuilt { what: "clients of other brokers", feature: "peers" };
 
 impl Target {
     /// What results call it.
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::Mezzenger => "mezzenger",
+            Self::Relay => "relay",
             Self::ZmqForwarder => "zmq-forwarder",
             Self::Peer(address) => address.broker.name(),
         }
@@ -98,7 +118,7 @@ impl Target {
     pub(crate) fn acknowledges(&self) -> bool {
         match self {
             Self::Mezzenger => true,
-            Self::ZmqForwarder => false,
+            Self::Relay | Self::ZmqForwarder => false,
             Self::Peer(address) => {
                 matches!(address.broker, Broker::JetStream(_) | Broker::RedisStreams)
             }
@@ -109,7 +129,8 @@ impl Target {
     /// subscriber, so that nothing is lost; `None` where publishers are held back.
     pub(crate) fn inflight(&self, message_bytes: usize) -> Option<u64> {
         match self {
-            Self::Mezzenger | Self::ZmqForwarder => None,
+            Self::Mezzenger | Self::Relay => None,
+            Self::ZmqForwarder => Some(bounded(FORWARDER, message_bytes)),
             Self::Peer(address) => Some(address.broker.inflight(message_bytes)),
         }
     }
@@ -151,7 +172,7 @@ impl Broker {
             // not, and 512 is faster.
             Self::Mqtt(Qos::AtLeastOnce) => (20, 16 * 1024 * 1024),
         };
-        (bytes / message_bytes as u64).clamp(1, messages)
+        bounded((messages, bytes), message_bytes)
     }
 
     fn parse(scheme: &str, option: Option<&str>) -> Result<Self, TargetError> {
@@ -182,6 +203,10 @@ impl FromStr for Target {
     fn from_str(text: &str) -> Result<Self, TargetError> {
         match text {
             "mezzenger" => return Ok(Self::Mezzenger),
+            "relay" => return Ok(Self::Relay),
+            "zmq-forwarder" if cfg!(not(feature = "libzmq")) => {
+                return Err(TargetError::NotBuilt { what: "libzmq", feature: "libzmq" });
+            }
             "zmq-forwarder" => return Ok(Self::ZmqForwarder),
             _ => {}
         }
@@ -199,7 +224,7 @@ impl FromStr for Target {
             return Err(no_address());
         }
         if cfg!(not(feature = "peers")) {
-            return Err(TargetError::NotBuilt);
+            return Err(NO_PEERS);
         }
         Ok(Self::Peer(Address { broker, host: host.to_owned(), port }))
     }
@@ -209,7 +234,7 @@ impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())?;
         match self {
-            Self::Mezzenger | Self::ZmqForwarder => Ok(()),
+            Self::Mezzenger | Self::Relay | Self::ZmqForwarder => Ok(()),
             Self::Peer(Address { host, port, .. }) => write!(f, " at {host}:{port}"),
         }
     }
@@ -228,7 +253,7 @@ mod tests {
     #[track_caller]
     fn check(text: &str, expected: Result<Target, TargetError>) {
         let expected = match expected {
-            Ok(Target::Peer(_)) if cfg!(not(feature = "peers")) => Err(TargetError::NotBuilt),
+            Ok(Target::Peer(_)) if cfg!(not(feature = "peers")) => Err(NO_PEERS),
             expected => expected,
         };
         assert_eq!(text.parse(), expected, "{text}");
@@ -241,7 +266,12 @@ mod tests {
     #[test]
     fn targets_are_read() {
         check("mezzenger", Ok(Target::Mezzenger));
-        check("zmq-forwarder", Ok(Target::ZmqForwarder));
+        check("relay", Ok(Target::Relay));
+        let forwarder = match cfg!(feature = "libzmq") {
+            true => Ok(Target::ZmqForwarder),
+            false => Err(TargetError::NotBuilt { what: "libzmq", feature: "libzmq" }),
+        };
+        check("zmq-forwarder", forwarder);
         check("nats://localhost:4222", peer(Broker::Nats, "localhost", 4222));
         check("nats+js://h:1", peer(Broker::JetStream(Storage::Memory), "h", 1));
         check("nats+js://h:1?storage=file", peer(Broker::JetStream(Storage::File), "h", 1));

@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
 
 /// Rows for each halving of the distance to 100 %, as the Java library writes by default.
 const TICKS_PER_HALF: u32 = 5;
@@ -78,8 +79,10 @@ pub enum HgrmError {
     },
 }
 
-/// A latency distribution, by its percentiles.
-#[derive(Clone, Debug, PartialEq)]
+/// A latency distribution, by its percentiles. In JSON it is a list of `[microseconds, quantile, count of
+/// the samples up to there]`.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(try_from = "Vec<(f64, f64, u64)>", into = "Vec<(f64, f64, u64)>")]
 pub struct Percentiles {
     /// Ascending in both. The last is at 1.0.
     rows: Vec<Row>,
@@ -138,6 +141,22 @@ impl Percentiles {
     }
 }
 
+impl TryFrom<Vec<(f64, f64, u64)>> for Percentiles {
+    type Error = &'static str;
+
+    fn try_from(rows: Vec<(f64, f64, u64)>) -> Result<Self, Self::Error> {
+        let row = |(value_us, quantile, total)| Row { value_us, quantile, total };
+        let rows: Vec<_> = rows.into_iter().map(row).collect();
+        if rows.is_empty() { Err("a distribution without values") } else { Ok(Self { rows }) }
+    }
+}
+
+impl From<Percentiles> for Vec<(f64, f64, u64)> {
+    fn from(of: Percentiles) -> Self {
+        of.rows.iter().map(|row| (row.value_us, row.quantile, row.total)).collect()
+    }
+}
+
 fn row(text: &str) -> Option<Row> {
     let mut columns = text.split_whitespace();
     let value_us = columns.next()?.parse().ok()?;
@@ -193,6 +212,9 @@ mod tests {
             assert!((read_us / us - 1.0).abs() < 0.02, "{quantile}: {read_us}");
             assert_eq!(read_us, unwritten.value_us(quantile));
         }
+        let json = serde_json::to_string(&read).expect("json");
+        assert_eq!(serde_json::from_str::<Percentiles>(&json).expect("read"), read);
+        assert!(serde_json::from_str::<Percentiles>("[]").is_err());
     }
 
     #[test]

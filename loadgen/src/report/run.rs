@@ -7,8 +7,9 @@ use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::number::round_to;
-use crate::{Disk, Environment};
+use super::disk::Disk;
+use super::environment::Environment;
+use super::number::round_to;
 
 /// One run of the load generator, as it stands in its JSON object.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]

@@ -4,8 +4,8 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::HPos;
 
 use super::{AXIS, ChartError, GRID, TEXT, TEXT_PX, TITLE_PX, beside, colour, draw, text_style};
-use crate::Spread;
-use crate::number::{mark, short};
+use crate::report::Spread;
+use crate::report::number::{mark, short};
 
 /// A bar.
 #[derive(Clone, Debug)]

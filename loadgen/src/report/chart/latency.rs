@@ -3,8 +3,8 @@
 use plotters::prelude::*;
 
 use super::{AXIS, ChartError, GRID, TEXT_PX, TITLE_PX, colour, draw, legend, text_style};
-use crate::Spread;
-use crate::hgrm::Percentiles;
+use crate::report::Spread;
+use crate::report::hgrm::Percentiles;
 
 /// The latencies of one target.
 #[derive(Clone, Debug)]

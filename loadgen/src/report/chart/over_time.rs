@@ -3,7 +3,7 @@
 use plotters::prelude::*;
 
 use super::{AXIS, ChartError, GRID, TEXT_PX, TITLE_PX, colour, draw, legend, text_style};
-use crate::number::mark;
+use crate::report::number::mark;
 
 /// A line.
 #[derive(Clone, Debug)]
