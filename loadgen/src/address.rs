@@ -135,6 +135,33 @@ impl Target {
         }
     }
 
+    /// What a connection that does nothing says first, and what the target's answer contains.
+    pub(crate) fn idle_hello(&self) -> Option<(Vec<u8>, &'static [u8])> {
+        match self {
+            Self::Mezzenger | Self::Relay | Self::ZmqForwarder => {
+                let mut hello = b"\xff\0\0\0\0\0\0\0\0\x7f\x03\0NULL".to_vec();
+                hello.resize(64, 0);
+                hello.extend(b"\x04\x1c\x05READY\x0bSocket-Type\0\0\0\x06DEALER");
+                Some((hello, b"READY"))
+            }
+            Self::Peer(address) => match address.broker {
+                Broker::Nats | Broker::JetStream(_) => {
+                    Some((b"CONNECT {\"verbose\":false}\r\nPING\r\n".to_vec(), b"PONG"))
+                }
+                Broker::Redis | Broker::RedisStreams => Some((b"PING\r\n".to_vec(), b"PONG")),
+                Broker::Mqtt(_) => None,
+            },
+        }
+    }
+
+    /// The answer to a sign of life that the target asks for, with `PING` in it.
+    pub(crate) fn idle_pong(&self) -> &'static [u8] {
+        match self {
+            Self::Mezzenger | Self::Relay | Self::ZmqForwarder => b"\x04\x05\x04PONG",
+            Self::Peer(_) => b"PONG\r\n",
+        }
+    }
+
     /// Whether it gives each message to one subscriber alone.
     pub(crate) fn is_one_group(&self) -> bool {
         matches!(self, Self::Peer(Address { broker: Broker::RedisStreams, .. }))

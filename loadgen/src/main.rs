@@ -9,6 +9,7 @@ mod content;
 mod count;
 mod drain;
 mod header;
+mod idle;
 mod kills;
 mod ledger;
 mod measured;
@@ -74,6 +75,7 @@ fn main() -> ExitCode {
         }
         Some(Command::Compare(args)) => compare(&args),
         None => {
+            proc::raise_open_files();
             let (settings, output) = args.settings();
             match measure(&settings, &output) {
                 Ok(record) => judge(&record),

@@ -75,8 +75,8 @@ impl Series {
             latency_p99_us: latency.p99,
             latency_max_us: latency.max,
             server_cpu_cores: used
-                .map(|(last, now)| round_to((now.1.cpu_s - last.1.cpu_s) / elapsed_s, 2)),
-            server_rss_kb: now.server.map(|(_, usage)| usage.rss_kb),
+                .map(|(last, now)| round_to((now.cpu_s - last.cpu_s) / elapsed_s, 2)),
+            server_rss_kb: now.server.map(|usage| usage.rss_kb),
         });
     }
 
@@ -93,11 +93,10 @@ mod tests {
     use loadgen::report::process::Usage;
 
     use super::*;
-    use crate::child::ServerCounts;
     use crate::measured::histogram;
 
     fn snapshot(at: Instant, published: u64, cpu_s: f64) -> Snapshot {
-        let server = Some((ServerCounts::default(), Usage { cpu_s, rss_kb: 7 }));
+        let server = Some(Usage { cpu_s, rss_kb: 7 });
         Snapshot { at, published, delivered: 2 * published, own_cpu_s: 0.0, settled: None, server }
     }
 

@@ -187,6 +187,18 @@ fn the_bare_forwarder_loses_nothing() {
 }
 
 #[test]
+fn idle_connections_stay_open_and_show_their_cost() {
+    for target in ["mezzenger", "relay"] {
+        let report = run(&["--target", target, "--idle", "500", "--rate", "1000"]);
+        let idle = &report["idle"];
+        assert_eq!((idle["connections"].as_u64(), idle["closed"].as_u64()), (Some(500), Some(0)));
+        let each = number(&idle["server_bytes_each"]);
+        assert!(each > 0.0 && each < 1e6, "{each}");
+    }
+    check_usage(&["--server-pid", "1"], "starts one");
+}
+
+#[test]
 fn the_class_of_durability_is_told() {
     let directory = tempfile::tempdir().expect("a directory");
     let journal = directory.path().join("journal");

@@ -64,9 +64,7 @@ pub(crate) struct Measure {
     pub(crate) key: String,
     pub(crate) name: String,
     pub(crate) unit: String,
-    pub(crate) value: f64,
-    pub(crate) min: f64,
-    pub(crate) max: f64,
+    pub(crate) of: Spread,
     pub(crate) command: String,
     pub(crate) environment: Environment,
 }
@@ -126,8 +124,11 @@ impl Record {
         let mut rounds: BTreeMap<String, BTreeMap<String, Vec<Round>>> = BTreeMap::new();
         let (mut measures, mut torture) = (BTreeMap::new(), None);
         for (line, text) in (1..).zip(text.lines()) {
-            let line = serde_json::from_str(text)
-                .map_err(|source| RecordError::Line { path: path.clone(), line, source })?;
+            let line = serde_json::from_str(text).map_err(|source| RecordError::Line {
+                path: path.clone(),
+                line,
+                source,
+            })?;
             match line {
                 Line::Run(round) => {
                     let targets = rounds.entry(round.workload.clone()).or_default();

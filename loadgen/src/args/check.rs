@@ -35,6 +35,15 @@ fn target(settings: &Settings) -> Result<(), String> {
     if acks > 0.0 && acks < 1.0 && on.target != Target::Mezzenger {
         return Err(format!("{} acknowledges all messages or none: use --ack", on.target));
     }
+    if on.server_pid.is_some() && (own || matches!(on.target, Target::Relay | Target::ZmqForwarder))
+    {
+        return Err(
+            "--server-pid is for a server that runs already; this run starts one".to_owned()
+        );
+    }
+    if settings.idle > 0 && on.target.idle_hello().is_none() {
+        return Err(format!("--idle knows no way to open a connection to {}", on.target));
+    }
     if settings.subs > 1 && on.target.is_one_group() {
         return Err(format!(
             "{} gives each message to one consumer of its group: use --subs 1",

@@ -76,6 +76,11 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "N", default_value_t = fastrand::u64(0..SEED_END), hide_default_value = true)]
     pub(crate) seed: u64,
 
+    /// Open this many connections beside those of the run, which do nothing but answer the server's
+    /// signs of life, and show what memory the server takes for each.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) idle: u32,
+
     #[command(flatten)]
     #[serde(flatten)]
     pub(crate) faults: FaultArgs,

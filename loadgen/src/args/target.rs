@@ -38,6 +38,12 @@ pub(crate) struct TargetArgs {
     #[arg(long, value_name = "HOST")]
     pub(crate) server: Option<String>,
 
+    /// The process of a server that this run does not start: its processor time and memory stand in the
+    /// result.
+    #[arg(long, value_name = "PID")]
+    #[serde(skip)]
+    pub(crate) server_pid: Option<u32>,
+
     /// Port that requests go to: the --recv-port of that server.
     #[arg(long, value_name = "PORT", default_value_t = RECV_PORT, requires = "server")]
     #[serde(skip)]

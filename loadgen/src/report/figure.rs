@@ -23,6 +23,8 @@ pub enum Figure {
     CpuPerMessage,
     /// Resident memory of the server at the end of the measured time.
     ServerMemory,
+    /// Resident memory of the server for each connection that does nothing.
+    IdleMemory,
 }
 
 /// Which values of a figure are the better ones.
@@ -57,6 +59,7 @@ impl Figure {
             Self::LatencyMax => "latency_max_us",
             Self::CpuPerMessage => "server_cpu_us_per_message",
             Self::ServerMemory => "server_rss_mb",
+            Self::IdleMemory => "server_bytes_per_idle_connection",
         }
     }
 
@@ -72,6 +75,7 @@ impl Figure {
             Self::LatencyMax => "latency max, µs",
             Self::CpuPerMessage => "server CPU, µs/message",
             Self::ServerMemory => "server RSS, MB",
+            Self::IdleMemory => "server RSS, B/idle connection",
         }
     }
 
@@ -84,7 +88,8 @@ impl Figure {
             | Self::LatencyP999
             | Self::LatencyMax
             | Self::CpuPerMessage
-            | Self::ServerMemory => Better::Lower,
+            | Self::ServerMemory
+            | Self::IdleMemory => Better::Lower,
         }
     }
 
@@ -102,6 +107,7 @@ impl Figure {
                 let messages = run.published_per_s * run.measured_s;
                 run.server.cpu_s.filter(|_| messages > 0.0).map(|cpu_s| cpu_s * 1e6 / messages)
             }
+            Self::IdleMemory => run.idle?.server_bytes_each,
             Self::ServerMemory => run.server.rss_kb.map(|kb| kb as f64 * 1024.0 / 1e6),
         }
     }

@@ -26,5 +26,5 @@ pub use disk::Disk;
 pub use environment::Environment;
 pub use figure::{Better, Figure};
 pub use record::{ReadError, Record};
-pub use run::{Churned, Durability, Quantiles, Run, ServerFigures, Step, TargetInfo};
+pub use run::{Churned, Durability, Idle, Quantiles, Run, ServerFigures, Step, TargetInfo};
 pub use spread::Spread;

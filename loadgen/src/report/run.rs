@@ -43,6 +43,9 @@ pub struct Run {
     /// What subscribers received that came and left, where the run had such.
     #[serde(default)]
     pub churn: Option<Churned>,
+    /// Connections that were open and did nothing, where the run had such.
+    #[serde(default)]
+    pub idle: Option<Idle>,
     /// How often the server was killed, where it was.
     #[serde(default)]
     pub server_kills: Option<u64>,
@@ -140,6 +143,18 @@ impl AddAssign for Churned {
         self.foreign += other.foreign;
         self.missing_ledgers += other.missing_ledgers;
     }
+}
+
+/// Connections that were open during a run and did nothing.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Idle {
+    /// How many.
+    pub connections: u32,
+    /// By how much the server's resident memory grew for each while they were made, when its process is
+    /// known.
+    pub server_bytes_each: Option<f64>,
+    /// How many the server closed during the run.
+    pub closed: u32,
 }
 
 /// One run of a search for the highest rate.
