@@ -124,7 +124,11 @@ fn programs_in_the_readme_have_the_flags_it_gives_them() {
             continue;
         };
         let subcommand: &[&str] = match (program, arguments.first()) {
-            ("mezzenger" | "loadgen", Some(name)) if !name.starts_with('-') => &[*name],
+            ("mezzenger" | "loadgen" | "mezzenger-results", Some(name))
+                if !name.starts_with('-') =>
+            {
+                &[*name]
+            }
             _ => &[],
         };
         let help = help(program, subcommand);

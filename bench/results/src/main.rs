@@ -105,7 +105,7 @@ fn run(command: Command) -> Result<(), Box<dyn Error>> {
             let of = Spread::new(values).ok_or("values have to be numbers")?;
             let environment = Environment::here();
             let measure = Measure { key, name, unit, of, command, environment };
-            record::append(&record, &[Line::Measure(measure)])?;
+            record::append(&record, &[Line::Measure(Box::new(measure))])?;
         }
         Command::Goals { record } => println!("{}", goals::section(&read(&record)?)),
         Command::Write { record, check } => {

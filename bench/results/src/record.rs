@@ -42,7 +42,7 @@ pub(crate) enum RecordError {
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Line {
     Run(Box<Round>),
-    Measure(Measure),
+    Measure(Box<Measure>),
     Torture(serde_json::Value),
 }
 
@@ -136,7 +136,7 @@ impl Record {
                 }
                 // What was measured again counts.
                 Line::Measure(measure) => {
-                    measures.insert(measure.key.clone(), measure);
+                    measures.insert(measure.key.clone(), *measure);
                 }
                 Line::Torture(outcome) => torture = Some(outcome),
             }
