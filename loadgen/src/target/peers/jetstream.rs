@@ -189,7 +189,7 @@ async fn collect(
             Err(error) => {
                 finished.refused += 1;
                 let error = PeerError::request("a publish")(error);
-                finished.failure.get_or_insert(error.into());
+                finished.failure.get_or_insert(error);
             }
         }
     }

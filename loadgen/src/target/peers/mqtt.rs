@@ -193,7 +193,7 @@ impl Publish for Publisher {
         }
         self.driver.abort();
         let refused = self.count - last.0;
-        let failure = (refused > 0).then(|| PeerError::NoAnswer("a publish").into());
+        let failure = (refused > 0).then_some(PeerError::NoAnswer("a publish"));
         Finished { refused, failure }
     }
 }

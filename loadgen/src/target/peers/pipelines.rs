@@ -115,7 +115,7 @@ impl Task {
             Err(error) => {
                 self.finished.refused += commands;
                 let error = PeerError::request("a pipeline")(error);
-                self.finished.failure.get_or_insert(error.into());
+                self.finished.failure.get_or_insert(error);
             }
         }
     }
