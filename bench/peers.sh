@@ -276,8 +276,9 @@ targets() {
                 'redis-streams-everysec redis-everysec --target redis+streams://127.0.0.1:PORT'
             ;;
         ack-fsync)
+            # More in flight than it syncs in five seconds, async-nats calls lost.
             printf '%s\n' "mezzenger none $journal always" \
-                'jetstream-always nats-always --target nats+js://127.0.0.1:PORT?storage=file --durability fsync' \
+                'jetstream-always nats-always --target nats+js://127.0.0.1:PORT?storage=file --durability fsync --inflight 512' \
                 'redis-streams-always redis-always --target redis+streams://127.0.0.1:PORT'
             ;;
     esac
