@@ -23,7 +23,7 @@ const IDLE: Duration = Duration::from_secs(3);
 const PROGRAM: &str = "mezzenger-server";
 
 pub(super) fn measure() -> Measured {
-    cargo(&["build", "--release", "--locked", "-p", "mezzenger", "--bin", PROGRAM])?;
+    cargo(&["build", "--release", "--locked", "-p", PROGRAM])?;
     let mut starts_ms = Vec::with_capacity(STARTS);
     for _ in 0..STARTS {
         let start = Instant::now();
