@@ -40,10 +40,14 @@
 //! - [`limits`] and [`config`]: every bound, and every setting with its default.
 //! - [`metrics`]: what a server counts.
 
+// Without the door, the few functions behind it have no caller.
+#![cfg_attr(not(feature = "internals"), allow(dead_code, unreachable_pub))]
+
 mod broker;
 pub mod client;
 pub mod config;
 mod hash;
+#[cfg(feature = "internals")]
 #[doc(hidden)]
 pub mod internals;
 pub mod journal;

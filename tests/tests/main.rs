@@ -22,6 +22,7 @@ mod journal_errors;
 mod load;
 mod load_compare;
 mod load_outputs;
+mod logging;
 mod malformed;
 mod pending_limit;
 mod ping;

@@ -1,10 +1,11 @@
-//! SIGTERM and SIGINT end the server cleanly. Under load: `drain`.
+//! SIGTERM, SIGINT and SIGHUP end the server cleanly. Under load: `drain`.
 
+use std::process::Command;
 use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::harness::{Native, Server};
+use crate::harness::{Native, Server, binaries};
 
 #[track_caller]
 fn check(signal: Signal) {
@@ -26,4 +27,22 @@ fn sigterm_ends_with_0() {
 #[test]
 fn sigint_ends_with_0() {
     check(Signal::INT);
+}
+
+#[test]
+fn sighup_ends_with_0() {
+    check(Signal::HUP);
+}
+
+#[test]
+fn sighup_stays_ignored_when_the_server_was_started_so() {
+    // As nohup does.
+    let mut command = Command::new("sh");
+    command.args(["-c", r#"trap "" HUP && exec "$@""#, "sh"]);
+    command.arg(binaries::path("mezzenger-server"));
+    command.args(["--pub-port", "0", "--recv-port", "0"]);
+    let server = Server::run(&mut command).unwrap();
+    server.process.signal(Signal::HUP);
+    Native::connect(&server).publish("greet", b"hello", true);
+    server.terminate();
 }

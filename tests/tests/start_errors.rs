@@ -8,11 +8,17 @@ use crate::harness::server::{Refused, command};
 /// Runs a server that must refuse to start, and checks the form of its refusal.
 #[track_caller]
 pub(crate) fn refusal(args: &[&str]) -> String {
+    refusal_with(1, args)
+}
+
+/// As [`refusal`], with this exit code.
+#[track_caller]
+fn refusal_with(code: i32, args: &[&str]) -> String {
     let refused = match Server::run(command().args(args)) {
         Ok(_) => panic!("a server with {args:?} started"),
         Err(refused) => refused,
     };
-    assert_eq!(refused.code, Some(1), "{refused:?}");
+    assert_eq!(refused.code, Some(code), "{refused:?}");
     let Refused { stdout, stderr, .. } = refused;
     assert!(stdout.is_empty(), "{stdout:?}");
     let lines: Vec<_> = stderr.lines().collect();
@@ -36,6 +42,13 @@ fn a_start_that_fails_within_a_program_leaves_no_port_taken() {
         server.clone().recv_port(taken.local_addr().unwrap().port()).start().unwrap_err();
         server.recv_port(0).start().unwrap().shutdown().unwrap();
     }
+}
+
+/// Expects a usage error that only the settings together, or a value that parsed, can be.
+#[track_caller]
+fn check_setting(args: &[&str], says: &str) {
+    let line = refusal_with(2, args);
+    assert!(line.contains(says), "{line:?} does not say {says:?}");
 }
 
 #[track_caller]
@@ -80,7 +93,7 @@ fn two_servers_on_one_port() {
 
 #[test]
 fn the_same_port_twice() {
-    check(&["--pub-port", "7300", "--recv-port", "7300"], "two ports");
+    check_setting(&["--pub-port", "7300", "--recv-port", "7300"], "two ports");
 }
 
 #[test]
@@ -95,18 +108,22 @@ fn an_address_that_is_not_ours() {
 #[test]
 fn an_address_that_others_can_reach_needs_a_word() {
     for bind in ["0.0.0.0", "::", "192.0.2.1"] {
-        check(&["--bind", bind, "--pub-port", "0", "--recv-port", "0"], "--insecure");
+        check_setting(&["--bind", bind, "--pub-port", "0", "--recv-port", "0"], "--insecure");
     }
 }
 
 #[test]
 fn limits_of_nothing() {
-    for flag in
-        ["--max-pending-messages", "--max-pending-bytes", "--max-message-size", "--io-threads"]
-    {
-        check(&[flag, "0", "--pub-port", "0", "--recv-port", "0"], flag);
+    for flag in [
+        "--max-pending-messages",
+        "--max-pending-bytes",
+        "--max-message-size",
+        "--max-connections",
+        "--io-threads",
+    ] {
+        check_setting(&[flag, "0", "--pub-port", "0", "--recv-port", "0"], flag);
     }
-    check(&["--retry-interval", "0"], "--retry-interval");
+    check_setting(&["--retry-interval", "0"], "--retry-interval");
 }
 
 #[test]

@@ -60,7 +60,7 @@ struct Module {
     code: String,
 }
 
-/// The modules of the library, without the binaries and the files that hold tests alone.
+/// The modules of the library, without the files that hold tests alone.
 fn modules() -> Vec<Module> {
     modules_in("engine/src")
 }
@@ -74,7 +74,7 @@ fn modules_in(source: &str) -> Vec<Module> {
         let inner = inner.with_extension("");
         let mut path: Vec<String> =
             inner.iter().map(|part| part.to_str().unwrap().to_owned()).collect();
-        if path[0] == "bin" || path.iter().any(|part| part.ends_with("tests")) {
+        if path.iter().any(|part| part.ends_with("tests")) {
             continue;
         }
         if matches!(path.last().map(String::as_str), Some("mod" | "lib")) {

@@ -1,29 +1,34 @@
 //! The broker as a program.
 
-use std::io::Write;
+mod log;
+
+use std::io::{self, Write};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
+use std::{fs, thread};
 
 use bytesize::ByteSize;
 use clap::Parser;
 use mezzenger::config::{Config, Verify, parse_duration};
 use mezzenger::journal::storage::RealStorage;
 use mezzenger::journal::{self, FsyncPolicy};
-use mezzenger::{Server, StopHandle};
+use mezzenger::{Server, StartError, StopHandle};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use tracing_subscriber::EnvFilter;
+
+use crate::log::Log;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// A small, fast message broker: what is sent under a name reaches everyone who subscribed to it.
 ///
-/// Prints `ready pub=ADDR:PORT recv=ADDR:PORT` once it listens. SIGTERM and SIGINT end it cleanly; a
-/// second one ends it at once.
+/// Prints `ready pub=ADDR:PORT recv=ADDR:PORT` once it listens. SIGTERM, SIGINT and SIGHUP end it
+/// cleanly; a second one ends it at once.
 #[derive(Parser)]
 #[command(version)]
 struct Args {
@@ -131,26 +136,42 @@ impl From<Args> for Config {
     }
 }
 
+/// The exit code of a usage error, as clap has it.
+const USAGE: u8 = 2;
+
 fn main() -> ExitCode {
     let args = Args::parse();
+    let log = match Log::start() {
+        Ok(log) => log,
+        Err(error) => {
+            // With no log there is nowhere to tell of a failure to write this.
+            let _ = writeln!(io::stderr(), "mezzenger-server: the log cannot be written: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    log.take_panics();
     let level = if args.verbose { "mezzenger=debug" } else { "mezzenger=info" };
     tracing_subscriber::fmt()
         .with_env_filter(
             EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level)),
         )
-        .with_writer(std::io::stderr)
+        .with_writer(log.clone())
+        // Those would be written to stderr at once.
+        .log_internal_errors(false)
         .init();
     let done = match &args.check_journal {
         Some(file) => check_journal(file),
-        None => serve(&args.into()).map(|()| ExitCode::SUCCESS),
+        None => serve(&args.into(), &log).map(|()| ExitCode::SUCCESS),
     };
-    match done {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("mezzenger-server: {error}");
-            ExitCode::FAILURE
+    let code = done.unwrap_or_else(|error| {
+        log.lines(format!("mezzenger-server: {error}\n").as_bytes());
+        match error.downcast_ref() {
+            Some(StartError::Config(_)) => ExitCode::from(USAGE),
+            _ => ExitCode::FAILURE,
         }
-    }
+    });
+    log.flush();
+    code
 }
 
 /// Each connection takes a descriptor: as many as the system allows.
@@ -161,39 +182,62 @@ fn raise_descriptor_limit() {
     }
 }
 
-fn serve(config: &Config) -> Result<(), Box<dyn std::error::Error>> {
+fn serve(config: &Config, log: &Log) -> Result<(), Box<dyn std::error::Error>> {
     raise_descriptor_limit();
     // Before the server starts, so that no signal finds the default action.
-    let running = stop_on(Signals::new([SIGTERM, SIGINT])?)?;
+    let running = stop_on(Signals::new(signals())?, log.clone())?;
     let server = Server::start(config)?;
     // The cell is empty: it is filled here alone.
     let _ = running.set(server.stop_handle());
-    let mut stdout = std::io::stdout();
-    // Whoever started the server may not care for the line.
-    let _ = writeln!(stdout, "ready pub={} recv={}", server.pub_addr(), server.recv_addr())
-        .and_then(|()| stdout.flush());
+    let ready = format!("ready pub={} recv={}\n", server.pub_addr(), server.recv_addr());
+    // On its own, as stdout may be a pipe that is full and that nobody reads.
+    thread::Builder::new().name("ready".into()).spawn(move || {
+        let mut stdout = io::stdout();
+        // Whoever started the server may not care for the line.
+        let _ = stdout.write_all(ready.as_bytes()).and_then(|()| stdout.flush());
+    })?;
     Ok(server.wait()?)
 }
 
 fn check_journal(file: &Path) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let found = journal::inspect(file, &RealStorage)?;
     // Whoever asks may want the exit code alone.
-    let _ = writeln!(std::io::stdout(), "{found}");
+    let _ = writeln!(io::stdout(), "{found}");
     Ok(if found.damage.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The signals that end the server: SIGHUP, too, unless it was started with that ignored, as `nohup` does.
+fn signals() -> Vec<i32> {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status
+        .lines()
+        .find_map(|line| line.strip_prefix("SigIgn:"))
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .unwrap_or(0);
+    // Signal 1 is bit 0.
+    let outlives_terminal = ignored & (1 << (SIGHUP - 1)) != 0;
+    let mut signals = vec![SIGTERM, SIGINT];
+    signals.extend((!outlives_terminal).then_some(SIGHUP));
+    signals
 }
 
 /// Stops the server that the cell will hold at the first signal. A journal that is still being read is as
 /// safe as it was, so before there is a server the process just ends.
-fn stop_on(mut signals: Signals) -> std::io::Result<Arc<OnceLock<StopHandle>>> {
+fn stop_on(mut signals: Signals, log: Log) -> io::Result<Arc<OnceLock<StopHandle>>> {
     let cell = Arc::new(OnceLock::<StopHandle>::new());
     let running = Arc::clone(&cell);
-    std::thread::Builder::new().name("signals".into()).spawn(move || {
+    thread::Builder::new().name("signals".into()).spawn(move || {
         for (count, signal) in signals.forever().enumerate() {
-            match running.get() {
-                Some(server) if count == 0 => server.stop(),
-                Some(_) => std::process::exit(128 + signal),
-                None => std::process::exit(0),
-            }
+            let code = match running.get() {
+                Some(server) if count == 0 => {
+                    server.stop();
+                    continue;
+                }
+                Some(_) => 128 + signal,
+                None => 0,
+            };
+            log.flush();
+            std::process::exit(code);
         }
     })?;
     Ok(cell)
