@@ -75,8 +75,7 @@ fn a_flipped_bit_under_fsync_never_costs_one_message_of_2000() {
     let mut server = Server::start_with_journal(&journal, &never);
     let mut publisher = Native::connect(&server);
     let payload = |n: usize| format!("the payload of message {n:05}").into_bytes();
-    let ids: Vec<_> =
-        (0..MESSAGES).map(|n| publisher.publish("task", &payload(n), true)).collect();
+    let ids: Vec<_> = (0..MESSAGES).map(|n| publisher.publish("task", &payload(n), true)).collect();
     server.process.kill();
     let mut bytes = fs::read(&journal).unwrap();
     let first = payload(0);

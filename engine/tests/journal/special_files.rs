@@ -255,3 +255,23 @@ fn what_lies_beside_the_journal_does_no_harm() {
     let text = refusal(&path);
     assert!(text.contains("journal.compact"), "{text}");
 }
+
+#[test]
+fn a_compaction_replaces_nobody_elses_file() {
+    let (directory, path) = directory_and_path();
+    let moved = directory.path().join("moved");
+    let run = Run::real(JournalOptions { compact_min_bytes: 50_000, ..at(&path) }).unwrap();
+    fs::rename(&path, &moved).unwrap();
+    fs::write(&path, "another's").unwrap();
+    let mut n = 0;
+    while run.journal.stats().compactions_given_up == 0 {
+        assert_eq!(run.journal.stats().compactions, 0);
+        run.append(n..n + 50);
+        assert!(run.settled(run.settle(n..n + 49)));
+        n += 50;
+    }
+    run.journal.close().unwrap();
+    assert_eq!(fs::read(&path).unwrap(), b"another's");
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2);
+    assert_eq!(Run::real(at(&moved)).unwrap().kept, messages((49..n).step_by(50)));
+}
