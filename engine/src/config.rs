@@ -86,7 +86,7 @@ pub struct Config {
     pub persist_file: Option<PathBuf>,
     /// When the journal is synced.
     pub fsync: FsyncPolicy,
-    /// Whether a damaged journal is repaired, which loses its damaged records.
+    /// Whether a damaged journal is repaired, which loses its damaged records. Needs a journal.
     pub repair: bool,
     /// How long an unacknowledged message waits before it is sent again.
     pub retry_interval: Duration,
@@ -156,6 +156,9 @@ pub enum ConfigError {
     /// Both ports are the same.
     #[error("--pub-port and --recv-port are both {0}: they need two ports")]
     SamePort(u16),
+    /// There is no journal to repair.
+    #[error("--repair needs a journal: name its file with --persist-file")]
+    RepairWithoutJournal,
     /// A number must be at least one.
     #[error("{0} must be at least 1")]
     Zero(&'static str),
@@ -199,6 +202,9 @@ impl Config {
         }
         if self.pub_port == self.recv_port && self.pub_port != 0 {
             return Err(ConfigError::SamePort(self.pub_port));
+        }
+        if self.repair && self.persist_file.is_none() {
+            return Err(ConfigError::RepairWithoutJournal);
         }
         for (setting, value, max) in [
             ("--max-pending-messages", self.max_pending_messages, PENDING_MESSAGES_MAX),
@@ -254,6 +260,8 @@ mod tests {
         check(|c| c.pub_port = RECV_PORT, Err(ConfigError::SamePort(RECV_PORT)));
         check(|c| (c.pub_port, c.recv_port) = (0, 0), Ok(()));
         check(|c| c.max_connections = 0, Err(ConfigError::Zero("--max-connections")));
+        check(|c| c.repair = true, Err(ConfigError::RepairWithoutJournal));
+        check(|c| (c.repair, c.persist_file) = (true, Some("journal".into())), Ok(()));
         check(
             |c| c.retry_interval = Duration::ZERO,
             Err(ConfigError::Duration("--retry-interval")),

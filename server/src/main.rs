@@ -90,8 +90,6 @@ struct Args {
     #[arg(long, value_name = "WHICH", default_value = "stored")]
     verify: Verify,
 
-    /// Threads that move bytes between the network and the broker.
-
     /// How long the end may take after SIGTERM.
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value_t = Config::default().drain_timeout.into())]
     drain_timeout: humantime::Duration,

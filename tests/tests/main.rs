@@ -19,6 +19,7 @@ mod envelopes;
 mod failed_sync;
 mod floods;
 mod journal_errors;
+mod journal_files;
 mod load;
 mod load_compare;
 mod load_outputs;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use mezzenger::journal::storage::{LockGuard, PathKind, Storage, StorageFile};
+use mezzenger::journal::storage::{PathKind, Storage, StorageFile};
 
 /// The disk. Clones share their count.
 #[derive(Clone, Default)]
@@ -43,7 +43,7 @@ impl Storage for CountingStorage {
         Err(io::ErrorKind::NotFound.into())
     }
 
-    fn create(&self, _: &Path, _: Option<&Path>) -> io::Result<Box<dyn StorageFile>> {
+    fn create(&self, _: &Path) -> io::Result<Box<dyn StorageFile>> {
         Ok(Box::new(CountingFile { storage: self.clone(), bytes: 0 }))
     }
 
@@ -61,10 +61,6 @@ impl Storage for CountingStorage {
 
     fn sync_directory(&self, _: &Path) -> io::Result<()> {
         Ok(())
-    }
-
-    fn lock(&self, _: &Path) -> io::Result<Option<LockGuard>> {
-        Ok(Some(Box::new(())))
     }
 }
 
@@ -99,5 +95,17 @@ impl StorageFile for CountingFile {
     fn truncate(&mut self, bytes: u64) -> io::Result<()> {
         self.bytes = bytes;
         Ok(())
+    }
+
+    fn try_lock(&self) -> io::Result<bool> {
+        Ok(true)
+    }
+
+    fn is_at(&self, _: &Path) -> io::Result<bool> {
+        Ok(true)
+    }
+
+    fn restrict_to_owner(&self) -> io::Result<Option<u32>> {
+        Ok(None)
     }
 }

@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, bounded};
 
-use super::LiveSet;
+use super::ops::LiveSet;
+use super::options::FsyncPolicy;
 use super::read::{Next, Reader};
 use super::record::{self, Body, RECORDS_OFFSET, RecordHeader};
 use super::rewrite::{Finished, Rewrite};
@@ -38,6 +39,9 @@ pub(super) enum CompactionError {
     /// A record could not be read back.
     #[error("the record at offset {0} is damaged")]
     Damaged(u64),
+    /// Another file lies where the journal was.
+    #[error("another file was put in the journal's place while the server ran")]
+    Displaced,
     /// The journal is closing or has failed.
     #[error("the journal stopped")]
     Stopped,
@@ -48,6 +52,7 @@ pub(super) struct Job {
     pub(super) storage: Arc<dyn Storage>,
     pub(super) path: PathBuf,
     pub(super) salt: u64,
+    pub(super) policy: FsyncPolicy,
     pub(super) live: Arc<dyn LiveSet>,
     /// Tells how many bytes of the file are written.
     pub(super) shared: Arc<Shared>,
@@ -94,7 +99,7 @@ pub(super) struct Copied {
 
 fn copy_most(job: &Job, stop: &AtomicBool) -> Result<Copied, CompactionError> {
     let old = job.storage.open_to_read(&job.path)?;
-    let new = Rewrite::create(&*job.storage, &job.path)?;
+    let new = Rewrite::create(&*job.storage, &job.path, job.policy)?;
     let mut copied = Copied { new, old, salt: job.salt, to: RECORDS_OFFSET };
     let mut seen = Seen::default();
     let mut pace = Pace { next: PAUSE_BYTES, started: Instant::now() };
@@ -156,7 +161,7 @@ impl Copied {
             let (header, body, bytes): (RecordHeader, Body<'_>, &[u8]) = match reader.next()? {
                 Next::Record { header, body, bytes, .. } => (header, body, bytes),
                 Next::End => break,
-                Next::Bad | Next::BadBody { .. } => {
+                Next::Bad | Next::BadBody { .. } | Next::CutOff => {
                     return Err(CompactionError::Damaged(reader.offset()));
                 }
             };

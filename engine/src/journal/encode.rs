@@ -5,7 +5,8 @@ use std::io::{self, IoSlice};
 use bytes::Bytes;
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
-use super::record::{Kind, RECORD_HEADER_BYTES, RecordHeader, SeenRun};
+use super::options::FsyncPolicy;
+use super::record::{Kind, RECORD_HEADER_BYTES, RecordHeader, SeenRun, UNDER_NEVER};
 use super::storage::{StorageFile, append_all};
 use crate::limits::{JOURNAL_SETTLES_PER_RECORD_MAX, JOURNAL_VECTORED_BYTES_MIN};
 use crate::message::Message;
@@ -34,6 +35,8 @@ pub(super) struct Encoder {
     offset: u64,
     ordinal: u32,
     synced: Synced,
+    /// What records that are no messages have in place of a format.
+    policy_byte: u8,
     buffer: Vec<u8>,
     /// Bodies that were not copied, and where in `buffer` they belong.
     large: Vec<(usize, Bytes)>,
@@ -45,12 +48,18 @@ pub(super) struct Encoder {
 
 impl Encoder {
     /// An encoder for a file with this salt, whose next record will be number `ordinal` and lie at `offset`.
-    pub(super) fn new(salt: u64, offset: u64, ordinal: u32, synced: Synced) -> Self {
+    pub(super) fn new(
+        salt: u64,
+        (offset, ordinal): (u64, u32),
+        synced: Synced,
+        policy: FsyncPolicy,
+    ) -> Self {
         Self {
             salt,
             offset,
             ordinal,
             synced,
+            policy_byte: if policy == FsyncPolicy::Never { UNDER_NEVER } else { 0 },
             buffer: Vec::new(),
             large: Vec::new(),
             large_bytes: 0,
@@ -62,6 +71,11 @@ impl Encoder {
     /// Where the next record will lie; the file's length in bytes once all is written.
     pub(super) fn offset(&self) -> u64 {
         self.offset
+    }
+
+    /// Where the next record will lie, and its number.
+    pub(super) fn position(&self) -> (u64, u32) {
+        (self.offset, self.ordinal)
     }
 
     /// Lets the following records say that the file is synced so far.
@@ -81,7 +95,7 @@ impl Encoder {
         };
         RecordHeader {
             kind,
-            format: 0,
+            format: self.policy_byte,
             name_bytes: 0,
             body_bytes: body_bytes as u32,
             unsynced_bytes: u32::try_from(unsynced).unwrap_or(u32::MAX),
@@ -104,7 +118,7 @@ impl Encoder {
         start
     }
 
-    /// Adds a message, which [`super::fits`] must have let pass.
+    /// Adds a message, which [`super::ops::fits`] must have let pass.
     pub(super) fn append(&mut self, message: Message) {
         if self.may_be_settled(message.id) {
             // Settled and published anew: the order of the two must stay.
@@ -187,11 +201,10 @@ impl Encoder {
     pub(super) fn copy(&mut self, source: &RecordHeader, body: &[u8]) {
         let start = self.start();
         self.buffer.extend_from_slice(body);
-        let header = RecordHeader {
-            format: source.format,
-            name_bytes: source.name_bytes,
-            ..self.header(source.kind, body.len(), source.body_checksum)
-        };
+        let mut header = self.header(source.kind, body.len(), source.body_checksum);
+        if source.kind == Kind::Append {
+            (header.format, header.name_bytes) = (source.format, source.name_bytes);
+        }
         self.seal(start, &header);
     }
 

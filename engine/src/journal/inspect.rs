@@ -4,9 +4,10 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::open::{OpenError, io_error, read_all};
+use super::damage::{DamageReport, Torn};
+use super::error::{OpenError, check_kind, io_error};
 use super::record::RECORDS_OFFSET;
-use super::recovery::{DamageReport, Records};
+use super::recovery::{Records, read_all};
 use super::storage::{PathKind, Storage};
 
 /// Times that a file which looks damaged is read before it is said to change.
@@ -23,14 +24,19 @@ pub struct Inspection {
     pub bytes: u64,
     /// Good records.
     pub records: Records,
-    /// Ids in the settle records.
+    /// Messages appended, each as often as it was not live then: those that are settled, and those that are
+    /// live.
+    pub appended: u64,
+    /// Messages of these that were settled.
     pub settled: u64,
+    /// Ids in settle records whose messages the file does not hold: it was compacted, or they are damaged.
+    pub settled_elsewhere: u64,
     /// Messages that opening the journal would recover.
     pub live: u64,
     /// Bytes their records occupy.
     pub live_bytes: u64,
-    /// Bytes that opening the journal would cut off its end.
-    pub torn_bytes: u64,
+    /// What opening the journal would take out, as a crash tore it.
+    pub torn: Torn,
     /// What is damaged.
     pub damage: DamageReport,
 }
@@ -59,13 +65,13 @@ pub fn inspect(path: &Path, storage: &dyn Storage) -> Result<Inspection, OpenErr
 
 fn read(path: &Path, storage: &dyn Storage) -> Result<Inspection, OpenError> {
     let path = path.to_owned();
-    match storage.kind(&path).map_err(io_error("look at", &path))? {
-        PathKind::File => {}
-        PathKind::Missing => return Err(OpenError::Missing { path }),
-        PathKind::Directory => return Err(OpenError::IsADirectory { path }),
-        PathKind::Other => return Err(OpenError::NotAJournal { path }),
+    let kind = storage.kind(&path).map_err(io_error("look at", &path))?;
+    check_kind(kind, &path)?;
+    if kind == PathKind::Missing {
+        return Err(OpenError::Missing { path });
     }
-    let file = storage.open_to_read(&path).map_err(io_error("open", &path))?;
+    let resolved = storage.resolve(&path).map_err(io_error("find", &path))?;
+    let file = storage.open_to_read(&resolved).map_err(io_error("open", &path))?;
     let bytes = file.bytes().map_err(io_error("read", &path))?;
     let Some((header, found)) = read_all(&path, &*file, bytes)? else {
         return Ok(Inspection {
@@ -73,10 +79,12 @@ fn read(path: &Path, storage: &dyn Storage) -> Result<Inspection, OpenError> {
             version: None,
             bytes,
             records: Records::default(),
+            appended: 0,
             settled: 0,
+            settled_elsewhere: 0,
             live: 0,
             live_bytes: 0,
-            torn_bytes: bytes,
+            torn: Torn { offset: 0, bytes, stretches: u64::from(bytes > 0) },
             damage: DamageReport::default(),
         });
     };
@@ -85,10 +93,12 @@ fn read(path: &Path, storage: &dyn Storage) -> Result<Inspection, OpenError> {
         version: Some(header.version),
         bytes,
         records: found.records,
+        appended: found.appended,
         settled: found.settled,
+        settled_elsewhere: found.settled_elsewhere,
         live: found.live.len() as u64,
         live_bytes: found.live.bytes,
-        torn_bytes: bytes - found.end,
+        torn: found.torn,
         damage: found.damage,
     })
 }
@@ -104,16 +114,28 @@ impl fmt::Display for Inspection {
         writeln!(f, "size: {} bytes", self.bytes)?;
         let all = self.records.all();
         writeln!(f, "records: {all} ({append} append, {settle} settle, {seen} seen, {mark} mark)")?;
-        let (settled, live, live_bytes) = (self.settled, self.live, self.live_bytes);
-        writeln!(f, "messages: {append} appended, {settled} settled, {live} live")?;
-        writeln!(f, "live: {live_bytes} bytes")?;
-        match self.torn_bytes {
-            0 => writeln!(f, "torn end: none")?,
-            torn => writeln!(
+        let Self { appended, settled, live, live_bytes, .. } = self;
+        writeln!(f, "messages: {appended} appended, {settled} settled, {live} live")?;
+        if self.settled_elsewhere > 0 {
+            writeln!(
                 f,
-                "torn end: {torn} bytes from offset {}: a crash left them, or a server is writing \
-                 them; the next start cuts them off",
-                self.bytes - torn
+                "settlements of messages not in this file (compacted, torn or damaged): {}",
+                self.settled_elsewhere
+            )?;
+        }
+        writeln!(f, "live: {live_bytes} bytes")?;
+        let Torn { offset, bytes, stretches } = self.torn;
+        match stretches {
+            0 => writeln!(f, "torn end: none")?,
+            1 if offset + bytes == self.bytes => writeln!(
+                f,
+                "torn end: {bytes} bytes from offset {offset}: a crash left them, or a server is writing \
+                 them; the next start moves them to a file beside the journal"
+            )?,
+            _ => writeln!(
+                f,
+                "torn: {bytes} bytes in {stretches} places, the first at offset {offset}: a power cut left \
+                 them before they were synced; the next start goes on without them, and keeps a copy"
             )?,
         }
         let damage = &self.damage;

@@ -4,6 +4,7 @@
 //! second takes those out. So nothing is allocated for a message that a later record settles, and the
 //! server's memory afterwards is what the messages take.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::io;
@@ -12,7 +13,7 @@ use std::path::{Path, PathBuf};
 use arcstr::ArcStr;
 use bytes::Bytes;
 
-use super::open::OpenError;
+use super::error::OpenError;
 use super::read::{Next, Reader};
 use super::record::Body;
 use super::storage::StorageFile;
@@ -42,19 +43,19 @@ impl Live {
         self.places.len()
     }
 
-    /// Adds the message of the record at `offset`, unless it is there.
-    pub(super) fn append(&mut self, id: MessageId, offset: u64, record_bytes: u64) {
-        self.places.entry(id).or_insert_with(|| {
-            self.bytes += record_bytes;
-            Place { offset, record_bytes }
-        });
+    /// Adds the message of the record at `offset`; `false` if it is live already.
+    pub(super) fn append(&mut self, id: MessageId, offset: u64, record_bytes: u64) -> bool {
+        let Entry::Vacant(vacant) = self.places.entry(id) else { return false };
+        vacant.insert(Place { offset, record_bytes });
+        self.bytes += record_bytes;
+        true
     }
 
-    /// Removes a message, if it is there.
-    pub(super) fn settle(&mut self, id: MessageId) {
-        if let Some(place) = self.places.remove(&id) {
-            self.bytes -= place.record_bytes;
-        }
+    /// Removes a message; `false` if it is not there.
+    pub(super) fn settle(&mut self, id: MessageId) -> bool {
+        let Some(place) = self.places.remove(&id) else { return false };
+        self.bytes -= place.record_bytes;
+        true
     }
 
     /// Where the records of the messages start, in the order in which they were appended.
@@ -184,9 +185,9 @@ mod tests {
         for n in (0..1000).filter(|n| n % 7 != 0) {
             live.settle(id(n));
         }
-        live.settle(id(2000));
-        live.append(id(7), 100_000, 50);
-        live.append(id(8), 100_050, 50);
+        assert!(!live.settle(id(2000)));
+        assert!(!live.append(id(7), 100_000, 50));
+        assert!(live.append(id(8), 100_050, 50));
         assert_eq!((live.len(), live.bytes), (144, 143 * 100 + 50));
         let mut expected: Vec<u64> = (0..1000).step_by(7).map(|n| 100 * n).collect();
         expected.push(100_050);

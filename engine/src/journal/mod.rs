@@ -1,33 +1,26 @@
 //! The journal: acknowledged messages on disk, so that they outlive the server.
 //!
-//! Data goes one way. The broker [submits](Journal::submit) groups of [`Op`]s and never waits. The
-//! journal's thread (`writer`, seen from outside through `shared`) encodes (`encode`, `record`) whatever has queued up, writes and syncs it in
-//! one go through the file seam ([`storage`]), and reports how far it came. [`open`] (`recovery`, with
-//! `read`, `live` and `seen`) gives back what a file holds; [`inspect()`] only tells. `compaction` rewrites a file that is mostly
-//! garbage (`rewrite`) while the writer goes on.
+//! Data goes one way. The broker [submits](Journal::submit) groups of [`Op`]s and never waits (`handle`). The
+//! journal's thread (`writer`, and `full_disk` when there is no room) encodes (`encode`, `record`) whatever has
+//! queued up, writes and syncs it in one go through the file seam ([`storage`]), and reports in `shared` how
+//! far it came. [`open`] (`recovery`, with `read`, `live` and `seen`) gives back what a file holds; [`inspect()`]
+//! only tells. `compaction` rewrites a file that is mostly garbage (`rewrite`) while the writer goes on.
 //!
 //! The journal knows nothing of sockets, of the map of pending messages, nor of retries. The bytes are in
 //! `engine/docs/journal-format.md`.
 
-use std::cell::Cell;
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::thread::{self, JoinHandle};
-
-use crossbeam::channel::{Sender, TrySendError, bounded};
-
-use crate::limits::{JOURNAL_QUEUE_BATCHES, JOURNAL_RECORD_BYTES_MAX, NAME_BYTES_MAX};
-use crate::message::Message;
-use crate::sync::atomic::Ordering;
-use crate::wire::id::MessageId;
-
 mod compaction;
+mod damage;
 mod encode;
+mod error;
+mod full_disk;
+mod handle;
 mod inspect;
 mod live;
 #[cfg(all(loom, test))]
 mod loom_tests;
 mod open;
+mod ops;
 mod options;
 mod read;
 pub mod record;
@@ -38,245 +31,15 @@ mod shared;
 pub mod storage;
 mod writer;
 
+pub use damage::{Damage, DamageReport, Torn};
+pub use error::OpenError;
+pub use handle::{Journal, JournalStats, Opened, SubmitError, open};
 pub use inspect::{Inspection, inspect};
 pub use live::Messages;
-pub use open::{OpenError, Recovered};
+pub use open::Recovered;
+pub use ops::{LiveSet, OnProgress, Op, fits, record_bytes};
 pub use options::{FsyncPolicy, FsyncPolicyError, JournalOptions};
 pub use record::SeenRun;
-pub use recovery::{Damage, DamageReport, Records};
+pub use recovery::Records;
 pub use shared::{Action, JournalError};
-
-use shared::Shared;
-use storage::Storage;
 pub(crate) use writer::Writer;
-
-/// Tells compaction which messages are still needed; asked from another thread than the broker's.
-pub trait LiveSet: Send + Sync {
-    /// Whether the message must stay in the journal.
-    ///
-    /// Must be true from before the message's [`Op::Append`] is submitted until its settlement, and false
-    /// before its [`Op::Settle`] is submitted. (If it were still true then, the message could come back after
-    /// a restart, as a duplicate.)
-    fn is_live(&self, id: &MessageId) -> bool;
-}
-
-/// One change to the journal.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Op {
-    /// A message to keep.
-    Append(Message),
-    /// A message that is no longer needed.
-    Settle(MessageId),
-}
-
-/// Called by the journal's thread with [`Journal::durable`] after it advanced, after a failure, and after
-/// a compaction ended. It must be quick: the next commit waits for it.
-pub type OnProgress = Box<dyn Fn(u64) + Send>;
-
-/// Why a group was not taken. None of it was; here it is back.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum SubmitError {
-    /// The queue is full: wait for progress.
-    #[error("the journal's queue is full")]
-    Full(Vec<Op>),
-    /// The journal failed: see [`Journal::failure`].
-    #[error("the journal failed")]
-    Failed(Vec<Op>),
-    /// A message is too large for a record, or its name too long.
-    #[error("a message does not fit in a journal record")]
-    TooLarge(Vec<Op>),
-}
-
-/// Figures of a journal. All count from its start, except the sizes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct JournalStats {
-    /// The file's length in bytes.
-    pub file_bytes: u64,
-    /// About how many of them live messages occupy.
-    pub live_bytes: u64,
-    /// Groups that wait in the queue.
-    pub queued: usize,
-    /// Writes of one or more groups.
-    pub commits: u64,
-    /// Syncs of the file.
-    pub syncs: u64,
-    /// Messages appended.
-    pub appended: u64,
-    /// Messages settled.
-    pub settled: u64,
-    /// Compactions done.
-    pub compactions: u64,
-    /// Compactions that were given up, the file being as before.
-    pub compactions_given_up: u64,
-}
-
-/// Bytes that a message occupies in the file.
-pub fn record_bytes(message: &Message) -> u64 {
-    record::append_bytes(message.name.len(), message.body.len())
-}
-
-/// Whether a message can be journalled: its name and its size are in the bounds of a record.
-pub fn fits(message: &Message) -> bool {
-    message.name.len() <= NAME_BYTES_MAX && record_bytes(message) <= JOURNAL_RECORD_BYTES_MAX as u64
-}
-
-/// Opens or creates a journal and reads it. No thread runs yet: the caller puts the recovered messages
-/// where its [`LiveSet`] finds them, then calls [`Opened::start`].
-///
-/// # Errors
-/// [`OpenError`] tells what to do. The journal's file is unchanged then, and no other file overwritten.
-pub fn open(
-    options: JournalOptions,
-    storage: Arc<dyn Storage>,
-) -> Result<(Recovered, Opened), OpenError> {
-    let (recovered, file) = open::open_file(&options, &storage)?;
-    if recovered.torn_bytes > 0 {
-        tracing::warn!(bytes = recovered.torn_bytes, "cut a torn end off the journal");
-    }
-    if !recovered.damage.is_empty() {
-        tracing::error!(damage = %recovered.damage, "repaired the journal");
-    }
-    Ok((recovered, Opened { options, storage, file }))
-}
-
-/// A journal that was read and is not yet written to.
-pub struct Opened {
-    options: JournalOptions,
-    storage: Arc<dyn Storage>,
-    file: open::OpenFile,
-}
-
-impl Opened {
-    /// Starts the journal's thread.
-    ///
-    /// # Errors
-    /// [`OpenError::Thread`].
-    pub fn start(
-        self,
-        live: Arc<dyn LiveSet>,
-        on_progress: OnProgress,
-    ) -> Result<Journal, OpenError> {
-        let (mut journal, writer) = self.split(live, on_progress);
-        let thread = thread::Builder::new()
-            .name("journal".into())
-            .spawn(move || writer.run())
-            .map_err(OpenError::Thread)?;
-        journal.thread = Some(thread);
-        Ok(journal)
-    }
-
-    /// The two ends of the journal's queue, for whoever runs both on one thread.
-    pub(crate) fn split(
-        self,
-        live: Arc<dyn LiveSet>,
-        on_progress: OnProgress,
-    ) -> (Journal, Writer) {
-        let shared = Arc::new(Shared::default());
-        let (sender, queue) = bounded(JOURNAL_QUEUE_BATCHES);
-        let policy = (self.options.fsync, self.options.compact_min_bytes);
-        let path = self.file.path.clone();
-        let shared_there = Arc::clone(&shared);
-        let writer =
-            Writer::new(self.file, self.storage, policy, queue, shared_there, live, on_progress);
-        let (sender, submitted) = (Some(sender), Cell::new(0));
-        (Journal { sender, thread: None, submitted, shared, path }, writer)
-    }
-}
-
-/// A running journal. One thread uses it: the order of the calls is the order in the file.
-///
-/// Dropping it is closing it without asking how that went.
-pub struct Journal {
-    /// Gone when closed.
-    sender: Option<Sender<Vec<Op>>>,
-    thread: Option<JoinHandle<()>>,
-    submitted: Cell<u64>,
-    shared: Arc<Shared>,
-    path: PathBuf,
-}
-
-impl Journal {
-    /// Queues a group and returns its ticket: the group is durable once [`Self::durable`] reaches it.
-    /// Tickets count from 1. Never waits.
-    ///
-    /// # Errors
-    /// [`SubmitError`] holds the group, of which nothing was taken.
-    pub fn submit(&self, ops: Vec<Op>) -> Result<u64, SubmitError> {
-        if self.shared.failure.get().is_some() {
-            return Err(SubmitError::Failed(ops));
-        }
-        if ops.iter().any(|op| matches!(op, Op::Append(message) if !fits(message))) {
-            return Err(SubmitError::TooLarge(ops));
-        }
-        let Some(sender) = &self.sender else { return Err(SubmitError::Failed(ops)) };
-        match sender.try_send(ops) {
-            Ok(()) => {
-                let ticket = self.submitted.get() + 1;
-                self.submitted.set(ticket);
-                Ok(ticket)
-            }
-            Err(TrySendError::Full(ops)) => Err(SubmitError::Full(ops)),
-            Err(TrySendError::Disconnected(ops)) => Err(SubmitError::Failed(ops)),
-        }
-    }
-
-    /// Whether the queue takes another group.
-    pub fn has_room(&self) -> bool {
-        self.sender.as_ref().is_some_and(|sender| !sender.is_full())
-    }
-
-    /// The last ticket of which, as of all before it, every message is as safe as the policy promises.
-    /// 0 before the first. Settlements are written by then; they may be synced up to a second later.
-    pub fn durable(&self) -> u64 {
-        self.shared.durable.load(Ordering::Acquire)
-    }
-
-    /// Why the journal stopped, if it did. What was not durable by then must not be acknowledged.
-    pub fn failure(&self) -> Option<JournalError> {
-        self.shared.failure.get().cloned()
-    }
-
-    /// The file, links followed.
-    pub fn path(&self) -> &std::path::Path {
-        &self.path
-    }
-
-    /// The figures.
-    pub fn stats(&self) -> JournalStats {
-        let shared = &self.shared;
-        JournalStats {
-            file_bytes: shared.written_bytes(),
-            live_bytes: shared.live_bytes.load(Ordering::Relaxed),
-            queued: self.sender.as_ref().map_or(0, Sender::len),
-            commits: shared.commits.load(Ordering::Relaxed),
-            syncs: shared.syncs.load(Ordering::Relaxed),
-            appended: shared.appended.load(Ordering::Relaxed),
-            settled: shared.settled.load(Ordering::Relaxed),
-            compactions: shared.compactions.load(Ordering::Acquire),
-            compactions_given_up: shared.compactions_given_up.load(Ordering::Acquire),
-        }
-    }
-
-    /// Writes and syncs all that was submitted, and stops.
-    ///
-    /// # Errors
-    /// Why the journal failed, now or earlier.
-    pub fn close(mut self) -> Result<(), JournalError> {
-        self.stop();
-        self.failure().map_or(Ok(()), Err)
-    }
-
-    fn stop(&mut self) {
-        self.sender = None;
-        if let Some(thread) = self.thread.take() {
-            // A panic there left its failure behind.
-            let _ = thread.join();
-        }
-    }
-}
-
-impl Drop for Journal {
-    fn drop(&mut self) {
-        self.stop();
-    }
-}

@@ -13,7 +13,8 @@ pub enum FsyncPolicy {
     Always,
     /// Once in this time: it survives a crash of the server at once, a power cut after this time.
     Interval(Duration),
-    /// When the system likes to, and on closing: it survives a crash of the server at once.
+    /// When the system likes to, and on closing: it survives a crash of the server at once. After a power cut
+    /// the journal may need a repair, as nothing tells what never reached the disk from damage.
     Never,
 }
 
@@ -69,7 +70,8 @@ impl fmt::Display for FsyncPolicy {
 /// Where a journal lies and how it works.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JournalOptions {
-    /// The file. Beside it come `.lock`, for a while `.compact`, and `.damaged-N` after repairs.
+    /// The file, or a symbolic link to it. Beside it come, for a while, `.compact`, `.torn-N` after crashes that
+    /// tore it, and `.damaged-N` after repairs.
     pub path: PathBuf,
     /// When it is synced.
     pub fsync: FsyncPolicy,

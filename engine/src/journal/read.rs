@@ -28,10 +28,21 @@ pub(super) enum Next<'a> {
         /// Bytes of the record.
         record_bytes: u64,
     },
-    /// Bytes that are no header, or a record that the file's end cuts off; the reader stays before them.
+    /// Bytes that are no header; the reader stays before them.
     Bad,
+    /// A record whose header is good and which the file's end cuts off; the reader stays before it.
+    CutOff,
     /// The end.
     End,
+}
+
+/// What the headers from some record on say.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Ahead {
+    /// How far the file was synced, in bytes.
+    pub(super) synced: u64,
+    /// Whether the last server that wrote to the file had the policy `never`, if a record tells.
+    pub(super) under_never: Option<bool>,
 }
 
 /// Reads records one after the other.
@@ -135,7 +146,7 @@ impl<'f, F: Deref<Target = dyn StorageFile + 'f>> Reader<F> {
         let Some(header) = self.header()? else { return Ok(Next::Bad) };
         let record_bytes = header.record_bytes();
         if record_bytes > self.rest() {
-            return Ok(Next::Bad);
+            return Ok(Next::CutOff);
         }
         self.fill(record_bytes as usize)?;
         let record = &self.window[self.start..][..record_bytes as usize];
@@ -172,19 +183,19 @@ impl<'f, F: Deref<Target = dyn StorageFile + 'f>> Reader<F> {
         Ok(None)
     }
 
-    /// How far the records from the offset on say that the file was synced, in bytes. The reader is
-    /// where it was afterwards.
+    /// What the good headers from the offset on say. The reader is where it was afterwards.
     ///
     /// # Errors
     /// What the file says.
-    pub(super) fn synced_to(&mut self) -> io::Result<u64> {
+    pub(super) fn look_ahead(&mut self) -> io::Result<Ahead> {
         let start = self.offset;
-        let mut synced = 0;
+        let mut ahead = Ahead::default();
         let mut header = self.header()?;
         loop {
             match header {
                 Some(found) => {
-                    synced = synced.max(found.synced_to(self.offset));
+                    ahead.synced = ahead.synced.max(found.synced_to(self.offset));
+                    ahead.under_never = found.under_never().or(ahead.under_never);
                     let next = self.offset.saturating_add(found.record_bytes());
                     if next >= self.end {
                         break;
@@ -201,6 +212,6 @@ impl<'f, F: Deref<Target = dyn StorageFile + 'f>> Reader<F> {
             }
         }
         self.seek(start);
-        Ok(synced)
+        Ok(ahead)
     }
 }

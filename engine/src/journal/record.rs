@@ -22,6 +22,10 @@ pub const RECORD_HEADER_BYTES: usize = 32;
 /// Bytes of one entry of a seen record.
 pub const SEEN_RUN_BYTES: usize = 24;
 
+/// In place of the format, in records that are no messages: they were written under the policy `never`.
+/// Readers of the first servers ignore it.
+pub const UNDER_NEVER: u8 = 1;
+
 const CHECKSUM_BYTES: usize = 8;
 
 fn u32_at(bytes: &[u8], at: usize) -> u32 {
@@ -93,7 +97,7 @@ impl Kind {
 pub struct RecordHeader {
     /// What the record holds.
     pub kind: Kind,
-    /// The format of an appended message, otherwise 0.
+    /// The format of an appended message, otherwise 0 or [`UNDER_NEVER`].
     pub format: u8,
     /// Bytes of an appended message's name, otherwise 0.
     pub name_bytes: u8,
@@ -141,6 +145,11 @@ impl RecordHeader {
     /// Bytes of the record, header and body.
     pub fn record_bytes(&self) -> u64 {
         RECORD_HEADER_BYTES as u64 + u64::from(self.body_bytes)
+    }
+
+    /// Whether the policy was `never`; `None` if the record does not tell.
+    pub fn under_never(&self) -> Option<bool> {
+        (self.kind != Kind::Append).then_some(self.format == UNDER_NEVER)
     }
 
     /// How far, in bytes from its start, the file was synced when the record at `offset` was written.

@@ -1,76 +1,22 @@
-//! Reads a whole file: which messages are live, where a torn tail starts, what is damaged.
+//! Reads a whole file: which messages are live, what is damaged, what a crash tore.
 //!
-//! Every record says how far the file was synced when it was written. What no record behind it says was
-//! synced may be torn by a power cut, and nobody was promised it; a fault before that is damage.
+//! Every record says how far the file was synced when it was written. A fault before that is damage. What no
+//! record says was synced may be torn by a power cut, and nobody was promised it, unless the policy was
+//! `never`: then a fault with sound records behind it is damage too.
 
-use std::fmt;
 use std::io;
+use std::path::Path;
 
+use super::damage::{Damage, DamageReport, Torn};
+use super::error::{OpenError, io_error};
 use super::live::Live;
-use super::read::{Next, Reader};
+use super::read::{Ahead, Next, Reader};
 use super::record::{
     self, Body, FILE_HEADER_BYTES, FileHeader, MAGIC, RECORDS_OFFSET, RecordHeader,
     SECOND_HEADER_OFFSET, VERSION,
 };
 use super::seen::Seen;
 use super::storage::StorageFile;
-use crate::limits::JOURNAL_DAMAGES_LISTED_MAX;
-
-/// A damaged stretch of a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Damage {
-    /// Where it starts, in bytes.
-    pub offset: u64,
-    /// Its length in bytes.
-    pub bytes: u64,
-    /// How many records it held.
-    pub records: u32,
-}
-
-/// All that is damaged in a file.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct DamageReport {
-    /// The first [`JOURNAL_DAMAGES_LISTED_MAX`] damaged stretches.
-    pub listed: Vec<Damage>,
-    /// How many stretches there are.
-    pub stretches: u64,
-    /// Their bytes together.
-    pub bytes: u64,
-    /// The records they held.
-    pub records: u64,
-}
-
-impl DamageReport {
-    /// Whether nothing is damaged.
-    pub fn is_empty(&self) -> bool {
-        self.stretches == 0
-    }
-
-    fn add(&mut self, damage: Damage) {
-        self.stretches += 1;
-        self.bytes += damage.bytes;
-        self.records += u64::from(damage.records);
-        if self.listed.len() < JOURNAL_DAMAGES_LISTED_MAX {
-            self.listed.push(damage);
-        }
-    }
-}
-
-impl fmt::Display for DamageReport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const SHOWN: usize = 8;
-        let plural = if self.records == 1 { "" } else { "s" };
-        write!(f, "{} damaged record{plural} in {} bytes, at ", self.records, self.bytes)?;
-        for (n, damage) in self.listed.iter().take(SHOWN).enumerate() {
-            let comma = if n == 0 { "" } else { ", " };
-            write!(f, "{comma}offset {} ({} bytes)", damage.offset, damage.bytes)?;
-        }
-        match self.stretches.saturating_sub(SHOWN as u64) {
-            0 => Ok(()),
-            more => write!(f, " and {more} more places"),
-        }
-    }
-}
 
 /// What the start of a file tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,7 +70,7 @@ pub(super) fn read_start(file: &dyn StorageFile, bytes: u64) -> io::Result<Start
 /// How many records there are, by kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Records {
-    /// Messages, settled ones among them.
+    /// Messages, settled and repeated ones among them.
     pub append: u64,
     /// Each settles some messages.
     pub settle: u64,
@@ -142,6 +88,7 @@ impl Records {
 }
 
 /// All that a file's records tell.
+#[derive(Default)]
 pub(super) struct Scan {
     /// Messages that are not settled.
     pub(super) live: Live,
@@ -149,18 +96,26 @@ pub(super) struct Scan {
     pub(super) seen: Seen,
     /// Good records.
     pub(super) records: Records,
-    /// Ids settled.
+    /// Messages appended, each as often as it was not live then.
+    pub(super) appended: u64,
+    /// Messages of these that were settled.
     pub(super) settled: u64,
-    /// Where the good records end; a torn tail may follow.
+    /// Ids in settle records whose messages the file does not hold: it was compacted, or they are damaged.
+    pub(super) settled_elsewhere: u64,
+    /// Where the last good record ends, or the damage behind it; a torn tail may follow.
     pub(super) end: u64,
     /// Where the last good record ends that is not a mark.
     pub(super) content_end: u64,
     /// How far the records say that the file was synced.
     pub(super) synced: u64,
+    /// Whether the last server that wrote to the file had the policy `never`.
+    pub(super) under_never: bool,
     /// The number that the next record gets.
     pub(super) ordinal: u32,
-    /// Damage in what was synced.
+    /// Damage.
     pub(super) damage: DamageReport,
+    /// What is torn: stretches between good records, and the file from `end` on.
+    pub(super) torn: Torn,
 }
 
 /// Reads the records of a file of `bytes` bytes.
@@ -170,17 +125,7 @@ pub(super) fn scan(
     salt: u64,
     damaged_headers: [bool; 2],
 ) -> io::Result<Scan> {
-    let mut scan = Scan {
-        live: Live::default(),
-        seen: Seen::default(),
-        records: Records::default(),
-        settled: 0,
-        end: RECORDS_OFFSET,
-        content_end: RECORDS_OFFSET,
-        synced: 0,
-        ordinal: 0,
-        damage: DamageReport::default(),
-    };
+    let mut scan = Scan { end: RECORDS_OFFSET, content_end: RECORDS_OFFSET, ..Scan::default() };
     for (damaged, offset) in damaged_headers.into_iter().zip([0, SECOND_HEADER_OFFSET]) {
         if damaged {
             scan.damage.add(Damage { offset, bytes: FILE_HEADER_BYTES as u64, records: 0 });
@@ -188,65 +133,125 @@ pub(super) fn scan(
     }
     let mut reader = Reader::whole(file, salt, bytes);
     // Known once the first fault made it necessary to look ahead.
-    let mut synced_ahead = None;
+    let mut known_ahead: Option<Ahead> = None;
+    // A stretch that was not known to be synced, and behind which nothing sound was found yet.
+    let mut unproven: Option<Damage> = None;
     loop {
-        let bad_record_bytes = match reader.next()? {
+        let fault = match reader.next()? {
             Next::End => break,
             Next::Record { offset, header, body, .. } => {
-                scan.ordinal = header.ordinal.wrapping_add(1);
-                scan.synced = scan.synced.max(header.synced_to(offset));
-                scan.take(offset, &header, body);
-                scan.end = offset + header.record_bytes();
-                if body != Body::Mark {
-                    scan.content_end = scan.end;
+                if let Some(stretch) = unproven.take() {
+                    match scan.last_policy_was_never(known_ahead) {
+                        true => scan.damage.add(stretch),
+                        false => scan.torn.add(stretch),
+                    }
                 }
+                scan.take(offset, &header, body);
                 continue;
             }
-            Next::BadBody { record_bytes } => Some(record_bytes),
-            Next::Bad => None,
+            Next::BadBody { record_bytes } => Fault::Body { record_bytes },
+            Next::Bad => Fault::Header,
+            Next::CutOff => Fault::CutOff,
         };
         let at = reader.offset();
-        let synced = match synced_ahead {
-            Some(synced) => synced,
-            None => *synced_ahead.insert(reader.synced_to()?),
+        let ahead = match known_ahead {
+            Some(ahead) => ahead,
+            None => *known_ahead.insert(reader.look_ahead()?),
         };
-        if at >= synced {
-            break; // a torn tail
-        }
-        let records = match bad_record_bytes {
-            Some(record_bytes) => {
+        let records = match fault {
+            Fault::Body { record_bytes } => {
                 reader.seek(at + record_bytes);
-                scan.ordinal = scan.ordinal.wrapping_add(1);
                 1
             }
-            None => match reader.find_header()? {
-                Some(next) => {
-                    let records = next.ordinal.wrapping_sub(scan.ordinal);
-                    scan.ordinal = next.ordinal;
-                    records
-                }
+            Fault::Header => match reader.find_header()? {
+                Some(next) => next.ordinal.wrapping_sub(scan.ordinal),
                 None => 1,
             },
+            Fault::CutOff => {
+                reader.seek(bytes);
+                1
+            }
         };
-        scan.end = reader.offset();
-        scan.damage.add(Damage { offset: at, bytes: scan.end - at, records });
+        scan.ordinal = scan.ordinal.wrapping_add(records);
+        let stretch = Damage { offset: at, bytes: reader.offset() - at, records };
+        if at < ahead.synced {
+            scan.end = reader.offset();
+            scan.damage.add(stretch);
+        } else {
+            match &mut unproven {
+                Some(earlier) => earlier.extend(stretch),
+                None => unproven = Some(stretch),
+            }
+        }
     }
+    if let Some(tail) = unproven {
+        scan.torn.add(tail);
+    }
+    scan.under_never = scan.last_policy_was_never(known_ahead);
     Ok(scan)
 }
 
+/// Reads a file: its header and all its records; `None` if nothing was ever written behind its header.
+pub(super) fn read_all(
+    path: &Path,
+    file: &dyn StorageFile,
+    bytes: u64,
+) -> Result<Option<(FileHeader, Scan)>, OpenError> {
+    let start = read_start(file, bytes).map_err(io_error("read", path))?;
+    let path = path.to_owned();
+    let (header, damaged) = match start {
+        Start::Journal { header, damaged } => (header, damaged),
+        Start::Fresh => return Ok(None),
+        Start::Newer(version) => return Err(OpenError::Newer { path, version }),
+        Start::Unreadable => return Err(OpenError::HeaderDamaged { path }),
+        Start::NotAJournal => return Err(OpenError::NotAJournal { path }),
+    };
+    let found = scan(file, bytes, header.salt, damaged).map_err(io_error("read", &path))?;
+    Ok(Some((header, found)))
+}
+
+/// What is wrong with a record.
+enum Fault {
+    /// Its header is good, its body is not.
+    Body { record_bytes: u64 },
+    /// There is no good header.
+    Header,
+    /// The end of the file cuts it off.
+    CutOff,
+}
+
 impl Scan {
+    /// Whether there are faults between sound records of a file of `bytes` bytes.
+    pub(super) fn has_holes(&self, bytes: u64) -> bool {
+        let tail = bytes - self.end;
+        !self.damage.is_empty() || self.torn.bytes > tail
+    }
+
+    fn last_policy_was_never(&self, ahead: Option<Ahead>) -> bool {
+        ahead.and_then(|ahead| ahead.under_never).unwrap_or(self.under_never)
+    }
+
     fn take(&mut self, offset: u64, header: &RecordHeader, body: Body<'_>) {
+        self.ordinal = header.ordinal.wrapping_add(1);
+        self.synced = self.synced.max(header.synced_to(offset));
+        self.under_never = header.under_never().unwrap_or(self.under_never);
+        self.end = offset + header.record_bytes();
+        if body != Body::Mark {
+            self.content_end = self.end;
+        }
         match body {
             Body::Append { id, .. } => {
                 self.records.append += 1;
                 self.seen.add(id);
-                self.live.append(id, offset, header.record_bytes());
+                self.appended += u64::from(self.live.append(id, offset, header.record_bytes()));
             }
             Body::Settle(bytes) => {
                 self.records.settle += 1;
                 for id in record::ids(bytes) {
-                    self.settled += 1;
-                    self.live.settle(id);
+                    match self.live.settle(id) {
+                        true => self.settled += 1,
+                        false => self.settled_elsewhere += 1,
+                    }
                 }
             }
             Body::Seen(bytes) => {

@@ -5,6 +5,7 @@ use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 
 use super::encode::{Encoder, Synced};
+use super::options::FsyncPolicy;
 use super::record::{FileHeader, Kind, RECORDS_OFFSET, RecordHeader, SeenRun, VERSION};
 use super::storage::{Storage, StorageFile, append_all};
 use crate::hash::random;
@@ -32,6 +33,14 @@ pub(super) fn directory(path: &Path) -> &Path {
     path.parent().unwrap_or(Path::new("/"))
 }
 
+/// Removes a file that may be missing.
+pub(super) fn remove_if_there(storage: &dyn Storage, path: &Path) -> io::Result<()> {
+    match storage.remove(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
+}
+
 /// A file under construction.
 pub(super) struct Rewrite {
     file: Box<dyn StorageFile>,
@@ -51,9 +60,19 @@ pub(super) struct Finished {
 }
 
 impl Rewrite {
-    /// Creates the new file beside `target`, with a header.
-    pub(super) fn create(storage: &dyn Storage, target: &Path) -> io::Result<Self> {
-        let mut file = storage.create(&new_path(target), Some(target))?;
+    /// Creates the new file beside `target`, with a header, for records under this policy. It is locked, so
+    /// that it is when it takes the name of `target`.
+    pub(super) fn create(
+        storage: &dyn Storage,
+        target: &Path,
+        policy: FsyncPolicy,
+    ) -> io::Result<Self> {
+        let path = new_path(target);
+        remove_if_there(storage, &path)?;
+        let mut file = storage.create(&path)?;
+        if !file.try_lock()? {
+            return Err(io::Error::other("another process locked the new file"));
+        }
         let salt = random();
         let header = FileHeader { version: VERSION, salt }.encode();
         let mut head = vec![0; RECORDS_OFFSET as usize];
@@ -61,7 +80,7 @@ impl Rewrite {
         head[..header.len()].copy_from_slice(&header);
         head[second..].copy_from_slice(&header);
         append_all(&mut *file, &mut [IoSlice::new(&head)])?;
-        let encoder = Encoder::new(salt, RECORDS_OFFSET, 0, Synced::Throughout);
+        let encoder = Encoder::new(salt, (RECORDS_OFFSET, 0), Synced::Throughout, policy);
         Ok(Self { file, encoder, salt, messages: 0, message_bytes: 0 })
     }
 

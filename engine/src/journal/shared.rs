@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::sync::OnceLock;
-use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// What the journal was doing when it failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +52,13 @@ impl JournalError {
     pub(super) fn new(action: Action, path: &Path, error: &io::Error) -> Self {
         Self { action, path: path.to_owned(), kind: error.kind(), reason: error.to_string() }
     }
+
+    /// Whether a write found no room. What was synced before is as it was, and room may come.
+    pub fn is_full_disk(&self) -> bool {
+        let no_room =
+            matches!(self.kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+        self.action == Action::Write && no_room
+    }
 }
 
 /// What both sides see.
@@ -59,6 +66,8 @@ impl JournalError {
 pub(super) struct Shared {
     pub(super) durable: AtomicU64,
     pub(super) failure: OnceLock<JournalError>,
+    /// After a failure: whether settlements cannot be stored either.
+    pub(super) settlements_refused: AtomicBool,
     pub(super) written: AtomicU64,
     pub(super) live_bytes: AtomicU64,
     pub(super) commits: AtomicU64,

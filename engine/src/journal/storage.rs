@@ -1,18 +1,21 @@
 //! The seam between the journal and the disk: what it asks of files and directories.
 //!
-//! [`RealStorage`] is the file system. [`memory::MemoryStorage`] is a disk in memory that records every
-//! change ([`trace`]), fails when told to ([`fault`]), and can be looked at as a loss of power would have
-//! left it ([`power_cut`]).
+//! [`RealStorage`] is the file system. With the feature `internals` there is `memory::MemoryStorage` too: a
+//! disk in memory that records every change (`trace`), fails on command (`fault`), and can be looked at as a
+//! loss of power would have left it (`power_cut`).
 
-use std::any::Any;
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, Metadata, OpenOptions, Permissions, TryLockError};
 use std::io::{self, IoSlice, Write};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+#[cfg(any(test, feature = "internals"))]
 pub mod fault;
+#[cfg(any(test, feature = "internals"))]
 pub mod memory;
+#[cfg(any(test, feature = "internals"))]
 pub mod power_cut;
+#[cfg(any(test, feature = "internals"))]
 pub mod trace;
 
 /// What a path leads to.
@@ -20,18 +23,20 @@ pub mod trace;
 pub enum PathKind {
     /// Nothing.
     Missing,
-    /// A file.
+    /// A symbolic link that leads to nothing.
+    DanglingLink,
+    /// A regular file.
     File,
     /// A directory.
     Directory,
-    /// A pipe, a device, or the like.
-    Other,
+    /// Something else, such as "a named pipe".
+    Special(&'static str),
 }
 
-/// Held as long as the lock is.
-pub type LockGuard = Box<dyn Any + Send>;
-
 /// Files and directories. Calls are as rare as system calls, so dynamic dispatch costs nothing here.
+///
+/// No call that opens or creates a file follows a symbolic link in the path's last part, nor waits for the
+/// other end of a pipe: [`Self::resolve`] the path first.
 pub trait Storage: Send + Sync + 'static {
     /// The path with symbolic links followed, so that one file has one name. The file itself may be missing.
     ///
@@ -39,31 +44,32 @@ pub trait Storage: Send + Sync + 'static {
     /// [`io::ErrorKind::NotFound`] when the directory is missing, or what the system says.
     fn resolve(&self, path: &Path) -> io::Result<PathBuf>;
 
-    /// What `path` leads to.
+    /// What `path` leads to, symbolic links followed.
     ///
     /// # Errors
     /// What the system says, except that nothing is there.
     fn kind(&self, path: &Path) -> io::Result<PathKind>;
 
-    /// Opens an existing file to read only.
+    /// Opens an existing regular file to read only.
     ///
     /// # Errors
     /// What the system says.
     fn open_to_read(&self, path: &Path) -> io::Result<Box<dyn StorageFile>>;
 
-    /// Opens an existing file to read, and to write at its end.
+    /// Opens an existing regular file to read, and to write at its end.
     ///
     /// # Errors
     /// What the system says.
     fn open_to_append(&self, path: &Path) -> io::Result<Box<dyn StorageFile>>;
 
-    /// Creates an empty file, in place of one that may exist, with the permissions of `like` if that exists.
+    /// Creates an empty file that its owner alone may read and write, to be used as one that
+    /// [`Self::open_to_append`] opened.
     ///
     /// # Errors
-    /// What the system says.
-    fn create(&self, path: &Path, like: Option<&Path>) -> io::Result<Box<dyn StorageFile>>;
+    /// [`io::ErrorKind::AlreadyExists`] when anything has the name, or what the system says.
+    fn create(&self, path: &Path) -> io::Result<Box<dyn StorageFile>>;
 
-    /// Writes over bytes of an existing file, from `offset` on.
+    /// Writes over bytes of an existing regular file, from `offset` on.
     ///
     /// # Errors
     /// What the system says. Some of the bytes may then have been written.
@@ -86,12 +92,6 @@ pub trait Storage: Send + Sync + 'static {
     /// # Errors
     /// What the system says.
     fn sync_directory(&self, directory: &Path) -> io::Result<()>;
-
-    /// Locks the file at `path` for this process, creating it; `None` if another holds the lock.
-    ///
-    /// # Errors
-    /// What the system says.
-    fn lock(&self, path: &Path) -> io::Result<Option<LockGuard>>;
 }
 
 /// One open file.
@@ -125,6 +125,26 @@ pub trait StorageFile: Send {
     /// # Errors
     /// What the system says.
     fn truncate(&mut self, bytes: u64) -> io::Result<()>;
+
+    /// Locks the file, under whatever names it has, until this handle is dropped. `false` if another handle,
+    /// of this process or another, holds the lock.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn try_lock(&self) -> io::Result<bool>;
+
+    /// Whether `path` is a name of this file. A symbolic link is none.
+    ///
+    /// # Errors
+    /// What the system says, except that nothing is there.
+    fn is_at(&self, path: &Path) -> io::Result<bool>;
+
+    /// Takes all permissions from everyone but the file's owner. Returns the permission bits as they were
+    /// if that changed them.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn restrict_to_owner(&self) -> io::Result<Option<u32>>;
 }
 
 /// Writes all of `parts` at the end, however many calls that takes. `parts` is used up.
@@ -166,38 +186,31 @@ impl Storage for RealStorage {
 
     fn kind(&self, path: &Path) -> io::Result<PathKind> {
         match path.metadata() {
-            Ok(metadata) if metadata.is_dir() => Ok(PathKind::Directory),
-            Ok(metadata) if metadata.is_file() => Ok(PathKind::File),
-            Ok(_) => Ok(PathKind::Other),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(PathKind::Missing),
+            Ok(metadata) => Ok(kind(&metadata)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Ok(if path.is_symlink() { PathKind::DanglingLink } else { PathKind::Missing })
+            }
             Err(error) => Err(error),
         }
     }
 
     fn open_to_read(&self, path: &Path) -> io::Result<Box<dyn StorageFile>> {
-        Ok(Box::new(RealFile(File::open(path)?)))
+        Ok(Box::new(RealFile(open_regular(OpenOptions::new().read(true), path)?)))
     }
 
     fn open_to_append(&self, path: &Path) -> io::Result<Box<dyn StorageFile>> {
-        Ok(Box::new(RealFile(OpenOptions::new().read(true).append(true).open(path)?)))
+        Ok(Box::new(RealFile(open_regular(OpenOptions::new().read(true).append(true), path)?)))
     }
 
-    fn create(&self, path: &Path, like: Option<&Path>) -> io::Result<Box<dyn StorageFile>> {
-        // Append mode excludes truncation on opening, so an old file goes first.
-        match std::fs::remove_file(path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let file = OpenOptions::new().read(true).append(true).create_new(true).open(path)?;
-        if let Some(metadata) = like.and_then(|like| like.metadata().ok()) {
-            file.set_permissions(metadata.permissions())?;
-        }
-        Ok(Box::new(RealFile(file)))
+    fn create(&self, path: &Path) -> io::Result<Box<dyn StorageFile>> {
+        let mut options = OpenOptions::new();
+        options.read(true).append(true).create_new(true).mode(OWNER_ONLY);
+        Ok(Box::new(RealFile(options.open(path)?)))
     }
 
     fn overwrite(&self, path: &Path, offset: u64, bytes: &[u8]) -> io::Result<()> {
         // In append mode the system would write at the end, wherever it is told to.
-        OpenOptions::new().write(true).open(path)?.write_all_at(bytes, offset)
+        open_regular(OpenOptions::new().write(true), path)?.write_all_at(bytes, offset)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -211,15 +224,34 @@ impl Storage for RealStorage {
     fn sync_directory(&self, directory: &Path) -> io::Result<()> {
         File::open(directory)?.sync_all()
     }
+}
 
-    fn lock(&self, path: &Path) -> io::Result<Option<LockGuard>> {
-        let file = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
-        match file.try_lock() {
-            Ok(()) => Ok(Some(Box::new(file))),
-            Err(TryLockError::WouldBlock) => Ok(None),
-            Err(TryLockError::Error(error)) => Err(error),
-        }
+/// Permission bits of a file that its owner alone may read and write.
+const OWNER_ONLY: u32 = 0o600;
+
+fn kind(metadata: &Metadata) -> PathKind {
+    let kind = metadata.file_type();
+    if kind.is_file() {
+        PathKind::File
+    } else if kind.is_dir() {
+        PathKind::Directory
+    } else if kind.is_fifo() {
+        PathKind::Special("a named pipe")
+    } else if kind.is_socket() {
+        PathKind::Special("a socket")
+    } else {
+        PathKind::Special("a device")
     }
+}
+
+/// Opens a regular file, and nothing else: what the path leads to may have changed since it was looked at.
+fn open_regular(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
+    // Without O_NONBLOCK, opening a named pipe waits for its other end. Regular files do not care.
+    let file = options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path)?;
+    if kind(&file.metadata()?) != PathKind::File {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
+    }
+    Ok(file)
 }
 
 struct RealFile(File);
@@ -243,6 +275,34 @@ impl StorageFile for RealFile {
 
     fn truncate(&mut self, bytes: u64) -> io::Result<()> {
         self.0.set_len(bytes)
+    }
+
+    fn try_lock(&self) -> io::Result<bool> {
+        // flock(2): it belongs to this open file, so that other handles of this process may come and go.
+        match self.0.try_lock() {
+            Ok(()) => Ok(true),
+            Err(TryLockError::WouldBlock) => Ok(false),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+
+    fn is_at(&self, path: &Path) -> io::Result<bool> {
+        let here = self.0.metadata()?;
+        match path.symlink_metadata() {
+            Ok(there) => Ok((here.dev(), here.ino()) == (there.dev(), there.ino())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn restrict_to_owner(&self) -> io::Result<Option<u32>> {
+        let mode = self.0.metadata()?.permissions().mode() & 0o7777;
+        let owners = mode & 0o700;
+        if mode == owners {
+            return Ok(None);
+        }
+        self.0.set_permissions(Permissions::from_mode(owners))?;
+        Ok(Some(mode))
     }
 }
 
@@ -275,6 +335,15 @@ mod tests {
         fn truncate(&mut self, _: u64) -> io::Result<()> {
             Ok(())
         }
+        fn try_lock(&self) -> io::Result<bool> {
+            Ok(true)
+        }
+        fn is_at(&self, _: &Path) -> io::Result<bool> {
+            Ok(true)
+        }
+        fn restrict_to_owner(&self) -> io::Result<Option<u32>> {
+            Ok(None)
+        }
     }
 
     #[test]
@@ -286,14 +355,48 @@ mod tests {
     }
 
     #[test]
-    fn a_lock_is_held_once_and_freed_on_drop() {
+    fn a_lock_is_the_files_under_all_names_and_freed_on_drop() {
         let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("x.lock");
-        let guard = RealStorage.lock(&path).unwrap();
-        assert!(guard.is_some());
-        assert!(RealStorage.lock(&path).unwrap().is_none());
-        drop(guard);
-        assert!(RealStorage.lock(&path).unwrap().is_some());
+        let [path, link] = ["file", "link"].map(|name| directory.path().join(name));
+        let holder = RealStorage.create(&path).unwrap();
+        std::fs::hard_link(&path, &link).unwrap();
+        assert!(holder.try_lock().unwrap());
+        let [second, third] = [&path, &link].map(|path| RealStorage.open_to_append(path).unwrap());
+        assert!(!second.try_lock().unwrap() && !third.try_lock().unwrap());
+        // Another handle that closes does not take the lock along.
+        drop(second);
+        assert!(!third.try_lock().unwrap());
+        drop(holder);
+        assert!(third.try_lock().unwrap());
+    }
+
+    #[test]
+    fn a_file_knows_whether_a_name_is_its_own() {
+        let directory = tempfile::tempdir().unwrap();
+        let [path, other] = ["file", "other"].map(|name| directory.path().join(name));
+        let file = RealStorage.create(&path).unwrap();
+        assert!(file.is_at(&path).unwrap() && !file.is_at(&other).unwrap());
+        std::os::unix::fs::symlink(&path, &other).unwrap();
+        assert!(!file.is_at(&other).unwrap());
+        RealStorage.remove(&path).unwrap();
+        let _new = RealStorage.create(&path).unwrap();
+        assert!(!file.is_at(&path).unwrap());
+    }
+
+    #[test]
+    fn nothing_is_opened_through_a_link_nor_created_over_a_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let [file, link] = ["file", "link"].map(|name| directory.path().join(name));
+        std::fs::write(&file, b"x").unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        assert!(RealStorage.open_to_read(&link).is_err());
+        assert!(RealStorage.open_to_append(&link).is_err());
+        assert!(RealStorage.overwrite(&link, 0, b"y").is_err());
+        for path in [&file, &link] {
+            let error = RealStorage.create(path).map(|_| ()).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
+        }
+        assert_eq!(std::fs::read(&file).unwrap(), b"x");
     }
 
     #[test]
@@ -311,7 +414,7 @@ mod tests {
     fn overwriting_leaves_the_end_where_it_is() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("file");
-        let mut file = RealStorage.create(&path, None).unwrap();
+        let mut file = RealStorage.create(&path).unwrap();
         append_all(&mut *file, &mut [IoSlice::new(b"hello")]).unwrap();
         RealStorage.overwrite(&path, 1, b"ipp").unwrap();
         append_all(&mut *file, &mut [IoSlice::new(b"!")]).unwrap();

@@ -11,14 +11,16 @@ use crossbeam::channel::{Receiver, at, never, select};
 
 use super::compaction::{Compaction, CompactionError, Copied, Job};
 use super::encode::Encoder;
+use super::full_disk;
 use super::open::OpenFile;
+use super::ops::{LiveSet, OnProgress, Op, record_bytes};
 use super::options::FsyncPolicy;
-use super::rewrite::{Finished, directory, new_path};
+use super::rewrite::{Finished, directory, new_path, remove_if_there};
 use super::shared::{Action, JournalError, Shared};
-use super::storage::{LockGuard, Storage, StorageFile};
-use super::{LiveSet, OnProgress, Op};
+use super::storage::{PathKind, Storage, StorageFile};
 use crate::limits::JOURNAL_COMMIT_BYTES_TARGET;
 use crate::sync::atomic::Ordering;
+use crate::wire::id::MessageId;
 
 /// How long settlements stay unsynced at most under [`FsyncPolicy::Always`], if no message takes them along.
 const SETTLE_SYNC_MAX: Duration = Duration::from_secs(1);
@@ -49,8 +51,7 @@ impl Estimate {
 pub(crate) struct Writer {
     storage: Arc<dyn Storage>,
     path: PathBuf,
-    /// Held until the thread ends.
-    _lock: LockGuard,
+    /// Locked, as each that takes its place.
     file: Box<dyn StorageFile>,
     encoder: Encoder,
     salt: u64,
@@ -62,6 +63,10 @@ pub(crate) struct Writer {
     estimate: Estimate,
     /// Groups taken from the queue: the last one's ticket.
     taken: u64,
+    /// Settlements that are encoded and not yet written.
+    settling: Vec<MessageId>,
+    /// Where the encoder was when all before was written: offset and ordinal.
+    written: (u64, u32),
     /// How far the file is synced, in bytes.
     synced: u64,
     /// Since when something written waits for a sync.
@@ -85,13 +90,13 @@ impl Writer {
         live: Arc<dyn LiveSet>,
         on_progress: OnProgress,
     ) -> Self {
+        let written = open.encoder.position();
         let synced = open.encoder.offset();
         shared.written.store(synced, Ordering::Release);
         shared.live_bytes.store(open.live_bytes, Ordering::Relaxed);
         Self {
             storage,
             path: open.path,
-            _lock: open.lock,
             file: open.file,
             encoder: open.encoder,
             salt: open.salt,
@@ -102,6 +107,8 @@ impl Writer {
             live,
             estimate: Estimate { records: open.live_records, bytes: open.live_bytes },
             taken: 0,
+            settling: Vec::new(),
+            written,
             synced,
             dirty_since: None,
             last_write: Instant::now(),
@@ -122,10 +129,25 @@ impl Writer {
         if let Err(error) = worked {
             tracing::error!(%error, "the journal stopped");
             self.stop_compaction();
-            self.cut_unacknowledged(error.action);
+            let is_cut = self.cut_unacknowledged(&error);
+            let settlements = std::mem::take(&mut self.settling);
+            let keeps_settlements = is_cut && error.is_full_disk();
+            self.shared.settlements_refused.store(!keeps_settlements, Ordering::Release);
             let _ = self.shared.failure.set(error);
             (self.on_progress)(self.shared.durable.load(Ordering::Acquire));
-            // Nothing may wait in vain for room.
+            if keeps_settlements {
+                let end = full_disk::End {
+                    file: &mut *self.file,
+                    salt: self.salt,
+                    policy: self.policy,
+                    written: self.written,
+                    synced: self.synced,
+                    shared: &self.shared,
+                    on_progress: &self.on_progress,
+                };
+                end.settle(settlements, &self.queue);
+            }
+            // Nothing may wait in vain for room in the queue.
             while self.queue.recv().is_ok() {}
         }
     }
@@ -215,12 +237,13 @@ impl Writer {
             match op {
                 Op::Append(message) => {
                     messages += 1;
-                    self.estimate.append(super::record_bytes(&message));
+                    self.estimate.append(record_bytes(&message));
                     self.encoder.append(message);
                 }
                 Op::Settle(id) => {
                     settled += 1;
                     self.estimate.settle();
+                    self.settling.push(id);
                     self.encoder.settle(id);
                 }
             }
@@ -233,7 +256,9 @@ impl Writer {
         self.encoder
             .write_to(&mut *self.file)
             .map_err(|error| JournalError::new(Action::Write, &self.path, &error))?;
+        self.settling.clear();
         self.last_write = Instant::now();
+        self.written = self.encoder.position();
         self.shared.written.store(self.encoder.offset(), Ordering::Release);
         Ok(())
     }
@@ -268,6 +293,7 @@ impl Writer {
             storage: Arc::clone(&self.storage),
             path: self.path.clone(),
             salt: self.salt,
+            policy: self.policy,
             live: Arc::clone(&self.live),
             shared: Arc::clone(&self.shared),
         };
@@ -283,7 +309,8 @@ impl Writer {
         copied: Result<Copied, CompactionError>,
     ) -> Result<(), JournalError> {
         let before = self.encoder.offset();
-        let (new, messages, bytes) = match copied.and_then(|copied| copied.catch_up(before)) {
+        let copied = copied.and_then(|copied| copied.catch_up(before));
+        let (new, messages, bytes) = match copied.and_then(|new| self.has_place().map(|()| new)) {
             Ok(new) => new,
             Err(error) => {
                 self.give_compaction_up(&error);
@@ -301,6 +328,7 @@ impl Writer {
         // The last handle on a nameless file frees its blocks, which takes long if they are many.
         let _ = thread::Builder::new().name("journal-free".into()).spawn(move || drop(old));
         self.encoder = encoder;
+        self.written = self.encoder.position();
         self.salt = salt;
         self.synced = self.encoder.offset();
         self.dirty_since = None;
@@ -313,6 +341,13 @@ impl Writer {
         tracing::info!(before_bytes = before, after_bytes = self.synced, "compacted the journal");
         (self.on_progress)(self.taken);
         Ok(())
+    }
+
+    /// Checks that a rename would replace the journal's file, or nothing, and not somebody else's.
+    fn has_place(&self) -> Result<(), CompactionError> {
+        let has_place =
+            self.file.is_at(&self.path)? || self.storage.kind(&self.path)? == PathKind::Missing;
+        if has_place { Ok(()) } else { Err(CompactionError::Displaced) }
     }
 
     fn give_compaction_up(&mut self, error: &CompactionError) {
@@ -331,25 +366,29 @@ impl Writer {
 
     /// A new file that stays behind is removed at the next start.
     fn remove_new_file(&self) {
-        if let Err(error) = self.storage.remove(&new_path(&self.path))
-            && error.kind() != io::ErrorKind::NotFound
-        {
+        if let Err(error) = remove_if_there(&*self.storage, &new_path(&self.path)) {
             tracing::warn!(%error, "could not remove an unfinished file of the journal");
         }
     }
 
-    /// After a failure, cuts off what was not acknowledged, as far as the disk lets us.
+    /// After a failure, cuts off what was not acknowledged. Tells whether the file then ends where all was
+    /// written.
     ///
     /// A failed sync may leave in the system's cache what never reaches the disk. If a restart read it
     /// there, a publisher that sends it again would be told that it is safe.
-    fn cut_unacknowledged(&mut self, action: Action) {
-        let keep = match (action, self.policy) {
-            (Action::Write | Action::Sync, FsyncPolicy::Always) => self.synced,
-            (Action::Write, _) => self.shared.written_bytes(),
-            _ => return,
+    fn cut_unacknowledged(&mut self, error: &JournalError) -> bool {
+        let keep = match (error.action, self.policy) {
+            (Action::Write, FsyncPolicy::Always) if !error.is_full_disk() => self.synced,
+            (Action::Write, _) => self.written.0,
+            (Action::Sync, FsyncPolicy::Always) => self.synced,
+            _ => return false,
         };
-        if let Err(error) = self.file.truncate(keep) {
-            tracing::warn!(%error, "could not cut the journal back; recovery will");
+        match self.file.truncate(keep) {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::warn!(%error, "could not cut the journal back; recovery will");
+                false
+            }
         }
     }
 }

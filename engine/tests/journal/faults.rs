@@ -154,7 +154,8 @@ fn a_fault_at_any_call_of_a_new_journal_loses_nothing() {
     let calls = [
         Call::Resolve,
         Call::Kind,
-        Call::Lock,
+        Call::TryLock,
+        Call::IsAt,
         Call::Create,
         Call::Append,
         Call::Sync,

@@ -24,6 +24,8 @@ pub(crate) enum Change {
 pub(crate) enum Wrong {
     #[error("message {0} is lost")]
     Lost(u64),
+    #[error("message {0} was settled for good and is back")]
+    Back(u64),
     #[error("{0:?} was never written")]
     Forged(Box<Message>),
     #[error("no beginning of the history from change {promised} on leaves {found:?}")]
@@ -191,8 +193,22 @@ impl History {
         events: &[Event],
         stop: Stop,
     ) -> Result<Kept, Wrong> {
-        let (kept, recovered) = recover(disk, options())?;
+        let (kept, recovered) = match recover(disk, options()) {
+            // Nothing tells a hole in what was never synced from damage.
+            Err(OpenError::Damaged { .. })
+                if (stop, self.fsync) == (Stop::PowerCut, FsyncPolicy::Never) =>
+            {
+                let repaired = recover(disk, JournalOptions { repair: true, ..options() })?;
+                return self.check_found(repaired.0, events, stop);
+            }
+            recovered => recovered?,
+        };
         assert!(recovered.damage.is_empty());
+        self.check_found(kept, events, stop)
+    }
+
+    /// Says whether a disk may hold this.
+    fn check_found(&self, kept: Kept, events: &[Event], stop: Stop) -> Result<Kept, Wrong> {
         let mut found = BTreeSet::new();
         for message in kept.values() {
             match self.numbers.get(&message.id) {
@@ -200,8 +216,11 @@ impl History {
                 _ => return Err(Wrong::Forged(Box::new(message.clone()))),
             };
         }
-        let compacted = events.iter().filter(|event| is_replacement(event)).count() > 1;
         let promised = self.promised(events, stop);
+        if stop == Stop::PowerCut {
+            return self.check_each(&found, promised).map(|()| kept);
+        }
+        let compacted = events.iter().filter(|event| is_replacement(event)).count() > 1;
         let explains = |end: usize| {
             let settled = |changes: &[Change], n| changes.contains(&Change::Settle(n));
             // Settlements stand behind the messages that are written with them.
@@ -215,11 +234,21 @@ impl History {
         if (promised..=self.changes.len()).any(explains) {
             return Ok(kept);
         }
-        let later = &self.changes[promised..];
-        let lost =
-            self.live[promised].difference(&found).find(|n| !later.contains(&Change::Settle(**n)));
-        let lost = lost.copied().map(Wrong::Lost);
-        Err(lost.unwrap_or(Wrong::Unexplained { promised, found }))
+        self.check_each(&found, promised)?;
+        Err(Wrong::Unexplained { promised, found })
+    }
+
+    /// Behind the promised changes, a loss of power leaves any of the others, each record by itself.
+    fn check_each(&self, found: &BTreeSet<u64>, promised: usize) -> Result<(), Wrong> {
+        let (earlier, later) = self.changes.split_at(promised);
+        let live = &self.live[promised];
+        if let Some(n) = live.difference(found).find(|n| !later.contains(&Change::Settle(**n))) {
+            return Err(Wrong::Lost(*n));
+        }
+        match found.difference(live).find(|n| earlier.contains(&Change::Settle(**n))) {
+            Some(n) => Err(Wrong::Back(*n)),
+            None => Ok(()),
+        }
     }
 }
 

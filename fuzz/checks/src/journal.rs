@@ -17,7 +17,8 @@ use mezzenger::message::Message;
 use model::{Model, Recovery};
 
 const PATH: &str = "/journal";
-const COPY: &str = "/journal.damaged-1";
+const DAMAGED_COPY: &str = "/journal.damaged-1";
+const TORN_COPY: &str = "/journal.torn-1";
 
 /// Recovers a journal from any bytes: what comes back is what `engine/docs/journal-format.md` says, what is
 /// damaged is reported and left alone, and a file that was cut or repaired holds the same afterwards.
@@ -40,14 +41,22 @@ pub fn journal(data: &[u8]) {
     match (recover(&storage, false), Model::read(&file)) {
         (Ok((messages, recovered)), Model::Fresh) => {
             assert!(messages.is_empty() && recovered.seen.is_empty());
-            assert_eq!(recovered.torn_bytes, file.len() as u64);
+            assert_eq!(recovered.torn.bytes, file.len() as u64);
+            assert_kept(&storage, &recovered, &file, 0);
             assert_reopens(&storage, &[]);
         }
         (Ok((messages, recovered)), Model::Journal(model)) => {
             assert!(model.damage.is_empty());
             assert_recovered(&messages, &recovered, &model, &file);
             assert_inspected(&disk(), &model, &file);
-            assert_eq!(storage.read(Path::new(PATH)).as_deref(), Some(&file[..model.end]));
+            assert_kept(&storage, &recovered, &file, model.torn.first().map_or(0, |torn| torn.0));
+            if model.has_only_a_torn_tail(file.len()) {
+                // It goes on in the same file, with a mark if the policy is another.
+                let now = storage.read(Path::new(PATH)).expect("it is there");
+                let mark_bytes = if model.under_never { 32 } else { 0 };
+                assert_eq!(now[..model.end], file[..model.end]);
+                assert_eq!(now.len(), model.end + mark_bytes);
+            }
             assert_reopens(&storage, &messages);
         }
         (Err(OpenError::Damaged { damage, .. }), Model::Journal(model)) => {
@@ -57,8 +66,8 @@ pub fn journal(data: &[u8]) {
             let (messages, recovered) = recover(&storage, true).expect("damage is repaired");
             assert_eq!(recovered.damage, damage);
             assert_recovered(&messages, &recovered, &model, &file);
-            assert_eq!(recovered.damaged_copy.as_deref(), Some(Path::new(COPY)));
-            assert_eq!(storage.read(Path::new(COPY)).as_deref(), Some(&*file), "kept");
+            assert_eq!(recovered.damaged_copy.as_deref(), Some(Path::new(DAMAGED_COPY)));
+            assert_eq!(storage.read(Path::new(DAMAGED_COPY)).as_deref(), Some(&*file), "kept");
             assert_reopens(&storage, &messages);
         }
         (Err(OpenError::Newer { version, .. }), Model::Newer(expected)) => {
@@ -82,26 +91,46 @@ fn recover(storage: &MemoryStorage, repair: bool) -> Result<(Vec<Message>, Recov
 
 fn assert_recovered(messages: &[Message], recovered: &Recovered, model: &Recovery, file: &[u8]) {
     assert_eq!(messages, model.live);
-    assert_eq!(recovered.torn_bytes, (file.len() - model.end) as u64);
+    assert_eq!(recovered.torn, model.torn(), "of {} bytes", file.len());
     assert_eq!(recovered.damage.listed, model.damage);
     assert_seen(&recovered.seen, &model.seen);
+}
+
+/// What is torn is kept, from its first byte on.
+fn assert_kept(storage: &MemoryStorage, recovered: &Recovered, file: &[u8], from: usize) {
+    let kept = storage.read(Path::new(TORN_COPY));
+    if recovered.torn.is_empty() {
+        assert!(kept.is_none() && recovered.torn_copy.is_none());
+    } else {
+        assert_eq!(recovered.torn_copy.as_deref(), Some(Path::new(TORN_COPY)));
+        assert_eq!(kept.as_deref(), Some(&file[from..]), "kept");
+    }
 }
 
 /// A journal that was recovered once is clean.
 fn assert_reopens(storage: &MemoryStorage, expected: &[Message]) {
     let (messages, recovered) = recover(storage, false).expect("it was just put in order");
     assert_eq!(messages, expected);
-    assert_eq!((recovered.torn_bytes, recovered.damage.stretches), (0, 0));
+    assert_eq!((recovered.torn.bytes, recovered.damage.stretches), (0, 0));
 }
 
 fn assert_inspected(storage: &MemoryStorage, model: &Recovery, file: &[u8]) {
     let found = inspect(Path::new(PATH), storage).expect("it was opened");
-    let Inspection { bytes, records, settled, live, torn_bytes, damage, .. } = found;
-    assert_eq!((bytes, torn_bytes), (file.len() as u64, (file.len() - model.end) as u64));
+    let Inspection {
+        bytes, records, appended, settled, settled_elsewhere, live, torn, damage, ..
+    } = found;
+    assert_eq!((bytes, torn), (file.len() as u64, model.torn()));
     assert_eq!(
-        (records.append, settled, live),
-        (model.appended, model.settled, model.live.len() as u64)
+        (records.append, appended, settled, settled_elsewhere, live),
+        (
+            model.append_records,
+            model.appended,
+            model.settled,
+            model.settled_elsewhere,
+            model.live.len() as u64
+        )
     );
+    assert_eq!(appended, settled + live, "the numbers add up");
     assert_eq!(damage.listed, model.damage);
 }
 

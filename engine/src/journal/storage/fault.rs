@@ -18,12 +18,14 @@ pub enum Call {
     Rename,
     Remove,
     SyncDirectory,
-    Lock,
     Bytes,
     ReadAt,
     Append,
     Sync,
     Truncate,
+    TryLock,
+    IsAt,
+    RestrictToOwner,
 }
 
 /// How a call fails.

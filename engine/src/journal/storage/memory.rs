@@ -3,18 +3,20 @@
 use std::collections::BTreeSet;
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::fault::{Call, Fault, Faults};
 use super::trace::{Contents, Event, Trace};
-use super::{LockGuard, PathKind, Storage, StorageFile};
+use super::{PathKind, Storage, StorageFile};
 
 #[derive(Default)]
 struct State {
     now: Contents,
     start: Contents,
     events: Vec<Event>,
-    locked: BTreeSet<PathBuf>,
+    /// Numbers of the files that are locked.
+    locked: BTreeSet<usize>,
     faults: Faults,
 }
 
@@ -112,15 +114,6 @@ impl MemoryStorage {
     }
 }
 
-/// Frees its path when dropped.
-struct MemoryLock(MemoryStorage, PathBuf);
-
-impl Drop for MemoryLock {
-    fn drop(&mut self) {
-        self.0.state().locked.remove(&self.1);
-    }
-}
-
 impl Storage for MemoryStorage {
     fn resolve(&self, path: &Path) -> io::Result<PathBuf> {
         self.call(Call::Resolve).map(|_| path.to_owned())
@@ -133,19 +126,22 @@ impl Storage for MemoryStorage {
 
     fn open_to_read(&self, path: &Path) -> io::Result<Box<dyn StorageFile>> {
         let file = self.call(Call::OpenToRead)?.0.file(path)?;
-        Ok(Box::new(MemoryFile { storage: self.clone(), file }))
+        Ok(Box::new(MemoryFile::new(self, file)))
     }
 
     fn open_to_append(&self, path: &Path) -> io::Result<Box<dyn StorageFile>> {
         let file = self.call(Call::OpenToAppend)?.0.file(path)?;
-        Ok(Box::new(MemoryFile { storage: self.clone(), file }))
+        Ok(Box::new(MemoryFile::new(self, file)))
     }
 
-    fn create(&self, path: &Path, _like: Option<&Path>) -> io::Result<Box<dyn StorageFile>> {
+    fn create(&self, path: &Path) -> io::Result<Box<dyn StorageFile>> {
         let (mut state, _) = self.call(Call::Create)?;
+        if state.now.names.contains_key(path) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
         let file = state.now.files.len();
         state.change(Event::Create { path: path.to_owned(), file });
-        Ok(Box::new(MemoryFile { storage: self.clone(), file }))
+        Ok(Box::new(MemoryFile::new(self, file)))
     }
 
     fn overwrite(&self, path: &Path, offset: u64, bytes: &[u8]) -> io::Result<()> {
@@ -174,17 +170,26 @@ impl Storage for MemoryStorage {
         state.change(Event::SyncDirectory);
         Ok(())
     }
-
-    fn lock(&self, path: &Path) -> io::Result<Option<LockGuard>> {
-        let (mut state, _) = self.call(Call::Lock)?;
-        let taken = state.locked.insert(path.to_owned());
-        Ok(taken.then(|| Box::new(MemoryLock(self.clone(), path.to_owned())) as LockGuard))
-    }
 }
 
 struct MemoryFile {
     storage: MemoryStorage,
     file: usize,
+    has_lock: AtomicBool,
+}
+
+impl MemoryFile {
+    fn new(storage: &MemoryStorage, file: usize) -> Self {
+        Self { storage: storage.clone(), file, has_lock: AtomicBool::new(false) }
+    }
+}
+
+impl Drop for MemoryFile {
+    fn drop(&mut self) {
+        if *self.has_lock.get_mut() {
+            self.storage.state().locked.remove(&self.file);
+        }
+    }
 }
 
 impl StorageFile for MemoryFile {
@@ -230,5 +235,22 @@ impl StorageFile for MemoryFile {
         let (mut state, _) = self.storage.call(Call::Truncate)?;
         state.change(Event::Truncate { file: self.file, bytes });
         Ok(())
+    }
+
+    fn try_lock(&self) -> io::Result<bool> {
+        let (mut state, _) = self.storage.call(Call::TryLock)?;
+        if state.locked.insert(self.file) {
+            self.has_lock.store(true, Ordering::Relaxed);
+        }
+        Ok(self.has_lock.load(Ordering::Relaxed))
+    }
+
+    fn is_at(&self, path: &Path) -> io::Result<bool> {
+        let (state, _) = self.storage.call(Call::IsAt)?;
+        Ok(state.now.names.get(path) == Some(&self.file))
+    }
+
+    fn restrict_to_owner(&self) -> io::Result<Option<u32>> {
+        self.storage.call(Call::RestrictToOwner).map(|_| None)
     }
 }

@@ -213,3 +213,19 @@ impl PowerCut {
         MemoryStorage::from_trace(Trace { start, events: Vec::new() })
     }
 }
+
+impl Trace {
+    /// The disk when the process is killed behind the first `n` changes: everything is there, and what
+    /// was not synced can still be lost.
+    pub fn killed(&self, n: usize) -> MemoryStorage {
+        let events = self.events[..n].to_vec();
+        MemoryStorage::from_trace(Self { start: self.start.clone(), events })
+    }
+
+    /// What is known of the disk when the power goes behind the first `n` changes.
+    pub fn power_cut(&self, n: usize) -> PowerCut {
+        let mut cut = PowerCut::new(self.start.clone());
+        self.events[..n].iter().for_each(|event| cut.take(event));
+        cut
+    }
+}

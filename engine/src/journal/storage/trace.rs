@@ -3,9 +3,6 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::memory::MemoryStorage;
-use super::power_cut::PowerCut;
-
 /// One change. Files are known by their number (`file`), as a name may change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
@@ -58,7 +55,7 @@ pub enum Event {
     },
     /// The directory synced.
     SyncDirectory,
-    /// Something a test noted with [`MemoryStorage::note`].
+    /// Something a test noted with `MemoryStorage::note`.
     Note(u64),
 }
 
@@ -125,19 +122,5 @@ impl Trace {
     pub fn without(mut self, left_out: impl Fn(&Event) -> bool) -> Self {
         self.events.retain(|event| !left_out(event));
         self
-    }
-
-    /// The disk when the process is killed behind the first `n` changes: everything is there, and what
-    /// was not synced can still be lost.
-    pub fn killed(&self, n: usize) -> MemoryStorage {
-        let events = self.events[..n].to_vec();
-        MemoryStorage::from_trace(Self { start: self.start.clone(), events })
-    }
-
-    /// What is known of the disk when the power goes behind the first `n` changes.
-    pub fn power_cut(&self, n: usize) -> PowerCut {
-        let mut cut = PowerCut::new(self.start.clone());
-        self.events[..n].iter().for_each(|event| cut.take(event));
-        cut
     }
 }

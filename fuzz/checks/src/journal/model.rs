@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use mezzenger::MessageId;
-use mezzenger::journal::{Damage, SeenRun};
+use mezzenger::journal::{Damage, SeenRun, Torn};
 use mezzenger::message::{Format, Message};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
@@ -29,11 +29,17 @@ pub(super) struct Recovery {
     pub(super) live: Vec<Message>,
     /// One for each native message and each run, in no order.
     pub(super) seen: Vec<SeenRun>,
+    pub(super) append_records: u64,
     pub(super) appended: u64,
     pub(super) settled: u64,
+    pub(super) settled_elsewhere: u64,
     /// Where the torn tail begins, or the file ends.
     pub(super) end: usize,
     pub(super) damage: Vec<Damage>,
+    /// Start and end of each torn stretch.
+    pub(super) torn: Vec<(usize, usize)>,
+    /// Whether the last server that wrote to the file had the policy `never`.
+    pub(super) under_never: bool,
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
@@ -134,7 +140,7 @@ impl Model {
             Some((version @ 2.., _)) => Self::Newer(version),
             Some(_) if is_short => Self::Fresh,
             Some((_, salt)) => {
-                let mut recovery = Recovery::default();
+                let mut recovery = Recovery { end: RECORDS, ..Recovery::default() };
                 for (copy, offset) in copies.iter().zip([0, SECOND_HEADER as u64]) {
                     if copy.is_none() {
                         recovery.damage.push(Damage { offset, bytes: 32, records: 0 });
@@ -160,31 +166,63 @@ impl Model {
 
 impl Recovery {
     fn replay(&mut self, journal: &Journal<'_>) {
-        let claims = journal.headers().into_iter();
-        let synced = claims.map(|header| header.at.saturating_sub(header.unsynced_bytes)).max();
+        let headers = journal.headers();
+        let synced = headers.iter().map(|header| header.at.saturating_sub(header.unsynced_bytes));
+        let synced = synced.max().unwrap_or(0);
+        let telling = headers.iter().rev().find(|header| header.kind != 1);
+        self.under_never = telling.is_some_and(|header| header.format == 1);
         let (mut at, mut ordinal) = (RECORDS, 0_u32);
+        // Faults behind `synced` with nothing sound behind them yet: where they start, and their records.
+        let mut unproven = None;
         while at < journal.file.len() {
             let header = journal.header(at);
             if let Some((header, body)) = header.and_then(|h| Some((h, journal.body(&h)?))) {
+                if let Some((from, records)) = unproven.take() {
+                    self.sound_behind(from, at, records);
+                }
                 self.apply(&header, body);
                 (at, ordinal) = (header.end, header.ordinal.wrapping_add(1));
+                self.end = at;
                 continue;
             }
-            // A fault: torn from here on, unless a record says that this was synced.
-            if synced.is_none_or(|synced| at >= synced) {
-                break;
-            }
             let (end, records) = match header {
-                Some(header) => (header.end, 1),
+                Some(header) => (header.end.min(journal.file.len()), 1),
                 None => match journal.find_header(at) {
                     Some(next) => (next.at, next.ordinal.wrapping_sub(ordinal)),
                     None => (journal.file.len(), 1),
                 },
             };
-            self.damage.push(Damage { offset: at as u64, bytes: (end - at) as u64, records });
+            if at < synced {
+                self.damage.push(Damage { offset: at as u64, bytes: (end - at) as u64, records });
+                self.end = end;
+            } else {
+                let (from, earlier) = unproven.unwrap_or((at, 0_u32));
+                unproven = Some((from, earlier.saturating_add(records)));
+            }
             (at, ordinal) = (end, ordinal.wrapping_add(records));
         }
-        self.end = at;
+        self.torn.extend(unproven.map(|(from, _)| (from, journal.file.len())));
+    }
+
+    /// A fault that was not known to be synced has a sound record behind it.
+    fn sound_behind(&mut self, from: usize, to: usize, records: u32) {
+        if self.under_never {
+            self.damage.push(Damage { offset: from as u64, bytes: (to - from) as u64, records });
+        } else {
+            self.torn.push((from, to));
+        }
+    }
+
+    pub(super) fn has_only_a_torn_tail(&self, file_bytes: usize) -> bool {
+        self.damage.is_empty() && self.torn.iter().all(|(_, to)| *to == file_bytes)
+    }
+
+    pub(super) fn torn(&self) -> Torn {
+        Torn {
+            offset: self.torn.first().map_or(0, |torn| torn.0 as u64),
+            bytes: self.torn.iter().map(|(from, to)| (to - from) as u64).sum(),
+            stretches: self.torn.len() as u64,
+        }
     }
 
     fn apply(&mut self, header: &Header, body: &[u8]) {
@@ -192,7 +230,7 @@ impl Recovery {
             1 => {
                 let (name, payload) = body[16..].split_at(header.name_bytes);
                 let (Some(id), Ok(name)) = (id(body), std::str::from_utf8(name)) else { return };
-                self.appended += 1;
+                self.append_records += 1;
                 if id.publisher != 0 && id.publisher >> 63 == 0 && id.sequence != 0 {
                     let (publisher, first) = (id.publisher, id.sequence);
                     self.seen.push(SeenRun { publisher, first, last: first });
@@ -200,13 +238,18 @@ impl Recovery {
                 if self.live.iter().all(|message| message.id != id) {
                     let format = if header.format == 1 { Format::V1 } else { Format::V2 };
                     let body = Bytes::copy_from_slice(payload);
+                    self.appended += 1;
                     self.live.push(Message { id, name: name.into(), format, body });
                 }
             }
             2 => {
                 for id in body.chunks(16).filter_map(id) {
-                    self.settled += 1;
+                    let before = self.live.len();
                     self.live.retain(|message| message.id != id);
+                    match self.live.len() < before {
+                        true => self.settled += 1,
+                        false => self.settled_elsewhere += 1,
+                    }
                 }
             }
             3 => {

@@ -5,9 +5,7 @@ use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 
-use mezzenger::journal::storage::{
-    LockGuard, PathKind, RealStorage, Storage, StorageFile, append_all,
-};
+use mezzenger::journal::storage::{PathKind, RealStorage, Storage, StorageFile, append_all};
 
 /// Writes that are held back.
 const HELD_WRITES: usize = 64;
@@ -33,8 +31,8 @@ impl Storage for WriteBehind {
         Ok(Box::new(Held::new(self.0.open_to_append(path)?)))
     }
 
-    fn create(&self, path: &Path, like: Option<&Path>) -> io::Result<Box<dyn StorageFile>> {
-        Ok(Box::new(Held::new(self.0.create(path, like)?)))
+    fn create(&self, path: &Path) -> io::Result<Box<dyn StorageFile>> {
+        Ok(Box::new(Held::new(self.0.create(path)?)))
     }
 
     fn overwrite(&self, path: &Path, offset: u64, bytes: &[u8]) -> io::Result<()> {
@@ -51,10 +49,6 @@ impl Storage for WriteBehind {
 
     fn sync_directory(&self, directory: &Path) -> io::Result<()> {
         self.0.sync_directory(directory)
-    }
-
-    fn lock(&self, path: &Path) -> io::Result<Option<LockGuard>> {
-        self.0.lock(path)
     }
 }
 
@@ -105,6 +99,18 @@ impl StorageFile for Held {
     fn truncate(&mut self, bytes: u64) -> io::Result<()> {
         self.write(0)?;
         self.file.truncate(bytes)
+    }
+
+    fn try_lock(&self) -> io::Result<bool> {
+        self.file.try_lock()
+    }
+
+    fn is_at(&self, path: &Path) -> io::Result<bool> {
+        self.file.is_at(path)
+    }
+
+    fn restrict_to_owner(&self) -> io::Result<Option<u32>> {
+        self.file.restrict_to_owner()
     }
 }
 

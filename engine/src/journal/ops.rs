@@ -1,0 +1,39 @@
+//! What goes into a journal, and what the journal asks of its caller.
+
+use super::record;
+use crate::limits::{JOURNAL_RECORD_BYTES_MAX, NAME_BYTES_MAX};
+use crate::message::Message;
+use crate::wire::id::MessageId;
+
+/// Tells compaction which messages are still needed; asked from another thread than the broker's.
+pub trait LiveSet: Send + Sync {
+    /// Whether the message must stay in the journal.
+    ///
+    /// Must be true from before the message's [`Op::Append`] is submitted until its settlement, and false
+    /// before its [`Op::Settle`] is submitted. (If it were still true then, the message could come back after
+    /// a restart, as a duplicate.)
+    fn is_live(&self, id: &MessageId) -> bool;
+}
+
+/// One change to the journal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Op {
+    /// A message to keep.
+    Append(Message),
+    /// A message that is no longer needed.
+    Settle(MessageId),
+}
+
+/// Called by the journal's thread with [`Journal::durable`] after it advanced, after a failure, and after
+/// a compaction ended. It must be quick: the next commit waits for it.
+pub type OnProgress = Box<dyn Fn(u64) + Send>;
+
+/// Bytes that a message occupies in the file.
+pub fn record_bytes(message: &Message) -> u64 {
+    record::append_bytes(message.name.len(), message.body.len())
+}
+
+/// Whether a message can be journalled: its name and its size are in the bounds of a record.
+pub fn fits(message: &Message) -> bool {
+    message.name.len() <= NAME_BYTES_MAX && record_bytes(message) <= JOURNAL_RECORD_BYTES_MAX as u64
+}
