@@ -132,6 +132,16 @@ pub const CLIENT_OWN_FRAME_BYTES: usize = 128 * 1024;
 /// long as few are under way, larger frames beyond.
 pub const CLIENT_EARLY_FRAMES_MAX: usize = 4;
 
+/// Frames that a client may have in flight however long they take: while one is answered, the next is on
+/// its way.
+pub const CLIENT_FRAMES_IN_FLIGHT_MIN: usize = 2;
+
+/// Size at which a frame is closed when the server is at its slowest, in bytes.
+pub const CLIENT_FRAME_BYTES_MIN: usize = 4096;
+
+/// How long a client believes in the shortest round trip that it saw, at least; twice as long at most.
+pub const CLIENT_ROUND_TRIP_KEPT: Duration = Duration::from_secs(5);
+
 /// What a frame that waits in a client counts for beyond its bytes.
 pub const CLIENT_BATCH_OVERHEAD_BYTES: usize = 256;
 

@@ -116,6 +116,7 @@ impl Core {
             buffer_bytes: options.buffer_bytes,
             window_frames: options.window,
             patience: options.send_timeout.saturating_mul(options.connection_retries),
+            target_delay: options.target_delay,
         };
         let outbox = Arc::new(Outbox::new(bounds, Arc::clone(&reporter), request_waker.clone()));
         let errands = Arc::new(Errands::new(request_waker.clone(), Arc::clone(&reporter)));

@@ -61,7 +61,7 @@ impl Connection {
         now: Instant,
     ) {
         let mut cuts = std::mem::take(&mut self.cuts);
-        outbox.turn(finished, &mut cuts, false);
+        outbox.turn(finished, &mut cuts, false, now);
         self.sealer.seal(&mut cuts);
         for mut cut in cuts.drain(..) {
             let frame = std::mem::take(&mut cut.batch.frame).into();
@@ -77,7 +77,14 @@ impl Connection {
 
     /// Sends all that is on its way on a new connection; how much of it was sent before.
     pub(super) fn start_again(&mut self) -> usize {
-        self.in_flight.all().map(|request| usize::from(transmit(&mut self.wire, request))).sum()
+        let mut again = 0;
+        for request in self.in_flight.all() {
+            if let Cargo::Messages(cut) = &mut request.cargo {
+                cut.sent_again = true;
+            }
+            again += usize::from(transmit(&mut self.wire, request));
+        }
+        again
     }
 }
 

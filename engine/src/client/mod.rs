@@ -2,8 +2,8 @@
 //!
 //! - `handle`: [`Client`], what users hold; `options`, `error`, `payload`, `outcome`, `report`: what
 //!   they give and get; `core`: what the handles share.
-//! - `outbox`: where published messages gather into frames, `batches` what its lock guards; `receipt`:
-//!   the promise of an answer.
+//! - `outbox`: where published messages gather into frames, `batches` what its lock guards, `pace` how much
+//!   of it may leave; `receipt`: the promise of an answer.
 //! - `requester`: the thread that sends requests and reads the answers; `line`: its connection, which
 //!   publishers may send on too; `seal`: stamps what leaves; `in_flight`: which answer is whose, and when
 //!   to send again; `errands`: acknowledgements and pings.
@@ -32,6 +32,7 @@ mod missed;
 mod options;
 mod outbox;
 mod outcome;
+mod pace;
 mod payload;
 mod queue;
 mod receipt;

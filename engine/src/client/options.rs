@@ -7,8 +7,8 @@ use super::error::ConnectError;
 use super::handle::Client;
 use super::report::{Blocked, Failure, Missed, OnBlocked, OnError, OnMissed};
 
-/// Longest `send_timeout`: far from what clocks cannot count.
-const SEND_TIMEOUT_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+/// Longest time that an option takes: far from what clocks cannot count.
+const TIME_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// Collects a client's options; [`Self::connect`] starts it.
 ///
@@ -35,6 +35,7 @@ pub struct ClientBuilder {
     pub(super) max_message_size: usize,
     pub(super) window: usize,
     pub(super) buffer_bytes: usize,
+    pub(super) target_delay: Duration,
     pub(super) verify_checksums: bool,
     pub(super) on_missed: Option<OnMissed>,
     pub(super) on_blocked: Option<OnBlocked>,
@@ -54,6 +55,7 @@ impl Default for ClientBuilder {
             max_message_size: 64 * 1024 * 1024,
             window: 32,
             buffer_bytes: 4 * 1024 * 1024,
+            target_delay: Duration::from_millis(20),
             verify_checksums: false,
             on_missed: None,
             on_blocked: None,
@@ -119,17 +121,29 @@ impl ClientBuilder {
         self
     }
 
-    /// Frames that may be on their way, not yet answered. Default: 32.
+    /// Most frames in flight, that is sent and not yet answered. Fewer are while [`Self::target_delay`]
+    /// asks for less. Default: 32.
     pub fn window(mut self, frames: usize) -> Self {
         self.window = frames;
         self
     }
 
-    /// Bytes that may wait to be sent, and that may be on their way: of what it publishes, a client
-    /// holds twice as much at most (and always at least one message each). [`Client::publish`] blocks at the bound.
-    /// Default: 4 MiB.
+    /// Limit for queued bytes and, separately, for bytes in flight: of what it publishes, a client holds at
+    /// most twice as much (and always at least one message each). [`Client::publish`] blocks at the limit.
+    /// [`Self::target_delay`] usually asks for less. Default: 4 MiB.
     pub fn buffer_bytes(mut self, bytes: usize) -> Self {
         self.buffer_bytes = bytes;
+        self
+    }
+
+    /// How long a published message may wait in this client, and how long it may wait for the server beyond
+    /// an undisturbed round trip, when messages are published faster than the server takes them. The client
+    /// measures how fast the server answers, keeps no more in flight than it answers in that time, makes
+    /// frames smaller when it is slow, and [`Client::publish`] blocks while the oldest message has waited for
+    /// longer. A longer delay helps where round trips vary much; more than zero, a year at most.
+    /// Default: 20 ms.
+    pub fn target_delay(mut self, delay: Duration) -> Self {
+        self.target_delay = delay;
         self
     }
 
@@ -194,8 +208,14 @@ impl ClientBuilder {
         if self.send_timeout.is_zero() {
             return refuse("send_timeout", "must be longer than zero");
         }
-        if self.send_timeout > SEND_TIMEOUT_MAX {
+        if self.send_timeout > TIME_MAX {
             return refuse("send_timeout", "must not be longer than a year");
+        }
+        if self.target_delay.is_zero() {
+            return refuse("target_delay", "must be longer than zero");
+        }
+        if self.target_delay > TIME_MAX {
+            return refuse("target_delay", "must not be longer than a year");
         }
         if self.send_timeout.checked_mul(self.connection_retries).is_none() {
             return refuse("connection_retries", "is too large: times send_timeout it overflows");

@@ -270,7 +270,7 @@ impl Drop for Requester {
                 self.finish(request, Err(SendError::Stopped));
             }
         }
-        self.outbox.turn(&mut self.finished, &mut Vec::new(), true);
+        self.outbox.turn(&mut self.finished, &mut Vec::new(), true, Instant::now());
         let unsent = self.outbox.close();
         for batch in &unsent {
             self.reporter.not_published(batch, &SendError::Stopped);

@@ -172,7 +172,7 @@ impl Connection {
             && let Some(address) = &self.settings.address
             && Instant::now() >= *until
         {
-            self.state = dial_next(address.resolve()?, None)?;
+            self.state = dial_next(address.resolve()?, self.settings.kind, None)?;
         }
         if let State::Dialing { socket, others, until } = &mut self.state {
             match dial::finish(socket) {
@@ -180,10 +180,13 @@ impl Connection {
                 Ok(false) if Instant::now() < *until => return Ok(()),
                 Ok(false) => {
                     let slow = ConnectionError::Slow(PATIENCE);
-                    self.state = dial_next(std::mem::take(others), Some(slow))?;
+                    self.state = dial_next(std::mem::take(others), self.settings.kind, Some(slow))?;
                 }
                 Err(error) => {
-                    self.state = dial_next(std::mem::take(others), Some(error.into()))?;
+                    self.state = {
+                        let error = Some(error.into());
+                        dial_next(std::mem::take(others), self.settings.kind, error)?
+                    };
                 }
             }
         }
@@ -273,10 +276,11 @@ impl Connection {
 /// Dials the next address; when there is none, the error of the last one stands.
 fn dial_next(
     mut addresses: std::vec::IntoIter<SocketAddr>,
+    kind: Kind,
     mut error: Option<ConnectionError>,
 ) -> Result<State, ConnectionError> {
     for address in addresses.by_ref() {
-        match dial::begin(address) {
+        match dial::begin(address, kind) {
             Ok(socket) => {
                 let (socket, until) = (socket.into(), Instant::now() + PATIENCE);
                 return Ok(State::Dialing { socket, others: addresses, until });

@@ -37,6 +37,8 @@ fn options_that_cannot_work_are_refused() {
     };
     refused(Client::builder().send_timeout(Duration::ZERO), "send_timeout");
     refused(Client::builder().send_timeout(Duration::MAX), "send_timeout");
+    refused(Client::builder().target_delay(Duration::ZERO), "target_delay");
+    refused(Client::builder().target_delay(Duration::MAX), "target_delay");
     refused(Client::builder().connection_retries(0), "connection_retries");
     refused(Client::builder().window(0), "window");
     refused(Client::builder().server_address(""), "server_address");

@@ -208,6 +208,28 @@ fn a_full_window_and_buffer_block_the_publisher_until_patience_ends() {
 }
 
 #[test]
+fn a_publisher_waits_once_the_oldest_message_has_waited_for_the_target_delay() {
+    let server = FakeServer::start();
+    server.answer(|_| Answer::Silence);
+    let target = Duration::from_millis(50);
+    let options = server.options().auto_start(false).target_delay(target);
+    let client = options.connect().unwrap();
+    let (start, mut taken) = (Instant::now(), 0);
+    // Far less than the bytes that may wait: a frame each, and two may be in flight.
+    let error = loop {
+        match client.publish("a", vec![0; 20_000], false) {
+            Ok(_) => taken += 1,
+            Err(error) => break error,
+        }
+        assert!(taken < 100 && start.elapsed() < LONG, "nothing bounds the delay");
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    assert!(matches!(error, SendError::Full { .. }), "{error}");
+    assert!(start.elapsed() >= target && taken > 2, "{taken}");
+    assert!(client.counters().blocked > 0);
+}
+
+#[test]
 fn a_blocked_publisher_goes_on_when_there_is_room() {
     let server = FakeServer::start();
     let client = server.patient().auto_start(false).window(1).buffer_bytes(2000).connect().unwrap();
