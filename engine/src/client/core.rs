@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crossbeam::channel::unbounded;
 
@@ -12,6 +12,7 @@ use super::delivery::Deliverer;
 use super::errands::Errands;
 use super::error::{ConnectError, SendError, SubscribeError};
 use super::line::Line;
+use super::links::{Link, Links};
 use super::message::Message;
 use super::options::ClientBuilder;
 use super::outbox::{Outbox, frame_bytes};
@@ -29,7 +30,6 @@ use crate::limits::{CLIENT_OWN_FRAME_BYTES, OVERSIZE_ANSWERED_BYTES};
 use crate::net::connection::{Address, Connection, Settings};
 use crate::net::subscribing::Subscribing;
 use crate::net::waker::{self, Waker};
-use crate::transport::TransportError;
 use crate::wire::checksum::Checksum;
 use crate::wire::frame::v2_prefix;
 use crate::wire::id::{MessageId, V1_ID_BIT};
@@ -59,6 +59,7 @@ pub(super) struct Core {
     line: Arc<Line>,
     errands: Arc<Errands>,
     reporter: Arc<Reporter>,
+    links: Arc<Links>,
     request_waker: Waker,
     stopping: Arc<AtomicBool>,
     requester: Option<Worker>,
@@ -82,20 +83,40 @@ impl Core {
             Connection::new(Settings { address, ..settings })
         });
         let (mut core, (requester, subscriber)) = Self::split(&options, wires)?;
+        let (answered, receives) = (core.errands.ping(), subscriber.is_some());
+        let opened = core.links.connect(Arc::clone(&answered));
+        let patience = options.send_timeout.saturating_mul(options.connection_retries);
+        let end = Instant::now().checked_add(patience);
         let worker = Worker::spawn("mezzenger-requests", move || requester.run());
         core.requester = Some(worker.map_err(ConnectError::Thread)?);
         if let Some(subscriber) = subscriber {
             let worker = Worker::spawn("mezzenger-receives", move || subscriber.run());
             core.receiver = Some(worker.map_err(ConnectError::Thread)?);
         }
-        let (address, port) = (options.server_address, options.send_port);
-        match core.ping() {
-            Ok(()) => Ok(core),
-            Err(SendError::TimedOut { tries, timeout }) => {
-                Err(ConnectError::NoAnswer { address, port, timeout, tries })
+        let answer = (Receipt { fate: answered }).wait();
+        let link = if answer.is_ok() { Link::Messages } else { Link::Requests };
+        let result = match &answer {
+            Ok(()) if receives => {
+                opened.wait_until(end).map_or(Err(()), |done| done.map_err(|_| ()))
             }
-            Err(source) => Err(ConnectError::Refused { address, port, source }),
+            Ok(()) => Ok(()),
+            Err(_) => Err(()),
+        };
+        let (link, failure, is_certain) = core.links.connected(link);
+        if result.is_ok() {
+            return Ok(core);
         }
+        core.links.abandon();
+        let port = if link == Link::Requests { options.send_port } else { options.sub_port };
+        let address = options.server_address;
+        Err(match (answer, failure) {
+            (_, Some(failure)) if is_certain => ConnectError::certain(address, port, failure),
+            (Err(SendError::TimedOut { .. }) | Ok(()), failure) => {
+                let (timeout, tries) = (options.send_timeout, options.connection_retries);
+                ConnectError::no_answer(address, port, timeout, tries, failure)
+            }
+            (Err(source), _) => ConnectError::Rejected { address, port, source },
+        })
     }
 
     /// A client whose threads do not run yet, and what they are to run. The connections are those for
@@ -110,7 +131,8 @@ impl Core {
             on_error: options.on_error.clone(),
             ..Reporter::default()
         });
-        let (request_waker, wakes) = waker::pair().map_err(TransportError::from)?;
+        let (request_waker, wakes) = waker::pair().map_err(ConnectError::System)?;
+        let links = Arc::new(Links::new(options.on_connection.clone(), request_waker.clone()));
         let bounds = Bounds {
             frame_bytes_max: options.max_message_size,
             buffer_bytes: options.buffer_bytes,
@@ -126,6 +148,7 @@ impl Core {
             timeout: options.send_timeout,
             tries: options.connection_retries,
             verbose: options.verbose,
+            links: Arc::clone(&links),
         };
         let requester = Requester::new(
             setup,
@@ -146,6 +169,7 @@ impl Core {
             line,
             errands,
             reporter,
+            links,
             request_waker,
             stopping,
             requester: None,
@@ -162,7 +186,7 @@ impl Core {
         wire: Connection,
         options: &ClientBuilder,
     ) -> Result<Subscriber, ConnectError> {
-        let (waker, wakes) = waker::pair().map_err(TransportError::from)?;
+        let (waker, wakes) = waker::pair().map_err(ConnectError::System)?;
         let (commands, incoming) = unbounded();
         let (timeout, tries) = (options.send_timeout, options.connection_retries);
         let control = Arc::new(Control::new(commands, waker, timeout, tries));
@@ -174,7 +198,17 @@ impl Core {
         );
         self.control = Some(Arc::clone(&control));
         let wire = Subscribing::new(wire);
-        Ok(Subscriber { wire, wakes, commands: incoming, deliverer, control, timeout, tries })
+        let links = Arc::clone(&self.links);
+        Ok(Subscriber {
+            wire,
+            wakes,
+            commands: incoming,
+            deliverer,
+            control,
+            links,
+            timeout,
+            tries,
+        })
     }
 
     pub(super) fn ping(&self) -> Result<(), SendError> {

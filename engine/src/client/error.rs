@@ -1,34 +1,107 @@
 //! What can go wrong: one error type for each family of calls, a variant for each reason.
 
+use std::error::Error;
+use std::io;
 use std::time::Duration;
 
 use crate::transport::TransportError;
 use crate::wire::name::NameError;
 use crate::wire::pickle::PickleError;
 use crate::wire::reply::ErrorCode;
+use crate::zmtp::error::ConnectionError;
 
 /// Why a client could not be started.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
-    /// The server did not answer.
+    /// The server did not answer in time. A later attempt may succeed.
     #[error(
-        "could not connect to {address}:{port}: no answer to {tries} pings within {timeout:?} each; \
-         check that mezzenger-server runs there and that the ports match"
+        "could not connect to {address}:{port}: no answer within {tries} tries of {timeout:?}{}; check \
+         that mezzenger-server runs there and that the ports match",
+        last(source.as_deref())
     )]
     NoAnswer {
         /// The server's address.
         address: String,
-        /// Its request port.
+        /// The port that did not answer.
         port: u16,
         /// How long each try waited, the look-up of a host name not counted.
         timeout: Duration,
         /// How many tries were made.
         tries: u32,
+        /// What the last attempt to connect met, if it failed before a request was sent.
+        source: Option<Box<dyn Error + Send + Sync>>,
     },
-    /// The server answered the ping with an error.
-    #[error("could not connect to {address}:{port}: the server refused: {source}")]
+    /// Nothing listens at this port: the connection was refused on every address of the host.
+    #[error(
+        "could not connect to {address}:{port}: {source}: nothing listens there; start mezzenger-server, \
+         or check the address and the port"
+    )]
     Refused {
+        /// The server's address.
+        address: String,
+        /// The port.
+        port: u16,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// There is no way to the host. Tried until time was over, because networks come back.
+    #[error("could not connect to {address}:{port}: {source}; check the address and the network")]
+    Unreachable {
+        /// The server's address.
+        address: String,
+        /// The port.
+        port: u16,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// There is no such host.
+    #[error("could not connect to {host}: no such host: {source}; check the name")]
+    NoSuchHost {
+        /// The host.
+        host: String,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// `server_address` is more than a host.
+    #[error(
+        "the server_address '{address}' is not a host: give the host alone, '{host}', and the ports as \
+         send_port and sub_port"
+    )]
+    NotAHost {
+        /// What was given.
+        address: String,
+        /// The right form.
+        host: String,
+    },
+    /// What answers speaks another protocol, or asks for what this client has not.
+    #[error("could not connect to {address}:{port}: this is no Mezzenger server: {source}")]
+    NotMezzenger {
+        /// The server's address.
+        address: String,
+        /// The port.
+        port: u16,
+        /// What it does instead.
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// A ZeroMQ socket of another kind answers. With the ports swapped, the server's own do.
+    #[error(
+        "could not connect to {address}:{port}: a {found} socket answers there, not {expected}; are \
+         send_port and sub_port swapped?"
+    )]
+    WrongSocket {
+        /// The server's address.
+        address: String,
+        /// The port.
+        port: u16,
+        /// What it says it is.
+        found: String,
+        /// What it should be.
+        expected: &'static str,
+    },
+    /// The server answered with an error.
+    #[error("could not connect to {address}:{port}: the server refused: {source}")]
+    Rejected {
         /// The server's address.
         address: String,
         /// Its request port.
@@ -44,12 +117,59 @@ pub enum ConnectError {
         /// What is wrong with the value.
         problem: &'static str,
     },
-    /// A socket could not be made.
-    #[error("could not connect: {0}")]
-    Transport(#[from] TransportError),
+    /// The system has no descriptors left.
+    #[error("could not connect: {0}; check the limit of open files (ulimit -n)")]
+    System(io::Error),
     /// A thread could not be started.
     #[error("could not connect: a thread could not be started: {0}; check the process limits")]
-    Thread(std::io::Error),
+    Thread(io::Error),
+}
+
+/// What the last attempt met, for an error's text.
+fn last(source: Option<&(dyn Error + Send + Sync)>) -> String {
+    source.map_or_else(String::new, |source| format!(", the last: {source}"))
+}
+
+impl From<TransportError> for ConnectError {
+    fn from(error: TransportError) -> Self {
+        Self::System(io::Error::other(error))
+    }
+}
+
+impl ConnectError {
+    /// The error for a failure that a further attempt would meet again.
+    pub(super) fn certain(address: String, port: u16, failure: ConnectionError) -> Self {
+        match failure {
+            ConnectionError::NobodyListens(source) => Self::Refused { address, port, source },
+            ConnectionError::Resolve { host, source } => Self::NoSuchHost { host, source },
+            failure @ ConnectionError::NoAddress => {
+                Self::NoSuchHost { host: address, source: io::Error::other(failure) }
+            }
+            ConnectionError::WrongSocket { found, expected } => {
+                Self::WrongSocket { address, port, found, expected }
+            }
+            source => Self::NotMezzenger { address, port, source: source.into() },
+        }
+    }
+
+    /// The error for a server that did not answer, after this failure.
+    pub(super) fn no_answer(
+        address: String,
+        port: u16,
+        timeout: Duration,
+        tries: u32,
+        failure: Option<ConnectionError>,
+    ) -> Self {
+        match failure {
+            Some(ConnectionError::Unreachable(source)) => {
+                Self::Unreachable { address, port, source }
+            }
+            failure => {
+                let source = failure.map(Into::into);
+                Self::NoAnswer { address, port, timeout, tries, source }
+            }
+        }
+    }
 }
 
 /// Why a message was not published, or why that is not known.

@@ -6,7 +6,8 @@
 //!   of it may leave; `receipt`: the promise of an answer.
 //! - `requester`: the thread that sends requests and reads the answers; `line`: its connection, which
 //!   publishers may send on too; `seal`: stamps what leaves; `in_flight`: which answer is whose, and when
-//!   to send again; `errands`: acknowledgements and pings.
+//!   to send again; `errands`: acknowledgements and pings; `links`: what
+//!   becomes of both connections.
 //! - `subscriber`: the thread that owns the receiving connection; `routes`: who wants what; `delivery`:
 //!   hands it to them; `verify`: checksums; `missed`: sees gaps; `queue`, `subscription`: what is read
 //!   like an iterator.
@@ -25,6 +26,7 @@ mod error;
 mod handle;
 mod in_flight;
 mod line;
+mod links;
 #[cfg(all(loom, test))]
 mod loom_tests;
 mod message;
@@ -49,6 +51,7 @@ mod worker;
 
 pub use error::{ConnectError, PayloadError, ReceiveError, SendError, SubscribeError};
 pub use handle::Client;
+pub use links::{ConnectionEvent, DisconnectReason, Link};
 pub use message::Message;
 pub use options::ClientBuilder;
 pub use outcome::Outcome;

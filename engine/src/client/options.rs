@@ -1,10 +1,12 @@
 //! The client's options and their only defaults.
 
+use std::net::Ipv6Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::error::ConnectError;
 use super::handle::Client;
+use super::links::{ConnectionEvent, OnConnection};
 use super::report::{Blocked, Failure, Missed, OnBlocked, OnError, OnMissed};
 
 /// Longest time that an option takes: far from what clocks cannot count.
@@ -39,6 +41,7 @@ pub struct ClientBuilder {
     pub(super) verify_checksums: bool,
     pub(super) on_missed: Option<OnMissed>,
     pub(super) on_blocked: Option<OnBlocked>,
+    pub(super) on_connection: Option<OnConnection>,
     pub(super) on_error: Option<OnError>,
 }
 
@@ -59,6 +62,7 @@ impl Default for ClientBuilder {
             verify_checksums: false,
             on_missed: None,
             on_blocked: None,
+            on_connection: None,
             on_error: None,
         }
     }
@@ -185,6 +189,31 @@ impl ClientBuilder {
         self
     }
 
+    /// Called, on the request thread, when one of the client's connections was made, and when one ended and
+    /// why: at the time, even while a callback for messages is busy or a
+    /// [`Subscription`](super::Subscription) is not read. It must not block, as [`Self::on_error`] says. Not
+    /// told when the client stops.
+    ///
+    /// ```no_run
+    /// use mezzenger::ConnectionEvent;
+    ///
+    /// let client = mezzenger::Client::builder()
+    ///     .on_connection(|event| match event {
+    ///         ConnectionEvent::Connected { link } => eprintln!("{link:?}: connected"),
+    ///         ConnectionEvent::Disconnected { link, why } => eprintln!("{link:?}: {why}"),
+    ///         _ => {}
+    ///     })
+    ///     .connect()?;
+    /// # Ok::<(), mezzenger::ConnectError>(())
+    /// ```
+    pub fn on_connection(
+        mut self,
+        callback: impl Fn(&ConnectionEvent) + Send + Sync + 'static,
+    ) -> Self {
+        self.on_connection = Some(Arc::new(callback));
+        self
+    }
+
     /// Called, on the thread concerned, when something failed that no caller was told of. It must not
     /// block: on the request thread, [`Client::send_message`], [`Client::flush`], [`Client::ping`] and
     /// [`Receipt::wait`](super::Receipt::wait) would wait for that very thread, for ever.
@@ -196,8 +225,8 @@ impl ClientBuilder {
     /// Starts the client and pings the server.
     ///
     /// # Errors
-    /// [`ConnectError::NoAnswer`] after `send_timeout` times `connection_retries`; the other variants
-    /// at once.
+    /// [`ConnectError::NoAnswer`] and [`ConnectError::Unreachable`] after `send_timeout` times
+    /// `connection_retries`; the other variants at once, because a further attempt would end the same way.
     pub fn connect(self) -> Result<Client, ConnectError> {
         self.check()?;
         Client::start(self)
@@ -229,8 +258,41 @@ impl ClientBuilder {
         if self.server_address.is_empty() {
             return refuse("server_address", "must be a host name or IP address");
         }
-        Ok(())
+        match host_in(&self.server_address) {
+            Some(host) => {
+                Err(ConnectError::NotAHost { address: self.server_address.clone(), host })
+            }
+            None => Ok(()),
+        }
     }
+}
+
+/// The host in what is more than a host; `None` when it is one.
+fn host_in(address: &str) -> Option<String> {
+    let is_ipv6 = |text: &str| {
+        let (address, _zone) = text.split_once('%').unwrap_or((text, ""));
+        address.parse::<Ipv6Addr>().is_ok()
+    };
+    if is_ipv6(address) {
+        return None;
+    }
+    if let Some(inner) = address.strip_prefix('[')
+        && let Some((inside, rest)) = inner.split_once(']')
+        && is_ipv6(inside)
+    {
+        return (!rest.is_empty()).then(|| inside.to_owned());
+    }
+    let rest = address.split_once("://").map_or(address, |(_scheme, rest)| rest);
+    if rest.len() < address.len() {
+        // A URL may have an IPv6 address in brackets.
+        let inside = rest.strip_prefix('[').and_then(|inner| inner.split_once(']'));
+        if let Some((inside, _)) = inside {
+            return Some(inside.to_owned());
+        }
+    }
+    let is_end = |c: char| c == ':' || c == '/' || c.is_whitespace();
+    let host = rest.split(is_end).find(|part| !part.is_empty()).unwrap_or("127.0.0.1");
+    (host.len() < address.len()).then(|| host.to_owned())
 }
 
 impl std::fmt::Debug for ClientBuilder {

@@ -12,11 +12,12 @@ use super::errands::Errands;
 use super::error::SendError;
 use super::in_flight::{Cargo, InFlight, Request};
 use super::line::{Connection, Line};
+use super::links::{Link, Links};
 use super::outbox::Outbox;
 use super::report::{Blocked, Failure, Reporter, add};
 use crate::limits::{CLIENT_ACKS_PER_FRAME, CLIENT_BLOCKED_TOLD, CLIENT_FRAMES_PER_TURN};
 use crate::net;
-use crate::net::wait::{Pause, Woken, wait};
+use crate::net::wait::{Pause, Woken, wait_watching};
 use crate::net::waker::WakeReceiver;
 use crate::wire::frame::v2_prefix;
 use crate::wire::reply::{self, Reply};
@@ -30,6 +31,7 @@ pub(super) struct Setup {
     pub(super) timeout: Duration,
     pub(super) tries: u32,
     pub(super) verbose: bool,
+    pub(super) links: Arc<Links>,
 }
 
 /// The state of the request thread. When it goes, all that was on its way fails.
@@ -94,13 +96,26 @@ impl Requester {
     fn serve(&mut self) -> io::Result<()> {
         let mut woken = Woken::default();
         while let Some(pause) = self.turn(woken) {
-            woken = wait(&pause, &self.wakes)?;
+            let watched = self.setup.links.watched();
+            let (next, hung_up) = wait_watching(&pause, &self.wakes, watched.as_deref())?;
+            if hung_up && let Some(watched) = &watched {
+                self.setup.links.hung_up(watched);
+            }
+            woken = next;
         }
         Ok(())
     }
 
     /// Does what there is to do, and returns what to wait for; `None` at the end.
     pub(super) fn turn(&mut self, woken: Woken) -> Option<Pause> {
+        let pause = self.work(woken);
+        // Under no lock.
+        self.setup.links.tell();
+        self.tell_blocked(Instant::now());
+        pause
+    }
+
+    fn work(&mut self, woken: Woken) -> Option<Pause> {
         if woken.waker {
             self.wakes.clear();
         }
@@ -118,11 +133,14 @@ impl Requester {
         self.check_time(connection, now);
         self.send(connection, now);
         connection.wire.flush();
-        self.tell_blocked(now);
+        self.setup.links.note(Link::Requests, connection.wire.take_changes(), None);
         if self.stopping.load(Ordering::Acquire) {
             let stop_at = *self.stop_at.get_or_insert(now + self.setup.timeout);
             let idle = connection.in_flight.is_empty() && self.outbox.is_empty();
-            if (idle && self.errands.is_empty()) || now >= stop_at {
+            if (idle && self.errands.is_empty())
+                || now >= stop_at
+                || self.setup.links.is_abandoned()
+            {
                 return None;
             }
         }
@@ -222,7 +240,7 @@ impl Requester {
         if connection.wire.open_for().is_some_and(|time| time >= self.setup.timeout / 2) {
             let pause_ms_max = (self.setup.timeout.as_millis() / 10).clamp(1, 100) as u64;
             let pause = Duration::from_millis(fastrand::u64(0..pause_ms_max));
-            connection.wire.restart(pause);
+            connection.wire.restart(self.setup.timeout, pause);
             tracing::debug!("no answer from {}: connecting anew", self.setup.server);
         }
     }

@@ -127,13 +127,14 @@ impl FakeServer {
         *self.policy.lock().unwrap() = Arc::new(Mutex::new(policy));
     }
 
-    /// Options for a client of this server, impatient ones.
+    /// Options for a client of this server, impatient ones. Answers that are held are no slow server.
     pub(super) fn options(&self) -> ClientBuilder {
         Client::builder()
             .send_port(self.send_port)
             .sub_port(self.sub_port)
             .send_timeout(Duration::from_millis(200))
             .connection_retries(3)
+            .target_delay(LONG)
     }
 
     /// Options for a client that never gives up while a test runs.

@@ -1,4 +1,3 @@
-use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Sender, unbounded};
@@ -9,25 +8,6 @@ use crate::client::{Client, ConnectError, Failure, ReceiveError, SendError, Subs
 const TIMEOUT: Duration = Duration::from_millis(200);
 /// What `stop` promises, for this timeout.
 const STOP_BOUND: Duration = Duration::from_millis(3 * 200 + 1000);
-
-/// A port where nobody answers.
-fn silent_port() -> (TcpListener, u16) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    (listener, port)
-}
-
-#[test]
-fn connecting_to_nobody_fails_after_all_tries_and_says_where() {
-    let (_listener, port) = silent_port();
-    let start = Instant::now();
-    let builder = Client::builder().send_port(port).sub_port(port).send_timeout(TIMEOUT);
-    let error = builder.connection_retries(2).connect().unwrap_err();
-    assert!(matches!(error, ConnectError::NoAnswer { tries: 2, .. }), "{error}");
-    let text = error.to_string();
-    assert!(text.starts_with(&format!("could not connect to 127.0.0.1:{port}")), "{text}");
-    assert!(start.elapsed() >= TIMEOUT * 2 && start.elapsed() < LONG / 2);
-}
 
 #[test]
 fn options_that_cannot_work_are_refused() {
