@@ -1,5 +1,6 @@
-//! A server of a few lines, for tests that need to see and to spoil what it does.
+//! A server of a few lines over libzmq's sockets, for tests that need to see and to spoil what it does.
 
+use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -8,8 +9,8 @@ use std::time::Duration;
 use crossbeam::channel::{Receiver, Sender, unbounded};
 
 use crate::client::{Client, ClientBuilder};
+use crate::net::tests::listen;
 use crate::net::waker::{self, WakeReceiver, Waker};
-use crate::transport::{Context, Part, Ready, Received, Socket, SocketOptions, poll};
 use crate::wire::confirm;
 use crate::wire::frame::{Frame, v2_prefix};
 use crate::wire::id::MessageId;
@@ -82,10 +83,6 @@ pub(super) struct FakeServer {
     thread: Option<JoinHandle<()>>,
 }
 
-fn port(endpoint: &str) -> u16 {
-    endpoint.rsplit(':').next().unwrap().parse().unwrap()
-}
-
 impl FakeServer {
     pub(super) fn start() -> Self {
         Self::start_on(0, 0)
@@ -93,13 +90,8 @@ impl FakeServer {
 
     /// Starts on ports that an earlier one had (0: any).
     pub(super) fn start_on(send_port: u16, sub_port: u16) -> Self {
-        let context = Context::new(1).unwrap();
-        let router = context.router(SocketOptions::default()).unwrap();
-        let xpub = context.xpub(SocketOptions::default()).unwrap();
-        let listen = |socket: &Socket, at: u16| {
-            port(&socket.bind(&format!("tcp://127.0.0.1:{at}")).unwrap())
-        };
-        let (send_port, sub_port) = (listen(&router, send_port), listen(&xpub, sub_port));
+        let (router, send_port) = listen(zmq::ROUTER, send_port);
+        let (xpub, sub_port) = listen(zmq::XPUB, sub_port);
         let (waker, wakes) = waker::pair().unwrap();
         let (seen, requests) = unbounded();
         let (commands, incoming) = unbounded();
@@ -171,8 +163,8 @@ impl Drop for FakeServer {
 }
 
 struct State {
-    router: Socket,
-    xpub: Socket,
+    router: zmq::Socket,
+    xpub: zmq::Socket,
     wakes: WakeReceiver,
     seen: Sender<Request>,
     incoming: Receiver<Command>,
@@ -182,18 +174,11 @@ struct State {
     policy: Arc<Mutex<Policy>>,
 }
 
-fn receive(socket: &mut Socket) -> Option<Vec<Vec<u8>>> {
-    let mut parts = Vec::new();
-    loop {
-        let mut part = Part::empty();
-        if socket.receive(&mut part).unwrap() == Received::Nothing {
-            assert!(parts.is_empty());
-            return None;
-        }
-        parts.push(part.as_slice().to_vec());
-        if !part.has_more() {
-            return Some(parts);
-        }
+fn receive(socket: &zmq::Socket) -> Option<Vec<Vec<u8>>> {
+    match socket.recv_multipart(zmq::DONTWAIT) {
+        Ok(parts) => Some(parts),
+        Err(zmq::Error::EAGAIN) => None,
+        Err(error) => panic!("{error}"),
     }
 }
 
@@ -201,7 +186,7 @@ impl State {
     fn run(&mut self) {
         while !self.stopping.load(Ordering::Acquire) {
             self.wakes.clear();
-            while let Some(parts) = receive(&mut self.xpub) {
+            while let Some(parts) = receive(&self.xpub) {
                 let (subscribes, topic) = (parts[0][0] == 1, &parts[0][1..]);
                 let confirms = self.confirms.load(Ordering::Acquire);
                 if subscribes && confirms && confirm::is_topic(topic) {
@@ -217,11 +202,14 @@ impl State {
                     }
                 }
             }
-            while let Some(parts) = receive(&mut self.router) {
+            while let Some(parts) = receive(&self.router) {
                 self.request(&parts);
             }
-            let mut ready = [Ready::default(); 3];
-            poll(&[&self.router, &self.xpub], &[&self.wakes], &mut ready, None).unwrap();
+            let wakes = self.wakes.as_fd().as_raw_fd();
+            let items = [&self.router, &self.xpub].map(|socket| socket.as_poll_item(zmq::POLLIN));
+            let [router, xpub] = items;
+            let wakes = zmq::PollItem::from_fd(wakes, zmq::POLLIN);
+            zmq::poll(&mut [router, xpub, wakes], -1).unwrap();
         }
     }
 
@@ -254,15 +242,12 @@ impl State {
     }
 
     fn reply(&mut self, request: &Request, body: &[u8]) {
-        for (part, more) in
-            [(&request.peer[..], true), (&request.id, true), (&[], true), (body, false)]
-        {
-            assert!(self.router.send(&mut Part::copy_of(part), more).unwrap());
-        }
+        let parts = [&request.peer[..], &request.id, &[], body];
+        self.router.send_multipart(parts, zmq::DONTWAIT).unwrap();
     }
 
     fn publish(&mut self, frame: &[u8]) {
-        assert!(self.xpub.send(&mut Part::copy_of(frame), false).unwrap());
+        self.xpub.send(frame, zmq::DONTWAIT).unwrap();
     }
 }
 
