@@ -136,6 +136,8 @@ pub(super) struct Batches {
     pub(super) flushing: usize,
     /// The request thread waits, and there is room in the window.
     pub(super) sleeping: bool,
+    /// The server cannot be reached: messages gather to the bound of bytes, as long as they must.
+    pub(super) is_away: bool,
     pub(super) stopped: bool,
 }
 
@@ -144,7 +146,7 @@ impl Batches {
         let pace = Pace::new(target_delay, epoch());
         let (names, queue, queued_bytes, full, window_full) = Default::default();
         let (last_number, last_sequence, unsettled, first_error) = Default::default();
-        let (flushing, sleeping, stopped) = Default::default();
+        let (flushing, sleeping, is_away, stopped) = Default::default();
         Self {
             names,
             queue,
@@ -158,13 +160,19 @@ impl Batches {
             first_error,
             flushing,
             sleeping,
+            is_away,
             stopped,
         }
     }
 
-    /// Whether the first batch has waited for so long. What waits longer than the target is late.
+    /// Whether the first batch has waited for the server for so long. What waits longer than the target is
+    /// late.
     pub(super) fn has_waited(&self, time: Duration, now: Instant) -> bool {
-        self.queue.front().is_some_and(|batch| now.saturating_duration_since(batch.created) >= time)
+        !self.is_away
+            && self
+                .queue
+                .front()
+                .is_some_and(|batch| now.saturating_duration_since(batch.created) >= time)
     }
 
     /// The place of the name's open batch. Checks a name that is met for the first time.

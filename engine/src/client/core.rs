@@ -19,7 +19,7 @@ use super::outbox::{Outbox, frame_bytes};
 use super::outcome::Outcome;
 use super::payload::{ArchivePayload, Payload};
 use super::queue::Queue;
-use super::receipt::Receipt;
+use super::receipt::{Fate, Receipt};
 use super::report::{Counters, Reporter};
 use super::requester::{Requester, Setup};
 use super::routes::{Receiver, Target};
@@ -32,7 +32,8 @@ use crate::net::subscribing::Subscribing;
 use crate::net::waker::{self, Waker};
 use crate::wire::checksum::Checksum;
 use crate::wire::frame::v2_prefix;
-use crate::wire::id::{MessageId, V1_ID_BIT};
+use crate::wire::hello;
+use crate::wire::id::MessageId;
 use crate::wire::name;
 use crate::wire::record::Record;
 use crate::zmtp::handshake::Kind;
@@ -71,7 +72,7 @@ pub(super) struct Core {
 pub(super) type Threads = (Requester, Option<Subscriber>);
 
 impl Core {
-    /// Starts the threads and pings the server.
+    /// Starts the threads and waits until the server said hello.
     pub(super) fn start(options: ClientBuilder) -> Result<Self, ConnectError> {
         let wires = [
             (options.send_port, Kind::Dealer, REQUEST_SILENCE),
@@ -83,7 +84,7 @@ impl Core {
             Connection::new(Settings { address, ..settings })
         });
         let (mut core, (requester, subscriber)) = Self::split(&options, wires)?;
-        let (answered, receives) = (core.errands.ping(), subscriber.is_some());
+        let (answered, receives) = (Arc::<Fate>::default(), subscriber.is_some());
         let opened = core.links.connect(Arc::clone(&answered));
         let patience = options.send_timeout.saturating_mul(options.connection_retries);
         let end = Instant::now().checked_add(patience);
@@ -93,17 +94,12 @@ impl Core {
             let worker = Worker::spawn("mezzenger-receives", move || subscriber.run());
             core.receiver = Some(worker.map_err(ConnectError::Thread)?);
         }
-        let answer = (Receipt { fate: answered }).wait();
-        let link = if answer.is_ok() { Link::Messages } else { Link::Requests };
-        let result = match &answer {
-            Ok(()) if receives => {
-                opened.wait_until(end).map_or(Err(()), |done| done.map_err(|_| ()))
-            }
-            Ok(()) => Ok(()),
-            Err(_) => Err(()),
-        };
+        let answer = answered.wait_until(end);
+        let link = if answer == Some(Ok(())) { Link::Messages } else { Link::Requests };
+        let is_open = answer == Some(Ok(()))
+            && (!receives || opened.wait_until(end).is_some_and(|opened| opened.is_ok()));
         let (link, failure, is_certain) = core.links.connected(link);
-        if result.is_ok() {
+        if is_open {
             return Ok(core);
         }
         core.links.abandon();
@@ -111,11 +107,11 @@ impl Core {
         let address = options.server_address;
         Err(match (answer, failure) {
             (_, Some(failure)) if is_certain => ConnectError::certain(address, port, failure),
-            (Err(SendError::TimedOut { .. }) | Ok(()), failure) => {
+            (Some(Err(source)), _) => ConnectError::Rejected { address, port, source },
+            (_, failure) => {
                 let (timeout, tries) = (options.send_timeout, options.connection_retries);
                 ConnectError::no_answer(address, port, timeout, tries, failure)
             }
-            (Err(source), _) => ConnectError::Rejected { address, port, source },
         })
     }
 
@@ -143,12 +139,16 @@ impl Core {
         let outbox = Arc::new(Outbox::new(bounds, Arc::clone(&reporter), request_waker.clone()));
         let errands = Arc::new(Errands::new(request_waker.clone(), Arc::clone(&reporter)));
         let stopping = Arc::<AtomicBool>::default();
+        let mut secret = hello::Secret::default();
+        secret[..8].copy_from_slice(&random_u64().to_le_bytes());
+        secret[8..].copy_from_slice(&random_u64().to_le_bytes());
         let setup = Setup {
             server: address(options, options.send_port).to_string(),
             timeout: options.send_timeout,
             tries: options.connection_retries,
             verbose: options.verbose,
             links: Arc::clone(&links),
+            hello: hello::request(&secret).into(),
         };
         let requester = Requester::new(
             setup,
@@ -161,7 +161,7 @@ impl Core {
         );
         let line = requester.line();
         let mut core = Self {
-            publisher: (random_u64() & !V1_ID_BIT).max(1),
+            publisher: hello::publisher(&secret),
             max_message_bytes: options.max_message_size,
             timeout: options.send_timeout,
             verify: options.verify_checksums,
@@ -229,6 +229,10 @@ impl Core {
         let bytes_max = self.max_message_bytes;
         if bytes > bytes_max {
             return Err(SendError::TooLarge { bytes, bytes_max });
+        }
+        let bytes_max = self.outbox.server_bytes_max();
+        if bytes > bytes_max {
+            return Err(SendError::TooLargeForServer { bytes, bytes_max });
         }
         let timestamp_ns = now_ns();
         let record = Record {

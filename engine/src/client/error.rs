@@ -226,9 +226,26 @@ pub enum SendError {
         /// The server's explanation.
         text: String,
     },
-    /// The server says that the request is larger than it takes.
-    #[error("the server refused the message as too large: {text}; see its --max-message-size")]
+    /// The message is larger than the server takes. It was not sent.
+    #[error(
+        "the message needs {bytes} bytes and the server takes {bytes_max}: split it, or raise the \
+         server's --max-message-size"
+    )]
     TooLargeForServer {
+        /// Bytes of the message as it would travel.
+        bytes: usize,
+        /// The server's limit in bytes, as it told when the client connected.
+        bytes_max: usize,
+    },
+    /// The server says that the request is larger than it takes: its limit fell while the message waited.
+    #[error("the server refused the message as too large: {text}; see its --max-message-size")]
+    RefusedAsTooLarge {
+        /// The server's explanation.
+        text: String,
+    },
+    /// The server says that the message's publisher id was not proved on this connection.
+    #[error("the server refused the publisher id: {text}; use the same release of both")]
+    NotYours {
         /// The server's explanation.
         text: String,
     },
@@ -279,7 +296,8 @@ impl SendError {
     pub(crate) fn refused(code: Option<ErrorCode>, raw_code: u16, text: String) -> Self {
         match code {
             Some(ErrorCode::Malformed) => Self::Malformed { text },
-            Some(ErrorCode::TooLarge) => Self::TooLargeForServer { text },
+            Some(ErrorCode::TooLarge) => Self::RefusedAsTooLarge { text },
+            Some(ErrorCode::NotYours) => Self::NotYours { text },
             Some(ErrorCode::UnsupportedVersion) => Self::UnsupportedVersion { text },
             Some(ErrorCode::PendingFull) => Self::PendingFull { text },
             Some(ErrorCode::JournalFailed) => Self::JournalFailed { text },

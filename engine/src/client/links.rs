@@ -157,6 +157,13 @@ impl Links {
         self.abandoned.load(Ordering::Acquire)
     }
 
+    /// The server answered the client's hello.
+    pub(super) fn answered(&self, result: Result<(), SendError>) {
+        if let Some(connecting) = &self.lock().connecting {
+            connecting.answered.decide(result);
+        }
+    }
+
     /// Notes what became of a connection, and its socket if it is open now.
     pub(super) fn note(&self, link: Link, changes: Vec<Change>, socket: Option<Arc<OwnedFd>>) {
         if changes.is_empty() {

@@ -4,7 +4,7 @@
 //! frames of that name are on their way: so a lone message goes at once, and under load the replies
 //! clock the frames. One lock guards it all; a publish takes it once.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
@@ -31,6 +31,8 @@ pub(super) struct Outbox {
     waker: Waker,
     /// Somebody has waited for room long enough to tell. Changes under the lock.
     blocked: AtomicBool,
+    /// The server's limit, as far as it told.
+    server_bytes_max: AtomicUsize,
     /// The request thread, which alone makes room.
     makes_room: OnceLock<ThreadId>,
 }
@@ -86,7 +88,36 @@ impl Outbox {
     pub(super) fn new(bounds: Bounds, reporter: Arc<Reporter>, waker: Waker) -> Self {
         let state = Mutex::new(Batches::new(bounds.target_delay));
         let (room, settled, blocked, makes_room) = Default::default();
-        Self { bounds, state, room, settled, reporter, waker, blocked, makes_room }
+        let server_bytes_max = AtomicUsize::new(usize::MAX);
+        Self {
+            bounds,
+            state,
+            room,
+            settled,
+            reporter,
+            waker,
+            blocked,
+            server_bytes_max,
+            makes_room,
+        }
+    }
+
+    /// Notes the largest message that the server takes.
+    pub(super) fn server_takes(&self, bytes_max: u64) {
+        let bytes_max = usize::try_from(bytes_max).unwrap_or(usize::MAX);
+        self.server_bytes_max.store(bytes_max, Ordering::Relaxed);
+    }
+
+    /// Notes whether the server cannot be reached.
+    pub(super) fn note_server(&self, is_away: bool, now: Instant) {
+        let mut state = self.lock();
+        state.is_away = is_away;
+        self.make_room(&mut state, now);
+    }
+
+    /// The largest message that the server takes, as far as it told.
+    pub(super) fn server_bytes_max(&self) -> usize {
+        self.server_bytes_max.load(Ordering::Relaxed)
     }
 
     /// Says that this is the request thread: a callback that publishes must not wait on it.
@@ -107,7 +138,8 @@ impl Outbox {
         unattended: bool,
     ) -> Result<Pushed, SendError> {
         let bytes = LENGTH_BYTES + ROOT_BYTES + record.payload.len();
-        let frame_bytes_max = frame_bytes_max(record).min(self.bounds.frame_bytes_max);
+        let bytes_max = self.bounds.frame_bytes_max.min(self.server_bytes_max());
+        let frame_bytes_max = frame_bytes_max(record).min(bytes_max);
         let mut waiting = None;
         let mut state = self.enter(self.lock(), bytes, &mut waiting)?;
         let mut wake = false;

@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::fake_server::{FakeServer, LONG};
-use crate::client::{Client, ClientBuilder, ConnectError};
+use crate::client::{Client, ClientBuilder, ConnectError, SendError};
 use crate::zmtp::handshake;
 
 const TIMEOUT: Duration = Duration::from_millis(200);
@@ -139,6 +139,16 @@ fn swapped_ports_are_told_at_once() {
     let error = at_once(options);
     assert!(matches!(error, ConnectError::WrongSocket { .. }), "{error}");
     assert!(error.to_string().contains("send_port and sub_port swapped?"), "{error}");
+}
+
+#[test]
+fn an_older_server_is_told_at_once() {
+    let server = FakeServer::start();
+    server.limit.store(0, std::sync::atomic::Ordering::Release);
+    let error = at_once(server.patient());
+    assert!(error.to_string().contains("use the same release of both"), "{error}");
+    let ConnectError::Rejected { source, .. } = error else { panic!("{error}") };
+    assert!(matches!(source, SendError::UnsupportedVersion { .. }), "{source}");
 }
 
 #[test]

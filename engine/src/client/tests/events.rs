@@ -2,12 +2,13 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, unbounded};
 
 use super::fake_server::{FakeServer, LONG, frame};
 use crate::client::{ClientBuilder, ConnectionEvent, DisconnectReason, Link};
-use crate::limits::CLIENT_SUBSCRIPTION_FRAMES_MAX;
+use crate::limits::{CLIENT_OWN_FRAME_BYTES, CLIENT_SUBSCRIPTION_FRAMES_MAX};
 use crate::net::tests::accept;
 use crate::zmtp::frame::Head;
 
@@ -149,4 +150,28 @@ fn a_subscription_that_is_not_read_is_told_that_its_connection_ended() {
         messages.recv_timeout(LONG).unwrap();
     }
     drop(client);
+}
+
+#[test]
+fn while_the_server_is_away_messages_gather_to_the_bound_of_bytes() {
+    let server = FakeServer::start();
+    let target = Duration::from_millis(1);
+    let (builder, events) =
+        told(server.options().auto_start(false).target_delay(target).connection_retries(100));
+    let client = builder.connect().unwrap();
+    let link = Link::Requests;
+    assert_eq!(of(&events, link), ConnectionEvent::Connected { link });
+    drop(server);
+    assert!(matches!(of(&events, link), ConnectionEvent::Disconnected { .. }));
+    let begin = Instant::now();
+    for _ in 0..10 {
+        client.publish("a", vec![0; CLIENT_OWN_FRAME_BYTES], false).unwrap();
+        let start = Instant::now();
+        while start.elapsed() < target * 2 {
+            std::thread::yield_now();
+        }
+    }
+    // Once an attempt to connect failed, nothing waits; patience is 20 s.
+    assert!(begin.elapsed() < LONG / 2, "{:?}", client.counters());
+    assert_eq!(client.counters().failed, 0);
 }

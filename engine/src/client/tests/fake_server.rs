@@ -1,7 +1,7 @@
 //! A server of a few lines over libzmq's sockets, for tests that need to see and to spoil what it does.
 
 use std::os::fd::AsRawFd;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::wire::frame::{Frame, v2_prefix};
 use crate::wire::id::MessageId;
 use crate::wire::record::{Encoding, Record, Records};
 use crate::wire::reply::{self, ErrorCode};
-use crate::wire::{ack, checksum};
+use crate::wire::{ack, checksum, hello};
 
 /// Longer than anything takes that works.
 pub(super) const LONG: Duration = Duration::from_secs(20);
@@ -76,6 +76,8 @@ pub(super) struct FakeServer {
     pub(super) requests: Receiver<Request>,
     /// Whether subscriptions are confirmed.
     pub(super) confirms: Arc<AtomicBool>,
+    /// The limit that it tells; 0: it refuses to say hello, as an older server does.
+    pub(super) limit: Arc<AtomicU64>,
     policy: Arc<Mutex<Policy>>,
     commands: Sender<Command>,
     stopping: Arc<AtomicBool>,
@@ -97,6 +99,7 @@ impl FakeServer {
         let (commands, incoming) = unbounded();
         let stopping = Arc::<AtomicBool>::default();
         let confirms = Arc::new(AtomicBool::new(true));
+        let limit = Arc::new(AtomicU64::new(u64::MAX));
         let first: Policy = Arc::new(Mutex::new(|_: &Request| Answer::Ok));
         let policy = Arc::new(Mutex::new(first));
         let mut state = State {
@@ -108,10 +111,22 @@ impl FakeServer {
             held: Vec::new(),
             stopping: Arc::clone(&stopping),
             confirms: Arc::clone(&confirms),
+            limit: Arc::clone(&limit),
             policy: Arc::clone(&policy),
         };
         let thread = Some(std::thread::spawn(move || state.run()));
-        Self { send_port, sub_port, requests, confirms, policy, commands, stopping, waker, thread }
+        Self {
+            send_port,
+            sub_port,
+            requests,
+            confirms,
+            limit,
+            policy,
+            commands,
+            stopping,
+            waker,
+            thread,
+        }
     }
 
     /// Decides over each later request but pings.
@@ -171,6 +186,7 @@ struct State {
     held: Vec<Request>,
     stopping: Arc<AtomicBool>,
     confirms: Arc<AtomicBool>,
+    limit: Arc<AtomicU64>,
     policy: Arc<Mutex<Policy>>,
 }
 
@@ -216,6 +232,14 @@ impl State {
     fn request(&mut self, parts: &[Vec<u8>]) {
         let [peer, id, empty, frame] = parts else { panic!("{} parts", parts.len()) };
         assert!(empty.is_empty() && id.len() == 8);
+        if hello::read_request(frame).is_some() {
+            let max_message_bytes = self.limit.load(Ordering::Acquire);
+            let said = match max_message_bytes {
+                0 => reply::refusal(ErrorCode::UnsupportedVersion, "too old"),
+                _ => hello::answer(hello::Answer { max_message_bytes, instance: 1 }),
+            };
+            return self.send(peer, id, &said);
+        }
         let Ok(Frame::V2 { name, .. }) = Frame::parse(frame) else { panic!("no native frame") };
         let name = name.to_owned();
         let request = Request { name, frame: frame.clone(), peer: peer.clone(), id: id.clone() };
@@ -242,7 +266,11 @@ impl State {
     }
 
     fn reply(&mut self, request: &Request, body: &[u8]) {
-        let parts = [&request.peer[..], &request.id, &[], body];
+        self.send(&request.peer, &request.id, body);
+    }
+
+    fn send(&self, peer: &[u8], id: &[u8], body: &[u8]) {
+        let parts = [peer, id, &[], body];
         self.router.send_multipart(parts, zmq::DONTWAIT).unwrap();
     }
 

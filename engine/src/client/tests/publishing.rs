@@ -145,7 +145,8 @@ fn each_refusal_has_its_variant() {
     let text = || "because".to_owned();
     let cases = [
         (ErrorCode::Malformed, SendError::Malformed { text: text() }),
-        (ErrorCode::TooLarge, SendError::TooLargeForServer { text: text() }),
+        (ErrorCode::TooLarge, SendError::RefusedAsTooLarge { text: text() }),
+        (ErrorCode::NotYours, SendError::NotYours { text: text() }),
         (ErrorCode::UnsupportedVersion, SendError::UnsupportedVersion { text: text() }),
         (ErrorCode::PendingFull, SendError::PendingFull { text: text() }),
         (ErrorCode::JournalFailed, SendError::JournalFailed { text: text() }),
@@ -164,8 +165,8 @@ fn each_refusal_has_its_variant() {
     client.send_message("a", "x", true).unwrap();
     let last = server.requests.try_iter().last().unwrap();
     let record = last.records().next().unwrap();
-    assert_eq!((record.ordinal, record.id.sequence), (1, 8));
-    assert_eq!(client.counters().failed, 7);
+    assert_eq!((record.ordinal, record.id.sequence), (1, 9));
+    assert_eq!(client.counters().failed, 8);
     client.flush().unwrap();
 }
 
@@ -179,6 +180,30 @@ fn local_mistakes_are_told_at_once() {
     assert_eq!(publish("a", &[0; 36]), SendError::TooLarge { bytes: 101, bytes_max: 100 });
     client.publish("a", [0; 35], false).unwrap().wait().unwrap();
     assert_eq!(server.requests.len(), 1);
+}
+
+#[test]
+fn what_the_server_does_not_take_fails_at_once_and_alone() {
+    let server = FakeServer::start();
+    server.limit.store(1000, std::sync::atomic::Ordering::Release);
+    let client = server.patient().auto_start(false).connect().unwrap();
+    let error = client.publish("a", vec![0; 1000], false).unwrap_err();
+    let too_large = SendError::TooLargeForServer { bytes: 1065, bytes_max: 1000 };
+    assert_eq!(error, too_large);
+    assert!(error.to_string().contains("--max-message-size"));
+    // Others share frames no larger than it takes.
+    server.answer(|_| Answer::Hold);
+    for _ in 0..50 {
+        client.publish("a", [0; 100], false).unwrap();
+    }
+    let mut messages = 0;
+    while messages < 50 {
+        let request = server.next();
+        assert!(request.frame.len() <= 1000, "{}", request.frame.len());
+        messages += request.records().count();
+        server.release();
+    }
+    client.flush().unwrap();
 }
 
 #[test]
