@@ -64,9 +64,9 @@ mod zmtp;
 
 pub use broker::run::RunError;
 pub use client::{
-    ArchivePayload, Blocked, Client, ClientBuilder, ConnectError, Counters, Failure, Message,
-    Missed, Outcome, Payload, PayloadError, Receipt, ReceiveError, SendError, SubscribeError,
-    Subscription,
+    ArchivePayload, Blocked, Client, ClientBuilder, ConnectError, ConnectionEvent, Counters,
+    DisconnectReason, Failure, Link, Message, Missed, Outcome, Payload, PayloadError, Receipt,
+    ReceiveError, SendError, SubscribeError, Subscription,
 };
 pub use config::{Config, SlowSubscriber};
 pub use metrics::Metrics;

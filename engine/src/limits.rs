@@ -48,6 +48,10 @@ pub const PUBLISHERS_REMEMBERED_MAX: usize = 65_536;
 /// Runs of sequence numbers remembered for one publisher. Only a refused frame splits a run.
 pub const SEQUENCE_RUNS_MAX: usize = 64;
 
+/// Requests of one publisher whose content the server remembers, to tell one that comes again from another
+/// with the same numbers. A client has fewer on their way.
+pub const REQUESTS_REMEMBERED_MAX: usize = 64;
+
 /// Names whose subscription state the broker caches.
 pub const NAMES_CACHED_MAX: usize = 65_536;
 
@@ -192,6 +196,16 @@ pub const CLIENT_FRAME_SLACK_BYTES: usize = 1024 * 1024;
 /// Frames of a name on their way with which another leaves before it is full: each message at once as
 /// long as few are under way, larger frames beyond.
 pub const CLIENT_EARLY_FRAMES_MAX: usize = 4;
+
+/// Frames that a client may have in flight however long they take: while one is answered, the next is on
+/// its way.
+pub const CLIENT_FRAMES_IN_FLIGHT_MIN: usize = 2;
+
+/// Size at which a frame is closed when the server is at its slowest, in bytes.
+pub const CLIENT_FRAME_BYTES_MIN: usize = 4096;
+
+/// How long a client believes in the shortest round trip that it saw, at least; twice as long at most.
+pub const CLIENT_ROUND_TRIP_KEPT: Duration = Duration::from_secs(5);
 
 /// What a frame that waits in a client counts for beyond its bytes.
 pub const CLIENT_BATCH_OVERHEAD_BYTES: usize = 256;

@@ -4,7 +4,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
-use mezzenger::transport::{Context, Part, Received, SocketOptions, poll};
 use mezzenger::wire::pickle::{Plain, write};
 use mezzenger::{Client, ClientBuilder, PayloadError, SendError, Server, Value};
 
@@ -137,12 +136,12 @@ fn a_message_of_an_original_client_is_read_as_data() {
     let server = server();
     let client = options(&server).connect().unwrap();
     let mut messages = client.subscription("greet").unwrap();
-    let mut request = Context::new(1).unwrap().dealer(SocketOptions::default()).unwrap();
+    let request = zmq::Context::new().socket(zmq::DEALER).unwrap();
+    request.set_linger(0).unwrap();
     request.connect(&format!("tcp://{}", server.recv_addr())).unwrap();
     let mut frame = b"greet|".to_vec();
     frame.extend(write("greet", Plain::Text("hello"), true, 1_763_866_000_000_000_000).0);
-    request.send(&mut Part::empty(), true).unwrap();
-    request.send(&mut Part::copy_of(&frame), false).unwrap();
+    request.send_multipart([&b""[..], &frame], 0).unwrap();
     let message = messages.recv_timeout(LONG).unwrap();
     assert_eq!(message.value(), Ok(Value::Text("hello".to_owned())));
     assert!(message.id().is_v1() && message.ack());
@@ -150,9 +149,8 @@ fn a_message_of_an_original_client_is_read_as_data() {
     messages.acknowledge();
     wait_for("the acknowledgement", || server.metrics().pending_messages == 0);
     // The original's reply is there, too.
-    let mut reply = Part::empty();
-    poll(&[&request], &[], &mut [Default::default()], Some(LONG)).unwrap();
-    assert_eq!(request.receive(&mut reply).unwrap(), Received::Part);
+    request.set_rcvtimeo(LONG.as_millis() as i32).unwrap();
+    request.recv_multipart(0).unwrap();
     client.send_message("greet", "native", false).unwrap();
     let native = messages.recv_timeout(LONG).unwrap();
     assert!(matches!(native.value(), Err(PayloadError::NotAPickle { .. })));

@@ -17,7 +17,7 @@ use crate::net::inbox::Filled;
 use crate::net::socket::Network;
 use crate::wire::frame::Frame;
 use crate::wire::reply::{OK, refusal};
-use crate::wire::{confirm, frame};
+use crate::wire::{confirm, frame, hello};
 use crate::zmtp::error::ConnectionError;
 use crate::zmtp::frame::Head;
 use crate::zmtp::session::{CloseReason, Event, Port, Session};
@@ -307,6 +307,7 @@ impl<N: Network> Broker<N> {
         let own = peer.output.own();
         match reply {
             Reply::Ok => to.envelope.append_reply(OK, own),
+            Reply::Hello(answer) => to.envelope.append_reply(&hello::answer(*answer), own),
             Reply::Refused(_, Dialect::V1) => to.envelope.append_reply(&[], own),
             Reply::Refused(why, Dialect::V2) => {
                 to.envelope.append_reply(&refusal(why.code(), &why.to_string()), own);

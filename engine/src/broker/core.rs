@@ -1,5 +1,6 @@
 //! The broker's decisions, as a plain value: events are calls, effects are data.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use crate::message::Message;
 use crate::metrics::Counters;
 use crate::wire::frame::Frame;
 use crate::wire::id::MessageId;
-use crate::wire::{ack, frame, name, pickle};
+use crate::wire::{ack, frame, hello, name, pickle};
 
 /// What the core needs of the configuration.
 #[derive(Clone, Copy, Debug)]
@@ -44,6 +45,12 @@ pub(super) struct Core<E> {
     pub(super) rules: Rules,
     /// What is said to whoever sends a message that would have to be stored.
     pub(super) journal_failure: Option<String>,
+    /// A journal that failed for want of room stores settlements once there is some.
+    takes_settlements: bool,
+    /// The publisher that each connection proved to be.
+    proved: HashMap<ConnectionId, u64>,
+    /// Another number for each start of the server.
+    instance: u64,
     /// Whether all messages are refused, because the server ends.
     pub(super) draining: bool,
     pub(super) counters: Arc<Counters>,
@@ -76,11 +83,20 @@ impl Taken {
     pub(super) const AT_ONCE: Self = Self { group: 0, kept: false };
 }
 
+/// Who asks.
+pub(super) trait Asker {
+    /// By which connection.
+    fn connection(&self) -> ConnectionId;
+}
+
 impl<E> Core<E> {
     pub(super) fn new(rules: Rules, backlog: Backlog, counters: Arc<Counters>) -> Self {
         Self {
             rules,
             journal_failure: None,
+            takes_settlements: false,
+            proved: HashMap::new(),
+            instance: crate::hash::random(),
             draining: false,
             counters,
             backlog,
@@ -115,13 +131,22 @@ impl<E> Core<E> {
     }
 
     /// A request arrived.
-    pub(super) fn request(&mut self, from: E, body: Bytes, now: Duration) {
+    pub(super) fn request(&mut self, from: E, body: Bytes, now: Duration)
+    where
+        E: Asker,
+    {
         self.counters.requests.add(1);
         debug_assert!(self.frames.is_empty() && self.stored.is_empty());
         // A first byte below 0x20 is a version, and whoever sends one reads typed errors.
         let native = body.first().is_some_and(|&first| first < 0x20);
         let dialect = if native { Dialect::V2 } else { Dialect::V1 };
-        match self.dispatch(&body, now) {
+        if body.first() == Some(&hello::CONTROL) {
+            return match self.hello(from.connection(), &body) {
+                Ok(answer) => self.out.queue.push_back(Effect::Reply(from, Reply::Hello(answer))),
+                Err(refusal) => self.refuse(from, refusal, dialect),
+            };
+        }
+        match self.dispatch(from.connection(), &body, now) {
             Ok(taken) if taken.group > self.durable && self.stores() => {
                 self.parked.add(replies::Request {
                     group: taken.group,
@@ -162,7 +187,45 @@ impl<E> Core<E> {
         self.out.queue.push_back(Effect::Reply(from, Reply::Refused(refusal, dialect)));
     }
 
-    fn dispatch(&mut self, body: &Bytes, now: Duration) -> Result<Taken, Refusal> {
+    /// A client says which publisher it is, and proves it.
+    fn hello(&mut self, connection: ConnectionId, body: &[u8]) -> Result<hello::Answer, Refusal> {
+        let secret = hello::read_request(body).ok_or(Refusal::Rule(
+            "a request that begins with 0x02 is a hello: 0x02 0x01 and a secret of 16 bytes",
+        ))?;
+        let publisher = hello::publisher(&secret);
+        // Two secrets can have one id. It is whose who came first.
+        if *self.publishers.get(publisher).secret.get_or_insert(secret) != secret {
+            return Err(Refusal::NotYours { publisher });
+        }
+        self.prove(connection, publisher);
+        let max_message_bytes = self.rules.max_message_bytes as u64;
+        Ok(hello::Answer { max_message_bytes, instance: self.instance })
+    }
+
+    /// From now on this connection may publish as this publisher.
+    pub(super) fn prove(&mut self, connection: ConnectionId, publisher: u64) {
+        self.proved.insert(connection, publisher);
+    }
+
+    /// Whether a connection proved that it is a publisher.
+    pub(super) fn check_proved(
+        &self,
+        connection: ConnectionId,
+        publisher: u64,
+    ) -> Result<(), Refusal> {
+        if self.proved.get(&connection) == Some(&publisher) {
+            Ok(())
+        } else {
+            Err(Refusal::NotYours { publisher })
+        }
+    }
+
+    fn dispatch(
+        &mut self,
+        connection: ConnectionId,
+        body: &Bytes,
+        now: Duration,
+    ) -> Result<Taken, Refusal> {
         self.check_size(body.len(), body.first() == Some(&frame::V2))?;
         match Frame::parse(body)? {
             Frame::V1 { name: name::PING, .. } | Frame::V2 { name: name::PING, .. } => {
@@ -174,6 +237,7 @@ impl<E> Core<E> {
                     let (bytes, max) = (body.len(), BATCH_BYTES_MAX / 4);
                     return Err(Refusal::BatchTooLarge { bytes, max });
                 }
+                self.check_settlements()?;
                 for id in ids {
                     self.settle(id);
                 }
@@ -184,10 +248,13 @@ impl<E> Core<E> {
                 let checksum = fields.acknowledged().ok_or(Refusal::Rule(
                     "the payload of an acknowledgement is a checksum: 32 hexadecimal digits",
                 ))?;
+                self.check_settlements()?;
                 self.settle(self.backlog.id_of(checksum));
                 Ok(Taken::AT_ONCE)
             }
-            Frame::V2 { name, body: records } => self.publish_v2(name, records, body, now),
+            Frame::V2 { name, body: records } => {
+                self.publish_v2(connection, name, records, body, now)
+            }
             Frame::V1 { name, pickle } => self.publish_v1(name, pickle, body, now),
         }
     }
@@ -212,10 +279,23 @@ impl<E> Core<E> {
     fn settle(&mut self, id: MessageId) {
         if self.backlog.remove(id) {
             self.counters.settled.add(1);
-            if self.stores() {
+            if self.stores() || self.takes_settlements {
                 self.out.journal.push(Op::Settle(id));
             }
         }
+    }
+
+    /// An acknowledgement that could not be stored would be forgotten with the next start.
+    fn check_settlements(&self) -> Result<(), Refusal> {
+        match &self.journal_failure {
+            Some(text) if !self.takes_settlements => Err(Refusal::JournalFailed(text.clone())),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether a journal that failed takes settlements.
+    pub(super) fn set_takes_settlements(&mut self, takes: bool) {
+        self.takes_settlements = takes && self.journal_failure.is_some();
     }
 
     /// Whether there is a journal and it works.
@@ -252,6 +332,7 @@ impl<E> Core<E> {
 
     /// A connection is gone.
     pub(super) fn disconnected(&mut self, connection: ConnectionId) {
+        self.proved.remove(&connection);
         self.subscribers.disconnect(connection);
     }
 
@@ -279,8 +360,8 @@ impl<E> Core<E> {
     }
 
     /// The journal failed: what waits for it is refused, and so is everything that would have to be
-    /// stored from now on.
-    pub(super) fn journal_failed(&mut self, reason: &str) {
+    /// stored from now on. `takes_settlements`: settlements are stored once there is room.
+    pub(super) fn journal_failed(&mut self, reason: &str, takes_settlements: bool) {
         let text = format!("{reason}: nothing more is stored until the server is started again");
         for parked in self.parked.take() {
             if parked.kept {
@@ -293,7 +374,8 @@ impl<E> Core<E> {
                 self.release(parked);
             }
         }
-        self.out.journal.clear();
+        self.out.journal.retain(|op| takes_settlements && matches!(op, Op::Settle(_)));
+        self.takes_settlements = takes_settlements;
         self.journal_failure = Some(text);
     }
 

@@ -10,6 +10,7 @@ use super::subscribers::ConnectionId;
 use crate::journal::Op;
 use crate::wire::ack::AckError;
 use crate::wire::frame::FrameError;
+use crate::wire::hello;
 use crate::wire::name::NameError;
 use crate::wire::pickle::PickleError;
 use crate::wire::record::RecordError;
@@ -35,6 +36,7 @@ pub(super) enum Effect<E> {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Reply {
     Ok,
+    Hello(hello::Answer),
     Refused(Refusal, Dialect),
 }
 
@@ -87,6 +89,15 @@ pub(super) enum Refusal {
          in one request"
     )]
     BatchTooLarge { bytes: usize, max: usize },
+    #[error(
+        "this connection did not prove that it is publisher {publisher:016x}; send a hello with its secret first"
+    )]
+    NotYours { publisher: u64 },
+    #[error(
+        "messages {first} to {last} of publisher {publisher:016x} were published with another content; use a \
+         secret of its own for each client"
+    )]
+    Reused { publisher: u64, first: u64, last: u64 },
     #[error("the checksum of a message does not match its name, payload and timestamp")]
     Checksum,
     #[error("{0}")]
@@ -108,7 +119,9 @@ impl Refusal {
             | Self::Record(_)
             | Self::Ack(_)
             | Self::Pickle(_)
+            | Self::Reused { .. }
             | Self::Rule(_) => ErrorCode::Malformed,
+            Self::NotYours { .. } => ErrorCode::NotYours,
             Self::TooLarge { .. } | Self::BatchTooLarge { .. } => ErrorCode::TooLarge,
             Self::Checksum => ErrorCode::ChecksumMismatch,
             Self::PendingFull(_) => ErrorCode::PendingFull,

@@ -4,12 +4,13 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use bytes::Bytes;
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::core::{Core, Taken};
 use super::delivery::Outgoing;
 use super::effect::Refusal;
 use super::publishers::Seen;
-use super::subscribers::Topic;
+use super::subscribers::{ConnectionId, Topic};
 use super::transcode;
 use crate::config::Verify;
 use crate::journal::Op;
@@ -21,6 +22,9 @@ use crate::wire::id::MessageId;
 use crate::wire::record::{Encoding, Record, RecordError, Records};
 use crate::wire::{name, pickle};
 
+/// Odd, with its bits well mixed: 2^64 divided by the golden ratio.
+const DIGEST_FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
+
 /// What a native request holds.
 #[derive(Clone, Copy, Debug)]
 struct Summary {
@@ -28,6 +32,8 @@ struct Summary {
     records: u64,
     kept: usize,
     kept_bytes: usize,
+    /// Of the name and the checksums: what tells a request that comes again from another one.
+    digest: u64,
 }
 
 impl Summary {
@@ -39,12 +45,14 @@ impl Summary {
 impl<E> Core<E> {
     pub(super) fn publish_v2(
         &mut self,
+        connection: ConnectionId,
         name: &str,
         records: &[u8],
         request: &Bytes,
         now: Duration,
     ) -> Result<Taken, Refusal> {
-        let summary = self.check_records(records)?;
+        let summary = self.check_records(name, records)?;
+        self.check_proved(connection, summary.first.publisher)?;
         if summary.kept > 0 {
             // Also for one that was sent before: it may be the journal that lost it.
             self.check_journal()?;
@@ -61,6 +69,11 @@ impl<E> Core<E> {
         let barrier = publisher.barrier;
         match publisher.seen(&sequences) {
             Seen::All => {
+                if !publisher.is_repeat(&sequences, summary.digest) {
+                    let publisher = summary.first.publisher;
+                    let (first, last) = sequences.into_inner();
+                    return Err(Refusal::Reused { publisher, first, last });
+                }
                 self.counters.duplicates.add(summary.records);
                 // Perhaps the first of the two still waits for the journal.
                 return Ok(Taken { group: barrier, kept: summary.kept > 0 });
@@ -109,13 +122,13 @@ impl<E> Core<E> {
         for run in runs {
             let run = Bytes::from(run);
             let records = run.slice(name.len() + 2..);
-            let summary = self.check_records(&records)?;
+            let summary = self.check_records(name, &records)?;
             group = self.take_records(name, &records, &run, summary, now).group;
         }
         Ok(Taken { group, kept })
     }
 
-    fn check_records(&self, records: &[u8]) -> Result<Summary, Refusal> {
+    fn check_records(&self, name: &str, records: &[u8]) -> Result<Summary, Refusal> {
         let mut summary: Option<Summary> = None;
         for item in Records::new(records) {
             let (whole, record) = item?;
@@ -124,7 +137,13 @@ impl<E> Core<E> {
                 records: 0,
                 kept: 0,
                 kept_bytes: 0,
+                digest: xxh3_64(name.as_bytes()),
             });
+            let (halves, _) = record.checksum.as_chunks::<8>();
+            for half in halves {
+                let mixed = summary.digest.rotate_left(29) ^ u64::from_le_bytes(*half);
+                summary.digest = mixed.wrapping_mul(DIGEST_FACTOR);
+            }
             if !record.id.is_native() {
                 return Err(Refusal::Rule(
                     "a publisher's id lies between 1 and 2^63 - 1, and its sequence begins at 1",
@@ -210,6 +229,7 @@ impl<E> Core<E> {
         let group = self.latest_group();
         let publisher = self.publishers.get(summary.first.publisher);
         publisher.take(summary.sequences());
+        publisher.remember(summary.sequences(), summary.digest);
         if stores {
             publisher.barrier = group;
         }

@@ -13,7 +13,7 @@ use crossbeam::channel::bounded;
 
 use super::admission::Admission;
 use super::backlog::Backlog;
-use super::core::Core;
+use super::core::{Asker, Core};
 use super::drain::Drain;
 use super::frames::Frames;
 use super::log_rate::LogRate;
@@ -59,6 +59,12 @@ pub enum RunError {
 pub(super) struct Requester {
     pub(super) connection: ConnectionId,
     pub(super) envelope: Envelope,
+}
+
+impl Asker for Requester {
+    fn connection(&self) -> ConnectionId {
+        self.connection
+    }
 }
 
 /// Everything the thread owns.
@@ -201,16 +207,17 @@ impl<N: Network> Broker<N> {
                 .get_mut(id)
                 .is_some_and(|peer| peer.may_be_read() && (may_read || peer.is_subscriber()))
         });
-        let due = if reading || self.has_work || self.admission.is_ready(now) {
-            Some(Duration::ZERO)
-        } else if self.unsent_group.is_some() {
-            Some(LOOK_AGAIN)
-        } else if !may_read || self.frames.bytes() >= self.settings.unsent_bytes_max {
-            // The journal, or whoever takes what is queued, wakes the thread.
-            None
-        } else {
-            self.core.next_due().map(|due| due.saturating_sub(now))
-        };
+        let due =
+            if reading || self.has_work || !self.dirty.is_empty() || self.admission.is_ready(now) {
+                Some(Duration::ZERO)
+            } else if self.unsent_group.is_some() {
+                Some(LOOK_AGAIN)
+            } else if !may_read || self.frames.bytes() >= self.settings.unsent_bytes_max {
+                // The journal, or whoever takes what is queued, wakes the thread.
+                None
+            } else {
+                self.core.next_due().map(|due| due.saturating_sub(now))
+            };
         let timers = [self.timers.next_due(), self.admission.next_due()];
         let timers = timers.into_iter().flatten().map(|due| due.saturating_sub(now));
         let end = self.drain.map(|_| LOOK_AGAIN);
@@ -298,14 +305,19 @@ impl<N: Network> Broker<N> {
         // In this order, so that everything that became durable before a failure counts.
         let failure = journal.failure();
         self.core.durable(journal.durable());
+        let takes_settlements = journal.takes_settlements();
+        self.core.set_takes_settlements(takes_settlements);
         if self.core.stores()
             && let Some(error) = failure
         {
             tracing::error!(
                 "the journal failed; messages with ack=1 are rejected from now on: {error}"
             );
-            self.core.journal_failed(&error.to_string());
-            self.unsent_group = None;
+            self.core.journal_failed(&error.to_string(), takes_settlements);
+            // The messages of that group were refused just now.
+            if let Some((_, ops)) = &mut self.unsent_group {
+                ops.retain(|op| takes_settlements && matches!(op, Op::Settle(_)));
+            }
         }
     }
 

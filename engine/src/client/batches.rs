@@ -2,13 +2,14 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::error::SendError;
+use super::pace::{Departure, Pace};
 use super::receipt::Fate;
 use crate::limits::{
     CLIENT_BATCH_OVERHEAD_BYTES, CLIENT_EARLY_FRAMES_MAX, CLIENT_NAMES_COUNTED_MAX,
-    CLIENT_ROOMY_BATCHES_MAX,
+    CLIENT_ROOMY_BATCHES_MAX, CLIENT_ROUND_TRIP_KEPT,
 };
 use crate::wire::name;
 
@@ -23,6 +24,8 @@ pub(super) struct Bounds {
     pub(super) window_frames: usize,
     /// How long a publisher waits for room.
     pub(super) patience: Duration,
+    /// How long messages are to wait, and to be in flight beyond a round trip.
+    pub(super) target_delay: Duration,
 }
 
 /// Messages of one name that share a frame.
@@ -47,7 +50,9 @@ pub(super) struct Cut {
     pub(super) first_sequence: u64,
     /// 0 when the name is not counted.
     pub(super) first_ordinal: u64,
-    charged_bytes: usize,
+    /// Whether it was sent on more than one connection: its answer then measures nothing.
+    pub(super) sent_again: bool,
+    departure: Departure,
 }
 
 /// How a frame that was on its way ended.
@@ -55,6 +60,14 @@ pub(super) struct Cut {
 pub(super) struct Finished {
     pub(super) cut: Cut,
     pub(super) result: Result<(), SendError>,
+}
+
+/// A moment that clients have in common as far as their systems' clocks agree.
+fn epoch() -> Instant {
+    let now = Instant::now();
+    let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let into = wall.as_nanos() % CLIENT_ROUND_TRIP_KEPT.as_nanos();
+    now.checked_sub(Duration::from_nanos(into as u64)).unwrap_or(now)
 }
 
 #[derive(Debug, Default)]
@@ -103,7 +116,7 @@ impl NameState {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Batches {
     names: HashMap<Arc<str>, NameState>,
     /// In order of their numbers.
@@ -111,11 +124,10 @@ pub(super) struct Batches {
     pub(super) queued_bytes: usize,
     /// Set at the bound, cleared when half of it is free: publishers then run for a while.
     pub(super) full: bool,
-    pub(super) frames_in_flight: usize,
-    /// Set at the bound, cleared when half of it is free: frames then leave together, and their
+    pub(super) pace: Pace,
+    /// Set at the bound of frames, cleared when half of it is free: frames then leave together, and their
     /// checksums are computed together.
     window_full: bool,
-    bytes_in_flight: usize,
     pub(super) last_number: u64,
     last_sequence: u64,
     /// Numbers of the batches whose fate is open, ascending.
@@ -124,10 +136,45 @@ pub(super) struct Batches {
     pub(super) flushing: usize,
     /// The request thread waits, and there is room in the window.
     pub(super) sleeping: bool,
+    /// The server cannot be reached: messages gather to the bound of bytes, as long as they must.
+    pub(super) is_away: bool,
     pub(super) stopped: bool,
 }
 
 impl Batches {
+    pub(super) fn new(target_delay: Duration) -> Self {
+        let pace = Pace::new(target_delay, epoch());
+        let (names, queue, queued_bytes, full, window_full) = Default::default();
+        let (last_number, last_sequence, unsettled, first_error) = Default::default();
+        let (flushing, sleeping, is_away, stopped) = Default::default();
+        Self {
+            names,
+            queue,
+            queued_bytes,
+            full,
+            pace,
+            window_full,
+            last_number,
+            last_sequence,
+            unsettled,
+            first_error,
+            flushing,
+            sleeping,
+            is_away,
+            stopped,
+        }
+    }
+
+    /// Whether the first batch has waited for the server for so long. What waits longer than the target is
+    /// late.
+    pub(super) fn has_waited(&self, time: Duration, now: Instant) -> bool {
+        !self.is_away
+            && self
+                .queue
+                .front()
+                .is_some_and(|batch| now.saturating_duration_since(batch.created) >= time)
+    }
+
     /// The place of the name's open batch. Checks a name that is met for the first time.
     pub(super) fn open_batch(&mut self, name: &str) -> Result<Option<usize>, SendError> {
         // Mostly the last one pushed to.
@@ -162,7 +209,13 @@ impl Batches {
     }
 
     /// Closes the name's open batch and adds one; also whether it may leave as it is.
-    pub(super) fn add_batch(&mut self, name: &str, frame: Vec<u8>, open: bool) -> (usize, bool) {
+    pub(super) fn add_batch(
+        &mut self,
+        name: &str,
+        frame: Vec<u8>,
+        open: bool,
+        now: Instant,
+    ) -> (usize, bool) {
         self.last_number += 1;
         let number = self.last_number;
         let (name, previous, early) = match self.names.get_key_value(name) {
@@ -184,7 +237,7 @@ impl Batches {
             frame,
             messages: 0,
             open,
-            created: Instant::now(),
+            created: now,
             unattended: false,
             fate: Arc::default(),
         });
@@ -205,14 +258,20 @@ impl Batches {
 
     /// Takes the first batch that may leave. Names on their way are no more than the window, so few
     /// batches are passed over.
-    pub(super) fn cut_next(&mut self, bounds: &Bounds) -> Option<Cut> {
-        if !self.has_window(bounds) {
+    pub(super) fn cut_next(&mut self, bounds: &Bounds, now: Instant) -> Option<Cut> {
+        self.window_full &= self.pace.frames() > bounds.window_frames / 2;
+        if self.window_full {
             return None;
         }
         let early = |name: &str| self.names.get(name).is_none_or(NameState::may_leave_early);
-        let at = self.queue.iter().position(|batch| !batch.open || early(&batch.name))?;
+        let Some(at) = self.queue.iter().position(|batch| !batch.open || early(&batch.name)) else {
+            self.pace.idle();
+            return None;
+        };
         let charged_bytes = self.queue[at].frame.len();
-        if self.frames_in_flight > 0 && self.bytes_in_flight + charged_bytes > bounds.buffer_bytes {
+        let fits = self.pace.frames() == 0
+            || self.pace.bytes().saturating_add(charged_bytes) <= bounds.buffer_bytes;
+        if !self.pace.admits(charged_bytes) || !fits {
             return None;
         }
         let batch = self.remove(at)?;
@@ -228,21 +287,23 @@ impl Batches {
                 *last += messages;
             }
         }
-        self.frames_in_flight += 1;
-        self.window_full = self.frames_in_flight >= bounds.window_frames;
-        self.bytes_in_flight += charged_bytes;
-        Some(Cut { batch, first_sequence, first_ordinal, charged_bytes })
+        let departure = self.pace.depart(charged_bytes, now);
+        self.window_full = self.pace.frames() >= bounds.window_frames;
+        Some(Cut { batch, first_sequence, first_ordinal, sent_again: false, departure })
     }
 
     /// Whether another frame may be on its way.
-    pub(super) fn has_window(&mut self, bounds: &Bounds) -> bool {
-        self.window_full &= self.frames_in_flight > bounds.window_frames / 2;
-        !self.window_full
+    pub(super) fn has_window(&self) -> bool {
+        !self.window_full && self.pace.has_room()
     }
 
-    pub(super) fn finish(&mut self, cut: Cut, result: Result<(), SendError>) {
-        self.frames_in_flight -= 1;
-        self.bytes_in_flight -= cut.charged_bytes;
+    pub(super) fn finish(&mut self, cut: Cut, result: Result<(), SendError>, now: Instant) {
+        let answered = !matches!(&result, Err(SendError::TimedOut { .. } | SendError::Stopped));
+        if answered && !cut.sent_again {
+            self.pace.answer(&cut.departure, now);
+        } else {
+            self.pace.forget(&cut.departure);
+        }
         let batch = &cut.batch;
         if let Some(state) = self.names.get_mut(&*batch.name) {
             state.frames_in_flight -= 1;
@@ -284,11 +345,13 @@ mod tests {
         buffer_bytes: 1 << 20,
         window_frames: 8,
         patience: Duration::from_secs(1),
+        // No bound but those of frames and bytes.
+        target_delay: Duration::from_secs(3600),
     };
 
     fn add(batches: &mut Batches, name: &str, messages: usize) {
         batches.open_batch(name).unwrap();
-        let (at, _) = batches.add_batch(name, Vec::new(), false);
+        let (at, _) = batches.add_batch(name, Vec::new(), false, Instant::now());
         batches.queue[at].messages = messages;
     }
 
@@ -298,16 +361,21 @@ mod tests {
 
     /// Ends frames of two messages each, in this order, and returns the next frame's first ordinal.
     fn next_ordinal(frames: usize, ends: &[(usize, bool)]) -> u64 {
-        let mut batches = Batches::default();
+        let mut batches = Batches::new(BOUNDS.target_delay);
         for _ in 0..frames {
             add(&mut batches, "a", 2);
         }
-        let mut cuts: Vec<_> = (0..frames).map(|_| batches.cut_next(&BOUNDS)).collect();
+        let mut cuts: Vec<_> =
+            (0..frames).map(|_| batches.cut_next(&BOUNDS, Instant::now())).collect();
         for &(at, refused) in ends {
-            batches.finish(cuts[at].take().unwrap(), if refused { refusal() } else { Ok(()) });
+            batches.finish(
+                cuts[at].take().unwrap(),
+                if refused { refusal() } else { Ok(()) },
+                Instant::now(),
+            );
         }
         add(&mut batches, "a", 1);
-        batches.cut_next(&BOUNDS).unwrap().first_ordinal
+        batches.cut_next(&BOUNDS, Instant::now()).unwrap().first_ordinal
     }
 
     #[test]
@@ -323,40 +391,40 @@ mod tests {
 
     #[test]
     fn a_full_window_opens_again_once_half_of_it_is_free() {
-        let mut batches = Batches::default();
+        let mut batches = Batches::new(BOUNDS.target_delay);
         for _ in 0..20 {
             add(&mut batches, "a", 1);
         }
         let leave = |batches: &mut Batches| -> Vec<_> {
-            std::iter::from_fn(|| batches.cut_next(&BOUNDS)).collect()
+            std::iter::from_fn(|| batches.cut_next(&BOUNDS, Instant::now())).collect()
         };
         let mut on_their_way = leave(&mut batches);
         assert_eq!(on_their_way.len(), 8);
         for left in [7, 6, 5] {
-            batches.finish(on_their_way.swap_remove(0), Ok(()));
+            batches.finish(on_their_way.swap_remove(0), Ok(()), Instant::now());
             assert!(leave(&mut batches).is_empty(), "{left} on their way");
         }
-        batches.finish(on_their_way.swap_remove(0), Ok(()));
+        batches.finish(on_their_way.swap_remove(0), Ok(()), Instant::now());
         assert_eq!(leave(&mut batches).len(), 4);
     }
 
     #[test]
     fn a_name_that_is_not_counted_is_forgotten_once_nothing_of_it_is_left() {
-        let mut batches = Batches::default();
+        let mut batches = Batches::new(BOUNDS.target_delay);
         for n in 0..CLIENT_NAMES_COUNTED_MAX {
             batches.open_batch(&n.to_string()).unwrap();
         }
         add(&mut batches, "beyond", 1);
         add(&mut batches, "beyond", 1);
-        let first = batches.cut_next(&BOUNDS).unwrap();
-        batches.finish(first, Ok(()));
-        let second = batches.cut_next(&BOUNDS).unwrap();
+        let first = batches.cut_next(&BOUNDS, Instant::now()).unwrap();
+        batches.finish(first, Ok(()), Instant::now());
+        let second = batches.cut_next(&BOUNDS, Instant::now()).unwrap();
         add(&mut batches, "beyond", 1);
-        batches.finish(second, Ok(()));
+        batches.finish(second, Ok(()), Instant::now());
         assert!(batches.names.contains_key("beyond"));
-        let third = batches.cut_next(&BOUNDS).unwrap();
+        let third = batches.cut_next(&BOUNDS, Instant::now()).unwrap();
         assert_eq!(third.first_ordinal, 0);
-        batches.finish(third, Ok(()));
+        batches.finish(third, Ok(()), Instant::now());
         assert!(!batches.names.contains_key("beyond"));
     }
 }

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crossbeam::channel::unbounded;
 
@@ -12,13 +12,14 @@ use super::delivery::Deliverer;
 use super::errands::Errands;
 use super::error::{ConnectError, SendError, SubscribeError};
 use super::line::Line;
+use super::links::{Link, Links};
 use super::message::Message;
 use super::options::ClientBuilder;
 use super::outbox::{Outbox, frame_bytes};
 use super::outcome::Outcome;
 use super::payload::{ArchivePayload, Payload};
 use super::queue::Queue;
-use super::receipt::Receipt;
+use super::receipt::{Fate, Receipt};
 use super::report::{Counters, Reporter};
 use super::requester::{Requester, Setup};
 use super::routes::{Receiver, Target};
@@ -31,7 +32,8 @@ use crate::net::subscribing::Subscribing;
 use crate::net::waker::{self, Waker};
 use crate::wire::checksum::Checksum;
 use crate::wire::frame::v2_prefix;
-use crate::wire::id::{MessageId, V1_ID_BIT};
+use crate::wire::hello;
+use crate::wire::id::MessageId;
 use crate::wire::name;
 use crate::wire::record::Record;
 use crate::zmtp::handshake::Kind;
@@ -58,6 +60,7 @@ pub(super) struct Core {
     line: Arc<Line>,
     errands: Arc<Errands>,
     reporter: Arc<Reporter>,
+    links: Arc<Links>,
     request_waker: Waker,
     stopping: Arc<AtomicBool>,
     requester: Option<Worker>,
@@ -69,7 +72,7 @@ pub(super) struct Core {
 pub(super) type Threads = (Requester, Option<Subscriber>);
 
 impl Core {
-    /// Starts the threads and pings the server.
+    /// Starts the threads and waits until the server said hello.
     pub(super) fn start(options: ClientBuilder) -> Result<Self, ConnectError> {
         let wires = [
             (options.send_port, Kind::Dealer, REQUEST_SILENCE),
@@ -81,20 +84,35 @@ impl Core {
             Connection::new(Settings { address, ..settings })
         });
         let (mut core, (requester, subscriber)) = Self::split(&options, wires)?;
+        let (answered, receives) = (Arc::<Fate>::default(), subscriber.is_some());
+        let opened = core.links.connect(Arc::clone(&answered));
+        let patience = options.send_timeout.saturating_mul(options.connection_retries);
+        let end = Instant::now().checked_add(patience);
         let worker = Worker::spawn("mezzenger-requests", move || requester.run());
         core.requester = Some(worker.map_err(ConnectError::Thread)?);
         if let Some(subscriber) = subscriber {
             let worker = Worker::spawn("mezzenger-receives", move || subscriber.run());
             core.receiver = Some(worker.map_err(ConnectError::Thread)?);
         }
-        let (address, port) = (options.server_address, options.send_port);
-        match core.ping() {
-            Ok(()) => Ok(core),
-            Err(SendError::TimedOut { tries, timeout }) => {
-                Err(ConnectError::NoAnswer { address, port, timeout, tries })
-            }
-            Err(source) => Err(ConnectError::Refused { address, port, source }),
+        let answer = answered.wait_until(end);
+        let link = if answer == Some(Ok(())) { Link::Messages } else { Link::Requests };
+        let is_open = answer == Some(Ok(()))
+            && (!receives || opened.wait_until(end).is_some_and(|opened| opened.is_ok()));
+        let (link, failure, is_certain) = core.links.connected(link);
+        if is_open {
+            return Ok(core);
         }
+        core.links.abandon();
+        let port = if link == Link::Requests { options.send_port } else { options.sub_port };
+        let address = options.server_address;
+        Err(match (answer, failure) {
+            (_, Some(failure)) if is_certain => ConnectError::certain(address, port, failure),
+            (Some(Err(source)), _) => ConnectError::Rejected { address, port, source },
+            (_, failure) => {
+                let (timeout, tries) = (options.send_timeout, options.connection_retries);
+                ConnectError::no_answer(address, port, timeout, tries, failure)
+            }
+        })
     }
 
     /// A client whose threads do not run yet, and what they are to run. The connections are those for
@@ -110,20 +128,27 @@ impl Core {
             ..Reporter::default()
         });
         let (request_waker, wakes) = waker::pair().map_err(ConnectError::System)?;
+        let links = Arc::new(Links::new(options.on_connection.clone(), request_waker.clone()));
         let bounds = Bounds {
             frame_bytes_max: options.max_message_size,
             buffer_bytes: options.buffer_bytes,
             window_frames: options.window,
             patience: options.send_timeout.saturating_mul(options.connection_retries),
+            target_delay: options.target_delay,
         };
         let outbox = Arc::new(Outbox::new(bounds, Arc::clone(&reporter), request_waker.clone()));
         let errands = Arc::new(Errands::new(request_waker.clone(), Arc::clone(&reporter)));
         let stopping = Arc::<AtomicBool>::default();
+        let mut secret = hello::Secret::default();
+        secret[..8].copy_from_slice(&random_u64().to_le_bytes());
+        secret[8..].copy_from_slice(&random_u64().to_le_bytes());
         let setup = Setup {
             server: address(options, options.send_port).to_string(),
             timeout: options.send_timeout,
             tries: options.connection_retries,
             verbose: options.verbose,
+            links: Arc::clone(&links),
+            hello: hello::request(&secret).into(),
         };
         let requester = Requester::new(
             setup,
@@ -136,7 +161,7 @@ impl Core {
         );
         let line = requester.line();
         let mut core = Self {
-            publisher: (random_u64() & !V1_ID_BIT).max(1),
+            publisher: hello::publisher(&secret),
             max_message_bytes: options.max_message_size,
             timeout: options.send_timeout,
             verify: options.verify_checksums,
@@ -144,6 +169,7 @@ impl Core {
             line,
             errands,
             reporter,
+            links,
             request_waker,
             stopping,
             requester: None,
@@ -172,7 +198,17 @@ impl Core {
         );
         self.control = Some(Arc::clone(&control));
         let wire = Subscribing::new(wire);
-        Ok(Subscriber { wire, wakes, commands: incoming, deliverer, control, timeout, tries })
+        let links = Arc::clone(&self.links);
+        Ok(Subscriber {
+            wire,
+            wakes,
+            commands: incoming,
+            deliverer,
+            control,
+            links,
+            timeout,
+            tries,
+        })
     }
 
     pub(super) fn ping(&self) -> Result<(), SendError> {
@@ -193,6 +229,10 @@ impl Core {
         let bytes_max = self.max_message_bytes;
         if bytes > bytes_max {
             return Err(SendError::TooLarge { bytes, bytes_max });
+        }
+        let bytes_max = self.outbox.server_bytes_max();
+        if bytes > bytes_max {
+            return Err(SendError::TooLargeForServer { bytes, bytes_max });
         }
         let timestamp_ns = now_ns();
         let record = Record {

@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::errands::Errands;
 use super::message::Message;
-use super::missed::Tracker;
+use super::missed::{Gap, Place, Tracker};
 use super::queue::{Delivery, Joint, settle};
 use super::report::{Failure, Missed, Reporter, add};
 use super::routes::{Callback, Receiver, Routes};
@@ -157,9 +157,13 @@ fn look_for_gaps(
         };
         seen.records += 1;
         seen.any_ack |= ack;
-        let messages = runs.see(id.publisher, ordinal);
-        if messages > 0 {
-            reporter.missed(&Missed { name: name.to_owned(), publisher: id.publisher, messages });
+        match runs.see(id.publisher, Place { sequence: id.sequence, ordinal }) {
+            Gap::Missing(0) => {}
+            Gap::Missing(messages) => {
+                let name = name.to_owned();
+                reporter.missed(&Missed { name, publisher: id.publisher, messages });
+            }
+            Gap::Implausible => add(&reporter.implausible, 1),
         }
     }
     seen

@@ -122,9 +122,9 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
+    use crate::net::wait::{Pause, wait};
     use crate::net::waker;
     use crate::net::waker::WakeReceiver;
-    use crate::transport::{Ready, poll};
 
     fn acknowledge(errands: &Errands, count: usize) {
         for sequence in 0..count as u64 {
@@ -133,9 +133,7 @@ mod tests {
     }
 
     fn is_woken(wakes: &WakeReceiver) -> bool {
-        let mut ready = [Ready::default()];
-        poll(&[], &[wakes], &mut ready, Some(Duration::ZERO)).unwrap();
-        ready[0].readable
+        wait(&Pause { connection: None, time: Some(Duration::ZERO) }, wakes).unwrap().waker
     }
 
     #[test]

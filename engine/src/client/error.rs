@@ -1,33 +1,106 @@
 //! What can go wrong: one error type for each family of calls, a variant for each reason.
 
+use std::error::Error;
+use std::io;
 use std::time::Duration;
 
 use crate::wire::name::NameError;
 use crate::wire::pickle::PickleError;
 use crate::wire::reply::ErrorCode;
+use crate::zmtp::error::ConnectionError;
 
 /// Why a client could not be started.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
-    /// The server did not answer.
+    /// The server did not answer in time. A later attempt may succeed.
     #[error(
-        "could not connect to {address}:{port}: no answer to {tries} pings within {timeout:?} each; \
-         check that mezzenger-server runs there and that the ports match"
+        "could not connect to {address}:{port}: no answer within {tries} tries of {timeout:?}{}; check \
+         that mezzenger-server runs there and that the ports match",
+        last(source.as_deref())
     )]
     NoAnswer {
         /// The server's address.
         address: String,
-        /// Its request port.
+        /// The port that did not answer.
         port: u16,
         /// How long each try waited, the look-up of a host name not counted.
         timeout: Duration,
         /// How many tries were made.
         tries: u32,
+        /// What the last attempt to connect met, if it failed before a request was sent.
+        source: Option<Box<dyn Error + Send + Sync>>,
     },
-    /// The server answered the ping with an error.
-    #[error("could not connect to {address}:{port}: the server refused: {source}")]
+    /// Nothing listens at this port: the connection was refused on every address of the host.
+    #[error(
+        "could not connect to {address}:{port}: {source}: nothing listens there; start mezzenger-server, \
+         or check the address and the port"
+    )]
     Refused {
+        /// The server's address.
+        address: String,
+        /// The port.
+        port: u16,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// There is no way to the host. Tried until time was over, because networks come back.
+    #[error("could not connect to {address}:{port}: {source}; check the address and the network")]
+    Unreachable {
+        /// The server's address.
+        address: String,
+        /// The port.
+        port: u16,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// There is no such host.
+    #[error("could not connect to {host}: no such host: {source}; check the name")]
+    NoSuchHost {
+        /// The host.
+        host: String,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// `server_address` is more than a host.
+    #[error(
+        "the server_address '{address}' is not a host: give the host alone, '{host}', and the ports as \
+         send_port and sub_port"
+    )]
+    NotAHost {
+        /// What was given.
+        address: String,
+        /// The right form.
+        host: String,
+    },
+    /// What answers speaks another protocol, or asks for what this client has not.
+    #[error("could not connect to {address}:{port}: this is no Mezzenger server: {source}")]
+    NotMezzenger {
+        /// The server's address.
+        address: String,
+        /// The port.
+        port: u16,
+        /// What it does instead.
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// A ZeroMQ socket of another kind answers. With the ports swapped, the server's own do.
+    #[error(
+        "could not connect to {address}:{port}: a {found} socket answers there, not {expected}; are \
+         send_port and sub_port swapped?"
+    )]
+    WrongSocket {
+        /// The server's address.
+        address: String,
+        /// The port.
+        port: u16,
+        /// What it says it is.
+        found: String,
+        /// What it should be.
+        expected: &'static str,
+    },
+    /// The server answered with an error.
+    #[error("could not connect to {address}:{port}: the server refused: {source}")]
+    Rejected {
         /// The server's address.
         address: String,
         /// Its request port.
@@ -43,12 +116,53 @@ pub enum ConnectError {
         /// What is wrong with the value.
         problem: &'static str,
     },
-    /// The system refused a descriptor.
-    #[error("could not connect: the system refused a descriptor: {0}; raise ulimit -n")]
-    System(std::io::Error),
+    /// The system has no descriptors left.
+    #[error("could not connect: {0}; check the limit of open files (ulimit -n)")]
+    System(io::Error),
     /// A thread could not be started.
     #[error("could not connect: a thread could not be started: {0}; check the process limits")]
-    Thread(std::io::Error),
+    Thread(io::Error),
+}
+
+/// What the last attempt met, for an error's text.
+fn last(source: Option<&(dyn Error + Send + Sync)>) -> String {
+    source.map_or_else(String::new, |source| format!(", the last: {source}"))
+}
+
+impl ConnectError {
+    /// The error for a failure that a further attempt would meet again.
+    pub(super) fn certain(address: String, port: u16, failure: ConnectionError) -> Self {
+        match failure {
+            ConnectionError::NobodyListens(source) => Self::Refused { address, port, source },
+            ConnectionError::Resolve { host, source } => Self::NoSuchHost { host, source },
+            failure @ ConnectionError::NoAddress => {
+                Self::NoSuchHost { host: address, source: io::Error::other(failure) }
+            }
+            ConnectionError::WrongSocket { found, expected } => {
+                Self::WrongSocket { address, port, found, expected }
+            }
+            source => Self::NotMezzenger { address, port, source: source.into() },
+        }
+    }
+
+    /// The error for a server that did not answer, after this failure.
+    pub(super) fn no_answer(
+        address: String,
+        port: u16,
+        timeout: Duration,
+        tries: u32,
+        failure: Option<ConnectionError>,
+    ) -> Self {
+        match failure {
+            Some(ConnectionError::Unreachable(source)) => {
+                Self::Unreachable { address, port, source }
+            }
+            failure => {
+                let source = failure.map(Into::into);
+                Self::NoAnswer { address, port, timeout, tries, source }
+            }
+        }
+    }
 }
 
 /// Why a message was not published, or why that is not known.
@@ -105,9 +219,26 @@ pub enum SendError {
         /// The server's explanation.
         text: String,
     },
-    /// The server says that the request is larger than it takes.
-    #[error("the server refused the message as too large: {text}; see its --max-message-size")]
+    /// The message is larger than the server takes. It was not sent.
+    #[error(
+        "the message needs {bytes} bytes and the server takes {bytes_max}: split it, or raise the \
+         server's --max-message-size"
+    )]
     TooLargeForServer {
+        /// Bytes of the message as it would travel.
+        bytes: usize,
+        /// The server's limit in bytes, as it told when the client connected.
+        bytes_max: usize,
+    },
+    /// The server says that the request is larger than it takes: its limit fell while the message waited.
+    #[error("the server refused the message as too large: {text}; see its --max-message-size")]
+    RefusedAsTooLarge {
+        /// The server's explanation.
+        text: String,
+    },
+    /// The server says that the message's publisher id was not proved on this connection.
+    #[error("the server refused the publisher id: {text}; use the same release of both")]
+    NotYours {
         /// The server's explanation.
         text: String,
     },
@@ -158,7 +289,8 @@ impl SendError {
     pub(crate) fn refused(code: Option<ErrorCode>, raw_code: u16, text: String) -> Self {
         match code {
             Some(ErrorCode::Malformed) => Self::Malformed { text },
-            Some(ErrorCode::TooLarge) => Self::TooLargeForServer { text },
+            Some(ErrorCode::TooLarge) => Self::RefusedAsTooLarge { text },
+            Some(ErrorCode::NotYours) => Self::NotYours { text },
             Some(ErrorCode::UnsupportedVersion) => Self::UnsupportedVersion { text },
             Some(ErrorCode::PendingFull) => Self::PendingFull { text },
             Some(ErrorCode::JournalFailed) => Self::JournalFailed { text },

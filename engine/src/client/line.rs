@@ -15,6 +15,9 @@ use super::seal::Sealer;
 use crate::net;
 use crate::zmtp::frame::Head;
 
+/// What identifies a hello among the requests of a connection: those count from 1.
+pub(super) const HELLO_ID: u64 = 0;
+
 /// The connection, until the request thread ends.
 pub(super) struct Line(Mutex<Option<Connection>>);
 
@@ -22,6 +25,8 @@ pub(super) struct Line(Mutex<Option<Connection>>);
 pub(super) struct Connection {
     pub(super) wire: net::connection::Connection,
     pub(super) in_flight: InFlight,
+    /// When a hello was sent that is not answered.
+    pub(super) hello_at: Option<Instant>,
     sealer: Sealer,
     cuts: Vec<Cut>,
 }
@@ -49,8 +54,8 @@ impl Line {
 
 impl Connection {
     pub(super) fn new(wire: net::connection::Connection, in_flight: InFlight) -> Self {
-        let (sealer, cuts) = Default::default();
-        Self { wire, in_flight, sealer, cuts }
+        let (hello_at, sealer, cuts) = Default::default();
+        Self { wire, in_flight, hello_at, sealer, cuts }
     }
 
     /// Tells the outbox what ended, and sends what may leave now. Nothing leaves before a flush.
@@ -61,7 +66,7 @@ impl Connection {
         now: Instant,
     ) {
         let mut cuts = std::mem::take(&mut self.cuts);
-        outbox.turn(finished, &mut cuts, false);
+        outbox.turn(finished, &mut cuts, false, now);
         self.sealer.seal(&mut cuts);
         for mut cut in cuts.drain(..) {
             let frame = std::mem::take(&mut cut.batch.frame).into();
@@ -75,9 +80,18 @@ impl Connection {
         transmit(&mut self.wire, self.in_flight.add(frame, cargo, now));
     }
 
-    /// Sends all that is on its way on a new connection; how much of it was sent before.
-    pub(super) fn start_again(&mut self) -> usize {
-        self.in_flight.all().map(|request| usize::from(transmit(&mut self.wire, request))).sum()
+    /// Sends a hello, and then all that is on its way on a new connection; how much of it was sent before.
+    pub(super) fn start_again(&mut self, hello: &Bytes, now: Instant) -> usize {
+        self.hello_at = Some(now);
+        send(&mut self.wire, HELLO_ID, hello);
+        let mut again = 0;
+        for request in self.in_flight.all() {
+            if let Cargo::Messages(cut) = &mut request.cargo {
+                cut.sent_again = true;
+            }
+            again += usize::from(transmit(&mut self.wire, request));
+        }
+        again
     }
 }
 
@@ -86,13 +100,17 @@ fn transmit(wire: &mut net::connection::Connection, request: &mut Request) -> bo
     if !wire.is_open() {
         return false;
     }
-    let id = request.id.to_le_bytes();
+    send(wire, request.id, &request.frame);
+    std::mem::replace(&mut request.left, true)
+}
+
+fn send(wire: &mut net::connection::Connection, id: u64, frame: &Bytes) {
+    let id = id.to_le_bytes();
     let mut head = Vec::with_capacity(32);
     Head::message(id.len(), true).append_to(&mut head);
     head.extend(id);
     Head::message(0, true).append_to(&mut head);
-    Head::message(request.frame.len(), false).append_to(&mut head);
+    Head::message(frame.len(), false).append_to(&mut head);
     wire.send(head.into());
-    wire.send(request.frame.clone());
-    std::mem::replace(&mut request.left, true)
+    wire.send(frame.clone());
 }

@@ -2,11 +2,12 @@
 //!
 //! - `handle`: [`Client`], what users hold; `options`, `error`, `payload`, `outcome`, `report`: what
 //!   they give and get; `core`: what the handles share.
-//! - `outbox`: where published messages gather into frames, `batches` what its lock guards; `receipt`:
-//!   the promise of an answer.
+//! - `outbox`: where published messages gather into frames, `batches` what its lock guards, `pace` how much
+//!   of it may leave; `receipt`: the promise of an answer.
 //! - `requester`: the thread that sends requests and reads the answers; `line`: its connection, which
 //!   publishers may send on too; `seal`: stamps what leaves; `in_flight`: which answer is whose, and when
-//!   to send again; `errands`: acknowledgements and pings.
+//!   to send again; `errands`: acknowledgements and pings; `links`: what
+//!   becomes of both connections.
 //! - `subscriber`: the thread that owns the receiving connection; `routes`: who wants what; `delivery`:
 //!   hands it to them; `verify`: checksums; `missed`: sees gaps; `queue`, `subscription`: what is read
 //!   like an iterator.
@@ -23,6 +24,7 @@ mod error;
 mod handle;
 mod in_flight;
 mod line;
+mod links;
 #[cfg(all(loom, test))]
 mod loom_tests;
 mod message;
@@ -30,6 +32,7 @@ mod missed;
 mod options;
 mod outbox;
 mod outcome;
+mod pace;
 mod payload;
 mod queue;
 mod receipt;
@@ -46,6 +49,7 @@ mod worker;
 
 pub use error::{ConnectError, PayloadError, ReceiveError, SendError, SubscribeError};
 pub use handle::Client;
+pub use links::{ConnectionEvent, DisconnectReason, Link};
 pub use message::Message;
 pub use options::ClientBuilder;
 pub use outcome::Outcome;

@@ -1,14 +1,16 @@
 //! The client's options and their only defaults.
 
+use std::net::Ipv6Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::error::ConnectError;
 use super::handle::Client;
+use super::links::{ConnectionEvent, OnConnection};
 use super::report::{Blocked, Failure, Missed, OnBlocked, OnError, OnMissed};
 
-/// Longest `send_timeout`: far from what clocks cannot count.
-const SEND_TIMEOUT_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+/// Longest time that an option takes: far from what clocks cannot count.
+const TIME_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// Collects a client's options; [`Self::connect`] starts it.
 ///
@@ -35,9 +37,11 @@ pub struct ClientBuilder {
     pub(super) max_message_size: usize,
     pub(super) window: usize,
     pub(super) buffer_bytes: usize,
+    pub(super) target_delay: Duration,
     pub(super) verify_checksums: bool,
     pub(super) on_missed: Option<OnMissed>,
     pub(super) on_blocked: Option<OnBlocked>,
+    pub(super) on_connection: Option<OnConnection>,
     pub(super) on_error: Option<OnError>,
 }
 
@@ -54,9 +58,11 @@ impl Default for ClientBuilder {
             max_message_size: 64 * 1024 * 1024,
             window: 32,
             buffer_bytes: 4 * 1024 * 1024,
+            target_delay: Duration::from_millis(20),
             verify_checksums: false,
             on_missed: None,
             on_blocked: None,
+            on_connection: None,
             on_error: None,
         }
     }
@@ -119,17 +125,29 @@ impl ClientBuilder {
         self
     }
 
-    /// Frames that may be on their way, not yet answered. Default: 32.
+    /// Most frames in flight, that is sent and not yet answered. Fewer are while [`Self::target_delay`]
+    /// asks for less. Default: 32.
     pub fn window(mut self, frames: usize) -> Self {
         self.window = frames;
         self
     }
 
-    /// Bytes that may wait to be sent, and that may be on their way: of what it publishes, a client
-    /// holds twice as much at most (and always at least one message each). [`Client::publish`] blocks at the bound.
-    /// Default: 4 MiB.
+    /// Limit for queued bytes and, separately, for bytes in flight: of what it publishes, a client holds at
+    /// most twice as much (and always at least one message each). [`Client::publish`] blocks at the limit.
+    /// [`Self::target_delay`] usually asks for less. Default: 4 MiB.
     pub fn buffer_bytes(mut self, bytes: usize) -> Self {
         self.buffer_bytes = bytes;
+        self
+    }
+
+    /// How long a published message may wait in this client, and how long it may wait for the server beyond
+    /// an undisturbed round trip, when messages are published faster than the server takes them. The client
+    /// measures how fast the server answers, keeps no more in flight than it answers in that time, makes
+    /// frames smaller when it is slow, and [`Client::publish`] blocks while the oldest message has waited for
+    /// longer. While the server cannot be reached, only [`Self::buffer_bytes`] counts. A longer delay helps where round trips vary much; more than zero, a year at most.
+    /// Default: 20 ms.
+    pub fn target_delay(mut self, delay: Duration) -> Self {
+        self.target_delay = delay;
         self
     }
 
@@ -171,6 +189,31 @@ impl ClientBuilder {
         self
     }
 
+    /// Called, on the request thread, when one of the client's connections was made, and when one ended and
+    /// why: at the time, even while a callback for messages is busy or a
+    /// [`Subscription`](super::Subscription) is not read. It must not block, as [`Self::on_error`] says. Not
+    /// told when the client stops.
+    ///
+    /// ```no_run
+    /// use mezzenger::ConnectionEvent;
+    ///
+    /// let client = mezzenger::Client::builder()
+    ///     .on_connection(|event| match event {
+    ///         ConnectionEvent::Connected { link } => eprintln!("{link:?}: connected"),
+    ///         ConnectionEvent::Disconnected { link, why } => eprintln!("{link:?}: {why}"),
+    ///         _ => {}
+    ///     })
+    ///     .connect()?;
+    /// # Ok::<(), mezzenger::ConnectError>(())
+    /// ```
+    pub fn on_connection(
+        mut self,
+        callback: impl Fn(&ConnectionEvent) + Send + Sync + 'static,
+    ) -> Self {
+        self.on_connection = Some(Arc::new(callback));
+        self
+    }
+
     /// Called, on the thread concerned, when something failed that no caller was told of. It must not
     /// block: on the request thread, [`Client::send_message`], [`Client::flush`], [`Client::ping`] and
     /// [`Receipt::wait`](super::Receipt::wait) would wait for that very thread, for ever.
@@ -182,8 +225,8 @@ impl ClientBuilder {
     /// Starts the client and pings the server.
     ///
     /// # Errors
-    /// [`ConnectError::NoAnswer`] after `send_timeout` times `connection_retries`; the other variants
-    /// at once.
+    /// [`ConnectError::NoAnswer`] and [`ConnectError::Unreachable`] after `send_timeout` times
+    /// `connection_retries`; the other variants at once, because a further attempt would end the same way.
     pub fn connect(self) -> Result<Client, ConnectError> {
         self.check()?;
         Client::start(self)
@@ -194,8 +237,14 @@ impl ClientBuilder {
         if self.send_timeout.is_zero() {
             return refuse("send_timeout", "must be longer than zero");
         }
-        if self.send_timeout > SEND_TIMEOUT_MAX {
+        if self.send_timeout > TIME_MAX {
             return refuse("send_timeout", "must not be longer than a year");
+        }
+        if self.target_delay.is_zero() {
+            return refuse("target_delay", "must be longer than zero");
+        }
+        if self.target_delay > TIME_MAX {
+            return refuse("target_delay", "must not be longer than a year");
         }
         if self.send_timeout.checked_mul(self.connection_retries).is_none() {
             return refuse("connection_retries", "is too large: times send_timeout it overflows");
@@ -209,8 +258,41 @@ impl ClientBuilder {
         if self.server_address.is_empty() {
             return refuse("server_address", "must be a host name or IP address");
         }
-        Ok(())
+        match host_in(&self.server_address) {
+            Some(host) => {
+                Err(ConnectError::NotAHost { address: self.server_address.clone(), host })
+            }
+            None => Ok(()),
+        }
     }
+}
+
+/// The host in what is more than a host; `None` when it is one.
+fn host_in(address: &str) -> Option<String> {
+    let is_ipv6 = |text: &str| {
+        let (address, _zone) = text.split_once('%').unwrap_or((text, ""));
+        address.parse::<Ipv6Addr>().is_ok()
+    };
+    if is_ipv6(address) {
+        return None;
+    }
+    if let Some(inner) = address.strip_prefix('[')
+        && let Some((inside, rest)) = inner.split_once(']')
+        && is_ipv6(inside)
+    {
+        return (!rest.is_empty()).then(|| inside.to_owned());
+    }
+    let rest = address.split_once("://").map_or(address, |(_scheme, rest)| rest);
+    if rest.len() < address.len() {
+        // A URL may have an IPv6 address in brackets.
+        let inside = rest.strip_prefix('[').and_then(|inner| inner.split_once(']'));
+        if let Some((inside, _)) = inside {
+            return Some(inside.to_owned());
+        }
+    }
+    let is_end = |c: char| c == ':' || c == '/' || c.is_whitespace();
+    let host = rest.split(is_end).find(|part| !part.is_empty()).unwrap_or("127.0.0.1");
+    (host.len() < address.len()).then(|| host.to_owned())
 }
 
 impl std::fmt::Debug for ClientBuilder {

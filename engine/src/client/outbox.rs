@@ -4,7 +4,7 @@
 //! frames of that name are on their way: so a lone message goes at once, and under load the replies
 //! clock the frames. One lock guards it all; a publish takes it once.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
@@ -31,6 +31,8 @@ pub(super) struct Outbox {
     waker: Waker,
     /// Somebody has waited for room long enough to tell. Changes under the lock.
     blocked: AtomicBool,
+    /// The server's limit, as far as it told.
+    server_bytes_max: AtomicUsize,
     /// The request thread, which alone makes room.
     makes_room: OnceLock<ThreadId>,
 }
@@ -73,7 +75,7 @@ pub(super) fn frame_bytes(name: &str, payload_bytes: usize) -> usize {
 
 /// Size at which a frame that ends with this record is closed. The server keeps a large message within
 /// its frame: each must be a fair part of what it holds in memory.
-fn frame_bytes_target(record: &Record<'_>) -> usize {
+fn frame_bytes_max(record: &Record<'_>) -> usize {
     let bytes = LENGTH_BYTES + ROOT_BYTES + record.payload.len();
     if record.ack && bytes > PENDING_COPY_BYTES_MAX {
         FRAME_BYTES_TARGET.min(bytes * KEPT_FRAME_SHARE_MAX)
@@ -84,8 +86,38 @@ fn frame_bytes_target(record: &Record<'_>) -> usize {
 
 impl Outbox {
     pub(super) fn new(bounds: Bounds, reporter: Arc<Reporter>, waker: Waker) -> Self {
-        let (state, room, settled, blocked, makes_room) = Default::default();
-        Self { bounds, state, room, settled, reporter, waker, blocked, makes_room }
+        let state = Mutex::new(Batches::new(bounds.target_delay));
+        let (room, settled, blocked, makes_room) = Default::default();
+        let server_bytes_max = AtomicUsize::new(usize::MAX);
+        Self {
+            bounds,
+            state,
+            room,
+            settled,
+            reporter,
+            waker,
+            blocked,
+            server_bytes_max,
+            makes_room,
+        }
+    }
+
+    /// Notes the largest message that the server takes.
+    pub(super) fn server_takes(&self, bytes_max: u64) {
+        let bytes_max = usize::try_from(bytes_max).unwrap_or(usize::MAX);
+        self.server_bytes_max.store(bytes_max, Ordering::Relaxed);
+    }
+
+    /// Notes whether the server cannot be reached.
+    pub(super) fn note_server(&self, is_away: bool, now: Instant) {
+        let mut state = self.lock();
+        state.is_away = is_away;
+        self.make_room(&mut state, now);
+    }
+
+    /// The largest message that the server takes, as far as it told.
+    pub(super) fn server_bytes_max(&self) -> usize {
+        self.server_bytes_max.load(Ordering::Relaxed)
     }
 
     /// Says that this is the request thread: a callback that publishes must not wait on it.
@@ -106,21 +138,33 @@ impl Outbox {
         unattended: bool,
     ) -> Result<Pushed, SendError> {
         let bytes = LENGTH_BYTES + ROOT_BYTES + record.payload.len();
-        let mut state = self.enter(bytes)?;
-        let state = &mut *state;
-        let target = frame_bytes_target(record).min(self.bounds.frame_bytes_max);
+        let bytes_max = self.bounds.frame_bytes_max.min(self.server_bytes_max());
+        let frame_bytes_max = frame_bytes_max(record).min(bytes_max);
+        let mut waiting = None;
+        let mut state = self.enter(self.lock(), bytes, &mut waiting)?;
         let mut wake = false;
-        let at = match state.open_batch(name)? {
-            Some(at) if state.queue[at].frame.len() + bytes <= target => at,
-            open => {
-                wake |= open.is_some();
-                let mut frame = v2_prefix(name);
-                let expected = state.frame_bytes_expected(name).min(target);
-                frame.reserve_exact(expected.saturating_sub(frame.len()).max(bytes));
-                let (at, early) = state.add_batch(name, frame, true);
-                wake |= early;
-                at
+        let at = loop {
+            let target = state.pace.frame_bytes().min(frame_bytes_max);
+            let open = state.open_batch(name)?;
+            if let Some(at) = open
+                && state.queue[at].frame.len() + bytes <= target
+            {
+                break at;
             }
+            // A clock is read for each frame, not for each message.
+            let now = Instant::now();
+            if state.has_waited(state.pace.target(), now) {
+                state.full = true;
+                state = self.enter(state, bytes, &mut waiting)?;
+                continue;
+            }
+            wake |= open.is_some();
+            let mut frame = v2_prefix(name);
+            let expected = state.frame_bytes_expected(name).min(target);
+            frame.reserve_exact(expected.saturating_sub(frame.len()).max(bytes));
+            let (at, early) = state.add_batch(name, frame, true, now);
+            wake |= early;
+            break at;
         };
         let batch = &mut state.queue[at];
         let before = batch.frame.len();
@@ -141,10 +185,19 @@ impl Outbox {
         frame: Vec<u8>,
         unattended: bool,
     ) -> Result<Pushed, SendError> {
-        let mut state = self.enter(frame.len())?;
-        state.open_batch(name)?;
         let bytes = frame.len();
-        let (at, _) = state.add_batch(name, frame, false);
+        let mut waiting = None;
+        let mut state = self.enter(self.lock(), bytes, &mut waiting)?;
+        let now = loop {
+            let now = Instant::now();
+            if !state.has_waited(state.pace.target(), now) {
+                break now;
+            }
+            state.full = true;
+            state = self.enter(state, bytes, &mut waiting)?;
+        };
+        state.open_batch(name)?;
+        let (at, _) = state.add_batch(name, frame, false, now);
         let batch = &mut state.queue[at];
         batch.messages = 1;
         batch.unattended = unattended;
@@ -153,11 +206,14 @@ impl Outbox {
         Ok(Pushed { fate, may_leave: std::mem::take(&mut state.sleeping) })
     }
 
-    /// Takes the lock when there is room for so many bytes.
-    fn enter(&self, bytes: usize) -> Result<MutexGuard<'_, Batches>, SendError> {
-        let mut state = self.lock();
+    /// Goes on with the lock when there is room for so many bytes.
+    fn enter<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, Batches>,
+        bytes: usize,
+        waiting: &mut Option<Waiting<'a>>,
+    ) -> Result<MutexGuard<'a, Batches>, SendError> {
         let bytes_max = self.bounds.buffer_bytes;
-        let mut waiting = None;
         loop {
             if state.stopped {
                 return Err(SendError::Stopped);
@@ -192,17 +248,23 @@ impl Outbox {
 
     /// One turn of the request thread: books what ended, then takes what may leave now. The caller
     /// has already decided the fates of what ended.
-    pub(super) fn turn(&self, finished: &mut Vec<Finished>, cuts: &mut Vec<Cut>, paused: bool) {
+    pub(super) fn turn(
+        &self,
+        finished: &mut Vec<Finished>,
+        cuts: &mut Vec<Cut>,
+        paused: bool,
+        now: Instant,
+    ) {
         let mut state = self.lock();
         let settled = !finished.is_empty();
         for Finished { cut, result } in finished.drain(..) {
-            state.finish(cut, result);
+            state.finish(cut, result, now);
         }
-        while !paused && let Some(cut) = state.cut_next(&self.bounds) {
+        while !paused && let Some(cut) = state.cut_next(&self.bounds, now) {
             cuts.push(cut);
         }
-        state.sleeping = !paused && state.has_window(&self.bounds);
-        self.make_room(&mut state);
+        state.sleeping = !paused && state.has_window();
+        self.make_room(&mut state, now);
         if settled {
             self.wake_flushers(&state);
         }
@@ -215,8 +277,12 @@ impl Outbox {
         }
     }
 
-    fn make_room(&self, state: &mut Batches) {
-        if state.full && state.queued_bytes <= self.bounds.buffer_bytes / 2 {
+    fn make_room(&self, state: &mut Batches, now: Instant) {
+        let roomy = |state: &Batches| {
+            state.queued_bytes <= self.bounds.buffer_bytes / 2
+                && !state.has_waited(state.pace.target() / 2, now)
+        };
+        if state.full && roomy(state) {
             state.full = false;
             self.blocked.store(false, Ordering::Relaxed);
             self.room.notify_all();
@@ -234,7 +300,7 @@ impl Outbox {
                 expired.push(batch);
             }
         }
-        self.make_room(&mut state);
+        self.make_room(&mut state, Instant::now());
         expired
     }
 
@@ -269,7 +335,7 @@ impl Outbox {
     /// Whether nothing waits and nothing is on its way.
     pub(super) fn is_empty(&self) -> bool {
         let state = self.lock();
-        state.queue.is_empty() && state.frames_in_flight == 0
+        state.queue.is_empty() && state.pace.frames() == 0
     }
 
     /// The end: nothing more comes in. Returns what never left; the caller decides its fate, then tells

@@ -37,7 +37,7 @@ impl Fate {
     }
 
     /// Waits for the decision until `end`, or for ever.
-    fn wait_until(&self, end: Option<Instant>) -> Option<Result<(), SendError>> {
+    pub(super) fn wait_until(&self, end: Option<Instant>) -> Option<Result<(), SendError>> {
         let mut state = self.lock();
         state.waiting += 1;
         while state.decided.is_none() {

@@ -106,6 +106,9 @@ pub struct Counters {
     pub received: u64,
     /// Messages that were published but never arrived here (see [`Missed`]).
     pub missed: u64,
+    /// Messages received whose numbers cannot be right, so that they were not used to look for gaps: a
+    /// publisher that is not what it says, or damage.
+    pub implausible: u64,
     /// Callbacks that returned an error or panicked.
     pub callback_failures: u64,
     /// Acknowledgements that the server took.
@@ -131,6 +134,7 @@ pub(super) struct Reporter {
     pub(super) resent_frames: AtomicU64,
     pub(super) received: AtomicU64,
     pub(super) missed: AtomicU64,
+    pub(super) implausible: AtomicU64,
     pub(super) callback_failures: AtomicU64,
     pub(super) acknowledged: AtomicU64,
     pub(super) acks_dropped: AtomicU64,
@@ -150,6 +154,7 @@ impl Reporter {
             resent_frames: read(&self.resent_frames),
             received: read(&self.received),
             missed: read(&self.missed),
+            implausible: read(&self.implausible),
             callback_failures: read(&self.callback_failures),
             acknowledged: read(&self.acknowledged),
             acks_dropped: read(&self.acks_dropped),

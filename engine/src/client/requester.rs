@@ -11,16 +11,18 @@ use super::batches::Finished;
 use super::errands::Errands;
 use super::error::SendError;
 use super::in_flight::{Cargo, InFlight, Request};
-use super::line::{Connection, Line};
+use super::line::{Connection, HELLO_ID, Line};
+use super::links::{Link, Links};
 use super::outbox::Outbox;
 use super::report::{Blocked, Failure, Reporter, add};
 use crate::limits::{CLIENT_ACKS_PER_FRAME, CLIENT_BLOCKED_TOLD, CLIENT_FRAMES_PER_TURN};
 use crate::net;
-use crate::net::wait::{Pause, Woken, wait};
+use crate::net::connection::Change;
+use crate::net::wait::{Pause, Woken, wait_watching};
 use crate::net::waker::WakeReceiver;
 use crate::wire::frame::v2_prefix;
 use crate::wire::reply::{self, Reply};
-use crate::wire::{ack, name};
+use crate::wire::{ack, hello, name};
 
 /// What the request thread is told.
 #[derive(Clone)]
@@ -30,6 +32,9 @@ pub(super) struct Setup {
     pub(super) timeout: Duration,
     pub(super) tries: u32,
     pub(super) verbose: bool,
+    pub(super) links: Arc<Links>,
+    /// What is said first on each connection.
+    pub(super) hello: Bytes,
 }
 
 /// The state of the request thread. When it goes, all that was on its way fails.
@@ -94,13 +99,26 @@ impl Requester {
     fn serve(&mut self) -> io::Result<()> {
         let mut woken = Woken::default();
         while let Some(pause) = self.turn(woken) {
-            woken = wait(&pause, &self.wakes)?;
+            let watched = self.setup.links.watched();
+            let (next, hung_up) = wait_watching(&pause, &self.wakes, watched.as_deref())?;
+            if hung_up && let Some(watched) = &watched {
+                self.setup.links.hung_up(watched);
+            }
+            woken = next;
         }
         Ok(())
     }
 
     /// Does what there is to do, and returns what to wait for; `None` at the end.
     pub(super) fn turn(&mut self, woken: Woken) -> Option<Pause> {
+        let pause = self.work(woken);
+        // Under no lock.
+        self.setup.links.tell();
+        self.tell_blocked(Instant::now());
+        pause
+    }
+
+    fn work(&mut self, woken: Woken) -> Option<Pause> {
         if woken.waker {
             self.wakes.clear();
         }
@@ -118,15 +136,29 @@ impl Requester {
         self.check_time(connection, now);
         self.send(connection, now);
         connection.wire.flush();
-        self.tell_blocked(now);
+        let changes = connection.wire.take_changes();
+        if !changes.is_empty() {
+            // One that is lost, or given up for its silence, is mostly made anew at once.
+            let is_away = changes.iter().any(|change| match change {
+                Change::Failed { was_open, .. } => !was_open,
+                Change::Opened => false,
+            });
+            self.outbox.note_server(is_away && !connection.wire.is_open(), now);
+            self.setup.links.note(Link::Requests, changes, None);
+        }
         if self.stopping.load(Ordering::Acquire) {
             let stop_at = *self.stop_at.get_or_insert(now + self.setup.timeout);
             let idle = connection.in_flight.is_empty() && self.outbox.is_empty();
-            if (idle && self.errands.is_empty()) || now >= stop_at {
+            if (idle && self.errands.is_empty())
+                || now >= stop_at
+                || self.setup.links.is_abandoned()
+            {
                 return None;
             }
         }
+        let hello_due = connection.hello_at.map(|at| at + self.setup.timeout);
         let due = connection.in_flight.deadline().into_iter().chain(connection.wire.deadline(true));
+        let due = due.chain(hello_due);
         // A publisher that sends meanwhile does not tell. What it sends is due after the timeout.
         let time = match due.chain(self.stop_at).min() {
             _ if more => Duration::ZERO,
@@ -137,7 +169,10 @@ impl Requester {
     }
 
     fn connected(&self, connection: &mut Connection) {
-        add(&self.reporter.resent_frames, connection.start_again() as u64);
+        add(
+            &self.reporter.resent_frames,
+            connection.start_again(&self.setup.hello, Instant::now()) as u64,
+        );
         let text = format_args!("connected to {}", self.setup.server);
         if self.setup.verbose {
             tracing::info!("{text}");
@@ -168,16 +203,39 @@ impl Requester {
         let mut received = 0;
         while received < CLIENT_FRAMES_PER_TURN && connection.wire.receive(&mut parts) {
             received += 1;
-            if let [id, empty, body] = &parts[..]
-                && let Ok(id) = id.as_ref().try_into()
-                && empty.is_empty()
-                && let Some(request) = connection.in_flight.answered(u64::from_le_bytes(id))
-            {
+            let [id, empty, body] = &parts[..] else { continue };
+            let Ok(id) = id.as_ref().try_into().map(u64::from_le_bytes) else { continue };
+            if !empty.is_empty() {
+                continue;
+            }
+            if id == HELLO_ID {
+                connection.hello_at = None;
+                self.hello_answered(body);
+            } else if let Some(request) = connection.in_flight.answered(id) {
                 self.finish(request, read_reply(body));
             }
         }
         self.parts = parts;
         received == CLIENT_FRAMES_PER_TURN
+    }
+
+    fn hello_answered(&self, body: &[u8]) {
+        let result = match (hello::read_answer(body), read_reply(body)) {
+            (Some(answer), _) => {
+                self.outbox.server_takes(answer.max_message_bytes);
+                tracing::debug!("{}: instance {:016x}", self.setup.server, answer.instance);
+                Ok(())
+            }
+            (None, Err(error)) => Err(error),
+            (None, Ok(())) => {
+                let text = "it took a hello for a message".to_owned();
+                Err(SendError::UnsupportedVersion { text })
+            }
+        };
+        if let Err(error) = &result {
+            tracing::error!("{} refused this client: {error}", self.setup.server);
+        }
+        self.setup.links.answered(result);
     }
 
     /// Books how a request ended.
@@ -202,8 +260,14 @@ impl Requester {
 
     /// Gives up, or sends again on a new connection, what waited too long.
     fn check_time(&mut self, connection: &mut Connection, now: Instant) {
-        if connection.in_flight.deadline().is_none_or(|deadline| now < deadline) {
+        let hello_due = connection.hello_at.map(|at| at + self.setup.timeout);
+        let due = connection.in_flight.deadline().into_iter().chain(hello_due).min();
+        if due.is_none_or(|due| now < due) {
             return;
+        }
+        if hello_due.is_some_and(|due| now >= due) {
+            // Of a connection that is lost, or will be.
+            connection.hello_at = None;
         }
         let timed_out = |tries| Err(SendError::TimedOut { tries, timeout: self.setup.timeout });
         let given_up: Vec<_> = connection
@@ -216,13 +280,15 @@ impl Requester {
             self.finish(request, result);
         }
         self.expire_waiting(now);
-        connection.in_flight.try_again(now);
+        if connection.in_flight.deadline().is_some_and(|due| now >= due) {
+            connection.in_flight.try_again(now);
+        }
         // Whatever is wrong with the connection, a new one starts afresh; but a young one has not had its
         // time. Clients that a server's pause interrupted together shall not come back together.
         if connection.wire.open_for().is_some_and(|time| time >= self.setup.timeout / 2) {
             let pause_ms_max = (self.setup.timeout.as_millis() / 10).clamp(1, 100) as u64;
             let pause = Duration::from_millis(fastrand::u64(0..pause_ms_max));
-            connection.wire.restart(pause);
+            connection.wire.restart(self.setup.timeout, pause);
             tracing::debug!("no answer from {}: connecting anew", self.setup.server);
         }
     }
@@ -270,7 +336,7 @@ impl Drop for Requester {
                 self.finish(request, Err(SendError::Stopped));
             }
         }
-        self.outbox.turn(&mut self.finished, &mut Vec::new(), true);
+        self.outbox.turn(&mut self.finished, &mut Vec::new(), true, Instant::now());
         let unsent = self.outbox.close();
         for batch in &unsent {
             self.reporter.not_published(batch, &SendError::Stopped);
@@ -310,19 +376,20 @@ mod tests {
 
     /// A slow network: making a connection takes most of the patience, and so does an answer.
     #[test]
-    fn a_young_connection_is_not_given_up_for_requests_that_are_older() {
+    fn a_slow_hello_on_a_slow_connection_is_waited_for() {
         let patience = Duration::from_secs(1);
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let server = thread::spawn(move || {
             thread::sleep(patience * 7 / 10);
             let mut peer = accept(&listener, b"ROUTER");
-            // An id of 8 bytes, nothing, and the ping.
-            let mut request = [0; 10 + 2 + 2 + b"\x01ping|".len()];
+            // An id of 8 bytes, nothing, and the hello.
+            let mut request = [0; 10 + 2 + 2 + 2 + hello::SECRET_BYTES];
             peer.read_exact(&mut request).unwrap();
             thread::sleep(patience * 7 / 10);
-            let answer = [&[1, 8][..], &request[2..10], &[1, 0, 0, 2], b"OK"].concat();
-            peer.write_all(&answer).unwrap();
+            let said = hello::answer(hello::Answer { max_message_bytes: 1 << 20, instance: 1 });
+            let head = [1, 0, 0, said.len() as u8];
+            peer.write_all(&[&[1, 8][..], &request[2..10], &head, &said].concat()).unwrap();
             // Until the client goes.
             let _ = peer.read_to_end(&mut Vec::new());
         });

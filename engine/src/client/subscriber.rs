@@ -14,6 +14,7 @@ use crossbeam::channel::{Receiver as Channel, Sender, at, bounded, never, select
 use super::claim::Claim;
 use super::delivery::{Delivered, Deliverer};
 use super::error::SubscribeError;
+use super::links::{Link, Links};
 use super::queue::Queue;
 use super::routes::{Receiver, Target};
 use crate::limits::CLIENT_FRAMES_PER_TURN;
@@ -157,6 +158,7 @@ pub(super) struct Subscriber {
     pub(super) commands: Channel<Command>,
     pub(super) deliverer: Deliverer,
     pub(super) control: Arc<Control>,
+    pub(super) links: Arc<Links>,
     pub(super) timeout: Duration,
     pub(super) tries: u32,
 }
@@ -206,6 +208,9 @@ impl Running {
             self.subscriber.wire.readable();
         }
         self.subscriber.wire.advance();
+        // Before callbacks are called, which may take their time.
+        let Subscriber { links, wire, .. } = &mut self.subscriber;
+        links.note(Link::Messages, wire.take_changes(), wire.socket());
         let now = Instant::now();
         while let Ok(command) = self.subscriber.commands.try_recv() {
             self.execute(command, now);
@@ -213,7 +218,9 @@ impl Running {
         self.check_time(now);
         let more = self.receive();
         let reading = self.held.is_none();
+        let changes = self.subscriber.wire.take_changes();
         let wire = &self.subscriber.wire;
+        self.subscriber.links.note(Link::Messages, changes, wire.socket());
         let deadlines = self.pending.iter().map(|pending| pending.deadline);
         let deadline = deadlines.chain(wire.deadline(reading)).min();
         let time = deadline.map(|at| at.saturating_duration_since(Instant::now()));

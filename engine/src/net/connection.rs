@@ -1,5 +1,6 @@
 //! A connection that is made anew whenever it is lost.
 
+use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -47,26 +48,57 @@ pub(crate) struct Connection {
     pause: Duration,
     /// The last error that was told, so that it is told once.
     told: Option<String>,
+    /// What the owner has not taken.
+    changes: Vec<Change>,
+}
+
+/// What became of a connection.
+#[derive(Debug)]
+pub(crate) enum Change {
+    /// It was made.
+    Opened,
+    /// It ended, or an attempt to make it did.
+    Failed {
+        /// Whether it had been made.
+        was_open: bool,
+        error: ConnectionError,
+    },
 }
 
 #[derive(Debug)]
 enum State {
-    Pausing { until: Instant },
-    Dialing { socket: Arc<OwnedFd>, others: std::vec::IntoIter<SocketAddr>, until: Instant },
-    Greeting { stream: Stream, greeted: bool, until: Instant },
-    Open { stream: Stream, since: Instant },
+    Pausing {
+        until: Instant,
+    },
+    Dialing {
+        socket: Arc<OwnedFd>,
+        others: std::vec::IntoIter<SocketAddr>,
+        /// Whether all addresses before this one refused.
+        refused: bool,
+        until: Instant,
+    },
+    Greeting {
+        stream: Stream,
+        greeted: bool,
+        until: Instant,
+    },
+    Open {
+        stream: Stream,
+        since: Instant,
+    },
 }
 
 impl Connection {
     /// A connection that [`Self::advance`] begins to make.
     pub(crate) fn new(settings: Settings) -> Self {
         let state = State::Pausing { until: Instant::now() };
-        Self { settings, state, pause: PAUSE.0, told: None }
+        Self { settings, state, pause: PAUSE.0, told: None, changes: Vec::new() }
     }
 
     /// A connection over a stream that exists.
     pub(crate) fn over(socket: OwnedFd, settings: Settings) -> Self {
-        Self { settings, state: greet(socket.into()), pause: PAUSE.0, told: None }
+        let state = greet(socket.into());
+        Self { settings, state, pause: PAUSE.0, told: None, changes: Vec::new() }
     }
 
     /// Whether what is sent now leaves.
@@ -94,13 +126,29 @@ impl Connection {
     pub(crate) fn advance(&mut self) -> bool {
         let was_open = self.is_open();
         if let Err(error) = self.step() {
-            self.lose(&error);
+            self.lose(error);
         }
         !was_open && self.is_open()
     }
 
-    /// Gives the connection up and makes a new one after a pause.
-    pub(crate) fn restart(&mut self, pause: Duration) {
+    /// What became of it since the last call.
+    pub(crate) fn take_changes(&mut self) -> Vec<Change> {
+        std::mem::take(&mut self.changes)
+    }
+
+    /// The socket, while it is open.
+    pub(crate) fn socket(&self) -> Option<Arc<OwnedFd>> {
+        match &self.state {
+            State::Open { stream, .. } => Some(Arc::clone(&stream.socket)),
+            _ => None,
+        }
+    }
+
+    /// Gives the connection up, on which nothing was answered for so long, and makes a new one after a
+    /// pause.
+    pub(crate) fn restart(&mut self, unanswered: Duration, pause: Duration) {
+        let error = ConnectionError::Unanswered(unanswered);
+        self.changes.push(Change::Failed { was_open: self.is_open(), error });
         self.state = State::Pausing { until: Instant::now() + pause };
     }
 
@@ -128,7 +176,7 @@ impl Connection {
         match stream.read(parts, self.settings.frame_bytes_max) {
             Ok(found) => found,
             Err(error) => {
-                self.lose(&error);
+                self.lose(error);
                 false
             }
         }
@@ -168,24 +216,24 @@ impl Connection {
     }
 
     fn step(&mut self) -> Result<(), ConnectionError> {
+        let kind = self.settings.kind;
         if let State::Pausing { until } = &self.state
             && let Some(address) = &self.settings.address
             && Instant::now() >= *until
         {
-            self.state = dial_next(address.resolve()?, None)?;
+            self.state = dial_next(address.resolve()?, kind, true, ConnectionError::NoAddress)?;
         }
-        if let State::Dialing { socket, others, until } = &mut self.state {
-            match dial::finish(socket) {
-                Ok(true) => self.state = greet(Arc::clone(socket)),
+        if let State::Dialing { socket, others, refused, until } = &mut self.state {
+            let error = match dial::finish(socket) {
+                Ok(true) => None,
                 Ok(false) if Instant::now() < *until => return Ok(()),
-                Ok(false) => {
-                    let slow = ConnectionError::Slow(PATIENCE);
-                    self.state = dial_next(std::mem::take(others), Some(slow))?;
-                }
-                Err(error) => {
-                    self.state = dial_next(std::mem::take(others), Some(error.into()))?;
-                }
-            }
+                Ok(false) => Some(ConnectionError::Slow(PATIENCE)),
+                Err(error) => Some(ConnectionError::from_address(error)),
+            };
+            self.state = match error {
+                None => greet(Arc::clone(socket)),
+                Some(error) => dial_next(std::mem::take(others), kind, *refused, error)?,
+            };
         }
         self.shake_hands()?;
         self.look_after()
@@ -198,7 +246,10 @@ impl Connection {
         stream.write();
         stream.fill()?;
         if !*greeted {
-            handshake::check_greeting(stream.inbox.raw())?;
+            handshake::check_greeting(stream.inbox.raw()).map_err(|error| match error {
+                ConnectionError::Foreign => ConnectionError::foreign(stream.inbox.raw()),
+                error => error,
+            })?;
             *greeted = stream.inbox.take_raw::<{ handshake::GREETING_BYTES }>().is_some();
         }
         if *greeted {
@@ -222,6 +273,7 @@ impl Connection {
         let paused = State::Pausing { until: since };
         if let State::Greeting { stream, .. } = std::mem::replace(&mut self.state, paused) {
             self.state = State::Open { stream, since };
+            self.changes.push(Change::Opened);
             if self.told.take().is_some() {
                 tracing::info!("connected to {}", self.peer());
             }
@@ -247,7 +299,8 @@ impl Connection {
         Ok(())
     }
 
-    fn lose(&mut self, error: &ConnectionError) {
+    fn lose(&mut self, error: ConnectionError) {
+        let was_open = self.is_open();
         if self.open_for().is_some_and(|time| time >= PAUSE.1) {
             self.pause = PAUSE.0;
         }
@@ -257,6 +310,7 @@ impl Connection {
             tracing::warn!("no connection to {}: {text}", self.peer());
             self.told = Some(text);
         }
+        self.changes.push(Change::Failed { was_open, error });
         // Clients that a server's end interrupted together shall not come back together.
         let jitter = self.pause.mul_f64(fastrand::f64());
         self.state = State::Pausing { until: Instant::now() + self.pause / 2 + jitter };
@@ -269,21 +323,35 @@ impl Connection {
     }
 }
 
-/// Dials the next address; when there is none, the error of the last one stands.
+/// Dials the next address after this error; when there is none, it stands. `refused`: whether all addresses
+/// before the error's refused.
 fn dial_next(
     mut addresses: std::vec::IntoIter<SocketAddr>,
-    mut error: Option<ConnectionError>,
+    kind: Kind,
+    mut refused: bool,
+    mut error: ConnectionError,
 ) -> Result<State, ConnectionError> {
-    for address in addresses.by_ref() {
-        match dial::begin(address) {
+    let refuses = |error: &ConnectionError| match error {
+        ConnectionError::System(error) => error.kind() == io::ErrorKind::ConnectionRefused,
+        // No address was tried.
+        ConnectionError::NoAddress => true,
+        _ => false,
+    };
+    loop {
+        refused &= refuses(&error);
+        let Some(address) = addresses.next() else { break };
+        match dial::begin(address, kind) {
             Ok(socket) => {
                 let (socket, until) = (socket.into(), Instant::now() + PATIENCE);
-                return Ok(State::Dialing { socket, others: addresses, until });
+                return Ok(State::Dialing { socket, others: addresses, refused, until });
             }
-            Err(failed) => error = Some(failed.into()),
+            Err(failed) => error = ConnectionError::from_address(failed),
         }
     }
-    Err(error.unwrap_or(ConnectionError::NoAddress))
+    Err(match error {
+        ConnectionError::System(error) if refused => ConnectionError::NobodyListens(error),
+        error => error,
+    })
 }
 
 fn greet(socket: Arc<OwnedFd>) -> State {

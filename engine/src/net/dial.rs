@@ -10,6 +10,7 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, ipproto, socket_with, sockopt};
 
 use crate::zmtp::error::ConnectionError;
+use crate::zmtp::handshake::Kind;
 
 /// Idle time before the system probes whether the peer's machine is there, and between its probes.
 const KEEPALIVE: Duration = Duration::from_secs(5);
@@ -40,8 +41,12 @@ impl Address {
     }
 }
 
+/// What the system may hold of what a subscriber has not read, in bytes. Left to itself it holds up to 32 MiB:
+/// seconds of messages, of which the server knows nothing.
+const SUBSCRIBER_RECEIVE_BYTES: usize = 512 * 1024;
+
 /// Begins a connection. It is made, or failed, once the socket can be written to: [`finish`].
-pub(super) fn begin(address: SocketAddr) -> io::Result<OwnedFd> {
+pub(super) fn begin(address: SocketAddr, kind: Kind) -> io::Result<OwnedFd> {
     let family = match address {
         SocketAddr::V4(_) => AddressFamily::INET,
         SocketAddr::V6(_) => AddressFamily::INET6,
@@ -53,6 +58,10 @@ pub(super) fn begin(address: SocketAddr) -> io::Result<OwnedFd> {
     sockopt::set_tcp_keepidle(&socket, KEEPALIVE)?;
     sockopt::set_tcp_keepintvl(&socket, KEEPALIVE)?;
     sockopt::set_tcp_keepcnt(&socket, KEEPALIVE_PROBES)?;
+    if kind == Kind::Sub {
+        // Before connecting: it decides what the peers agree on.
+        sockopt::set_socket_recv_buffer_size(&socket, SUBSCRIBER_RECEIVE_BYTES)?;
+    }
     match connect(&socket, &address) {
         Ok(()) | Err(Errno::INPROGRESS | Errno::INTR) => Ok(socket),
         Err(error) => Err(error.into()),

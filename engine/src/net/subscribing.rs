@@ -1,11 +1,13 @@
 //! A connection that remembers what it subscribed to.
 
 use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::connection::Connection;
+use super::connection::{Change, Connection};
 use super::wait::Polled;
 use crate::zmtp::frame::Head;
 
@@ -66,6 +68,16 @@ impl Subscribing {
     /// The next message. Of one in several parts, which a server never sends, the first.
     pub(crate) fn receive(&mut self) -> Option<Bytes> {
         self.connection.receive(&mut self.parts).then(|| self.parts.swap_remove(0))
+    }
+
+    /// As [`Connection::take_changes`].
+    pub(crate) fn take_changes(&mut self) -> Vec<Change> {
+        self.connection.take_changes()
+    }
+
+    /// As [`Connection::socket`].
+    pub(crate) fn socket(&self) -> Option<Arc<OwnedFd>> {
+        self.connection.socket()
     }
 
     /// As [`Connection::readable`].

@@ -11,7 +11,6 @@ use super::connection::{Address, Connection, Settings};
 use super::subscribing::Subscribing;
 use super::wait::{Pause, wait};
 use super::waker;
-use crate::transport::{Context, Part, Ready, Received, Socket, SocketOptions, poll};
 use crate::zmtp::frame::Head;
 use crate::zmtp::handshake::{self, Kind};
 
@@ -74,25 +73,26 @@ fn receive(connection: &mut Connection) -> Vec<Bytes> {
     })
 }
 
-fn bound(socket: &Socket) -> u16 {
-    let endpoint = socket.bind("tcp://127.0.0.1:*").unwrap();
-    endpoint.rsplit(':').next().unwrap().parse().unwrap()
+/// A socket of libzmq that listens on a port (0: any), and the port.
+pub(crate) fn listen(kind: zmq::SocketType, at: u16) -> (zmq::Socket, u16) {
+    let socket = zmq::Context::new().socket(kind).unwrap();
+    socket.set_linger(0).unwrap();
+    socket.set_sndhwm(0).unwrap();
+    socket.set_rcvhwm(0).unwrap();
+    let port = if at == 0 { "*".to_owned() } else { at.to_string() };
+    socket.bind(&format!("tcp://127.0.0.1:{port}")).unwrap();
+    let endpoint = socket.get_last_endpoint().unwrap().unwrap();
+    let port = endpoint.rsplit(':').next().unwrap().parse().unwrap();
+    (socket, port)
 }
 
 /// The next whole message of a socket of libzmq, while the connection goes on.
-fn next_message(socket: &mut Socket, connection: &mut Connection) -> Vec<Bytes> {
+fn next_message(socket: &zmq::Socket, connection: &mut Connection) -> Vec<Vec<u8>> {
     let end = Instant::now() + LONG;
-    let mut parts = Vec::new();
     while Instant::now() < end {
         connection.advance();
-        poll(&[socket], &[], &mut [Ready::default()], Some(Duration::from_millis(1))).unwrap();
-        let mut part = Part::empty();
-        while socket.receive(&mut part).unwrap() == Received::Part {
-            let more = part.has_more();
-            parts.push(std::mem::take(&mut part).into_bytes());
-            if !more {
-                return parts;
-            }
+        if socket.poll(zmq::POLLIN, 1).unwrap() > 0 {
+            return socket.recv_multipart(0).unwrap();
         }
     }
     panic!("nothing arrived");
@@ -100,40 +100,33 @@ fn next_message(socket: &mut Socket, connection: &mut Connection) -> Vec<Bytes> 
 
 #[test]
 fn requests_and_replies_of_any_size_pass_whole() {
-    let context = Context::new(1).unwrap();
-    let mut router = context.router(SocketOptions::default()).unwrap();
-    let mut connection = dealer(bound(&router));
+    let (router, port) = listen(zmq::ROUTER, 0);
+    let mut connection = dealer(port);
     made(&mut connection);
     for size in [0, 1, 255, 256, 70_000, 5_000_000] {
         let body: Vec<u8> = (0..size).map(|n| n as u8).collect();
         send(&mut connection, &[b"id", b"", &body]);
-        let request = next_message(&mut router, &mut connection);
+        let request = next_message(&router, &mut connection);
         assert_eq!(request[1..], [&b"id"[..], &b""[..], &body[..]]);
-        for (at, part) in request.iter().enumerate() {
-            assert!(router.send(&mut Part::share(part.clone()), at + 1 < request.len()).unwrap());
-        }
+        router.send_multipart(&request, 0).unwrap();
         assert_eq!(receive(&mut connection), request[1..]);
     }
 }
 
 #[test]
 fn a_server_that_comes_back_is_found_again() {
-    let context = Context::new(1).unwrap();
-    let router = context.router(SocketOptions::default()).unwrap();
-    let port = bound(&router);
+    let (router, port) = listen(zmq::ROUTER, 0);
     let mut connection = dealer(port);
     made(&mut connection);
-    drop((router, context));
+    drop(router);
     drive(&mut connection, |connection, _| {
         connection.receive(&mut Vec::new());
         (!connection.is_open()).then_some(())
     });
-    let context = Context::new(1).unwrap();
-    let mut router = context.router(SocketOptions::default()).unwrap();
-    router.bind(&format!("tcp://127.0.0.1:{port}")).unwrap();
+    let (router, _) = listen(zmq::ROUTER, port);
     made(&mut connection);
     send(&mut connection, &[b"again"]);
-    assert_eq!(next_message(&mut router, &mut connection)[1], "again");
+    assert_eq!(next_message(&router, &mut connection)[1], b"again");
 }
 
 #[test]
@@ -272,9 +265,8 @@ fn a_peer_of_another_kind_is_known_by_its_first_byte() {
 
 #[test]
 fn swapped_ports_are_named_when_libzmq_answers() {
-    let context = Context::new(1).unwrap();
-    let publishing = context.xpub(SocketOptions::default()).unwrap();
-    let mut connection = dealer(bound(&publishing));
+    let (_publishing, port) = listen(zmq::XPUB, 0);
+    let mut connection = dealer(port);
     let told = drive(&mut connection, |connection, _| connection.told().map(str::to_owned));
     assert!(told.contains("are the two ports swapped?"), "{told}");
 }

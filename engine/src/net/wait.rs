@@ -35,29 +35,47 @@ pub(crate) struct Pause {
     pub(crate) time: Option<Duration>,
 }
 
-/// Waits until the connection has something to do, the waker is woken, or the time is over. A signal
-/// ends the wait early.
+/// Waits until the connection has something to do, the waker is woken, the time is over, or the peer of the
+/// `watched` socket hung up; whether that is so. A signal ends the wait early.
+///
+/// # Errors
+/// When the system refuses.
+pub(crate) fn wait_watching(
+    pause: &Pause,
+    waker: &WakeReceiver,
+    watched: Option<&OwnedFd>,
+) -> io::Result<(Woken, bool)> {
+    let waker = PollFd::from_borrowed_fd(waker.as_fd(), PollFlags::IN);
+    // Beyond what a timespec holds there is no end.
+    let time = pause.time.and_then(|time| Timespec::try_from(time).ok());
+    let connection = pause.connection.as_ref().map(|Polled { socket, write }| {
+        let flags = if *write { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
+        PollFd::new(&**socket, flags)
+    });
+    // An end is seen behind what was not read.
+    let watched = watched.map(|socket| PollFd::new(socket, PollFlags::RDHUP));
+    let (polls, watches) = (connection.is_some(), watched.is_some());
+    // The waker stands in for what is not there.
+    let mut fds = [
+        waker.clone(),
+        connection.unwrap_or_else(|| waker.clone()),
+        watched.unwrap_or_else(|| waker.clone()),
+    ];
+    let count = if watches { 3 } else { 1 + usize::from(polls) };
+    match poll(&mut fds[..count], time.as_ref()) {
+        Ok(_) => {
+            let [waker, connection, watched] = fds.map(|fd| !fd.revents().is_empty());
+            Ok((Woken { waker, connection: polls && connection }, watches && watched))
+        }
+        Err(Errno::INTR) => Ok(Default::default()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// [`wait_watching`], watching nothing.
 ///
 /// # Errors
 /// When the system refuses.
 pub(crate) fn wait(pause: &Pause, waker: &WakeReceiver) -> io::Result<Woken> {
-    let waker = PollFd::from_borrowed_fd(waker.as_fd(), PollFlags::IN);
-    // Beyond what a timespec holds there is no end.
-    let time = pause.time.and_then(|time| Timespec::try_from(time).ok());
-    let polled = match &pause.connection {
-        Some(Polled { socket, write }) => {
-            let flags = if *write { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
-            let mut fds = [waker, PollFd::new(socket, flags)];
-            poll(&mut fds, time.as_ref()).map(|_| fds.map(|fd| !fd.revents().is_empty()))
-        }
-        None => {
-            let mut fds = [waker];
-            poll(&mut fds, time.as_ref()).map(|_| [!fds[0].revents().is_empty(), false])
-        }
-    };
-    match polled {
-        Ok([waker, connection]) => Ok(Woken { connection, waker }),
-        Err(Errno::INTR) => Ok(Woken::default()),
-        Err(error) => Err(error.into()),
-    }
+    wait_watching(pause, waker, None).map(|(woken, _)| woken)
 }

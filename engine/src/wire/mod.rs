@@ -3,13 +3,14 @@
 //! A frame is a name and a body. `frame` cuts it apart without copying, `record` reads and writes
 //! the native (v2) records in it, `pickle` the dicts of the original (v1) format, `checksum` has the
 //! MD5 formulas of both, `name` the rules for names, `ack` and `reply` the two small frames that
-//! travel back, and `confirm` the topics by which a subscriber learns that the server has its
+//! travel back, `hello` what a client says first, and `confirm` the topics by which a subscriber learns that the server has its
 //! subscription. The byte diagrams are in `engine/docs/wire-format.md`.
 
 pub mod ack;
 pub mod checksum;
 pub mod confirm;
 pub mod frame;
+pub mod hello;
 pub mod id;
 pub mod name;
 pub mod pickle;

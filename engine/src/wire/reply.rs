@@ -26,6 +26,8 @@ pub enum ErrorCode {
     ShuttingDown = 6,
     /// A message's checksum does not match its content.
     ChecksumMismatch = 7,
+    /// A message's publisher id was not proved on this connection.
+    NotYours = 8,
 }
 
 impl ErrorCode {
@@ -38,6 +40,7 @@ impl ErrorCode {
             5 => Self::JournalFailed,
             6 => Self::ShuttingDown,
             7 => Self::ChecksumMismatch,
+            8 => Self::NotYours,
             _ => return None,
         })
     }
@@ -86,7 +89,7 @@ mod tests {
     #[test]
     fn replies_come_back() {
         assert_eq!(read(OK), Some(Reply::Ok));
-        for code in (1..=7).map(|n| ErrorCode::from_u16(n).unwrap()) {
+        for code in (1..=8).map(|n| ErrorCode::from_u16(n).unwrap()) {
             let bytes = refusal(code, "why");
             assert_eq!(read(&bytes), Some(Reply::Refused { code: Some(code), text: "why".into() }));
         }

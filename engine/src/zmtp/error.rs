@@ -17,7 +17,13 @@ pub(crate) enum ConnectionError {
     /// The host name is known, and has no address.
     #[error("the host has no address; check the name")]
     NoAddress,
-    /// The system refused, or the peer.
+    /// Every address of the host refused.
+    #[error("{0}: nothing listens there; is the server running, at this address and port?")]
+    NobodyListens(#[source] io::Error),
+    /// There is no way to the host.
+    #[error("{0}; check the address and the network")]
+    Unreachable(#[source] io::Error),
+    /// The system reports an error.
     #[error("{0}; is the server running, at this address?")]
     System(#[from] io::Error),
     /// The peer closed the connection.
@@ -29,6 +35,12 @@ pub(crate) enum ConnectionError {
     /// Nothing came back for too long.
     #[error("the server gave no sign of life for {0:?}")]
     Silent(Duration),
+    /// Requests were not answered, and a new connection is to be tried.
+    #[error("requests were not answered for {0:?}")]
+    Unanswered(Duration),
+    /// What answers speaks another protocol, which is known.
+    #[error("what answers there speaks {0}, not ZMTP 3; is this the server's port?")]
+    Protocol(&'static str),
     /// What answers is no ZeroMQ socket, or too old a one.
     #[error("what answers there speaks no ZMTP 3; is this the server's port?")]
     Foreign,
@@ -60,4 +72,60 @@ pub(crate) enum ConnectionError {
         /// The bound.
         bytes_max: usize,
     },
+}
+
+/// What other servers say first, or answer to a ZMTP greeting.
+const PROTOCOLS: [(&[u8], &str); 8] = [
+    (b"HTTP/", "HTTP"),
+    (b"SSH-", "SSH"),
+    (b"INFO {", "NATS"),
+    (b"-ERR", "RESP (Redis)"),
+    (b"220", "SMTP or FTP"),
+    (b"AMQP", "AMQP"),
+    (b"\x15\x03", "TLS"),
+    (b"\x16\x03", "TLS"),
+];
+
+impl ConnectionError {
+    /// The error for a peer whose greeting is none.
+    pub(crate) fn foreign(received: &[u8]) -> Self {
+        let known = PROTOCOLS.iter().find(|(begin, _)| received.starts_with(begin));
+        known.map_or(Self::Foreign, |(_, name)| Self::Protocol(name))
+    }
+
+    /// The error for an address that could not be connected to.
+    pub(crate) fn from_address(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
+                Self::Unreachable(error)
+            }
+            _ => Self::System(error),
+        }
+    }
+
+    /// Whether a further attempt would end the same way, until somebody changes something.
+    pub(crate) fn is_certain(&self) -> bool {
+        match self {
+            // The resolver has no other way to say that it was not reached.
+            Self::Resolve { source, .. } => {
+                let text = source.to_string();
+                !(text.contains("Temporary failure") || text.contains("Try again"))
+            }
+            Self::NoAddress
+            | Self::NobodyListens(_)
+            | Self::Protocol(_)
+            | Self::Foreign
+            | Self::Mechanism(_)
+            | Self::Refused(_)
+            | Self::WrongSocket { .. }
+            | Self::Malformed
+            | Self::TooLarge { .. } => true,
+            Self::Unreachable(_)
+            | Self::System(_)
+            | Self::Closed
+            | Self::Slow(_)
+            | Self::Silent(_)
+            | Self::Unanswered(_) => false,
+        }
+    }
 }

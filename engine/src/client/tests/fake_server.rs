@@ -1,6 +1,7 @@
-//! A server of a few lines, for tests that need to see and to spoil what it does.
+//! A server of a few lines over libzmq's sockets, for tests that need to see and to spoil what it does.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::os::fd::AsRawFd;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -8,14 +9,14 @@ use std::time::Duration;
 use crossbeam::channel::{Receiver, Sender, unbounded};
 
 use crate::client::{Client, ClientBuilder};
+use crate::net::tests::listen;
 use crate::net::waker::{self, WakeReceiver, Waker};
-use crate::transport::{Context, Part, Ready, Received, Socket, SocketOptions, poll};
 use crate::wire::confirm;
 use crate::wire::frame::{Frame, v2_prefix};
 use crate::wire::id::MessageId;
 use crate::wire::record::{Encoding, Record, Records};
 use crate::wire::reply::{self, ErrorCode};
-use crate::wire::{ack, checksum};
+use crate::wire::{ack, checksum, hello};
 
 /// Longer than anything takes that works.
 pub(super) const LONG: Duration = Duration::from_secs(20);
@@ -75,15 +76,13 @@ pub(super) struct FakeServer {
     pub(super) requests: Receiver<Request>,
     /// Whether subscriptions are confirmed.
     pub(super) confirms: Arc<AtomicBool>,
+    /// The limit that it tells; 0: it refuses to say hello, as an older server does.
+    pub(super) limit: Arc<AtomicU64>,
     policy: Arc<Mutex<Policy>>,
     commands: Sender<Command>,
     stopping: Arc<AtomicBool>,
     waker: Waker,
     thread: Option<JoinHandle<()>>,
-}
-
-fn port(endpoint: &str) -> u16 {
-    endpoint.rsplit(':').next().unwrap().parse().unwrap()
 }
 
 impl FakeServer {
@@ -93,18 +92,14 @@ impl FakeServer {
 
     /// Starts on ports that an earlier one had (0: any).
     pub(super) fn start_on(send_port: u16, sub_port: u16) -> Self {
-        let context = Context::new(1).unwrap();
-        let router = context.router(SocketOptions::default()).unwrap();
-        let xpub = context.xpub(SocketOptions::default()).unwrap();
-        let listen = |socket: &Socket, at: u16| {
-            port(&socket.bind(&format!("tcp://127.0.0.1:{at}")).unwrap())
-        };
-        let (send_port, sub_port) = (listen(&router, send_port), listen(&xpub, sub_port));
+        let (router, send_port) = listen(zmq::ROUTER, send_port);
+        let (xpub, sub_port) = listen(zmq::XPUB, sub_port);
         let (waker, wakes) = waker::pair().unwrap();
         let (seen, requests) = unbounded();
         let (commands, incoming) = unbounded();
         let stopping = Arc::<AtomicBool>::default();
         let confirms = Arc::new(AtomicBool::new(true));
+        let limit = Arc::new(AtomicU64::new(u64::MAX));
         let first: Policy = Arc::new(Mutex::new(|_: &Request| Answer::Ok));
         let policy = Arc::new(Mutex::new(first));
         let mut state = State {
@@ -116,10 +111,22 @@ impl FakeServer {
             held: Vec::new(),
             stopping: Arc::clone(&stopping),
             confirms: Arc::clone(&confirms),
+            limit: Arc::clone(&limit),
             policy: Arc::clone(&policy),
         };
         let thread = Some(std::thread::spawn(move || state.run()));
-        Self { send_port, sub_port, requests, confirms, policy, commands, stopping, waker, thread }
+        Self {
+            send_port,
+            sub_port,
+            requests,
+            confirms,
+            limit,
+            policy,
+            commands,
+            stopping,
+            waker,
+            thread,
+        }
     }
 
     /// Decides over each later request but pings.
@@ -127,13 +134,14 @@ impl FakeServer {
         *self.policy.lock().unwrap() = Arc::new(Mutex::new(policy));
     }
 
-    /// Options for a client of this server, impatient ones.
+    /// Options for a client of this server, impatient ones. Answers that are held are no slow server.
     pub(super) fn options(&self) -> ClientBuilder {
         Client::builder()
             .send_port(self.send_port)
             .sub_port(self.sub_port)
             .send_timeout(Duration::from_millis(200))
             .connection_retries(3)
+            .target_delay(LONG)
     }
 
     /// Options for a client that never gives up while a test runs.
@@ -170,29 +178,23 @@ impl Drop for FakeServer {
 }
 
 struct State {
-    router: Socket,
-    xpub: Socket,
+    router: zmq::Socket,
+    xpub: zmq::Socket,
     wakes: WakeReceiver,
     seen: Sender<Request>,
     incoming: Receiver<Command>,
     held: Vec<Request>,
     stopping: Arc<AtomicBool>,
     confirms: Arc<AtomicBool>,
+    limit: Arc<AtomicU64>,
     policy: Arc<Mutex<Policy>>,
 }
 
-fn receive(socket: &mut Socket) -> Option<Vec<Vec<u8>>> {
-    let mut parts = Vec::new();
-    loop {
-        let mut part = Part::empty();
-        if socket.receive(&mut part).unwrap() == Received::Nothing {
-            assert!(parts.is_empty());
-            return None;
-        }
-        parts.push(part.as_slice().to_vec());
-        if !part.has_more() {
-            return Some(parts);
-        }
+fn receive(socket: &zmq::Socket) -> Option<Vec<Vec<u8>>> {
+    match socket.recv_multipart(zmq::DONTWAIT) {
+        Ok(parts) => Some(parts),
+        Err(zmq::Error::EAGAIN) => None,
+        Err(error) => panic!("{error}"),
     }
 }
 
@@ -200,7 +202,7 @@ impl State {
     fn run(&mut self) {
         while !self.stopping.load(Ordering::Acquire) {
             self.wakes.clear();
-            while let Some(parts) = receive(&mut self.xpub) {
+            while let Some(parts) = receive(&self.xpub) {
                 let (subscribes, topic) = (parts[0][0] == 1, &parts[0][1..]);
                 let confirms = self.confirms.load(Ordering::Acquire);
                 if subscribes && confirms && confirm::is_topic(topic) {
@@ -216,17 +218,28 @@ impl State {
                     }
                 }
             }
-            while let Some(parts) = receive(&mut self.router) {
+            while let Some(parts) = receive(&self.router) {
                 self.request(&parts);
             }
-            let mut ready = [Ready::default(); 3];
-            poll(&[&self.router, &self.xpub], &[&self.wakes], &mut ready, None).unwrap();
+            let wakes = self.wakes.as_fd().as_raw_fd();
+            let items = [&self.router, &self.xpub].map(|socket| socket.as_poll_item(zmq::POLLIN));
+            let [router, xpub] = items;
+            let wakes = zmq::PollItem::from_fd(wakes, zmq::POLLIN);
+            zmq::poll(&mut [router, xpub, wakes], -1).unwrap();
         }
     }
 
     fn request(&mut self, parts: &[Vec<u8>]) {
         let [peer, id, empty, frame] = parts else { panic!("{} parts", parts.len()) };
         assert!(empty.is_empty() && id.len() == 8);
+        if hello::read_request(frame).is_some() {
+            let max_message_bytes = self.limit.load(Ordering::Acquire);
+            let said = match max_message_bytes {
+                0 => reply::refusal(ErrorCode::UnsupportedVersion, "too old"),
+                _ => hello::answer(hello::Answer { max_message_bytes, instance: 1 }),
+            };
+            return self.send(peer, id, &said);
+        }
         let Ok(Frame::V2 { name, .. }) = Frame::parse(frame) else { panic!("no native frame") };
         let name = name.to_owned();
         let request = Request { name, frame: frame.clone(), peer: peer.clone(), id: id.clone() };
@@ -253,15 +266,16 @@ impl State {
     }
 
     fn reply(&mut self, request: &Request, body: &[u8]) {
-        for (part, more) in
-            [(&request.peer[..], true), (&request.id, true), (&[], true), (body, false)]
-        {
-            assert!(self.router.send(&mut Part::copy_of(part), more).unwrap());
-        }
+        self.send(&request.peer, &request.id, body);
+    }
+
+    fn send(&self, peer: &[u8], id: &[u8], body: &[u8]) {
+        let parts = [peer, id, &[], body];
+        self.router.send_multipart(parts, zmq::DONTWAIT).unwrap();
     }
 
     fn publish(&mut self, frame: &[u8]) {
-        assert!(self.xpub.send(&mut Part::copy_of(frame), false).unwrap());
+        self.xpub.send(frame, zmq::DONTWAIT).unwrap();
     }
 }
 

@@ -1,5 +1,7 @@
 //! What a client promises, against a server that can be watched and spoiled.
 
+mod connecting;
+mod events;
 mod fake_server;
 mod lifecycle;
 mod publishing;

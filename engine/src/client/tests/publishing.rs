@@ -145,7 +145,8 @@ fn each_refusal_has_its_variant() {
     let text = || "because".to_owned();
     let cases = [
         (ErrorCode::Malformed, SendError::Malformed { text: text() }),
-        (ErrorCode::TooLarge, SendError::TooLargeForServer { text: text() }),
+        (ErrorCode::TooLarge, SendError::RefusedAsTooLarge { text: text() }),
+        (ErrorCode::NotYours, SendError::NotYours { text: text() }),
         (ErrorCode::UnsupportedVersion, SendError::UnsupportedVersion { text: text() }),
         (ErrorCode::PendingFull, SendError::PendingFull { text: text() }),
         (ErrorCode::JournalFailed, SendError::JournalFailed { text: text() }),
@@ -164,8 +165,8 @@ fn each_refusal_has_its_variant() {
     client.send_message("a", "x", true).unwrap();
     let last = server.requests.try_iter().last().unwrap();
     let record = last.records().next().unwrap();
-    assert_eq!((record.ordinal, record.id.sequence), (1, 8));
-    assert_eq!(client.counters().failed, 7);
+    assert_eq!((record.ordinal, record.id.sequence), (1, 9));
+    assert_eq!(client.counters().failed, 8);
     client.flush().unwrap();
 }
 
@@ -179,6 +180,30 @@ fn local_mistakes_are_told_at_once() {
     assert_eq!(publish("a", &[0; 36]), SendError::TooLarge { bytes: 101, bytes_max: 100 });
     client.publish("a", [0; 35], false).unwrap().wait().unwrap();
     assert_eq!(server.requests.len(), 1);
+}
+
+#[test]
+fn what_the_server_does_not_take_fails_at_once_and_alone() {
+    let server = FakeServer::start();
+    server.limit.store(1000, std::sync::atomic::Ordering::Release);
+    let client = server.patient().auto_start(false).connect().unwrap();
+    let error = client.publish("a", vec![0; 1000], false).unwrap_err();
+    let too_large = SendError::TooLargeForServer { bytes: 1065, bytes_max: 1000 };
+    assert_eq!(error, too_large);
+    assert!(error.to_string().contains("--max-message-size"));
+    // Others share frames no larger than it takes.
+    server.answer(|_| Answer::Hold);
+    for _ in 0..50 {
+        client.publish("a", [0; 100], false).unwrap();
+    }
+    let mut messages = 0;
+    while messages < 50 {
+        let request = server.next();
+        assert!(request.frame.len() <= 1000, "{}", request.frame.len());
+        messages += request.records().count();
+        server.release();
+    }
+    client.flush().unwrap();
 }
 
 #[test]
@@ -205,6 +230,28 @@ fn a_full_window_and_buffer_block_the_publisher_until_patience_ends() {
     assert!(taken >= 5 && held(taken) < 30, "{taken}");
     assert!(client.flush().is_err());
     assert!(client.counters().failed >= 1);
+}
+
+#[test]
+fn a_publisher_waits_once_the_oldest_message_has_waited_for_the_target_delay() {
+    let server = FakeServer::start();
+    server.answer(|_| Answer::Silence);
+    let target = Duration::from_millis(50);
+    let options = server.options().auto_start(false).target_delay(target);
+    let client = options.connect().unwrap();
+    let (start, mut taken) = (Instant::now(), 0);
+    // Far less than the bytes that may wait: a frame each, and two may be in flight.
+    let error = loop {
+        match client.publish("a", vec![0; 20_000], false) {
+            Ok(_) => taken += 1,
+            Err(error) => break error,
+        }
+        assert!(taken < 100 && start.elapsed() < LONG, "nothing bounds the delay");
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    assert!(matches!(error, SendError::Full { .. }), "{error}");
+    assert!(start.elapsed() >= target && taken > 2, "{taken}");
+    assert!(client.counters().blocked > 0);
 }
 
 #[test]

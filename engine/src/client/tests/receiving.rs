@@ -267,6 +267,22 @@ fn a_gap_is_counted_and_told_and_a_copy_is_delivered_without_one() {
 }
 
 #[test]
+fn forged_ordinals_are_counted_told_to_nobody_and_hide_no_gap() {
+    let server = FakeServer::start();
+    let (report, reported) = unbounded();
+    let client =
+        server.patient().on_missed(move |m| report.send(m.clone()).unwrap()).connect().unwrap();
+    let mut messages = client.subscription("a").unwrap();
+    for ordinal in [1, 1 << 50, 2, 6] {
+        server.publish(frame("a", 7, &[(ordinal, "x", false)]));
+        messages.recv_timeout(LONG).unwrap();
+    }
+    let missed: Vec<_> = reported.try_iter().map(|missed| missed.messages).collect();
+    assert_eq!(missed, [3]);
+    assert_eq!((client.missed(), client.counters().implausible), (3, 1));
+}
+
+#[test]
 fn a_checksum_that_does_not_match_keeps_a_message_away_when_asked_to() {
     let server = FakeServer::start();
     let client = server.patient().verify_checksums(true).connect().unwrap();

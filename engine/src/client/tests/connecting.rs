@@ -1,0 +1,184 @@
+//! Why a client could not connect: the cause is in the error, and told at once when it is certain.
+
+use std::error::Error;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use super::fake_server::{FakeServer, LONG};
+use crate::client::{Client, ClientBuilder, ConnectError, SendError};
+use crate::zmtp::handshake;
+
+const TIMEOUT: Duration = Duration::from_millis(200);
+
+fn listen() -> (TcpListener, u16) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    (listener, port)
+}
+
+/// A port where nobody listens.
+fn free_port() -> u16 {
+    listen().1
+}
+
+/// Options with which giving up takes longer than any test.
+fn patient(port: u16) -> ClientBuilder {
+    Client::builder().send_port(port).auto_start(false).send_timeout(LONG)
+}
+
+/// Whoever connects is answered so.
+fn answering(answer: Vec<u8>) -> (u16, JoinHandle<()>) {
+    let (listener, port) = listen();
+    let peer = std::thread::spawn(move || {
+        let (mut peer, _): (TcpStream, _) = listener.accept().unwrap();
+        peer.write_all(&answer).unwrap();
+        let _ = peer.read_to_end(&mut Vec::new());
+    });
+    (port, peer)
+}
+
+/// The error, which must come long before patience ends.
+#[track_caller]
+fn at_once(builder: ClientBuilder) -> ConnectError {
+    let start = Instant::now();
+    let error = builder.connect().unwrap_err();
+    assert!(start.elapsed() < LONG / 4, "{:?} until {error}", start.elapsed());
+    error
+}
+
+#[test]
+fn nobody_listening_is_told_at_once() {
+    let port = free_port();
+    for host in ["127.0.0.1", "localhost"] {
+        let error = at_once(patient(port).server_address(host));
+        let text = error.to_string();
+        assert!(matches!(error, ConnectError::Refused { .. }), "{text}");
+        assert!(text.starts_with(&format!("could not connect to {host}:{port}")), "{text}");
+        assert!(text.contains("refused") && text.contains("start mezzenger-server"), "{text}");
+        assert!(error.source().is_some());
+    }
+}
+
+#[test]
+fn a_port_for_messages_that_nobody_has_is_told_at_once() {
+    let server = FakeServer::start();
+    let port = free_port();
+    let error = at_once(server.patient().sub_port(port));
+    assert!(matches!(error, ConnectError::Refused { port: found, .. } if found == port), "{error}");
+}
+
+#[test]
+fn a_host_that_does_not_exist_is_told_at_once() {
+    // No label may be so long, so that no resolver is asked.
+    let host = "x".repeat(70);
+    let error = at_once(patient(7202).server_address(&*host));
+    assert!(matches!(error, ConnectError::NoSuchHost { .. }), "{error}");
+    assert!(error.to_string().contains(&host) && error.source().is_some(), "{error}");
+}
+
+#[test]
+fn what_is_more_than_a_host_is_refused_with_the_right_form() {
+    let cases = [
+        ("tcp://127.0.0.1", "127.0.0.1"),
+        ("tcp://127.0.0.1:7202", "127.0.0.1"),
+        ("tcp://[::1]:7202", "::1"),
+        ("broker:7202", "broker"),
+        ("broker:7201:7202", "broker"),
+        ("[::1]:7202", "::1"),
+        ("mezzenger://broker.test:7202/x", "broker.test"),
+        (" broker", "broker"),
+        ("broker ", "broker"),
+    ];
+    for (given, host) in cases {
+        let error = at_once(Client::builder().server_address(given));
+        assert!(error.to_string().contains(&format!("'{host}'")), "{error}");
+        let ConnectError::NotAHost { address, host: found } = error else { panic!("{error}") };
+        assert_eq!((&*address, &*found), (given, host));
+    }
+    for host in ["127.0.0.1", "::1", "[::1]", "fe80::1%eth0", "a.b", "a_b-c"] {
+        let error = patient(free_port()).server_address(host).send_timeout(TIMEOUT);
+        let error = error.connection_retries(1).connect().unwrap_err();
+        assert!(!matches!(error, ConnectError::NotAHost { .. }), "{host}: {error}");
+    }
+}
+
+#[test]
+fn another_protocol_is_named_at_once() {
+    for (answer, name) in [
+        (&b"HTTP/1.1 400 Bad Request\r\n"[..], "HTTP"),
+        (b"INFO {\"server_id\":1}\r\n", "NATS"),
+        (b"-ERR unknown command\r\n", "Redis"),
+        (b"\x15\x03\x01\0\x02\x02\x0a", "TLS"),
+        (b"hello, who is there?", "no ZMTP 3"),
+    ] {
+        let (port, peer) = answering(answer.to_vec());
+        let error = at_once(patient(port));
+        assert!(matches!(error, ConnectError::NotMezzenger { .. }), "{error}");
+        let source = error.source().unwrap().to_string();
+        assert!(source.contains(name) && error.to_string().contains(&source), "{error}");
+        peer.join().unwrap();
+    }
+}
+
+#[test]
+fn a_server_that_asks_for_another_mechanism_is_told_at_once() {
+    let mut greeting = handshake::GREETING.to_vec();
+    greeting[12..17].copy_from_slice(b"CURVE");
+    let (port, peer) = answering(greeting);
+    let error = at_once(patient(port));
+    assert!(error.to_string().contains("CURVE"), "{error}");
+    peer.join().unwrap();
+}
+
+#[test]
+fn swapped_ports_are_told_at_once() {
+    let server = FakeServer::start();
+    let options = server.patient().send_port(server.sub_port).sub_port(server.send_port);
+    let error = at_once(options);
+    assert!(matches!(error, ConnectError::WrongSocket { .. }), "{error}");
+    assert!(error.to_string().contains("send_port and sub_port swapped?"), "{error}");
+}
+
+#[test]
+fn an_older_server_is_told_at_once() {
+    let server = FakeServer::start();
+    server.limit.store(0, std::sync::atomic::Ordering::Release);
+    let error = at_once(server.patient());
+    assert!(error.to_string().contains("use the same release of both"), "{error}");
+    let ConnectError::Rejected { source, .. } = error else { panic!("{error}") };
+    assert!(matches!(source, SendError::UnsupportedVersion { .. }), "{source}");
+}
+
+#[test]
+fn a_silent_server_is_waited_for_through_all_tries() {
+    let (_listener, port) = listen();
+    let start = Instant::now();
+    let options = patient(port).send_timeout(TIMEOUT).connection_retries(2);
+    let error = options.connect().unwrap_err();
+    assert!(matches!(error, ConnectError::NoAnswer { tries: 2, .. }), "{error}");
+    let text = error.to_string();
+    assert!(text.starts_with(&format!("could not connect to 127.0.0.1:{port}")), "{text}");
+    assert!(start.elapsed() >= TIMEOUT * 2 && start.elapsed() < LONG / 2);
+}
+
+#[test]
+fn a_server_that_closes_each_connection_is_tried_again_and_the_last_cause_is_told() {
+    let (listener, port) = listen();
+    let server = std::thread::spawn(move || {
+        let mut connections = 0;
+        listener.set_nonblocking(true).unwrap();
+        let end = Instant::now() + TIMEOUT * 4;
+        while Instant::now() < end {
+            connections += usize::from(listener.accept().is_ok());
+            std::thread::yield_now();
+        }
+        connections
+    });
+    let options = patient(port).send_timeout(TIMEOUT).connection_retries(3);
+    let error = options.connect().unwrap_err();
+    assert!(matches!(error, ConnectError::NoAnswer { .. }), "{error}");
+    assert!(error.source().is_some() && error.to_string().contains("the last: "), "{error}");
+    assert!(server.join().unwrap() >= 2);
+}

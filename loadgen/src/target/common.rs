@@ -1,0 +1,24 @@
+//! What the ends at every target have in common.
+
+use std::sync::Arc;
+
+use crate::notes::Notes;
+
+/// What a run is about, for its ends.
+#[derive(Clone, Debug)]
+pub(crate) struct Run {
+    /// The run's number.
+    pub(crate) id: u32,
+    /// The names of its messages.
+    pub(crate) names: Arc<[String]>,
+    pub(crate) notes: Notes,
+}
+
+/// How a publisher's end ended.
+#[derive(Debug)]
+pub(crate) struct Finished<E> {
+    /// Messages that the server refused or did not answer.
+    pub(crate) refused: u64,
+    /// The first failure.
+    pub(crate) failure: Option<E>,
+}

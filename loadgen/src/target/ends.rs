@@ -1,0 +1,219 @@
+//! The seam between a run and its target: one end for each publisher and subscriber.
+
+use std::sync::Arc;
+
+use ::mezzenger::{Client, SendError};
+use loadgen::report::TargetInfo;
+
+use super::common::{Finished, Run};
+#[cfg(feature = "peers")]
+use super::peers::{self, PeerError};
+use super::{info, mezzenger};
+use crate::address::Target;
+use crate::args::Settings;
+use crate::child::ChildServer;
+use crate::watcher::Watcher;
+use mezzenger::ClientError;
+
+/// Why there is no end.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConnectError {
+    /// A client of this project failed.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// A client of another broker failed.
+    #[cfg(feature = "peers")]
+    #[error(transparent)]
+    Peer(#[from] PeerError),
+}
+
+/// Why a message was not published.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PublishError {
+    /// A client of this project says why.
+    #[error(transparent)]
+    Client(#[from] SendError),
+    /// A client of another broker does.
+    #[cfg(feature = "peers")]
+    #[error(transparent)]
+    Peer(#[from] PeerError),
+}
+
+/// Makes the ends of a run.
+pub(crate) enum Ends {
+    /// For a server of this project, or the forwarder.
+    Mezzenger(mezzenger::Clients, TargetInfo),
+    /// For another broker.
+    #[cfg(feature = "peers")]
+    Peer(peers::Peer),
+}
+
+impl Ends {
+    /// Ends for the target that the settings name; `child` is the run's own server.
+    pub(crate) fn new(
+        settings: &Settings,
+        run: &Run,
+        child: Option<&ChildServer>,
+    ) -> Result<Self, ConnectError> {
+        match &settings.target.target {
+            Target::Mezzenger | Target::Relay | Target::ZmqForwarder => {
+                let clients = mezzenger::Clients::new(&settings.target, run, child);
+                Ok(Self::Mezzenger(clients, info::of_own(&settings.target)))
+            }
+            #[cfg(feature = "peers")]
+            Target::Peer(address) => Ok(Self::Peer(peers::Peer::connect(address, settings, run)?)),
+            #[cfg(not(feature = "peers"))]
+            Target::Peer(_) => unreachable!("a build without peers reads no such target"),
+        }
+    }
+
+    /// What results say of the target.
+    pub(crate) fn info(&self) -> &TargetInfo {
+        match self {
+            Self::Mezzenger(_, info) => info,
+            #[cfg(feature = "peers")]
+            Self::Peer(peer) => peer.info(),
+        }
+    }
+
+    /// Connects a publisher.
+    pub(crate) fn publisher(&self, index: u16) -> Result<PublisherEnd, ConnectError> {
+        match self {
+            Self::Mezzenger(clients, _) => {
+                let names = clients.names();
+                Ok(PublisherEnd::Mezzenger { client: clients.publisher(index)?, names })
+            }
+            #[cfg(feature = "peers")]
+            Self::Peer(peer) => Ok(PublisherEnd::Peer(peer.publisher()?)),
+        }
+    }
+
+    /// Connects a subscriber, with a watcher for each name. When this returns, what is published from
+    /// then on arrives.
+    pub(crate) fn subscriber(
+        &self,
+        index: u16,
+        watchers: Vec<Watcher>,
+    ) -> Result<SubscriberEnd, ConnectError> {
+        match self {
+            Self::Mezzenger(clients, _) => {
+                Ok(SubscriberEnd::Mezzenger(clients.subscriber(index, watchers)?))
+            }
+            #[cfg(feature = "peers")]
+            Self::Peer(peer) => Ok(SubscriberEnd::Peer(peer.subscriber(watchers)?)),
+        }
+    }
+
+    /// Messages acknowledged by subscribers so far; `None` where the server itself is asked.
+    pub(crate) fn settled(&self) -> Option<u64> {
+        match self {
+            Self::Mezzenger(..) => None,
+            #[cfg(feature = "peers")]
+            Self::Peer(peer) => peer.settled(),
+        }
+    }
+
+    /// Messages that wait for an acknowledgement; `None` where the server itself is asked.
+    pub(crate) fn pending(&self) -> Result<Option<u64>, ConnectError> {
+        match self {
+            Self::Mezzenger(..) => Ok(None),
+            #[cfg(feature = "peers")]
+            Self::Peer(peer) => Ok(peer.pending()?),
+        }
+    }
+}
+
+/// A publisher's end: hands messages over, for one thread.
+pub(crate) enum PublisherEnd {
+    /// A client of this project.
+    Mezzenger { client: Client, names: Arc<[String]> },
+    /// A client of another broker.
+    #[cfg(feature = "peers")]
+    Peer(Box<dyn peers::Publish>),
+}
+
+impl PublisherEnd {
+    /// Hands a message over under the name with this index.
+    #[inline]
+    pub(crate) fn publish(
+        &mut self,
+        name: usize,
+        payload: &[u8],
+        ack: bool,
+    ) -> Result<(), PublishError> {
+        match self {
+            Self::Mezzenger { client, names } => {
+                client.publish(&names[name], payload, ack)?;
+                Ok(())
+            }
+            #[cfg(feature = "peers")]
+            Self::Peer(end) => Ok(end.publish(name, payload)?),
+        }
+    }
+
+    /// Counts the messages that the server took.
+    pub(crate) fn taken(&self) -> Taken {
+        match self {
+            Self::Mezzenger { client, .. } => Taken::Mezzenger(client.clone()),
+            #[cfg(feature = "peers")]
+            Self::Peer(end) => Taken::Peer(end.taken()),
+        }
+    }
+
+    /// Waits until every message is answered.
+    pub(crate) fn finish(self) -> Finished<PublishError> {
+        match self {
+            Self::Mezzenger { client, .. } => {
+                let failure = client.flush().err().map(PublishError::from);
+                let refused = client.counters().failed;
+                client.stop();
+                Finished { refused, failure }
+            }
+            #[cfg(feature = "peers")]
+            Self::Peer(end) => {
+                let Finished { refused, failure } = end.finish();
+                Finished { refused, failure: failure.map(PublishError::from) }
+            }
+        }
+    }
+}
+
+/// Counts the messages of one publisher that the server took, for other threads.
+pub(crate) enum Taken {
+    /// As the client counts answers.
+    Mezzenger(Client),
+    /// As the end counts them.
+    #[cfg(feature = "peers")]
+    Peer(Arc<crate::count::Count>),
+}
+
+impl Taken {
+    /// How many so far.
+    pub(crate) fn get(&self) -> u64 {
+        match self {
+            Self::Mezzenger(client) => client.counters().published,
+            #[cfg(feature = "peers")]
+            Self::Peer(count) => count.get(),
+        }
+    }
+}
+
+/// A subscriber's end. Stopping it drops its watchers, which then return their ledgers.
+pub(crate) enum SubscriberEnd {
+    /// A client of this project.
+    Mezzenger(Client),
+    /// Tasks that read from another broker's client.
+    #[cfg(feature = "peers")]
+    Peer(peers::Reading),
+}
+
+impl SubscriberEnd {
+    /// Ends it.
+    pub(crate) fn stop(self) {
+        match self {
+            Self::Mezzenger(client) => client.stop(),
+            #[cfg(feature = "peers")]
+            Self::Peer(reading) => reading.stop(),
+        }
+    }
+}
