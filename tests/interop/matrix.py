@@ -42,8 +42,8 @@ def main():
         print("- " + " ".join(note.split()))
 
     print("\n## What each library says on the wire\n")
-    head = ["client", "ZMTP", "bytes before it hears any", "mechanism, as-server", "REQ's READY", "SUB's READY"]
-    head += ["subscribes by", "cancels by", "PING of REQ", "PING of SUB"]
+    head = ["client", "ZMTP", "bytes sent in each stage", "mechanism, as-server", "READY of REQ", "READY of SUB"]
+    head += ["subscribes, cancels by", "PING of REQ", "PING of SUB", "to a 3.0 server"]
     body = []
     for row in run:
         facts = row["facts"]
@@ -53,17 +53,21 @@ def main():
             [
                 row["title"],
                 "%s (server: %s)" % (facts["version"], facts["towards"]),
-                str(facts["first_bytes"]),
+                ", ".join(map(str, facts["stages"])),
                 "%s, %s" % (facts["mechanism"], facts["as_server"]),
-                ", ".join(facts["req"]) or "no READY",
-                ", ".join(facts["sub"]) or "no READY",
-                facts["subscribe"],
-                facts["cancel"],
-                facts["ping_req"],
-                facts["ping_sub"],
+                ", ".join(facts["req"]) or "none",
+                ", ".join(facts["sub"]) or "none",
+                "%s, %s" % (facts["subscribe"], facts["cancel"]),
+                facts["ping_req"] or "none",
+                facts["ping_sub"] or "none",
+                "%s; PING: %s" % (facts["subscribe_3_0"] or "none", facts["ping_3_0"] or "none"),
             ]
         )
     table(head, body)
+    print(
+        "Stages: before it hears anything; after the signature (10 bytes); after the revision byte; "
+        "after the rest of the greeting; after READY."
+    )
 
 
 if __name__ == "__main__":

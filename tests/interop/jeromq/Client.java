@@ -13,6 +13,8 @@ import org.zeromq.ZContext;
 import org.zeromq.ZMQ;
 
 public final class Client {
+    // What the library says of itself is the version of libzmq that it was made after.
+    private static final String VERSION = System.getProperty("interop.version");
     private static final Map<String, ZMQ.Socket> SOCKETS = new HashMap<>();
 
     private static byte[] ascii(String text) {
@@ -24,7 +26,7 @@ public final class Client {
         for (String option : words.subList(2, words.size())) {
             if (!option.startsWith("identity=")) {
                 throw new UnsupportedOperationException(
-                        "JeroMQ " + ZMQ.getVersionString() + " has no option for " + option.replaceAll("=.*", ""));
+                        "JeroMQ " + VERSION + " has no option for " + option.replaceAll("=.*", ""));
             }
         }
         int type = kind.equals("REQ") ? ZMQ.REQ : kind.equals("DEALER") ? ZMQ.DEALER : ZMQ.SUB;
@@ -61,7 +63,7 @@ public final class Client {
 
     private static String run(ZContext context, String command, List<String> words) throws Exception {
         if (command.equals("version")) {
-            return ",\"detail\":\"JeroMQ " + System.getProperty("interop.version") + ", Java "
+            return ",\"detail\":\"JeroMQ " + VERSION + ", Java "
                     + System.getProperty("java.version") + "\"";
         }
         String name = words.get(0);
@@ -100,7 +102,7 @@ public final class Client {
                 System.out.println("{\"step\":\"" + step + "\",\"ok\":true" + answer + "}");
             } catch (Exception error) {
                 boolean unsupported = error instanceof UnsupportedOperationException;
-                String detail = error.toString().replaceAll("[\"\\\\]", "'");
+                String detail = (unsupported ? error.getMessage() : error.toString()).replaceAll("[\"\\\\]", "'");
                 System.out.println("{\"step\":\"" + step + "\",\"ok\":false,\"unsupported\":" + unsupported
                         + ",\"detail\":\"" + detail + "\"}");
             }

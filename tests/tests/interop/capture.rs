@@ -13,8 +13,6 @@ use crate::harness::eventually;
 pub(super) struct Said {
     pub(super) client: Vec<u8>,
     pub(super) server: Vec<u8>,
-    /// What the client said before it heard anything.
-    pub(super) client_first: Vec<u8>,
 }
 
 /// A forwarder to one address.
@@ -89,12 +87,7 @@ fn accept(
         let keep = Arc::clone(connections);
         std::thread::spawn(move || {
             forward(client, server, |bytes| {
-                let mut connections = keep.lock().unwrap();
-                let said = &mut connections[number];
-                if said.server.is_empty() {
-                    said.client_first.extend_from_slice(bytes);
-                }
-                said.client.extend_from_slice(bytes);
+                keep.lock().unwrap()[number].client.extend_from_slice(bytes);
             });
         });
         let keep = Arc::clone(connections);

@@ -97,10 +97,15 @@ impl Client {
         }
     }
 
+    /// Gives a command whose answer nobody waits for.
+    #[track_caller]
+    pub(super) fn say(&mut self, command: &str) {
+        writeln!(self.process.stdin().as_mut().unwrap(), "{command}").unwrap();
+    }
+
     #[track_caller]
     fn try_ask(&mut self, command: &str) -> Result<Value, String> {
-        let stdin = self.process.stdin().as_mut().unwrap();
-        writeln!(stdin, "{command}").unwrap();
+        self.say(command);
         let Some(line) = self.process.line_within(2 * PATIENCE) else {
             panic!("the client ended at {command}:\n{}", self.process.stderr())
         };
@@ -243,12 +248,18 @@ impl Client {
     /// connect again needs a new one, as its programs do.
     #[track_caller]
     pub(super) fn requests_again(&mut self, library: &Library, endpoint: &str) {
-        if !library.requests_reconnect {
-            let old = self.try_ask(&format!("send {REQUEST} {}", self.write_ping()));
-            assert!(old.is_err(), "the socket for requests is said not to connect again, and did");
-            self.close(REQUEST);
-            self.open(REQUEST, "REQ", endpoint, &[]);
+        if library.requests_reconnect {
+            return;
         }
+        // The old one says so when it sends, or when it receives.
+        let tried = self.try_ask(&format!("send {REQUEST} {}", self.write_ping())).and_then(|_| {
+            let directory = self.directory.path().to_str().unwrap().to_owned();
+            self.try_ask(&format!("receive {REQUEST} 1000 {directory}"))
+        });
+        let answered = tried.is_ok_and(|answer| answer["frames"] != 0);
+        assert!(!answered, "the socket for requests is said not to connect again, and did");
+        self.close(REQUEST);
+        self.open(REQUEST, "REQ", endpoint, &[]);
     }
 
     fn write_ping(&self) -> String {

@@ -1,10 +1,15 @@
 //! Reads what a client said on the wire, for the table of facts in `engine/docs/interop.md`.
 
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpListener};
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
 
 use super::capture::{Capture, Said};
 use super::library::{Library, REQUEST, SUBSCRIBER};
 use super::message::ping;
+use crate::harness::raw::{greeting, ready};
 use crate::harness::{Server, eventually};
 
 const LONG: u8 = 2;
@@ -21,10 +26,11 @@ struct Side {
     frames: Vec<(u8, Vec<u8>)>,
 }
 
-/// Cuts what one side said; `None` while its greeting is not whole.
-fn cut(bytes: &[u8]) -> Option<Side> {
+/// Cuts what one side said to the other; `None` while a greeting is not whole.
+fn cut(bytes: &[u8], other: &[u8]) -> Option<Side> {
     let revision = *bytes.get(10)?;
-    let (minor, mechanism, as_server, rest) = if revision >= 3 {
+    // The lower of both revisions is spoken.
+    let (minor, mechanism, as_server, rest) = if revision.min(*other.get(10)?) >= 3 {
         let greeting = bytes.get(..64)?;
         let mechanism = greeting[12..32].split(|&byte| byte == 0).next().unwrap();
         let mechanism = String::from_utf8_lossy(mechanism).into_owned();
@@ -94,12 +100,60 @@ impl Side {
         let is_it = |(flags, body): &(u8, Vec<u8>)| flags & COMMAND == 0 && *body == message;
         self.frames.iter().any(is_it).then(|| format!("message {first:02x}"))
     }
+
+    /// The first PING: behind its name stand the time to live in tenths of a second and the context.
+    fn ping(&self) -> Option<String> {
+        let body = self.commands("PING").next()?;
+        let (ttl, context) = body.split_first_chunk()?;
+        let ttl = u16::from_be_bytes(*ttl);
+        Some(format!("TTL field {ttl}, context {} bytes", context.len()))
+    }
 }
 
 /// The PONGs that the server answered with, at most as many as the client asked for.
 pub(super) fn answered_pings(said: &Said) -> usize {
-    let (Some(client), Some(server)) = (cut(&said.client), cut(&said.server)) else { return 0 };
+    let client = cut(&said.client, &said.server);
+    let (Some(client), Some(server)) = (client, cut(&said.server, &said.client)) else { return 0 };
     client.commands("PING").count().min(server.commands("PONG").count())
+}
+
+/// A server that says no more than each stage of a handshake needs, so that it can be seen what the
+/// client says before it hears the next. Returns what it said in each stage.
+fn stages(library: &Library, kind: &str, minor: u8) -> Vec<Vec<u8>> {
+    /// Long enough for a client to say what it has to.
+    const QUIET: Duration = Duration::from_secs(1);
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let endpoint = format!("tcp://{}", listener.local_addr().unwrap());
+    // A library that returns only when it is connected gets its answer later.
+    let mut client = library.start();
+    let mut words = format!("open {SUBSCRIBER} {kind} {endpoint}");
+    if !library.lacks.contains(&"heartbeat") {
+        words.push_str(" heartbeat=200");
+    }
+    client.say(&words);
+    if kind == "SUB" {
+        client.say(&format!("subscribe {SUBSCRIBER} greet"));
+    }
+    let (mut stream, _) = listener.accept().unwrap();
+    stream.set_read_timeout(Some(QUIET)).unwrap();
+    let mut greeting = greeting();
+    greeting[11] = minor;
+    let ready = ready(if kind == "SUB" { "XPUB" } else { "ROUTER" });
+    let mut stages = Vec::new();
+    for say in [&[][..], &greeting[..10], &greeting[10..11], &greeting[11..], &ready] {
+        // A client that hung up says nothing more.
+        let _ = stream.write_all(say);
+        let mut heard = Vec::new();
+        let mut buffer = [0; 4096];
+        let until = Instant::now() + QUIET;
+        while Instant::now() < until
+            && let Ok(n @ 1..) = stream.read(&mut buffer)
+        {
+            heard.extend_from_slice(&buffer[..n]);
+        }
+        stages.push(heard);
+    }
+    stages
 }
 
 /// What a library's client says on the wire.
@@ -108,45 +162,41 @@ pub(super) fn facts(library: &Library) -> Value {
     let requests = Capture::of(server.recv_addr);
     let messages = Capture::of(server.pub_addr);
     let mut client = library.start();
-    let options: &[&str] =
-        if library.lacks.contains(&"heartbeat") { &[] } else { &["heartbeat=200"] };
+    let beats = !library.lacks.contains(&"heartbeat");
+    let options: &[&str] = if beats { &["heartbeat=200"] } else { &[] };
     client.open(REQUEST, "REQ", &requests.endpoint(), options);
     client.open(SUBSCRIBER, "SUB", &messages.endpoint(), options);
     client.request_ok(&ping());
     client.subscribe("greet");
     client.unsubscribe("greet");
-    if !options.is_empty() {
+    if beats {
         eventually("PINGs", || {
             let captures = [&requests, &messages];
             captures.iter().all(|c| answered_pings(&c.only_connection()) > 0).then_some(())
         });
     }
     let said = requests.only_connection();
-    let first_bytes = said.client_first.len();
-    let req = cut(&said.client).unwrap();
-    let server = cut(&said.server).unwrap();
-    let sub = cut(&messages.only_connection().client).unwrap();
-    let ping_of = |side: &Side| {
-        // Behind the name: the time to live in tenths of a second, then the context.
-        side.commands("PING").next().map_or_else(
-            || "none".to_owned(),
-            |body| {
-                let ttl = u16::from_be_bytes([body[0], body[1]]);
-                format!("TTL {ttl} (tenths of a second), context {} bytes", body.len() - 2)
-            },
-        )
-    };
+    let req = cut(&said.client, &said.server).unwrap();
+    let server = cut(&said.server, &said.client).unwrap();
+    let said = messages.only_connection();
+    let sub = cut(&said.client, &said.server).unwrap();
+    // To a server of ZMTP 3.0, where subscriptions are messages by the letter.
+    let old: Vec<_> = stages(library, "SUB", 0).concat();
+    let old = cut(&old, &greeting()).unwrap();
+    let stages = stages(library, "REQ", 1);
     json!({
         "version": req.version(),
         "towards": server.version(),
-        "first_bytes": first_bytes,
+        "stages": stages.iter().map(Vec::len).collect::<Vec<_>>(),
         "mechanism": req.mechanism,
         "as_server": req.as_server,
         "req": req.properties(),
         "sub": sub.properties(),
-        "subscribe": sub.subscription("greet", "SUBSCRIBE", 1).unwrap_or_default(),
-        "cancel": sub.subscription("greet", "CANCEL", 0).unwrap_or_default(),
-        "ping_req": ping_of(&req),
-        "ping_sub": ping_of(&sub),
+        "subscribe": sub.subscription("greet", "SUBSCRIBE", 1),
+        "cancel": sub.subscription("greet", "CANCEL", 0),
+        "ping_req": req.ping(),
+        "ping_sub": sub.ping(),
+        "subscribe_3_0": old.subscription("greet", "SUBSCRIBE", 1),
+        "ping_3_0": old.ping(),
     })
 }
