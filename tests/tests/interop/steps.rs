@@ -12,8 +12,11 @@ use super::zmtp;
 use crate::harness::server::command;
 use crate::harness::{Server, eventually};
 
+/// A step's name in the matrix, and what it does; it panics when something is wrong.
+type Step = (&'static str, fn(&Library));
+
 /// The steps, in the order of the matrix.
-pub(super) const STEPS: &[(&str, fn(&Library))] = &[
+pub(super) const STEPS: &[Step] = &[
     ("publish", publish),
     ("subscribe", subscribe),
     ("unsubscribe", unsubscribe),
