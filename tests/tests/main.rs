@@ -18,6 +18,7 @@ mod duplicates;
 mod envelopes;
 mod failed_sync;
 mod floods;
+mod interop;
 mod journal_errors;
 mod journal_files;
 mod load;
