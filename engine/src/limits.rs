@@ -100,6 +100,10 @@ pub const SOJOURN_INTERVAL: Duration = Duration::from_millis(10);
 /// Bytes that the broker reads from one connection before it looks at the others.
 pub const READ_BYTES_PER_TURN_MAX: usize = 256 * 1024;
 
+/// Bytes that one turn queues for subscribers, each frame counted for each of them, before it writes: what
+/// the system copies in about a millisecond.
+pub const QUEUED_BYTES_PER_TURN_MAX: usize = 4 * 1024 * 1024;
+
 /// Requests or subscriptions that the broker takes from one connection before it looks at the others.
 pub const EVENTS_PER_TURN_MAX: usize = 256;
 

@@ -11,7 +11,7 @@ use super::subscribers::ConnectionId;
 use crate::config::SlowSubscriber;
 use crate::limits::{
     ACCEPTS_PER_TURN_MAX, DROP_KEEP_BYTES, EVENTS_PER_TURN_MAX, PARTIAL_BYTES_MAX,
-    READ_BYTES_PER_TURN_MAX, REPLY_BYTES_MAX,
+    QUEUED_BYTES_PER_TURN_MAX, READ_BYTES_PER_TURN_MAX, REPLY_BYTES_MAX,
 };
 use crate::net::inbox::Filled;
 use crate::net::socket::Network;
@@ -91,7 +91,10 @@ impl<N: Network> Broker<N> {
                         // Listed again when it may.
                         return false;
                     }
-                    if events >= EVENTS_PER_TURN_MAX || !(may_read || peer.is_subscriber()) {
+                    if events >= EVENTS_PER_TURN_MAX
+                        || self.turn_bytes >= QUEUED_BYTES_PER_TURN_MAX
+                        || !(may_read || peer.is_subscriber())
+                    {
                         return true;
                     }
                 }
@@ -217,6 +220,7 @@ impl<N: Network> Broker<N> {
             match effect {
                 Effect::Publish { frame, to, droppable } => {
                     self.counters.frames_published.add(1);
+                    self.turn_bytes += frame.len() * to.len();
                     let id = self.frames.add(frame, to.len() as u32, droppable, now);
                     let mut slow = None;
                     for &connection in &*to {

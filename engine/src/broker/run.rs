@@ -22,7 +22,7 @@ use super::subscribers::ConnectionId;
 use super::timers::Timers;
 use crate::config::{Config, SlowSubscriber};
 use crate::journal::{Journal, JournalError, LiveSet, Op, SubmitError};
-use crate::limits::READ_TIME_PER_TURN_MAX;
+use crate::limits::{QUEUED_BYTES_PER_TURN_MAX, READ_TIME_PER_TURN_MAX};
 use crate::message::Message;
 use crate::metrics::Counters;
 use crate::net::socket::{Network, Ready};
@@ -83,6 +83,8 @@ pub(crate) struct Broker<N: Network> {
     pub(super) settings: Settings,
     pub(super) admission: Admission,
     pub(super) timers: Timers,
+    /// Bytes queued for subscribers in this turn, each frame counted for each of them.
+    pub(super) turn_bytes: usize,
     /// Bytes of requests that are not whole, and of answers that wait.
     pub(super) partial_bytes: usize,
     pub(super) reply_bytes: usize,
@@ -141,6 +143,7 @@ impl<N: Network> Broker<N> {
             },
             admission: Admission::new(config),
             timers: Timers::default(),
+            turn_bytes: 0,
             partial_bytes: 0,
             reply_bytes: 0,
             counters,
@@ -262,6 +265,7 @@ impl<N: Network> Broker<N> {
 
     /// Reads from each connection that has something, a part of it, as long as a turn may take.
     fn read_some(&mut self, now: Duration) {
+        self.turn_bytes = 0;
         for _ in 0..self.readable.len() {
             let Some(id) = self.readable.pop_front() else { break };
             let may_read = self.may_read();
@@ -279,6 +283,7 @@ impl<N: Network> Broker<N> {
             }
             let elapsed = self.network.now().saturating_sub(now);
             if elapsed >= READ_TIME_PER_TURN_MAX
+                || self.turn_bytes >= QUEUED_BYTES_PER_TURN_MAX
                 || self.drain.is_some_and(|drain| now + elapsed >= drain.finished_by)
             {
                 break;

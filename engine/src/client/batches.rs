@@ -165,14 +165,16 @@ impl Batches {
         }
     }
 
-    /// Whether the first batch has waited for the server for so long. What waits longer than the target is
-    /// late.
-    pub(super) fn has_waited(&self, time: Duration, now: Instant) -> bool {
+    /// Whether what waits is a `part`th of what may, in time or in bytes: of what the server takes within the
+    /// target. A publisher fills a queue far faster than a server empties it, so time alone bounds nothing.
+    pub(super) fn is_late(&self, part: u32, now: Instant) -> bool {
+        let target = self.pace.target() / part;
         !self.is_away
-            && self
-                .queue
-                .front()
-                .is_some_and(|batch| now.saturating_duration_since(batch.created) >= time)
+            && (self.queued_bytes > self.pace.waiting_bytes() / part as usize
+                || self
+                    .queue
+                    .front()
+                    .is_some_and(|batch| now.saturating_duration_since(batch.created) >= target))
     }
 
     /// The place of the name's open batch. Checks a name that is met for the first time.

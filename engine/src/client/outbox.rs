@@ -153,7 +153,7 @@ impl Outbox {
             }
             // A clock is read for each frame, not for each message.
             let now = Instant::now();
-            if state.has_waited(state.pace.target(), now) {
+            if state.is_late(1, now) {
                 state.full = true;
                 state = self.enter(state, bytes, &mut waiting)?;
                 continue;
@@ -190,7 +190,7 @@ impl Outbox {
         let mut state = self.enter(self.lock(), bytes, &mut waiting)?;
         let now = loop {
             let now = Instant::now();
-            if !state.has_waited(state.pace.target(), now) {
+            if !state.is_late(1, now) {
                 break now;
             }
             state.full = true;
@@ -279,8 +279,7 @@ impl Outbox {
 
     fn make_room(&self, state: &mut Batches, now: Instant) {
         let roomy = |state: &Batches| {
-            state.queued_bytes <= self.bounds.buffer_bytes / 2
-                && !state.has_waited(state.pace.target() / 2, now)
+            state.queued_bytes <= self.bounds.buffer_bytes / 2 && !state.is_late(2, now)
         };
         if state.full && roomy(state) {
             state.full = false;

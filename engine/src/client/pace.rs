@@ -25,6 +25,9 @@ const WINDOW_BYTES_MIN: usize = CLIENT_FRAME_BYTES_MIN * CLIENT_FRAMES_IN_FLIGHT
 /// The frame's size before anything is known of the server.
 const FRAME_BYTES_FIRST: usize = 16 * 1024;
 
+/// Bytes that may wait before anything is known of the server.
+const WAITING_BYTES_FIRST: usize = 1024 * 1024;
+
 /// Times the target and a round trip that a rate is remembered, at least; twice as long at most.
 const RATE_KEPT: u32 = 2;
 
@@ -117,6 +120,13 @@ impl Pace {
         let worth = rate * self.target.as_secs_f64() / FRAMES_PER_TARGET;
         // A float beyond the integer's range becomes its bound.
         (worth as usize).clamp(CLIENT_FRAME_BYTES_MIN, FRAME_BYTES_TARGET)
+    }
+
+    /// Bytes that may wait to leave: the target's worth.
+    pub(super) fn waiting_bytes(&self) -> usize {
+        let Some(rate) = self.rate.get() else { return WAITING_BYTES_FIRST };
+        // A float beyond the integer's range becomes its bound.
+        ((rate * self.target.as_secs_f64()) as usize).saturating_add(WINDOW_BYTES_MIN)
     }
 
     /// Whether there is room for a frame of so many bytes. To be asked before each departure: the answer is

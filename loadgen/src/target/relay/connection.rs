@@ -4,6 +4,7 @@ use std::io::{self, IoSlice, Write};
 use std::net::TcpStream;
 
 use bytes::Bytes;
+use mezzenger::wire::hello;
 use rustix::buffer::spare_capacity;
 use rustix::io::Errno;
 
@@ -33,6 +34,9 @@ const COMMAND: u8 = 4;
 
 /// The answer to a request, as a frame.
 const OK: &[u8] = b"\0\x02OK";
+/// What a client that says hello is told.
+const ANSWER: hello::Answer =
+    hello::Answer { max_message_bytes: FRAME_BYTES_MAX as u64, instance: 0 };
 /// What the body of a client's ping begins with.
 const PING: &[u8] = b"\x01ping|";
 /// What a subscription begins with, and one of 18 bytes that asks to be confirmed.
@@ -134,9 +138,15 @@ impl Connection {
                 continue;
             } else {
                 self.output.extend(&self.input[done..frame.start]);
-                self.output.extend(OK);
-                if !body.starts_with(PING) {
-                    taken.push(frame);
+                if hello::read_request(body).is_some() {
+                    let answer = hello::answer(ANSWER);
+                    self.output.extend([0, answer.len() as u8]);
+                    self.output.extend(answer);
+                } else {
+                    self.output.extend(OK);
+                    if !body.starts_with(PING) {
+                        taken.push(frame);
+                    }
                 }
             }
             done = at;
