@@ -13,13 +13,13 @@ use crate::limits::{
     ACCEPTS_PER_TURN_MAX, DROP_KEEP_BYTES, EVENTS_PER_TURN_MAX, PARTIAL_BYTES_MAX,
     QUEUED_BYTES_PER_TURN_MAX, READ_BYTES_PER_TURN_MAX, REPLY_BYTES_MAX,
 };
-use crate::net::inbox::Filled;
-use crate::net::socket::Network;
+use crate::net::socket::{ByteStream, Network};
 use crate::wire::frame::Frame;
 use crate::wire::reply::{OK, refusal};
 use crate::wire::{confirm, frame, hello};
 use crate::zmtp::error::ConnectionError;
 use crate::zmtp::frame::Head;
+use crate::zmtp::inbox::Filled;
 use crate::zmtp::session::{CloseReason, Event, Port, Session};
 
 impl<N: Network> Broker<N> {
@@ -121,7 +121,8 @@ impl<N: Network> Broker<N> {
     /// Reads once; how many bytes came in, or nothing when the connection is gone.
     fn fill(&mut self, id: ConnectionId, now: Duration) -> Option<usize> {
         let peer = self.peers.get_mut(id)?;
-        match peer.inbox.fill(&mut peer.stream, &mut self.scratch) {
+        let stream = &mut peer.stream;
+        match peer.inbox.fill(|buffer| stream.read(buffer), &mut self.scratch) {
             Ok((filled, bytes)) => {
                 peer.is_readable = filled == Filled::Full;
                 if filled == Filled::Nothing {

@@ -9,8 +9,8 @@ use super::subscribers::ConnectionId;
 use crate::limits::{
     HANDSHAKE_TIME_MAX, PARTIAL_BYTES_MIN, PARTIAL_CHECKED, SOJOURN_INTERVAL, SOJOURN_TARGET,
 };
-use crate::net::inbox::Inbox;
 use crate::retry::Token;
+use crate::zmtp::inbox::Inbox;
 use crate::zmtp::session::{Port, Session};
 
 /// A connection.

@@ -1,7 +1,6 @@
 //! Sockets and waiting. Knows ZMTP's frames, not what messages mean.
 //!
-//! - [`inbox`]: received bytes, cut into frames without a copy; `sending`: bytes that wait for the system;
-//!   `stream`: both, over one socket.
+//! - `sending`: bytes that wait for the system; `stream`: a client's bytes both ways.
 //! - `dial`: addresses, and non-blocking connections to them.
 //! - [`connection`]: a client's connection, made anew when lost; [`subscribing`]: one that remembers its
 //!   subscriptions.
@@ -10,7 +9,6 @@
 
 pub(crate) mod connection;
 mod dial;
-pub(crate) mod inbox;
 pub(crate) mod listen;
 #[cfg(all(loom, test))]
 pub(crate) mod loom_tests;

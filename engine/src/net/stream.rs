@@ -7,11 +7,12 @@ use std::time::Instant;
 use bytes::Bytes;
 use rustix::net::{Shutdown, shutdown};
 
-use super::inbox::{Filled, Inbox, Next};
 use super::sending::Sending;
+use super::socket::ByteStream;
 use crate::zmtp::command::{self, Command};
 use crate::zmtp::error::ConnectionError;
 use crate::zmtp::frame::Head;
+use crate::zmtp::inbox::{Filled, Inbox, Next};
 
 /// Parts of a message that are kept: one more than any message has that means something.
 const PARTS_MAX: usize = 4;
@@ -75,7 +76,8 @@ impl Stream {
     /// # Errors
     /// When the connection is lost or ended.
     pub(super) fn fill(&mut self) -> Result<(), ConnectionError> {
-        let (filled, _) = self.inbox.fill(&mut &*self.socket, &mut self.scratch)?;
+        let (filled, _) =
+            self.inbox.fill(|buffer| (&*self.socket).read(buffer), &mut self.scratch)?;
         // Of a lost connection nothing is left behind what the system has.
         self.more = filled == Filled::Full || self.lost;
         if filled != Filled::Nothing {

@@ -2,6 +2,7 @@
 //! in, bytes and events out; no socket, no clock.
 //!
 //! - [`frame`]: heads of frames; [`command`]: what ends say between messages; [`error`]: why a connection ends.
+//! - [`inbox`]: received bytes, cut into frames.
 //! - [`handshake`]: what a client says first, and checks; [`greeting`]: the server's first words.
 //! - [`session`]: the server's end of a connection; [`envelope`]: the frames of a request.
 
@@ -11,4 +12,5 @@ pub(crate) mod error;
 pub(crate) mod frame;
 pub(crate) mod greeting;
 pub(crate) mod handshake;
+pub(crate) mod inbox;
 pub(crate) mod session;

@@ -9,11 +9,11 @@ use super::error::ConnectionError;
 use super::frame::Head;
 use super::greeting::{self, GreetingError, Version};
 use super::handshake::GREETING_BYTES;
+use super::inbox::{Inbox, Next};
 use crate::limits::{
     COMMAND_BYTES_MAX, FRAMES_PER_REQUEST_MAX, HANDSHAKE_BYTES_MAX, IDENTITY_BYTES_MAX,
     SUBSCRIPTION_BYTES_MAX,
 };
-use crate::net::inbox::{Inbox, Next};
 
 /// Bytes of a ZMTP 2.0 greeting: signature, revision, socket type.
 const GREETING_V2_BYTES: usize = 12;

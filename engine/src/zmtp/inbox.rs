@@ -4,9 +4,8 @@ use std::io;
 
 use bytes::{Buf, Bytes};
 
-use super::socket::ByteStream;
-use crate::zmtp::error::ConnectionError;
-use crate::zmtp::frame::Head;
+use super::error::ConnectionError;
+use super::frame::Head;
 
 /// Room for what one read may find. A larger frame has a buffer made to its measure.
 pub(crate) const SCRATCH_BYTES: usize = 128 * 1024;
@@ -61,19 +60,20 @@ pub(crate) struct Inbox {
 }
 
 impl Inbox {
-    /// Reads once, when all that [`Self::next`] had is taken; also how many bytes that were.
+    /// Reads once, when all that [`Self::next`] had is taken; also how many bytes that were. `read` appends
+    /// what is there to a buffer, no more than it has room for.
     ///
     /// # Errors
     /// When the connection is lost or ended.
     pub(crate) fn fill(
         &mut self,
-        stream: &mut impl ByteStream,
+        read: impl FnOnce(&mut Vec<u8>) -> io::Result<usize>,
         scratch: &mut Vec<u8>,
     ) -> Result<(Filled, usize), ConnectionError> {
         debug_assert!(self.ready.is_empty() && self.part.len() <= self.wanted.max(SCRATCH_BYTES));
         if self.wanted > SCRATCH_BYTES {
             // One at a time: what follows it stays with the system until it is whole.
-            let filled = read(stream, &mut self.part)?;
+            let filled = read_to(&mut self.part, read)?;
             if self.part.len() >= self.wanted {
                 self.wanted = 0;
                 self.ready = std::mem::take(&mut self.part).into();
@@ -83,7 +83,7 @@ impl Inbox {
         scratch.clear();
         scratch.reserve_exact(SCRATCH_BYTES);
         scratch.extend_from_slice(&self.part);
-        let filled = read(stream, scratch)?;
+        let filled = read_to(scratch, read)?;
         if filled.0 == Filled::Nothing {
             return Ok(filled);
         }
@@ -180,11 +180,11 @@ impl Inbox {
 }
 
 /// Reads once, behind what the buffer holds.
-fn read(
-    stream: &mut impl ByteStream,
+fn read_to(
     buffer: &mut Vec<u8>,
+    read: impl FnOnce(&mut Vec<u8>) -> io::Result<usize>,
 ) -> Result<(Filled, usize), ConnectionError> {
-    match stream.read(buffer) {
+    match read(buffer) {
         Ok(0) => Err(ConnectionError::Closed),
         Ok(bytes) if buffer.len() == buffer.capacity() => Ok((Filled::Full, bytes)),
         Ok(bytes) => Ok((Filled::Drained, bytes)),
