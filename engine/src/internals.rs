@@ -3,12 +3,14 @@
 //! for `bench/gate` and `fuzz/checks`; and a server on a disk that lies, for `tests/torture`.
 
 use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use bytes::Bytes;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::broker::run::{Broker, CoreState, Live, RunError};
 use crate::config::Config;
@@ -78,13 +80,22 @@ impl DrivenServer {
         Ok(far)
     }
 
-    /// One turn of the broker's thread.
+    /// Turns of the broker's thread until there is nothing to read or write.
     ///
     /// # Errors
     /// When the system refuses.
     pub fn turn_broker(&mut self) -> Result<(), RunError> {
-        self.broker.turn(Some(Duration::ZERO))?;
-        Ok(())
+        loop {
+            self.broker.turn(Some(Duration::ZERO))?;
+            if self.broker.is_idle() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// As if the connection that was made so manieth, from 0, had proved that it is this publisher.
+    pub fn prove(&mut self, connection: u64, publisher: u64) {
+        self.broker.prove(connection, publisher);
     }
 
     /// One turn of the journal's thread, if there is a journal: commits what has queued up.
@@ -108,8 +119,14 @@ impl DrivenServer {
     }
 }
 
-/// A client's end of a connection, for whoever plays the server.
+/// A client's end of a connection, for whoever plays the other one.
 pub struct DrivenConnection(Connection);
+
+/// Whether something can be read from a stream.
+pub(crate) fn has_input(stream: &impl AsFd) -> bool {
+    let mut polled = [PollFd::new(stream, PollFlags::IN)];
+    poll(&mut polled, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
+}
 
 impl DrivenConnection {
     /// A connection over this stream, to a server that publishes or to one that takes requests. A frame
@@ -140,6 +157,11 @@ impl DrivenConnection {
             messages.push(std::mem::take(&mut parts));
         }
         messages
+    }
+
+    /// Whether something came in.
+    pub fn has_input(&self) -> bool {
+        self.0.polled().is_some_and(|polled| has_input(&polled.socket))
     }
 
     /// Sends a message in its parts.

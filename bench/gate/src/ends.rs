@@ -5,49 +5,80 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use mezzenger::internals::{DrivenClient, DrivenServer};
-use mezzenger::transport::{Context, Part, Ready, Received, Socket, SocketOptions, poll};
+use mezzenger::internals::{DrivenClient, DrivenConnection, DrivenServer, Port};
 use mezzenger::wire::frame::{Frame, v1_prefix, v2_prefix};
+use mezzenger::wire::hello;
 use mezzenger::wire::record::{Record, Records};
 use mezzenger::wire::{checksum, pickle, reply};
-use mezzenger::{Client, Encoding, Message, MessageId};
+use mezzenger::{Client, ClientBuilder, Encoding, Message, MessageId};
 
 use crate::error::PipelineError;
 use crate::flow::Dialect;
 use crate::payload::{self, NAME};
 
-/// Where requests are sent and frames come from.
-pub(crate) const ENDPOINTS: [&str; 2] = ["inproc://requests", "inproc://frames"];
-
 /// Far longer than any run: nothing is to happen by the clock.
 pub(crate) const NEVER: Duration = Duration::from_secs(24 * 3600);
+
+/// Largest frame that an end takes.
+const FRAME_BYTES_MAX: usize = 1 << 30;
+
+/// What raw publishers prove themselves with.
+const SECRET: hello::Secret = *b"the gate's pipes";
+
+/// A connection of the library's client, made.
+fn connect(server: &mut DrivenServer, port: Port) -> Result<DrivenConnection, PipelineError> {
+    let subscribes = port == Port::Publishing;
+    let stream = server.connect(port)?;
+    let mut connection = DrivenConnection::over(stream, subscribes, FRAME_BYTES_MAX)?;
+    while !connection.is_open() {
+        connection.receive();
+        server.turn_broker()?;
+    }
+    Ok(connection)
+}
+
+fn driven(
+    options: &ClientBuilder,
+    server: &mut DrivenServer,
+) -> Result<DrivenClient, PipelineError> {
+    let streams = [server.connect(Port::Requests)?, server.connect(Port::Publishing)?];
+    // What leaves when shall not depend on the clock.
+    let options = options.clone().target_delay(NEVER);
+    let mut client = DrivenClient::over(&options, streams)?;
+    // Once it is connected and has been told of the server, what may leave at once does.
+    for _ in 0..HANDSHAKE_TURNS {
+        client.turn_requests();
+        client.turn_receiving();
+        server.turn_broker()?;
+    }
+    Ok(client)
+}
+
+/// Turns of both sides in which a handshake and a hello are over.
+const HANDSHAKE_TURNS: usize = 8;
 
 /// One publisher.
 pub(crate) enum Publisher {
     /// A client of the library.
     Client(Box<DrivenClient>),
-    /// A socket, the format of what it sends, a message a request, and how many were answered OK.
-    Raw(Socket, Dialect, u64),
+    /// A connection, the format of what it sends, a message a request, and how many were answered OK.
+    Raw(Box<DrivenConnection>, Dialect, u64),
 }
 
 impl Publisher {
     /// A client of the library.
-    pub(crate) fn client(context: &Context) -> Result<Self, PipelineError> {
+    pub(crate) fn client(server: &mut DrivenServer) -> Result<Self, PipelineError> {
         let options = Client::builder().auto_start(false).send_timeout(NEVER);
-        let mut client = DrivenClient::new(&options, context, ENDPOINTS.map(str::to_owned))?;
-        // Once it is connected and had a turn, what may leave at once does.
-        client.turn_requests();
-        while client.carry()? {
-            client.turn_requests();
-        }
-        Ok(Self::Client(Box::new(client)))
+        Ok(Self::Client(Box::new(driven(&options, server)?)))
     }
 
-    /// A bare socket.
-    pub(crate) fn raw(context: &Context, dialect: Dialect) -> Result<Self, PipelineError> {
-        let socket = context.dealer(SocketOptions::default())?;
-        socket.connect(ENDPOINTS[0])?;
-        Ok(Self::Raw(socket, dialect, 0))
+    /// A bare connection.
+    pub(crate) fn raw(server: &mut DrivenServer, dialect: Dialect) -> Result<Self, PipelineError> {
+        let mut connection = connect(server, Port::Requests)?;
+        connection.send(&[b"", &hello::request(&SECRET)]);
+        server.turn_broker()?;
+        connection.receive();
+        Ok(Self::Raw(Box::new(connection), dialect, 0))
     }
 
     /// Publishes these payloads, of which the first has this number. What may leave at once does.
@@ -63,40 +94,37 @@ impl Publisher {
                     client.client().publish(NAME, text, ack)?;
                 }
             }
-            Self::Raw(socket, dialect, _) => {
+            Self::Raw(connection, dialect, _) => {
                 for (text, number) in texts.iter().zip(first..) {
                     let frame = match dialect {
                         Dialect::Native => native_frame(text, number, ack),
                         Dialect::V1 => v1_frame(text, ack),
                     };
-                    socket.send(&mut Part::empty(), true)?;
-                    socket.send(&mut Part::share(frame.into()), false)?;
+                    connection.send(&[b"", &frame]);
                 }
             }
         }
         Ok(())
     }
 
-    /// Carries what it and the server's socket have for each other; whether [`Self::hear`] is to see it.
-    pub(crate) fn carry(&mut self) -> Result<bool, PipelineError> {
+    /// Whether the server has something for it that [`Self::hear`] is to see.
+    pub(crate) fn has_input(&self) -> bool {
         match self {
-            Self::Client(client) => Ok(client.carry()?),
-            Self::Raw(socket, ..) => is_readable(socket),
+            Self::Client(client) => client.has_input(),
+            Self::Raw(connection, ..) => connection.has_input(),
         }
     }
 
     /// Takes the answers that came, and sends what waited for them.
-    pub(crate) fn hear(&mut self) -> Result<(), PipelineError> {
+    pub(crate) fn hear(&mut self) {
         match self {
             Self::Client(client) => client.turn_requests(),
-            Self::Raw(socket, _, taken) => {
-                let mut part = Part::empty();
-                while socket.receive(&mut part)? == Received::Part {
-                    *taken += u64::from(part.as_slice() == reply::OK);
-                }
+            Self::Raw(connection, _, taken) => {
+                let answers = connection.receive();
+                let ok = |parts: &&Vec<_>| parts.last().is_some_and(|body| body == reply::OK);
+                *taken += answers.iter().filter(ok).count() as u64;
             }
         }
-        Ok(())
     }
 
     /// Messages that the server said OK to.
@@ -113,7 +141,7 @@ const TIMESTAMP_NS: u64 = 1_763_866_000_120_000_000;
 
 fn native_frame(text: &str, number: u64, ack: bool) -> Vec<u8> {
     let record = Record {
-        id: MessageId { publisher: 1, sequence: number + 1 },
+        id: MessageId { publisher: hello::publisher(&SECRET), sequence: number + 1 },
         ordinal: number + 1,
         timestamp_ns: TIMESTAMP_NS,
         checksum: checksum::native(NAME, text.as_bytes(), TIMESTAMP_NS),
@@ -173,21 +201,20 @@ impl Ledger {
 pub(crate) enum Subscriber {
     /// A client of the library.
     Client(Box<DrivenClient>),
-    /// A socket, and the length of payloads.
-    Raw(Socket, usize),
+    /// A connection, and the length of payloads.
+    Raw(Box<DrivenConnection>, usize),
 }
 
 impl Subscriber {
     /// A client of the library, subscribed. What arrives goes to the ledger.
     pub(crate) fn client(
-        context: &Context,
         server: &mut DrivenServer,
         verify: bool,
         bytes: usize,
         ledger: &Arc<Ledger>,
     ) -> Result<Self, PipelineError> {
         let options = Client::builder().verify_checksums(verify).send_timeout(NEVER);
-        let mut client = DrivenClient::new(&options, context, ENDPOINTS.map(str::to_owned))?;
+        let mut client = driven(&options, server)?;
         let (handle, ledger) = (client.client().clone(), Arc::clone(ledger));
         let note = move |payload: &[u8], message: &Message| {
             if message.encoding() != Encoding::Pickle {
@@ -202,7 +229,6 @@ impl Subscriber {
         while !caller.is_finished() {
             client.turn_requests();
             client.turn_receiving();
-            client.carry()?;
             server.turn_broker()?;
             thread::yield_now();
         }
@@ -213,54 +239,44 @@ impl Subscriber {
         Ok(Self::Client(Box::new(client)))
     }
 
-    /// A bare socket, subscribed to frames of this format.
+    /// A bare connection, subscribed to frames of this format.
     pub(crate) fn raw(
-        context: &Context,
         server: &mut DrivenServer,
         dialect: Dialect,
         bytes: usize,
     ) -> Result<Self, PipelineError> {
-        let socket = context.sub(SocketOptions::default())?;
-        socket.connect(ENDPOINTS[1])?;
-        socket.subscribe(&match dialect {
+        let mut connection = connect(server, Port::Publishing)?;
+        let topic = match dialect {
             Dialect::Native => v2_prefix(NAME),
             Dialect::V1 => v1_prefix(NAME),
-        })?;
+        };
+        connection.send(&[&[&[1], &topic[..]].concat()]);
         server.turn_broker()?;
-        Ok(Self::Raw(socket, bytes))
+        Ok(Self::Raw(Box::new(connection), bytes))
     }
 
-    /// Carries what it and the server's sockets have for each other; whether [`Self::receive`] is to see
-    /// it.
-    pub(crate) fn carry(&mut self) -> Result<bool, PipelineError> {
+    /// Whether the server has something for it that [`Self::receive`] is to see.
+    pub(crate) fn has_input(&self) -> bool {
         match self {
-            Self::Client(client) => Ok(client.carry()?),
-            Self::Raw(socket, _) => is_readable(socket),
+            Self::Client(client) => client.has_input(),
+            Self::Raw(connection, _) => connection.has_input(),
         }
     }
 
     /// Takes what arrived, and acknowledges what asks for it if it is a client of the library.
-    pub(crate) fn receive(&mut self, ledger: &Ledger) -> Result<(), PipelineError> {
+    pub(crate) fn receive(&mut self, ledger: &Ledger) {
         match self {
             Self::Client(client) => {
                 client.turn_receiving();
                 client.turn_requests();
             }
-            Self::Raw(socket, bytes) => {
-                let mut part = Part::empty();
-                while socket.receive(&mut part)? == Received::Part {
-                    read(part.as_slice(), *bytes, ledger);
+            Self::Raw(connection, bytes) => {
+                for frame in connection.receive().concat() {
+                    read(&frame, *bytes, ledger);
                 }
             }
         }
-        Ok(())
     }
-}
-
-fn is_readable(socket: &Socket) -> Result<bool, PipelineError> {
-    let mut ready = [Ready::default()];
-    poll(&[socket], &[], &mut ready, Some(Duration::ZERO))?;
-    Ok(ready[0].readable)
 }
 
 /// Notes the messages of a frame.

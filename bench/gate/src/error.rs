@@ -1,6 +1,7 @@
 //! Why the engine could not be driven.
 
-use mezzenger::transport::TransportError;
+use std::io;
+
 use mezzenger::{ConnectError, RunError, SendError, StartError, SubscribeError};
 
 /// Why the engine could not be driven.
@@ -15,9 +16,9 @@ pub enum PipelineError {
     /// The server failed.
     #[error(transparent)]
     Run(#[from] RunError),
-    /// A socket failed.
+    /// A stream could not be made.
     #[error(transparent)]
-    Transport(#[from] TransportError),
+    Stream(#[from] io::Error),
     /// A message was not published.
     #[error(transparent)]
     Send(#[from] SendError),

@@ -1,14 +1,13 @@
 //! Messages from publisher to subscriber and acknowledgements back, on one thread: the clients, the
-//! broker and the journal as they are, over libzmq's sockets within the process, turn by turn.
+//! broker and the journal as they are, over streams within the process, turn by turn.
 
 use std::sync::Arc;
 
 use mezzenger::Config;
 use mezzenger::internals::DrivenServer;
-use mezzenger::transport::Context;
 use serde::{Deserialize, Serialize};
 
-use crate::ends::{ENDPOINTS, Ledger, NEVER, Publisher, Subscriber};
+use crate::ends::{Ledger, NEVER, Publisher, Subscriber};
 use crate::error::PipelineError;
 use crate::flow::{Dialect, Flow, Keep};
 use crate::payload::{self, Mark};
@@ -36,7 +35,7 @@ pub struct Run {
     pub rounds: usize,
     /// Bytes of each payload.
     pub payload_bytes: usize,
-    /// Whether the subscriber acknowledges; a bare socket that does not is in its place otherwise.
+    /// Whether the subscriber acknowledges; a bare connection that does not is in its place otherwise.
     pub acknowledges: bool,
     /// A regression put in on purpose.
     pub seed: Seed,
@@ -63,25 +62,23 @@ impl Pipeline {
     /// When the engine does not start.
     pub fn new(run: Run) -> Result<Self, PipelineError> {
         let Run { flow, payload_bytes, seed, .. } = run;
-        let context = Context::new(1)?;
         let config = Config {
             persist_file: (flow.keep == Keep::Journal).then(|| "journal".into()),
             retry_interval: NEVER,
             ..Config::default()
         };
         let storage = CountingStorage::new(seed == Seed::Sync);
-        let mut server =
-            DrivenServer::new(&config, &context, ENDPOINTS, Arc::new(storage.clone()))?;
+        let mut server = DrivenServer::new(&config, Arc::new(storage.clone()))?;
         let ledger = Arc::new(Ledger::new(flow.publishers));
         let subscriber = if flow.to == Dialect::Native && run.acknowledges {
-            Subscriber::client(&context, &mut server, flow.verify, payload_bytes, &ledger)?
+            Subscriber::client(&mut server, flow.verify, payload_bytes, &ledger)?
         } else {
-            Subscriber::raw(&context, &mut server, flow.to, payload_bytes)?
+            Subscriber::raw(&mut server, flow.to, payload_bytes)?
         };
         let publishers = (0..flow.publishers)
             .map(|_| match (flow.from, flow.to) {
-                (Dialect::Native, Dialect::Native) => Publisher::client(&context),
-                (from, _) => Publisher::raw(&context, from),
+                (Dialect::Native, Dialect::Native) => Publisher::client(&mut server),
+                (from, _) => Publisher::raw(&mut server, from),
             })
             .collect::<Result<_, _>>()?;
         Ok(Self {
@@ -110,7 +107,7 @@ impl Pipeline {
                 payload::write(text, Mark { publisher: at, number }, self.run.payload_bytes);
             }
             publisher_side(|| publisher.publish(&self.texts, first, ack))?;
-            carry(publisher)?;
+            hear(publisher);
             server_side(|| {
                 for text in &self.texts {
                     self.sown.message(text.as_bytes());
@@ -121,11 +118,11 @@ impl Pipeline {
         self.published += self.texts.len() as u64;
         self.commit()?;
         for publisher in &mut self.publishers {
-            carry(publisher)?;
+            hear(publisher);
             server_side(|| self.server.turn_broker())?;
         }
         self.commit()?;
-        self.publishers.iter_mut().try_for_each(carry)?;
+        self.publishers.iter_mut().for_each(hear);
         self.receive()?;
         if ack {
             // The acknowledgements: some leave at once, the others when these are answered. That they were
@@ -142,13 +139,14 @@ impl Pipeline {
         Ok(())
     }
 
-    /// The subscriber takes all that is there for it; whether there was anything. A large frame comes in
-    /// several pieces.
+    /// The subscriber takes all that is there for it; whether there was anything. A stream holds a part of
+    /// a large frame, and the server writes the next part when that was taken.
     fn receive(&mut self) -> Result<bool, PipelineError> {
         let mut any = false;
-        while self.subscriber.carry()? {
+        while self.subscriber.has_input() {
             any = true;
-            subscriber_side(|| self.subscriber.receive(&self.ledger))?;
+            subscriber_side(|| self.subscriber.receive(&self.ledger));
+            server_side(|| self.server.turn_broker())?;
         }
         Ok(any)
     }
@@ -204,10 +202,9 @@ impl Pipeline {
     }
 }
 
-/// A publisher sends all that may leave, and takes the answers that are there.
-fn carry(publisher: &mut Publisher) -> Result<(), PipelineError> {
-    while publisher.carry()? {
-        publisher_side(|| publisher.hear())?;
+/// A publisher takes the answers that are there, and sends what waited for them.
+fn hear(publisher: &mut Publisher) {
+    while publisher.has_input() {
+        publisher_side(|| publisher.hear());
     }
-    Ok(())
 }

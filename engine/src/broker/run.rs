@@ -174,6 +174,18 @@ impl<N: Network> Broker<N> {
         &mut self.network
     }
 
+    /// Whether it has nothing to read, to write, or to go on with.
+    #[cfg(feature = "internals")]
+    pub(crate) fn is_idle(&self) -> bool {
+        self.readable.is_empty() && self.dirty.is_empty() && !self.has_work
+    }
+
+    /// As if a connection had said hello with this publisher's secret.
+    #[cfg(feature = "internals")]
+    pub(crate) fn prove(&mut self, connection: ConnectionId, publisher: u64) {
+        self.core.prove(connection, publisher);
+    }
+
     /// Waits until there is something to do, so long at most, and does a part of it. Once all is done that
     /// was left when it was told to stop, or the time for that is over, returns how that time was shared out.
     pub(crate) fn turn(&mut self, wait_max: Option<Duration>) -> Result<Option<Drain>, RunError> {

@@ -11,6 +11,7 @@ use super::handle::Client;
 use super::options::ClientBuilder;
 use super::requester::Requester;
 use super::subscriber::{Running, Subscriber};
+use crate::internals::has_input;
 use crate::net::connection::Connection;
 use crate::net::wait::Woken;
 use crate::zmtp::handshake::Kind;
@@ -26,6 +27,8 @@ pub struct DrivenClient {
     client: Client,
     requester: Requester,
     receiver: Option<Running>,
+    /// The same streams again, to see whether something came in.
+    streams: [UnixStream; 2],
 }
 
 impl DrivenClient {
@@ -40,17 +43,24 @@ impl DrivenClient {
             Ok(Connection::over(stream.into(), settings(options, kind, NEVER)))
         };
         let [requests, receiving] = streams;
+        let again = |stream: &UnixStream| stream.try_clone().map_err(ConnectError::System);
+        let streams = [again(&requests)?, again(&receiving)?];
         let requests = connect(Kind::Dealer, requests).map_err(ConnectError::System)?;
         let receiving = connect(Kind::Sub, receiving).map_err(ConnectError::System)?;
         let (core, (requester, subscriber)) = Core::split(options, [requests, receiving])?;
         let receiver = subscriber.map(Subscriber::begin);
         let client = Client::from_core(Arc::new(core));
-        Ok(Self { client, requester, receiver })
+        Ok(Self { client, requester, receiver, streams })
     }
 
     /// The client. What waits for an answer must be called from another thread.
     pub fn client(&self) -> &Client {
         &self.client
+    }
+
+    /// Whether something came in.
+    pub fn has_input(&self) -> bool {
+        self.streams.iter().any(has_input)
     }
 
     /// One turn of the request thread.

@@ -115,11 +115,13 @@ pub(crate) struct SystemNetwork {
     /// Connections that are there already, in place of those that come in.
     given: Vec<(UnixStream, Port)>,
     wake: WakeReceiver,
-    start: Instant,
+    /// When it began; without, no time passes.
+    start: Option<Instant>,
 }
 
 impl SystemNetwork {
     /// A network with these listeners, for requests and for subscribers, and a waker that ends its waits.
+    /// Without listeners it has only the connections that it is given, and no time passes in it.
     ///
     /// # Errors
     /// When the system refuses.
@@ -132,7 +134,8 @@ impl SystemNetwork {
                 epoll::add(&epoll, &listener.socket, key, EventFlags::IN | EventFlags::ET)?;
             }
         }
-        Ok(Self { epoll, listeners, given: Vec::new(), wake, start: Instant::now() })
+        let start = listeners.is_some().then(Instant::now);
+        Ok(Self { epoll, listeners, given: Vec::new(), wake, start })
     }
 
     /// Adds a connection that somebody made otherwise, as if it had come in.
@@ -145,7 +148,7 @@ impl Network for SystemNetwork {
     type Stream = OwnedFd;
 
     fn now(&self) -> Duration {
-        self.start.elapsed()
+        self.start.map_or(Duration::ZERO, |start| start.elapsed())
     }
 
     fn wait(&mut self, timeout: Option<Duration>, ready: &mut Vec<Ready>) -> io::Result<()> {

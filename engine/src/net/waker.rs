@@ -46,7 +46,7 @@ impl Signal {
 }
 
 /// The receiving end; give it to [`super::poll()`].
-pub struct WakeReceiver {
+pub(crate) struct WakeReceiver {
     shared: Arc<Shared>,
     stream: UnixStream,
 }
@@ -85,13 +85,12 @@ impl WakeReceiver {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::transport::{Ready, poll};
+    use crate::net::wait::{Pause, wait};
     use std::time::Duration;
 
     fn is_woken(receiver: &WakeReceiver) -> bool {
-        let mut ready = [Ready::default(); 1];
-        poll(&[], &[receiver], &mut ready, Some(Duration::ZERO)).unwrap();
-        ready[0].readable
+        let pause = Pause { connection: None, time: Some(Duration::ZERO) };
+        wait(&pause, receiver).unwrap().waker
     }
 
     #[test]

@@ -195,10 +195,6 @@ fn read_to(
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-    use std::os::fd::AsFd;
-    use std::os::unix::net::UnixStream;
-
     use proptest::prelude::*;
 
     use super::*;
@@ -212,22 +208,44 @@ mod tests {
         bytes
     }
 
-    fn pair() -> (UnixStream, UnixStream) {
-        let (near, far) = UnixStream::pair().unwrap();
-        near.set_nonblocking(true).unwrap();
-        (near, far)
+    /// An inbox, and what its peer sent and it has not read.
+    #[derive(Default)]
+    struct Reader {
+        inbox: Inbox,
+        scratch: Vec<u8>,
+        sent: Vec<u8>,
     }
 
-    fn receive(inbox: &mut Inbox, near: &UnixStream) -> Vec<Bytes> {
-        let mut bodies = Vec::new();
-        loop {
-            let filled = inbox.fill(near.as_fd()).unwrap();
-            inbox.cut(MAX).unwrap();
-            while let Some((_, body)) = inbox.take().unwrap() {
-                bodies.push(body);
-            }
-            if filled != Filled::Full {
-                return bodies;
+    impl Reader {
+        /// Reads once.
+        fn fill(&mut self) -> Filled {
+            let sent = &mut self.sent;
+            let read = |buffer: &mut Vec<u8>| {
+                let room = buffer.capacity() - buffer.len();
+                assert!(room > 0, "an end of the stream would be read");
+                if sent.is_empty() {
+                    return Err(io::ErrorKind::WouldBlock.into());
+                }
+                let bytes = room.min(sent.len());
+                buffer.extend(sent.drain(..bytes));
+                Ok(bytes)
+            };
+            self.inbox.fill(read, &mut self.scratch).unwrap().0
+        }
+
+        /// Takes all frames that are whole, and the sizes of those that are over the bound.
+        fn take(&mut self, bytes_max: usize) -> (Vec<Bytes>, Vec<(u64, u8)>) {
+            let (mut bodies, mut oversize) = (Vec::new(), Vec::new());
+            loop {
+                match self.inbox.next(bytes_max).unwrap() {
+                    Next::Frame(_, body) => bodies.push(body),
+                    Next::Oversize { head, first } => oversize.push((head.body_bytes, first)),
+                    // Nothing changes by asking again.
+                    Next::Nothing if matches!(self.inbox.next(bytes_max), Ok(Next::Nothing)) => {
+                        return (bodies, oversize);
+                    }
+                    Next::Nothing => panic!("it had something the second time"),
+                }
             }
         }
     }
@@ -235,64 +253,85 @@ mod tests {
     proptest! {
         #[test]
         fn frames_come_out_as_they_went_in_however_they_are_cut(
-            sizes in prop::collection::vec(prop_oneof![0..300_usize, 60_000..70_000_usize], 1..12),
-            pieces in prop::collection::vec(1..40_000_usize, 1..20),
+            sizes in prop::collection::vec(
+                prop_oneof![0..300_usize, 60_000..70_000_usize, 130_000..300_000_usize], 1..10,
+            ),
+            pieces in prop::collection::vec(1..90_000_usize, 1..20),
         ) {
             let bodies: Vec<Vec<u8>> =
                 sizes.iter().enumerate().map(|(n, &size)| vec![n as u8; size]).collect();
             let stream: Vec<u8> = bodies.iter().flat_map(|body| frame(body)).collect();
-            let (near, mut far) = pair();
-            let (mut inbox, mut received, mut rest) = (Inbox::default(), Vec::new(), &stream[..]);
+            let (mut reader, mut received, mut rest) = (Reader::default(), Vec::new(), &stream[..]);
             for piece in pieces.iter().cycle() {
                 let (now, later) = rest.split_at((*piece).min(rest.len()));
-                far.write_all(now).unwrap();
-                received.extend(receive(&mut inbox, &near));
+                reader.sent.extend(now);
+                while reader.fill() != Filled::Nothing {
+                    received.extend(reader.take(MAX).0);
+                }
                 rest = later;
                 if rest.is_empty() {
                     break;
                 }
             }
             prop_assert!(received.iter().eq(&bodies));
+            prop_assert_eq!(reader.inbox.held_bytes(), 0);
+            prop_assert_eq!(reader.inbox.part.capacity(), 0, "an idle connection holds a buffer");
         }
-    }
 
-    #[test]
-    fn a_small_frame_does_not_keep_the_buffer_of_a_large_one() {
-        let (near, mut far) = pair();
-        let large = vec![1; 2 * ROOM_BYTES_MAX];
-        let writer = std::thread::spawn(move || {
-            far.write_all(&[frame(&large), frame(b"small")].concat()).unwrap();
-            far
-        });
-        let (mut inbox, mut bodies) = (Inbox::default(), Vec::new());
-        while bodies.len() < 2 {
-            // Twice what is wanted, so that both frames meet in one buffer.
-            inbox.part.reserve_exact(4 * ROOM_BYTES_MAX);
-            inbox.fill(near.as_fd()).unwrap();
-            inbox.cut(4 * ROOM_BYTES_MAX).unwrap();
-            while let Some((_, body)) = inbox.take().unwrap() {
-                bodies.push(body);
+        #[test]
+        fn a_frame_over_the_bound_is_dropped_and_what_follows_it_is_not(
+            sizes in prop::collection::vec(0..2000_usize, 1..20), piece in 1..3000_usize,
+        ) {
+            let bodies: Vec<Vec<u8>> =
+                sizes.iter().enumerate().map(|(n, &size)| vec![n as u8; size]).collect();
+            let (mut reader, mut all) = (Reader::default(), (Vec::new(), Vec::new()));
+            let stream: Vec<u8> = bodies.iter().flat_map(|body| frame(body)).collect();
+            for piece in stream.chunks(piece) {
+                reader.sent.extend(piece);
+                while reader.fill() != Filled::Nothing {
+                    let (bodies, oversize) = reader.take(1000);
+                    all.0.extend(bodies);
+                    all.1.extend(oversize);
+                    prop_assert!(reader.inbox.held_bytes() <= 1009);
+                }
             }
+            let (kept, dropped): (Vec<_>, Vec<_>) =
+                bodies.iter().partition(|body| body.len() <= 1000);
+            prop_assert!(all.0.iter().eq(kept));
+            let dropped: Vec<_> =
+                dropped.iter().map(|body| (body.len() as u64, body[0])).collect();
+            prop_assert_eq!(all.1, dropped);
         }
-        writer.join().unwrap();
-        assert_eq!(bodies[1], "small");
-        // Nobody else has the buffer.
-        assert!(bodies.pop().unwrap().try_into_mut().is_ok());
-        drop(inbox);
-        assert!(bodies.pop().unwrap().try_into_mut().is_ok());
     }
 
     #[test]
-    fn an_end_and_a_frame_beyond_the_bound_are_errors() {
-        let (near, mut far) = pair();
-        let mut inbox = Inbox::default();
-        far.write_all(&frame(&[0; 300])).unwrap();
-        inbox.fill(near.as_fd()).unwrap();
-        assert!(matches!(
-            inbox.cut(299),
-            Err(ConnectionError::TooLarge { bytes: 300, bytes_max: 299 })
-        ));
-        drop(far);
-        assert!(matches!(Inbox::default().fill(near.as_fd()), Err(ConnectionError::Closed)));
+    fn a_small_frame_does_not_keep_a_large_buffer() {
+        let mut reader = Reader::default();
+        reader.sent.extend(frame(b"small"));
+        reader.fill();
+        let (mut bodies, _) = reader.take(MAX);
+        // Nobody else has its buffer, and that holds the frame alone.
+        let body = bodies.pop().unwrap().try_into_mut().unwrap();
+        assert!(body.capacity() < 64, "{}", body.capacity());
+        assert!(reader.scratch.capacity() >= SCRATCH_BYTES, "the shared buffer stays");
+    }
+
+    #[test]
+    fn a_large_frame_lies_in_a_buffer_made_to_its_measure() {
+        let mut reader = Reader::default();
+        reader.sent.extend(frame(&[1; 3 * SCRATCH_BYTES]));
+        reader.sent.extend(frame(b"behind it"));
+        let mut bodies = Vec::new();
+        while reader.fill() != Filled::Nothing {
+            bodies.extend(reader.take(MAX).0);
+        }
+        assert_eq!(bodies[1], "behind it");
+        assert!(bodies.swap_remove(0).try_into_mut().is_ok(), "it is shared with what followed");
+    }
+
+    #[test]
+    fn the_end_of_the_stream_is_an_error() {
+        let ended = Inbox::default().fill(|_| Ok(0), &mut Vec::new());
+        assert!(matches!(ended, Err(ConnectionError::Closed)));
     }
 }

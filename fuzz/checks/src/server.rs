@@ -9,11 +9,10 @@ use mezzenger::Config;
 use mezzenger::config::Verify;
 use mezzenger::internals::DrivenServer;
 use mezzenger::journal::storage::memory::MemoryStorage;
-use mezzenger::transport::Context;
+use mezzenger::wire::frame::split_v2;
 
 use client::Client;
 
-const ENDPOINTS: [&str; 2] = ["inproc://requests", "inproc://messages"];
 /// Turns after which a server without news has nothing left to do: a group of operations is handed to the
 /// journal at the end of one, written, and heard of in the next.
 const QUIET_TURNS: usize = 4;
@@ -45,7 +44,13 @@ pub fn server(data: &[u8]) {
     let mut run = Run::start(choice, &storage);
     for step in steps(script) {
         match step {
-            Step::Request(body) => run.client.request(body),
+            Step::Request(body) => {
+                if let Some(publisher) = publisher(body) {
+                    // The secrets of these publishers are nobody's.
+                    run.server.prove(0, publisher);
+                }
+                run.client.request(body);
+            }
             Step::Parts(bytes) => run.client.parts(bytes),
             Step::Subscribe(topic) => run.client.subscribe(topic),
             Step::Unsubscribe(topic) => run.client.unsubscribe(topic),
@@ -55,6 +60,13 @@ pub fn server(data: &[u8]) {
     let pending = run.end();
     let recovered = Run::start(choice, &storage).server.metrics().pending_messages;
     assert_eq!(recovered, if has_journal(choice) { pending } else { 0 });
+}
+
+/// The publisher of a native request's first record.
+fn publisher(body: &[u8]) -> Option<u64> {
+    let (_, mut records) = split_v2(body)?;
+    let (_, record) = records.next()?.ok()?;
+    Some(record.id.publisher)
 }
 
 fn has_journal(choice: u8) -> bool {
@@ -95,10 +107,9 @@ impl Run {
             max_pending_messages: 16,
             ..Config::default()
         };
-        let context = Context::new(1).expect("a context");
-        let server = DrivenServer::new(&config, &context, ENDPOINTS, Arc::new(storage.clone()))
+        let mut server = DrivenServer::new(&config, Arc::new(storage.clone()))
             .expect("it starts, and recovers what it wrote itself");
-        Self { client: Client::connect(&context, ENDPOINTS), server }
+        Self { client: Client::connect(&mut server), server }
     }
 
     fn turn(&mut self) {

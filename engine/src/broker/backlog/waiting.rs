@@ -252,6 +252,7 @@ impl Waiting {
             || self.ready.iter().take(HELD_UP_MAX).any(|&(_, after)| after <= stored)
     }
 
+    #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
         self.used == 0
     }
