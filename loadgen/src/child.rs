@@ -1,5 +1,5 @@
-//! The run's own server, or the forwarder: this program again, as a child process that ends with its
-//! parent.
+//! The run's own server, relay or forwarder: this program again, as a child process that ends with
+//! its parent. `serve` is the child's side.
 //!
 //! The parent holds the child's stdin: each line it writes there is answered with a line of counters,
 //! and its end, however it comes about, ends the child.
@@ -10,12 +10,11 @@ use std::net::SocketAddr;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use mezzenger::Server;
-use mezzenger_report::process::{self, Usage};
-use mezzenger_report::ready;
+use loadgen::report::process::{self, Usage};
+use loadgen::report::ready;
 use serde::{Deserialize, Serialize};
 
-use crate::args::{OwnServerArgs, ServeArgs};
+use crate::args::OwnServerArgs;
 
 /// How long the server may take to end before it is killed.
 const END_TIMEOUT: Duration = Duration::from_secs(10);
@@ -70,31 +69,6 @@ impl From<mezzenger::Metrics> for ServerCounts {
     }
 }
 
-/// Runs the server of a run, until stdin ends.
-pub(crate) fn serve(args: ServeArgs) -> Result<(), Box<dyn std::error::Error>> {
-    tracing_subscriber::fmt().with_env_filter("warn").with_writer(io::stderr).init();
-    let mut builder =
-        Server::builder().pub_port(args.ports.pub_port).recv_port(args.ports.recv_port);
-    if let Some(path) = args.own.persist_file {
-        builder = builder.persist_file(path);
-    }
-    if let Some(fsync) = args.own.fsync {
-        builder = builder.fsync(fsync);
-    }
-    if let Some(interval) = args.own.retry_interval {
-        builder = builder.retry_interval(interval);
-    }
-    let server = builder.start()?;
-    let mut stdout = io::stdout();
-    writeln!(stdout, "{}", ready::line(server.pub_addr(), server.recv_addr()))?;
-    for line in io::stdin().lines() {
-        line?;
-        let counts = ServerCounts::from(server.metrics());
-        writeln!(stdout, "{}", serde_json::to_string(&counts)?)?;
-    }
-    Ok(server.shutdown()?)
-}
-
 /// The running child. Dropping it ends it.
 pub(crate) struct ChildServer {
     child: Child,
@@ -123,9 +97,9 @@ impl ChildServer {
         Self::spawn(arguments, 0, 0)
     }
 
-    /// Starts a forwarder and waits until it listens.
-    pub(crate) fn start_forwarder() -> Result<Self, ChildError> {
-        Self::spawn(vec!["forward".into()], 0, 0)
+    /// Starts another child by the name of its subcommand and waits until it listens.
+    pub(crate) fn start_bare(subcommand: &str) -> Result<Self, ChildError> {
+        Self::spawn(vec![subcommand.into()], 0, 0)
     }
 
     /// Kills it (SIGKILL), starts it again with the same ports and file, and waits until it listens.

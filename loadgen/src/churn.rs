@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use mezzenger_report::Churned;
+use loadgen::report::Churned;
 
 use crate::publisher::Plan;
 use crate::subscriber::Subscriber;

@@ -1,7 +1,7 @@
 //! What each message of a run is, decided by the run's seed and the message's place alone: so both ends
 //! know it, and a run with the same seed sends the same messages.
 
-use crate::args::Size;
+use crate::size::Size;
 
 /// An odd number with well mixed bits, to spread places over all seeds.
 const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;

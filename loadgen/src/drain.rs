@@ -3,11 +3,10 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::child::ChildServer;
+use crate::child::{ChildError, ChildServer};
 use crate::publisher::Sent;
-use crate::run::RunError;
 use crate::subscriber::Subscriber;
-use crate::target::Ends;
+use crate::target::{ConnectError, Ends};
 
 /// A drain in which nothing happens for so long is over.
 const QUIET_MAX: Duration = Duration::from_secs(5);
@@ -21,6 +20,17 @@ const DRAIN_MAX: Duration = Duration::from_secs(120);
 
 /// How often a drain looks whether it is complete.
 const TICK: Duration = Duration::from_millis(5);
+
+/// Why it is not known what is left.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DrainError {
+    /// The run's own server failed.
+    #[error(transparent)]
+    Child(#[from] ChildError),
+    /// The target did not answer.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+}
 
 /// Waits until every subscriber has every message, or nothing arrives any more. `acks`: some of them
 /// are delivered again.
@@ -43,7 +53,7 @@ pub(crate) fn acknowledgements(
     ends: &Ends,
     mut child: Option<&mut ChildServer>,
     left_over: u64,
-) -> Result<u64, RunError> {
+) -> Result<u64, DrainError> {
     let mut quiet = Quiet::new(UNSETTLED_MAX);
     loop {
         let pending = match &mut child {

@@ -1,5 +1,6 @@
 //! The load generator: settings in, verified runs, figures out.
 
+mod address;
 mod args;
 mod child;
 mod churn;
@@ -8,8 +9,10 @@ mod content;
 mod count;
 mod drain;
 mod header;
+mod idle;
 mod kills;
 mod ledger;
+mod measured;
 mod notes;
 mod output;
 mod proc;
@@ -19,6 +22,8 @@ mod run;
 mod schedule;
 mod search;
 mod series;
+mod serve;
+mod size;
 mod snapshot;
 mod subscriber;
 mod target;
@@ -31,10 +36,10 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
-use mezzenger_report::Record;
+use loadgen::report::Record;
 
-use crate::args::{Args, Command, Settings};
-use crate::output::{CompareArgs, Context, ContextError, FileError, OutputArgs, Report};
+use crate::args::{Args, Command, CompareArgs, OutputArgs, Settings};
+use crate::output::{Context, ContextError, FileError, Report};
 use crate::run::RunError;
 use crate::search::{Found, SearchError};
 
@@ -60,13 +65,17 @@ enum MeasureError {
 fn main() -> ExitCode {
     let mut args = Args::parse();
     match args.command.take() {
-        Some(Command::Serve(args)) => exit_code(child::serve(args), "loadgen's server"),
+        Some(Command::Serve(args)) => exit_code(serve::serve(args), "loadgen's server"),
+        Some(Command::Relay(args)) => {
+            exit_code(target::relay::relay(args).map_err(Into::into), "loadgen's relay")
+        }
+        #[cfg(feature = "libzmq")]
         Some(Command::Forward(args)) => {
-            let result = target::forwarder::forward(args).map_err(Into::into);
-            exit_code(result, "loadgen's forwarder")
+            exit_code(target::forwarder::forward(args), "loadgen's forwarder")
         }
         Some(Command::Compare(args)) => compare(&args),
         None => {
+            proc::raise_open_files();
             let (settings, output) = args.settings();
             match measure(&settings, &output) {
                 Ok(record) => judge(&record),
@@ -110,11 +119,11 @@ fn measure(settings: &Settings, output: &OutputArgs) -> Result<Record, MeasureEr
         let used = u64::from(number - 1) * search::STEPS_MAX as u64;
         let settings = Settings { seed: settings.seed.wrapping_add(used), ..settings.clone() };
         let report = measure_once(settings, output.wants_series())?;
-        output.show(number, &report)?;
+        output::show(output, number, &report)?;
         runs.push(report.run);
     }
     let record = Record::new(runs).expect("the command line wants at least one run");
-    output.show_all(&record)?;
+    output::show_all(output, &record)?;
     Ok(record)
 }
 

@@ -11,9 +11,9 @@ use crate::clock::Clock;
 use crate::content::{Content, Place};
 use crate::count::Count;
 use crate::header::Header;
+use crate::measured::histogram;
 use crate::proc;
 use crate::schedule::Schedule;
-use crate::subscriber::histogram;
 use crate::target::{Finished, PublishError, PublisherEnd};
 use crate::window::Window;
 

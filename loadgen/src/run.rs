@@ -5,15 +5,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
-use mezzenger_report::{Churned, Step, TargetInfo};
+use loadgen::report::{Churned, Idle, Step, TargetInfo, process};
 
+use crate::address::Target;
 use crate::args::Settings;
 use crate::child::{ChildError, ChildServer, ServerCounts};
 use crate::churn::Churner;
 use crate::clock::{self, Clock};
 use crate::content::Content;
 use crate::count::Count;
-use crate::drain;
+use crate::drain::{self, DrainError};
+use crate::idle::IdleConnections;
 use crate::kills::Kills;
 use crate::notes::Notes;
 use crate::progress::{Length, Progress};
@@ -22,7 +24,7 @@ use crate::schedule::Schedule;
 use crate::series::{Second, Series};
 use crate::snapshot::{Counters, Snapshot};
 use crate::subscriber::{Received, Subscriber};
-use crate::target::{ConnectError, Ends, PublisherEnd, Run, Target};
+use crate::target::{ConnectError, Ends, PublisherEnd, Run};
 use crate::watcher::Expected;
 use crate::window::Window;
 
@@ -35,6 +37,12 @@ pub(crate) enum RunError {
     /// A client did not connect or subscribe, or the target did not answer.
     #[error(transparent)]
     Connect(#[from] ConnectError),
+    /// The run's own server, or the target, failed while the last messages were waited for.
+    #[error(transparent)]
+    Drain(#[from] DrainError),
+    /// A connection that was to do nothing was not made.
+    #[error("--idle: {0}; check `ulimit -n` and the server's limit of connections")]
+    Idle(io::Error),
     /// A thread could not be started.
     #[error("a client's thread could not be started: {0}; check the process limits")]
     Thread(io::Error),
@@ -65,6 +73,8 @@ pub(crate) struct Outcome {
     pub(crate) inflight: Option<u64>,
     /// What subscribers received that came and left.
     pub(crate) churned: Option<Churned>,
+    /// Connections that did nothing.
+    pub(crate) idle: Option<Idle>,
     /// How often the server was killed, where it was.
     pub(crate) kills: Option<u64>,
     /// The runs of a search, of which this is the best.
@@ -87,6 +97,7 @@ pub(crate) fn run(settings: &Settings, wants_series: bool) -> Result<Outcome, Ru
     let run = new_run(settings);
     let ends = Arc::new(Ends::new(settings, &run, child.as_ref())?);
     let expected = expected(settings, run.id, clock);
+    let idle = open_idle(settings, child.as_ref()).map_err(RunError::Idle)?;
     let subscribers = start_subscribers(settings, &ends, run.names.len(), expected)?;
     let publishers =
         (0..settings.pubs).map(|index| ends.publisher(index)).collect::<Result<Vec<_>, _>>()?;
@@ -95,7 +106,8 @@ pub(crate) fn run(settings: &Settings, wants_series: bool) -> Result<Outcome, Ru
     let window = inflight.map(|limit| {
         Window::new(limit, settings.pubs, subscribers.iter().map(Subscriber::counts).collect())
     });
-    let counters = Counters { ends: &ends, taken: &taken, subscribers: &subscribers };
+    let server_pid = settings.target.server_pid;
+    let counters = Counters { ends: &ends, taken: &taken, subscribers: &subscribers, server_pid };
     // All of a count is measured: the first may have arrived before all threads have started.
     let begin = settings.count.map(|_| counters.snapshot(child.as_mut())).transpose()?;
     let plan = Arc::new(plan(settings, expected, window));
@@ -152,6 +164,7 @@ pub(crate) fn run(settings: &Settings, wants_series: bool) -> Result<Outcome, Ru
             series.end_second(after, counters.latency());
         }
     }
+    let idle = idle.map(IdleConnections::finish).transpose().map_err(RunError::Idle)?;
     let unsettled = drain::acknowledgements(&ends, child.as_mut(), left_over)?;
     let server = child.as_mut().map(ChildServer::counts).transpose()?;
     let target = ends.info().clone();
@@ -169,6 +182,7 @@ pub(crate) fn run(settings: &Settings, wants_series: bool) -> Result<Outcome, Ru
         target,
         inflight,
         churned,
+        idle,
         kills: kills.map(|kills| kills.count()),
         steps: Vec::new(),
         failures,
@@ -231,9 +245,34 @@ fn plan(settings: &Settings, expected: Expected, window: Option<Window>) -> Plan
 fn start_child(settings: &Settings) -> Result<Option<ChildServer>, ChildError> {
     match (&settings.target.target, &settings.target.server) {
         (Target::Mezzenger, None) => ChildServer::start(&settings.target.own).map(Some),
-        (Target::ZmqForwarder, _) => ChildServer::start_forwarder().map(Some),
+        (Target::Relay, _) => ChildServer::start_bare("relay").map(Some),
+        (Target::ZmqForwarder, _) => ChildServer::start_bare("forward").map(Some),
         (Target::Mezzenger | Target::Peer(_), _) => Ok(None),
     }
+}
+
+/// Opens the connections that do nothing.
+fn open_idle(
+    settings: &Settings,
+    child: Option<&ChildServer>,
+) -> io::Result<Option<IdleConnections>> {
+    if settings.idle == 0 {
+        return Ok(None);
+    }
+    let on = &settings.target;
+    let place = match (&on.target, child) {
+        (Target::Peer(address), _) => (address.host.clone(), address.port),
+        (_, Some(child)) => (child.recv_addr().ip().to_string(), child.recv_addr().port()),
+        (_, None) => (on.server.clone().unwrap_or_default(), on.send_port),
+    };
+    let rss_kb = || {
+        let usage = match child {
+            Some(child) => child.usage().ok(),
+            None => process::usage(on.server_pid?).ok(),
+        };
+        usage.map(|usage| usage.rss_kb)
+    };
+    IdleConnections::open(settings.idle, &on.target, (&place.0, place.1), rss_kb).map(Some)
 }
 
 /// Starts those who stay; the last of them are the slow ones.

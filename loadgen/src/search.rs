@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use mezzenger_report::Step;
+use loadgen::report::Step;
 
 use crate::args::Settings;
 use crate::clock;
+use crate::measured::histogram;
 use crate::publisher::Sent;
 use crate::run::{self, Outcome, RunError};
-use crate::subscriber::histogram;
 use crate::totals::Totals;
 
 /// Most runs of a search, each of which takes a seed.

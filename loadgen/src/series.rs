@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
-use mezzenger_report::Quantiles;
-use mezzenger_report::number::round_to;
+use loadgen::report::Quantiles;
+use loadgen::report::number::round_to;
 use serde::Serialize;
 
 use crate::snapshot::Snapshot;
@@ -75,8 +75,8 @@ impl Series {
             latency_p99_us: latency.p99,
             latency_max_us: latency.max,
             server_cpu_cores: used
-                .map(|(last, now)| round_to((now.1.cpu_s - last.1.cpu_s) / elapsed_s, 2)),
-            server_rss_kb: now.server.map(|(_, usage)| usage.rss_kb),
+                .map(|(last, now)| round_to((now.cpu_s - last.cpu_s) / elapsed_s, 2)),
+            server_rss_kb: now.server.map(|usage| usage.rss_kb),
         });
     }
 
@@ -90,14 +90,13 @@ impl Series {
 mod tests {
     use std::time::Instant;
 
-    use mezzenger_report::process::Usage;
+    use loadgen::report::process::Usage;
 
     use super::*;
-    use crate::child::ServerCounts;
-    use crate::subscriber::histogram;
+    use crate::measured::histogram;
 
     fn snapshot(at: Instant, published: u64, cpu_s: f64) -> Snapshot {
-        let server = Some((ServerCounts::default(), Usage { cpu_s, rss_kb: 7 }));
+        let server = Some(Usage { cpu_s, rss_kb: 7 });
         Snapshot { at, published, delivered: 2 * published, own_cpu_s: 0.0, settled: None, server }
     }
 

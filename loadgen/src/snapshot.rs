@@ -3,11 +3,12 @@
 use std::time::Instant;
 
 use hdrhistogram::Histogram;
-use mezzenger_report::process::Usage;
+use loadgen::report::process::{self, Usage};
 
-use crate::child::{ChildError, ChildServer, ServerCounts};
+use crate::child::{ChildError, ChildServer};
+use crate::measured;
 use crate::proc;
-use crate::subscriber::{self, Subscriber};
+use crate::subscriber::Subscriber;
 use crate::target::{Ends, Taken};
 
 /// The counts at one moment.
@@ -22,8 +23,8 @@ pub(crate) struct Snapshot {
     pub(crate) own_cpu_s: f64,
     /// Messages acknowledged, where it is known.
     pub(crate) settled: Option<u64>,
-    /// The run's own server.
-    pub(crate) server: Option<(ServerCounts, Usage)>,
+    /// The run's own server, or the process that the settings name.
+    pub(crate) server: Option<Usage>,
 }
 
 /// What counts while a run goes on.
@@ -33,21 +34,24 @@ pub(crate) struct Counters<'a> {
     /// One for each publisher.
     pub(crate) taken: &'a [Taken],
     pub(crate) subscribers: &'a [Subscriber],
+    /// The server's process, where that is not the run's own.
+    pub(crate) server_pid: Option<u32>,
 }
 
 impl Counters<'_> {
     /// All counts now, those of the run's own server included.
     pub(crate) fn snapshot(self, child: Option<&mut ChildServer>) -> Result<Snapshot, ChildError> {
-        let server = match child {
-            Some(child) => Some((child.counts()?, child.usage()?)),
-            None => None,
+        let (counts, server) = match (child, self.server_pid) {
+            (Some(child), _) => (Some(child.counts()?), Some(child.usage()?)),
+            (None, Some(pid)) => (None, Some(process::usage(pid).map_err(ChildError::Gone)?)),
+            (None, None) => (None, None),
         };
         Ok(Snapshot {
             at: Instant::now(),
             published: self.published(),
             delivered: self.delivered(),
             own_cpu_s: proc::own_cpu_s(),
-            settled: self.ends.settled().or(server.map(|(counts, _)| counts.settled)),
+            settled: self.ends.settled().or(counts.map(|counts| counts.settled)),
             server,
         })
     }
@@ -65,7 +69,7 @@ impl Counters<'_> {
     /// All latencies so far, in nanoseconds. Each subscriber is held up for as long as its own are
     /// copied.
     pub(crate) fn latency(self) -> Histogram<u64> {
-        let mut latency = subscriber::histogram();
+        let mut latency = measured::histogram();
         for subscriber in self.subscribers {
             latency += subscriber.latency();
         }

@@ -7,23 +7,12 @@ use hdrhistogram::Histogram;
 
 use crate::count::Count;
 use crate::ledger::Ledger;
+use crate::measured::Measured;
 use crate::target::{ConnectError, Ends, SubscriberEnd};
-use crate::watcher::{Expected, Measured, Watched, watchers};
-
-/// Longest latency that the histograms tell apart from longer ones.
-const LATENCY_NS_MAX: u64 = 3_600_000_000_000;
-
-/// Significant decimal digits of a latency.
-const LATENCY_DIGITS: u8 = 3;
+use crate::watcher::{Expected, Watched, watchers};
 
 /// How long the ledgers may take to come back from a stopped client.
 const RETURN_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// An empty histogram of latencies in nanoseconds.
-pub(crate) fn histogram() -> Histogram<u64> {
-    Histogram::new_with_max(LATENCY_NS_MAX, LATENCY_DIGITS)
-        .expect("constant bounds that HDR histograms allow")
-}
 
 /// A subscriber at work.
 pub(crate) struct Subscriber {

@@ -53,8 +53,8 @@ impl Totals {
 mod tests {
     use super::*;
     use crate::ledger::Ledger;
-    use crate::subscriber::histogram;
-    use crate::watcher::Measured;
+    use crate::measured::Measured;
+    use crate::measured::histogram;
 
     fn sent(by_name: &[u64]) -> Sent {
         Sent { by_name: by_name.to_vec(), refused: 0, failure: None, delay: histogram() }

@@ -4,14 +4,12 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use hdrhistogram::Histogram;
-
 use crate::clock::Clock;
 use crate::content::{Content, Place};
 use crate::count::Count;
 use crate::header::Header;
 use crate::ledger::{Ledger, Seen};
-use crate::subscriber::histogram;
+use crate::measured::Measured;
 
 /// What every message of the run must look like.
 #[derive(Clone, Copy, Debug)]
@@ -26,21 +24,6 @@ pub(crate) struct Expected {
     pub(crate) consumer_latency: Option<Duration>,
     /// Whether others look at the highest sequences.
     pub(crate) is_tracked: bool,
-}
-
-/// What one subscriber measured.
-#[derive(Clone, Debug)]
-pub(crate) struct Measured {
-    /// From when messages were due, in nanoseconds.
-    pub(crate) latency: Histogram<u64>,
-    /// From when they were handed to the client; only with a schedule, as it is the same without.
-    pub(crate) service: Histogram<u64>,
-}
-
-impl Measured {
-    pub(crate) fn new() -> Self {
-        Self { latency: histogram(), service: histogram() }
-    }
 }
 
 /// Checks what one subscriber receives under one name, on its client's thread. When the client drops
@@ -150,7 +133,7 @@ impl Drop for Watcher {
 mod tests {
     use super::*;
 
-    use crate::args::Size;
+    use crate::size::Size;
 
     const SIZE: usize = 40;
 

@@ -150,14 +150,52 @@ fn a_search_that_finds_nothing_is_exit_1() {
 }
 
 #[test]
+fn the_relay_loses_nothing_saturated_and_on_schedule() {
+    let report = run(&["--target", "relay", "--pubs", "8", "--subs", "32"]);
+    assert_eq!(report["target"]["name"], "relay");
+    assert_eq!(report["target"]["durability"], "memory");
+    assert!(report["server"]["frames_published"].as_u64() > Some(0));
+    let report = run(&["--target", "relay", "--size", "65536", "--names", "3"]);
+    // A frame holds several messages, and leaves as it came.
+    let frames = report["server"]["frames_published"].as_u64().expect("a count");
+    assert!((1..=report["published"].as_u64().expect("a count")).contains(&frames), "{report}");
+    run(&["--target", "relay", "--rate", "1000", "--size", "40..40000", "--subs", "3"]);
+}
+
+#[test]
+fn the_relay_holds_publishers_back_for_a_slow_subscriber() {
+    let slow = ["--subs", "2", "--slow-subs", "1", "--consumer-latency", "1ms"];
+    let report = run(&[&["--target", "relay", "--size", "65536"], &slow[..]].concat());
+    // 8 MiB, and what the system takes beside them.
+    assert!(report["server"]["rss_kb"].as_u64() < Some(64 * 1024), "{report}");
+}
+
+#[test]
+fn subscribers_of_the_relay_come_and_go() {
+    let load = ["--churn", "3", "--rate", "2000", "--duration", "3s", "--warmup", "0"];
+    let report = run_all(&[&["--target", "relay"], &load[..]].concat());
+    assert_eq!(report["churn"]["lost"], 0);
+}
+
+#[cfg(feature = "libzmq")]
+#[test]
 fn the_bare_forwarder_loses_nothing() {
     let report = run(&["--target", "zmq-forwarder", "--pubs", "4", "--subs", "8"]);
     assert_eq!(report["target"]["name"], "zmq-forwarder");
     assert!(report["server"]["frames_published"].as_u64() > Some(0));
-    let report = run(&["--target", "zmq-forwarder", "--size", "65536"]);
-    // A frame holds several messages, and leaves as it came.
-    let frames = report["server"]["frames_published"].as_u64().expect("a count");
-    assert!((1..=report["published"].as_u64().expect("a count")).contains(&frames), "{report}");
+    run(&["--target", "zmq-forwarder", "--size", "65536"]);
+}
+
+#[test]
+fn idle_connections_stay_open_and_show_their_cost() {
+    for target in ["mezzenger", "relay"] {
+        let report = run(&["--target", target, "--idle", "500", "--rate", "1000"]);
+        let idle = &report["idle"];
+        assert_eq!((idle["connections"].as_u64(), idle["closed"].as_u64()), (Some(500), Some(0)));
+        let each = number(&idle["server_bytes_each"]);
+        assert!(each > 0.0 && each < 1e6, "{each}");
+    }
+    check_usage(&["--server-pid", "1"], "starts one");
 }
 
 #[test]
@@ -189,7 +227,10 @@ fn flags_that_do_not_go_together_are_usage_errors() {
         "--ack",
     );
     check_usage(&["--target", "kafka://h:1"], "nats+js://");
-    check_usage(&["--target", "zmq-forwarder", "--ack"], "no acknowledgement");
-    check_usage(&["--target", "zmq-forwarder", "--persist-file", "j", "--ack"], "own server");
+    check_usage(&["--target", "relay", "--ack"], "no acknowledgement");
+    check_usage(&["--target", "relay", "--persist-file", "j", "--ack"], "own server");
+    if cfg!(not(feature = "libzmq")) {
+        check_usage(&["--target", "zmq-forwarder"], "--features libzmq");
+    }
     check_usage(&["--durability", "paper"], "page-cache");
 }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
+use loadgen::report::process::usage;
 use mezzenger::wire::frame::v2_prefix;
 use mezzenger::{Blocked, Client, Message};
 

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use mezzenger_report::process::usage;
+use loadgen::report::process::usage;
 use mezzenger_torture::content::Key;
 use mezzenger_torture::ledger::Ledger;
 use mezzenger_torture::ports;

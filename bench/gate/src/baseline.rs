@@ -22,7 +22,7 @@ pub struct Baseline {
     /// The counts.
     #[serde(flatten)]
     pub counts: Counts,
-    /// The ratio to the bare forwarder, if it was measured.
+    /// The ratio to the relay, if it was measured.
     pub ratio: Option<Ratio>,
 }
 
@@ -113,7 +113,7 @@ mod tests {
                 fsyncs_per_10000_acked: 78.13,
                 rss_bytes_per_pending: 357.6,
             },
-            ratio: Some(Ratio { server_over_forwarder: 0.97, low: 0.95, high: 0.99 }),
+            ratio: Some(Ratio { server_over_relay: 0.97, low: 0.95, high: 0.99 }),
         };
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("baseline.json");

@@ -1,5 +1,5 @@
 //! The regression gate: exact counts of what a message costs, against a baseline in git, and the
-//! server's throughput as a ratio to a bare forwarder's in the same run.
+//! server's throughput as a ratio to the relay's in the same run.
 //!
 //! - [`flow`]: what is measured. [`pipeline`] runs it on one thread, with `ends` at both of its ends (or says why not: [`error`]),
 //!   [`storage`] under the journal, payloads from [`payload`], and [`seed`] to make it worse on purpose.

@@ -1,4 +1,4 @@
-//! Has the load generator measure the server and a bare forwarder in turns.
+//! Has the load generator measure the server and the relay in turns.
 
 use std::io;
 use std::path::PathBuf;
@@ -15,8 +15,8 @@ pub const ROUNDS: usize = 6;
 const SETTINGS: &[&str] =
     &["--pubs", "1", "--subs", "1", "--duration", "2s", "--warmup", "500ms", "--json"];
 
-/// The same frames through a forwarder of libzmq's alone.
-const FORWARDER: &[&str] = &["--target", "zmq-forwarder"];
+/// The same frames through the least that a server can do.
+const RELAY: &[&str] = &["--target", "relay"];
 
 /// Why a rate could not be measured.
 #[derive(Debug, thiserror::Error)]
@@ -69,10 +69,10 @@ impl Loadgen {
     /// When a run fails, also because a message was lost.
     pub fn block(&self, mut tell: impl FnMut(&Round)) -> Result<Vec<Round>, LoadgenError> {
         let server = || self.delivered_per_s(&[]);
-        let forwarder = || self.delivered_per_s(FORWARDER);
+        let relay = || self.delivered_per_s(RELAY);
         (0..ROUNDS)
             .map(|_| {
-                let (first, b) = (server()?, [forwarder()?, forwarder()?]);
+                let (first, b) = (server()?, [relay()?, relay()?]);
                 let round = Round { a: [first, server()?], b };
                 tell(&round);
                 Ok(round)

@@ -33,7 +33,7 @@ impl Round {
 #[serde(deny_unknown_fields)]
 pub struct Ratio {
     /// The geometric mean of the rounds' ratios.
-    pub server_over_forwarder: f64,
+    pub server_over_relay: f64,
     /// The lower end.
     pub low: f64,
     /// The upper end.
@@ -55,7 +55,7 @@ pub fn estimate(rounds: &[Round]) -> Option<Ratio> {
     means.sort_by(f64::total_cmp);
     let at = |share: f64| means[((RESAMPLES - 1) as f64 * share).round() as usize];
     Some(Ratio {
-        server_over_forwarder: rounded(mean(logs.iter().sum()), 4),
+        server_over_relay: rounded(mean(logs.iter().sum()), 4),
         low: rounded(at(TAIL), 4),
         high: rounded(at(1.0 - TAIL), 4),
     })
@@ -74,7 +74,7 @@ pub enum Says {
 
 /// Where a block's interval lies, seen from [`FALL_MAX`] times the baseline.
 pub fn says(block: &Ratio, baseline: &Ratio) -> Says {
-    let line = FALL_MAX * baseline.server_over_forwarder;
+    let line = FALL_MAX * baseline.server_over_relay;
     if block.high < line {
         Says::Fell
     } else if block.low >= line {
@@ -118,8 +118,8 @@ mod tests {
         ratios.iter().map(round).collect()
     }
 
-    fn ratio(server_over_forwarder: f64, low: f64, high: f64) -> Ratio {
-        Ratio { server_over_forwarder, low, high }
+    fn ratio(server_over_relay: f64, low: f64, high: f64) -> Ratio {
+        Ratio { server_over_relay, low, high }
     }
 
     #[test]
@@ -133,7 +133,7 @@ mod tests {
         assert!(estimated.low < 0.8 && estimated.high > 1.2, "{estimated:?}");
         assert!(estimated.low > 0.5 && estimated.high < 1.8, "{estimated:?}");
         let expected = (0.5_f64 * 0.7 * 0.9 * 1.1 * 1.4 * 1.8).powf(1.0 / 6.0);
-        assert!((estimated.server_over_forwarder - expected).abs() < 1e-3);
+        assert!((estimated.server_over_relay - expected).abs() < 1e-3);
     }
 
     #[test]

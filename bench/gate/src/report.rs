@@ -53,12 +53,12 @@ fn change(finding: &Finding) -> String {
 
 /// A ratio with its interval.
 pub fn ratio(ratio: &Ratio) -> String {
-    let Ratio { server_over_forwarder, low, high } = ratio;
-    format!("{server_over_forwarder:.3} (95 % interval {low:.3} to {high:.3})")
+    let Ratio { server_over_relay, low, high } = ratio;
+    format!("{server_over_relay:.3} (95 % interval {low:.3} to {high:.3})")
 }
 
 /// What a ratio is held against.
 pub fn line(baseline: &Ratio) -> String {
-    let line = ratio::FALL_MAX * baseline.server_over_forwarder;
+    let line = ratio::FALL_MAX * baseline.server_over_relay;
     format!("{line:.3}, {} times the baseline's {}", ratio::FALL_MAX, self::ratio(baseline))
 }

@@ -1,81 +1,60 @@
 //! The charts of a workload. Targets that promise different things never share one.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
-use mezzenger_report::chart::{self, Bar, ChartError, Curve};
-use mezzenger_report::hgrm::{HgrmError, Percentiles};
-use mezzenger_report::{Durability, Figure};
+use loadgen::report::chart::{self, Bar, ChartError, Curve};
+use loadgen::report::{Durability, Figure};
 
-use crate::raw::{Target, Workload};
-
-/// Why a chart is missing.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum ChartsError {
-    /// It could not be drawn.
-    #[error(transparent)]
-    Chart(#[from] ChartError),
-    /// A latency distribution cannot be read.
-    #[error(transparent)]
-    Hgrm(#[from] HgrmError),
-}
+use crate::record::Target;
 
 /// A chart.
 pub(crate) struct Chart {
     /// Name of its file.
     pub(crate) file: String,
-    /// What it shows.
     pub(crate) title: String,
     pub(crate) svg: String,
 }
 
 /// A chart for each durability class that has targets to compare.
-pub(crate) fn charts(name: &str, workload: &Workload) -> Result<Vec<Chart>, ChartsError> {
+pub(crate) fn charts(workload: &str, targets: &[Target]) -> Result<Vec<Chart>, ChartError> {
     let mut classes: BTreeMap<Option<Durability>, Vec<&Target>> = BTreeMap::new();
-    for target in &workload.targets {
+    for target in targets {
         classes.entry(target.durability()).or_default().push(target);
     }
     let compared = classes.into_iter().filter(|(_, targets)| targets.len() > 1);
-    compared.map(|(class, targets)| chart(name, workload, class, &targets)).collect()
+    compared.map(|(class, targets)| chart(workload, class, &targets)).collect()
 }
 
 fn chart(
-    name: &str,
-    workload: &Workload,
+    workload: &str,
     class: Option<Durability>,
     targets: &[&Target],
-) -> Result<Chart, ChartsError> {
+) -> Result<Chart, ChartError> {
     let class = class.map_or("unknown durability", Durability::name);
-    let (what, title, svg) = if workload.has_rate() {
-        let title = format!("{name}: latency, counted from when messages were due ({class})");
-        let svg = latency(&title, targets)?;
+    let (what, title, svg) = if targets[0].has_rate() {
+        let title = format!("{workload}: latency from when messages were due ({class})");
+        let svg = chart::latency(&title, &curves(targets))?;
         ("latency", title, svg)
     } else {
-        let figure =
-            if workload.first().is_acknowledged() { Figure::Settled } else { Figure::Delivered };
-        let title = format!("{name}: {} ({class})", figure.name());
-        let svg = rates(&title, figure, targets)?;
+        let acked = targets[0].first().is_acknowledged();
+        let figure = if acked { Figure::Settled } else { Figure::Delivered };
+        let title = format!("{workload}: {} ({class})", figure.name());
+        let axis = format!("{}, median with minimum and maximum", figure.name());
+        let bar =
+            |target: &&Target| Some(Bar { name: target.label(), spread: target.spread(figure)? });
+        let bars: Vec<_> = targets.iter().filter_map(bar).collect();
+        let svg = chart::bars(&title, &axis, &bars)?;
         ("rates", title, svg)
     };
     let class = class.replace(' ', "-").to_lowercase();
-    Ok(Chart { file: format!("{name}-{what}-{class}.svg"), title, svg })
+    Ok(Chart { file: format!("{workload}-{what}-{class}.svg"), title, svg })
 }
 
-/// A bar for each target that has the figure.
-fn rates(title: &str, figure: Figure, targets: &[&Target]) -> Result<String, ChartError> {
-    let bar = |target: &&Target| Some(Bar { name: target.label(), spread: target.spread(figure)? });
-    let bars: Vec<_> = targets.iter().filter_map(bar).collect();
-    let axis = format!("{}, median with minimum and maximum", figure.name());
-    chart::bars(title, &axis, &bars)
-}
-
-/// A curve for each target.
-fn latency(title: &str, targets: &[&Target]) -> Result<String, ChartsError> {
+/// A curve for each target that has its latencies.
+fn curves(targets: &[&Target]) -> Vec<Curve> {
     let curve = |target: &&Target| {
-        let files = target.rounds.iter().map(|round| round.json.with_extension("hgrm"));
-        let runs = files.map(|path| Percentiles::read(Path::new(&path)));
-        Ok(Curve { name: target.label(), runs: runs.collect::<Result<_, HgrmError>>()? })
+        let runs = target.rounds.iter().map(|round| round.latency_us.clone());
+        Some(Curve { name: target.label(), runs: runs.collect::<Option<_>>()? })
     };
-    let curves = targets.iter().map(curve).collect::<Result<Vec<_>, HgrmError>>()?;
-    Ok(chart::latency(title, &curves)?)
+    targets.iter().filter_map(curve).collect()
 }

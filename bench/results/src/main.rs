@@ -1,77 +1,89 @@
-//! Writes RESULTS.md and its charts from the raw files of measurements, so that no figure in it was
-//! typed by hand.
+//! Writes the figures and charts of RESULTS.md from the record of a measurement, so that none was typed
+//! by hand.
 
 mod charts;
-mod collect;
-mod footprint;
+mod goals;
 mod markdown;
-mod pages;
-mod raw;
-mod section;
-mod template;
+mod page;
+mod record;
+mod sections;
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use loadgen::report::{Environment, Spread};
 
-use crate::pages::Pages;
+use crate::page::Page;
+use crate::record::{Line, Measure, Record};
 
-/// Writes RESULTS.md, and charts beside the raw files. To be run from the root of the workspace.
-///
-/// The folder of a record holds a folder for each workload with `TARGET-ROUND.json` and, for workloads
-/// with a rate, `TARGET-ROUND.hgrm`, as bench/peers.sh writes them, beside criterion.json, idle.json,
-/// pending.json and recovery.json of the subcommands, and torture.json of mezzenger-torture. The text comes from bench/results/template.md.
+/// Writes the figures of RESULTS.md, and the charts, from the record of a measurement: `results.jsonl`
+/// in its folder, one JSON object a line. To be run from the root of the workspace.
 #[derive(Parser)]
-#[command(
-    name = "mezzenger-results",
-    version,
-    args_conflicts_with_subcommands = true,
-    subcommand_negates_reqs = true
-)]
+#[command(name = "mezzenger-results", version)]
 struct Args {
-    /// The folder of the record.
-    #[arg(value_name = "FOLDER", required = true)]
-    record: Option<PathBuf>,
-
-    /// Write nothing; fail when RESULTS.md or a chart is not what the raw files give.
-    #[arg(long)]
-    check: bool,
-
     #[command(subcommand)]
-    command: Option<Command>,
+    command: Command,
 }
 
-/// What measures, or gathers, the raw files that loadgen does not write.
 #[derive(Subcommand)]
 enum Command {
-    /// Gathers what `cargo bench -p mezzenger-bench` left under target/criterion into criterion.json.
-    /// Results of earlier commits may lie there, too: remove that folder before the benchmarks run.
-    Criterion {
+    /// Adds a result of `loadgen --json` to a record.
+    Add {
         /// The folder of the record.
-        #[arg(value_name = "FOLDER")]
+        record: PathBuf,
+        /// What was run.
+        workload: String,
+        /// On what.
+        target: String,
+        /// Which time, from 1.
+        round: usize,
+        /// The result.
+        json: PathBuf,
+        /// Its latencies, as `loadgen --hgrm` wrote them.
+        hgrm: Option<PathBuf>,
+    },
+    /// Adds the outcome of `mezzenger-torture --json` to a record.
+    AddTorture {
+        /// The folder of the record.
+        record: PathBuf,
+        /// The outcome.
+        json: PathBuf,
+    },
+    /// Adds a figure that is no rate of messages to a record: the median of some values.
+    AddMeasure {
+        /// The folder of the record.
+        record: PathBuf,
+        /// What goals know it by.
+        key: String,
+        /// The unit of its values.
+        unit: String,
+        /// What measured it.
+        command: String,
+        /// What it is.
+        name: String,
+        /// What was measured.
+        #[arg(required = true)]
+        values: Vec<f64>,
+    },
+    /// Prints the goals, and which of them a record reaches.
+    Goals {
+        /// The folder of the record.
         record: PathBuf,
     },
-    /// Measures the idle server, a pending message and recovery: idle.json, pending.json,
-    /// recovery.json. Builds and runs release programs, which takes some minutes.
-    Footprint {
+    /// Writes the marked parts of RESULTS.md, and the charts.
+    Write {
         /// The folder of the record.
-        #[arg(value_name = "FOLDER")]
         record: PathBuf,
+        /// Write nothing; fail when RESULTS.md or a chart is not what the record gives.
+        #[arg(long)]
+        check: bool,
     },
 }
 
 fn main() -> ExitCode {
-    let args = Args::parse();
-    let result = match (args.command, args.record) {
-        (Some(Command::Criterion { record }), _) => criterion(&record),
-        (Some(Command::Footprint { record }), _) => footprint::measure(&record).map_err(Into::into),
-        (None, Some(record)) => results(&record, args.check),
-        // The parser asks for the folder.
-        (None, None) => Ok(()),
-    };
-    match result {
+    match run(Args::parse().command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("mezzenger-results: {error}");
@@ -80,12 +92,31 @@ fn main() -> ExitCode {
     }
 }
 
-fn results(record: &Path, check: bool) -> Result<(), Box<dyn Error>> {
-    let pages = Pages::new(record)?;
-    if check { Ok(pages.check()?) } else { Ok(pages.write()?) }
+fn run(command: Command) -> Result<(), Box<dyn Error>> {
+    match command {
+        Command::Add { record, workload, target, round, json, hgrm } => {
+            let run = record::run(workload, target, round, &json, hgrm.as_deref())?;
+            record::append(&record, &[run])?;
+        }
+        Command::AddTorture { record, json } => {
+            record::append(&record, &[record::torture(&json)?])?;
+        }
+        Command::AddMeasure { record, key, unit, command, name, values } => {
+            let of = Spread::new(values).ok_or("values have to be numbers")?;
+            let environment = Environment::here();
+            let measure = Measure { key, name, unit, of, command, environment };
+            record::append(&record, &[Line::Measure(Box::new(measure))])?;
+        }
+        Command::Goals { record } => println!("{}", goals::section(&read(&record)?)),
+        Command::Write { record, check } => {
+            let page = Page::new(&read(&record)?)?;
+            if check { page.check()? } else { page.write()? }
+        }
+    }
+    Ok(())
 }
 
-fn criterion(record: &Path) -> Result<(), Box<dyn Error>> {
-    let benchmarks = collect::criterion()?;
-    Ok(raw::write_json(&record.join(raw::CRITERION), &benchmarks)?)
+/// Reads a record; links need its path without `./` and a slash at the end.
+fn read(folder: &Path) -> Result<Record, record::RecordError> {
+    Record::read(&folder.components().collect::<PathBuf>())
 }

@@ -5,8 +5,7 @@ use std::time::Duration;
 use mezzenger::config::parse_duration;
 use serde::Serialize;
 
-use super::{Settings, optional_seconds};
-use crate::target::Target;
+use super::values::optional_seconds;
 
 /// Faults of a run; none by default.
 #[derive(clap::Args, Clone, Copy, Debug, Default, Serialize)]
@@ -32,37 +31,4 @@ pub(crate) struct FaultArgs {
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     #[serde(rename = "kill_server_every_s", serialize_with = "optional_seconds")]
     pub(crate) kill_server_every: Option<Duration>,
-}
-
-impl FaultArgs {
-    /// Finds faults that a run cannot have, or cannot judge.
-    pub(super) fn check(&self, settings: &Settings) -> Result<(), String> {
-        if self.slow_subs > settings.subs {
-            return Err("--slow-subs are some of the --subs: not more than those".to_owned());
-        }
-        if self.churn > 0 && settings.target.target.is_one_group() {
-            let target = &settings.target.target;
-            return Err(format!("{target} has one consumer, which cannot come and go"));
-        }
-        let Some(every) = self.kill_server_every else { return Ok(()) };
-        if every.is_zero() {
-            return Err("--kill-server-every must be longer than zero".to_owned());
-        }
-        let target = &settings.target;
-        if target.target != Target::Mezzenger || target.own.persist_file.is_none() {
-            return Err(
-                "--kill-server-every kills the run's own server, whose --persist-file keeps \
-                        the messages: add that"
-                    .to_owned(),
-            );
-        }
-        if settings.acks() < 1.0 || settings.subs > 1 || self.churn > 0 {
-            return Err(
-                "a killed server owes acknowledged messages alone, and to one subscriber: \
-                        use --kill-server-every with --ack, --subs 1 and no --churn"
-                    .to_owned(),
-            );
-        }
-        Ok(())
-    }
 }

@@ -3,28 +3,30 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use loadgen::report::Durability;
 use mezzenger::config::{PUB_PORT, RECV_PORT, parse_duration};
 use mezzenger::journal::FsyncPolicy;
-use mezzenger_report::Durability;
 use serde::Serialize;
 
-use super::values::durability;
-use super::{Settings, optional_seconds};
-use crate::target::Target;
+use super::values::{durability, optional_seconds};
+use crate::address::Target;
 
 /// The target of a run, and what the run's own server is told.
 #[derive(clap::Args, Clone, Debug, Default, Serialize)]
 pub(crate) struct TargetArgs {
-    /// What to put under load: `mezzenger` (an own server, or the one that --server names),
-    /// `zmq-forwarder` (a bare loop over libzmq, for our clients), `nats://HOST:PORT`,
-    /// `nats+js://HOST:PORT[?storage=memory|file]`, `redis://HOST:PORT` (pub/sub),
-    /// `redis+streams://HOST:PORT`, `mqtt://HOST:PORT[?qos=0|1]`. Other brokers need a build with
-    /// `--features peers`.
+    /// What to put under load: `mezzenger` (an own server, or the one that --server names), `relay`
+    /// (the physical limit: one thread and epoll write what a publisher sends to every subscriber; it
+    /// answers handshakes, pings and each request, reads nothing but the heads of frames, matches no
+    /// names and keeps nothing), `zmq-forwarder` (a bare loop over libzmq; needs a build with
+    /// `--features libzmq`), `nats://HOST:PORT`, `nats+js://HOST:PORT[?storage=memory|file]`,
+    /// `redis://HOST:PORT` (pub/sub), `redis+streams://HOST:PORT`, `mqtt://HOST:PORT[?qos=0|1]`. Other
+    /// brokers need a build with `--features peers`.
     #[arg(long, value_name = "URL", default_value = "mezzenger")]
     pub(crate) target: Target,
 
-    /// What a message outlives that the target took, where the run cannot ask: memory (nothing),
-    /// page-cache (a crash of the server) or fsync (a power cut).
+    /// What a message survives that another broker took, when the run cannot ask or the broker is
+    /// configured for more than its default: memory (nothing), page-cache (a crash of the server) or
+    /// fsync (a power cut).
     #[arg(long, value_name = "CLASS", value_parser = durability)]
     pub(crate) durability: Option<Durability>,
 
@@ -35,6 +37,12 @@ pub(crate) struct TargetArgs {
     /// Use the Mezzenger server on this host instead of an own one.
     #[arg(long, value_name = "HOST")]
     pub(crate) server: Option<String>,
+
+    /// The process of a server that this run does not start: its processor time and memory stand in the
+    /// result.
+    #[arg(long, value_name = "PID")]
+    #[serde(skip)]
+    pub(crate) server_pid: Option<u32>,
 
     /// Port that requests go to: the --recv-port of that server.
     #[arg(long, value_name = "PORT", default_value_t = RECV_PORT, requires = "server")]
@@ -71,48 +79,16 @@ pub(crate) struct ServeArgs {
     #[command(flatten)]
     pub(crate) own: OwnServerArgs,
     #[command(flatten)]
-    pub(crate) ports: ForwardArgs,
+    pub(crate) ports: PortArgs,
 }
 
 /// The ports of a child; 0 picks a free one.
 #[derive(clap::Args, Clone, Copy, Debug, Default)]
-pub(crate) struct ForwardArgs {
+pub(crate) struct PortArgs {
     #[arg(long, default_value_t = 0)]
     pub(crate) pub_port: u16,
     #[arg(long, default_value_t = 0)]
     pub(crate) recv_port: u16,
-}
-
-impl TargetArgs {
-    /// Finds what the target cannot do.
-    pub(super) fn check(&self, settings: &Settings) -> Result<(), String> {
-        let own = self.target == Target::Mezzenger && self.server.is_none();
-        if self.server.is_some() && self.target != Target::Mezzenger {
-            return Err("--server names a Mezzenger server; a --target names its own".to_owned());
-        }
-        if !own && (self.own.persist_file.is_some() || self.own.retry_interval.is_some()) {
-            return Err("--persist-file, --fsync and --retry-interval are for the run's own \
-                        server, so without --server and --target"
-                .to_owned());
-        }
-        let acks = settings.acks();
-        if self.own.persist_file.is_some() && acks == 0.0 {
-            return Err("--persist-file keeps messages that ask for it: add --ack".to_owned());
-        }
-        if acks > 0.0 && !self.target.acknowledges() {
-            return Err(format!("{} knows no acknowledgement: leave --ack out", self.target));
-        }
-        if acks > 0.0 && acks < 1.0 && self.target != Target::Mezzenger {
-            return Err(format!("{} acknowledges all messages or none: use --ack", self.target));
-        }
-        if settings.subs > 1 && self.target.is_one_group() {
-            return Err(format!(
-                "{} gives each message to one consumer of its group: use --subs 1",
-                self.target
-            ));
-        }
-        Ok(())
-    }
 }
 
 fn text<S: serde::Serializer, T: ToString>(

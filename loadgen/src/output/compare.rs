@@ -4,9 +4,11 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use mezzenger_report::number::short;
-use mezzenger_report::{Better, Durability, Figure, ReadError, Record, Run, Spread};
+use loadgen::report::number::short;
+use loadgen::report::{Better, Durability, Figure, ReadError, Record, Run, Spread};
 use serde_json::Value;
+
+use crate::args::CompareArgs;
 
 /// Settings that differ between runs of the same measurement: where a server or a file is, and what
 /// draws the random numbers.
@@ -30,23 +32,6 @@ const WORKLOAD: &[&str] = &[
     "churn",
     "kill_server_every_s",
 ];
-
-/// What to compare.
-///
-/// Exits with 1 when the second result is worse than the first by more than the bound, with 2 when they
-/// cannot be compared.
-#[derive(clap::Args)]
-pub(crate) struct CompareArgs {
-    /// The result to compare with.
-    #[arg(value_name = "A.json")]
-    before: PathBuf,
-    /// The result to judge.
-    #[arg(value_name = "B.json")]
-    after: PathBuf,
-    /// How much worse a median may be.
-    #[arg(long, value_name = "PERCENT", default_value = "5%", value_parser = percent)]
-    fail_over: f64,
-}
 
 /// Why two results cannot be compared.
 #[derive(Debug, thiserror::Error)]
@@ -200,13 +185,5 @@ impl fmt::Display for Comparison {
             true => write!(f, "B is worse than A by more than {percent} %"),
             false => write!(f, "B is not worse than A by more than {percent} %"),
         }
-    }
-}
-
-/// Reads `5%` as 0.05.
-fn percent(text: &str) -> Result<f64, String> {
-    match text.trim_end_matches('%').trim().parse::<f64>() {
-        Ok(percent) if percent >= 0.0 && percent.is_finite() => Ok(percent / 100.0),
-        _ => Err("must be a percentage such as 5%".to_owned()),
     }
 }

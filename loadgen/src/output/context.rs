@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use mezzenger_report::{Disk, Environment};
+use loadgen::report::{Disk, Environment};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;

@@ -6,10 +6,11 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use hdrhistogram::Histogram;
-use mezzenger_report::chart::{self, ChartError, Curve, Line};
-use mezzenger_report::hgrm::{self, Percentiles};
+use loadgen::report::chart::{self, ChartError, Curve, Line};
+use loadgen::report::hgrm::{self, Percentiles};
 
-use super::{OutputArgs, Report};
+use super::report::Report;
+use crate::args::OutputArgs;
 use crate::series::Second;
 
 /// Why a result was not written.

@@ -2,16 +2,16 @@
 
 use hdrhistogram::Histogram;
 use indicatif::HumanCount;
-use mezzenger_report::number::round_to;
-use mezzenger_report::{Quantiles, Run, ServerFigures};
+use loadgen::report::number::round_to;
+use loadgen::report::{Quantiles, Run, ServerFigures};
 
 use super::context::{self, Context, ContextError};
 use crate::args::Settings;
 use crate::child::ServerCounts;
+use crate::measured::histogram;
 use crate::run::Outcome;
 use crate::series::Second;
 use crate::snapshot::Snapshot;
-use crate::subscriber::histogram;
 use crate::totals::Totals;
 
 /// Part of the wanted rate that may be missing before a warning, beside the odd message at the edges.
@@ -62,6 +62,7 @@ impl Report {
             send_delay_us: is_open_loop.then(|| Quantiles::new(&delay)),
             inflight: outcome.inflight,
             churn: outcome.churned,
+            idle: outcome.idle,
             server_kills: outcome.kills,
             search: outcome.steps.clone(),
             server: server_figures(before, after, outcome.server, per_s),
@@ -139,9 +140,9 @@ fn server_figures(
     let both = before.server.zip(after.server);
     let settled = before.settled.zip(after.settled);
     ServerFigures {
-        rss_kb: after.server.map(|(_, usage)| usage.rss_kb),
+        rss_kb: after.server.map(|usage| usage.rss_kb),
         // It comes in hundredths.
-        cpu_s: both.map(|(before, after)| round_to(after.1.cpu_s - before.1.cpu_s, 2)),
+        cpu_s: both.map(|(before, after)| round_to(after.cpu_s - before.cpu_s, 2)),
         settled_per_s: settled.map(|(before, after)| per_s(before, after)),
         counts: counts.and_then(|counts| context::fields(counts).ok()).unwrap_or_default(),
     }

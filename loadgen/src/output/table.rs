@@ -3,10 +3,10 @@
 use std::fmt;
 
 use indicatif::HumanCount;
-use mezzenger_report::number::short;
-use mezzenger_report::{Figure, Record, Spread, TargetInfo};
+use loadgen::report::number::short;
+use loadgen::report::{Figure, Record, Spread, TargetInfo};
 
-use super::Report;
+use super::report::Report;
 use crate::args::Settings;
 
 /// The table of one run.

@@ -1,16 +1,16 @@
 //! What results say of a target that is of this project.
 
+use loadgen::report::{Durability, TargetInfo};
 use mezzenger::journal::FsyncPolicy;
-use mezzenger_report::{Durability, TargetInfo};
 
-use super::Target;
+use crate::address::Target;
 use crate::args::TargetArgs;
 
-/// What results say of a server of this project, or of the forwarder.
+/// What results say of a server of this project, of the relay or of the forwarder.
 pub(super) fn of_own(args: &TargetArgs) -> TargetInfo {
     let name = args.target.name();
     let (version, durability) = match args.target {
-        Target::ZmqForwarder => (Some(own_version()), Some(Durability::Memory)),
+        Target::Relay | Target::ZmqForwarder => (Some(own_version()), Some(Durability::Memory)),
         // A server elsewhere does not say.
         _ if args.server.is_some() => (None, None),
         _ if args.own.persist_file.is_none() => (Some(own_version()), Some(Durability::Memory)),

@@ -5,7 +5,7 @@ use std::thread;
 
 use mezzenger::{Client, ConnectError, Failure, Message, SubscribeError};
 
-use super::Run;
+use super::common::Run;
 use crate::args::TargetArgs;
 use crate::child::ChildServer;
 use crate::notes::Notes;

@@ -4,7 +4,7 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
-const KEYS: [&str; 24] = [
+const KEYS: [&str; 25] = [
     "published",
     "published_per_s",
     "delivered",
@@ -17,6 +17,7 @@ const KEYS: [&str; 24] = [
     "send_delay_us",
     "inflight",
     "churn",
+    "idle",
     "server_kills",
     "search",
     "server",

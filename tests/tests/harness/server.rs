@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, ExitStatus};
 
+use loadgen::report::ready;
 use mezzenger::{Client, ClientBuilder};
-use mezzenger_report::ready;
 use rustix::process::Signal;
 
 use super::binaries;

@@ -17,13 +17,12 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::nats::{connect, subjects};
-use super::{
+use super::common::{
     Durability, Finished, MakeEnds, PeerError, Publish, Reading, Setup, show_by_name, wait,
 };
+use super::nats::{connect, subjects};
+use crate::address::Storage;
 use crate::count::Count;
-use crate::target::PublishError;
-use crate::target::address::Storage;
 use crate::watcher::Watcher;
 
 /// Publishes of one publisher that are not answered yet.
@@ -183,14 +182,14 @@ async fn collect(
     mut answers: mpsc::UnboundedReceiver<PublishAckFuture>,
     taken: Arc<Count>,
 ) -> Finished {
-    let mut finished = Finished::default();
+    let mut finished = Finished { refused: 0, failure: None };
     while let Some(answer) = answers.recv().await {
         match answer.await {
             Ok(_) => taken.add(1),
             Err(error) => {
                 finished.refused += 1;
                 let error = PeerError::request("a publish")(error);
-                finished.failure.get_or_insert(error.into());
+                finished.failure.get_or_insert(error);
             }
         }
     }
@@ -213,7 +212,7 @@ impl Publish for Publisher {
     fn finish(self: Box<Self>) -> Finished {
         let Self { runtime, waiting, collector, .. } = *self;
         drop(waiting);
-        let ended = || Finished { refused: 0, failure: Some(PublishError::from(PeerError::Ended)) };
+        let ended = || Finished { refused: 0, failure: Some(PeerError::Ended) };
         runtime.block_on(collector).unwrap_or_else(|_| ended())
     }
 }

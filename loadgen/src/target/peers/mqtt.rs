@@ -15,12 +15,12 @@ use rumqttc::{
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
-use super::{
+use super::common::{
     ANSWER_TIMEOUT, Durability, Finished, MakeEnds, PeerError, Publish, Reading, Setup,
     show_by_name, wait,
 };
+use crate::address::Qos;
 use crate::count::Count;
-use crate::target::address::Qos;
 use crate::watcher::Watcher;
 
 /// Publishes with QoS 1 of one publisher that are not acknowledged yet.
@@ -193,7 +193,7 @@ impl Publish for Publisher {
         }
         self.driver.abort();
         let refused = self.count - last.0;
-        let failure = (refused > 0).then(|| PeerError::NoAnswer("a publish").into());
+        let failure = (refused > 0).then_some(PeerError::NoAnswer("a publish"));
         Finished { refused, failure }
     }
 }

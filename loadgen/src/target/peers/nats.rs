@@ -8,9 +8,10 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use tokio::runtime::Handle;
 
-use super::{Durability, Finished, MakeEnds, PeerError, Publish, Reading, Setup, show, wait};
+use super::common::{
+    Durability, Finished, MakeEnds, PeerError, Publish, Reading, Setup, show, wait,
+};
 use crate::count::Count;
-use crate::target::PublishError;
 use crate::watcher::Watcher;
 
 pub(super) struct Nats {
@@ -118,6 +119,6 @@ impl Publish for Publisher {
     fn finish(self: Box<Self>) -> Finished {
         let flushed = self.runtime.block_on(self.client.flush());
         let failure = flushed.map_err(PeerError::request("a flush")).err();
-        Finished { refused: 0, failure: failure.map(PublishError::from) }
+        Finished { refused: 0, failure }
     }
 }

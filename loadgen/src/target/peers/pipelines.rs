@@ -10,9 +10,8 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::{Finished, PeerError, Publish, Setup, wait};
+use super::common::{Finished, PeerError, Publish, Setup, wait};
 use crate::count::Count;
-use crate::target::PublishError;
 
 /// Commands in one pipeline.
 const COMMANDS_MAX: usize = 256;
@@ -47,7 +46,7 @@ impl Publisher {
             connection,
             encode,
             taken: Arc::clone(&taken),
-            finished: Finished::default(),
+            finished: Finished { refused: 0, failure: None },
         };
         let runtime = setup.runtime.clone();
         Self { queue, task: runtime.spawn(task.run(messages)), taken, runtime }
@@ -67,7 +66,7 @@ impl Publish for Publisher {
     fn finish(self: Box<Self>) -> Finished {
         let Self { runtime, queue, task, .. } = *self;
         drop(queue);
-        let ended = || Finished { refused: 0, failure: Some(PublishError::from(PeerError::Ended)) };
+        let ended = || Finished { refused: 0, failure: Some(PeerError::Ended) };
         runtime.block_on(task).unwrap_or_else(|_| ended())
     }
 }
@@ -116,7 +115,7 @@ impl Task {
             Err(error) => {
                 self.finished.refused += commands;
                 let error = PeerError::request("a pipeline")(error);
-                self.finished.failure.get_or_insert(error.into());
+                self.finished.failure.get_or_insert(error);
             }
         }
     }

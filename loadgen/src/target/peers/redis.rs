@@ -7,8 +7,8 @@ use futures_util::StreamExt;
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, Pipeline};
 
+use super::common::{Durability, MakeEnds, PeerError, Publish, Reading, Setup, show_by_name};
 use super::pipelines::Publisher;
-use super::{Durability, MakeEnds, PeerError, Publish, Reading, Setup, show_by_name};
 use crate::watcher::Watcher;
 
 pub(super) struct PubSub {

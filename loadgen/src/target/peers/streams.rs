@@ -9,9 +9,9 @@ use std::sync::Arc;
 use redis::aio::MultiplexedConnection;
 use redis::{Client, Cmd, Pipeline, RedisResult};
 
+use super::common::{Durability, MakeEnds, PeerError, Publish, Reading, Setup, show_by_name};
 use super::pipelines::Publisher;
 use super::redis::{client, connection, durability, version};
-use super::{Durability, MakeEnds, PeerError, Publish, Reading, Setup, show_by_name};
 use crate::count::Count;
 use crate::watcher::Watcher;
 

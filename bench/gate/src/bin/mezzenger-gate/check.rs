@@ -92,7 +92,7 @@ fn check_ratio(loadgen: &Loadgen, baseline: Option<&Ratio>) -> Result<Outcome, A
             Outcome::Pass
         }
         ratio::Verdict::Regression => {
-            println!("gate: FAILED: the server got slower than the forwarder, in two blocks");
+            println!("gate: FAILED: the server got slower than the relay, in two blocks");
             Outcome::Regression
         }
         ratio::Verdict::NoVerdict => {

@@ -18,13 +18,13 @@ use crate::rebaseline::rebaseline;
 /// Compares what a message costs with the baseline in git.
 ///
 /// Exits with 0 when nothing got worse, 1 when something did, 2 when it could not be measured, and 3
-/// when the counts passed and the ratio to the bare forwarder was too noisy to tell.
+/// when the counts passed and the ratio to the relay was too noisy to tell.
 #[derive(Parser)]
 #[command(name = "mezzenger-gate", version)]
 struct Args {
     #[command(subcommand)]
     command: Option<Command>,
-    /// Only what is exact: no ratio to the bare forwarder.
+    /// Only what is exact: no ratio to the relay.
     #[arg(long, global = true)]
     counts_only: bool,
 }
@@ -88,12 +88,12 @@ fn build() -> Result<(Programs, Loadgen), AnyError> {
 
 /// Measures the ratio once.
 fn block(loadgen: &Loadgen) -> Result<Ratio, AnyError> {
-    eprintln!("gate: the server and a bare forwarder in turns, delivered messages a second:");
+    eprintln!("gate: the server and the relay in turns, delivered messages a second:");
     let rounds = loadgen.block(|round| {
         let [[a, d], [b, c]] = [round.a, round.b];
-        eprintln!("gate: server {a:.0} and {d:.0}, forwarder {b:.0} and {c:.0}");
+        eprintln!("gate: server {a:.0} and {d:.0}, relay {b:.0} and {c:.0}");
     })?;
     let ratio = ratio::estimate(&rounds).ok_or("nothing was delivered")?;
-    println!("gate: server / forwarder: {}", report::ratio(&ratio));
+    println!("gate: server / relay: {}", report::ratio(&ratio));
     Ok(ratio)
 }

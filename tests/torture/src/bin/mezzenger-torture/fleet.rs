@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
-use mezzenger_report::ready;
+use loadgen::report::ready;
 use mezzenger_torture::content::Key;
 use mezzenger_torture::ledger::Ledger;
 use mezzenger_torture::report::{NotAReport, Report};

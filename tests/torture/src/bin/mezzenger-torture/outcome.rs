@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use mezzenger_report::{Disk, Environment};
+use loadgen::report::{Disk, Environment};
 use mezzenger_torture::ledger::{Account, Ledger};
 use serde::Serialize;
 

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
+use loadgen::report::{Disk, Environment};
 use mezzenger::journal::{self, storage::RealStorage};
-use mezzenger_report::{Disk, Environment};
 use mezzenger_torture::ports;
 use signal_hook::consts::{SIGINT, SIGTERM};
 

@@ -4,8 +4,8 @@ use std::error::Error;
 use std::io::{self, Write};
 use std::sync::Arc;
 
+use loadgen::report::ready;
 use mezzenger::{Config, internals};
-use mezzenger_report::ready;
 use signal_hook::consts::SIGTERM;
 use signal_hook::iterator::Signals;
 

@@ -1,0 +1,116 @@
+//! The goals: what each is, what was reached, whether that is enough.
+
+use loadgen::report::number::short;
+use loadgen::report::{Figure, Spread};
+
+use crate::markdown::{spread, table};
+use crate::record::{OURS, Record, Target};
+
+use Bound::{AtLeast, AtMost};
+use Figure::{CpuPerMessage, Delivered, LatencyP50, LatencyP99, Settled};
+
+/// What a figure, or its ratio to another target's, has to reach.
+#[derive(Clone, Copy)]
+enum Bound {
+    AtLeast(f64),
+    AtMost(f64),
+}
+
+/// A workload, our figure in it, the target that it is divided by (or none), the bound.
+type Goal = (&'static str, Figure, Option<&'static str>, Bound);
+
+const GOALS: &[Goal] = &[
+    ("8-to-32", Delivered, Some("nats"), AtLeast(10.0)),
+    ("8-to-32", Delivered, Some("relay"), AtLeast(0.8)),
+    ("8-to-32", LatencyP99, None, AtMost(100_000.0)),
+    ("8-to-32", LatencyP99, Some("nats"), AtMost(0.5)),
+    ("1-to-1", Delivered, Some("nats"), AtLeast(5.0)),
+    ("1-to-1", LatencyP99, None, AtMost(10_000.0)),
+    ("1-to-1000", Delivered, Some("nats"), AtLeast(3.0)),
+    ("1-to-1000", Delivered, Some("redis"), AtLeast(3.0)),
+    ("1-to-1000-4KiB", Delivered, Some("nats"), AtLeast(3.0)),
+    ("1-to-1000-4KiB", Delivered, Some("redis"), AtLeast(3.0)),
+    ("64KiB", Delivered, Some("nats"), AtLeast(3.0)),
+    ("64KiB", Delivered, Some("redis"), AtLeast(1.2)),
+    ("rate-1k", LatencyP50, Some("nats"), AtMost(0.8)),
+    ("rate-1k", LatencyP99, Some("nats"), AtMost(0.8)),
+    ("rate-1k", LatencyP50, Some("relay"), AtMost(1.25)),
+    ("rate-10k", LatencyP50, Some("nats"), AtMost(0.8)),
+    ("rate-10k", LatencyP99, Some("nats"), AtMost(0.8)),
+    ("rate-10k", LatencyP50, Some("relay"), AtMost(1.25)),
+    ("rate-10k", CpuPerMessage, Some("nats"), AtMost(0.6)),
+    ("rate-100k", LatencyP50, Some("nats"), AtMost(0.8)),
+    ("rate-100k", LatencyP99, Some("nats"), AtMost(0.8)),
+    ("rate-100k", LatencyP50, Some("relay"), AtMost(1.25)),
+    ("ack-memory", Settled, Some("jetstream-memory"), AtLeast(20.0)),
+    ("ack-fsync", Settled, Some("redis-streams-always"), AtLeast(7.0)),
+    ("ack-fsync", Settled, Some("jetstream-always"), AtLeast(10.0)),
+    ("idle-10k", LatencyP99, Some("mezzenger-alone"), AtMost(1.2)),
+    ("idle-10k", Figure::IdleMemory, None, AtMost(4096.0)),
+];
+
+/// The key of a measure, and its bound.
+const MEASURES: &[(&str, Bound)] = &[
+    ("pending-1M", AtMost(280.0)),
+    ("pending-10M", AtMost(280.0)),
+    ("idle-memory", AtMost(8.0)),
+    ("idle-cpu", AtMost(0.0)),
+    ("start", AtMost(10.0)),
+    ("recovery", AtLeast(2e6)),
+];
+
+/// A table with a row for each goal; what was not measured says so.
+pub(crate) fn section(record: &Record) -> String {
+    let mut rows: Vec<_> = GOALS.iter().map(|goal| goal_row(record, goal)).collect();
+    for (key, bound) in MEASURES {
+        let measure = record.measures.iter().find(|measure| measure.key == *key);
+        let name = measure.map_or(*key, |measure| &measure.name);
+        let unit = measure.map_or("", |measure| &measure.unit);
+        let value = measure.map(|measure| measure.of.median);
+        rows.push(row(name, "", *bound, value.map(|value| (value, short(value))), unit));
+    }
+    table(&["workload or measure", "figure", "goal", "reached", "met"], &rows)
+}
+
+fn goal_row(record: &Record, &(workload, figure, against, bound): &Goal) -> Vec<String> {
+    let ours = record.target(workload, OURS);
+    let reached = match against {
+        None => ours.and_then(|ours| ours.spread(figure)),
+        Some(peer) => ours
+            .zip(record.target(workload, peer))
+            .and_then(|(ours, peer)| ratio(figure, ours, peer)),
+    };
+    let unit = against.map_or_else(String::new, |peer| format!("× {peer}"));
+    let reached = reached.map(|reached| (reached.median, spread(Some(reached))));
+    row(workload, figure.name(), bound, reached, &unit)
+}
+
+fn row(
+    name: &str,
+    figure: &str,
+    bound: Bound,
+    reached: Option<(f64, String)>,
+    unit: &str,
+) -> Vec<String> {
+    let (is_met, sign, limit) = match (bound, &reached) {
+        (AtLeast(limit), reached) => (reached.as_ref().map(|is| is.0 >= limit), '≥', limit),
+        (AtMost(limit), reached) => (reached.as_ref().map(|is| is.0 <= limit), '≤', limit),
+    };
+    let limit = if limit >= 1e6 { format!("{} M", limit / 1e6) } else { limit.to_string() };
+    let met = is_met.map_or("not measured", |is_met| if is_met { "yes" } else { "**no**" });
+    let reached = reached.map_or("–".to_owned(), |(_, text)| text);
+    let goal = format!("{sign} {limit} {unit}").trim_end().to_owned();
+    vec![name.to_owned(), figure.to_owned(), goal, reached, met.to_owned()]
+}
+
+/// The ratio of the medians, and from where to where the ratios of the rounds go: targets took turns,
+/// so the rounds of one number belong together.
+pub(crate) fn ratio(figure: Figure, ours: &Target, peer: &Target) -> Option<Spread> {
+    let median = ours.spread(figure)?.median / peer.spread(figure)?.median;
+    let pairs = ours.rounds.iter().zip(&peer.rounds);
+    let ratios: Option<Vec<f64>> = pairs
+        .map(|(ours, peer)| Some(figure.of(&ours.result)? / figure.of(&peer.result)?))
+        .collect();
+    let Spread { min, max, .. } = Spread::new(ratios?)?;
+    Some(Spread { median, min, max })
+}

@@ -1,0 +1,230 @@
+//! The record of a measurement: `results.jsonl`, one JSON object a line.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use loadgen::report::hgrm::{HgrmError, Percentiles};
+use loadgen::report::{Durability, Environment, Figure, ReadError, Run, Spread};
+use serde::{Deserialize, Serialize};
+
+/// The target that the others are compared with.
+pub(crate) const OURS: &str = "mezzenger";
+/// The same from an earlier build.
+pub(crate) const OLD: &str = "mezzenger-old";
+
+const FILE: &str = "results.jsonl";
+
+/// Why there is no record.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RecordError {
+    #[error("{}: {source}", path.display())]
+    Io { path: PathBuf, source: io::Error },
+    #[error("{}:{line}: {source}; it was written by another version of this program", path.display())]
+    Line { path: PathBuf, line: usize, source: serde_json::Error },
+    #[error("{}: {source}", path.display())]
+    Json { path: PathBuf, source: serde_json::Error },
+    #[error(transparent)]
+    Result(#[from] ReadError),
+    #[error(transparent)]
+    Hgrm(#[from] HgrmError),
+    #[error("{}: a result to add holds one run, measured without --runs", path.display())]
+    Several { path: PathBuf },
+    #[error("{workload}/{target}: round {round} is missing; measure it again")]
+    Missing { workload: String, target: String, round: usize },
+    #[error("{workload}/{target}, round {round} failed: {failure}; measure it again")]
+    Failed { workload: String, target: String, round: usize, failure: String },
+}
+
+/// A line.
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Line {
+    Run(Box<Round>),
+    Measure(Box<Measure>),
+    Torture(serde_json::Value),
+}
+
+/// One run of a workload on a target.
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct Round {
+    workload: String,
+    target: String,
+    round: usize,
+    pub(crate) result: Run,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) latency_us: Option<Percentiles>,
+}
+
+/// A figure that is no rate of messages.
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct Measure {
+    /// For the goals.
+    pub(crate) key: String,
+    pub(crate) name: String,
+    pub(crate) unit: String,
+    pub(crate) of: Spread,
+    pub(crate) command: String,
+    pub(crate) environment: Environment,
+}
+
+/// A record, sorted.
+pub(crate) struct Record {
+    pub(crate) folder: PathBuf,
+    pub(crate) workloads: BTreeMap<String, Vec<Target>>,
+    pub(crate) measures: Vec<Measure>,
+    pub(crate) torture: Option<serde_json::Value>,
+}
+
+/// The rounds of one target in a workload; at least one.
+pub(crate) struct Target {
+    pub(crate) name: String,
+    pub(crate) rounds: Vec<Round>,
+}
+
+impl Target {
+    pub(crate) fn first(&self) -> &Run {
+        &self.rounds[0].result
+    }
+
+    pub(crate) fn durability(&self) -> Option<Durability> {
+        self.first().target.durability
+    }
+
+    /// Whether it is this version, in one of its configurations.
+    pub(crate) fn is_ours(&self) -> bool {
+        self.first().target.name == OURS && self.name != OLD
+    }
+
+    /// Whether messages were sent on schedule.
+    pub(crate) fn has_rate(&self) -> bool {
+        self.first().config.get("rate").is_some_and(|rate| !rate.is_null())
+    }
+
+    /// Its name, marked when a round failed its verification.
+    pub(crate) fn label(&self) -> String {
+        let failed = self.rounds.iter().any(|round| !round.result.failures.is_empty());
+        format!("{}{}", self.name, if failed { " (failed)" } else { "" })
+    }
+
+    /// A figure over the rounds; none unless every round has it.
+    pub(crate) fn spread(&self, figure: Figure) -> Option<Spread> {
+        let values = self.rounds.iter().map(|round| figure.of(&round.result));
+        Spread::new(values.collect::<Option<Vec<f64>>>()?)
+    }
+}
+
+impl Record {
+    /// Reads the record in a folder.
+    pub(crate) fn read(folder: &Path) -> Result<Self, RecordError> {
+        let path = folder.join(FILE);
+        let text = fs::read_to_string(&path)
+            .map_err(|source| RecordError::Io { path: path.clone(), source })?;
+        let mut rounds: BTreeMap<String, BTreeMap<String, Vec<Round>>> = BTreeMap::new();
+        let (mut measures, mut torture) = (BTreeMap::new(), None);
+        for (line, text) in (1..).zip(text.lines()) {
+            let line = serde_json::from_str(text).map_err(|source| RecordError::Line {
+                path: path.clone(),
+                line,
+                source,
+            })?;
+            match line {
+                Line::Run(round) => {
+                    let targets = rounds.entry(round.workload.clone()).or_default();
+                    targets.entry(round.target.clone()).or_default().push(*round);
+                }
+                // What was measured again counts.
+                Line::Measure(measure) => {
+                    measures.insert(measure.key.clone(), *measure);
+                }
+                Line::Torture(outcome) => torture = Some(outcome),
+            }
+        }
+        let mut workloads = BTreeMap::new();
+        for (workload, targets) in rounds {
+            workloads.insert(workload, sort(targets)?);
+        }
+        let measures = measures.into_values().collect();
+        Ok(Self { folder: folder.to_owned(), workloads, measures, torture })
+    }
+
+    /// The target with this name of a workload.
+    pub(crate) fn target(&self, workload: &str, name: &str) -> Option<&Target> {
+        self.workloads.get(workload)?.iter().find(|target| target.name == name)
+    }
+
+    pub(crate) fn runs(&self) -> impl Iterator<Item = &Run> {
+        let targets = self.workloads.values().flatten();
+        targets.flat_map(|target| &target.rounds).map(|round| &round.result)
+    }
+}
+
+/// Ours come first. All targets need as many rounds, and ours to be faultless.
+fn sort(targets: BTreeMap<String, Vec<Round>>) -> Result<Vec<Target>, RecordError> {
+    let last = targets.values().flatten().map(|round| round.round).max().unwrap_or_default();
+    let mut sorted = Vec::new();
+    for (name, mut rounds) in targets {
+        // What was measured again counts.
+        rounds.reverse();
+        rounds.sort_by_key(|round| round.round);
+        rounds.dedup_by_key(|round| round.round);
+        let numbers = rounds.iter().map(|round| round.round);
+        if let Some(missing) = (1..=last).find(|number| !numbers.clone().any(|is| is == *number)) {
+            let workload = rounds[0].workload.clone();
+            return Err(RecordError::Missing { workload, target: name, round: missing });
+        }
+        let target = Target { name, rounds };
+        let failed = target.rounds.iter().find(|round| !round.result.failures.is_empty());
+        if let Some(Round { workload, target: name, round, result, .. }) = failed
+            && target.is_ours()
+        {
+            return Err(RecordError::Failed {
+                workload: workload.clone(),
+                target: name.clone(),
+                round: *round,
+                failure: result.failures[0].clone(),
+            });
+        }
+        sorted.push(target);
+    }
+    sorted.sort_by_key(|target| (!target.is_ours(), target.name != OLD));
+    Ok(sorted)
+}
+
+/// What [`append`] takes of a result of loadgen.
+pub(crate) fn run(
+    workload: String,
+    target: String,
+    round: usize,
+    json: &Path,
+    hgrm: Option<&Path>,
+) -> Result<Line, RecordError> {
+    let read = loadgen::report::Record::read(json)?;
+    let [result] = read.runs() else {
+        return Err(RecordError::Several { path: json.to_owned() });
+    };
+    let latency_us = hgrm.map(Percentiles::read).transpose()?;
+    let result = result.clone();
+    Ok(Line::Run(Box::new(Round { workload, target, round, result, latency_us })))
+}
+
+/// What [`append`] takes of the torture's outcome.
+pub(crate) fn torture(json: &Path) -> Result<Line, RecordError> {
+    let path = || json.to_owned();
+    let text = fs::read(json).map_err(|source| RecordError::Io { path: path(), source })?;
+    let outcome = serde_json::from_slice(&text);
+    outcome.map(Line::Torture).map_err(|source| RecordError::Json { path: path(), source })
+}
+
+/// Adds lines to the record in a folder.
+pub(crate) fn append(folder: &Path, lines: &[Line]) -> Result<(), RecordError> {
+    let path = folder.join(FILE);
+    let append = || {
+        fs::create_dir_all(folder)?;
+        let mut file = File::options().create(true).append(true).open(&path)?;
+        let texts = lines.iter().map(|line| Ok(serde_json::to_string(line)? + "\n"));
+        file.write_all(texts.collect::<io::Result<String>>()?.as_bytes())
+    };
+    append().map_err(|source| RecordError::Io { path: path.clone(), source })
+}

@@ -1,0 +1,96 @@
+//! Flags that do not go together, which the parser cannot see.
+
+use super::settings::Settings;
+use crate::address::Target;
+
+/// Finds the first of them, in words for people.
+pub(super) fn check(settings: &Settings) -> Result<(), String> {
+    if settings.duration.is_zero() {
+        return Err("--duration must be longer than zero".to_owned());
+    }
+    target(settings)?;
+    faults(settings)?;
+    search(settings)
+}
+
+/// Finds what the target cannot do.
+fn target(settings: &Settings) -> Result<(), String> {
+    let on = &settings.target;
+    let own = on.target == Target::Mezzenger && on.server.is_none();
+    if on.server.is_some() && on.target != Target::Mezzenger {
+        return Err("--server names a Mezzenger server; a --target names its own".to_owned());
+    }
+    if !own && (on.own.persist_file.is_some() || on.own.retry_interval.is_some()) {
+        return Err("--persist-file, --fsync and --retry-interval are for the run's own \
+                    server, so without --server and --target"
+            .to_owned());
+    }
+    let acks = settings.acks();
+    if on.own.persist_file.is_some() && acks == 0.0 {
+        return Err("--persist-file keeps messages that ask for it: add --ack".to_owned());
+    }
+    if acks > 0.0 && !on.target.acknowledges() {
+        return Err(format!("{} knows no acknowledgement: leave --ack out", on.target));
+    }
+    if acks > 0.0 && acks < 1.0 && on.target != Target::Mezzenger {
+        return Err(format!("{} acknowledges all messages or none: use --ack", on.target));
+    }
+    if on.server_pid.is_some() && (own || matches!(on.target, Target::Relay | Target::ZmqForwarder))
+    {
+        return Err(
+            "--server-pid is for a server that runs already; this run starts one".to_owned()
+        );
+    }
+    if settings.idle > 0 && on.target.idle_hello().is_none() {
+        return Err(format!("--idle knows no way to open a connection to {}", on.target));
+    }
+    if settings.subs > 1 && on.target.is_one_group() {
+        return Err(format!(
+            "{} gives each message to one consumer of its group: use --subs 1",
+            on.target
+        ));
+    }
+    Ok(())
+}
+
+/// Finds faults that a run cannot have, or cannot judge.
+fn faults(settings: &Settings) -> Result<(), String> {
+    let faults = &settings.faults;
+    if faults.slow_subs > settings.subs {
+        return Err("--slow-subs are some of the --subs: not more than those".to_owned());
+    }
+    if faults.churn > 0 && settings.target.target.is_one_group() {
+        let target = &settings.target.target;
+        return Err(format!("{target} has one consumer, which cannot come and go"));
+    }
+    let Some(every) = faults.kill_server_every else { return Ok(()) };
+    if every.is_zero() {
+        return Err("--kill-server-every must be longer than zero".to_owned());
+    }
+    let target = &settings.target;
+    if target.target != Target::Mezzenger || target.own.persist_file.is_none() {
+        return Err("--kill-server-every kills the run's own server, whose --persist-file keeps \
+                    the messages: add that"
+            .to_owned());
+    }
+    if settings.acks() < 1.0 || settings.subs > 1 || faults.churn > 0 {
+        return Err("a killed server owes acknowledged messages alone, and to one subscriber: \
+                    use --kill-server-every with --ack, --subs 1 and no --churn"
+            .to_owned());
+    }
+    Ok(())
+}
+
+fn search(settings: &Settings) -> Result<(), String> {
+    let search = &settings.search;
+    let is_zero = search.p99_under.is_some_and(|limit| limit.is_zero());
+    if is_zero {
+        return Err("--p99-under must be longer than zero".to_owned());
+    }
+    if search.find_max && (settings.count.is_some() || settings.target.own.persist_file.is_some()) {
+        return Err("--find-max makes several runs of --duration, each with an empty server: \
+                    use it without --count and --persist-file"
+            .to_owned());
+    }
+    Ok(())
+}
