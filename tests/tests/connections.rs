@@ -4,7 +4,6 @@ use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use loadgen::report::process::usage;
 use mezzenger::ConnectError;
 use mezzenger::wire::frame::v2_prefix;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
