@@ -10,7 +10,7 @@ ci:
 
 # Every test, the integration tests with the real programs included.
 test *args:
-    cargo test --workspace --release {{args}}
+    cargo test --workspace {{args}}
 
 # The criterion suites.
 bench *args:

@@ -45,10 +45,8 @@ pub fn build<const N: usize>(
 ) -> Result<[PathBuf; N], BuildError> {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.current_dir(workspace).stderr(Stdio::inherit());
-    // Naming a test chooses the features that `cargo test --workspace` chooses, and what that has built
-    // is not built again.
     cargo.args(["build", "--release", "--locked", "--quiet", "--workspace", "--bins"]);
-    cargo.args(["--test", "main", "--message-format=json-render-diagnostics"]);
+    cargo.arg("--message-format=json-render-diagnostics");
     let output = cargo.output()?;
     if !output.status.success() {
         return Err(BuildError::Failed);
