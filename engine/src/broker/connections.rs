@@ -233,7 +233,7 @@ impl<N: Network> Broker<N> {
                         }
                     }
                     if let Some(publisher) = publisher {
-                        self.hold(publisher, slow);
+                        self.hold(publisher, slow, now);
                     }
                 }
                 Effect::Reply(to, reply) => self.reply(&to, &reply),
@@ -279,7 +279,7 @@ impl<N: Network> Broker<N> {
     }
 
     /// Makes a publisher wait for a subscriber, or for all of them.
-    fn hold(&mut self, publisher: ConnectionId, slow: Option<ConnectionId>) {
+    fn hold(&mut self, publisher: ConnectionId, slow: Option<ConnectionId>, now: Duration) {
         let full = self.frames.bytes() >= self.settings.unsent_bytes_max;
         if slow.is_none() && !full {
             return;
@@ -290,7 +290,18 @@ impl<N: Network> Broker<N> {
         }
         self.counters.held_back.add(1);
         match slow.and_then(|slow| self.peers.get_mut(slow)) {
-            Some(slow) => slow.holds.push(publisher),
+            Some(slow) => {
+                slow.holds.push(publisher);
+                if let Some(unlogged) = self.slow_log.admit(now) {
+                    let bytes = slow.output.frame_bytes();
+                    tracing::warn!(
+                        subscriber = %slow.address,
+                        unlogged,
+                        "a subscriber does not keep up: {bytes} bytes wait for it, and publishers of what it \
+                         wants wait, too; --slow-subscriber says what becomes of it"
+                    );
+                }
+            }
             None => self.held.push(publisher),
         }
     }

@@ -140,7 +140,7 @@ impl<N: Network> Broker<N> {
             counters,
             refusal_log: LogRate::new(second),
             close_log: LogRate::new(second),
-            slow_log: LogRate::new(second),
+            slow_log: LogRate::new(10 * second),
             ready: Vec::new(),
             journal,
             unsent_group: None,
