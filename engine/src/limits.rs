@@ -102,6 +102,9 @@ pub const EVENTS_PER_TURN_MAX: usize = 256;
 /// How long the broker reads before it writes what that caused.
 pub const READ_TIME_PER_TURN_MAX: Duration = Duration::from_millis(5);
 
+/// How long the broker reads from connections in their handshake after it read from the others.
+pub const HANDSHAKE_TIME_PER_TURN_MAX: Duration = Duration::from_millis(1);
+
 /// Connections that one turn takes from a listener.
 pub const ACCEPTS_PER_TURN_MAX: usize = 64;
 

@@ -3,9 +3,9 @@
 use mezzenger::wire::frame::v2_prefix;
 use mezzenger::wire::name;
 
-use crate::harness::{Raw, Server};
 use crate::harness::native::{connect, receive};
 use crate::harness::raw::part;
+use crate::harness::{Raw, Server};
 
 fn ping() -> Vec<u8> {
     v2_prefix(name::PING)

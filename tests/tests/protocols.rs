@@ -8,7 +8,7 @@ use mezzenger::wire::name;
 
 use crate::harness::native::assert_ok;
 use crate::harness::raw::{command, part, request, subscription};
-use crate::harness::{Native, Raw, Server};
+use crate::harness::{Native, Raw, Server, eventually};
 
 /// All that the server says until it hangs up.
 #[track_caller]
@@ -35,10 +35,12 @@ fn other_protocols_are_closed_at_once_and_named_in_the_log() {
         raw.say(bytes);
         // Beyond the first bytes, which it says to everybody.
         assert!(hear_all(&mut raw).len() < 64);
-        let log = server.process.stderr();
-        let line = log.lines().find(|line| line.contains("looks like")).unwrap_or_default();
         let peer = raw.stream.local_addr().unwrap().to_string();
-        assert!(line.contains(what) && line.contains(&peer), "{what}: {log}");
+        let line = eventually("the log line", || {
+            let log = server.process.stderr();
+            log.lines().find(|line| line.contains("looks like")).map(str::to_owned)
+        });
+        assert!(line.contains(what) && line.contains(&peer), "{what}: {line}");
     }
 }
 

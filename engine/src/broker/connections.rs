@@ -27,7 +27,9 @@ impl<N: Network> Broker<N> {
     pub(super) fn accept(&mut self, now: Duration) {
         for port in [Port::Requests, Port::Publishing] {
             for _ in 0..ACCEPTS_PER_TURN_MAX {
-                if !self.admission.may_accept(port, now) {
+                // What was accepted and not read is no better off than what waits at the listener.
+                let crowded = self.newcomers.len() >= 2 * ACCEPTS_PER_TURN_MAX;
+                if crowded || !self.admission.may_accept(port, now) {
                     break;
                 }
                 match self.network.accept(port) {

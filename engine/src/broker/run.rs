@@ -22,7 +22,7 @@ use super::subscribers::ConnectionId;
 use super::timers::Timers;
 use crate::config::{Config, SlowSubscriber};
 use crate::journal::{Journal, JournalError, LiveSet, Op, SubmitError};
-use crate::limits::READ_TIME_PER_TURN_MAX;
+use crate::limits::{HANDSHAKE_TIME_PER_TURN_MAX, READ_TIME_PER_TURN_MAX};
 use crate::message::Message;
 use crate::metrics::Counters;
 use crate::net::socket::{Network, Ready};
@@ -69,6 +69,9 @@ pub(crate) struct Broker<N: Network> {
     pub(super) frames: Frames,
     /// Connections that have something to be read, in the order in which it is.
     pub(super) readable: VecDeque<ConnectionId>,
+    /// The same of those that are in their handshake: they come second, so that a flood of them is not felt by
+    /// others.
+    pub(super) newcomers: VecDeque<ConnectionId>,
     /// Connections that have something to be written.
     pub(super) dirty: Vec<ConnectionId>,
     /// Publishers that wait until less is queued for all subscribers together.
@@ -122,6 +125,7 @@ impl<N: Network> Broker<N> {
             peers: Peers::default(),
             frames: Frames::default(),
             readable: VecDeque::new(),
+            newcomers: VecDeque::new(),
             dirty: Vec::new(),
             held: Vec::new(),
             scratch: Vec::new(),
@@ -188,7 +192,8 @@ impl<N: Network> Broker<N> {
         self.count();
         let now = self.network.now();
         Ok(self.drain.filter(|drain| {
-            let reading = !self.readable.is_empty() && now < drain.refused_until;
+            let reading = !(self.readable.is_empty() && self.newcomers.is_empty())
+                && now < drain.refused_until;
             now >= drain.finished_by || (!reading && self.is_drained())
         }))
     }
@@ -196,7 +201,7 @@ impl<N: Network> Broker<N> {
     fn wait(&mut self, wait_max: Option<Duration>) -> io::Result<()> {
         let now = self.network.now();
         let may_read = self.may_read();
-        let reading = self.readable.iter().any(|&id| {
+        let reading = self.readable.iter().chain(&self.newcomers).any(|&id| {
             self.peers
                 .get_mut(id)
                 .is_some_and(|peer| peer.may_be_read() && (may_read || peer.is_subscriber()))
@@ -244,7 +249,8 @@ impl<N: Network> Broker<N> {
         if let Some(peer) = self.peers.get_mut(id)
             && !std::mem::replace(&mut peer.is_listed, true)
         {
-            self.readable.push_back(id);
+            let is_open = peer.session.is_open();
+            self.queue(is_open).push_back(id);
         }
     }
 
@@ -253,10 +259,20 @@ impl<N: Network> Broker<N> {
         self.unsent_group.is_none() && self.core.has_room()
     }
 
+    fn queue(&mut self, is_open: bool) -> &mut VecDeque<ConnectionId> {
+        if is_open { &mut self.readable } else { &mut self.newcomers }
+    }
+
     /// Reads from each connection that has something, a part of it, as long as a turn may take.
     fn read_some(&mut self, now: Duration) {
-        for _ in 0..self.readable.len() {
-            let Some(id) = self.readable.pop_front() else { break };
+        self.read_queue(true, READ_TIME_PER_TURN_MAX, now);
+        let elapsed = self.network.now().saturating_sub(now);
+        self.read_queue(false, elapsed + HANDSHAKE_TIME_PER_TURN_MAX, now);
+    }
+
+    fn read_queue(&mut self, are_open: bool, time_max: Duration, now: Duration) {
+        for _ in 0..self.queue(are_open).len() {
+            let Some(id) = self.queue(are_open).pop_front() else { break };
             let may_read = self.may_read();
             let Some(peer) = self.peers.get_mut(id) else { continue };
             peer.is_listed = false;
@@ -271,7 +287,7 @@ impl<N: Network> Broker<N> {
                 self.list(id);
             }
             let elapsed = self.network.now().saturating_sub(now);
-            if elapsed >= READ_TIME_PER_TURN_MAX
+            if elapsed >= time_max
                 || self.drain.is_some_and(|drain| now + elapsed >= drain.finished_by)
             {
                 break;
