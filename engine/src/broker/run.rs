@@ -337,6 +337,9 @@ impl<N: Network> Broker<N> {
         self.network.stop_listening();
         self.admission.stop();
         self.core.drain();
+        // Nothing is published any more that they would have to wait for: they are read, and told.
+        let held = self.peers.iter().filter(|peer| peer.is_held).map(|peer| peer.id).collect();
+        self.release(held);
         self.drain = Some(Drain::begin(now, self.drain_timeout));
     }
 
