@@ -57,6 +57,10 @@ pub const RESENDS_PER_TURN_MAX: usize = 4096;
 /// Bytes of due messages that one turn resends; the last one may go beyond it.
 pub const RESEND_BYTES_PER_TURN_MAX: usize = 4 * 1024 * 1024;
 
+/// Names of the due messages that one turn resends: after a change of the subscriptions, who wants a name
+/// takes a look-up for each length that a subscribed prefix has.
+pub const RESEND_NAMES_PER_TURN_MAX: usize = 512;
+
 /// Size at which a frame of several records is closed, in bytes: large, because every frame costs
 /// each subscriber some thread switches.
 pub const FRAME_BYTES_TARGET: usize = 512 * 1024;
