@@ -61,6 +61,10 @@ pub const RESENDS_PER_TURN_MAX: usize = 4096;
 /// Bytes of due messages that one turn resends; the last one may go beyond it.
 pub const RESEND_BYTES_PER_TURN_MAX: usize = 4 * 1024 * 1024;
 
+/// Names of the due messages that one turn resends: after a change of the subscriptions, who wants a name
+/// takes a look-up for each length that a subscribed prefix has.
+pub const RESEND_NAMES_PER_TURN_MAX: usize = 512;
+
 /// Size at which a frame of several records is closed, in bytes: large, because every frame costs
 /// each subscriber some thread switches.
 pub const FRAME_BYTES_TARGET: usize = 512 * 1024;
@@ -109,6 +113,9 @@ pub const EVENTS_PER_TURN_MAX: usize = 256;
 
 /// How long the broker reads before it writes what that caused.
 pub const READ_TIME_PER_TURN_MAX: Duration = Duration::from_millis(5);
+
+/// How long the broker reads from connections in their handshake after it read from the others.
+pub const HANDSHAKE_TIME_PER_TURN_MAX: Duration = Duration::from_millis(1);
 
 /// Connections that one turn takes from a listener.
 pub const ACCEPTS_PER_TURN_MAX: usize = 64;

@@ -11,7 +11,7 @@ use std::{fs, thread};
 
 use bytesize::ByteSize;
 use clap::Parser;
-use mezzenger::config::{Config, Verify, parse_duration};
+use mezzenger::config::{Config, SlowSubscriber, Verify, parse_duration};
 use mezzenger::journal::storage::RealStorage;
 use mezzenger::journal::{self, FsyncPolicy};
 use mezzenger::{Server, StartError, StopHandle};
@@ -85,6 +85,16 @@ struct Args {
     #[arg(long, value_name = "N", default_value_t = Config::default().max_connections)]
     max_connections: usize,
 
+    /// Most connections of one address; further ones are closed at once.
+    #[arg(long, value_name = "N", default_value_t = Config::default().max_connections_per_address)]
+    max_connections_per_address: usize,
+
+    /// What becomes of a subscriber that does not keep up: `hold` (publishers of the names that it wants
+    /// wait for it), `drop` (it loses its oldest messages, but for those that somebody has to
+    /// acknowledge), `disconnect`. One that takes nothing at all for a second is disconnected in any case.
+    #[arg(long, value_name = "POLICY", default_value = "hold")]
+    slow_subscriber: SlowSubscriber,
+
     /// Which MD5 checksums the server checks: never, stored (those of messages that it keeps until they
     /// are acknowledged), always.
     #[arg(long, value_name = "WHICH", default_value = "stored")]
@@ -126,6 +136,8 @@ impl From<Args> for Config {
             max_pending_bytes: bytes(args.max_pending_bytes),
             max_message_bytes: bytes(args.max_message_size),
             max_connections: args.max_connections,
+            max_connections_per_address: args.max_connections_per_address,
+            slow_subscriber: args.slow_subscriber,
             verify: args.verify,
             drain_timeout: args.drain_timeout.into(),
             insecure: args.insecure,

@@ -13,7 +13,8 @@ use rustix::process::Signal;
 
 use crate::harness::native::{connect, try_receive};
 use crate::harness::pickles::{Dict, int, text};
-use crate::harness::{Native, NativeSubscriber, Server, eventually};
+use crate::harness::raw::request;
+use crate::harness::{Native, NativeSubscriber, Raw, Server, eventually};
 use crate::stalled_subscriber::subscriber;
 
 /// The default of `--drain-timeout`, and what a process takes to begin and end.
@@ -207,6 +208,23 @@ fn a_subscriber_that_does_not_read_does_not_hold_up_the_end_nor_the_answers() {
     let status = server.process.wait_at_most(Duration::from_millis(1300));
     assert_eq!(status.code(), Some(0));
     assert!(try_receive(&publisher.socket, QUIET).is_some(), "no answer to what was read");
+}
+
+#[test]
+fn a_peer_that_sends_large_requests_all_the_while_does_not_delay_the_end() {
+    let mut server = Server::start(&["--drain-timeout", "1s"]);
+    let mut raw = Raw::connect(server.recv_addr, "DEALER");
+    let large = request(&Dict::message("large", text(&"x".repeat(60 << 20))).frame("large"));
+    std::thread::scope(|scope| {
+        // Until the server is gone.
+        scope.spawn(|| while raw.try_say(&large) {});
+        eventually("requests under way", || {
+            (server.process.memory_max_bytes() > 60 << 20).then_some(())
+        });
+        server.process.signal(Signal::TERM);
+        let status = server.process.wait_at_most(Duration::from_millis(1500));
+        assert_eq!(status.code(), Some(0));
+    });
 }
 
 #[test]

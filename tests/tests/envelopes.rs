@@ -3,8 +3,9 @@
 use mezzenger::wire::frame::v2_prefix;
 use mezzenger::wire::name;
 
-use crate::harness::Server;
 use crate::harness::native::{connect, receive};
+use crate::harness::raw::part;
+use crate::harness::{Raw, Server};
 
 fn ping() -> Vec<u8> {
     v2_prefix(name::PING)
@@ -78,12 +79,17 @@ fn requests_that_are_no_requests_are_refused_with_one_frame() {
 fn an_envelope_without_end_is_refused() {
     let server = Server::start::<&str>(&[]);
     let socket = connect(zmq::DEALER, &server.recv_endpoint());
-    let mut request = vec![&b"frame"[..]; 1000];
     let ping = ping();
-    request.extend([&b""[..], &ping]);
-    socket.send_multipart(&request, 0).unwrap();
-    // Whatever was kept of the envelope comes back, and the refusal is the last frame.
-    assert_eq!(receive(&socket).last().map(Vec::as_slice), Some(&b""[..]));
+    let request = |frames: usize| [&vec![&b"frame"[..]; frames][..], &[b"", &ping]].concat();
+    // More than an answer repeats: refused behind an empty frame.
+    check(&socket, &request(7), &[b"", b""]);
+    check(&socket, &[&[7; 2049], b"", &ping], &[b"", b""]);
+    check(&socket, &request(62), &[b"", b""]);
+    check(&socket, &[b"", &ping], &[b"", b"OK"]);
+    // More than the server counts: the connection is closed.
+    let mut endless = Raw::connect(server.recv_addr, "DEALER");
+    endless.say(&part(b"frame", true).repeat(65));
+    endless.wait_for_the_end();
     check(&socket, &[b"", &ping], &[b"", b"OK"]);
 }
 

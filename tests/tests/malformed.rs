@@ -369,7 +369,7 @@ fn refusals_are_logged_but_not_one_line_each() {
     }
     let seconds = start.elapsed().as_secs() as usize;
     let log = server.terminate();
-    let lines = log.lines().filter(|line| line.contains("refused a request")).count();
+    let lines = log.lines().filter(|line| line.contains("rejected a request")).count();
     assert!((1..=seconds + 2).contains(&lines), "{lines} lines in {seconds} s:\n{log}");
 }
 

@@ -27,7 +27,9 @@ impl<N: Network> Broker<N> {
     pub(super) fn accept(&mut self, now: Duration) {
         for port in [Port::Requests, Port::Publishing] {
             for _ in 0..ACCEPTS_PER_TURN_MAX {
-                if !self.admission.may_accept(port, now) {
+                // What was accepted and not read is no better off than what waits at the listener.
+                let crowded = self.newcomers.len() >= 2 * ACCEPTS_PER_TURN_MAX;
+                if crowded || !self.admission.may_accept(port, now) {
                     break;
                 }
                 match self.network.accept(port) {
@@ -238,7 +240,7 @@ impl<N: Network> Broker<N> {
                         }
                     }
                     if let Some(publisher) = publisher {
-                        self.hold(publisher, slow);
+                        self.hold(publisher, slow, now);
                     }
                 }
                 Effect::Reply(to, reply) => self.reply(&to, &reply),
@@ -284,7 +286,7 @@ impl<N: Network> Broker<N> {
     }
 
     /// Makes a publisher wait for a subscriber, or for all of them.
-    fn hold(&mut self, publisher: ConnectionId, slow: Option<ConnectionId>) {
+    fn hold(&mut self, publisher: ConnectionId, slow: Option<ConnectionId>, now: Duration) {
         let full = self.frames.bytes() >= self.settings.unsent_bytes_max;
         if slow.is_none() && !full {
             return;
@@ -295,7 +297,18 @@ impl<N: Network> Broker<N> {
         }
         self.counters.held_back.add(1);
         match slow.and_then(|slow| self.peers.get_mut(slow)) {
-            Some(slow) => slow.holds.push(publisher),
+            Some(slow) => {
+                slow.holds.push(publisher);
+                if let Some(unlogged) = self.slow_log.admit(now) {
+                    let bytes = slow.output.frame_bytes();
+                    tracing::warn!(
+                        subscriber = %slow.address,
+                        unlogged,
+                        "a subscriber does not keep up: {bytes} bytes wait for it, and publishers of what it \
+                         wants wait, too; --slow-subscriber says what becomes of it"
+                    );
+                }
+            }
             None => self.held.push(publisher),
         }
     }

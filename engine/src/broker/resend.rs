@@ -10,7 +10,9 @@ use super::delivery::Outgoing;
 use super::effect::Effect;
 use super::publish::frame_records;
 use super::transcode;
-use crate::limits::{FRAME_BYTES_TARGET, RESEND_BYTES_PER_TURN_MAX, RESENDS_PER_TURN_MAX};
+use crate::limits::{
+    FRAME_BYTES_TARGET, RESEND_BYTES_PER_TURN_MAX, RESEND_NAMES_PER_TURN_MAX, RESENDS_PER_TURN_MAX,
+};
 use crate::message::{Format, Message};
 use crate::wire::frame::{v1_prefix, v2_prefix};
 use crate::wire::id::MessageId;
@@ -28,7 +30,9 @@ impl<E> Core<E> {
         let stored = self.stored_group();
         // Each kind has half of the turn, so that neither can keep the other from being sent.
         for _ in 0..RESENDS_PER_TURN_MAX / 2 {
-            if bytes >= RESEND_BYTES_PER_TURN_MAX / 2 {
+            if bytes >= RESEND_BYTES_PER_TURN_MAX / 2
+                || gathered.len() >= RESEND_NAMES_PER_TURN_MAX / 2
+            {
                 break;
             }
             let subscribers = &mut self.subscribers;
@@ -40,7 +44,7 @@ impl<E> Core<E> {
             self.parked.note_unstored(self.durable, now, self.backlog.interval());
         }
         for _ in 0..RESENDS_PER_TURN_MAX / 2 {
-            if bytes >= RESEND_BYTES_PER_TURN_MAX {
+            if bytes >= RESEND_BYTES_PER_TURN_MAX || gathered.len() >= RESEND_NAMES_PER_TURN_MAX {
                 break;
             }
             match self.backlog.next_retry(now) {

@@ -22,7 +22,9 @@ use super::subscribers::ConnectionId;
 use super::timers::Timers;
 use crate::config::{Config, SlowSubscriber};
 use crate::journal::{Journal, JournalError, LiveSet, Op, SubmitError};
-use crate::limits::{QUEUED_BYTES_PER_TURN_MAX, READ_TIME_PER_TURN_MAX};
+use crate::limits::{
+    HANDSHAKE_TIME_PER_TURN_MAX, QUEUED_BYTES_PER_TURN_MAX, READ_TIME_PER_TURN_MAX,
+};
 use crate::message::Message;
 use crate::metrics::Counters;
 use crate::net::socket::{Network, Ready};
@@ -75,6 +77,9 @@ pub(crate) struct Broker<N: Network> {
     pub(super) frames: Frames,
     /// Connections that have something to be read, in the order in which it is.
     pub(super) readable: VecDeque<ConnectionId>,
+    /// The same of those that are in their handshake: they come second, so that a flood of them is not felt by
+    /// others.
+    pub(super) newcomers: VecDeque<ConnectionId>,
     /// Connections that have something to be written.
     pub(super) dirty: Vec<ConnectionId>,
     /// Publishers that wait until less is queued for all subscribers together.
@@ -130,6 +135,7 @@ impl<N: Network> Broker<N> {
             peers: Peers::default(),
             frames: Frames::default(),
             readable: VecDeque::new(),
+            newcomers: VecDeque::new(),
             dirty: Vec::new(),
             held: Vec::new(),
             scratch: Vec::new(),
@@ -149,7 +155,7 @@ impl<N: Network> Broker<N> {
             counters,
             refusal_log: LogRate::new(second),
             close_log: LogRate::new(second),
-            slow_log: LogRate::new(second),
+            slow_log: LogRate::new(10 * second),
             ready: Vec::new(),
             journal,
             unsent_group: None,
@@ -177,7 +183,10 @@ impl<N: Network> Broker<N> {
     /// Whether it has nothing to read, to write, or to go on with.
     #[cfg(feature = "internals")]
     pub(crate) fn is_idle(&self) -> bool {
-        self.readable.is_empty() && self.dirty.is_empty() && !self.has_work
+        self.readable.is_empty()
+            && self.newcomers.is_empty()
+            && self.dirty.is_empty()
+            && !self.has_work
     }
 
     /// As if a connection had said hello with this publisher's secret.
@@ -209,7 +218,8 @@ impl<N: Network> Broker<N> {
         self.count();
         let now = self.network.now();
         Ok(self.drain.filter(|drain| {
-            let reading = !self.readable.is_empty() && now < drain.refused_until;
+            let reading = !(self.readable.is_empty() && self.newcomers.is_empty())
+                && now < drain.refused_until;
             now >= drain.finished_by || (!reading && self.is_drained())
         }))
     }
@@ -217,7 +227,7 @@ impl<N: Network> Broker<N> {
     fn wait(&mut self, wait_max: Option<Duration>) -> io::Result<()> {
         let now = self.network.now();
         let may_read = self.may_read();
-        let reading = self.readable.iter().any(|&id| {
+        let reading = self.readable.iter().chain(&self.newcomers).any(|&id| {
             self.peers
                 .get_mut(id)
                 .is_some_and(|peer| peer.may_be_read() && (may_read || peer.is_subscriber()))
@@ -266,7 +276,8 @@ impl<N: Network> Broker<N> {
         if let Some(peer) = self.peers.get_mut(id)
             && !std::mem::replace(&mut peer.is_listed, true)
         {
-            self.readable.push_back(id);
+            let is_open = peer.session.is_open();
+            self.queue(is_open).push_back(id);
         }
     }
 
@@ -275,11 +286,21 @@ impl<N: Network> Broker<N> {
         self.unsent_group.is_none() && self.core.has_room()
     }
 
+    fn queue(&mut self, is_open: bool) -> &mut VecDeque<ConnectionId> {
+        if is_open { &mut self.readable } else { &mut self.newcomers }
+    }
+
     /// Reads from each connection that has something, a part of it, as long as a turn may take.
     fn read_some(&mut self, now: Duration) {
         self.turn_bytes = 0;
-        for _ in 0..self.readable.len() {
-            let Some(id) = self.readable.pop_front() else { break };
+        self.read_queue(true, READ_TIME_PER_TURN_MAX, now);
+        let elapsed = self.network.now().saturating_sub(now);
+        self.read_queue(false, elapsed + HANDSHAKE_TIME_PER_TURN_MAX, now);
+    }
+
+    fn read_queue(&mut self, are_open: bool, time_max: Duration, now: Duration) {
+        for _ in 0..self.queue(are_open).len() {
+            let Some(id) = self.queue(are_open).pop_front() else { break };
             let may_read = self.may_read();
             let Some(peer) = self.peers.get_mut(id) else { continue };
             peer.is_listed = false;
@@ -294,7 +315,7 @@ impl<N: Network> Broker<N> {
                 self.list(id);
             }
             let elapsed = self.network.now().saturating_sub(now);
-            if elapsed >= READ_TIME_PER_TURN_MAX
+            if elapsed >= time_max
                 || self.turn_bytes >= QUEUED_BYTES_PER_TURN_MAX
                 || self.drain.is_some_and(|drain| now + elapsed >= drain.finished_by)
             {
@@ -350,6 +371,9 @@ impl<N: Network> Broker<N> {
         self.network.stop_listening();
         self.admission.stop();
         self.core.drain();
+        // Nothing is published any more that they would have to wait for: they are read, and told.
+        let held = self.peers.iter().filter(|peer| peer.is_held).map(|peer| peer.id).collect();
+        self.release(held);
         self.drain = Some(Drain::begin(now, self.drain_timeout));
     }
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use mezzenger_report::process::usage;
+use loadgen::report::process::usage;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::wait::{PATIENCE, eventually};

@@ -21,10 +21,24 @@ pub(crate) fn greeting() -> Vec<u8> {
 
 /// What a socket of this kind (`SUB`, `DEALER`, `REQ`) says next.
 pub(crate) fn ready(kind: &str) -> Vec<u8> {
-    let mut body = b"\x05READY\x0bSocket-Type".to_vec();
-    body.extend((kind.len() as u32).to_be_bytes());
-    body.extend(kind.as_bytes());
-    with_head(COMMAND, &body)
+    ready_with(&[("Socket-Type", kind.as_bytes())])
+}
+
+/// A READY with these properties.
+pub(crate) fn ready_with(properties: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut body = Vec::new();
+    for (name, value) in properties {
+        body.push(name.len() as u8);
+        body.extend(name.as_bytes());
+        body.extend((value.len() as u32).to_be_bytes());
+        body.extend(*value);
+    }
+    command("READY", &body)
+}
+
+/// A command with what it holds.
+pub(crate) fn command(name: &str, body: &[u8]) -> Vec<u8> {
+    with_head(COMMAND, &[&[name.len() as u8], name.as_bytes(), body].concat())
 }
 
 /// One part of a message.
@@ -43,7 +57,7 @@ pub(crate) fn subscription(prefix: &[u8]) -> Vec<u8> {
 }
 
 /// The end of a subscription.
-fn cancellation(prefix: &[u8]) -> Vec<u8> {
+pub(crate) fn cancellation(prefix: &[u8]) -> Vec<u8> {
     part(&[b"\0", prefix].concat(), false)
 }
 
@@ -76,12 +90,22 @@ impl Raw {
 
     /// As [`Self::connect`], `None` when the server hangs up.
     pub(crate) fn try_connect(address: SocketAddr, kind: &str) -> Option<Self> {
-        let stream = TcpStream::connect(address).ok()?;
+        Self::try_connect_with(address, &ready(kind))
+    }
+
+    /// Connects, and says nothing.
+    pub(crate) fn silent(address: SocketAddr) -> std::io::Result<Self> {
+        let stream = TcpStream::connect(address)?;
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
-        let mut raw = Self { stream };
-        raw.stream.write_all(&[greeting(), ready(kind)].concat()).ok()?;
+        Ok(Self { stream })
+    }
+
+    /// Connects, says this READY, and hears the server out; `None` when it hangs up.
+    pub(crate) fn try_connect_with(address: SocketAddr, ready: &[u8]) -> Option<Self> {
+        let mut raw = Self::silent(address).ok()?;
+        raw.stream.write_all(&[&greeting()[..], ready].concat()).ok()?;
         raw.stream.read_exact(&mut [0; 64]).ok()?;
         let (flags, _) = raw.hear_part()?;
         assert_eq!(flags & COMMAND, COMMAND, "no READY");
@@ -109,7 +133,8 @@ impl Raw {
         }
     }
 
-    fn hear_part(&mut self) -> Option<(u8, Vec<u8>)> {
+    /// The next frame's flags and body; `None` at the end.
+    pub(crate) fn hear_part(&mut self) -> Option<(u8, Vec<u8>)> {
         let mut head = [0; 2];
         self.stream.read_exact(&mut head).ok()?;
         let [flags, len] = head;

@@ -1,0 +1,91 @@
+//! An identity that a peer chooses is never a key: it aborts nothing, keeps nobody out, and is short.
+
+use mezzenger::wire::frame::v2_prefix;
+use mezzenger::wire::name;
+
+use crate::harness::native::assert_ok;
+use crate::harness::raw::{greeting, ready_with, request};
+use crate::harness::{Native, Raw, Server, eventually};
+
+const MIB: usize = 1 << 20;
+
+fn ready(identity: &[u8]) -> Vec<u8> {
+    ready_with(&[("Socket-Type", b"DEALER"), ("Identity", identity)])
+}
+
+/// Connects with an identity.
+#[track_caller]
+fn connect(server: &Server, identity: &[u8]) -> Raw {
+    Raw::try_connect_with(server.recv_addr, &ready(identity)).unwrap()
+}
+
+#[track_caller]
+fn ping(raw: &mut Raw) {
+    raw.say(&request(&v2_prefix(name::PING)));
+    assert_ok(&raw.hear().expect("the server hung up"));
+}
+
+#[test]
+fn one_that_libzmq_would_have_given_to_another_aborts_nothing() {
+    let mut server = Server::start::<&str>(&[]);
+    // libzmq numbers its peers from 0x6b8b4567 on.
+    let mut chosen = connect(&server, b"\x00\x6b\x8b\x45\x68");
+    ping(&mut chosen);
+    let ordinary = [Native::connect(&server), Native::connect(&server)];
+    for client in &ordinary {
+        client.ping();
+    }
+    ping(&mut chosen);
+    assert!(server.process.is_running());
+}
+
+#[test]
+fn a_client_that_reconnects_at_once_is_served_each_time() {
+    let server = Server::start::<&str>(&[]);
+    for _ in 0..60 {
+        ping(&mut connect(&server, b"fixed"));
+    }
+}
+
+#[test]
+fn those_that_share_one_are_all_served_and_leave_no_descriptors() {
+    let server = Server::start::<&str>(&[]);
+    let descriptors = format!("/proc/{}/fd", server.process.id());
+    let count = || std::fs::read_dir(&descriptors).unwrap().count();
+    let before = count();
+    let mut all: Vec<_> = (0..200).map(|_| connect(&server, b"shared")).collect();
+    all.iter_mut().for_each(ping);
+    drop(all);
+    eventually("the end of their descriptors", || (count() <= before).then_some(()));
+}
+
+#[test]
+fn up_to_255_bytes_are_taken_and_a_longer_one_is_closed() {
+    let server = Server::start::<&str>(&[]);
+    ping(&mut connect(&server, &[7; 255]));
+    let mut longer = Raw::silent(server.recv_addr).unwrap();
+    longer.say(&[greeting(), ready(&[7; 256])].concat());
+    longer.wait_for_the_end();
+    let log = server.process.stderr();
+    assert!(log.contains("identity is longer than 255 bytes"), "{log}");
+}
+
+#[test]
+fn handshakes_of_many_megabytes_are_closed_early() {
+    let server = Server::start::<&str>(&[]);
+    let client = Native::connect(&server);
+    client.ping();
+    let before = server.process.memory_bytes();
+    let properties = vec![("X", &b"1"[..]); 5_000_000];
+    for handshake in [ready(&vec![7; 60 * MIB]), ready_with(&properties)] {
+        for address in [server.recv_addr, server.pub_addr] {
+            let mut raw = Raw::silent(address).unwrap();
+            // The server may hang up in the middle.
+            raw.try_say(&[&greeting()[..], &handshake].concat());
+            raw.wait_for_the_end();
+        }
+    }
+    client.ping();
+    let grown = server.process.memory_max_bytes() - before;
+    assert!(grown < 10 * MIB, "{} MiB", grown / MIB);
+}
