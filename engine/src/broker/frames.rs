@@ -166,7 +166,8 @@ mod tests {
         for sent in 0..whole.len() {
             let mut slices = Vec::new();
             frames.append_slices(id, sent, &mut slices);
-            assert_eq!(slices.concat(), whole[sent..]);
+            let rest: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).collect();
+            assert_eq!(rest, whole[sent..]);
         }
     }
 }

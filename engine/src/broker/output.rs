@@ -224,7 +224,7 @@ mod tests {
         }
 
         fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-            let all = slices.concat();
+            let all: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).collect();
             let taken = all.len().min(self.0);
             self.1.extend(&all[..taken]);
             Ok(taken)

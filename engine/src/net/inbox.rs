@@ -195,9 +195,8 @@ fn read(
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-    use std::os::fd::AsFd;
-    use std::os::unix::net::UnixStream;
+    use std::collections::VecDeque;
+    use std::io::IoSlice;
 
     use proptest::prelude::*;
 
@@ -212,87 +211,245 @@ mod tests {
         bytes
     }
 
-    fn pair() -> (UnixStream, UnixStream) {
-        let (near, far) = UnixStream::pair().unwrap();
-        near.set_nonblocking(true).unwrap();
-        (near, far)
+    /// Bytes in the pieces in which they come in.
+    struct Pieces(VecDeque<Vec<u8>>);
+
+    impl Pieces {
+        /// Cuts a stream into pieces of these sizes, again and again.
+        fn cut(mut rest: &[u8], sizes: &[usize]) -> Self {
+            let mut pieces = VecDeque::new();
+            for &size in sizes.iter().cycle() {
+                if rest.is_empty() {
+                    break;
+                }
+                let piece;
+                (piece, rest) = rest.split_at(size.min(rest.len()));
+                pieces.push_back(piece.to_vec());
+            }
+            Self(pieces)
+        }
     }
 
-    fn receive(inbox: &mut Inbox, near: &UnixStream) -> Vec<Bytes> {
-        let mut bodies = Vec::new();
-        loop {
-            let filled = inbox.fill(near.as_fd()).unwrap();
-            inbox.cut(MAX).unwrap();
-            while let Some((_, body)) = inbox.take().unwrap() {
-                bodies.push(body);
+    impl ByteStream for Pieces {
+        fn read(&mut self, buffer: &mut Vec<u8>) -> io::Result<usize> {
+            let room = buffer.capacity() - buffer.len();
+            assert!(room > 0, "nothing can be read");
+            let Some(piece) = self.0.front_mut() else {
+                return Err(io::ErrorKind::WouldBlock.into());
+            };
+            let taken = room.min(piece.len());
+            buffer.extend(piece.drain(..taken));
+            if piece.is_empty() {
+                self.0.pop_front();
             }
-            if filled != Filled::Full {
-                return bodies;
+            Ok(taken)
+        }
+
+        fn write(&mut self, _: &[IoSlice<'_>]) -> io::Result<usize> {
+            unreachable!("nobody writes")
+        }
+    }
+
+    /// What came out: a body, or the length and the first byte of one over the bound.
+    #[derive(Debug, PartialEq)]
+    enum Out {
+        Body(Bytes),
+        Oversize(u64, u8),
+    }
+
+    #[derive(Default)]
+    struct Reader {
+        inbox: Inbox,
+        scratch: Vec<u8>,
+        out: Vec<Out>,
+    }
+
+    impl Reader {
+        fn take(&mut self, max: usize) {
+            loop {
+                self.out.push(match self.inbox.next(max).unwrap() {
+                    Next::Nothing => return,
+                    Next::Frame(head, body) => {
+                        assert_eq!(head.body_bytes, body.len() as u64);
+                        Out::Body(body)
+                    }
+                    Next::Oversize { head, first } => Out::Oversize(head.body_bytes, first),
+                });
             }
+        }
+
+        fn fill(&mut self, stream: &mut Pieces) -> (Filled, usize) {
+            self.inbox.fill(stream, &mut self.scratch).unwrap()
+        }
+
+        fn read(&mut self, stream: &mut Pieces, max: usize) {
+            while !stream.0.is_empty() {
+                self.fill(stream);
+                self.take(max);
+                // As often as one likes.
+                self.take(max);
+            }
+        }
+
+        /// Whether it holds no memory.
+        #[track_caller]
+        fn check_idle(&self) {
+            let Inbox { ready, part, wanted: _, skipping } = &self.inbox;
+            assert!(ready.is_empty() && !ready.is_unique(), "a buffer is kept for nothing");
+            assert_eq!((part.capacity(), *skipping), (0, 0));
+            assert!(!self.inbox.is_within_frame());
+            assert_eq!(self.inbox.held_bytes(), 0);
         }
     }
 
     proptest! {
         #[test]
         fn frames_come_out_as_they_went_in_however_they_are_cut(
-            sizes in prop::collection::vec(prop_oneof![0..300_usize, 60_000..70_000_usize], 1..12),
-            pieces in prop::collection::vec(1..40_000_usize, 1..20),
+            sizes in prop::collection::vec(
+                prop_oneof![
+                    4 => 0..300_usize,
+                    2 => SCRATCH_BYTES - 20..SCRATCH_BYTES + 20,
+                    1 => 250_000..400_000_usize,
+                ],
+                1..12,
+            ),
+            pieces in prop::collection::vec(
+                prop_oneof![1..20_usize, 1..40_000_usize, SCRATCH_BYTES - 1..300_000_usize],
+                1..20,
+            ),
+            max in prop_oneof![Just(MAX), Just(SCRATCH_BYTES), Just(100)],
         ) {
             let bodies: Vec<Vec<u8>> =
                 sizes.iter().enumerate().map(|(n, &size)| vec![n as u8; size]).collect();
             let stream: Vec<u8> = bodies.iter().flat_map(|body| frame(body)).collect();
-            let (near, mut far) = pair();
-            let (mut inbox, mut received, mut rest) = (Inbox::default(), Vec::new(), &stream[..]);
-            for piece in pieces.iter().cycle() {
-                let (now, later) = rest.split_at((*piece).min(rest.len()));
-                far.write_all(now).unwrap();
-                received.extend(receive(&mut inbox, &near));
-                rest = later;
-                if rest.is_empty() {
-                    break;
-                }
-            }
-            prop_assert!(received.iter().eq(&bodies));
+            let mut reader = Reader::default();
+            reader.read(&mut Pieces::cut(&stream, &pieces), max);
+            let expected: Vec<Out> = bodies
+                .into_iter()
+                .map(|body| match body.first() {
+                    Some(&first) if body.len() > max => Out::Oversize(body.len() as u64, first),
+                    _ => Out::Body(body.into()),
+                })
+                .collect();
+            prop_assert_eq!(&reader.out, &expected);
+            reader.out.clear();
+            reader.check_idle();
         }
     }
 
     #[test]
-    fn a_small_frame_does_not_keep_the_buffer_of_a_large_one() {
-        let (near, mut far) = pair();
-        let large = vec![1; 2 * ROOM_BYTES_MAX];
-        let writer = std::thread::spawn(move || {
-            far.write_all(&[frame(&large), frame(b"small")].concat()).unwrap();
-            far
-        });
-        let (mut inbox, mut bodies) = (Inbox::default(), Vec::new());
-        while bodies.len() < 2 {
-            // Twice what is wanted, so that both frames meet in one buffer.
-            inbox.part.reserve_exact(4 * ROOM_BYTES_MAX);
-            inbox.fill(near.as_fd()).unwrap();
-            inbox.cut(4 * ROOM_BYTES_MAX).unwrap();
-            while let Some((_, body)) = inbox.take().unwrap() {
-                bodies.push(body);
-            }
+    fn a_frame_over_the_bound_is_told_with_its_first_byte_and_skipped_to_its_last() {
+        let body: Vec<u8> = (0..1000).map(|n| 7 + (n % 200) as u8).collect();
+        let stream = [frame(&body), frame(b"behind it")].concat();
+        for cut in 1..frame(&body).len() + 3 {
+            let mut reader = Reader::default();
+            reader.read(&mut Pieces::cut(&stream, &[cut, stream.len()]), 999);
+            let behind = Out::Body(Bytes::from_static(b"behind it"));
+            assert_eq!(reader.out, [Out::Oversize(1000, 7), behind], "cut at {cut}");
         }
-        writer.join().unwrap();
-        assert_eq!(bodies[1], "small");
-        // Nobody else has the buffer.
-        assert!(bodies.pop().unwrap().try_into_mut().is_ok());
-        drop(inbox);
-        assert!(bodies.pop().unwrap().try_into_mut().is_ok());
+        // It is told as soon as its first byte is there, and waited for without memory.
+        let mut reader = Reader::default();
+        let mut endless = Vec::new();
+        Head { more: false, command: false, body_bytes: u64::MAX }.append_to(&mut endless);
+        reader.read(&mut Pieces::cut(&endless, &[endless.len()]), 999);
+        assert!(reader.out.is_empty() && reader.inbox.is_within_frame());
+        reader.read(&mut Pieces::cut(&vec![9; 3 * SCRATCH_BYTES], &[SCRATCH_BYTES / 2]), 999);
+        assert_eq!(reader.out, [Out::Oversize(u64::MAX, 9)]);
+        assert!(reader.inbox.is_within_frame());
+        assert_eq!((reader.inbox.held_bytes(), reader.inbox.part.capacity()), (0, 0));
+        assert!(!reader.inbox.ready.is_unique(), "what is dropped is not kept");
     }
 
     #[test]
-    fn an_end_and_a_frame_beyond_the_bound_are_errors() {
-        let (near, mut far) = pair();
-        let mut inbox = Inbox::default();
-        far.write_all(&frame(&[0; 300])).unwrap();
-        inbox.fill(near.as_fd()).unwrap();
-        assert!(matches!(
-            inbox.cut(299),
-            Err(ConnectionError::TooLarge { bytes: 300, bytes_max: 299 })
-        ));
-        drop(far);
-        assert!(matches!(Inbox::default().fill(near.as_fd()), Err(ConnectionError::Closed)));
+    fn a_large_frame_has_one_buffer_made_to_its_measure_whatever_is_asked_meanwhile() {
+        let large = frame(&vec![1; 3 * SCRATCH_BYTES]);
+        let mut reader = Reader::default();
+        let mut stream = Pieces::cut(&[&large[..], &frame(b"next")].concat(), &[10_000]);
+        reader.fill(&mut stream);
+        reader.take(MAX);
+        let (buffer, capacity) = (reader.inbox.part.as_ptr(), reader.inbox.part.capacity());
+        assert!((large.len()..large.len() + 64).contains(&capacity), "{capacity}");
+        while reader.out.is_empty() {
+            // Nothing new came in: the size that is waited for must not be forgotten.
+            reader.take(MAX);
+            assert_eq!(reader.inbox.wanted, large.len());
+            assert_eq!(reader.fill(&mut Pieces(VecDeque::new())), (Filled::Nothing, 0));
+            reader.take(MAX);
+            assert_eq!(reader.inbox.part.as_ptr(), buffer, "it moved");
+            reader.fill(&mut stream);
+            reader.take(MAX);
+        }
+        let Out::Body(body) = &reader.out[0] else { panic!() };
+        assert_eq!(body.as_ptr(), buffer.wrapping_add(9), "it was copied");
+        reader.read(&mut stream, MAX);
+        assert_eq!(reader.out[1], Out::Body(Bytes::from_static(b"next")));
+        // What came behind it does not share its buffer.
+        let Out::Body(body) = reader.out.remove(0) else { panic!() };
+        assert!(body.is_unique());
+    }
+
+    #[test]
+    fn a_small_frame_does_not_keep_the_buffer_of_all_connections() {
+        let mut reader = Reader::default();
+        let stream = |bytes: &[u8]| Pieces(VecDeque::from([bytes.to_vec()]));
+        reader.read(&mut stream(&frame(b"small")), MAX);
+        let shared = reader.scratch.as_ptr_range();
+        assert!(reader.scratch.capacity() >= SCRATCH_BYTES, "it was handed out");
+        let Out::Body(small) = &reader.out[0] else { panic!() };
+        assert!(!shared.contains(&small.as_ptr()));
+        // A good part of a buffer is handed out without a copy.
+        reader.out.clear();
+        reader.read(&mut stream(&frame(&vec![3; SCRATCH_BYTES / 2])), MAX);
+        let Out::Body(body) = &reader.out[0] else { panic!() };
+        assert_eq!(body.as_ptr(), shared.start.wrapping_add(9));
+        reader.check_idle();
+    }
+
+    #[test]
+    fn a_part_is_kept_in_what_it_needs() {
+        let whole = frame(b"hello");
+        let mut reader = Reader::default();
+        let mut stream = Pieces::cut(&whole, &[3, 4]);
+        assert_eq!(reader.fill(&mut stream), (Filled::Drained, 3));
+        reader.take(MAX);
+        assert!(reader.inbox.is_within_frame());
+        assert_eq!((reader.inbox.held_bytes(), reader.inbox.part.capacity()), (3, 3));
+        reader.read(&mut stream, MAX);
+        assert_eq!(reader.out, [Out::Body(Bytes::from_static(b"hello"))]);
+        reader.check_idle();
+    }
+
+    #[test]
+    fn raw_bytes_are_taken_once_they_are_all_there() {
+        let mut reader = Reader::default();
+        let mut stream = Pieces::cut(&[b"greeting", &frame(b"first")[..]].concat(), &[5, 100]);
+        reader.fill(&mut stream);
+        assert_eq!(reader.inbox.raw(), b"greet");
+        assert_eq!(reader.inbox.take_raw::<8>(), None);
+        assert_eq!(reader.inbox.take_raw::<8>(), None);
+        reader.fill(&mut stream);
+        assert_eq!(reader.inbox.take_raw::<8>(), Some(*b"greeting"));
+        reader.take(MAX);
+        assert_eq!(reader.out, [Out::Body(Bytes::from_static(b"first"))]);
+        reader.check_idle();
+    }
+
+    #[test]
+    fn an_end_and_flags_without_a_meaning_are_errors() {
+        struct Ended;
+        impl ByteStream for Ended {
+            fn read(&mut self, _: &mut Vec<u8>) -> io::Result<usize> {
+                Ok(0)
+            }
+
+            fn write(&mut self, _: &[IoSlice<'_>]) -> io::Result<usize> {
+                unreachable!("nobody writes")
+            }
+        }
+        let ended = Inbox::default().fill(&mut Ended, &mut Vec::new());
+        assert!(matches!(ended, Err(ConnectionError::Closed)));
+        let mut reader = Reader::default();
+        reader.fill(&mut Pieces::cut(&[8, 0], &[2]));
+        assert!(matches!(reader.inbox.next(MAX), Err(ConnectionError::Malformed)));
     }
 }
