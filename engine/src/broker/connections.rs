@@ -252,13 +252,13 @@ impl<N: Network> Broker<N> {
     fn judge(&mut self, id: ConnectionId, now: Duration) -> bool {
         let Some(peer) = self.peers.get_mut(id) else { return false };
         if peer.judge(&self.frames, self.settings.subscriber_bytes_max, now) {
-            let is_behind = peer.behind_since.is_some();
-            self.core.subscribers.set_behind(id, is_behind);
-            if !is_behind {
+            if peer.behind_since.is_none() {
                 let holds = std::mem::take(&mut peer.holds);
+                self.core.keeps_up(id);
                 self.release(holds);
                 return false;
             }
+            self.core.subscribers.set_behind(id, true);
         }
         let Some(peer) = self.peers.get_mut(id) else { return false };
         if peer.behind_since.is_none() {

@@ -328,12 +328,20 @@ impl<E> Core<E> {
     /// A connection cancelled a subscription.
     pub(super) fn cancelled(&mut self, connection: ConnectionId, topic: &[u8]) {
         self.subscribers.cancel(connection, topic);
+        self.backlog.try_again();
     }
 
     /// A connection is gone.
     pub(super) fn disconnected(&mut self, connection: ConnectionId) {
         self.proved.remove(&connection);
         self.subscribers.disconnect(connection);
+        self.backlog.try_again();
+    }
+
+    /// A connection takes what it gets again: what was not sent again for its sake may be.
+    pub(super) fn keeps_up(&mut self, connection: ConnectionId) {
+        self.subscribers.set_behind(connection, false);
+        self.backlog.try_again();
     }
 
     /// Work that takes turns: whether some is left.
@@ -346,7 +354,9 @@ impl<E> Core<E> {
 
     /// Everything up to this journal group is stored.
     pub(super) fn durable(&mut self, group: u64) {
-        self.durable = group;
+        if std::mem::replace(&mut self.durable, group) != group {
+            self.backlog.try_again();
+        }
         while let Some(parked) = self.parked.next_stored(group) {
             self.release(parked);
         }
@@ -377,6 +387,7 @@ impl<E> Core<E> {
         self.out.journal.retain(|op| takes_settlements && matches!(op, Op::Settle(_)));
         self.takes_settlements = takes_settlements;
         self.journal_failure = Some(text);
+        self.backlog.try_again();
     }
 
     /// From now on messages are refused; what was taken is still answered.
@@ -410,7 +421,7 @@ impl<E> Core<E> {
     /// When [`Self::resend_due`] has something to do next, on the clock of `now`, unless the journal
     /// has come further by then.
     pub(super) fn next_due(&self) -> Option<Duration> {
-        if self.backlog.is_waiting_due(self.stored_group()) {
+        if self.backlog.is_waiting_due() {
             return Some(Duration::ZERO);
         }
         self.backlog.next_due()

@@ -24,6 +24,8 @@ pub(super) struct Outgoing {
     pub(super) format: Format,
     /// Whether a subscriber that does not keep up may lose it.
     pub(super) droppable: bool,
+    /// Whether subscribers of the other format have it already.
+    pub(super) is_copy: bool,
 }
 
 /// Frames for v1 subscribers: native ones that are still to be carried over, and what came behind them.
@@ -67,12 +69,12 @@ impl<E> Core<E> {
     pub(super) fn deliver(&mut self, outgoing: Outgoing) {
         let topic = self.subscribers.topic(&outgoing.name);
         let (v1, v2) = (topic.v1.clone(), topic.v2.clone());
-        let Outgoing { format, droppable, .. } = outgoing;
+        let Outgoing { format, droppable, is_copy, .. } = outgoing;
         if format == Format::V2 && !v2.is_empty() {
             let frame = outgoing.frame.clone();
             self.out.queue.push_back(Effect::Publish { frame, to: v2, droppable });
         }
-        if v1.is_empty() {
+        if v1.is_empty() || is_copy {
             return;
         }
         if format == Format::V1 && self.transcoding.queue.is_empty() {
@@ -95,7 +97,7 @@ impl<E> Core<E> {
             && let Some(Part { outgoing, at }) = self.transcoding.queue.front()
         {
             left -= 1;
-            let (at, Outgoing { name, frame, format, droppable }) = (*at, outgoing);
+            let (at, Outgoing { name, frame, format, droppable, .. }) = (*at, outgoing);
             let (name, frame, droppable) = (name.clone(), frame.clone(), *droppable);
             let to = self.subscribers.topic(&name).v1.clone();
             if *format == Format::V1 {

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use arcstr::ArcStr;
+use bytes::Bytes;
 
 use super::core::Core;
 use super::delivery::Outgoing;
@@ -93,17 +94,20 @@ impl<E> Core<E> {
             Format::V1 => {
                 let mut frame = v1_prefix(&message.name);
                 frame.extend_from_slice(&message.body);
-                let (name, frame) = (message.name.clone(), frame.into());
-                self.deliver(Outgoing { name, frame, format: Format::V1, droppable: false });
+                self.resend_frame_v1(&message.name, frame.into());
             }
             Format::V2 => {
                 for (_, record) in frame_records(&message.body) {
-                    let (name, frame) =
-                        (message.name.clone(), self.v1_frame(&message.name, &record));
-                    self.deliver(Outgoing { name, frame, format: Format::V1, droppable: false });
+                    let frame = self.v1_frame(&message.name, &record);
+                    self.resend_frame_v1(&message.name, frame);
                 }
             }
         }
+    }
+
+    fn resend_frame_v1(&mut self, name: &ArcStr, frame: Bytes) {
+        let (name, format) = (name.clone(), Format::V1);
+        self.deliver(Outgoing { name, frame, format, droppable: false, is_copy: false });
     }
 
     fn resend_v2(&mut self, message: &Message, gathered: &mut Gathered) {

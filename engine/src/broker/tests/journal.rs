@@ -72,7 +72,7 @@ fn a_failed_journal_refuses_what_waits_and_what_follows() {
             (2, Reply::Refused(Refusal::JournalFailed(_), Dialect::V1)),
         ]
     ));
-    assert_eq!(bench.core.pending.view().len(), 0);
+    assert_eq!(bench.core.backlog.view().len(), 0);
     assert!(bench.pass(INTERVAL * 2).published().is_empty());
     let again = frame("greet", 1, true, &["a"]);
     bench.check_refused(again, ErrorCode::JournalFailed, Dialect::V2);
@@ -105,8 +105,8 @@ fn a_failed_journal_does_not_lose_what_it_had_stored_before() {
     bench.core.durable(group);
     bench.request(1, frame("greet", 1, true, &["a", "b"]));
     bench.core.journal_failed("disk gone");
-    assert!(bench.core.pending.view().contains(&id(1)));
-    assert!(!bench.core.pending.view().contains(&id(2)));
+    assert!(bench.core.backlog.view().contains(&id(1)));
+    assert!(!bench.core.backlog.view().contains(&id(2)));
 }
 
 #[test]
@@ -135,7 +135,7 @@ fn a_failed_journal_does_not_lose_what_it_had_stored_of_a_forgotten_publisher() 
     bench.core.publishers = crate::broker::publishers::Publishers::default();
     bench.request(2, frame_v1("greet", "b", true).0).request(1, sent);
     bench.core.journal_failed("disk gone");
-    assert!(bench.core.pending.view().contains(&id(1)));
+    assert!(bench.core.backlog.view().contains(&id(1)));
 }
 
 #[test]
@@ -245,5 +245,5 @@ fn a_draining_core_refuses_messages_and_takes_acknowledgements() {
     bench.request(1, frame("greet", 1, true, &["a"]));
     assert_eq!(bench.replies(), [(1, Reply::Ok)]);
     bench.request(1, ack::frame(&[id(1)]));
-    assert_eq!(bench.core.pending.view().len(), 0);
+    assert_eq!(bench.core.backlog.view().len(), 0);
 }

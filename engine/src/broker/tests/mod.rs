@@ -13,22 +13,32 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::backlog::Backlog;
 use super::core::{Core, Rules};
 use super::effect::{Dialect, Effect, Refusal, Reply};
+use super::subscribers::ConnectionId;
 use crate::config::Verify;
 use crate::journal::Op;
-use crate::limits::{CANCEL_DOUBTED, WAITING_RETRIED};
 use crate::metrics::Counters;
-use crate::pending::{Limits, PendingMap};
-use crate::retry::Retrier;
+use crate::pending::Limits;
 use crate::wire::frame::{Frame, FrameError, v2_prefix};
 use crate::wire::id::MessageId;
 use crate::wire::record::{Encoding, Record, Records};
 use crate::wire::reply::ErrorCode;
-use crate::wire::{ack, checksum, confirm, pickle};
+use crate::wire::{ack, checksum, pickle};
 
 const INTERVAL: Duration = Duration::from_secs(10);
 const TIMESTAMP_NS: u64 = 1_763_866_000_120_000_000;
+
+/// The connection of a subscriber, where one is enough.
+const SUBSCRIBER: ConnectionId = 1;
+
+/// A frame that was published.
+struct Delivery {
+    frame: Bytes,
+    to: Vec<ConnectionId>,
+    droppable: bool,
+}
 
 /// A core whose requesters are numbered, and what came out of it.
 struct Bench {
@@ -51,14 +61,17 @@ impl Bench {
 
     fn limited(durable: bool, limits: Limits) -> Self {
         let rules = Rules { verify: Verify::Stored, max_message_bytes: 1 << 20, durable };
-        let pending = PendingMap::new(limits);
-        let retrier = Retrier::new(INTERVAL, Duration::ZERO);
-        let core = Core::new(rules, pending, retrier, Arc::new(Counters::default()));
+        let backlog = Backlog::new(limits, INTERVAL);
+        let core = Core::new(rules, backlog, Arc::new(Counters::default()));
         Self { core, now: Duration::ZERO }
     }
 
     fn subscribe(&mut self, prefix: &[u8]) -> &mut Self {
-        assert!(self.core.subscribed(prefix));
+        self.subscribe_as(SUBSCRIBER, prefix)
+    }
+
+    fn subscribe_as(&mut self, connection: ConnectionId, prefix: &[u8]) -> &mut Self {
+        self.core.subscribed(connection, prefix).unwrap();
         self
     }
 
@@ -67,9 +80,10 @@ impl Bench {
         self
     }
 
-    /// Lets time pass, and sends again what is due.
+    /// Lets time pass, goes on with what takes turns, and sends again what is due.
     fn pass(&mut self, time: Duration) -> &mut Self {
         self.now += time;
+        self.core.turn();
         self.core.resend_due(self.now);
         self
     }
@@ -83,14 +97,27 @@ impl Bench {
     }
 
     fn effects(&mut self) -> (Vec<Bytes>, Vec<(u32, Reply)>) {
-        let (mut frames, mut replies) = (Vec::new(), Vec::new());
+        let (deliveries, replies) = self.deliveries();
+        (deliveries.into_iter().map(|delivery| delivery.frame).collect(), replies)
+    }
+
+    fn deliveries(&mut self) -> (Vec<Delivery>, Vec<(u32, Reply)>) {
+        let (mut deliveries, mut replies) = (Vec::new(), Vec::new());
         for effect in self.core.out.queue.drain(..) {
             match effect {
-                Effect::Publish(frame) => frames.push(frame),
+                Effect::Publish { frame, to, droppable } => {
+                    assert!(!to.is_empty(), "a frame for nobody");
+                    deliveries.push(Delivery { frame, to: to.to_vec(), droppable });
+                }
                 Effect::Reply(to, reply) => replies.push((to, reply)),
             }
         }
-        (frames, replies)
+        (deliveries, replies)
+    }
+
+    /// Who got each frame that was published.
+    fn receivers(&mut self) -> Vec<Vec<ConnectionId>> {
+        self.deliveries().0.into_iter().map(|delivery| delivery.to).collect()
     }
 
     #[track_caller]

@@ -1,6 +1,7 @@
 //! What is refused, and how.
 
 use super::*;
+use crate::limits::BATCH_BYTES_MAX;
 
 #[test]
 fn a_refused_frame_can_be_sent_again() {
@@ -19,8 +20,8 @@ fn a_request_over_the_pending_limit_is_refused_whole() {
     let mut bench = Bench::with(false, 2);
     let three = frame("greet", 1, true, &["a", "b", "c"]);
     bench.check_refused(three, ErrorCode::PendingFull, Dialect::V2);
-    assert_eq!(bench.core.pending.view().len(), 0);
-    assert_eq!(bench.core.pending.view().bytes(), 0);
+    assert_eq!(bench.core.backlog.view().len(), 0);
+    assert_eq!(bench.core.backlog.view().bytes(), 0);
 }
 
 #[test]
@@ -52,7 +53,7 @@ fn each_bad_request_is_refused_in_its_dialect() {
     check(&framed(&[&good[..good.len() - 1]]), Malformed, V2);
     check(&framed(&[&good, &record("greet", 3, true, b"gap")]), Malformed, V2);
     check(&framed(&[&record("greet", 0, true, b"no sequence")]), Malformed, V2);
-    assert_eq!(bench.core.pending.view().len(), 0);
+    assert_eq!(bench.core.backlog.view().len(), 0);
 }
 
 #[test]
@@ -76,4 +77,66 @@ fn refusals_say_what_to_do() {
     assert!(too_large.to_string().contains("--max-message-size"));
     let version = Refusal::Frame(FrameError::Version { version: 5 });
     assert_eq!(version.code(), ErrorCode::UnsupportedVersion);
+}
+
+/// The text of the refusal of a request.
+#[track_caller]
+fn refused_text(bench: &mut Bench, body: impl Into<Bytes>) -> String {
+    bench.request(9, body);
+    match &bench.replies()[..] {
+        [(9, Reply::Refused(why, Dialect::V2))] if why.code() == ErrorCode::TooLarge => {
+            why.to_string()
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn several_messages_in_one_request_are_limited_and_one_alone_is_not() {
+    let mut bench = Bench::limited(false, Limits { messages: 100, bytes: 1 << 24 });
+    bench.core.rules.max_message_bytes = 4 << 20;
+    let half = "x".repeat(BATCH_BYTES_MAX / 2);
+    let text = refused_text(&mut bench, frame("greet", 1, true, &[&half, &half]));
+    assert!(text.contains(&format!("at most {BATCH_BYTES_MAX}")), "{text}");
+    assert!(bench.core.backlog.view().is_empty());
+    bench.request(1, frame("greet", 1, true, &[&half.repeat(3)]));
+    assert_eq!(bench.replies(), [(1, Reply::Ok)]);
+    // The longest request with several messages.
+    let empty = record("greet", 2, true, b"").len() + record("greet", 3, true, b"").len();
+    let rest = "x".repeat(BATCH_BYTES_MAX - half.len() - empty);
+    let longest = frame("greet", 2, true, &[&half, &rest]);
+    let text = refused_text(&mut bench, frame("greet", 2, true, &[&half, &format!("{rest}x")]));
+    assert!(text.contains(&format!("has {} bytes", BATCH_BYTES_MAX + 1)), "{text}");
+    bench.request(1, longest);
+    assert_eq!(bench.replies(), [(1, Reply::Ok)]);
+}
+
+#[test]
+fn acknowledgements_in_one_request_are_limited() {
+    let mut bench = Bench::new();
+    bench.request(1, frame("greet", 1, true, &["a"])).effects();
+    let ids: Vec<MessageId> = (1..=BATCH_BYTES_MAX as u64 / 4 / 16 + 1).map(id).collect();
+    let text = refused_text(&mut bench, ack::frame(&ids));
+    assert!(text.contains(&format!("at most {}", BATCH_BYTES_MAX / 4)), "{text}");
+    assert_eq!(bench.core.backlog.view().len(), 1, "none of them counts");
+    bench.request(1, ack::frame(&ids[..ids.len() - 1]));
+    assert_eq!(bench.replies(), [(1, Reply::Ok)]);
+    assert!(bench.core.backlog.view().is_empty());
+}
+
+#[test]
+fn a_message_over_the_limit_is_told_the_limit_that_was_set() {
+    let mut bench = Bench::new();
+    bench.core.rules.max_message_bytes = 700;
+    let text = refused_text(&mut bench, frame("greet", 1, true, &[&"x".repeat(800)]));
+    assert!(text.contains("limit is 700;") && text.contains("--max-message-size"), "{text}");
+    bench.core.too_large(9, 5_000_000_000, Dialect::V2);
+    let (_, replies) = bench.effects();
+    let refusal = Refusal::TooLarge { bytes: 5_000_000_000, max: 700 };
+    assert_eq!(replies, [(9, Reply::Refused(refusal, Dialect::V2))]);
+    bench.check_refused(vec![b'a'; 701], ErrorCode::TooLarge, Dialect::V1);
+    // A native request may hold several that are small enough.
+    let small = "x".repeat(600);
+    bench.request(1, frame("greet", 1, true, &[&small, &small]));
+    assert_eq!(bench.replies(), [(1, Reply::Ok)]);
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::catalog::Catalog;
-use super::reference::{Answer, Entry, Reference};
+use super::reference::{Answer, Entry, Reference, Sent};
 use super::*;
 use crate::broker::publishers::Publishers;
 use crate::message::{Format, Message};
@@ -18,6 +18,8 @@ pub(super) struct Run {
     natives: [Vec<usize>; 2],
     originals: Vec<usize>,
     requests: u32,
+    /// The connection of each subscriber. No number comes again.
+    connections: [ConnectionId; SUBSCRIBERS],
     /// The messages with ack=1 of each request.
     asked: BTreeMap<u32, Vec<usize>>,
     /// Those that were answered OK and not acknowledged: none of them may go.
@@ -35,6 +37,7 @@ impl Run {
             natives: [Vec::new(), Vec::new()],
             originals: Vec::new(),
             requests: 0,
+            connections: std::array::from_fn(|at| at as u64),
             asked: BTreeMap::new(),
             promised: BTreeSet::new(),
         }
@@ -64,13 +67,26 @@ impl Run {
                 self.reference.original(&self.catalog, from, number, self.bench.now);
             }
             Step::Ack { ref back, v1 } => self.acknowledge(back, v1),
-            Step::Subscribe(at) => {
-                self.bench.subscribe(PREFIXES[at]);
-                self.reference.subscribe(&self.catalog, PREFIXES[at]);
+            Step::Subscribe(who, at) => {
+                self.bench.subscribe_as(self.connections[who], PREFIXES[at]);
+                self.reference.subscribe(&self.catalog, self.connections[who], PREFIXES[at]);
             }
-            Step::Cancel(at) => {
-                self.bench.core.cancelled(PREFIXES[at], self.bench.now);
-                self.reference.cancel(PREFIXES[at], self.bench.now);
+            Step::Cancel(who, at) => {
+                self.bench.core.cancelled(self.connections[who], PREFIXES[at]);
+                self.reference.cancel(self.connections[who], PREFIXES[at]);
+            }
+            Step::Leave(who) => {
+                self.bench.core.disconnected(self.connections[who]);
+                self.reference.leave(self.connections[who]);
+                self.connections[who] += SUBSCRIBERS as u64;
+            }
+            Step::Behind(who, true) => {
+                self.bench.core.subscribers.set_behind(self.connections[who], true);
+                self.reference.falls_behind(self.connections[who]);
+            }
+            Step::Behind(who, false) => {
+                self.bench.core.keeps_up(self.connections[who]);
+                self.reference.keeps_up(self.connections[who]);
             }
             Step::Pass(ticks) => {
                 self.bench.pass(TICK * ticks);
@@ -79,14 +95,14 @@ impl Run {
             Step::Submit => self.submit(),
             Step::Store(groups) => {
                 if self.bench.core.stores() {
-                    let stored = self.reference.store(groups);
+                    let stored = self.reference.store(&self.catalog, groups);
                     self.bench.core.durable(stored);
                 }
             }
             Step::FailJournal => {
                 if self.bench.core.stores() {
                     self.bench.core.journal_failed("disk gone");
-                    self.reference.fail_journal();
+                    self.reference.fail_journal(&self.catalog);
                 }
             }
             Step::ForgetPublishers => {
@@ -206,16 +222,19 @@ impl Run {
     }
 
     fn compare(&mut self, resends: bool) {
-        let (frames, replies) = self.bench.effects();
-        let read = frames.iter().flat_map(|frame| {
-            let (format, numbers) = self.catalog.read(frame).unwrap();
-            numbers.into_iter().map(move |number| (format, number))
-        });
-        let mut published: Vec<(Format, usize)> = read.collect();
+        let (deliveries, replies) = self.bench.deliveries();
+        let mut published: Vec<Sent> = Vec::new();
+        for Delivery { frame, to, droppable } in deliveries {
+            let (format, numbers) = self.catalog.read(&frame).unwrap();
+            for number in numbers {
+                assert!(!(droppable && self.catalog.get(number).ack), "{number} may be lost");
+                published.push((format, number, to.clone()));
+            }
+        }
         let mut expected = std::mem::take(&mut self.reference.frames);
         if resends {
             // In which order names are sent again is nobody's business.
-            let by_number = |&(format, number): &(Format, usize)| (number, format as u8);
+            let by_number = |(format, number, _): &Sent| (*number, *format as u8);
             published.sort_by_key(by_number);
             expected.sort_by_key(by_number);
         }
@@ -232,7 +251,7 @@ impl Run {
         assert_eq!(self.bench.core.counters.snapshot(), self.reference.counts);
 
         let held = self.reference.held();
-        let view = self.bench.core.pending.view();
+        let view = self.bench.core.backlog.view();
         assert!(held.iter().all(|&number| view.contains(&self.catalog.get(number).id)));
         let bytes: usize = held.iter().map(|&number| self.catalog.get(number).body.len()).sum();
         assert_eq!((view.len(), view.bytes()), (held.len(), bytes));
@@ -254,9 +273,12 @@ impl Run {
     pub(super) fn finish(mut self) {
         self.step(&Step::Submit);
         self.step(&Step::Store(usize::MAX));
-        self.step(&Step::Subscribe(5));
-        self.step(&Step::Subscribe(7));
-        self.step(&Step::Subscribe(4));
+        for who in 0..SUBSCRIBERS {
+            self.step(&Step::Behind(who, false));
+        }
+        for prefix in [5, 7, 4] {
+            self.step(&Step::Subscribe(0, prefix));
+        }
         self.bench.pass(INTERVAL + TICK);
         self.reference.resend(&self.catalog, self.bench.now);
         let mut got = BTreeSet::new();
@@ -269,9 +291,12 @@ impl Run {
         let held = self.reference.held();
         let back: Vec<usize> = held.into_iter().map(|number| newest - 1 - number).collect();
         self.step(&Step::Ack { back, v1: false });
-        let core = &mut self.bench.core;
-        assert_eq!((core.pending.view().len(), core.pending.view().bytes()), (0, 0));
-        assert!(core.retrier.is_empty() && core.waiting.is_empty() && core.aliases.is_empty());
+        assert!(self.bench.core.backlog.is_empty());
+        for who in 0..SUBSCRIBERS {
+            self.step(&Step::Leave(who));
+        }
         self.step(&Step::Pass(6200));
+        assert_eq!(self.bench.core.subscribers.len(), 0);
+        assert_eq!(self.bench.core.next_due(), None);
     }
 }

@@ -17,6 +17,9 @@ const NAMES: [&str; 3] = ["a", "ab", "b"];
 /// What subscribers of both formats ask for: one name, or all that begins so.
 const PREFIXES: [&[u8]; 8] = [b"a|", b"\x01a|", b"ab|", b"\x01ab|", b"b|", b"a", b"\x01a", b"\x01"];
 
+/// Subscribers, each with one connection at a time.
+const SUBSCRIBERS: usize = 3;
+
 /// Ticks of the wheel, so that what is due at a time is due then and not a moment later.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -48,8 +51,13 @@ enum Step {
         back: Vec<usize>,
         v1: bool,
     },
-    Subscribe(usize),
-    Cancel(usize),
+    /// A subscriber's connection asks for a prefix, or takes it back.
+    Subscribe(usize, usize),
+    Cancel(usize, usize),
+    /// A subscriber's connection ends, and another one takes its place.
+    Leave(usize),
+    /// It does not keep up, or does so again.
+    Behind(usize, bool),
     /// So many ticks pass.
     Pass(u32),
     /// The journal is given what there is for it.
@@ -76,8 +84,10 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(back, name, ack)| Step::Original { back, name, ack }),
         12 => (prop::collection::vec(0..12_usize, 1..6), any::<bool>())
             .prop_map(|(back, v1)| Step::Ack { back, v1 }),
-        6 => (0..PREFIXES.len()).prop_map(Step::Subscribe),
-        2 => (0..PREFIXES.len()).prop_map(Step::Cancel),
+        6 => (0..SUBSCRIBERS, 0..PREFIXES.len()).prop_map(|(who, at)| Step::Subscribe(who, at)),
+        5 => (0..SUBSCRIBERS, 0..PREFIXES.len()).prop_map(|(who, at)| Step::Cancel(who, at)),
+        1 => (0..SUBSCRIBERS).prop_map(Step::Leave),
+        2 => (0..SUBSCRIBERS, any::<bool>()).prop_map(|(who, is)| Step::Behind(who, is)),
         6 => prop_oneof![0..3_u32, Just(50), Just(100), Just(101)].prop_map(Step::Pass),
         1 => prop_oneof![Just(6000), Just(6100)].prop_map(Step::Pass),
         6 => Just(Step::Submit),

@@ -1,6 +1,6 @@
 //! A broker that is a list of messages with states, and as slow as that.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use super::super::catalog::Catalog;
 use super::*;
@@ -30,8 +30,11 @@ pub(super) enum Held {
     /// When somebody wants it.
     Waiting,
     /// As soon as all up to this group is stored.
-    Called { in_case: bool, after: u64 },
+    Called { after: u64 },
 }
+
+/// A message that was published, in this format, to these connections in ascending order.
+pub(super) type Sent = (Format, usize, Vec<ConnectionId>);
 
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct State {
@@ -50,7 +53,8 @@ pub(super) struct Parked {
     kept: bool,
     /// Those that are being stored for it.
     pub(super) storing: Vec<usize>,
-    frames: Vec<(Format, usize)>,
+    /// Messages, frame by frame, in the format in which each is published.
+    frames: Vec<Vec<(Format, usize)>>,
 }
 
 #[derive(Default)]
@@ -58,10 +62,13 @@ pub(super) struct Reference {
     durable: bool,
     limits: Option<Limits>,
     pub(super) states: Vec<State>,
-    /// Each prefix, and until when it counts if it was cancelled.
-    pub(super) subscriptions: Vec<(Vec<u8>, Option<Duration>)>,
-    pub(super) sweep: bool,
-    pub(super) waiting_retried_at: Duration,
+    /// Who asked for which prefix.
+    pub(super) subscriptions: BTreeSet<(ConnectionId, Vec<u8>)>,
+    /// Connections that ever asked for something, and those that do not keep up.
+    pub(super) known: BTreeSet<ConnectionId>,
+    pub(super) behind: BTreeSet<ConnectionId>,
+    /// Beginnings of names that somebody wants since the last turn.
+    pub(super) sweeps: Vec<String>,
     failed: bool,
     draining: bool,
     /// The group that each publisher's later requests wait for, too.
@@ -76,14 +83,13 @@ pub(super) struct Reference {
     /// What the disk holds for certain.
     log: Vec<Entry>,
     pub(super) counts: Metrics,
-    pub(super) frames: Vec<(Format, usize)>,
+    pub(super) frames: Vec<Sent>,
     pub(super) answers: Vec<(u32, Answer)>,
 }
 
 impl Reference {
     pub(super) fn new(durable: bool, limits: Limits) -> Self {
-        let (limits, waiting_retried_at) = (Some(limits), WAITING_RETRIED);
-        Self { durable, limits, waiting_retried_at, group: 1, ..Self::default() }
+        Self { durable, limits: Some(limits), group: 1, ..Self::default() }
     }
 
     pub(super) fn stores(&self) -> bool {
@@ -128,7 +134,7 @@ impl Reference {
 
     fn keep(&mut self, catalog: &Catalog, number: usize, now: Duration) {
         let name = catalog.get(number).name;
-        let wanted = self.wanted_v1(name) || self.wanted_v2(name);
+        let wanted = self.is_wanted(name);
         let held = if wanted { Held::Due(now + INTERVAL) } else { Held::Waiting };
         self.state(number).held = Some(held);
         if self.stores() {
@@ -136,16 +142,21 @@ impl Reference {
         }
     }
 
-    fn answer(&mut self, parked: Parked) {
+    fn answer(&mut self, catalog: &Catalog, parked: Parked) {
         if parked.group > self.stored && self.stores() {
             self.parked.push(parked);
         } else {
-            self.release(parked);
+            self.release(catalog, parked);
         }
     }
 
-    fn release(&mut self, parked: Parked) {
-        self.frames.extend(parked.frames);
+    /// Publishes to whoever wants it now.
+    fn release(&mut self, catalog: &Catalog, parked: Parked) {
+        for run in parked.frames {
+            for (format, number) in run {
+                self.publish(catalog, format, number);
+            }
+        }
         self.answers.push((parked.from, Answer::Ok));
     }
 
@@ -183,7 +194,7 @@ impl Reference {
             }
             if self.is_held(number) {
                 self.counts.duplicates += 1;
-                return self.answer(parked);
+                return self.answer(catalog, parked);
             }
             if self.is_full(catalog, &[number]) {
                 return self.refuse(from, ErrorCode::PendingFull);
@@ -193,11 +204,11 @@ impl Reference {
         }
         parked.group = if made.ack { self.latest_group() } else { 0 };
         self.counts.accepted += 1;
-        parked.frames.push((Format::V1, number));
-        if self.wanted_v2(made.name) {
-            parked.frames.push((Format::V2, number));
+        parked.frames.push(vec![(Format::V1, number)]);
+        if !self.wanting(Format::V2, made.name).is_empty() {
+            parked.frames.push(vec![(Format::V2, number)]);
         }
-        self.answer(parked);
+        self.answer(catalog, parked);
     }
 
     pub(super) fn native(
@@ -228,9 +239,8 @@ impl Reference {
         let (mut frames, mut storing) = (Vec::new(), Vec::new());
         let sequence = |number: usize| catalog.get(number).id.sequence;
         for run in new.chunk_by(|&a, &b| sequence(a) + 1 == sequence(b)) {
-            frames.extend(run.iter().map(|&number| (Format::V2, number)));
-            if self.wanted_v1(catalog.get(run[0]).name) {
-                frames.extend(run.iter().map(|&number| (Format::V1, number)));
+            for format in [Format::V2, Format::V1] {
+                frames.push(run.iter().map(|&number| (format, number)).collect());
             }
             let run_kept: Vec<usize> = run.iter().copied().filter(ack).collect();
             for &number in &run_kept {
@@ -238,7 +248,6 @@ impl Reference {
                     self.keep(catalog, number, now);
                     storing.extend(self.stores().then_some(number));
                 }
-                self.state(number).shown_v1 |= self.wanted_v1(catalog.get(number).name);
             }
             for &number in run {
                 self.state(number).taken = true;
@@ -248,7 +257,7 @@ impl Reference {
             }
         }
         let group = self.barriers.get(&publisher).copied().unwrap_or(0);
-        self.answer(Parked { group, from, kept, storing, frames });
+        self.answer(catalog, Parked { group, from, kept, storing, frames });
     }
 
     /// What the core is to hand to the journal, if anything.
@@ -263,7 +272,7 @@ impl Reference {
     }
 
     /// Stores so many of the submitted groups, and returns the last group that is stored.
-    pub(super) fn store(&mut self, groups: usize) -> u64 {
+    pub(super) fn store(&mut self, catalog: &Catalog, groups: usize) -> u64 {
         for (group, entries) in self.submitted.drain(..groups.min(self.submitted.len())) {
             self.log.extend(entries);
             self.stored = group;
@@ -272,15 +281,15 @@ impl Reference {
             self.parked.drain(..).partition(|parked| parked.group <= self.stored);
         self.parked = parked;
         released.sort_by_key(|parked| parked.group);
-        released.into_iter().for_each(|parked| self.release(parked));
+        released.into_iter().for_each(|parked| self.release(catalog, parked));
         self.stored
     }
 
-    pub(super) fn fail_journal(&mut self) {
+    pub(super) fn fail_journal(&mut self, catalog: &Catalog) {
         self.parked.sort_by_key(|parked| parked.group);
         for parked in std::mem::take(&mut self.parked) {
             if !parked.kept {
-                self.release(parked);
+                self.release(catalog, parked);
                 continue;
             }
             for number in parked.storing {

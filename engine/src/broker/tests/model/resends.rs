@@ -1,75 +1,112 @@
 //! Whom the naive broker sends what again, and when.
 
+use std::collections::BTreeSet;
+
 use super::super::catalog::Catalog;
-use super::reference::{Held, Parked, Reference};
+use super::reference::{Held, Parked, Reference, State};
 use super::*;
 use crate::message::Format;
 
 impl Reference {
-    fn wanted(&self, prefix: &[u8]) -> bool {
-        self.subscriptions.iter().any(|(subscribed, _)| prefix.starts_with(subscribed))
+    /// The connections that want a name in this format.
+    pub(super) fn wanting(&self, format: Format, name: &str) -> Vec<ConnectionId> {
+        let whole = match format {
+            Format::V1 => format!("{name}|"),
+            Format::V2 => format!("\x01{name}|"),
+        };
+        let fits = |prefix: &[u8]| whole.as_bytes().starts_with(prefix);
+        let all = self.subscriptions.iter().filter(|(_, prefix)| fits(prefix));
+        let all: BTreeSet<ConnectionId> = all.map(|&(connection, _)| connection).collect();
+        all.into_iter().collect()
     }
 
-    pub(super) fn wanted_v1(&self, name: &str) -> bool {
-        self.wanted(format!("{name}|").as_bytes())
+    fn wanting_any(&self, name: &str) -> Vec<ConnectionId> {
+        [Format::V1, Format::V2].map(|format| self.wanting(format, name)).concat()
     }
 
-    pub(super) fn wanted_v2(&self, name: &str) -> bool {
-        self.wanted(format!("\x01{name}|").as_bytes())
+    pub(super) fn is_wanted(&self, name: &str) -> bool {
+        !self.wanting_any(name).is_empty()
     }
 
-    pub(super) fn subscribe(&mut self, catalog: &Catalog, prefix: &[u8]) {
-        self.subscriptions.retain(|(subscribed, _)| subscribed != prefix);
-        self.subscriptions.push((prefix.to_vec(), None));
-        let whole = prefix.strip_prefix(b"\x01").unwrap_or(prefix).strip_suffix(b"|");
-        match whole {
-            Some(name) => self.call(false, |number| catalog.get(number).name.as_bytes() == name),
-            None => self.sweep = true,
+    fn is_held_up(&self, name: &str) -> bool {
+        self.wanting_any(name).iter().any(|connection| self.behind.contains(connection))
+    }
+
+    /// Publishes a message to whoever wants it in this format now.
+    pub(super) fn publish(&mut self, catalog: &Catalog, format: Format, number: usize) {
+        let to = self.wanting(format, catalog.get(number).name);
+        if to.is_empty() {
+            return;
+        }
+        if format == Format::V1 && self.is_held(number) {
+            self.state(number).shown_v1 = true;
+        }
+        self.frames.push((format, number, to));
+    }
+
+    pub(super) fn subscribe(
+        &mut self,
+        catalog: &Catalog,
+        connection: ConnectionId,
+        prefix: &[u8],
+    ) {
+        self.known.insert(connection);
+        self.subscriptions.insert((connection, prefix.to_vec()));
+        let begins = std::str::from_utf8(prefix.strip_prefix(b"\x01").unwrap_or(prefix)).unwrap();
+        let waiting = |state: &State| matches!(state.held, Some(Held::Waiting));
+        match begins.strip_suffix('|') {
+            Some(name) => self.call(|number| catalog.get(number).name == name),
+            None if self.states.iter().any(waiting) => self.sweeps.push(begins.to_owned()),
+            None => {}
         }
     }
 
-    fn call(&mut self, in_case: bool, wanted: impl Fn(usize) -> bool) {
+    fn call(&mut self, wanted: impl Fn(usize) -> bool) {
         let after = self.latest_group();
         for (number, state) in self.states.iter_mut().enumerate() {
             if matches!(state.held, Some(Held::Waiting)) && wanted(number) {
-                state.held = Some(Held::Called { in_case, after });
+                state.held = Some(Held::Called { after });
             }
         }
     }
 
-    pub(super) fn cancel(&mut self, prefix: &[u8], now: Duration) {
-        for (subscribed, until) in &mut self.subscriptions {
-            if subscribed == prefix && until.is_none() {
-                *until = Some(now + CANCEL_DOUBTED);
-            }
+    pub(super) fn cancel(&mut self, connection: ConnectionId, prefix: &[u8]) {
+        self.subscriptions.remove(&(connection, prefix.to_vec()));
+    }
+
+    pub(super) fn leave(&mut self, connection: ConnectionId) {
+        self.subscriptions.retain(|&(other, _)| other != connection);
+        self.known.remove(&connection);
+        self.behind.remove(&connection);
+    }
+
+    pub(super) fn falls_behind(&mut self, connection: ConnectionId) {
+        if self.known.contains(&connection) {
+            self.behind.insert(connection);
         }
+    }
+
+    pub(super) fn keeps_up(&mut self, connection: ConnectionId) {
+        self.behind.remove(&connection);
     }
 
     pub(super) fn resend(&mut self, catalog: &Catalog, now: Duration) {
-        self.subscriptions.retain(|(_, until)| until.is_none_or(|until| until > now));
-        if std::mem::take(&mut self.sweep) {
-            let wanted = NAMES.map(|name| self.wanted_v1(name) || self.wanted_v2(name));
-            self.call(false, |number| {
-                let name = catalog.get(number).name;
-                NAMES.iter().zip(wanted).any(|(known, wanted)| *known == name && wanted)
-            });
-        }
-        if now >= self.waiting_retried_at {
-            self.waiting_retried_at = now + WAITING_RETRIED;
-            self.call(true, |_| true);
+        for begins in std::mem::take(&mut self.sweeps) {
+            self.call(|number| catalog.get(number).name.starts_with(&begins));
         }
         let stored = if self.stores() { self.stored } else { u64::MAX };
         for number in self.held() {
             let storing = |parked: &Parked| parked.storing.contains(&number);
+            let is_held_up = self.is_held_up(catalog.get(number).name);
             match self.state(number).held {
-                Some(Held::Called { in_case, after }) if after <= stored => {
-                    self.send(catalog, number, in_case, now);
+                Some(Held::Called { after }) if after <= stored && !is_held_up => {
+                    self.send(catalog, number, now);
                 }
                 Some(Held::Due(at)) if at <= now => {
-                    if self.parked.iter().any(storing) {
+                    if is_held_up || self.parked.iter().any(storing) {
                         self.state(number).held = Some(Held::Due(now + INTERVAL));
                     } else {
-                        self.send(catalog, number, false, now);
+                        self.send(catalog, number, now);
                     }
                 }
                 _ => {}
@@ -77,18 +114,13 @@ impl Reference {
         }
     }
 
-    fn send(&mut self, catalog: &Catalog, number: usize, in_case: bool, now: Duration) {
-        let name = catalog.get(number).name;
-        let (v1, v2) = (self.wanted_v1(name), self.wanted_v2(name));
-        self.counts.resent += u64::from(v1 || v2);
-        let held = if v1 || v2 { Held::Due(now + INTERVAL) } else { Held::Waiting };
+    fn send(&mut self, catalog: &Catalog, number: usize, now: Duration) {
+        let wanted = self.is_wanted(catalog.get(number).name);
+        self.counts.resent += u64::from(wanted);
+        let held = if wanted { Held::Due(now + INTERVAL) } else { Held::Waiting };
         self.state(number).held = Some(held);
-        if v1 || in_case {
-            self.state(number).shown_v1 = true;
-            self.frames.push((Format::V1, number));
-        }
-        if v2 || in_case {
-            self.frames.push((Format::V2, number));
+        for format in [Format::V1, Format::V2] {
+            self.publish(catalog, format, number);
         }
     }
 }

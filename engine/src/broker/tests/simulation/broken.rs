@@ -17,6 +17,10 @@ pub(super) enum Broken {
     SecondMessage(usize),
     /// It was published although it had been acknowledged.
     PublishedAfterAck(usize),
+    /// A frame went to others than those who had subscribed.
+    Misdelivered(String),
+    /// A subscriber may lose it, although it has to be acknowledged.
+    Droppable(usize),
     /// It overtook another of its publisher and name.
     Overtook(usize),
     /// A frame holds what nobody published.

@@ -61,11 +61,13 @@ impl World {
         self.ledger.tell("connection cut");
         let connection = self.connections.entry(party).or_default();
         (connection.is_up, connection.wakes_at) = (false, None);
+        let old = connection.number;
         connection.number += 1;
         let number = connection.number;
         if let Party::Subscriber(index) = party {
             if let Some(server) = &mut self.server {
-                server.disconnect(index);
+                server.disconnect(index, old);
+                self.turn_at(self.now + Duration::from_micros(20));
             }
             if self.subscribers[index].has_left {
                 return;

@@ -121,7 +121,6 @@ impl Ledger {
             (story.wanted, story.shown) = (wanted, [false; 2]);
             // What was promised of it before was kept.
             (story.stored, story.promised) = (false, false);
-            story.wanted[index(format)] = true;
             self.hold(number, ack);
             new.push(number);
         }
@@ -168,7 +167,12 @@ impl Ledger {
     }
 
     /// The core published a frame. Returns what it holds.
-    pub(super) fn published(&mut self, frame: &Bytes, cause: Cause) -> Result<(), Broken> {
+    pub(super) fn published(
+        &mut self,
+        frame: &Bytes,
+        droppable: bool,
+        cause: Cause,
+    ) -> Result<(), Broken> {
         let (format, numbers) = self.catalog.read(frame).map_err(Broken::Forged)?;
         for number in numbers {
             let made = self.catalog.get(number);
@@ -182,6 +186,9 @@ impl Ledger {
             // is acknowledged early.
             if ack && !story.held && !(id.is_v1() && story.settled > 0 && cause == Cause::Taken) {
                 return Err(Broken::PublishedAfterAck(number));
+            }
+            if ack && droppable {
+                return Err(Broken::Droppable(number));
             }
             if must_be_stored && !story.stored {
                 return Err(Broken::PublishedBeforeStored(number));
@@ -210,14 +217,19 @@ impl Ledger {
         Ok(())
     }
 
-    /// The core answered a request.
-    pub(super) fn answered(&mut self, request: u64, answer: Answer) -> Result<(), Broken> {
+    /// The core answered a request. `wanted`: the formats in which somebody wants a name now.
+    pub(super) fn answered(
+        &mut self,
+        request: u64,
+        answer: Answer,
+        wanted: impl Fn(&str) -> [bool; 2],
+    ) -> Result<(), Broken> {
         let Some(open) = self.open.remove(&request) else {
             return Err(Broken::Miscounted(format!("request {request} was answered twice")));
         };
         self.open_bytes -= open.bytes;
         let code = match answer {
-            Answer::Ok => return self.answered_ok(request, &open),
+            Answer::Ok => return self.answered_ok(request, &open, wanted),
             Answer::Refused(code) => code,
         };
         self.counts.refused += 1;
@@ -250,7 +262,12 @@ impl Ledger {
         if caused { Ok(()) } else { Err(Broken::Refused(code)) }
     }
 
-    fn answered_ok(&mut self, request: u64, open: &Open) -> Result<(), Broken> {
+    fn answered_ok(
+        &mut self,
+        request: u64,
+        open: &Open,
+        wanted: impl Fn(&str) -> [bool; 2],
+    ) -> Result<(), Broken> {
         if !open.numbers.is_empty() {
             self.tell(match open.new.len() {
                 0 => "request repeated whole",
@@ -265,7 +282,7 @@ impl Ledger {
         }
         let durable = self.durable;
         for &number in &open.numbers {
-            let (ack, is_v1) = (self.catalog.get(number).ack, self.catalog.get(number).id.is_v1());
+            let ack = self.catalog.get(number).ack;
             let story = self.story(number);
             if ack {
                 if !(story.held || story.settled > 0) {
@@ -278,15 +295,15 @@ impl Ledger {
                 }
                 story.promised |= !is_later;
             }
-            let was_shown = story.taken == Some(0) || (is_v1 && story.settled > 0);
-            if story.shown == [false; 2] && !was_shown {
-                return Err(Broken::OkUnpublished(number));
-            }
         }
         for &number in &open.new {
+            let wanted = wanted(self.catalog.get(number).name);
             let story = self.story(number);
             let is_last = story.taken == Some(request);
-            if is_last && (0..2).any(|format| story.wanted[format] && !story.shown[format]) {
+            // Whoever came or went while the request waited for the journal gets it otherwise, or not.
+            let is_missing =
+                |format: usize| wanted[format] && story.wanted[format] && !story.shown[format];
+            if is_last && (0..2).any(is_missing) {
                 return Err(Broken::OkUnpublished(number));
             }
         }
@@ -350,7 +367,7 @@ impl Ledger {
 
     /// Compares what the core keeps and counts with what happened.
     pub(super) fn check(&self, core: &Core<Address>) -> Result<(), Broken> {
-        let view = core.pending.view();
+        let view = core.backlog.view();
         let (kept, expected) = ((view.len(), view.bytes()), (self.held, self.held_bytes));
         if kept != expected {
             return Err(Broken::Keeps(format!("{kept:?}, expected {expected:?}")));

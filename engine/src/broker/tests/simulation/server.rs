@@ -1,6 +1,6 @@
 //! The server: the core, with what its thread does for it. It works in turns, as `broker::run` does.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,18 +12,41 @@ use super::ledger::Ledger;
 use super::story::Cause;
 use super::without::Without;
 use super::world::{Address, Answer, Says};
-use crate::broker::place::Place;
 use crate::broker::publishers::Publisher;
 use crate::message::Format;
 
 /// Requests that one turn takes.
 const REQUESTS_PER_TURN: usize = 32;
 
-/// What a client sent to the publishing socket.
+/// What a subscriber wants on one of its connections.
+#[derive(Clone, Debug)]
 pub(super) struct Interest {
     pub(super) subscriber: usize,
     pub(super) connection: u32,
     pub(super) prefix: Bytes,
+}
+
+impl Interest {
+    fn id(&self) -> ConnectionId {
+        connection_id(self.subscriber, self.connection)
+    }
+}
+
+/// No connection has this number.
+const STRANGER: ConnectionId = ConnectionId::MAX;
+
+/// The number that the core knows a connection by.
+fn connection_id(subscriber: usize, connection: u32) -> ConnectionId {
+    u64::from(connection) << 32 | subscriber as u64
+}
+
+/// What happens on the publishing socket.
+enum Change {
+    Subscribed(Interest),
+    /// A connection is gone.
+    Gone(ConnectionId),
+    /// Somebody cancels what it never had.
+    StrangeCancel(Bytes),
 }
 
 /// What the server sends.
@@ -36,10 +59,11 @@ pub(super) struct Server {
     core: Core<Address>,
     pub(super) disk: Disk,
     inbox: VecDeque<(Address, Bytes, Says)>,
-    arrived: VecDeque<Interest>,
-    /// Prefixes that somebody cancelled.
-    cancelled: VecDeque<Bytes>,
+    changes: VecDeque<Change>,
+    /// Who wants what: a plain list, which the core's choice is compared with.
     interests: Vec<Interest>,
+    /// Work that takes turns is left.
+    has_work: bool,
     unsent: Option<(u64, Vec<Op>)>,
     draining: bool,
     without: Without,
@@ -64,9 +88,8 @@ impl Server {
             Without::PendingLimits => Limits { messages: usize::MAX, bytes: usize::MAX },
             _ => conditions.limits,
         };
-        let retrier = Retrier::new(conditions.interval, Duration::ZERO);
-        let counters = Arc::new(Counters::default());
-        let mut core = Core::new(rules, PendingMap::new(limits), retrier, counters);
+        let backlog = Backlog::new(limits, conditions.interval);
+        let mut core = Core::new(rules, backlog, Arc::new(Counters::default()));
         let (seen, live) = disk.recover();
         let number = |id: MessageId| ledger.catalog.number(id).unwrap();
         let seen_numbers: HashSet<usize> = seen.iter().map(|&id| number(id)).collect();
@@ -83,9 +106,9 @@ impl Server {
             core,
             disk,
             inbox: VecDeque::new(),
-            arrived: VecDeque::new(),
-            cancelled: VecDeque::new(),
+            changes: VecDeque::new(),
             interests: Vec::new(),
+            has_work: false,
             unsent: None,
             draining: false,
             without,
@@ -98,21 +121,52 @@ impl Server {
     }
 
     pub(super) fn subscribe(&mut self, interest: Interest) {
-        self.arrived.push_back(interest);
+        self.changes.push_back(Change::Subscribed(interest));
     }
 
     /// A subscriber's connection is gone.
-    pub(super) fn disconnect(&mut self, subscriber: usize) {
-        self.arrived.retain(|interest| interest.subscriber != subscriber);
-        let prefixes: Vec<Bytes> = self.interests.iter().map(|i| i.prefix.clone()).collect();
-        self.interests.retain(|interest| interest.subscriber != subscriber);
-        let left = |prefix: &Bytes| self.interests.iter().any(|i| i.prefix == prefix);
-        self.cancelled.extend(prefixes.into_iter().filter(|prefix| !left(prefix)));
+    pub(super) fn disconnect(&mut self, subscriber: usize, connection: u32) {
+        self.changes.push_back(Change::Gone(connection_id(subscriber, connection)));
     }
 
     /// Somebody cancels what it never had.
     pub(super) fn cancel(&mut self, prefix: Bytes) {
-        self.cancelled.push_back(prefix);
+        self.changes.push_back(Change::StrangeCancel(prefix));
+    }
+
+    fn change(&mut self, change: Change) {
+        match change {
+            Change::Subscribed(interest) => {
+                let taken = self.core.subscribed(interest.id(), &interest.prefix);
+                assert_eq!(taken, Ok(()), "no limit is near");
+                self.interests.push(interest);
+            }
+            Change::Gone(id) => {
+                if self.without != Without::EndedSubscriptions {
+                    self.core.disconnected(id);
+                }
+                self.interests.retain(|interest| interest.id() != id);
+            }
+            Change::StrangeCancel(prefix) => {
+                let all: Vec<ConnectionId> = match self.without {
+                    Without::OwnCancels => self.interests.iter().map(Interest::id).collect(),
+                    _ => vec![STRANGER],
+                };
+                all.into_iter().for_each(|id| self.core.cancelled(id, &prefix));
+            }
+        }
+    }
+
+    /// The connections that want a frame.
+    fn wanting(&self, frame: &[u8]) -> BTreeSet<ConnectionId> {
+        let wanting = self.interests.iter().filter(|i| frame.starts_with(&i.prefix));
+        wanting.map(Interest::id).collect()
+    }
+
+    /// Whether somebody wants a name, in the original format and in the native one.
+    fn wanted(&self, name: &str) -> [bool; 2] {
+        [format!("{name}|"), format!("\x01{name}|")]
+            .map(|whole| !self.wanting(whole.as_bytes()).is_empty())
     }
 
     pub(super) fn drain(&mut self, ledger: &mut Ledger) {
@@ -148,12 +202,8 @@ impl Server {
         ledger: &mut Ledger,
         now: Duration,
     ) -> Result<Vec<Output>, Broken> {
-        while let Some(interest) = self.arrived.pop_front() {
-            self.core.subscribed(&interest.prefix);
-            self.interests.push(interest);
-        }
-        while let Some(prefix) = self.cancelled.pop_front() {
-            self.core.cancelled(&prefix, now);
+        while let Some(change) = self.changes.pop_front() {
+            self.change(change);
         }
         self.hear_disk(ledger)?;
         for _ in 0..REQUESTS_PER_TURN {
@@ -163,6 +213,8 @@ impl Server {
             let Some((from, body, says)) = self.inbox.pop_front() else { break };
             self.take(ledger, from, body, &says, now)?;
         }
+        self.has_work = self.core.turn();
+        self.carry_out(ledger, Cause::Taken)?;
         if self.may_read() && self.without != Without::Resends {
             self.core.resend_due(now);
             self.carry_out(ledger, Cause::Again)?;
@@ -174,6 +226,9 @@ impl Server {
 
     /// When the next turn is due: at once, if requests are left.
     pub(super) fn next_turn(&self, now: Duration) -> Option<Duration> {
+        if self.has_work {
+            return Some(now);
+        }
         if !self.may_read() {
             return None;
         }
@@ -186,13 +241,7 @@ impl Server {
 
     /// Whether it keeps nothing.
     pub(super) fn is_empty(&self) -> bool {
-        let core = &self.core;
-        core.pending.view().is_empty()
-            && core.pending.view().bytes() == 0
-            && core.retrier.is_empty()
-            && core.waiting.is_empty()
-            && core.aliases.is_empty()
-            && core.parked.is_empty()
+        self.core.backlog.is_empty() && self.core.parked.is_empty()
     }
 
     fn hear_disk(&mut self, ledger: &mut Ledger) -> Result<(), Broken> {
@@ -220,10 +269,7 @@ impl Server {
         let serial = match says {
             Says::Publish(numbers) => {
                 self.forget(ledger, numbers);
-                let name = ledger.catalog.get(numbers[0]).name;
-                let wanted = [format!("{name}|"), format!("\x01{name}|")].map(|whole| {
-                    self.interests.iter().any(|i| whole.as_bytes().starts_with(&i.prefix))
-                });
+                let wanted = self.wanted(ledger.catalog.get(numbers[0]).name);
                 ledger.publishes(numbers, body.len(), wanted)
             }
             Says::Ack(numbers) => ledger.acknowledges(numbers, false),
@@ -245,9 +291,7 @@ impl Server {
                 publisher.barrier = barrier;
             }
             Without::OriginalDedupe if first.format == Format::V1 => {
-                if let Some(removed) = self.core.pending.remove(&first.id) {
-                    self.core.leave(Place::from_bits(removed.token), first.id);
-                }
+                self.core.backlog.remove(first.id);
             }
             Without::Barriers if first.format == Format::V2 => {
                 self.core.publishers.get(first.id.publisher).barrier = 0;
@@ -262,7 +306,7 @@ impl Server {
         if cause == Cause::Again {
             // Names are sent again in an order that depends on how a table hashes them in this process.
             effects.sort_by_cached_key(|effect| match effect {
-                Effect::Publish(frame) => {
+                Effect::Publish { frame, .. } => {
                     frame.split(|&byte| byte == b'|').next().map(<[u8]>::to_vec)
                 }
                 Effect::Reply(..) => None,
@@ -270,16 +314,21 @@ impl Server {
         }
         for effect in effects {
             match effect {
-                Effect::Publish(frame) => {
-                    ledger.published(&frame, cause)?;
-                    self.publish(&frame);
+                Effect::Publish { frame, to, droppable } => {
+                    let expected = self.wanting(&frame);
+                    if to.is_empty() || !to.iter().eq(&expected) {
+                        let text = format!("to {to:?}, and {expected:?} want it");
+                        return Err(Broken::Misdelivered(text));
+                    }
+                    ledger.published(&frame, droppable, cause)?;
+                    self.publish(&frame, &to);
                 }
                 Effect::Reply(to, reply) => {
                     let answer = match reply {
                         Reply::Ok => Answer::Ok,
                         Reply::Refused(why, _) => Answer::Refused(why.code()),
                     };
-                    ledger.answered(to.serial, answer)?;
+                    ledger.answered(to.serial, answer, |name| self.wanted(name))?;
                     self.out.push(Output::Reply(to, answer));
                 }
             }
@@ -287,17 +336,10 @@ impl Server {
         Ok(())
     }
 
-    /// A frame goes once to each connection that asked for what it begins with.
-    fn publish(&mut self, frame: &Bytes) {
-        let mut to: Vec<(usize, u32)> = Vec::new();
-        for interest in self.interests.iter().filter(|i| frame.starts_with(&i.prefix)) {
-            to.push((interest.subscriber, interest.connection));
-        }
-        to.sort_unstable();
-        to.dedup();
-        self.out.extend(to.into_iter().map(|(subscriber, connection)| Output::Deliver {
-            subscriber,
-            connection,
+    fn publish(&mut self, frame: &Bytes, to: &[ConnectionId]) {
+        self.out.extend(to.iter().map(|&id| Output::Deliver {
+            subscriber: id as u32 as usize,
+            connection: (id >> 32) as u32,
             frame: frame.clone(),
         }));
     }

@@ -89,3 +89,17 @@ fn acknowledgements_outlive_a_clean_end() {
         matches!(broken, Broken::PublishedAfterAck(_))
     });
 }
+
+#[test]
+fn subscriptions_end_with_their_connection() {
+    check_found(Without::EndedSubscriptions, Conditions::of, |broken| {
+        matches!(broken, Broken::Misdelivered(_))
+    });
+}
+
+#[test]
+fn subscriptions_are_cancelled_by_those_who_have_them() {
+    check_found(Without::OwnCancels, Conditions::of, |broken| {
+        matches!(broken, Broken::Misdelivered(_) | Broken::OkUnpublished(_))
+    });
+}

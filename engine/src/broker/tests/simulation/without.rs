@@ -23,4 +23,8 @@ pub(super) enum Without {
     Barriers,
     /// The journal is not told of acknowledgements.
     StoredAcks,
+    /// The core is not told that a subscriber's connection is gone.
+    EndedSubscriptions,
+    /// The core is told of a stranger's cancellation as if each subscriber had cancelled.
+    OwnCancels,
 }
