@@ -117,7 +117,7 @@ impl Errands {
     }
 }
 
-#[cfg(any())]
+#[cfg(test)]
 mod tests {
     use super::*;
     use std::time::Duration;

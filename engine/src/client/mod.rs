@@ -42,7 +42,7 @@ mod routes;
 mod seal;
 mod subscriber;
 mod subscription;
-#[cfg(any())]
+#[cfg(test)]
 mod tests;
 mod verify;
 mod worker;

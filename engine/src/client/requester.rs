@@ -364,7 +364,7 @@ fn read_reply(bytes: &[u8]) -> Result<(), SendError> {
     }
 }
 
-#[cfg(any())]
+#[cfg(test)]
 mod tests {
     use std::io::{Read, Write};
     use std::net::TcpListener;

@@ -82,7 +82,7 @@ impl WakeReceiver {
     }
 }
 
-#[cfg(any())]
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::net::wait::{Pause, wait};
