@@ -61,7 +61,7 @@ fn a_failed_journal_refuses_what_waits_and_what_follows() {
     bench.request(1, frame("greet", 2, false, &["b"]));
     bench.request(2, frame_v1("greet", "c", true).0);
     bench.core.take_group();
-    bench.core.journal_failed("disk gone");
+    bench.core.journal_failed("disk gone", false);
     let (frames, replies) = bench.effects();
     assert_eq!(frames.len(), 2, "the message that nothing had to store goes out, in both formats");
     assert!(matches!(
@@ -88,7 +88,7 @@ fn a_message_sent_again_while_it_is_being_stored_is_refused_with_the_first() {
     bench.request(1, sent.clone()).request(2, original.clone());
     bench.core.take_group();
     bench.request(3, sent).request(4, original);
-    bench.core.journal_failed("disk gone");
+    bench.core.journal_failed("disk gone", false);
     let refused: Vec<_> = bench
         .replies()
         .into_iter()
@@ -104,7 +104,7 @@ fn a_failed_journal_does_not_lose_what_it_had_stored_before() {
     let (group, _) = bench.core.take_group().unwrap();
     bench.core.durable(group);
     bench.request(1, frame("greet", 1, true, &["a", "b"]));
-    bench.core.journal_failed("disk gone");
+    bench.core.journal_failed("disk gone", false);
     assert!(bench.core.backlog.view().contains(&id(1)));
     assert!(!bench.core.backlog.view().contains(&id(2)));
 }
@@ -117,7 +117,7 @@ fn a_frame_that_repeats_what_is_being_stored_is_refused_with_it() {
     bench.request(1, [&v2_prefix("greet"), &kept[..]].concat());
     bench.core.take_group();
     bench.request(2, [&v2_prefix("greet"), &kept[..], &not_kept].concat());
-    bench.core.journal_failed("disk gone");
+    bench.core.journal_failed("disk gone", false);
     let (frames, replies) = bench.effects();
     assert!(frames.is_empty());
     for (_, reply) in &replies {
@@ -134,7 +134,7 @@ fn a_failed_journal_does_not_lose_what_it_had_stored_of_a_forgotten_publisher() 
     bench.core.durable(group);
     bench.core.publishers = crate::broker::publishers::Publishers::default();
     bench.request(2, frame_v1("greet", "b", true).0).request(1, sent);
-    bench.core.journal_failed("disk gone");
+    bench.core.journal_failed("disk gone", false);
     assert!(bench.core.backlog.view().contains(&id(1)));
 }
 

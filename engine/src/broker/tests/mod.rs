@@ -14,7 +14,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::backlog::Backlog;
-use super::core::{Core, Rules};
+use super::core::{Asker, Core, Rules};
 use super::effect::{Dialect, Effect, Refusal, Reply};
 use super::subscribers::ConnectionId;
 use crate::config::Verify;
@@ -38,6 +38,21 @@ struct Delivery {
     frame: Bytes,
     to: Vec<ConnectionId>,
     droppable: bool,
+}
+
+impl Asker for u32 {
+    fn connection(&self) -> ConnectionId {
+        (*self).into()
+    }
+}
+
+/// Lets a connection prove that it is the publisher of a request.
+fn prove_publisher<E>(core: &mut Core<E>, connection: ConnectionId, request: &[u8]) {
+    if let Ok(Frame::V2 { body, .. }) = Frame::parse(request)
+        && let Some(Ok((_, record))) = Records::new(body).next()
+    {
+        core.prove(connection, record.id.publisher);
+    }
 }
 
 /// A core whose requesters are numbered, and what came out of it.
@@ -75,8 +90,11 @@ impl Bench {
         self
     }
 
+    /// A request of somebody who proved to be its publisher.
     fn request(&mut self, from: u32, body: impl Into<Bytes>) -> &mut Self {
-        self.core.request(from, body.into(), self.now);
+        let body = body.into();
+        prove_publisher(&mut self.core, from.into(), &body);
+        self.core.request(from, body, self.now);
         self
     }
 

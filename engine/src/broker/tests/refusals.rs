@@ -2,6 +2,23 @@
 
 use super::*;
 use crate::limits::BATCH_BYTES_MAX;
+use crate::wire::hello;
+
+/// A native frame of one message of this publisher.
+fn frame_of(publisher: u64, name: &str, sequence: u64, payload: &[u8]) -> Bytes {
+    let mut out = v2_prefix(name);
+    let record = Record {
+        id: MessageId { publisher, sequence },
+        ordinal: sequence,
+        timestamp_ns: TIMESTAMP_NS,
+        checksum: checksum::native(name, payload, TIMESTAMP_NS),
+        ack: false,
+        encoding: Encoding::Bytes,
+        payload,
+    };
+    record.append_to(&mut out).unwrap();
+    out.into()
+}
 
 #[test]
 fn a_refused_frame_can_be_sent_again() {
@@ -139,4 +156,55 @@ fn a_message_over_the_limit_is_told_the_limit_that_was_set() {
     let small = "x".repeat(600);
     bench.request(1, frame("greet", 1, true, &[&small, &small]));
     assert_eq!(bench.replies(), [(1, Reply::Ok)]);
+}
+
+#[test]
+fn nobody_publishes_under_the_id_of_another() {
+    let mut bench = Bench::new();
+    bench.subscribe(b"\x01greet|");
+    let (mine, theirs) = ([1; 16], [2; 16]);
+    let hello_frame = |secret| Bytes::from(hello::request(&secret));
+    bench.core.request(1, hello_frame(mine), bench.now);
+    bench.core.request(2, hello_frame(theirs), bench.now);
+    let answers = bench.replies();
+    assert!(matches!(answers[..], [(1, Reply::Hello(_)), (2, Reply::Hello(_))]), "{answers:?}");
+    let of_mine = frame_of(hello::publisher(&mine), "greet", 1, b"x");
+    bench.core.request(2, of_mine.clone(), bench.now);
+    match &bench.replies()[..] {
+        [(2, Reply::Refused(why, Dialect::V2))] => assert_eq!(why.code(), ErrorCode::NotYours),
+        other => panic!("{other:?}"),
+    }
+    // The number is still free for its owner.
+    bench.core.request(1, of_mine.clone(), bench.now);
+    assert_eq!(bench.effects(), (vec![of_mine.clone()], vec![(1, Reply::Ok)]));
+    // Also on another connection, once it said hello there, and not after that is gone.
+    bench.core.disconnected(1);
+    bench.core.request(1, of_mine.clone(), bench.now);
+    assert!(matches!(bench.replies()[..], [(1, Reply::Refused(..))]));
+    bench.core.request(3, hello_frame(mine), bench.now);
+    bench.effects();
+    bench.core.request(3, of_mine, bench.now);
+    assert_eq!(bench.effects(), (vec![], vec![(3, Reply::Ok)]), "a repeat");
+}
+
+#[test]
+fn numbers_that_come_again_with_another_content_are_no_repeat() {
+    let mut bench = Bench::new();
+    bench.subscribe(b"\x01greet|").subscribe(b"\x01other|");
+    let sent = frame("greet", 1, true, &["a", "b"]);
+    bench.request(1, sent.clone()).effects();
+    bench.check_refused(frame("greet", 1, true, &["a", "c"]), ErrorCode::Malformed, Dialect::V2);
+    bench.check_refused(frame("other", 1, true, &["a", "b"]), ErrorCode::Malformed, Dialect::V2);
+    bench.request(1, sent);
+    assert_eq!(bench.effects(), (vec![], vec![(1, Reply::Ok)]));
+    assert_eq!(bench.core.backlog.view().len(), 2);
+}
+
+#[test]
+fn what_is_no_hello_behind_its_first_byte_is_malformed() {
+    let mut bench = Bench::new();
+    for body in [&b"\x02"[..], b"\x02\x01", b"\x02\x010123456789abcde", b"\x02\x020123456789abcdef"]
+    {
+        bench.check_refused(body, ErrorCode::Malformed, Dialect::V2);
+    }
 }

@@ -101,7 +101,7 @@ impl Run {
             }
             Step::FailJournal => {
                 if self.bench.core.stores() {
-                    self.bench.core.journal_failed("disk gone");
+                    self.bench.core.journal_failed("disk gone", false);
                     self.reference.fail_journal(&self.catalog);
                 }
             }
@@ -245,6 +245,7 @@ impl Run {
             .map(|(from, reply)| match reply {
                 Reply::Ok => (*from, Answer::Ok),
                 Reply::Refused(why, _) => (*from, Answer::Refused(why.code())),
+                Reply::Hello(_) => panic!("nobody said hello"),
             })
             .collect();
         assert_eq!(answers, std::mem::take(&mut self.reference.answers));

@@ -251,7 +251,7 @@ impl Server {
         self.carry_out(ledger, Cause::Taken)?;
         if self.disk.has_failed() && self.core.stores() {
             ledger.journal_fails();
-            self.core.journal_failed("the disk failed");
+            self.core.journal_failed("the disk failed", false);
             self.unsent = None;
             self.carry_out(ledger, Cause::Taken)?;
         }
@@ -275,7 +275,9 @@ impl Server {
             Says::Ack(numbers) => ledger.acknowledges(numbers, false),
             Says::AckV1(number) => ledger.acknowledges(&[*number], true),
         };
-        self.core.request(Address { serial, ..from }, body, now);
+        let from = Address { serial, ..from };
+        prove_publisher(&mut self.core, from.connection(), &body);
+        self.core.request(from, body, now);
         self.carry_out(ledger, Cause::Taken)?;
         ledger.has_been_heard(serial)
     }
@@ -327,6 +329,7 @@ impl Server {
                     let answer = match reply {
                         Reply::Ok => Answer::Ok,
                         Reply::Refused(why, _) => Answer::Refused(why.code()),
+                        Reply::Hello(_) => continue,
                     };
                     ledger.answered(to.serial, answer, |name| self.wanted(name))?;
                     self.out.push(Output::Reply(to, answer));

@@ -17,6 +17,8 @@ use super::server::{Interest, Server};
 use super::subscriber::Subscriber;
 use super::trace::Trace;
 use super::without::Without;
+use crate::broker::core::Asker;
+use crate::broker::subscribers::ConnectionId;
 use crate::wire::reply::ErrorCode;
 
 /// Where a reply goes. The core only carries it back.
@@ -28,6 +30,17 @@ pub(super) struct Address {
     pub(super) request: u64,
     /// The ledger's.
     pub(super) serial: u64,
+}
+
+impl Asker for Address {
+    /// Another number for each publisher's connection; subscribers' have theirs elsewhere.
+    fn connection(&self) -> ConnectionId {
+        let party = match self.party {
+            Party::Publisher(at) => at as u64,
+            Party::Subscriber(at) => 1 << 24 | at as u64,
+        };
+        1 << 63 | party << 32 | u64::from(self.connection)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
