@@ -237,20 +237,18 @@ impl<E> Core<E> {
                     let (bytes, max) = (body.len(), BATCH_BYTES_MAX / 4);
                     return Err(Refusal::BatchTooLarge { bytes, max });
                 }
-                self.check_settlements()?;
                 for id in ids {
                     self.settle(id);
                 }
-                Ok(Taken::AT_ONCE)
+                self.check_settlements()
             }
             Frame::V1 { name: name::ACK, pickle } => {
                 let fields = pickle::scan(pickle)?;
                 let checksum = fields.acknowledged().ok_or(Refusal::Rule(
                     "the payload of an acknowledgement is a checksum: 32 hexadecimal digits",
                 ))?;
-                self.check_settlements()?;
                 self.settle(self.backlog.id_of(checksum));
-                Ok(Taken::AT_ONCE)
+                self.check_settlements()
             }
             Frame::V2 { name, body: records } => {
                 self.publish_v2(connection, name, records, body, now)
@@ -285,11 +283,12 @@ impl<E> Core<E> {
         }
     }
 
-    /// An acknowledgement that could not be stored would be forgotten with the next start.
-    fn check_settlements(&self) -> Result<(), Refusal> {
+    /// How an acknowledgement is answered: one that is not stored counts until the next start, and whoever
+    /// sent it is told so.
+    fn check_settlements(&self) -> Result<Taken, Refusal> {
         match &self.journal_failure {
             Some(text) if !self.takes_settlements => Err(Refusal::JournalFailed(text.clone())),
-            _ => Ok(()),
+            _ => Ok(Taken::AT_ONCE),
         }
     }
 

@@ -171,6 +171,10 @@ impl Reference {
                 }
             }
         }
+        if self.failed {
+            // They count until the next start, and are not stored.
+            return self.refuse(from, ErrorCode::JournalFailed);
+        }
         self.answers.push((from, Answer::Ok));
     }
 
