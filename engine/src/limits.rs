@@ -34,6 +34,9 @@ pub const SUBSCRIPTION_BYTES_MAX: usize = 1024;
 /// message alone, so that no request takes the broker more than some milliseconds.
 pub const BATCH_BYTES_MAX: usize = 1024 * 1024;
 
+/// Bytes of the ids in one acknowledgement, for the same reason. Clients send as many.
+pub const ACK_BYTES_MAX: usize = 512 * 1024;
+
 /// Payloads up to this size are copied when they become pending: a small message that stays in the
 /// buffer it was received in would pin all of that buffer.
 pub const PENDING_COPY_BYTES_MAX: usize = 2048;
@@ -234,7 +237,7 @@ pub const CLIENT_NAMES_COUNTED_MAX: usize = 65_536;
 
 /// Acknowledgements in one frame, of 16 bytes each, as many as its bytes allow: the server reads a frame
 /// from each of its peers in turn, and acknowledgements must not fall behind the messages.
-pub const CLIENT_ACKS_PER_FRAME: usize = FRAME_BYTES_TARGET / 16;
+pub const CLIENT_ACKS_PER_FRAME: usize = ACK_BYTES_MAX / 16;
 
 /// Frames of acknowledgements on their way. The first leaves at once, further ones when they are full.
 pub const CLIENT_ACK_FRAMES_MAX: usize = 4;

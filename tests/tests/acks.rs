@@ -1,6 +1,7 @@
 //! An acknowledgement from either side settles a message for both.
 
 use mezzenger::MessageId;
+use mezzenger::limits::CLIENT_ACKS_PER_FRAME;
 use mezzenger::wire::ack;
 use mezzenger::wire::reply::ErrorCode;
 
@@ -114,4 +115,18 @@ fn the_client_library_acknowledges_when_the_callback_returned() {
         let reply = requester.request(&frame);
         (reply == b"OK").then_some(())
     });
+}
+
+#[test]
+fn as_many_as_the_client_library_sends_in_one_request_are_taken_and_more_are_refused() {
+    let server = Server::start::<&str>(&[]);
+    let requester = Native::connect(&server);
+    let ids: Vec<_> = (1..=CLIENT_ACKS_PER_FRAME as u64 + 1)
+        .map(|n| MessageId { publisher: 7, sequence: n })
+        .collect();
+    assert_ok(&requester.request(&ack::frame(&ids[1..])));
+    assert_refused(&requester.request(&ack::frame(&ids)), ErrorCode::TooLarge);
+    // Four million, which would take everybody's time.
+    let many = ids.repeat(4_000_000 / ids.len());
+    assert_refused(&requester.request(&ack::frame(&many)), ErrorCode::TooLarge);
 }

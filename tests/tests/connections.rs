@@ -121,9 +121,7 @@ fn beyond_max_connections_they_are_closed_until_others_end() {
         let mut surplus = TcpStream::connect(address).map(|stream| Raw { stream }).unwrap();
         surplus.wait_for_the_end();
     }
-    eventually("the log line", || {
-        server.process.stderr().contains("--max-connections").then_some(())
-    });
+    server.log_line("--max-connections");
     let options = server.client_options().send_timeout(Duration::from_millis(100));
     let error = options.connection_retries(3).connect().unwrap_err();
     assert!(matches!(error, ConnectError::NoAnswer { .. }), "{error}");
@@ -162,9 +160,7 @@ fn without_descriptors_it_serves_those_it_has_and_takes_others_when_there_is_roo
         }
     });
     assert!(load < 0.5, "it spins: {load}");
-    eventually("the log line", || {
-        server.process.stderr().contains("rejected a connection").then_some(())
-    });
+    server.log_line("rejected a connection");
     for raw in &mut taken {
         raw.say(&request(&v2_prefix("ping")));
         assert_ok(&raw.hear().unwrap());

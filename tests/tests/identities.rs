@@ -66,8 +66,7 @@ fn up_to_255_bytes_are_taken_and_a_longer_one_is_closed() {
     let mut longer = Raw::silent(server.recv_addr).unwrap();
     longer.say(&[greeting(), ready(&[7; 256])].concat());
     longer.wait_for_the_end();
-    let log = server.process.stderr();
-    assert!(log.contains("identity is longer than 255 bytes"), "{log}");
+    server.log_line("identity is longer than 255 bytes");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use mezzenger::wire::name;
 
 use crate::harness::native::assert_ok;
 use crate::harness::raw::{command, part, request, subscription};
-use crate::harness::{Native, Raw, Server, eventually};
+use crate::harness::{Native, Raw, Server};
 
 /// All that the server says until it hangs up.
 #[track_caller]
@@ -36,10 +36,7 @@ fn other_protocols_are_closed_at_once_and_named_in_the_log() {
         // Beyond the first bytes, which it says to everybody.
         assert!(hear_all(&mut raw).len() < 64);
         let peer = raw.stream.local_addr().unwrap().to_string();
-        let line = eventually("the log line", || {
-            let log = server.process.stderr();
-            log.lines().find(|line| line.contains("looks like")).map(str::to_owned)
-        });
+        let line = server.log_line("looks like");
         assert!(line.contains(what) && line.contains(&peer), "{what}: {line}");
     }
 }

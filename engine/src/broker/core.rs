@@ -14,7 +14,7 @@ use super::replies::{self, Parked};
 use super::subscribers::{ConnectionId, Subscribers, SubscriptionLimit};
 use crate::config::{Config, Verify};
 use crate::journal::Op;
-use crate::limits::{BATCH_BYTES_MAX, NAMES_WOKEN_PER_TURN_MAX};
+use crate::limits::{ACK_BYTES_MAX, BATCH_BYTES_MAX, NAMES_WOKEN_PER_TURN_MAX};
 use crate::message::Message;
 use crate::metrics::Counters;
 use crate::wire::frame::Frame;
@@ -233,8 +233,8 @@ impl<E> Core<E> {
             }
             Frame::V2 { name: name::ACK, body } => {
                 let ids = ack::ids(body)?;
-                if body.len() > BATCH_BYTES_MAX / 4 {
-                    let (bytes, max) = (body.len(), BATCH_BYTES_MAX / 4);
+                if body.len() > ACK_BYTES_MAX {
+                    let (bytes, max) = (body.len(), ACK_BYTES_MAX);
                     return Err(Refusal::BatchTooLarge { bytes, max });
                 }
                 for id in ids {

@@ -3,7 +3,7 @@
 //! A subscription is a prefix of the frames that it wants, up to the `|` that ends a name: what stands behind
 //! it does not count here, and SUB sockets look at it themselves.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque, hash_map};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque, btree_map};
 use std::sync::Arc;
 
 use arcstr::ArcStr;
@@ -69,7 +69,8 @@ struct Interest {
     longer: u32,
 }
 
-type Interests = HashMap<Arc<[u8]>, Interest>;
+/// A tree, because a hash table of a million prefixes would stop everybody while it grows.
+type Interests = BTreeMap<Arc<[u8]>, Interest>;
 
 #[derive(Debug, Default)]
 struct Connection {
@@ -82,12 +83,13 @@ struct Connection {
 /// All subscriptions.
 #[derive(Debug, Default)]
 pub(super) struct Subscribers {
-    prefixes: HashMap<Arc<[u8]>, Wanting>,
+    /// A tree for the same reason as [`Interests`].
+    prefixes: BTreeMap<Arc<[u8]>, Wanting>,
     /// How many prefixes have which length, so that a look-up tries only lengths that exist.
     lengths: BTreeMap<usize, usize>,
     connections: HashMap<ConnectionId, Connection>,
     /// Subscriptions of connections that are gone: ending them takes turns.
-    leaving: VecDeque<(ConnectionId, hash_map::IntoIter<Arc<[u8]>, Interest>)>,
+    leaving: VecDeque<(ConnectionId, btree_map::IntoIter<Arc<[u8]>, Interest>)>,
     count: usize,
     bytes: usize,
     /// A cache: it may be emptied at any time. Each entry is good for one state of the subscriptions.
@@ -150,8 +152,8 @@ impl Subscribers {
             }
         };
         match self.prefixes.entry(Arc::clone(&key)) {
-            hash_map::Entry::Vacant(entry) => _ = entry.insert(Wanting::One(id)),
-            hash_map::Entry::Occupied(mut entry) => match entry.get_mut() {
+            btree_map::Entry::Vacant(entry) => _ = entry.insert(Wanting::One(id)),
+            btree_map::Entry::Occupied(mut entry) => match entry.get_mut() {
                 Wanting::One(other) => {
                     let both = BTreeSet::from([*other, id]);
                     entry.insert(Wanting::Many(Box::new(both)));

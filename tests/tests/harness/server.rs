@@ -10,6 +10,7 @@ use rustix::process::Signal;
 
 use super::binaries;
 use super::process::Process;
+use super::wait::eventually;
 
 /// A running server, ended with the test.
 pub(crate) struct Server {
@@ -94,6 +95,15 @@ impl Server {
     #[track_caller]
     pub(crate) fn client(&self) -> Client {
         self.client_options().connect().unwrap()
+    }
+
+    /// Waits for the first line of the log that holds this text.
+    #[track_caller]
+    pub(crate) fn log_line(&self, text: &str) -> String {
+        eventually("the log line", || {
+            let log = self.process.stderr();
+            log.lines().find(|line| line.contains(text)).map(str::to_owned)
+        })
     }
 
     /// Ends the server cleanly, and checks that it did end so.
