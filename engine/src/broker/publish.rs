@@ -197,7 +197,13 @@ impl<E> Core<E> {
         let stores = kept && self.stores();
         let droppable = !kept;
         let (to, frame) = (topic.name.clone(), request.clone());
-        self.frames.push(Outgoing { name: to, frame, format: Format::V2, droppable, is_copy: false });
+        self.frames.push(Outgoing {
+            name: to,
+            frame,
+            format: Format::V2,
+            droppable,
+            is_copy: false,
+        });
         if stores {
             self.stored.reserve_exact(summary.kept);
         }
@@ -247,10 +253,22 @@ impl<E> Core<E> {
         self.counters.accepted.add(1);
         let (to, frame) = (topic.name.clone(), request.clone());
         let droppable = !fields.ack;
-        self.frames.push(Outgoing { name: to, frame, format: Format::V1, droppable, is_copy: false });
+        self.frames.push(Outgoing {
+            name: to,
+            frame,
+            format: Format::V1,
+            droppable,
+            is_copy: false,
+        });
         if !topic.v2.is_empty() {
             let (to, frame) = (topic.name.clone(), transcode::to_v2(name, dict, &fields).into());
-            self.frames.push(Outgoing { name: to, frame, format: Format::V2, droppable, is_copy: true });
+            self.frames.push(Outgoing {
+                name: to,
+                frame,
+                format: Format::V2,
+                droppable,
+                is_copy: true,
+            });
         }
         if !fields.ack {
             return Ok(Taken::AT_ONCE);

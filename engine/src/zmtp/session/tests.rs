@@ -144,7 +144,8 @@ fn a_peer_of_3_x_is_told_one_step_after_the_other() {
 
 #[test]
 fn a_peer_of_2_0_is_told_a_socket_type_and_an_empty_identity() {
-    for (port, peers, own) in [(Port::Requests, &[3, 5, 6][..], 6), (Port::Publishing, &[2, 10], 9)] {
+    for (port, peers, own) in [(Port::Requests, &[3, 5, 6][..], 6), (Port::Publishing, &[2, 10], 9)]
+    {
         for &peer in peers {
             let mut end = End::new(port);
             let first = end.told(&[]);
@@ -291,7 +292,8 @@ fn a_ping_is_answered_with_its_context_and_sets_the_silence_that_is_borne() {
         assert_eq!(end.told(&command(b"HELLO", b"whatever")), b"");
         assert_eq!(end.told(&command(b"READY", b"again")), b"");
         for short in [&b""[..], b"\0"] {
-            let told = check_closed(End::open(port), &command(b"PING", short), "overruns its frame");
+            let told =
+                check_closed(End::open(port), &command(b"PING", short), "overruns its frame");
             assert_eq!(told, b"");
         }
         let longest = vec![0; COMMAND_BYTES_MAX - 6];
@@ -408,7 +410,8 @@ fn part() -> impl Strategy<Value = Vec<u8>> {
             .prop_map(|(what, topic)| [&[what], &topic[..]].concat()),
         1 => (200..6000_usize).prop_map(|bytes| vec![1; bytes]),
     ];
-    let names = prop_oneof![Just("PING"), Just("PONG"), Just("SUBSCRIBE"), Just("X"), Just("ERROR")];
+    let names =
+        prop_oneof![Just("PING"), Just("PONG"), Just("SUBSCRIBE"), Just("X"), Just("ERROR")];
     prop_oneof![
         8 => (body, any::<bool>()).prop_map(|(body, more)| frame(&body, more)),
         3 => (names, prop::collection::vec(any::<u8>(), 0..30))

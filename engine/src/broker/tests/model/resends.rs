@@ -44,12 +44,7 @@ impl Reference {
         self.frames.push((format, number, to));
     }
 
-    pub(super) fn subscribe(
-        &mut self,
-        catalog: &Catalog,
-        connection: ConnectionId,
-        prefix: &[u8],
-    ) {
+    pub(super) fn subscribe(&mut self, catalog: &Catalog, connection: ConnectionId, prefix: &[u8]) {
         self.known.insert(connection);
         self.subscriptions.insert((connection, prefix.to_vec()));
         let begins = std::str::from_utf8(prefix.strip_prefix(b"\x01").unwrap_or(prefix)).unwrap();
