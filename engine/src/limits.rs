@@ -99,6 +99,10 @@ pub const PARTIAL_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// Bytes of answers that wait for all connections together, beyond which one that takes none is closed.
 pub const REPLY_BYTES_MAX: usize = 64 * 1024 * 1024;
 
+/// Bytes of answers (to PINGs, and to subscriptions that ask for one) that wait for a subscriber, beyond which
+/// it is not read before it takes some.
+pub const SUBSCRIBER_OWN_BYTES_MAX: usize = 64 * 1024;
+
 /// Age of a subscriber's oldest frame at which its queue begins to stand.
 pub const SOJOURN_TARGET: Duration = Duration::from_millis(10);
 /// How long a queue must stand before its publishers are held back.

@@ -189,3 +189,112 @@ impl Admission {
         Some(id)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::super::peer::tests::peer;
+    use super::*;
+
+    const NOW: Duration = Duration::from_secs(5);
+
+    fn admission(connections_max: usize, each_address_max: usize) -> Admission {
+        Admission::new(&Config {
+            max_connections: connections_max,
+            max_connections_per_address: each_address_max,
+            ..Config::default()
+        })
+    }
+
+    fn from(last: u8) -> SocketAddr {
+        (Ipv4Addr::new(127, 0, 0, last), 1000).into()
+    }
+
+    #[test]
+    fn connections_are_counted_all_and_by_address() {
+        let mut admission = admission(10, 2);
+        assert!(!admission.admits(10, from(1), NOW));
+        assert!(admission.admits(9, from(1), NOW));
+        for id in [1, 2] {
+            assert!(admission.admits(0, from(1), NOW));
+            admission.joined(id, from(1));
+        }
+        assert!(!admission.admits(2, from(1), NOW), "from any of its ports");
+        assert!(!admission.admits(2, (Ipv4Addr::new(127, 0, 0, 1), 7).into(), NOW));
+        assert!(admission.admits(2, from(2), NOW));
+        admission.left(&peer(2, Port::Requests, NOW));
+        assert!(admission.admits(1, from(1), NOW));
+        admission.left(&peer(1, Port::Requests, NOW));
+        assert!(admission.by_address.is_empty() && admission.unopened.is_empty());
+        assert!(admission.young.is_empty(), "nothing is kept of who is gone");
+    }
+
+    #[test]
+    fn no_more_are_allowed_than_the_system_has_descriptors_for() {
+        let allowed = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+        let admission = admission(usize::MAX, usize::MAX);
+        assert!(admission.connections_max as u64 <= allowed);
+        assert!(admission.connections_max > 0);
+    }
+
+    #[test]
+    fn the_oldest_that_have_not_said_what_they_are_make_room() {
+        let mut admission = admission(100_000, 100_000);
+        let count = HANDSHAKES_MAX as u64;
+        for id in 0..count {
+            admission.joined(id, from(1));
+        }
+        assert_eq!(admission.crowded(), None);
+        // Some of the oldest open, one is gone.
+        admission.opened(0);
+        admission.opened(2);
+        admission.left(&peer(3, Port::Requests, NOW));
+        assert_eq!(admission.crowded(), None);
+        for id in count..count + 5 {
+            admission.joined(id, from(1));
+        }
+        let mut closed = Vec::new();
+        while let Some(id) = admission.crowded() {
+            // The caller leaves open ones alone, and those that are gone.
+            if ![0, 2, 3].contains(&id) {
+                admission.left(&peer(id, Port::Requests, NOW));
+                closed.push(id);
+            }
+        }
+        assert_eq!(closed, [1, 4]);
+        assert_eq!(admission.unopened.len(), HANDSHAKES_MAX);
+    }
+
+    #[test]
+    fn a_listener_is_asked_until_it_is_drained_and_again_when_it_is_ready() {
+        let mut admission = admission(10, 10);
+        for port in [Port::Requests, Port::Publishing] {
+            assert!(admission.may_accept(port, NOW), "somebody may have come before");
+            admission.drained(port);
+            assert!(!admission.may_accept(port, NOW));
+        }
+        assert!(!admission.is_ready(NOW));
+        admission.ready(Port::Publishing);
+        assert!(admission.is_ready(NOW) && admission.may_accept(Port::Publishing, NOW));
+        assert!(!admission.may_accept(Port::Requests, NOW));
+    }
+
+    #[test]
+    fn without_a_descriptor_the_listeners_pause_and_go_on_by_themselves() {
+        let mut admission = admission(10, 10);
+        admission.pause(&io::Error::from_raw_os_error(24), NOW);
+        let end = NOW + ACCEPT_PAUSE;
+        assert_eq!(admission.next_due(), Some(end));
+        let before = end - Duration::from_nanos(1);
+        for port in [Port::Requests, Port::Publishing] {
+            assert!(!admission.may_accept(port, before) && !admission.is_ready(before));
+        }
+        assert!(admission.is_ready(end) && admission.may_accept(Port::Requests, end));
+        assert_eq!(admission.next_due(), None);
+        admission.pause(&io::Error::from_raw_os_error(24), end);
+        admission.stop();
+        assert_eq!(admission.next_due(), None);
+        assert!(!admission.is_ready(NOW * 2) && !admission.may_accept(Port::Requests, NOW * 2));
+    }
+}

@@ -346,7 +346,7 @@ impl<E> Core<E> {
     /// Work that takes turns: whether some is left.
     pub(super) fn turn(&mut self) -> bool {
         let ending = self.subscribers.turn();
-        let waking = self.backlog.sweep(NAMES_WOKEN_PER_TURN_MAX);
+        let waking = self.backlog.sweep(NAMES_WOKEN_PER_TURN_MAX, self.latest_group());
         let transcoding = self.transcode_some();
         ending || waking || transcoding
     }

@@ -382,3 +382,6 @@ enum Progress {
     Made,
     Waiting,
 }
+
+#[cfg(test)]
+mod tests;

@@ -119,19 +119,20 @@ impl Backlog {
         self.aliases.oldest(checksum).unwrap_or_else(|| MessageId::from_v1_checksum(checksum))
     }
 
-    /// Somebody wants the names that a prefix fits, or the one name: what waits under them becomes due, once
-    /// the journal has stored all up to the group `after`.
+    /// Somebody wants the one name: what waits under it becomes due, once the journal has stored all up to
+    /// the group `after`. Or the names that a prefix fits, and [`Self::sweep`] makes them due.
     pub(super) fn wake(&mut self, prefix: &str, is_whole_name: bool, after: u64) {
         if is_whole_name {
             self.waiting.wake_name(prefix, after);
         } else {
-            self.waiting.wake_prefix(prefix, after);
+            self.waiting.wake_prefix(prefix);
         }
     }
 
-    /// Goes on with waking, so many names at most; whether some are left.
-    pub(super) fn sweep(&mut self, names_max: usize) -> bool {
-        self.waiting.sweep(names_max)
+    /// Goes on with waking, so many names at most; whether some are left. What waits under them becomes due
+    /// once the journal has stored all up to the group `after`.
+    pub(super) fn sweep(&mut self, names_max: usize, after: u64) -> bool {
+        self.waiting.sweep(names_max, after)
     }
 
     /// The next message that waited and is due, of a name that is not held up. The caller sends it, and

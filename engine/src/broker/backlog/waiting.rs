@@ -43,8 +43,6 @@ struct Sweep {
     prefix: Box<str>,
     /// The last name that was looked at.
     reached: Option<ArcStr>,
-    /// The journal group up to which all must be stored before the messages are sent.
-    after: u64,
 }
 
 /// The waiting messages, by name.
@@ -179,14 +177,15 @@ impl Waiting {
     }
 
     /// The same for all names that begin with a prefix; [`Self::sweep`] does it.
-    pub(super) fn wake_prefix(&mut self, prefix: &str, after: u64) {
+    pub(super) fn wake_prefix(&mut self, prefix: &str) {
         if !self.by_name.is_empty() {
-            self.sweeps.push_back(Sweep { prefix: prefix.into(), reached: None, after });
+            self.sweeps.push_back(Sweep { prefix: prefix.into(), reached: None });
         }
     }
 
-    /// Goes on with prefixes, so many names at most; whether some are left.
-    pub(super) fn sweep(&mut self, names_max: usize) -> bool {
+    /// Goes on with prefixes, so many names at most; whether some are left. `after`: the latest journal
+    /// group, since a message may have come later than the prefix.
+    pub(super) fn sweep(&mut self, names_max: usize, after: u64) -> bool {
         let mut names = Vec::new();
         while names.len() < names_max
             && let Some(sweep) = self.sweeps.front_mut()
@@ -201,14 +200,14 @@ impl Waiting {
                 .take_while(|(name, _)| name.starts_with(&*sweep.prefix))
                 .take(names_max - names.len());
             let before = names.len();
-            names.extend(found.map(|(name, _)| (name.clone(), sweep.after)));
+            names.extend(found.map(|(name, _)| name.clone()));
             if names.len() < names_max {
                 self.sweeps.pop_front();
             } else if names.len() > before {
-                sweep.reached = names.last().map(|(name, _)| name.clone());
+                sweep.reached = names.last().cloned();
             }
         }
-        for (name, after) in names {
+        for name in names {
             self.wake_name(&name, after);
         }
         !self.sweeps.is_empty()
@@ -304,8 +303,8 @@ mod tests {
         assert_eq!(next(&mut waiting, 0), None);
         assert!(!waiting.is_due());
         assert!(!waiting.is_empty());
-        waiting.wake_prefix("", 0);
-        while waiting.sweep(1) {}
+        waiting.wake_prefix("");
+        while waiting.sweep(1, 0) {}
         let left: Vec<_> = std::iter::from_fn(|| next(&mut waiting, 0)).collect();
         assert_eq!(left, [id(3), id(4)]);
         assert!(waiting.is_empty());
@@ -318,9 +317,9 @@ mod tests {
         for (name, n) in names.iter().zip(0..) {
             waiting.add(name, id(n));
         }
-        waiting.wake_prefix("b", 0);
+        waiting.wake_prefix("b");
         let mut slices = 1;
-        while waiting.sweep(2) {
+        while waiting.sweep(2, 0) {
             slices += 1;
         }
         assert_eq!(slices, 3);

@@ -247,3 +247,22 @@ fn a_draining_core_refuses_messages_and_takes_acknowledgements() {
     bench.request(1, ack::frame(&[id(1)]));
     assert_eq!(bench.core.backlog.view().len(), 0);
 }
+
+#[test]
+fn a_prefix_asked_for_before_a_message_came_does_not_send_it_before_it_is_stored() {
+    let mut bench = Bench::durable();
+    // So that a name waits, and the prefix has something to look for.
+    bench.request(1, frame("grab", 1, true, &["a"]));
+    let (group, _) = bench.core.take_group().unwrap();
+    bench.core.durable(group);
+    bench.subscribe_as(1, b"\x01gr");
+    bench.core.cancelled(1, b"\x01gr");
+    bench.request(1, frame("greet", 2, true, &["b"]));
+    bench.subscribe_as(2, b"\x01greet").effects();
+    bench.pass(Duration::ZERO);
+    assert_eq!(bench.published(), Vec::<Bytes>::new(), "it is not stored");
+    let (group, _) = bench.core.take_group().unwrap();
+    bench.core.durable(group);
+    bench.pass(Duration::ZERO);
+    assert_eq!(sequences(&bench.published()[0]), [2]);
+}
