@@ -133,8 +133,8 @@ impl Inbox {
                 let here = (self.ready.len() - head_bytes) as u64;
                 let dropped = here.min(head.body_bytes);
                 self.skipping = head.body_bytes - dropped;
-                // No more than is here.
-                self.ready.advance(head_bytes + dropped as usize);
+                // No more than is here. Split off, so that no empty rest keeps the buffer.
+                drop(self.ready.split_to(head_bytes + dropped as usize));
                 Ok(Next::Oversize { head, first })
             }
         }
