@@ -251,7 +251,7 @@ pub(super) mod tests {
 
     fn hear(peer: &mut Peer<()>, bytes: &[u8], now: Duration) {
         let mut stream = Stream(bytes, 0);
-        peer.inbox.fill(&mut stream, &mut Vec::new()).unwrap();
+        peer.inbox.fill(|buffer| stream.read(buffer), &mut Vec::new()).unwrap();
         (peer.heard, peer.read_bytes) = (now, peer.read_bytes + bytes.len() as u64);
         while peer.session.advance(&mut peer.inbox, peer.output.own()).unwrap().is_some() {
             peer.end_partial();

@@ -69,7 +69,7 @@ impl End {
             match self.session.advance(&mut self.inbox, &mut self.out) {
                 Ok(Some(event)) => events.push(format!("{event:?}")),
                 Ok(None) if bytes.is_empty() || stream.0.is_empty() => return (events, None),
-                Ok(None) => _ = self.inbox.fill(&mut stream, &mut self.scratch).unwrap(),
+                Ok(None) => _ = self.inbox.fill(|buffer| stream.read(buffer), &mut self.scratch).unwrap(),
                 Err(reason) => return (events, Some(reason)),
             }
         }
@@ -326,7 +326,7 @@ fn request(envelope: &[&[u8]], bodies: &[&[u8]]) -> Event {
             assert!(!end.session.is_within_request());
             return event;
         }
-        end.inbox.fill(&mut stream, &mut end.scratch).unwrap();
+        end.inbox.fill(|buffer| stream.read(buffer), &mut end.scratch).unwrap();
     }
 }
 
