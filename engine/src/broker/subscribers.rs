@@ -57,6 +57,7 @@ pub(crate) enum SubscriptionLimit {
 #[derive(Debug)]
 enum Wanting {
     One(ConnectionId),
+    #[expect(clippy::box_collection, reason = "most prefixes have one connection, and stay small")]
     Many(Box<BTreeSet<ConnectionId>>),
 }
 
@@ -70,6 +71,7 @@ struct Interest {
 }
 
 type Interests = HashMap<Arc<[u8]>, Interest>;
+type Leaving = hash_map::IntoIter<Arc<[u8]>, Interest>;
 
 #[derive(Debug, Default)]
 struct Connection {
@@ -87,7 +89,7 @@ pub(super) struct Subscribers {
     lengths: BTreeMap<usize, usize>,
     connections: HashMap<ConnectionId, Connection>,
     /// Subscriptions of connections that are gone: ending them takes turns.
-    leaving: VecDeque<(ConnectionId, hash_map::IntoIter<Arc<[u8]>, Interest>)>,
+    leaving: VecDeque<(ConnectionId, Leaving)>,
     count: usize,
     bytes: usize,
     /// A cache: it may be emptied at any time. Each entry is good for one state of the subscriptions.

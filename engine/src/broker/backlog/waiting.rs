@@ -265,6 +265,7 @@ impl Waiting {
         !self.sweeps.is_empty() || self.passed_over < self.ready.len()
     }
 
+    #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
         self.used == 0
     }
