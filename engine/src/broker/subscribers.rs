@@ -57,6 +57,7 @@ pub(crate) enum SubscriptionLimit {
 #[derive(Debug)]
 enum Wanting {
     One(ConnectionId),
+    #[expect(clippy::box_collection, reason = "most prefixes have one connection, and stay small")]
     Many(Box<BTreeSet<ConnectionId>>),
 }
 
@@ -71,6 +72,7 @@ struct Interest {
 
 /// A tree, because a hash table of a million prefixes would stop everybody while it grows.
 type Interests = BTreeMap<Arc<[u8]>, Interest>;
+type Leaving = btree_map::IntoIter<Arc<[u8]>, Interest>;
 
 #[derive(Debug, Default)]
 struct Connection {
@@ -89,7 +91,7 @@ pub(super) struct Subscribers {
     lengths: BTreeMap<usize, usize>,
     connections: HashMap<ConnectionId, Connection>,
     /// Subscriptions of connections that are gone: ending them takes turns.
-    leaving: VecDeque<(ConnectionId, btree_map::IntoIter<Arc<[u8]>, Interest>)>,
+    leaving: VecDeque<(ConnectionId, Leaving)>,
     count: usize,
     bytes: usize,
     /// A cache: it may be emptied at any time. Each entry is good for one state of the subscriptions.

@@ -69,7 +69,9 @@ impl End {
             match self.session.advance(&mut self.inbox, &mut self.out) {
                 Ok(Some(event)) => events.push(format!("{event:?}")),
                 Ok(None) if bytes.is_empty() || stream.0.is_empty() => return (events, None),
-                Ok(None) => _ = self.inbox.fill(|buffer| stream.read(buffer), &mut self.scratch).unwrap(),
+                Ok(None) => {
+                    _ = self.inbox.fill(|buffer| stream.read(buffer), &mut self.scratch).unwrap()
+                }
                 Err(reason) => return (events, Some(reason)),
             }
         }
