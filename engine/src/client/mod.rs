@@ -18,6 +18,7 @@ mod batches;
 mod claim;
 mod core;
 mod delivery;
+#[cfg(feature = "internals")]
 pub(crate) mod driven;
 mod errands;
 mod error;
