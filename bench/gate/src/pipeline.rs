@@ -124,6 +124,16 @@ impl Pipeline {
         self.commit()?;
         self.publishers.iter_mut().for_each(hear);
         self.receive()?;
+        // A stream takes a part of what is large: the rest leaves as the server reads.
+        let all = self.published * self.publishers.len() as u64;
+        while self.publishers.iter().map(Publisher::taken).sum::<u64>() < all {
+            for publisher in &mut self.publishers {
+                publisher_side(|| publisher.hear());
+            }
+            server_side(|| self.server.turn_broker())?;
+            self.commit()?;
+            self.receive()?;
+        }
         if ack {
             // The acknowledgements: some leave at once, the others when these are answered. That they were
             // written is not waited for.

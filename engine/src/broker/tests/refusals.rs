@@ -1,7 +1,7 @@
 //! What is refused, and how.
 
 use super::*;
-use crate::limits::BATCH_BYTES_MAX;
+use crate::limits::{ACK_BYTES_MAX, BATCH_BYTES_MAX};
 use crate::wire::hello;
 
 /// A native frame of one message of this publisher.
@@ -132,9 +132,9 @@ fn several_messages_in_one_request_are_limited_and_one_alone_is_not() {
 fn acknowledgements_in_one_request_are_limited() {
     let mut bench = Bench::new();
     bench.request(1, frame("greet", 1, true, &["a"])).effects();
-    let ids: Vec<MessageId> = (1..=BATCH_BYTES_MAX as u64 / 4 / 16 + 1).map(id).collect();
+    let ids: Vec<MessageId> = (1..=ACK_BYTES_MAX as u64 / 16 + 1).map(id).collect();
     let text = refused_text(&mut bench, ack::frame(&ids));
-    assert!(text.contains(&format!("at most {}", BATCH_BYTES_MAX / 4)), "{text}");
+    assert!(text.contains(&format!("at most {}", ACK_BYTES_MAX)), "{text}");
     assert_eq!(bench.core.backlog.view().len(), 1, "none of them counts");
     bench.request(1, ack::frame(&ids[..ids.len() - 1]));
     assert_eq!(bench.replies(), [(1, Reply::Ok)]);
