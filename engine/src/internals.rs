@@ -3,14 +3,12 @@
 //! for `bench/gate` and `fuzz/checks`; and a server on a disk that lies, for `tests/torture`.
 
 use std::io;
-use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use bytes::Bytes;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::broker::run::{Broker, CoreState, Live, RunError};
 use crate::config::Config;
@@ -19,6 +17,7 @@ use crate::journal::storage::Storage;
 use crate::metrics::{Counters, Metrics};
 use crate::net::connection::{Connection, Settings};
 use crate::net::listen::SystemNetwork;
+use crate::net::wait::has_input;
 use crate::net::waker;
 use crate::pending::PendingView;
 use crate::server::{Server, StartError, recover};
@@ -121,12 +120,6 @@ impl DrivenServer {
 
 /// A client's end of a connection, for whoever plays the other one.
 pub struct DrivenConnection(Connection);
-
-/// Whether something can be read from a stream.
-pub(crate) fn has_input(stream: &impl AsFd) -> bool {
-    let mut polled = [PollFd::new(stream, PollFlags::IN)];
-    poll(&mut polled, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
-}
 
 impl DrivenConnection {
     /// A connection over this stream, to a server that publishes or to one that takes requests. A frame

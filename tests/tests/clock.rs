@@ -10,11 +10,11 @@ use crate::harness::pickles::{Dict, float, int};
 use crate::harness::{Native, NativeSubscriber, Server};
 
 /// A kept message of this time.
-fn frame_at(sequence: u64, timestamp_ns: u64) -> Vec<u8> {
+fn frame_at(publisher: u64, sequence: u64, timestamp_ns: u64) -> Vec<u8> {
     let payload = b"x";
     let mut frame = v2_prefix("task");
     let record = Record {
-        id: MessageId { publisher: 7, sequence },
+        id: MessageId { publisher, sequence },
         ordinal: sequence,
         timestamp_ns,
         checksum: checksum::native("task", payload, timestamp_ns),
@@ -37,7 +37,7 @@ fn messages_of_any_time_are_kept_sent_again_and_recovered_in_the_order_they_came
     let now = crate::harness::native::now_ns();
     let times = [now, 0, u64::MAX, now - 86_400_000_000_000, 1, now + 86_400_000_000_000];
     for (n, time) in times.into_iter().enumerate() {
-        assert_ok(&publisher.request(&frame_at(n as u64 + 1, time)));
+        assert_ok(&publisher.request(&frame_at(publisher.publisher, n as u64 + 1, time)));
     }
     for (n, seconds) in [0.0, 18_446_744_072.0, 1e-9, 1_763_866_000.25].into_iter().enumerate() {
         let hex = checksum::to_hex((n as u128 + 1).to_le_bytes());

@@ -43,7 +43,7 @@ fn from_another_connection() {
     let mut subscriber = NativeSubscriber::new(&server, "task");
     let frame = publisher.frame("task", b"once", true);
     assert_ok(&publisher.request(&frame));
-    assert_ok(&Native::connect(&server).request(&frame));
+    assert_ok(&publisher.again(&server).request(&frame));
     assert_eq!(subscriber.next().payload, b"once");
     publisher.publish("task", b"the end", false);
     assert_eq!(subscriber.next().payload, b"the end");
@@ -86,7 +86,7 @@ fn after_a_restart_with_a_journal() {
     for _ in 0..3 {
         assert_eq!(subscriber.next().payload, b"waiting");
     }
-    let requester = Native::connect(&server);
+    let requester = publisher.again(&server);
     assert_ok(&requester.request(&waiting));
     assert_ok(&requester.request(&settled));
     let mut publisher = Native::connect(&server);

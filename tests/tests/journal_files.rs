@@ -7,7 +7,7 @@ use std::process::Command;
 
 use crate::harness::server::command;
 use crate::harness::{Native, NativeSubscriber, Server, eventually};
-use crate::start_errors::refusal;
+use crate::start_errors::{refusal, refusal_with};
 
 #[track_caller]
 fn refusal_for(journal: &Path) -> String {
@@ -117,7 +117,7 @@ fn a_torn_tail_is_kept_and_the_log_says_where_it_was() {
 
 #[test]
 fn a_repair_without_a_journal_is_told() {
-    let line = refusal(&["--pub-port", "0", "--recv-port", "0", "--repair"]);
+    let line = refusal_with(2, &["--pub-port", "0", "--recv-port", "0", "--repair"]);
     assert!(line.contains("--persist-file"), "{line}");
     let directory = tempfile::tempdir().unwrap();
     let server = Server::start_with_journal(&directory.path().join("journal"), &["--repair"]);

@@ -63,7 +63,10 @@ fn zmtp_2_is_served() {
     assert_eq!((router, xpub), (6, 9));
     sub.say(&subscription(&v2_prefix("greet")));
     sub.confirm();
-    let frame = Native::connect(&server).frame("greet", b"hello", false);
+    let mut publisher = Native::connect(&server);
+    dealer.say(&request(&publisher.hello_request()));
+    dealer.hear().unwrap();
+    let frame = publisher.frame("greet", b"hello", false);
     dealer.say(&[part(b"id", true), request(&frame)].concat());
     assert_eq!(dealer.hear_part().unwrap().1, b"id");
     assert_ok(&dealer.hear().unwrap());

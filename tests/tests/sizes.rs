@@ -62,6 +62,8 @@ fn far_beyond_the_limit_it_is_refused_on_the_same_connection_with_the_limit_that
     // By hand: libzmq would hide a connection made anew.
     let mut raw = Raw::connect(server.recv_addr, "DEALER");
     let mut publisher = Native::connect(&server);
+    raw.say(&request(&publisher.hello_request()));
+    raw.hear().unwrap();
     for bytes in [1_160_000, 16 << 20] {
         raw.say(&request(&publisher.frame("large", &vec![7; bytes], false)));
         let why = assert_refused(&raw.hear().unwrap(), ErrorCode::TooLarge);

@@ -13,7 +13,7 @@ pub(crate) fn refusal(args: &[&str]) -> String {
 
 /// As [`refusal`], with this exit code.
 #[track_caller]
-fn refusal_with(code: i32, args: &[&str]) -> String {
+pub(crate) fn refusal_with(code: i32, args: &[&str]) -> String {
     let refused = match Server::run(command().args(args)) {
         Ok(_) => panic!("a server with {args:?} started"),
         Err(refused) => refused,

@@ -81,6 +81,8 @@ fn prefixes_of_many_names_that_wait_block_nobody() {
     let server = Server::start(&["--retry-interval", "1h"]);
     let mut others = Others::new(&server);
     let mut raw = Raw::connect(server.recv_addr, "DEALER");
+    raw.say(&request(&others.publisher.hello_request()));
+    raw.hear().unwrap();
     let mut hearing = Raw { stream: raw.stream.try_clone().unwrap() };
     std::thread::scope(|scope| {
         scope.spawn(|| {

@@ -52,7 +52,6 @@ impl<E> Core<E> {
         now: Duration,
     ) -> Result<Taken, Refusal> {
         let summary = self.check_records(name, records)?;
-        self.check_proved(connection, summary.first.publisher)?;
         if summary.kept > 0 {
             // Also for one that was sent before: it may be the journal that lost it.
             self.check_journal()?;
@@ -65,6 +64,7 @@ impl<E> Core<E> {
             return Err(Refusal::ShuttingDown);
         }
         self.check_checksums(name, records, summary.kept)?;
+        self.check_proved(connection, summary.first.publisher)?;
         let publisher = self.publishers.get(summary.first.publisher);
         let barrier = publisher.barrier;
         match publisher.seen(&sequences) {

@@ -11,9 +11,8 @@ use super::handle::Client;
 use super::options::ClientBuilder;
 use super::requester::Requester;
 use super::subscriber::{Running, Subscriber};
-use crate::internals::has_input;
 use crate::net::connection::Connection;
-use crate::net::wait::Woken;
+use crate::net::wait::{Woken, has_input};
 use crate::zmtp::handshake::Kind;
 
 /// No measurement takes so long.

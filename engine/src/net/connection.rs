@@ -252,18 +252,16 @@ impl Connection {
             })?;
             *greeted = stream.inbox.take_raw::<{ handshake::GREETING_BYTES }>().is_some();
         }
-        if *greeted {
-            if let Some((head, body)) = stream.next(self.settings.frame_bytes_max)? {
-                if !head.command {
-                    return Err(ConnectionError::Malformed);
-                }
-                handshake::check_ready(&body, self.settings.kind)?;
-                stream.more = true;
-                stream.sending.push(handshake::ready(self.settings.kind.name()).into());
-                stream.write();
-                self.open();
-                return Ok(());
+        if *greeted && let Some((head, body)) = stream.next(self.settings.frame_bytes_max)? {
+            if !head.command {
+                return Err(ConnectionError::Malformed);
             }
+            handshake::check_ready(&body, self.settings.kind)?;
+            stream.more = true;
+            stream.sending.push(handshake::ready(self.settings.kind.name()).into());
+            stream.write();
+            self.open();
+            return Ok(());
         }
         if Instant::now() >= *until { Err(ConnectionError::Slow(PATIENCE)) } else { Ok(()) }
     }

@@ -79,3 +79,10 @@ pub(crate) fn wait_watching(
 pub(crate) fn wait(pause: &Pause, waker: &WakeReceiver) -> io::Result<Woken> {
     wait_watching(pause, waker, None).map(|(woken, _)| woken)
 }
+
+#[cfg(feature = "internals")]
+/// Whether something can be read from a stream.
+pub(crate) fn has_input(stream: &impl std::os::fd::AsFd) -> bool {
+    let mut polled = [PollFd::new(stream, PollFlags::IN)];
+    poll(&mut polled, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
+}

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use mezzenger::wire::checksum;
 use mezzenger::wire::confirm;
 use mezzenger::wire::frame::{split_v2, v2_prefix};
+use mezzenger::wire::hello;
 use mezzenger::wire::id::MessageId;
 use mezzenger::wire::record::{Encoding, Record};
 use mezzenger::wire::reply::{self, ErrorCode, Reply};
@@ -19,6 +20,7 @@ use super::wait::PATIENCE;
 pub(crate) struct Native {
     pub(crate) socket: zmq::Socket,
     pub(crate) publisher: u64,
+    secret: hello::Secret,
     sequence: u64,
     ordinals: HashMap<String, u64>,
 }
@@ -66,12 +68,21 @@ pub(crate) fn now_ns() -> u64 {
 
 impl Native {
     pub(crate) fn connect(server: &Server) -> Self {
-        Self {
+        Self::with(server, fastrand::u128(..).to_le_bytes())
+    }
+
+    fn with(server: &Server, secret: hello::Secret) -> Self {
+        let native = Self {
             socket: connect(zmq::DEALER, &server.recv_endpoint()),
-            publisher: fastrand::u64(1..1 << 63),
+            publisher: hello::publisher(&secret),
+            secret,
             sequence: 0,
             ordinals: HashMap::new(),
-        }
+        };
+        native.hello();
+        let answer = one_frame(receive(&native.socket));
+        assert!(hello::read_answer(&answer).is_some(), "{answer:?}");
+        native
     }
 
     /// The id of the message that was written last.
@@ -125,15 +136,37 @@ impl Native {
         frame
     }
 
+    /// Another connection of the same publisher.
+    pub(crate) fn again(&self, server: &Server) -> Self {
+        Self::with(server, self.secret)
+    }
+
+    /// What proves, on another connection, that it is this publisher's.
+    pub(crate) fn hello_request(&self) -> Vec<u8> {
+        hello::request(&self.secret)
+    }
+
+    /// Proves that it is its publisher. The socket connects anew by itself, and nobody knows when, so this
+    /// goes before each request.
+    pub(crate) fn hello(&self) {
+        self.socket.send_multipart([&b""[..], &hello::request(&self.secret)], 0).unwrap();
+    }
+
     /// Sends a request and does not wait.
     pub(crate) fn send(&self, frame: &[u8]) {
+        self.hello();
         self.socket.send_multipart([&b""[..], frame], 0).unwrap();
     }
 
-    /// The next reply's one frame.
+    /// The next reply's one frame, but for those to a hello.
     #[track_caller]
     pub(crate) fn reply(&self) -> Vec<u8> {
-        one_frame(receive(&self.socket))
+        loop {
+            let reply = one_frame(receive(&self.socket));
+            if hello::read_answer(&reply).is_none() {
+                return reply;
+            }
+        }
     }
 
     /// Sends a request and waits for its reply.
