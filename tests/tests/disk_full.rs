@@ -78,7 +78,7 @@ fn what_was_stored_is_there_when_the_disk_has_room_again() {
             .collect();
         assert!(found == stored, "{} of {} are there", found.len(), stored.len());
         // What was refused is published again, and taken.
-        let again = Native::connect(&server);
+        let again = publisher.again(&server);
         assert_ok(&again.request(&refused.1));
         assert_eq!(subscriber.next().id, refused.0);
         again.ack(&stored.into_keys().chain([refused.0]).collect::<Vec<_>>());

@@ -5,10 +5,10 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mezzenger::config::parse_duration;
-use mezzenger::{Client, ClientBuilder};
+use mezzenger::{Client, ClientBuilder, ConnectError};
 
 /// Where the server is, and how long a client tries.
 #[derive(clap::Args)]
@@ -35,7 +35,23 @@ impl ClientArgs {
             .send_timeout(self.send_timeout)
             .connection_retries(self.tries)
     }
+
+    /// Connects, however often the server is away: it may just have been killed.
+    pub(crate) fn connect(&self, builder: &ClientBuilder) -> Result<Client, ConnectError> {
+        let end = Instant::now() + self.send_timeout * self.tries;
+        loop {
+            match builder.clone().connect() {
+                Err(ConnectError::Refused { .. }) if Instant::now() < end => {
+                    thread::sleep(PAUSE);
+                }
+                connected => return connected,
+            }
+        }
+    }
 }
+
+/// Between attempts to connect.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// A flag that the end of stdin sets: whoever holds the other end is gone, or wants this process to end.
 pub(crate) fn told_to_end() -> io::Result<Arc<AtomicBool>> {
