@@ -70,7 +70,7 @@ impl End {
                 Ok(Some(event)) => events.push(format!("{event:?}")),
                 Ok(None) if bytes.is_empty() || stream.0.is_empty() => return (events, None),
                 Ok(None) => {
-                    _ = self.inbox.fill(|buffer| stream.read(buffer), &mut self.scratch).unwrap()
+                    _ = self.inbox.fill(|buffer| stream.read(buffer), &mut self.scratch).unwrap();
                 }
                 Err(reason) => return (events, Some(reason)),
             }

@@ -42,7 +42,7 @@ impl ClientArgs {
         loop {
             match builder.clone().connect() {
                 Err(ConnectError::Refused { .. }) if Instant::now() < end => {
-                    thread::sleep(PAUSE);
+                    thread::park_timeout(PAUSE);
                 }
                 connected => return connected,
             }
