@@ -25,14 +25,13 @@
 //!
 //! # The map
 //!
-//! Bytes flow one way: [`transport`] brings them in, [`wire`] gives them meaning, [`message`] is what is
-//! kept of them, the broker decides, [`pending`], [`retry`] and [`journal`] remember, and the transport
-//! takes them out again. `engine/docs/architecture.md` has the rules of who may use what.
+//! Bytes flow one way: sockets bring them in, [`wire`] gives them meaning, [`message`] is what is
+//! kept of them, the broker decides, [`pending`], [`retry`] and [`journal`] remember, and sockets
+//! take them out again. `engine/docs/architecture.md` has the rules of who may use what.
 //!
 //! - [`Client`], in [`client`]: publishing, subscribing, acknowledging.
 //! - [`Server`]: a broker in this process, configured by [`Config`].
 //! - [`wire`]: both formats as bytes, for whoever speaks to a broker without the client.
-//! - [`transport`]: libzmq, and the only module that uses it.
 //! - [`message`]: a message as the broker keeps it.
 //! - [`pending`]: the lock-free map of unacknowledged messages.
 //! - [`retry`]: when to send one again.

@@ -24,7 +24,7 @@ pub enum Op {
     Settle(MessageId),
 }
 
-/// Called by the journal's thread with [`Journal::durable`] after it advanced, after a failure, and after
+/// Called by the journal's thread with [`Journal::durable`](super::Journal::durable) after it advanced, after a failure, and after
 /// a compaction ended. It must be quick: the next commit waits for it.
 pub type OnProgress = Box<dyn Fn(u64) + Send>;
 
