@@ -33,6 +33,7 @@ fn main() -> Outcome {
     journals()?;
     connections()?;
     servers()?;
+    sessions()?;
     Ok(())
 }
 
@@ -290,6 +291,126 @@ fn servers() -> Outcome {
     ] {
         let script = steps.into_iter().map(|step| &step[..]).collect::<Vec<_>>().concat();
         seed("server", name, &[&[choice][..], &script].concat())?;
+    }
+    Ok(())
+}
+
+/// A frame with this first byte: 0 for a message, 1 for a part of one, 4 for a command.
+fn zmtp(flags: u8, body: &[u8]) -> Vec<u8> {
+    match u8::try_from(body.len()) {
+        Ok(length) => [&[flags, length], body].concat(),
+        Err(_) => [&[flags | 2][..], &(body.len() as u64).to_be_bytes(), body].concat(),
+    }
+}
+
+/// What a peer of this minor version of ZMTP 3 says first.
+fn greeting_v3(minor: u8, mechanism: &[u8]) -> Vec<u8> {
+    let mut greeting = vec![0; 64];
+    greeting[0] = 0xff;
+    greeting[9..12].copy_from_slice(&[0x7f, 3, minor]);
+    greeting[12..12 + mechanism.len()].copy_from_slice(mechanism);
+    greeting
+}
+
+fn ready(properties: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut body = b"\x05READY".to_vec();
+    for (name, value) in properties {
+        body.push(name.len() as u8);
+        body.extend(name.as_bytes());
+        body.extend((value.len() as u32).to_be_bytes());
+        body.extend(*value);
+    }
+    zmtp(4, &body)
+}
+
+/// What strangers say who begin with their greeting.
+fn greetings() -> io::Result<()> {
+    let v2 = |socket: u8| [b"\xff\0\0\0\0\0\0\0\x01\x7f\x01", &[socket, 0, 0][..]].concat();
+    let subscribe = zmtp(0, b"\x01");
+    let request = [zmtp(1, b""), zmtp(0, b"ping|")].concat();
+    let talk = [&subscribe[..], &request].concat();
+    let null = |minor| greeting_v3(minor, b"NULL");
+    let socket = |name: &'static str| ready(&[("Socket-Type", name.as_bytes())]);
+    for (name, parts) in [
+        ("v1_0", vec![b"\x01\0\x06\x01\x01\0\x06ping|".to_vec()]),
+        ("v2_0_dealer", vec![v2(5), request]),
+        ("v2_0_sub", vec![v2(2), subscribe]),
+        ("v2_0_no_socket", vec![v2(0xee)]),
+        ("v3_0", vec![null(0), socket("DEALER"), talk.clone()]),
+        ("v3_1", vec![null(1), socket("SUB"), talk.clone()]),
+        ("v3_9", vec![null(9), socket("REQ"), talk.clone()]),
+        ("curve", vec![greeting_v3(1, b"CURVE"), zmtp(4, &[0; 200])]),
+        ("mechanism_not_padded", vec![greeting_v3(1, b"NULLNULLNULLNULLNULL")]),
+        ("greeting_cut_off", vec![null(1)[..11].to_vec()]),
+        (
+            "ready_of_three",
+            vec![
+                null(1),
+                ready(&[("Identity", b"me"), ("RESOURCE", b"x"), ("socket-type", b"ROUTER")]),
+                talk.clone(),
+            ],
+        ),
+        ("ready_empty", vec![null(1), ready(&[]), talk.clone()]),
+        ("ready_wrong_socket", vec![null(1), socket("PULL"), talk.clone()]),
+        ("ready_beyond_its_end", vec![null(1), zmtp(4, b"\x05READY\x01x\xff\xff\xff\xff")]),
+        ("ready_too_long", vec![null(1), ready(&[("X", &[0; 5000])])]),
+        ("ready_as_message", vec![null(1), zmtp(0, &socket("SUB")[2..]), talk.clone()]),
+        ("ready_twice", vec![null(1), socket("SUB"), socket("SUB"), talk.clone()]),
+        ("no_ready", vec![null(1), talk]),
+        ("http", vec![b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n".to_vec()]),
+        ("tls", vec![b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03".to_vec()]),
+        ("resp", vec![b"*1\r\n$4\r\nPING\r\n".to_vec()]),
+    ] {
+        // One byte to four at a time, read and gone at the end; all at once, and neither.
+        seed("session", name, &[&[6, 1][..], &parts.concat()].concat())?;
+        seed("session", &format!("{name}_at_once"), &[&[0, 0][..], &parts.concat()].concat())?;
+    }
+    Ok(())
+}
+
+fn sessions() -> Outcome {
+    greetings()?;
+    let huge = |flags: u8, bytes: u64| [&[flags][..], &bytes.to_be_bytes(), b"and a bit"].concat();
+    let ping = |ttl: u16, context: &[u8]| {
+        zmtp(4, &[b"\x04PING", &ttl.to_be_bytes()[..], context].concat())
+    };
+    let (dict, _) = write("good", Plain::Text("bad"), true, 1_763_866_000_250_000_000);
+    let v1 = [v1_prefix("good"), dict].concat();
+    for (name, stream) in [
+        ("subscriptions", [zmtp(0, b"\x01"), zmtp(0, b"\x01a"), zmtp(0, b"\0a")].concat()),
+        (
+            "subscription_commands",
+            [zmtp(4, b"\x09SUBSCRIBE"), zmtp(4, b"\x06CANCEL"), zmtp(4, b"\x06CANCELx")].concat(),
+        ),
+        ("subscription_too_long", zmtp(0, &[1; 2000])),
+        ("subscription_of_parts", [zmtp(1, b"\x01a"), zmtp(1, b"b"), zmtp(0, b"c")].concat()),
+        ("neither_subscription", zmtp(0, b"\x07what")),
+        ("confirmation", zmtp(0, &[&[1], &confirm::topic(7)[..]].concat())),
+        ("ping", [ping(0, b""), ping(30, b"0123456789abcdef"), ping(0xffff, b"x")].concat()),
+        ("ping_too_long", ping(1, &[7; 17])),
+        ("ping_too_short", zmtp(4, b"\x04PING\0")),
+        ("pong", zmtp(4, b"\x04PONGabc")),
+        ("unknown_command", [zmtp(4, b"\x05OTHER"), zmtp(4, b""), zmtp(4, b"\xffx")].concat()),
+        ("error", zmtp(4, b"\x05ERROR\x03why")),
+        ("command_of_parts", zmtp(5, b"\x04PING\0\0")),
+        ("command_too_long", zmtp(4, &[&b"\x05OTHER"[..], &[0; 3000]].concat())),
+        ("request", [zmtp(1, b""), zmtp(0, &v1)].concat()),
+        ("request_of_req", [zmtp(1, b"id"), zmtp(1, b""), zmtp(0, b"ping|")].concat()),
+        ("request_begun", [zmtp(1, b"id"), zmtp(1, b"")].concat()),
+        ("request_of_many_parts", zmtp(1, b"x").repeat(100)),
+        (
+            "request_too_large",
+            [zmtp(1, b""), zmtp(0, &[1; 5000]), zmtp(1, b""), zmtp(0, b"x")].concat(),
+        ),
+        ("one_gibibyte", [zmtp(1, b""), huge(2, 1 << 30)].concat()),
+        ("largest_length", huge(2, u64::MAX)),
+        ("larger_than_signed", huge(3, 1 << 63)),
+        ("huge_command", huge(6, 1 << 40)),
+        ("no_such_flags", b"\xf8\x02ab".to_vec()),
+        ("hello", [zmtp(1, b""), zmtp(0, &mezzenger::wire::hello::request(&[7; 16]))].concat()),
+    ] {
+        seed("session", name, &[&[7, 2][..], &stream].concat())?;
+        seed("session", &format!("{name}_at_once"), &[&[1, 0][..], &stream].concat())?;
     }
     Ok(())
 }

@@ -53,8 +53,8 @@ pub fn connection(data: &[u8]) {
     }
 }
 
-/// What a server says first.
-fn greeting(socket: &[u8]) -> Vec<u8> {
+/// What a socket of this kind says first.
+pub(crate) fn greeting(socket: &[u8]) -> Vec<u8> {
     let mut greeting = [0; 64];
     greeting[..16].copy_from_slice(b"\xff\0\0\0\0\0\0\0\0\x7f\x03\0NULL");
     let property = [b"\x0bSocket-Type\0\0\0", &[socket.len() as u8][..], socket].concat();
@@ -64,7 +64,7 @@ fn greeting(socket: &[u8]) -> Vec<u8> {
 
 /// Cuts the bytes into pieces: at 0 into few, otherwise into random ones that may be longer the larger
 /// `pieces` is.
-fn cut(mut stream: &[u8], pieces: u8) -> impl Iterator<Item = &[u8]> {
+pub(crate) fn cut(mut stream: &[u8], pieces: u8) -> impl Iterator<Item = &[u8]> {
     let mut random = u64::from(pieces);
     std::iter::from_fn(move || {
         if stream.is_empty() {

@@ -13,6 +13,7 @@ mod journal;
 mod pickle;
 mod record;
 mod server;
+mod session;
 mod small_frames;
 
 pub use connection::connection;
@@ -21,18 +22,20 @@ pub use journal::journal;
 pub use pickle::pickle;
 pub use record::record;
 pub use server::server;
+pub use session::session;
 pub use small_frames::small_frames;
 
 /// A target's check.
 pub type Check = fn(&[u8]);
 
 /// Every target, by its name.
-pub const TARGETS: [(&str, Check); 7] = [
+pub const TARGETS: [(&str, Check); 8] = [
     ("connection", connection),
     ("frame", frame),
     ("journal", journal),
     ("pickle", pickle),
     ("record", record),
     ("server", server),
+    ("session", session),
     ("small_frames", small_frames),
 ];
