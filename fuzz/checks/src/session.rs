@@ -17,6 +17,9 @@ use crate::connection::{cut, greeting};
 /// Turns in which the server serves a client: one to read its request, one to write what came of it.
 const SERVED_TURNS: usize = 2;
 
+/// Turns in which a handshake is over.
+const HANDSHAKE_TURNS: usize = 8;
+
 /// Pieces of the stranger's bytes between two requests of the good client.
 const PIECES_BETWEEN: usize = 16;
 
@@ -125,10 +128,12 @@ impl Good {
             let subscribes = port == Port::Publishing;
             let mut connection =
                 DrivenConnection::over(stream, subscribes, usize::MAX).expect("a socket like any");
-            while !connection.is_open() {
+            for _ in 0..HANDSHAKE_TURNS {
                 connection.receive();
                 server.turn_broker().expect("the sockets work");
             }
+            connection.receive();
+            assert!(connection.is_open(), "the handshake does not end");
             connection
         };
         let (mut requests, mut subscriber) = (connect(Port::Requests), connect(Port::Publishing));
