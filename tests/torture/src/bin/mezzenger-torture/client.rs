@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use mezzenger::config::parse_duration;
 use mezzenger::{Client, ClientBuilder, ConnectError};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 /// Where the server is, and how long a client tries.
 #[derive(clap::Args)]
@@ -36,14 +37,13 @@ impl ClientArgs {
             .connection_retries(self.tries)
     }
 
-    /// Connects, however often the server is away: it may just have been killed.
+    /// Connects, however often the server is away: it may just have been killed. Gives up when stdin ends.
     pub(crate) fn connect(&self, builder: &ClientBuilder) -> Result<Client, ConnectError> {
         let end = Instant::now() + self.send_timeout * self.tries;
         loop {
             match builder.clone().connect() {
-                Err(ConnectError::Refused { .. }) if Instant::now() < end => {
-                    thread::park_timeout(PAUSE);
-                }
+                Err(ConnectError::Refused { .. })
+                    if Instant::now() < end && !ends_within(PAUSE) => {}
                 connected => return connected,
             }
         }
@@ -51,7 +51,15 @@ impl ClientArgs {
 }
 
 /// Between attempts to connect.
-const PAUSE: Duration = Duration::from_millis(20);
+const PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
+
+/// Whether stdin ends within this time: nothing else comes from there.
+fn ends_within(time: Timespec) -> bool {
+    let stdin = io::stdin();
+    let mut polled = [PollFd::new(&stdin, PollFlags::IN)];
+    // Without an answer the next attempt comes at once.
+    poll(&mut polled, Some(&time)).is_ok_and(|ready| ready > 0)
+}
 
 /// A flag that the end of stdin sets: whoever holds the other end is gone, or wants this process to end.
 pub(crate) fn told_to_end() -> io::Result<Arc<AtomicBool>> {
