@@ -45,7 +45,7 @@ impl Message {
 /// The body of a message that is kept until it is acknowledged.
 ///
 /// One of up to [`PENDING_COPY_BYTES_MAX`] bytes has memory of its own, because a slice would pin the
-/// whole buffer it was received in (libzmq receives many small frames into one), and so has one that is
+/// whole buffer it was received in (many small frames are received into one), and so has one that is
 /// but a little of its buffer (see [`KEPT_FRAME_SHARE_MAX`]). Others share the buffer.
 #[derive(Debug)]
 pub struct Body(Memory);
