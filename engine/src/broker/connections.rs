@@ -78,9 +78,8 @@ impl<N: Network> Broker<N> {
             let Some(peer) = self.peers.get_mut(id) else { return false };
             let before = peer.output.own_bytes();
             let step = peer.session.advance(&mut peer.inbox, peer.output.own());
-            let has_own = peer.output.own_bytes() > before;
-            if has_own && !std::mem::replace(&mut peer.is_dirty, true) {
-                self.dirty.push(id);
+            if peer.output.own_bytes() > before {
+                peer.mark_dirty(&mut self.dirty);
             }
             match step {
                 Ok(Some(event)) => {
@@ -201,18 +200,10 @@ impl<N: Network> Broker<N> {
             if let Some(peer) = self.peers.get_mut(id) {
                 Head::message(topic.len(), false).append_to(peer.output.own());
                 peer.output.own().extend_from_slice(topic);
-                self.mark_dirty(id);
+                peer.mark_dirty(&mut self.dirty);
             }
         } else if let Err(limit) = self.core.subscribed(id, topic) {
             self.close_for(id, &limit.to_string());
-        }
-    }
-
-    pub(super) fn mark_dirty(&mut self, id: ConnectionId) {
-        if let Some(peer) = self.peers.get_mut(id)
-            && !std::mem::replace(&mut peer.is_dirty, true)
-        {
-            self.dirty.push(id);
         }
     }
 
@@ -232,9 +223,7 @@ impl<N: Network> Broker<N> {
                             continue;
                         };
                         peer.output.push(id, &self.frames);
-                        if !std::mem::replace(&mut peer.is_dirty, true) {
-                            self.dirty.push(connection);
-                        }
+                        peer.mark_dirty(&mut self.dirty);
                         if peer.output.is_blocked() && self.judge(connection, now) {
                             slow = Some(connection);
                         }
@@ -335,7 +324,7 @@ impl<N: Network> Broker<N> {
         peer.booked_reply_bytes += added;
         self.reply_bytes += added;
         let blocked = peer.output.is_blocked();
-        self.mark_dirty(id);
+        peer.mark_dirty(&mut self.dirty);
         if self.reply_bytes > REPLY_BYTES_MAX && blocked {
             self.close_for(id, "answers take too much memory, and it does not take its own");
         }
@@ -410,7 +399,7 @@ impl<N: Network> Broker<N> {
         }
         if matches!(reason, CloseReason::WrongSocket { .. }) && !peer.output.is_empty() {
             peer.is_closing = true;
-            self.mark_dirty(id);
+            peer.mark_dirty(&mut self.dirty);
         } else {
             self.close(id);
         }

@@ -138,7 +138,7 @@ impl<E> Core<E> {
         self.counters.requests.add(1);
         debug_assert!(self.frames.is_empty() && self.stored.is_empty());
         // A first byte below 0x20 is a version, and whoever sends one reads typed errors.
-        let native = body.first().is_some_and(|&first| first < 0x20);
+        let native = body.first().is_some_and(|&first| frame::is_native(first));
         let dialect = if native { Dialect::V2 } else { Dialect::V1 };
         if body.first() == Some(&hello::CONTROL) {
             return match self.hello(from.connection(), &body) {

@@ -109,6 +109,13 @@ impl<S> Peer<S> {
         }
     }
 
+    /// Puts it among those that are written to next.
+    pub(super) fn mark_dirty(&mut self, dirty: &mut Vec<ConnectionId>) {
+        if !std::mem::replace(&mut self.is_dirty, true) {
+            dirty.push(self.id);
+        }
+    }
+
     pub(super) fn is_subscriber(&self) -> bool {
         self.session.port() == Port::Publishing
     }

@@ -259,8 +259,8 @@ impl<N: Network> Broker<N> {
                     peer.has_ended |= ended;
                     if writable {
                         peer.output.unblock();
-                        if !peer.output.is_empty() && !std::mem::replace(&mut peer.is_dirty, true) {
-                            self.dirty.push(key);
+                        if !peer.output.is_empty() {
+                            peer.mark_dirty(&mut self.dirty);
                         }
                     }
                     self.list(key);

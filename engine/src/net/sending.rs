@@ -2,11 +2,10 @@
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
-use std::os::fd::BorrowedFd;
 
 use bytes::{Buf, Bytes};
-use rustix::io::Errno;
-use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};
+
+use super::socket::ByteStream;
 
 /// Chunks handed to the system in one call.
 const CHUNKS_PER_CALL: usize = 64;
@@ -32,19 +31,17 @@ impl Sending {
     ///
     /// # Errors
     /// When the connection is lost.
-    pub(crate) fn write(&mut self, socket: BorrowedFd<'_>) -> io::Result<()> {
+    pub(crate) fn write(&mut self, stream: &mut impl ByteStream) -> io::Result<()> {
         while !self.0.is_empty() {
             let mut slices = [IoSlice::new(&[]); CHUNKS_PER_CALL];
             for (slice, chunk) in slices.iter_mut().zip(&self.0) {
                 *slice = IoSlice::new(chunk);
             }
             let count = self.0.len().min(CHUNKS_PER_CALL);
-            let mut control = SendAncillaryBuffer::default();
-            match sendmsg(socket, &slices[..count], &mut control, SendFlags::NOSIGNAL) {
+            match stream.write(&slices[..count]) {
                 Ok(bytes) => self.advance(bytes),
-                Err(Errno::AGAIN) => return Ok(()),
-                Err(Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(error),
             }
         }
         Ok(())

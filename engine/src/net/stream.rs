@@ -1,6 +1,6 @@
 //! A connection's bytes, both ways.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -56,7 +56,7 @@ impl Stream {
     /// Gives the system what it takes now. When the connection is lost, reading says so, after what
     /// the peer had sent: answers among it are not to be lost with the connection.
     pub(super) fn write(&mut self) {
-        if self.sending.write(self.socket.as_fd()).is_err() {
+        if self.sending.write(&mut &*self.socket).is_err() {
             self.sending = Sending::default();
             self.lost = true;
             // So that reading comes to an end whatever the error was; that it is shut already is no harm.

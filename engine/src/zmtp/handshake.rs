@@ -1,7 +1,7 @@
 //! What both ends say first: a greeting of 64 bytes, then a READY command.
 
+use super::command::{self, Command};
 use super::error::ConnectionError;
-use super::frame::Head;
 
 /// Bytes of a greeting.
 pub(crate) const GREETING_BYTES: usize = 64;
@@ -63,12 +63,8 @@ impl Kind {
 
 /// The READY command of a socket with this name, as a frame.
 pub(crate) fn ready(socket: &[u8]) -> Vec<u8> {
-    let mut body = b"\x05READY\x0bSocket-Type".to_vec();
-    body.extend((socket.len() as u32).to_be_bytes());
-    body.extend(socket);
     let mut frame = Vec::new();
-    Head::command(body.len()).append_to(&mut frame);
-    frame.extend(body);
+    command::append_ready(socket, &mut frame);
     frame
 }
 
@@ -104,9 +100,11 @@ pub(crate) fn check_ready(body: &[u8], kind: Kind) -> Result<(), ConnectionError
         let text = reason.get(1..).unwrap_or_default();
         return Err(ConnectionError::Refused(String::from_utf8_lossy(text).into_owned()));
     }
-    let mut rest = body.strip_prefix(b"\x05READY").ok_or(ConnectionError::Malformed)?;
-    while !rest.is_empty() {
-        let (name, value, after) = property(rest).ok_or(ConnectionError::Malformed)?;
+    let Ok(Command::Ready(properties)) = Command::read(body) else {
+        return Err(ConnectionError::Malformed);
+    };
+    for property in command::properties(properties) {
+        let (name, value) = property.map_err(|_| ConnectionError::Malformed)?;
         if name.eq_ignore_ascii_case(b"Socket-Type") {
             if kind.talks_to(value) {
                 return Ok(());
@@ -114,19 +112,8 @@ pub(crate) fn check_ready(body: &[u8], kind: Kind) -> Result<(), ConnectionError
             let found = String::from_utf8_lossy(value).into_owned();
             return Err(ConnectionError::WrongSocket { found, expected: kind.peer() });
         }
-        rest = after;
     }
     Err(ConnectionError::Malformed)
-}
-
-/// Splits a property off: its name, its value, what follows.
-fn property(bytes: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
-    let (&length, rest) = bytes.split_first()?;
-    let (name, rest) = rest.split_at_checked(usize::from(length))?;
-    let (length, rest) = rest.split_first_chunk()?;
-    let (value, rest) =
-        rest.split_at_checked(usize::try_from(u32::from_be_bytes(*length)).ok()?)?;
-    Some((name, value, rest))
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
 use mezzenger::internals::{DrivenConnection, DrivenServer, Port};
-use mezzenger::wire::frame::Frame;
+use mezzenger::wire::frame::{self, Frame};
 use mezzenger::wire::pickle::scan;
 use mezzenger::wire::record::Records;
 use mezzenger::wire::reply::{self, Reply};
@@ -48,7 +48,7 @@ impl Client {
 
     pub(super) fn request(&mut self, body: &[u8]) {
         self.sent += 1;
-        self.awaited.insert(self.sent, body.first().is_some_and(|&first| first < 0x20));
+        self.awaited.insert(self.sent, body.first().is_some_and(|&first| frame::is_native(first)));
         self.requests.send(&[&self.sent.to_le_bytes(), b"", body]);
     }
 
