@@ -250,7 +250,7 @@ impl Connection {
                 ConnectionError::Foreign => ConnectionError::foreign(stream.inbox.raw()),
                 error => error,
             })?;
-            *greeted = stream.inbox.take_raw::<{ handshake::GREETING_BYTES }>().is_some();
+            *greeted = stream.inbox.take_raw::<{ handshake::GREETING_BYTES }>()?.is_some();
         }
         if *greeted && let Some((head, body)) = stream.next(self.settings.frame_bytes_max)? {
             if !head.command {

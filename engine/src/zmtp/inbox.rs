@@ -7,8 +7,17 @@ use bytes::{Buf, Bytes};
 use super::error::ConnectionError;
 use super::frame::Head;
 
-/// Room for what one read may find. A larger frame has a buffer made to its measure.
+/// Room for what one read may find.
 pub(crate) const SCRATCH_BYTES: usize = 128 * 1024;
+
+/// A frame of this many bytes, its head included, has a buffer made to its measure unless one read finds all
+/// of it. The system writes most of it there, so that it is not copied; for a smaller one another read
+/// costs more than the copy.
+pub(crate) const LARGE_FRAME_BYTES: usize = 4096;
+
+/// Bytes that are read behind a large frame, or where one is expected: heads, so that the frame that they
+/// announce can be read to its place.
+const LOOKAHEAD_BYTES: usize = 64;
 
 /// A buffer with this many times the bytes of its frames is not handed out with them: who keeps one
 /// would keep all of it. They are copied.
@@ -45,8 +54,11 @@ pub(crate) enum Next {
 ///
 /// The system writes to a buffer that all connections of a thread share. When a good part of it is whole
 /// frames, they keep it, handed out as slices, and the next read gets another one; when it is not, they are
-/// copied out. A frame too large for it has its buffer made to measure as soon as its head is there. So a
-/// connection from which nothing is waited for holds no buffer.
+/// copied out. What is there of a frame that is not whole is put aside, so that a connection from which
+/// nothing is waited for holds no buffer.
+///
+/// A large frame is read to a buffer made to its measure, and with it the heads of what follows. So of large
+/// frames that follow one another, only the first few bytes of each are copied.
 #[derive(Debug, Default)]
 pub(crate) struct Inbox {
     /// Whole frames, or the raw bytes before the first one.
@@ -55,6 +67,8 @@ pub(crate) struct Inbox {
     part: Vec<u8>,
     /// Bytes of the frame that `part` begins, with its head; 0 while unknown.
     wanted: usize,
+    /// The last frame was large, and so the next one may be.
+    expects_large: bool,
     /// Bytes of a frame over the bound that have not come in yet, and are dropped when they do.
     skipping: u64,
 }
@@ -71,12 +85,21 @@ impl Inbox {
         scratch: &mut Vec<u8>,
     ) -> Result<(Filled, usize), ConnectionError> {
         debug_assert!(self.ready.is_empty() && self.part.len() <= self.wanted.max(SCRATCH_BYTES));
-        if self.wanted > SCRATCH_BYTES {
-            // One at a time: what follows it stays with the system until it is whole.
+        if self.wanted >= LARGE_FRAME_BYTES {
             let filled = read_to(&mut self.part, read)?;
             if self.part.len() >= self.wanted {
-                self.wanted = 0;
-                self.ready = std::mem::take(&mut self.part).into();
+                self.finish_part();
+            }
+            return Ok(filled);
+        }
+        if self.expects_large && self.skipping == 0 {
+            self.part.reserve_exact(LOOKAHEAD_BYTES);
+            let filled = read_to(&mut self.part, read)?;
+            if filled.0 != Filled::Nothing {
+                self.expects_large = false;
+                self.finish_part();
+            } else if self.part.is_empty() {
+                self.part = Vec::new();
             }
             return Ok(filled);
         }
@@ -101,33 +124,43 @@ impl Inbox {
         Ok(filled)
     }
 
+    fn finish_part(&mut self) {
+        self.wanted = 0;
+        self.ready = std::mem::take(&mut self.part).into();
+    }
+
     /// Takes the next whole frame. One with a body of more than `body_bytes_max` bytes is dropped as it
     /// comes in.
     ///
     /// # Errors
-    /// [`ConnectionError::Malformed`] for flags that have no meaning.
+    /// [`ConnectionError::Malformed`] for flags that have no meaning, [`ConnectionError::System`] when there
+    /// is no memory for the frame that has begun.
     pub(crate) fn next(&mut self, body_bytes_max: usize) -> Result<Next, ConnectionError> {
         if self.ready.is_empty() {
             // What is known of a part stays known.
             return Ok(Next::Nothing);
         }
         let Some((head, head_bytes)) = Head::read(&self.ready)? else {
-            self.keep_part(0);
+            self.keep_part(0)?;
             return Ok(Next::Nothing);
         };
         match usize::try_from(head.body_bytes) {
             Ok(body_bytes) if body_bytes <= body_bytes_max => {
                 let bytes = head_bytes + body_bytes;
                 if bytes > self.ready.len() {
-                    self.keep_part(bytes);
+                    self.keep_part(bytes)?;
                     return Ok(Next::Nothing);
+                }
+                // A head or a delimiter says nothing of what follows it.
+                if bytes > LOOKAHEAD_BYTES {
+                    self.expects_large = bytes >= LARGE_FRAME_BYTES;
                 }
                 let mut frame = self.ready.split_to(bytes);
                 Ok(Next::Frame(head, frame.split_off(head_bytes)))
             }
             _ => {
                 let Some(&first) = self.ready.get(head_bytes) else {
-                    self.keep_part(head_bytes + 1);
+                    self.keep_part(head_bytes + 1)?;
                     return Ok(Next::Nothing);
                 };
                 let here = (self.ready.len() - head_bytes) as u64;
@@ -146,26 +179,35 @@ impl Inbox {
     }
 
     /// Takes bytes that are no frame, once they are all there.
-    pub(crate) fn take_raw<const N: usize>(&mut self) -> Option<[u8; N]> {
+    ///
+    /// # Errors
+    /// When there is no memory for them.
+    pub(crate) fn take_raw<const N: usize>(&mut self) -> Result<Option<[u8; N]>, ConnectionError> {
         let Some(&bytes) = self.ready.first_chunk() else {
-            self.keep_part(N);
-            return None;
+            self.keep_part(N)?;
+            return Ok(None);
         };
         self.ready.advance(N);
-        Some(bytes)
+        Ok(Some(bytes))
     }
 
     /// Puts the beginning of something aside until the rest of it comes in: `wanted` bytes in all.
-    pub(crate) fn keep_part(&mut self, wanted: usize) {
+    ///
+    /// # Errors
+    /// When there is no memory for it.
+    pub(crate) fn keep_part(&mut self, wanted: usize) -> Result<(), ConnectionError> {
         self.wanted = wanted;
         if !self.ready.is_empty() {
-            // Room for all of a large frame, which then need not move.
-            let room = if wanted > SCRATCH_BYTES { wanted } else { self.ready.len() };
-            let mut part = Vec::with_capacity(room);
+            let is_large = wanted >= LARGE_FRAME_BYTES;
+            let room = if is_large { wanted + LOOKAHEAD_BYTES } else { self.ready.len() };
+            let mut part = Vec::new();
+            part.try_reserve_exact(room)
+                .map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
             part.extend_from_slice(&self.ready);
             self.part = part;
             self.ready = Bytes::new();
         }
+        Ok(())
     }
 
     /// Whether a frame has begun and is not whole.
@@ -214,12 +256,14 @@ mod tests {
         inbox: Inbox,
         scratch: Vec<u8>,
         sent: Vec<u8>,
+        /// Where each read put what it found.
+        places: Vec<std::ops::Range<*const u8>>,
     }
 
     impl Reader {
         /// Reads once.
         fn fill(&mut self) -> Filled {
-            let sent = &mut self.sent;
+            let (sent, places) = (&mut self.sent, &mut self.places);
             let read = |buffer: &mut Vec<u8>| {
                 let room = buffer.capacity() - buffer.len();
                 assert!(room > 0, "an end of the stream would be read");
@@ -227,7 +271,9 @@ mod tests {
                     return Err(io::ErrorKind::WouldBlock.into());
                 }
                 let bytes = room.min(sent.len());
+                let before = buffer.len();
                 buffer.extend(sent.drain(..bytes));
+                places.push(buffer[before..].as_ptr_range());
                 Ok(bytes)
             };
             self.inbox.fill(read, &mut self.scratch).unwrap().0
@@ -325,8 +371,40 @@ mod tests {
         while reader.fill() != Filled::Nothing {
             bodies.extend(reader.take(MAX).0);
         }
-        assert_eq!(bodies[1], "behind it");
-        assert!(bodies.swap_remove(0).try_into_mut().is_ok(), "it is shared with what followed");
+        assert_eq!(bodies.pop().unwrap(), "behind it");
+        let body = bodies.pop().unwrap().try_into_mut().unwrap();
+        assert!(body.capacity() <= 3 * SCRATCH_BYTES + LOOKAHEAD_BYTES, "{}", body.capacity());
+    }
+
+    #[test]
+    fn large_frames_that_follow_one_another_are_read_to_their_place() {
+        for body_bytes in [LARGE_FRAME_BYTES, 50_000, 3 * SCRATCH_BYTES] {
+            // What is read before any large frame came is copied, in part at least.
+            let (mut reader, mut bodies) = (Reader::default(), Vec::new());
+            for frames in [1, 4] {
+                for n in 0..frames {
+                    // Each is announced by a frame of its own, as in requests.
+                    reader.sent.extend(frame(b""));
+                    reader.sent.extend(frame(&vec![n; body_bytes]));
+                }
+                bodies.clear();
+                while reader.fill() != Filled::Nothing {
+                    bodies.extend(reader.take(MAX).0);
+                }
+                bodies.retain(|body| !body.is_empty());
+                assert_eq!(bodies.len(), usize::from(frames));
+            }
+            for body in bodies {
+                let place = body.as_ptr_range();
+                let read: usize = (reader.places.iter())
+                    .map(|written| {
+                        let start = written.start.max(place.start) as usize;
+                        (written.end.min(place.end) as usize).saturating_sub(start)
+                    })
+                    .sum();
+                assert!(read + LOOKAHEAD_BYTES >= body_bytes, "{read} of {body_bytes}");
+            }
+        }
     }
 
     #[test]

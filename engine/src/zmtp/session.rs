@@ -198,7 +198,7 @@ impl Session {
         }
         match greeting::version(inbox.raw())? {
             None => {
-                inbox.keep_part(GREETING_BYTES);
+                inbox.keep_part(GREETING_BYTES)?;
                 Ok(Progress::Waiting)
             }
             Some(Version::V2) => {
@@ -206,7 +206,7 @@ impl Session {
                     // The socket type, and an empty identity.
                     out.extend_from_slice(&[self.port.socket_type_v2(), 0, 0]);
                 }
-                let Some(greeting) = inbox.take_raw::<GREETING_V2_BYTES>() else {
+                let Some(greeting) = inbox.take_raw::<GREETING_V2_BYTES>()? else {
                     return Ok(Progress::Waiting);
                 };
                 let socket_type = greeting[GREETING_V2_BYTES - 1];
@@ -221,7 +221,7 @@ impl Session {
                 if !std::mem::replace(version_known, true) {
                     out.extend_from_slice(&greeting::REST_V3);
                 }
-                let Some(greeting) = inbox.take_raw::<GREETING_BYTES>() else {
+                let Some(greeting) = inbox.take_raw::<GREETING_BYTES>()? else {
                     return Ok(Progress::Waiting);
                 };
                 greeting::check_mechanism(&greeting)?;
