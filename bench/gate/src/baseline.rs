@@ -105,7 +105,6 @@ mod tests {
                 cargo_lock: text(),
                 valgrind: text(),
                 libc: text(),
-                cxx: text(),
                 cpu: text(),
             },
             counts: Counts {

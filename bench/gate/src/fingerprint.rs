@@ -19,8 +19,6 @@ pub struct Fingerprint {
     pub valgrind: String,
     /// The C library, which allocates and copies.
     pub libc: String,
-    /// The compiler of libzmq.
-    pub cxx: String,
     /// The architecture, and what of its vector instructions valgrind may offer: the code asks.
     pub cpu: String,
 }
@@ -31,7 +29,7 @@ pub enum FingerprintError {
     /// A tool did not tell its version.
     #[error(
         "cannot ask '{tool} --version': {source}; is it installed? \
-         (on Debian: apt-get install valgrind g++)"
+         (on Debian: apt-get install valgrind)"
     )]
     Tool {
         /// The tool.
@@ -65,7 +63,6 @@ impl Fingerprint {
             cargo_lock: format!("{:016x}", xxh3_64(&bytes)),
             valgrind: version_of("valgrind")?,
             libc: version_of("ldd")?,
-            cxx: version_of("c++")?,
             cpu: cpu(),
         })
     }
@@ -77,7 +74,6 @@ impl Fingerprint {
             ("Cargo.lock", &self.cargo_lock, &other.cargo_lock),
             ("valgrind", &self.valgrind, &other.valgrind),
             ("C library", &self.libc, &other.libc),
-            ("C++ compiler", &self.cxx, &other.cxx),
             ("processor", &self.cpu, &other.cpu),
         ];
         let changed = parts.iter().filter(|(_, this, other)| this != other);
@@ -125,7 +121,6 @@ mod tests {
             cargo_lock: text("01"),
             valgrind: text("valgrind-3.19.0"),
             libc: text("2.36"),
-            cxx: text("c++ 12"),
             cpu: text("x86_64"),
         };
         let new = Fingerprint { valgrind: text("valgrind-3.22.0"), ..old.clone() };

@@ -14,10 +14,10 @@ pub enum Bound {
     Plus(f64),
 }
 
-/// Instructions vary by some hundredths of a percent, because libzmq reads the processor's clock.
+/// Instructions vary by some hundredths of a percent: hash tables are seeded anew, and turns look at the clock.
 pub const INSTRUCTIONS: Bound = Bound::Times(1.02);
-/// None may come. One for each frame or turn is 0.1 or more where payloads are large; what libzmq
-/// allocates now and then stays far below.
+/// None may come. One for each frame or turn is 0.1 or more where payloads are large; tables that grow now
+/// and then stay far below.
 pub const ALLOCATIONS: Bound = Bound::Plus(0.05);
 /// None may come. Copies are counted whole; half a byte is rounding.
 pub const COPIED_BYTES: Bound = Bound::Plus(0.5);

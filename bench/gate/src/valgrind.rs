@@ -10,6 +10,9 @@ use crate::flow::{Flow, Side};
 use crate::pipeline::Done;
 use crate::seed::Seed;
 
+/// How much longer the longer run is in which copies are counted.
+const LONGER_COPIES: usize = 2;
+
 /// How many callers valgrind notes at most: enough for the whole stack.
 const CALLERS: &str = "--num-callers=200";
 
@@ -45,6 +48,17 @@ pub enum ValgrindError {
         path: PathBuf,
         /// Why.
         reason: String,
+    },
+    /// Larger payloads had fewer of their bytes copied.
+    #[error(
+        "{flow} copies {bytes} bytes of payload for a message, which cannot be: payloads of the two sizes do \
+         not take the same way; see 'Copies' in bench/gate/README.md"
+    )]
+    Negative {
+        /// The flow.
+        flow: &'static str,
+        /// What was computed.
+        bytes: f64,
     },
     /// A file could not be made.
     #[error("cannot keep valgrind's profile: {0}; check the space in the temporary directory")]
@@ -117,19 +131,27 @@ impl Job<'_> {
         })
     }
 
-    /// Bytes of payload that each side copied for a message, in the order of [`Side::ALL`]: how many
-    /// more bytes it copies when payloads are larger, scaled to the payload.
+    /// Bytes of payload that each side copies for one more message, in the order of [`Side::ALL`]: how many
+    /// more bytes it copies when payloads are larger, scaled to the payload. What is copied once, whatever
+    /// follows, is left out: it is in a run of `rounds` and in one of [`LONGER_COPIES`] times as many.
     ///
     /// # Errors
     /// When valgrind or the pipeline fails.
     pub fn payload_copied(&self, rounds: usize) -> Result<[f64; 3], ValgrindError> {
+        let longer = LONGER_COPIES * rounds;
         let (plain, larger) = (self.copied(rounds, false)?, self.copied(rounds, true)?);
-        let messages = rounds * self.flow.round_messages();
+        let (plain_longer, larger_longer) =
+            (self.copied(longer, false)?, self.copied(longer, true)?);
+        let messages = (longer - rounds) * self.flow.round_messages();
         let extra_bytes = (messages * self.flow.extra_bytes) as f64;
         let mut copied = [0.0; 3];
         for (at, copied) in copied.iter_mut().enumerate() {
-            let copies = (larger[at] as f64 - plain[at] as f64) / extra_bytes;
-            *copied = copies * self.flow.payload_bytes as f64;
+            let once = larger[at] as f64 - plain[at] as f64;
+            let all = larger_longer[at] as f64 - plain_longer[at] as f64;
+            *copied = (all - once) / extra_bytes * self.flow.payload_bytes as f64;
+            if *copied < -0.5 {
+                return Err(ValgrindError::Negative { flow: self.flow.name, bytes: *copied });
+            }
         }
         Ok(copied)
     }

@@ -104,12 +104,14 @@ fn row(
 }
 
 /// The ratio of the medians, and from where to where the ratios of the rounds go: targets took turns,
-/// so the rounds of one number belong together.
+/// so the rounds of one number belong together. `None` when one of the peer's figures is missing or 0: what
+/// did not work is nothing to be compared with.
 pub(crate) fn ratio(figure: Figure, ours: &Target, peer: &Target) -> Option<Spread> {
-    let median = ours.spread(figure)?.median / peer.spread(figure)?.median;
+    let divided = |ours: f64, peer: f64| (peer > 0.0).then(|| ours / peer);
+    let median = divided(ours.spread(figure)?.median, peer.spread(figure)?.median)?;
     let pairs = ours.rounds.iter().zip(&peer.rounds);
     let ratios: Option<Vec<f64>> = pairs
-        .map(|(ours, peer)| Some(figure.of(&ours.result)? / figure.of(&peer.result)?))
+        .map(|(ours, peer)| divided(figure.of(&ours.result)?, figure.of(&peer.result)?))
         .collect();
     let Spread { min, max, .. } = Spread::new(ratios?)?;
     Some(Spread { median, min, max })
