@@ -79,6 +79,8 @@ pub(super) struct Assembly {
     frames: usize,
     envelope: Vec<u8>,
     has_delimiter: bool,
+    /// The envelope ends with the delimiter, and no frame of it was left out.
+    is_envelope_whole: bool,
     body: Option<Body>,
     wrong: Option<&'static str>,
 }
@@ -115,6 +117,7 @@ impl Assembly {
                     && self.envelope.len() + frame.len() <= ENVELOPE_BYTES_MAX =>
             {
                 self.has_delimiter = frame.is_empty();
+                self.is_envelope_whole = frame.is_empty() && self.wrong.is_none();
                 Head::message(frame.len(), true).append_to(&mut self.envelope);
                 self.envelope.extend_from_slice(&frame);
             }
@@ -130,11 +133,12 @@ impl Assembly {
     }
 
     fn finish(&mut self) -> Event {
-        let Self { mut envelope, has_delimiter, body, mut wrong, .. } = std::mem::take(self);
+        let Self { mut envelope, has_delimiter, is_envelope_whole, body, mut wrong, .. } =
+            std::mem::take(self);
         if !has_delimiter {
             wrong = Some("no empty frame");
         }
-        if wrong.is_some() && !envelope.ends_with(&DELIMITER) {
+        if wrong.is_some() && !is_envelope_whole {
             // The answer goes behind an empty frame all the same.
             envelope.clear();
             envelope.extend_from_slice(&DELIMITER);

@@ -374,6 +374,22 @@ fn a_request_whose_frames_are_not_in_order_is_told_so() {
 }
 
 #[test]
+fn a_malformed_request_is_answered_behind_its_whole_envelope_or_behind_an_empty_frame_alone() {
+    let check = |frames: &[&[u8]], expected: &[u8]| match request(frames, &[]) {
+        Event::Malformed(reply, _) => assert_eq!(reply.as_bytes(), expected, "{frames:?}"),
+        other => panic!("{other:?}"),
+    };
+    check(&[b"id", b""], b"\x01\x02id\x01\0");
+    // Bytes that look like an empty frame are none.
+    check(&[b"\x01\0"], &[1, 0]);
+    check(&[b"id", b"ends in\x01\0"], &[1, 0]);
+    // A frame that is left out leaves no envelope that its sender knows.
+    let long = [7; ENVELOPE_BYTES_MAX / 2];
+    check(&[&long, &long, b"", b"body"], &[1, 0]);
+    check(&[b"id", &[7; ENVELOPE_BYTES_MAX + 1], b"", b"body"], &[1, 0]);
+}
+
+#[test]
 fn a_body_over_the_limit_is_told_with_its_size_and_first_byte_before_it_is_there() {
     let Event::Request(_, body) = request(&[b"id", b""], &[&[1; BODY_MAX]]) else { panic!() };
     assert_eq!(body.len(), BODY_MAX);
