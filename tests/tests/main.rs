@@ -11,6 +11,7 @@ mod clock;
 mod command_line;
 mod connections;
 mod crash;
+mod differential;
 mod disk_full;
 mod documents;
 mod drain;
