@@ -38,8 +38,8 @@ macro_rules! differences {
 differences! {
     ZMTP_1: "ZMTP 1.0: no signature, or revision 0", Closed, Kept,
         "libzmq before 3.2 is beyond support, and its subscribers filter for themselves: each would get everything.";
-    REVISION_2: "revision 2", Closed, Kept,
-        "The specification counts revisions 1 and 2 as ZMTP 2.0; libzmq takes 2 for 3.1, and nobody sends it.";
+    REVISION_2: "revision 2", Kept, Kept,
+        "The specification counts revisions 1 and 2 as ZMTP 2.0; libzmq takes 2 for 3.1, and no library is known to say it.";
     SOCKET_TYPE_V2: "a wrong socket type, by ZMTP 2.0", Closed, Kept,
         "A socket on the wrong port would wait for ever; libzmq does not look at the byte.";
     IDENTITY_V2: "an identity by ZMTP 2.0 as a command, or with more behind it", Closed, Kept,

@@ -72,8 +72,8 @@ impl Ends {
     }
 
     /// Checks that both ends make the same of a script, up to its first allowed difference, and that the
-    /// server then does what stands in the list.
-    pub(super) fn check(&mut self, script: &Script) -> Result<(), String> {
+    /// server then does what stands in the list. How far that is comes back.
+    pub(super) fn check(&mut self, script: &Script) -> Result<Stage, String> {
         let found = walk(script.port, &script.bytes);
         let mut whole = script.clone();
         whole.bytes.truncate(found.whole);
@@ -109,7 +109,8 @@ impl Ends {
             None if found.whole < script.bytes.len() => self.check_cut(script)?,
             None => {}
         }
-        self.check_good_clients(script.port)
+        self.check_good_clients(script.port)?;
+        Ok(found.stage)
     }
 
     /// As [`Self::check`], for a peer that leaves where the script ends.
@@ -182,20 +183,23 @@ impl Ends {
         if took > SERVED_WITHIN { Err(format!("a good client waited {took:?}")) } else { Ok(()) }
     }
 
-    /// Checks an allowed difference by an example of it: both ends do what the list says. What ZMTP 1.0 says
-    /// behind it is no request of a later version: `probe` is one, and the end of its answer.
+    /// Checks an allowed difference by an example of it, for either end: both do what the list says. What ZMTP
+    /// 1.0 says behind it is no request of a later version: `probe` is one, and the end of its answer.
     pub(super) fn check_difference(
         &mut self,
         difference: &Difference,
-        script: &Script,
+        scripts: [&Script; 2],
         probe: Option<[&[u8]; 2]>,
     ) -> Result<(), String> {
-        let found = walk(script.port, &script.bytes).difference;
-        if found != Some(*difference) {
-            return Err(format!("an example of another difference: {found:?}"));
+        for script in scripts {
+            let found = walk(script.port, &script.bytes).difference;
+            if found != Some(*difference) {
+                return Err(format!("an example of another difference: {found:?}"));
+            }
         }
+        let script = scripts[0];
         let mut ours = self.play(End::Ours, script)?;
-        let mut libzmq = self.play(End::Libzmq, script)?;
+        let mut libzmq = self.play(End::Libzmq, scripts[1])?;
         let fates = [difference.ours, difference.libzmq];
         for (peer, fate) in [&mut ours, &mut libzmq].into_iter().zip(fates) {
             if fate == Fate::Closed {
