@@ -173,7 +173,8 @@ impl Peer {
                 outcome.add(port, std::mem::take(&mut message));
             }
         }
-        if !self.has_ended && !(rest.is_empty() && message.is_empty()) {
+        let is_whole = rest.is_empty() && message.is_empty();
+        if !is_whole && !self.has_ended {
             return Err(format!("{:?} broke off within a message", self.end));
         }
         outcome.has_ended = self.has_ended;

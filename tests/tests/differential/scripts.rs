@@ -84,6 +84,8 @@ pub(super) fn corpus() -> Vec<Script> {
                 command("SUBSCRIBE", &topic("b")),
                 cancellation(&topic("aa")),
                 command("CANCEL", &topic("unknown")),
+                subscription(&topic("ab")),
+                command("CANCEL", &topic("ab")),
                 command("PING", b"\0\0hello"),
             ],
         ),
@@ -245,9 +247,7 @@ fn any_request_step() -> impl Strategy<Value = Vec<u8>> {
         2 => (body, any::<bool>(), any::<bool>()).prop_map(|(body, is_long, more)| {
             if is_long { long(if more { MORE } else { 0 }, &body) } else { part(&body, more) }
         }),
-        1 => (any::<u8>(), bytes(9)).prop_map(|(flags, body)| {
-            [&[flags, body.len() as u8][..], &body].concat()
-        }),
+        1 => any_flags(),
     ]
 }
 
@@ -255,7 +255,7 @@ fn any_subscriber_step() -> impl Strategy<Value = Vec<u8>> {
     let topic = prop_oneof![
         8 => prop::sample::select(vec!["a", "aa", "aa|", "ab|", "b", "b|", "", "c|"])
             .prop_map(|name| [b"\x01", name.as_bytes()].concat()),
-        3 => prop::sample::select(vec!["", "a", "aa|", "b", "zz"]).prop_map(|name| name.into()),
+        3 => prop::sample::select(vec!["", "a", "aa|", "b", "zz"]).prop_map(Vec::from),
         1 => bytes(300),
     ];
     prop_oneof![
@@ -270,8 +270,13 @@ fn any_subscriber_step() -> impl Strategy<Value = Vec<u8>> {
             let body = [&[first], &body[..]].concat();
             if is_long { long(0, &body) } else { part(&body, more) }
         }),
-        1 => (any::<u8>(), bytes(9)).prop_map(|(flags, body)| {
-            [&[flags, body.len() as u8][..], &body].concat()
-        }),
+        1 => any_flags(),
     ]
+}
+
+/// A short frame with flags that may have no meaning.
+fn any_flags() -> impl Strategy<Value = Vec<u8>> {
+    let flags =
+        prop_oneof![Just(0_u8), Just(MORE), Just(COMMAND), Just(MORE | COMMAND), any::<u8>()];
+    (flags, any_command()).prop_map(|(flags, command)| [&[flags & !LONG], &command[1..]].concat())
 }
