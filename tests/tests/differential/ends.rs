@@ -122,7 +122,8 @@ impl Ends {
             peer.hear_the_end()?;
             outcomes.push(peer.outcome(script.port)?);
         }
-        outcomes[0].compare(&outcomes[1])
+        outcomes[0].compare(&outcomes[1])?;
+        self.check_good_clients(script.port)
     }
 
     /// Waits until both ends have answered all that they were told: by a request behind it, or by messages for
