@@ -23,6 +23,7 @@ mod walk;
 use std::cell::{Cell, RefCell};
 
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 
 use difference::Difference;
 use ends::Ends;
@@ -37,12 +38,19 @@ const CASES: u32 = 4000;
 
 fn check_any(port: Port) {
     let (ends, open) = (RefCell::new(Ends::start()), Cell::new(0));
+    let default = ProptestConfig::default();
     let config = ProptestConfig {
         cases: CASES,
+        // The same scripts each time, as a difference found by chance is no fault of the change under test.
+        // PROPTEST_RNG_SEED plays others.
+        rng_seed: match default.rng_seed {
+            RngSeed::Random => RngSeed::Fixed(1),
+            chosen => chosen,
+        },
         // A failure may be an answer that does not come.
         max_shrink_time: 60_000,
         source_file: Some(file!()),
-        ..ProptestConfig::default()
+        ..default
     };
     proptest!(config, |(script in any_script(port))| {
         let stage = ends.borrow_mut().check(&script).map_err(TestCaseError::fail)?;
