@@ -37,13 +37,13 @@ pub const BATCH_BYTES_MAX: usize = 1024 * 1024;
 /// Bytes of the ids in one acknowledgement, for the same reason. Clients send as many.
 pub const ACK_BYTES_MAX: usize = 512 * 1024;
 
-/// Payloads up to this size are copied when they become pending: a small message that stays in the
-/// buffer it was received in would pin all of that buffer.
-pub const PENDING_COPY_BYTES_MAX: usize = 2048;
+/// Messages up to this size are copied when they become pending: one that stays in the buffer it was
+/// received in pins all of that buffer, 128 KiB for small frames, and only the message counts.
+pub const PENDING_COPY_BYTES_MAX: usize = 32 * 1024;
 
-/// Times the size of a pending message that the frame may have whose buffer it shares. Clients close
-/// their frames earlier; what comes in a larger one is copied.
-pub const KEPT_FRAME_SHARE_MAX: usize = 32;
+/// Times the size of a pending message that the frame may have whose buffer it shares, and so the times its
+/// counted size that it may pin. Clients close their frames earlier; what comes in a larger one is copied.
+pub const KEPT_FRAME_SHARE_MAX: usize = 4;
 
 /// Publishers whose sequences the server remembers, to recognise a re-sent record.
 pub const PUBLISHERS_REMEMBERED_MAX: usize = 65_536;

@@ -8,7 +8,7 @@ use super::fake_server::{Answer, FakeServer, LONG};
 use crate::client::{Blocked, Client, Failure, SendError};
 use crate::limits::{
     CLIENT_BLOCKED_TOLD, CLIENT_EARLY_FRAMES_MAX, CLIENT_OWN_FRAME_BYTES, FRAME_BYTES_TARGET,
-    KEPT_FRAME_SHARE_MAX,
+    KEPT_FRAME_SHARE_MAX, PENDING_COPY_BYTES_MAX,
 };
 use crate::wire::name::NameError;
 use crate::wire::record::Encoding;
@@ -79,13 +79,15 @@ fn the_frames_of_large_messages_that_the_server_keeps_stay_small() {
     let server = FakeServer::start();
     server.answer(|_| Answer::Hold);
     let client = server.patient().auto_start(false).connect().unwrap();
-    for _ in 0..200 {
-        client.publish("a", vec![7; 4096], true).unwrap();
+    // Larger than those that the server copies.
+    let bytes = PENDING_COPY_BYTES_MAX + 1;
+    for _ in 0..24 {
+        client.publish("a", vec![7; bytes], true).unwrap();
     }
     let mut messages = 0;
-    while messages < 200 {
+    while messages < 24 {
         let request = server.next();
-        assert!(request.frame.len() <= (4096 + 100) * KEPT_FRAME_SHARE_MAX);
+        assert!(request.frame.len() <= (bytes + 100) * KEPT_FRAME_SHARE_MAX);
         messages += request.records().count();
         server.release();
     }
