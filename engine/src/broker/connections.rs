@@ -8,10 +8,9 @@ use super::effect::{Dialect, Effect, Refusal, Reply};
 use super::peer::{Late, Peer};
 use super::run::{Broker, Requester, kind};
 use super::subscribers::ConnectionId;
-use crate::config::SlowSubscriber;
 use crate::limits::{
-    ACCEPTS_PER_TURN_MAX, DROP_KEEP_BYTES, EVENTS_PER_TURN_MAX, PARTIAL_BYTES_MAX,
-    QUEUED_BYTES_PER_TURN_MAX, READ_BYTES_PER_TURN_MAX, REPLY_BYTES_MAX,
+    ACCEPTS_PER_TURN_MAX, EVENTS_PER_TURN_MAX, PARTIAL_BYTES_MAX, QUEUED_BYTES_PER_TURN_MAX,
+    READ_BYTES_PER_TURN_MAX, REPLY_BYTES_MAX,
 };
 use crate::net::socket::{ByteStream, Network};
 use crate::wire::frame::Frame;
@@ -207,99 +206,55 @@ impl<N: Network> Broker<N> {
         }
     }
 
-    /// Carries effects out. `publisher`: whose request caused them, which waits when a subscriber does not
-    /// keep up.
-    pub(super) fn carry_out(&mut self, publisher: Option<ConnectionId>, now: Duration) {
+    /// Carries effects out. The frames of a request stand before its answer, which may have waited for the
+    /// journal: who asked waits when a subscriber of them does not keep up.
+    pub(super) fn carry_out(&mut self, _: Option<ConnectionId>, now: Duration) {
+        let (mut publishes, mut slow, mut deferred) = (false, None, false);
         while let Some(effect) = self.core.out.queue.pop_front() {
             match effect {
                 Effect::Publish { frame, to, droppable } => {
-                    self.counters.frames_published.add(1);
-                    self.turn_bytes += frame.len() * to.len();
-                    let id = self.frames.add(frame, to.len() as u32, droppable, now);
-                    let mut slow = None;
-                    for &connection in &*to {
-                        let Some(peer) = self.peers.get_mut(connection) else {
-                            self.frames.release(id);
-                            continue;
-                        };
-                        peer.output.push(id, &self.frames);
-                        peer.mark_dirty(&mut self.dirty);
-                        if peer.output.is_blocked() && self.judge(connection, now) {
-                            slow = Some(connection);
-                        }
+                    publishes = true;
+                    slow = self.publish(frame, &to, droppable, now).or(slow);
+                }
+                Effect::Deferred { to } => {
+                    (publishes, deferred) = (true, true);
+                    slow = self.find_slow(&to, now).or(slow);
+                }
+                Effect::Reply(to, reply) => {
+                    self.reply(&to, &reply);
+                    let slow = slow.take();
+                    if std::mem::take(&mut publishes) {
+                        self.hold(to.connection, slow, now);
                     }
-                    if let Some(publisher) = publisher {
-                        self.hold(publisher, slow, now);
+                    if std::mem::take(&mut deferred) {
+                        self.defer(to.connection);
                     }
                 }
-                Effect::Reply(to, reply) => self.reply(&to, &reply),
             }
         }
     }
 
-    /// Looks whether a subscriber keeps up; whether its publishers are to wait for it.
-    fn judge(&mut self, id: ConnectionId, now: Duration) -> bool {
-        let Some(peer) = self.peers.get_mut(id) else { return false };
-        if peer.judge(&self.frames, self.settings.subscriber_bytes_max, now) {
-            if peer.behind_since.is_none() {
-                let holds = std::mem::take(&mut peer.holds);
-                self.core.keeps_up(id);
-                self.release(holds);
-                return false;
-            }
-            self.core.subscribers.set_behind(id, true);
-        }
-        let Some(peer) = self.peers.get_mut(id) else { return false };
-        if peer.behind_since.is_none() {
-            return false;
-        }
-        match self.settings.slow_subscriber {
-            SlowSubscriber::Hold => true,
-            SlowSubscriber::Drop => {
-                let dropped = peer.output.drop_oldest(DROP_KEEP_BYTES, &mut self.frames);
-                self.counters.frames_dropped.add(dropped as u64);
-                if dropped > 0 && self.slow_log.admit(now).is_some() {
-                    let address = peer.address;
-                    tracing::warn!(subscriber = %address, "dropped {dropped} frames of a slow subscriber");
+    /// Queues a frame for its subscribers; one of them that does not keep up.
+    fn publish(
+        &mut self,
+        frame: Bytes,
+        to: &[ConnectionId],
+        droppable: bool,
+        now: Duration,
+    ) -> Option<ConnectionId> {
+        self.counters.frames_published.add(1);
+        self.turn_bytes += frame.len() * to.len();
+        let id = self.frames.add(frame, to.len() as u32, droppable, now);
+        for &connection in to {
+            match self.peers.get_mut(connection) {
+                Some(peer) => {
+                    peer.output.push(id, &self.frames);
+                    peer.mark_dirty(&mut self.dirty);
                 }
-                peer.output.frame_bytes() > self.settings.subscriber_bytes_max
-            }
-            SlowSubscriber::Disconnect => {
-                if peer.behind_since.is_some_and(|since| now >= since + self.settings.stall_grace) {
-                    self.disconnect_slow(id, now);
-                    return false;
-                }
-                peer.output.frame_bytes() > self.settings.subscriber_bytes_max
+                None => self.frames.release(id),
             }
         }
-    }
-
-    /// Makes a publisher wait for a subscriber, or for all of them.
-    fn hold(&mut self, publisher: ConnectionId, slow: Option<ConnectionId>, now: Duration) {
-        let full = self.frames.bytes() >= self.settings.unsent_bytes_max;
-        if slow.is_none() && !full {
-            return;
-        }
-        let Some(peer) = self.peers.get_mut(publisher) else { return };
-        if std::mem::replace(&mut peer.is_held, true) {
-            return;
-        }
-        self.counters.held_back.add(1);
-        match slow.and_then(|slow| self.peers.get_mut(slow)) {
-            Some(slow) => {
-                slow.holds.push(publisher);
-                if let Some(unlogged) = self.slow_log.admit(now) {
-                    let bytes = slow.output.frame_bytes();
-                    tracing::warn!(
-                        subscriber = %slow.address,
-                        unlogged,
-                        "a subscriber does not keep up: {bytes} bytes wait for it, and publishers of what it \
-                         wants wait, too; --slow-subscriber says what becomes of it"
-                    );
-                }
-            }
-            None => self.held.push(publisher),
-        }
+        self.find_slow(to, now)
     }
 
     fn reply(&mut self, to: &Requester, reply: &Reply) {
@@ -339,7 +294,10 @@ impl<N: Network> Broker<N> {
         // What was marked meanwhile comes next.
         dirty.append(&mut self.dirty);
         self.dirty = dirty;
-        if !self.held.is_empty() && self.frames.bytes() <= self.settings.unsent_bytes_max / 2 {
+        if !self.held.is_empty()
+            && self.frames.bytes() <= self.settings.unsent_bytes_max / 2
+            && self.core.transcoding.is_empty()
+        {
             let held = std::mem::take(&mut self.held);
             self.release(held);
         }
@@ -436,19 +394,6 @@ impl<N: Network> Broker<N> {
                 Some(Late::Stalled(_)) => self.disconnect_slow(id, now),
             }
         }
-    }
-
-    /// Disconnects a subscriber that holds others up.
-    fn disconnect_slow(&mut self, id: ConnectionId, now: Duration) {
-        let Some(peer) = self.peers.get_mut(id) else { return };
-        let stalled = now.saturating_sub(peer.progressed.min(peer.behind_since.unwrap_or(now)));
-        let bytes = peer.output.frame_bytes();
-        tracing::warn!(
-            subscriber = %peer.address,
-            "disconnected a subscriber that did not read for {stalled:?}; it lost {bytes} queued bytes",
-        );
-        self.counters.slow_subscribers.add(1);
-        self.close(id);
     }
 
     /// Sees to it that a connection's next deadline is looked at.

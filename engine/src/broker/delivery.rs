@@ -48,6 +48,11 @@ impl Transcoding {
         self.bytes < TRANSCODING_BYTES_MAX
     }
 
+    /// Whether nothing is left to be carried over.
+    pub(super) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
     fn add(&mut self, outgoing: Outgoing) {
         self.bytes += outgoing.frame.len();
         let at = match Frame::parse(&outgoing.frame) {
@@ -87,6 +92,9 @@ impl<E> Core<E> {
                 // Most frames are done at once.
                 self.transcode_some();
             }
+            if !self.transcoding.is_empty() {
+                self.out.queue.push_back(Effect::Deferred { to: v1 });
+            }
         }
     }
 
@@ -118,7 +126,7 @@ impl<E> Core<E> {
                 _ => _ = self.transcoding.finish(),
             }
         }
-        !self.transcoding.queue.is_empty()
+        !self.transcoding.is_empty()
     }
 
     /// The v1 frame of a native record, its checksum noted so that the acknowledgement finds back.

@@ -28,7 +28,12 @@ pub(super) enum Effect<E> {
         /// Whether a subscriber that does not keep up may lose it: nobody has to acknowledge it.
         droppable: bool,
     },
-    /// Answer a request.
+    /// Frames for these connections follow in later turns, in place of a [`Self::Publish`] of them now.
+    Deferred {
+        /// Who gets them: somebody.
+        to: Arc<[ConnectionId]>,
+    },
+    /// Answer a request. Its frames stand before it.
     Reply(E, Reply),
 }
 

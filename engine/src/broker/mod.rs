@@ -29,6 +29,7 @@ mod publishers;
 mod replies;
 mod resend;
 pub(crate) mod run;
+mod slow;
 mod subscribers;
 mod timers;
 mod transcode;

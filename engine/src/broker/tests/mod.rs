@@ -127,6 +127,7 @@ impl Bench {
                     assert!(!to.is_empty(), "a frame for nobody");
                     deliveries.push(Delivery { frame, to: to.to_vec(), droppable });
                 }
+                Effect::Deferred { to } => assert!(!to.is_empty(), "for nobody"),
                 Effect::Reply(to, reply) => replies.push((to, reply)),
             }
         }

@@ -311,7 +311,7 @@ impl Server {
                 Effect::Publish { frame, .. } => {
                     frame.split(|&byte| byte == b'|').next().map(<[u8]>::to_vec)
                 }
-                Effect::Reply(..) => None,
+                Effect::Deferred { .. } | Effect::Reply(..) => None,
             });
         }
         for effect in effects {
@@ -325,6 +325,7 @@ impl Server {
                     ledger.published(&frame, droppable, cause)?;
                     self.publish(&frame, &to);
                 }
+                Effect::Deferred { .. } => {}
                 Effect::Reply(to, reply) => {
                     let answer = match reply {
                         Reply::Ok => Answer::Ok,

@@ -1,0 +1,117 @@
+//! Subscribers that do not keep up, and the publishers that wait for them.
+
+use std::time::Duration;
+
+use super::run::Broker;
+use super::subscribers::ConnectionId;
+use crate::config::SlowSubscriber;
+use crate::limits::DROP_KEEP_BYTES;
+use crate::net::socket::Network;
+
+impl<N: Network> Broker<N> {
+    /// One of these connections whose publishers are to wait for it.
+    pub(super) fn find_slow(&mut self, to: &[ConnectionId], now: Duration) -> Option<ConnectionId> {
+        let mut slow = None;
+        for &id in to {
+            let is_blocked = self.peers.get_mut(id).is_some_and(|peer| peer.output.is_blocked());
+            if is_blocked && self.judge(id, now) {
+                slow = Some(id);
+            }
+        }
+        slow
+    }
+
+    /// Looks whether a subscriber keeps up; whether its publishers are to wait for it.
+    pub(super) fn judge(&mut self, id: ConnectionId, now: Duration) -> bool {
+        let Some(peer) = self.peers.get_mut(id) else { return false };
+        if peer.judge(&self.frames, self.settings.subscriber_bytes_max, now) {
+            if peer.behind_since.is_none() {
+                let holds = std::mem::take(&mut peer.holds);
+                self.core.keeps_up(id);
+                self.release(holds);
+                return false;
+            }
+            self.core.subscribers.set_behind(id, true);
+        }
+        let Some(peer) = self.peers.get_mut(id) else { return false };
+        if peer.behind_since.is_none() {
+            return false;
+        }
+        match self.settings.slow_subscriber {
+            SlowSubscriber::Hold => true,
+            SlowSubscriber::Drop => {
+                let dropped = peer.output.drop_oldest(DROP_KEEP_BYTES, &mut self.frames);
+                self.counters.frames_dropped.add(dropped as u64);
+                if dropped > 0 && self.slow_log.admit(now).is_some() {
+                    let address = peer.address;
+                    tracing::warn!(subscriber = %address, "dropped {dropped} frames of a slow subscriber");
+                }
+                peer.output.frame_bytes() > self.settings.subscriber_bytes_max
+            }
+            SlowSubscriber::Disconnect => {
+                if peer.behind_since.is_some_and(|since| now >= since + self.settings.stall_grace) {
+                    self.disconnect_slow(id, now);
+                    return false;
+                }
+                peer.output.frame_bytes() > self.settings.subscriber_bytes_max
+            }
+        }
+    }
+
+    /// Makes a publisher wait for a subscriber, or for all of them. At the end nobody waits: all are told.
+    pub(super) fn hold(
+        &mut self,
+        publisher: ConnectionId,
+        slow: Option<ConnectionId>,
+        now: Duration,
+    ) {
+        let full = self.frames.bytes() >= self.settings.unsent_bytes_max;
+        if (slow.is_none() && !full) || self.core.draining {
+            return;
+        }
+        let Some(peer) = self.peers.get_mut(publisher) else { return };
+        if std::mem::replace(&mut peer.is_held, true) {
+            return;
+        }
+        self.counters.held_back.add(1);
+        match slow.and_then(|slow| self.peers.get_mut(slow)) {
+            Some(slow) => {
+                slow.holds.push(publisher);
+                if let Some(unlogged) = self.slow_log.admit(now) {
+                    let bytes = slow.output.frame_bytes();
+                    tracing::warn!(
+                        subscriber = %slow.address,
+                        unlogged,
+                        "a subscriber does not keep up: {bytes} bytes wait for it, and publishers of what it \
+                         wants wait, too; --slow-subscriber says what becomes of it"
+                    );
+                }
+            }
+            None => self.held.push(publisher),
+        }
+    }
+
+    /// Makes a publisher wait until all that is to be carried over has been. Otherwise one with many small
+    /// messages would take the room that there is for all, and nobody else would be read.
+    pub(super) fn defer(&mut self, publisher: ConnectionId) {
+        if let Some(peer) = self.peers.get_mut(publisher)
+            && !self.core.draining
+            && !std::mem::replace(&mut peer.is_held, true)
+        {
+            self.held.push(publisher);
+        }
+    }
+
+    /// Disconnects a subscriber that holds others up.
+    pub(super) fn disconnect_slow(&mut self, id: ConnectionId, now: Duration) {
+        let Some(peer) = self.peers.get_mut(id) else { return };
+        let stalled = now.saturating_sub(peer.progressed.min(peer.behind_since.unwrap_or(now)));
+        let bytes = peer.output.frame_bytes();
+        tracing::warn!(
+            subscriber = %peer.address,
+            "disconnected a subscriber that did not read for {stalled:?}; it lost {bytes} queued bytes",
+        );
+        self.counters.slow_subscribers.add(1);
+        self.close(id);
+    }
+}
