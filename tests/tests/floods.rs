@@ -21,12 +21,18 @@ const MIB: usize = 1 << 20;
 pub(crate) struct Others {
     pub(crate) publisher: Native,
     subscriber: NativeSubscriber,
+    name: &'static str,
 }
 
 impl Others {
     pub(crate) fn new(server: &Server) -> Self {
-        let subscriber = NativeSubscriber::new(server, "others");
-        Self { publisher: Native::connect(server), subscriber }
+        Self::named(server, "others")
+    }
+
+    /// Under a name of their own.
+    pub(crate) fn named(server: &Server, name: &'static str) -> Self {
+        let subscriber = NativeSubscriber::new(server, name);
+        Self { publisher: Native::connect(server), subscriber, name }
     }
 
     /// Sends messages one by one; how long the longest took, and all together.
@@ -36,7 +42,7 @@ impl Others {
         let mut longest = Duration::ZERO;
         for _ in 0..rounds {
             let sent = Instant::now();
-            let id = self.publisher.publish("others", b"x", false);
+            let id = self.publisher.publish(self.name, b"x", false);
             assert_eq!(self.subscriber.next().id, id);
             longest = longest.max(sent.elapsed());
         }

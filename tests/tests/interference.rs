@@ -4,22 +4,92 @@ use std::io::{ErrorKind, Read, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use mezzenger::wire::frame::v2_prefix;
+
 use crate::floods::Others;
 use crate::harness::native::try_receive;
 use crate::harness::pickles::{Dict, text};
 use crate::harness::raw::request;
-use crate::harness::{Raw, Server};
+use crate::harness::{Native, Raw, Server};
 use crate::stalled_subscriber::subscriber;
 
 const MESSAGE_BYTES: usize = 64 * 1024;
 
+/// Ends what a test's threads do, also when the test fails: otherwise they would be waited for.
+pub(crate) struct EndsWith<'a>(pub(crate) &'a AtomicBool);
+
+impl Drop for EndsWith<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
 /// Reads 500 kB a second.
-fn sip(mut slow: Raw, over: &AtomicBool) {
+pub(crate) fn sip(mut slow: Raw, over: &AtomicBool) {
     let pause = zmq::Context::new().socket(zmq::PULL).unwrap();
     let mut buffer = vec![0; 5_000];
     while !over.load(Ordering::Relaxed) && slow.stream.read(&mut buffer).is_ok_and(|n| n > 0) {
         assert!(try_receive(&pause, Duration::from_millis(10)).is_none());
     }
+}
+
+/// Writes until nothing has been taken for a second, or all was; how many bytes that were.
+pub(crate) fn write_until_held(raw: &mut Raw, bytes: &[u8]) -> usize {
+    raw.stream.set_write_timeout(Some(Duration::from_secs(1))).unwrap();
+    let mut said = 0;
+    while said < bytes.len() {
+        match raw.stream.write(&bytes[said..]) {
+            Ok(bytes) => said += bytes,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    said
+}
+
+/// Messages of a hundred kilobytes, to a subscriber that sips, until their publisher is held back: only a
+/// part of them is taken, and others do not feel it.
+#[track_caller]
+fn check_held_back(server: &Server, ack: bool) {
+    const MESSAGES: usize = 3000;
+    let mut others = Others::new(server);
+    let slow = subscriber(server.pub_addr, &v2_prefix("flood"));
+    let mut publisher = Native::connect(server);
+    let payload = [7; 100_000];
+    let requests = (0..MESSAGES).map(|_| request(&publisher.frame("flood", &payload, ack)));
+    let requests: Vec<u8> = requests.collect::<Vec<_>>().concat();
+    let mut raw = Raw::connect(server.recv_addr, "DEALER");
+    raw.say(&request(&publisher.hello_request()));
+    raw.hear().unwrap();
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let end = EndsWith(&over);
+        scope.spawn(|| sip(slow, &over));
+        let writing = scope.spawn(|| write_until_held(&mut raw, &requests));
+        let mut longest = Duration::ZERO;
+        while !writing.is_finished() {
+            longest = longest.max(others.rounds(1).0);
+        }
+        drop(end);
+        let said = writing.join().unwrap();
+        println!("{said} of {} bytes, the longest round {longest:?}", requests.len());
+        // What queues and the system hold.
+        assert!(said < requests.len() / 2, "{said}");
+        assert!(longest < Duration::from_secs(1), "{longest:?}");
+    });
+    server.log_line("does not keep up");
+}
+
+#[test]
+fn publishers_of_a_subscriber_that_sips_are_held_back() {
+    check_held_back(&Server::start::<&str>(&[]), false);
+}
+
+#[test]
+fn so_are_those_whose_messages_wait_for_the_journal_first() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = directory.path().join("journal");
+    check_held_back(&Server::start_with_journal(&journal, &["--fsync", "never"]), true);
 }
 
 #[test]
@@ -34,6 +104,7 @@ fn a_subscriber_that_sips_is_not_felt_under_other_names() {
     let request = request(&Dict::message("flood", text).frame("flood"));
     let over = AtomicBool::new(false);
     let mut rounds = std::thread::scope(|scope| {
+        let end = EndsWith(&over);
         scope.spawn(|| sip(slow, &over));
         scope.spawn(|| {
             let mut said = 0;
@@ -51,7 +122,7 @@ fn a_subscriber_that_sips_is_not_felt_under_other_names() {
         while start.elapsed() < Duration::from_secs(2) {
             rounds.push(others.rounds(1).0);
         }
-        over.store(true, Ordering::Relaxed);
+        drop(end);
         rounds
     });
     rounds.sort_unstable();

@@ -136,9 +136,10 @@ impl Native {
         frame
     }
 
-    /// Another connection of the same publisher.
+    /// Another connection of the same publisher, which goes on with its numbers.
     pub(crate) fn again(&self, server: &Server) -> Self {
-        Self::with(server, self.secret)
+        let (sequence, ordinals) = (self.sequence, self.ordinals.clone());
+        Self { sequence, ordinals, ..Self::with(server, self.secret) }
     }
 
     /// What proves, on another connection, that it is this publisher's.
