@@ -230,7 +230,7 @@ fn names_that_are_too_long() {
 #[test]
 fn a_million_subscriptions() {
     const SUBSCRIPTIONS: usize = 1_000_000;
-    let server = Server::start::<&str>(&[]);
+    let server = Server::start(&["--retry-interval", "300ms"]);
     let mut others = Others::new(&server);
     let before = server.process.memory_bytes();
     let start = Instant::now();
@@ -265,6 +265,13 @@ fn a_million_subscriptions() {
     let frame = others.publisher.frame("name 999999", b"x", false);
     assert_ok(&others.publisher.request(&frame));
     assert_eq!(raw.hear().unwrap(), frame);
+    // One that comes later gets what nobody acknowledged, again and again.
+    let id = others.publisher.publish("task", b"x", true);
+    let mut late = NativeSubscriber::new(&server, "task");
+    for _ in 0..3 {
+        assert_eq!(late.next().id, id);
+    }
+    others.publisher.ack(&[id]);
     // One more is one too many, and all end with their connection.
     raw.say(&subscription(b"one more"));
     raw.wait_for_the_end();
