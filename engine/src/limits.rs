@@ -38,7 +38,7 @@ pub const BATCH_BYTES_MAX: usize = 1024 * 1024;
 pub const ACK_BYTES_MAX: usize = 512 * 1024;
 
 /// Messages up to this size are copied when they become pending: one that stays in the buffer it was
-/// received in pins all of that buffer, 128 KiB for small frames, and only the message counts.
+/// received in pins all of that buffer, and only the message counts.
 pub const PENDING_COPY_BYTES_MAX: usize = 32 * 1024;
 
 /// Times the size of a pending message that the frame may have whose buffer it shares, and so the times its

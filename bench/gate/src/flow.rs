@@ -171,8 +171,12 @@ impl Flow {
         format!("{}/{}", self.name, side.name())
     }
 
-    /// Whether the server promises not to copy these payloads.
+    /// Whether the server promises not to copy these payloads. Kept ones of 32 KiB and less are copied, so that
+    /// they hold nothing else in memory.
     pub fn is_promised(&self) -> bool {
-        self.from == Dialect::Native && self.to == Dialect::Native && self.payload_bytes >= 4 * KIB
+        let from_bytes = if self.keep == Keep::Nothing { 4 * KIB } else { 32 * KIB + 1 };
+        self.from == Dialect::Native
+            && self.to == Dialect::Native
+            && self.payload_bytes >= from_bytes
     }
 }

@@ -245,16 +245,19 @@ impl<N: Network> Broker<N> {
         self.counters.frames_published.add(1);
         self.turn_bytes += frame.len() * to.len();
         let id = self.frames.add(frame, to.len() as u32, droppable, now);
+        let mut slow = None;
         for &connection in to {
-            match self.peers.get_mut(connection) {
-                Some(peer) => {
-                    peer.output.push(id, &self.frames);
-                    peer.mark_dirty(&mut self.dirty);
-                }
-                None => self.frames.release(id),
+            let Some(peer) = self.peers.get_mut(connection) else {
+                self.frames.release(id);
+                continue;
+            };
+            peer.output.push(id, &self.frames);
+            peer.mark_dirty(&mut self.dirty);
+            if peer.output.is_blocked() && self.judge(connection, now) {
+                slow = Some(connection);
             }
         }
-        self.find_slow(to, now)
+        slow
     }
 
     fn reply(&mut self, to: &Requester, reply: &Reply) {

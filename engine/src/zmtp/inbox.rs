@@ -10,18 +10,17 @@ use super::frame::Head;
 /// Room for what one read may find.
 pub(crate) const SCRATCH_BYTES: usize = 128 * 1024;
 
-/// A frame of this many bytes, its head included, has a buffer made to its measure unless one read finds all
-/// of it. The system writes most of it there, so that it is not copied; for a smaller one another read
-/// costs more than the copy.
+/// A frame of this many bytes, its head included, has a buffer made to its measure, and the system writes most
+/// of it there; for a smaller one another read costs more than the copy.
 pub(crate) const LARGE_FRAME_BYTES: usize = 4096;
+
+/// Times its bytes that the buffer may have in which a frame is handed out: who keeps the frame keeps all of
+/// the buffer. In a larger one it is copied.
+const BUFFER_SHARE_MAX: usize = 4;
 
 /// Bytes that are read behind a large frame, or where one is expected: heads, so that the frame that they
 /// announce can be read to its place.
 const LOOKAHEAD_BYTES: usize = 64;
-
-/// A buffer with this many times the bytes of its frames is not handed out with them: who keeps one
-/// would keep all of it. They are copied.
-const WASTE_MAX: usize = 4;
 
 /// What a read found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,17 +51,19 @@ pub(crate) enum Next {
 
 /// What is received and not taken yet.
 ///
-/// The system writes to a buffer that all connections of a thread share. When a good part of it is whole
-/// frames, they keep it, handed out as slices, and the next read gets another one; when it is not, they are
-/// copied out. What is there of a frame that is not whole is put aside, so that a connection from which
-/// nothing is waited for holds no buffer.
+/// The system writes to a buffer that all connections of a thread share. When a good part of it is filled, it
+/// is given away, and the next read gets another one; when it is not, what is there is copied. What is there of
+/// a frame that is not whole is put aside, so that a connection from which nothing is waited for holds no
+/// buffer. A large frame is read on to a buffer made to its measure, and with it the heads of what
+/// follows. So of large frames that follow one another, only the first few bytes of each are copied.
 ///
-/// A large frame is read to a buffer made to its measure, and with it the heads of what follows. So of large
-/// frames that follow one another, only the first few bytes of each are copied.
+/// A frame shares its buffer with others only if it is a good part of it.
 #[derive(Debug, Default)]
 pub(crate) struct Inbox {
     /// Whole frames, or the raw bytes before the first one.
     ready: Bytes,
+    /// Bytes of the buffer that it lies in.
+    buffer_bytes: usize,
     /// What comes after them: part of a frame.
     part: Vec<u8>,
     /// Bytes of the frame that `part` begins, with its head; 0 while unknown.
@@ -116,16 +117,19 @@ impl Inbox {
             self.skipping -= dropped as u64;
             scratch.drain(..dropped);
         }
-        self.ready = if scratch.len().saturating_mul(WASTE_MAX) < scratch.capacity() {
-            Bytes::copy_from_slice(scratch)
+        if scratch.len().saturating_mul(BUFFER_SHARE_MAX) < scratch.capacity() {
+            self.ready = Bytes::copy_from_slice(scratch);
+            self.buffer_bytes = self.ready.len();
         } else {
-            Bytes::from(std::mem::take(scratch))
-        };
+            self.buffer_bytes = scratch.capacity();
+            self.ready = std::mem::take(scratch).into();
+        }
         Ok(filled)
     }
 
     fn finish_part(&mut self) {
         self.wanted = 0;
+        self.buffer_bytes = self.part.capacity();
         self.ready = std::mem::take(&mut self.part).into();
     }
 
@@ -156,7 +160,12 @@ impl Inbox {
                     self.expects_large = bytes >= LARGE_FRAME_BYTES;
                 }
                 let mut frame = self.ready.split_to(bytes);
-                Ok(Next::Frame(head, frame.split_off(head_bytes)))
+                let body = if bytes.saturating_mul(BUFFER_SHARE_MAX) < self.buffer_bytes {
+                    Bytes::copy_from_slice(&frame[head_bytes..])
+                } else {
+                    frame.split_off(head_bytes)
+                };
+                Ok(Next::Frame(head, body))
             }
             _ => {
                 let Some(&first) = self.ready.get(head_bytes) else {
@@ -351,15 +360,24 @@ mod tests {
     }
 
     #[test]
-    fn a_small_frame_does_not_keep_a_large_buffer() {
-        let mut reader = Reader::default();
-        reader.sent.extend(frame(b"small"));
-        reader.fill();
-        let (mut bodies, _) = reader.take(MAX);
-        // Nobody else has its buffer, and that holds the frame alone.
-        let body = bodies.pop().unwrap().try_into_mut().unwrap();
-        assert!(body.capacity() < 64, "{}", body.capacity());
-        assert!(reader.scratch.capacity() >= SCRATCH_BYTES, "the shared buffer stays");
+    fn who_keeps_a_frame_keeps_little_else() {
+        // What comes with it: nothing, one frame, or so many that the buffer of the read is given away.
+        for (beside, beside_bytes) in [(0, 0), (1, 9000), (100, 100), (100, 700), (9, 12_000)] {
+            for bytes in [1, 100, 3000, 5000] {
+                let mut reader = Reader::default();
+                reader.sent.extend(frame(&vec![b'k'; bytes]));
+                (0..beside).for_each(|_| reader.sent.extend(frame(&vec![b'-'; beside_bytes])));
+                let mut kept = Vec::new();
+                while reader.fill() != Filled::Nothing {
+                    let bodies = reader.take(MAX).0;
+                    kept.extend(bodies.into_iter().filter(|body| body[0] == b'k'));
+                }
+                // Nobody else has its buffer.
+                let kept = kept.pop().unwrap().try_into_mut().unwrap();
+                let bytes_max = BUFFER_SHARE_MAX * (bytes + 9) + LOOKAHEAD_BYTES;
+                assert!(kept.capacity() <= bytes_max, "{bytes}: {}", kept.capacity());
+            }
+        }
     }
 
     #[test]
