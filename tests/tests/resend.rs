@@ -88,3 +88,31 @@ fn waiting_messages_leave_in_the_order_they_came() {
     let received: Vec<_> = sent.iter().map(|_| subscriber.next().id).collect();
     assert_eq!(received, sent);
 }
+
+/// An hour: no timer comes into it.
+const NEVER: &[&str] = &["--retry-interval", "1h"];
+
+#[test]
+fn what_a_subscriber_that_vanished_left_is_offered_at_once_to_those_who_came_after_it() {
+    let server = Server::start(NEVER);
+    let mut publisher = Native::connect(&server);
+    let mut gone = NativeSubscriber::new(&server, "task");
+    let first = publisher.publish("task", b"first", true);
+    assert_eq!(gone.next().id, first);
+    let mut left = NativeSubscriber::new(&server, "task");
+    let second = publisher.publish("task", b"second", true);
+    assert_eq!(left.next().id, second);
+    drop(gone);
+    assert_eq!(left.next().id, first);
+}
+
+#[test]
+fn what_the_last_subscriber_left_when_it_vanished_is_offered_to_the_next_one() {
+    let server = Server::start(NEVER);
+    let mut publisher = Native::connect(&server);
+    let mut gone = NativeSubscriber::new(&server, "task");
+    let id = publisher.publish("task", b"payload", true);
+    assert_eq!(gone.next().id, id);
+    drop(gone);
+    assert_eq!(NativeSubscriber::new(&server, "task").next().id, id);
+}

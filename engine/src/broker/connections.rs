@@ -171,7 +171,7 @@ impl<N: Network> Broker<N> {
                 self.admission.opened(id);
                 return;
             }
-            Event::Subscribe(topic) => return self.subscribe(id, &topic),
+            Event::Subscribe(topic) => return self.subscribe(id, &topic, now),
             Event::Cancel(topic) => return self.core.cancelled(id, &topic),
             Event::Request(envelope, body) => {
                 if tracing::enabled!(tracing::Level::DEBUG) {
@@ -193,7 +193,7 @@ impl<N: Network> Broker<N> {
         self.carry_out(Some(id), now);
     }
 
-    fn subscribe(&mut self, id: ConnectionId, topic: &Bytes) {
+    fn subscribe(&mut self, id: ConnectionId, topic: &Bytes, now: Duration) {
         if confirm::is_topic(topic) {
             // Whoever hears it knows that all its earlier subscriptions are in place.
             if let Some(peer) = self.peers.get_mut(id) {
@@ -201,7 +201,7 @@ impl<N: Network> Broker<N> {
                 peer.output.own().extend_from_slice(topic);
                 peer.mark_dirty(&mut self.dirty);
             }
-        } else if let Err(limit) = self.core.subscribed(id, topic) {
+        } else if let Err(limit) = self.core.subscribed(id, topic, now) {
             self.close_for(id, &limit.to_string());
         }
     }

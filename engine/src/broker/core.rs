@@ -10,6 +10,7 @@ use super::backlog::Backlog;
 use super::delivery::{Outgoing, Transcoding};
 use super::effect::{Dialect, Effect, Effects, Refusal, Reply};
 use super::publishers::Publishers;
+use super::recall::Recalls;
 use super::replies::{self, Parked};
 use super::subscribers::{ConnectionId, Subscribers, SubscriptionLimit};
 use crate::config::{Config, Verify};
@@ -59,6 +60,7 @@ pub(super) struct Core<E> {
     pub(super) subscribers: Subscribers,
     /// What is carried over to the original format, a part in each turn.
     pub(super) transcoding: Transcoding,
+    pub(super) recalls: Recalls,
     pub(super) parked: Parked<E>,
     /// The number of the journal group that is being filled.
     pub(super) group: u64,
@@ -103,6 +105,7 @@ impl<E> Core<E> {
             publishers: Publishers::default(),
             subscribers: Subscribers::default(),
             transcoding: Transcoding::default(),
+            recalls: Recalls::default(),
             parked: Parked::default(),
             group: 1,
             durable: 0,
@@ -310,8 +313,9 @@ impl<E> Core<E> {
         &mut self,
         connection: ConnectionId,
         topic: &[u8],
+        now: Duration,
     ) -> Result<(), SubscriptionLimit> {
-        self.subscribers.subscribe(connection, topic)?;
+        self.subscribers.subscribe(connection, topic, now)?;
         let topic = topic.strip_prefix(&[frame::V2]).unwrap_or(topic);
         let end = topic.iter().position(|&byte| byte == name::SEPARATOR);
         let prefix = &topic[..end.unwrap_or(topic.len())];
@@ -333,7 +337,9 @@ impl<E> Core<E> {
     /// A connection is gone.
     pub(super) fn disconnected(&mut self, connection: ConnectionId) {
         self.proved.remove(&connection);
-        self.subscribers.disconnect(connection);
+        if self.subscribers.disconnect(connection) {
+            self.recalls.begin();
+        }
         self.backlog.try_again();
     }
 
@@ -344,11 +350,12 @@ impl<E> Core<E> {
     }
 
     /// Work that takes turns: whether some is left.
-    pub(super) fn turn(&mut self) -> bool {
+    pub(super) fn turn(&mut self, now: Duration) -> bool {
         let ending = self.subscribers.turn();
         let waking = self.backlog.sweep(NAMES_WOKEN_PER_TURN_MAX, self.latest_group());
         let transcoding = self.transcode_some();
-        ending || waking || transcoding
+        let recalling = self.recall_some(now);
+        ending || waking || transcoding || recalling
     }
 
     /// Everything up to this journal group is stored.

@@ -26,6 +26,7 @@ mod peer;
 mod peers;
 mod publish;
 mod publishers;
+mod recall;
 mod replies;
 mod resend;
 pub(crate) mod run;

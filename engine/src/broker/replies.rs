@@ -89,14 +89,24 @@ impl<E> Parked<E> {
         self.requests.is_empty()
     }
 
+    /// When the oldest request arrived that stores something.
+    pub(super) fn oldest_unstored(&self) -> Option<Duration> {
+        let oldest = self.requests.iter().find(|request| !request.stored.is_empty());
+        oldest.map(|request| request.arrived)
+    }
+
+    /// The messages that wait.
+    pub(super) fn unstored(&self) -> HashSet<MessageId> {
+        self.requests.iter().flat_map(|request| &request.stored).copied().collect()
+    }
+
     /// Notes which messages wait, if some have waited for this interval, so that they are due on the wheel.
     pub(super) fn note_unstored(&mut self, durable: u64, now: Duration, interval: Duration) {
-        let oldest = self.requests.iter().find(|request| !request.stored.is_empty());
-        if oldest.is_none_or(|request| request.arrived.saturating_add(interval) > now) {
+        if self.oldest_unstored().is_none_or(|arrived| arrived.saturating_add(interval) > now) {
             self.unstored = Unstored::default();
         } else if self.unstored.until <= now || self.unstored.durable != durable {
-            let ids = self.requests.iter().flat_map(|request| &request.stored).copied().collect();
-            self.unstored = Unstored { ids, durable, until: now.saturating_add(interval) };
+            self.unstored =
+                Unstored { ids: self.unstored(), durable, until: now.saturating_add(interval) };
         }
     }
 

@@ -207,7 +207,7 @@ impl<N: Network> Broker<N> {
         self.hear_journal();
         self.carry_out(None, now);
         self.read_some(now);
-        self.has_work = self.core.turn();
+        self.has_work = self.core.turn(now);
         if self.may_read() && self.frames.bytes() < self.settings.unsent_bytes_max {
             self.core.resend_due(now);
         }

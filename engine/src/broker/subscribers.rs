@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque, btree_map};
 use std::sync::Arc;
+use std::time::Duration;
 
 use arcstr::ArcStr;
 
@@ -28,6 +29,8 @@ pub(super) struct Topic {
     pub(super) v1: Arc<[ConnectionId]>,
     /// Who wants it in the native format.
     pub(super) v2: Arc<[ConnectionId]>,
+    /// Before this time, none of them had all the subscriptions that it has now.
+    pub(super) since: Duration,
 }
 
 impl Topic {
@@ -78,6 +81,8 @@ type Leaving = btree_map::IntoIter<Arc<[u8]>, Interest>;
 struct Connection {
     interests: Interests,
     bytes: usize,
+    /// When it last subscribed to something new.
+    subscribed: Duration,
     /// It does not keep up: what can wait is not sent to it now.
     is_behind: bool,
 }
@@ -120,6 +125,7 @@ impl Subscribers {
         &mut self,
         id: ConnectionId,
         topic: &[u8],
+        now: Duration,
     ) -> Result<(), SubscriptionLimit> {
         let prefix = counted(topic);
         let connection = self.connections.entry(id).or_default();
@@ -165,6 +171,7 @@ impl Subscribers {
         }
         connection.interests.insert(key, interest);
         connection.bytes += cost;
+        connection.subscribed = now;
         self.bytes += cost;
         self.count += 1;
         self.changed(prefix);
@@ -191,14 +198,16 @@ impl Subscribers {
         }
     }
 
-    /// A connection is gone. Its subscriptions count no more from now on; [`Self::turn`] ends them.
-    pub(super) fn disconnect(&mut self, id: ConnectionId) {
-        if let Some(connection) = self.connections.remove(&id)
-            && !connection.interests.is_empty()
-        {
-            self.leaving.push_back((id, connection.interests.into_iter()));
-            self.state += 1;
+    /// A connection is gone; whether it had subscriptions. They count no more from now on; [`Self::turn`] ends
+    /// them.
+    pub(super) fn disconnect(&mut self, id: ConnectionId) -> bool {
+        let Some(Connection { interests, .. }) = self.connections.remove(&id) else { return false };
+        if interests.is_empty() {
+            return false;
         }
+        self.leaving.push_back((id, interests.into_iter()));
+        self.state += 1;
+        true
     }
 
     /// Ends some subscriptions of connections that are gone; whether some are left.
@@ -259,12 +268,14 @@ impl Subscribers {
                 self.names.clear();
             }
             let (v1, v2) = (self.matching(&v1_prefix(name)), self.matching(&v2_prefix(name)));
+            let subscribed = |id| self.connections.get(id).map(|connection| connection.subscribed);
+            let since = v1.iter().chain(&*v2).filter_map(subscribed).min().unwrap_or_default();
             // The copy of the name that messages share already.
             let name = match self.names.get_key_value(name) {
                 Some((name, _)) => name.clone(),
                 None => name.into(),
             };
-            self.names.insert(name.clone(), (state, Topic { name, v1, v2 }));
+            self.names.insert(name.clone(), (state, Topic { name, v1, v2, since }));
         }
         &self.names[name].1
     }
@@ -321,7 +332,7 @@ mod tests {
         let ids = |is: bool| if is { vec![7] } else { vec![] };
         for _ in 0..2 {
             for prefix in prefixes {
-                subscribers.subscribe(7, prefix).unwrap();
+                subscribers.subscribe(7, prefix, Duration::ZERO).unwrap();
             }
         }
         assert_eq!(wanted(&mut subscribers, name), [ids(v1), ids(v2)], "{prefixes:?} {name}");
@@ -355,7 +366,7 @@ mod tests {
     fn one_cancellation_ends_a_subscription_however_often_it_was_asked_for() {
         let mut subscribers = Subscribers::default();
         for _ in 0..3 {
-            subscribers.subscribe(1, b"greet").unwrap();
+            subscribers.subscribe(1, b"greet", Duration::ZERO).unwrap();
         }
         subscribers.cancel(1, b"greet");
         assert!(!subscribers.topic("greet").is_wanted());
@@ -365,9 +376,9 @@ mod tests {
     fn a_connection_that_is_gone_wants_nothing_and_leaves_nothing() {
         let mut subscribers = Subscribers::default();
         for n in 0..SUBSCRIPTIONS_ENDED_PER_TURN_MAX + 1 {
-            subscribers.subscribe(1, format!("a{n}|").as_bytes()).unwrap();
+            subscribers.subscribe(1, format!("a{n}|").as_bytes(), Duration::ZERO).unwrap();
         }
-        subscribers.subscribe(2, b"a1|").unwrap();
+        subscribers.subscribe(2, b"a1|", Duration::ZERO).unwrap();
         subscribers.disconnect(1);
         assert!(!subscribers.topic("a0").is_wanted());
         assert_eq!(wanted(&mut subscribers, "a1"), [vec![2], vec![]]);
@@ -380,7 +391,7 @@ mod tests {
     fn names_share_one_copy_and_the_cache_is_bounded() {
         let mut subscribers = Subscribers::default();
         let first = subscribers.topic("a").name.clone();
-        subscribers.subscribe(1, b"").unwrap();
+        subscribers.subscribe(1, b"", Duration::ZERO).unwrap();
         assert!(ArcStr::ptr_eq(&first, &subscribers.topic("a").name));
         for n in 0..NAMES_CACHED_MAX * 2 {
             subscribers.topic(&n.to_string());
@@ -391,12 +402,13 @@ mod tests {
     #[test]
     fn bytes_of_one_connection_are_bounded() {
         let mut subscribers = Subscribers::default();
-        let refused =
-            (0..).find_map(|n| subscribers.subscribe(1, format!("{n:01000}").as_bytes()).err());
+        let refused = (0..).find_map(|n| {
+            subscribers.subscribe(1, format!("{n:01000}").as_bytes(), Duration::ZERO).err()
+        });
         assert_eq!(refused, Some(SubscriptionLimit::EachBytes(SUBSCRIPTION_BYTES_MAX_EACH)));
-        subscribers.subscribe(2, b"others are served").unwrap();
+        subscribers.subscribe(2, b"others are served", Duration::ZERO).unwrap();
         let bytes = subscribers.bytes;
-        assert!(subscribers.subscribe(1, &[b'x'; 1000]).is_err());
+        assert!(subscribers.subscribe(1, &[b'x'; 1000], Duration::ZERO).is_err());
         assert_eq!(subscribers.bytes, bytes);
     }
 
@@ -414,7 +426,7 @@ mod tests {
                 let topic = if whole { format!("{name}|") } else { name };
                 match kind {
                     0..4 => {
-                        subscribers.subscribe(id, topic.as_bytes()).unwrap();
+                        subscribers.subscribe(id, topic.as_bytes(), Duration::ZERO).unwrap();
                         model.insert((id, topic));
                     }
                     4..7 => {

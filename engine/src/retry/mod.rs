@@ -76,6 +76,18 @@ impl Retrier {
         self.wheel.schedule(id, at_ns / self.tick_ns)
     }
 
+    /// Some of the messages that are scheduled and not due, at most 1,024, each with a time before which it
+    /// was not scheduled: a part of a walk that begins with part 0. `None` behind the last part.
+    pub fn part(&self, at: usize) -> Option<impl Iterator<Item = (MessageId, Duration)>> {
+        let (now_tick, late_ns) =
+            (self.now_ns / self.tick_ns, self.interval_ns.saturating_add(self.tick_ns));
+        let waits = self.wheel.part(at)?.filter(move |(_, deadline)| *deadline > now_tick);
+        Some(waits.map(move |(id, deadline)| {
+            let since_ns = deadline.saturating_mul(self.tick_ns).saturating_sub(late_ns);
+            (id, Duration::from_nanos(since_ns))
+        }))
+    }
+
     /// Forgets a message. `false` when `token` is not (or no longer) where this message is scheduled.
     pub fn cancel(&mut self, token: Token, id: &MessageId) -> bool {
         self.wheel.cancel(token, id)

@@ -137,6 +137,12 @@ impl<K: Copy + Eq> Wheel<K> {
         }
     }
 
+    /// The keys of some of the timers, at most 1,024, with their deadlines: a part of a walk that begins
+    /// with part 0. `None` behind the last part.
+    pub fn part(&self, at: usize) -> Option<impl Iterator<Item = (K, u64)>> {
+        Some(self.slab.chunk(at)?.map(|node| (node.key, node.deadline)))
+    }
+
     /// Moves to `now_tick` and appends the keys of expired timers to `out`, those of earlier ticks
     /// first. `true` when more is due than `budget` allowed: call again.
     ///

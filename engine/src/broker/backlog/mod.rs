@@ -166,6 +166,38 @@ impl Backlog {
         debug_assert!(known.is_some());
     }
 
+    /// Some of the messages that somebody wanted when they were sent, at most 1,024, each with its name and a
+    /// time before which it was not sent: a part of a walk that begins with part 0. `None` behind the last
+    /// part.
+    pub(super) fn sent(&self, part: usize) -> Option<Vec<(MessageId, ArcStr, Duration)>> {
+        let view = self.pending.view();
+        let named = |(id, since)| {
+            let name = view.with(&id, |entry| entry.name().clone())?;
+            Some((id, name, since))
+        };
+        Some(self.retrier.part(part)?.filter_map(named).collect())
+    }
+
+    /// How much earlier than a message was sent the time may be that [`Self::sent`] says.
+    pub(super) fn tick(&self) -> Duration {
+        self.retrier.tick()
+    }
+
+    /// A message that was sent goes back: it is due at once, or waits when nobody wants it.
+    pub(super) fn recall(&mut self, id: MessageId, name: &ArcStr, wanted: bool, now: Duration) {
+        let bits = self.pending.view().with(&id, Entry::token);
+        let Some(Place::Wheel(token)) = bits.map(Place::from_bits) else { return };
+        if !self.retrier.cancel(token, &id) {
+            return;
+        }
+        let place = if wanted {
+            Place::Wheel(self.retrier.schedule_now(id, now))
+        } else {
+            Place::Waiting(self.waiting.add(name, id))
+        };
+        self.pending.view().with(&id, |entry| entry.set_token(place.to_bits()));
+    }
+
     /// A message, if it is there.
     pub(super) fn get(&self, id: MessageId) -> Option<Message> {
         self.pending.view().get(&id)

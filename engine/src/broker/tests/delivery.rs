@@ -215,3 +215,45 @@ fn of_a_frame_sent_again_with_more_only_the_rest_is_published() {
     assert_eq!(frames.iter().map(|f| sequences(f)).collect::<Vec<_>>(), [[1], [3]]);
     assert_eq!(bench.core.backlog.view().len(), 2);
 }
+
+#[test]
+fn what_went_to_nobody_who_is_left_is_due_at_once_and_the_rest_is_not() {
+    let mut bench = Bench::new();
+    bench.subscribe_as(1, b"\x01greet|").subscribe_as(3, b"\x01other|").pass(INTERVAL / 8);
+    bench.request(1, frame("greet", 1, true, &["to 1 alone"]));
+    bench.request(1, frame("other", 2, true, &["to 3"]));
+    bench.pass(INTERVAL / 2).subscribe_as(2, b"\x01greet|");
+    bench.pass(INTERVAL / 8).request(1, frame("greet", 3, true, &["to 1 and 2"])).effects();
+    bench.core.disconnected(1);
+    let published = bench.pass(Duration::ZERO).published();
+    assert_eq!(published.iter().map(|frame| sequences(frame)).collect::<Vec<_>>(), [[1]]);
+    // Its interval begins anew.
+    let published = bench.pass(INTERVAL / 2).published();
+    assert_eq!(published.iter().map(|frame| sequences(frame)).collect::<Vec<_>>(), [[2]]);
+    assert_eq!(bench.pass(INTERVAL / 2).published().len(), 1);
+}
+
+#[test]
+fn what_went_to_the_last_one_waits_for_the_next_one_however_many_there_are() {
+    let mut bench = Bench::with(false, 5000);
+    bench.subscribe_as(1, b"\x01greet|");
+    for n in 0..5000 {
+        bench.request(1, frame("greet", n + 1, true, &["x"]));
+    }
+    bench.pass(INTERVAL / 2).effects();
+    bench.core.disconnected(1);
+    let mut turns = 0;
+    while bench.core.turn(bench.now) {
+        turns += 1;
+    }
+    assert!(turns >= 5, "{turns}");
+    bench.subscribe_as(2, b"\x01greet|");
+    let mut received = Vec::new();
+    while received.len() < 5000 {
+        let published = bench.pass(Duration::ZERO).published();
+        assert!(!published.is_empty());
+        received.extend(published.iter().flat_map(|frame| sequences(frame)));
+    }
+    received.sort_unstable();
+    assert!(received.iter().copied().eq(1..=5000));
+}

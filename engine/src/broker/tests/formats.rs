@@ -96,7 +96,7 @@ fn a_long_frame_is_carried_over_in_turns_and_what_follows_stays_behind_it() {
     assert_eq!(native.len(), 2);
     let mut turns = vec![v1.len()];
     loop {
-        let is_left = bench.core.turn();
+        let is_left = bench.core.turn(bench.now);
         let more = bench.deliveries().0;
         turns.push(more.len());
         v1.extend(more);
@@ -127,14 +127,14 @@ fn frames_that_wait_to_be_carried_over_are_bounded_and_end_with_their_subscriber
         assert!(first < 100_000, "no bound");
     }
     let mut turns = 0;
-    while bench.core.turn() {
+    while bench.core.turn(bench.now) {
         turns += 1;
     }
     assert!(turns >= 5, "{turns}");
     assert!(bench.core.has_room());
     bench.request(1, long_frame(first).0).effects();
     bench.core.disconnected(3);
-    assert!(!bench.core.turn());
+    assert!(!bench.core.turn(bench.now));
     assert_eq!(bench.effects(), (vec![], vec![]));
 }
 
@@ -144,7 +144,7 @@ fn an_acknowledgement_by_checksum_finds_what_a_later_turn_carried_over() {
     bench.subscribe_as(3, b"greet|");
     let payloads = vec!["x"; TRANSCODED_PER_TURN_MAX + 1];
     bench.request(1, frame("greet", 1, true, &payloads)).effects();
-    assert!(!bench.core.turn());
+    assert!(!bench.core.turn(bench.now));
     let last = bench.published().pop().unwrap();
     let Ok(Frame::V1 { pickle, .. }) = Frame::parse(&last) else { panic!() };
     let sum = checksum::to_hex(pickle::scan(pickle).unwrap().checksum);

@@ -86,7 +86,7 @@ impl Bench {
     }
 
     fn subscribe_as(&mut self, connection: ConnectionId, prefix: &[u8]) -> &mut Self {
-        self.core.subscribed(connection, prefix).unwrap();
+        self.core.subscribed(connection, prefix, self.now).unwrap();
         self
     }
 
@@ -101,7 +101,7 @@ impl Bench {
     /// Lets time pass, goes on with what takes turns, and sends again what is due.
     fn pass(&mut self, time: Duration) -> &mut Self {
         self.now += time;
-        self.core.turn();
+        while self.core.turn(self.now) {}
         self.core.resend_due(self.now);
         self
     }

@@ -143,6 +143,11 @@ impl<K> Slab<K> {
         }
     }
 
+    /// The live nodes of a chunk; `None` behind the last chunk.
+    pub(super) fn chunk(&self, at: usize) -> Option<impl Iterator<Item = &Node<K>>> {
+        Some(self.chunks.get(at)?.nodes.iter().filter(|node| node.is_live()))
+    }
+
     /// The node at an index that may be anything.
     pub(super) fn get(&self, index: u32) -> Option<&Node<K>> {
         let (at, slot) = split(index);

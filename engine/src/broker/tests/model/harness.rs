@@ -69,7 +69,8 @@ impl Run {
             Step::Ack { ref back, v1 } => self.acknowledge(back, v1),
             Step::Subscribe(who, at) => {
                 self.bench.subscribe_as(self.connections[who], PREFIXES[at]);
-                self.reference.subscribe(&self.catalog, self.connections[who], PREFIXES[at]);
+                let now = self.bench.now;
+                self.reference.subscribe(&self.catalog, self.connections[who], PREFIXES[at], now);
             }
             Step::Cancel(who, at) => {
                 self.bench.core.cancelled(self.connections[who], PREFIXES[at]);

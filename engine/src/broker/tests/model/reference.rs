@@ -1,6 +1,6 @@
 //! A broker that is a list of messages with states, and as slow as that.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::super::catalog::Catalog;
 use super::*;
@@ -67,6 +67,10 @@ pub(super) struct Reference {
     /// Connections that ever asked for something, and those that do not keep up.
     pub(super) known: BTreeSet<ConnectionId>,
     pub(super) behind: BTreeSet<ConnectionId>,
+    /// When each connection last subscribed to something new.
+    pub(super) since: BTreeMap<ConnectionId, Duration>,
+    /// Whether a subscriber has left since the last turn.
+    pub(super) has_left: bool,
     /// Beginnings of names that somebody wants since the last turn.
     pub(super) sweeps: Vec<String>,
     failed: bool,

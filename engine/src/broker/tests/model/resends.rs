@@ -44,9 +44,17 @@ impl Reference {
         self.frames.push((format, number, to));
     }
 
-    pub(super) fn subscribe(&mut self, catalog: &Catalog, connection: ConnectionId, prefix: &[u8]) {
+    pub(super) fn subscribe(
+        &mut self,
+        catalog: &Catalog,
+        connection: ConnectionId,
+        prefix: &[u8],
+        now: Duration,
+    ) {
         self.known.insert(connection);
-        self.subscriptions.insert((connection, prefix.to_vec()));
+        if self.subscriptions.insert((connection, prefix.to_vec())) {
+            self.since.insert(connection, now);
+        }
         let begins = std::str::from_utf8(prefix.strip_prefix(b"\x01").unwrap_or(prefix)).unwrap();
         let waiting = |state: &State| matches!(state.held, Some(Held::Waiting));
         match begins.strip_suffix('|') {
@@ -70,7 +78,9 @@ impl Reference {
     }
 
     pub(super) fn leave(&mut self, connection: ConnectionId) {
+        let before = self.subscriptions.len();
         self.subscriptions.retain(|&(other, _)| other != connection);
+        self.has_left |= self.subscriptions.len() < before;
         self.known.remove(&connection);
         self.behind.remove(&connection);
     }
@@ -89,6 +99,9 @@ impl Reference {
         for begins in std::mem::take(&mut self.sweeps) {
             self.call(|number| catalog.get(number).name.starts_with(&begins));
         }
+        if std::mem::take(&mut self.has_left) {
+            self.recall(catalog, now);
+        }
         let stored = if self.stores() { self.stored } else { u64::MAX };
         for number in self.held() {
             let storing = |parked: &Parked| parked.storing.contains(&number);
@@ -105,6 +118,24 @@ impl Reference {
                     }
                 }
                 _ => {}
+            }
+        }
+    }
+
+    /// A subscriber has left: what went to none of those who want it now does not wait for its interval.
+    fn recall(&mut self, catalog: &Catalog, now: Duration) {
+        for number in self.held() {
+            let Some(Held::Due(at)) = self.state(number).held else { continue };
+            // The server knows when a message was sent to within a tick.
+            let sent = at.saturating_sub(INTERVAL + TICK);
+            let wanting = self.wanting_any(catalog.get(number).name);
+            if wanting.is_empty() {
+                self.state(number).held = Some(Held::Waiting);
+            } else if at > now
+                && wanting.iter().all(|connection| self.since[connection] >= sent)
+                && !self.parked.iter().any(|parked| parked.storing.contains(&number))
+            {
+                self.state(number).held = Some(Held::Due(now));
             }
         }
     }

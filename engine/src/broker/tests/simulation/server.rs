@@ -134,10 +134,10 @@ impl Server {
         self.changes.push_back(Change::StrangeCancel(prefix));
     }
 
-    fn change(&mut self, change: Change) {
+    fn change(&mut self, change: Change, now: Duration) {
         match change {
             Change::Subscribed(interest) => {
-                let taken = self.core.subscribed(interest.id(), &interest.prefix);
+                let taken = self.core.subscribed(interest.id(), &interest.prefix, now);
                 assert_eq!(taken, Ok(()), "no limit is near");
                 self.interests.push(interest);
             }
@@ -203,7 +203,7 @@ impl Server {
         now: Duration,
     ) -> Result<Vec<Output>, Broken> {
         while let Some(change) = self.changes.pop_front() {
-            self.change(change);
+            self.change(change, now);
         }
         self.hear_disk(ledger)?;
         for _ in 0..REQUESTS_PER_TURN {
@@ -213,7 +213,7 @@ impl Server {
             let Some((from, body, says)) = self.inbox.pop_front() else { break };
             self.take(ledger, from, body, &says, now)?;
         }
-        self.has_work = self.core.turn();
+        self.has_work = self.core.turn(now);
         self.carry_out(ledger, Cause::Taken)?;
         if self.may_read() && self.without != Without::Resends {
             self.core.resend_due(now);
