@@ -7,7 +7,7 @@ use mezzenger::wire::record::{Encoding, Record};
 
 use crate::harness::native::assert_ok;
 use crate::harness::pickles::{Dict, float, int};
-use crate::harness::{Native, NativeSubscriber, Server};
+use crate::harness::{Native, NativeSubscriber, Server, skipped};
 
 /// A kept message of this time.
 fn frame_at(publisher: u64, sequence: u64, timestamp_ns: u64) -> Vec<u8> {
@@ -62,4 +62,55 @@ fn messages_of_any_time_are_kept_sent_again_and_recovered_in_the_order_they_came
     let mut subscriber = NativeSubscriber::new(&server, "task");
     let recovered: Vec<_> = (0..total).map(|_| subscriber.next().id).collect();
     assert_eq!(recovered, ids);
+}
+
+/// Where Debian's package libfaketime puts the library that lies about the time.
+const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
+
+#[test]
+fn a_wall_clock_that_jumps_back_and_ahead_changes_no_interval() {
+    if !std::path::Path::new(FAKETIME).exists() {
+        skipped("a wall clock that jumps, libfaketime", &format!("there is no {FAKETIME}"));
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let (clock, journal) = (directory.path().join("clock"), directory.path().join("journal"));
+    let jump = |offset: &str| {
+        // In one step, so that no half of it is read.
+        let next = directory.path().join("next");
+        std::fs::write(&next, offset).unwrap();
+        std::fs::rename(next, &clock).unwrap();
+    };
+    jump("+0");
+    let mut command = crate::harness::server::command();
+    command
+        .args(["--pub-port", "0", "--recv-port", "0", "--retry-interval", "200ms"])
+        .arg("--persist-file")
+        .arg(&journal)
+        .env("LD_PRELOAD", FAKETIME)
+        .env("FAKETIME_TIMESTAMP_FILE", &clock)
+        .env("FAKETIME_NO_CACHE", "1")
+        .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+    let server = Server::started(&mut command);
+    let mut publisher = Native::connect(&server);
+    let mut subscriber = NativeSubscriber::new(&server, "task");
+    for offset in ["+0", "-10y", "+10y", "-1h", "+1h"] {
+        jump(offset);
+        let id = publisher.publish("task", offset.as_bytes(), true);
+        let started = std::time::Instant::now();
+        // Not before the interval is over, and not much later.
+        let times: Vec<_> = (0..4)
+            .map(|_| {
+                assert_eq!(subscriber.next().id, id, "{offset}");
+                started.elapsed()
+            })
+            .collect();
+        let intervals = (times[3] - times[0]).as_millis();
+        assert!((590..10_000).contains(&intervals), "{offset}: {times:?}");
+        publisher.ack(&[id]);
+        // What was sent again meanwhile.
+        let end = publisher.publish("task", b"end", false);
+        while subscriber.next().id != end {}
+    }
+    server.terminate();
 }
