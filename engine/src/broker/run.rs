@@ -246,7 +246,11 @@ impl<N: Network> Broker<N> {
         let timers = [self.timers.next_due(), self.admission.next_due()];
         let timers = timers.into_iter().flatten().map(|due| due.saturating_sub(now));
         let end = self.drain.map(|_| LOOK_AGAIN);
-        let timeout = [due, end, wait_max].into_iter().flatten().chain(timers).min();
+        self.hear_network([due, end, wait_max].into_iter().flatten().chain(timers).min())
+    }
+
+    /// Waits so long at most, and notes what is ready.
+    fn hear_network(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         let mut ready = std::mem::take(&mut self.ready);
         self.network.wait(timeout, &mut ready)?;
         for event in ready.drain(..) {
@@ -398,7 +402,8 @@ impl<N: Network> Broker<N> {
             if left.is_zero() {
                 break;
             }
-            self.wait(Some(left.min(LOOK_AGAIN)))?;
+            // Not for what would be done otherwise: nothing is read any more, and no deadline looked at.
+            self.hear_network(Some(left))?;
             self.write_some(now);
         }
         tracing::info!(
