@@ -1,6 +1,6 @@
 //! Sending unacknowledged messages again.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use arcstr::ArcStr;
@@ -19,8 +19,9 @@ use crate::wire::frame::{v1_prefix, v2_prefix};
 use crate::wire::id::MessageId;
 use crate::wire::pickle;
 
-/// Frames under way, one for each name, so that small messages leave together.
-type Gathered = HashMap<ArcStr, Vec<u8>>;
+/// Frames under way, one for each name, so that small messages leave together. In the order of their names: what
+/// a server does depends on nothing that a simulation could not repeat.
+type Gathered = BTreeMap<ArcStr, Vec<u8>>;
 
 impl<E> Core<E> {
     /// Sends a bounded number of messages whose time has come, none before it is stored, and none whose

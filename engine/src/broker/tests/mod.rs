@@ -7,6 +7,8 @@ mod journal;
 mod model;
 mod refusals;
 mod simulation;
+mod sockets;
+mod trace;
 
 use std::sync::Arc;
 use std::time::Duration;

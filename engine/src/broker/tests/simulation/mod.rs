@@ -16,7 +16,6 @@ mod server;
 mod story;
 mod subscriber;
 mod switched_off;
-mod trace;
 mod traffic;
 mod without;
 mod world;
@@ -32,7 +31,7 @@ use world::World;
 /// Seeds that are tried when `SIMULATION_SEEDS` does not say how many.
 const SEEDS: u64 = 200;
 
-fn number(variable: &str) -> Option<u64> {
+pub(super) fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok().map(|text| text.parse().unwrap())
 }
 

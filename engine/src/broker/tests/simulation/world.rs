@@ -15,7 +15,7 @@ use super::network::{Network, Party};
 use super::publisher::Publisher;
 use super::server::{Interest, Server};
 use super::subscriber::Subscriber;
-use super::trace::Trace;
+use super::super::trace::Trace;
 use super::without::Without;
 use crate::broker::core::Asker;
 use crate::broker::subscribers::ConnectionId;

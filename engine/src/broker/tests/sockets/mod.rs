@@ -1,0 +1,244 @@
+//! The broker itself, over simulated sockets: buffers of any size, wires that cut what is sent anywhere,
+//! connections that are reset, end or stall at any byte, readiness that is told once and in any order,
+//! strangers, and a clock that moves only when the simulation does.
+//!
+//! One number, the seed, decides everything, so that what went wrong once goes wrong again. The broker is
+//! the real one, turn by turn; its journal is not here, because it has a thread of its own: see
+//! [`super::simulation`]. Clients say what ZMTP says, byte by byte, and judge what they get by what they
+//! know. No one else decides whether a run was good, but for what must be left when everybody has gone.
+
+mod asker;
+mod broken;
+mod conditions;
+mod ledger;
+mod link;
+mod network;
+mod publisher;
+mod stranger;
+mod subscriber;
+mod wire;
+mod world;
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fastrand::Rng;
+
+use super::super::run::{Broker, CoreState};
+use super::simulation::number;
+use broken::Broken;
+use conditions::Conditions;
+use network::{Shared, Simulated};
+use world::World;
+
+/// Seeds that are tried when `SIMULATION_SEEDS` does not say how many.
+const SEEDS: u64 = 150;
+
+/// How long one who has no trouble waits at most, for answers and for messages.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What must have happened in the seeds that are always tried: otherwise they prove nothing.
+const MET: [&str; 22] = [
+    "a client stalled",
+    "a publisher ended its connection",
+    "a stranger",
+    "a subscriber did not read",
+    "a subscriber ended its connection",
+    "accept failed",
+    "acknowledgement answered",
+    "closed at its end",
+    "it paused within what it sent",
+    "message dropped",
+    "message sent by the server again",
+    "message sent to the server again",
+    "publisher held back",
+    "request refused",
+    "request that is none",
+    "reset on the way to the client",
+    "reset on the way to the server",
+    "subscription cancelled",
+    "the policy is to disconnect",
+    "the server ended early",
+    "there were too many of its address",
+    "write was short",
+];
+
+/// Says how to see the same again, also when the broker panics.
+struct Repeat(u64);
+
+impl Drop for Repeat {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let Self(seed) = self;
+            eprintln!(
+                "seed {seed} failed; repeat it with\n\
+                 SIMULATION_SEED={seed} cargo test -p mezzenger --lib sockets::promises"
+            );
+        }
+    }
+}
+
+fn world(seed: u64) -> Shared {
+    let mut random = Rng::with_seed(seed);
+    let conditions = Conditions::of(&mut random);
+    Rc::new(RefCell::new(World::new(conditions, random)))
+}
+
+/// Runs until all is done and everybody has left, or the server has ended, or a promise is broken.
+fn run(shared: &Shared) -> Result<(), Broken> {
+    let (config, counters, stop) = {
+        let world = shared.borrow();
+        let stop = Arc::clone(&world.stop);
+        (world.conditions.config.clone(), Arc::clone(&world.counters), stop)
+    };
+    let core = CoreState::new(&config, counters);
+    let mut broker = Broker::new(core, &config, Simulated(Rc::clone(shared)), None, stop);
+    loop {
+        let failed = broker.turn(None).err();
+        let mut world = shared.borrow_mut();
+        if let Some(broken) = world.broken.take() {
+            return Err(broken);
+        }
+        if let Some(error) = failed {
+            return Err(Broken::Stuck(error.to_string()));
+        }
+        if world.is_draining {
+            drop(world);
+            return end(broker, shared);
+        }
+        let pending = broker.core.backlog.view().len();
+        if world.is_leaving {
+            if world.is_quiet || world.now > world.deadline {
+                drop(world);
+                return check_nothing_left(&mut broker);
+            }
+        } else if pending == 0 && world.is_done() {
+            check_delivered(&world)?;
+            world.all_leave();
+        } else if world.now > world.deadline || world.is_quiet {
+            let undone = world.undone();
+            return Err(Broken::Stuck(format!("{undone:?} not done, {pending} messages pending")));
+        }
+    }
+}
+
+/// What was answered OK and is to be acknowledged came to somebody who wanted it.
+fn check_delivered(world: &World) -> Result<(), Broken> {
+    let lost = world.ledger.tales().find(|&(number, tale)| {
+        world.ledger.catalog.get(number).ack && tale.ok.is_some() && tale.received == 0
+    });
+    lost.map_or(Ok(()), |(number, _)| Err(Broken::Lost(number)))
+}
+
+/// Everybody has left: nothing of them is held.
+fn check_nothing_left(broker: &mut Broker<Simulated>) -> Result<(), Broken> {
+    let left = [
+        ("connections", broker.peers.len()),
+        ("bytes for subscribers", broker.frames.bytes()),
+        ("bytes of requests that are not whole", broker.partial_bytes),
+        ("bytes of answers", broker.reply_bytes),
+        ("subscriptions", broker.core.subscribers.len()),
+        ("connections to be read", broker.readable.len() + broker.newcomers.len()),
+        ("connections to be written to", broker.dirty.len()),
+        ("publishers that wait", broker.held.len()),
+        ("deadlines", usize::from(broker.timers.next_due().is_some())),
+    ];
+    match left.iter().find(|(_, count)| *count > 0) {
+        Some((what, count)) => Err(Broken::Left(format!("{count} {what}"))),
+        None => Ok(()),
+    }
+}
+
+/// The server was told to end.
+fn end(broker: Broker<Simulated>, shared: &Shared) -> Result<(), Broken> {
+    let result = broker.run();
+    let mut world = shared.borrow_mut();
+    if let Err(error) = result {
+        return Err(Broken::Stuck(error.to_string()));
+    }
+    let (took, timeout) = (world.now - world.drain_began, world.conditions.config.drain_timeout);
+    // A turn may have begun just before.
+    let slack = Duration::from_micros(40 * world.conditions.read_us) + Duration::from_millis(20);
+    if took > timeout + slack {
+        return Err(Broken::SlowEnd(format!("{took:?} of {timeout:?}")));
+    }
+    world.run_out();
+    if let Some(broken) = world.broken.take() {
+        return Err(broken);
+    }
+    world.tell("the server ended");
+    // What could not leave in three quarters of the time is given up.
+    if took < timeout * 3 / 4 {
+        world.tell("the server ended early");
+        world.check_end()?;
+    }
+    Ok(())
+}
+
+/// Fails with the end of what led to it.
+fn fail(seed: u64, broken: &Broken) -> ! {
+    let again = world(seed);
+    again.borrow_mut().trace.is_on = true;
+    let _ = run(&again);
+    let again = again.borrow();
+    panic!(
+        "{}\n{:#?}\nseed {seed}: {broken:?} after {:?} and {} moments",
+        again.trace.text(),
+        again.conditions,
+        again.now,
+        again.moment,
+    );
+}
+
+/// `SIMULATION_SEED=n` runs that one alone, `SIMULATION_SEEDS=n` as many as that.
+#[test]
+fn promises_hold_over_sockets_that_do_what_they_may() {
+    let seeds = match number("SIMULATION_SEED") {
+        Some(seed) => seed..=seed,
+        None => 1..=number("SIMULATION_SEEDS").unwrap_or(SEEDS),
+    };
+    let (mut moments, mut runs) = (0, 0);
+    let mut tally: BTreeMap<&str, u64> = BTreeMap::new();
+    for seed in seeds {
+        let _repeat = Repeat(seed);
+        let world = world(seed);
+        if let Err(broken) = run(&world) {
+            fail(seed, &broken);
+        }
+        let world = world.borrow();
+        moments += world.moment;
+        runs += 1;
+        let counters = &world.counters;
+        let counted = [
+            ("message dropped", counters.frames_dropped.get()),
+            ("message sent by the server again", counters.resent.get()),
+            ("publisher held back", counters.held_back.get()),
+        ];
+        let told = world.tally.iter().map(|(&what, &times)| (what, times));
+        for (what, times) in told.chain(counted).filter(|(_, times)| *times > 0) {
+            *tally.entry(what).or_default() += times;
+        }
+    }
+    println!("{runs} seeds, {moments} moments: {tally:#?}");
+    if runs >= SEEDS {
+        let missing: Vec<_> = MET.iter().filter(|what| !tally.contains_key(*what)).collect();
+        assert!(missing.is_empty(), "never met: {missing:?}");
+    }
+}
+
+#[test]
+fn the_same_seed_is_the_same_history() {
+    let digest = |seed| {
+        let world = world(seed);
+        world.borrow_mut().trace.is_on = true;
+        let _ = run(&world);
+        let digest = world.borrow().trace.digest();
+        digest
+    };
+    let digests: Vec<u64> = (1..=10).map(digest).collect();
+    assert_eq!(digests, (1..=10).map(digest).collect::<Vec<_>>());
+    assert_ne!(digests[0], digests[1]);
+}
