@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use fastrand::Rng;
 
+use super::super::trace::Trace;
 use super::broken::Broken;
 use super::conditions::{Conditions, NAMES, Weather};
 use super::disk::Disk;
@@ -15,7 +16,6 @@ use super::network::{Network, Party};
 use super::publisher::Publisher;
 use super::server::{Interest, Server};
 use super::subscriber::Subscriber;
-use super::super::trace::Trace;
 use super::without::Without;
 use crate::broker::core::Asker;
 use crate::broker::subscribers::ConnectionId;

@@ -127,13 +127,7 @@ impl Asker {
         self.asked(envelope, what, bytes, world);
     }
 
-    fn asked(
-        &mut self,
-        envelope: Vec<Vec<u8>>,
-        what: What,
-        bytes: Vec<u8>,
-        world: &mut World,
-    ) {
+    fn asked(&mut self, envelope: Vec<Vec<u8>>, what: What, bytes: Vec<u8>, world: &mut World) {
         let end = self.say(bytes, world);
         self.publishes |= matches!(what, What::Publish(..));
         self.awaited.push_back(Awaited { envelope, what, since: world.now, end });
@@ -159,7 +153,8 @@ impl Asker {
         if self.version == Version::V20 {
             return;
         }
-        let context: Vec<u8> = (0..world.random.usize(0..20)).map(|_| world.random.u8(..)).collect();
+        let context: Vec<u8> =
+            (0..world.random.usize(0..20)).map(|_| world.random.u8(..)).collect();
         let ping = wire::command("PING", &[&ttl_ds.to_be_bytes()[..], &context].concat());
         self.pongs.push_back(context[..context.len().min(16)].to_vec());
         self.say(ping, world);
@@ -178,7 +173,8 @@ impl Asker {
         let mut answers = Vec::new();
         for frame in frames {
             if frame.command {
-                let expected = self.pongs.pop_front().map(|context| wire::command("PONG", &context));
+                let expected =
+                    self.pongs.pop_front().map(|context| wire::command("PONG", &context));
                 if expected.is_none_or(|pong| pong[2..] != frame.body) {
                     return Err(Broken::Corrupt(format!("a command {:?}", frame.body)));
                 }
@@ -239,7 +235,10 @@ impl Asker {
         let (Some(link), Some(first)) = (self.link, self.awaited.front()) else { return Ok(()) };
         let link = &world.links[link];
         if link.cause.is_none() && first.end <= link.arrived_before_drain {
-            return Err(Broken::WrongAnswer(format!("none to {:?}, from before the end", first.what)));
+            return Err(Broken::WrongAnswer(format!(
+                "none to {:?}, from before the end",
+                first.what
+            )));
         }
         Ok(())
     }

@@ -71,8 +71,8 @@ impl Wires {
         Self { delay_us: 20..200, piece_max: 65_000..65_536, room: 200_000..250_000 }
     }
 
-    fn of(random: &mut Rng) -> Self {
-        match random.u32(0..5) {
+    fn of(is_fast: bool, random: &mut Rng) -> Self {
+        match random.u32(if is_fast { 3..5 } else { 0..5 }) {
             0 => Self { delay_us: 10..200, piece_max: 1..12, room: 1..64 },
             1 => Self { delay_us: 10..2000, piece_max: 1..200, room: 1..5000 },
             2 => Self { delay_us: 100..20_000, piece_max: 200..2000, room: 500..20_000 },
@@ -90,18 +90,31 @@ impl Conditions {
         let is_tight = random.u32(0..4) == 0;
         let is_large = random.u32(0..6) == 0;
         let policies = [SlowSubscriber::Hold, SlowSubscriber::Drop, SlowSubscriber::Disconnect];
+        let policy = policies[[0, 0, 1, 2][random.usize(0..4)]];
+        let limits = match policy {
+            SlowSubscriber::Drop => [300_000, 32 << 20, 32 << 20],
+            _ => [2000, 30_000, 32 << 20],
+        };
         let config = Config {
             retry_interval: [ms(300), ms(1000), ms(3000)][random.usize(0..3)],
             max_pending_messages: if is_limited { random.usize(8..30) } else { 1_000_000 },
             max_message_bytes: if random.bool() { 100_000 } else { 64 << 20 },
             max_connections_per_address: [3, 1000][random.usize(0..2)],
             max_unsent_bytes: if is_tight { random.usize(2000..50_000) } else { 256 << 20 },
-            max_subscriber_bytes: [2000, 30_000, 32 << 20][random.usize(0..3)],
-            slow_subscriber: policies[[0, 0, 1, 2][random.usize(0..4)]],
+            max_subscriber_bytes: limits[random.usize(0..3)],
+            slow_subscriber: policy,
             stall_grace: ms(random.u64(300..1500)),
             drain_timeout: ms(random.u64(500..5000)),
             ..Config::default()
         };
+        // It takes much before anything is dropped.
+        let drops = config.slow_subscriber == SlowSubscriber::Drop;
+        let (large, large_bytes) = match (drops, is_large) {
+            (true, _) => (700, 60_000),
+            (_, true) => (400, 40_000),
+            _ => (100, 3000),
+        };
+        let most_stalls = if drops { 1000 } else { 400 };
         let calm_ms = random.u64(1000..5000);
         let drains = random.u32(0..3) == 0;
         Self {
@@ -111,15 +124,15 @@ impl Conditions {
             publishers: random.usize(1..4),
             originals: 350,
             messages: random.usize(10..60),
-            large: if is_large { 400 } else { 100 },
-            large_bytes: if is_large { 40_000 } else { 3000 },
+            large,
+            large_bytes,
             pause_ms: 0..[2, 20, 100][random.usize(0..3)],
             subscribers: random.usize(1..4),
             failing: random.u32(0..300),
             strangers: random.usize(0..4),
-            wires: Wires::of(random),
+            wires: Wires::of(drops, random),
             resets: if steady { 0 } else { random.u32(0..600) },
-            stalls: if steady { 0 } else { random.u32(0..400) },
+            stalls: if steady { 0 } else { random.u32(0..most_stalls) },
             ends: if steady { 0 } else { random.u32(0..30) },
             shortages: random.usize(0..3),
             spurious: [0, 50, 300][random.usize(0..3)],

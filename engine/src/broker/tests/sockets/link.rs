@@ -89,6 +89,15 @@ pub(super) struct Link {
 pub(super) const UP: usize = 0;
 pub(super) const DOWN: usize = 1;
 
+/// Takes so many bytes out.
+fn take(queue: &mut VecDeque<u8>, bytes: usize) -> Vec<u8> {
+    let (first, second) = queue.as_slices();
+    let from_first = bytes.min(first.len());
+    let taken = [&first[..from_first], &second[..bytes - from_first]].concat();
+    queue.drain(..bytes);
+    taken
+}
+
 impl Link {
     pub(super) fn new(
         client: usize,
@@ -162,7 +171,7 @@ impl Link {
         if bytes > 0 {
             // Told when it becomes so, and perhaps more often.
             self.tell.readable |= self.up.is_empty() || random.bool();
-            self.up.extend(self.out.drain(..bytes));
+            self.up.extend(&take(&mut self.out, bytes));
             self.arrived += bytes as u64;
         }
         if self.ends && self.out.is_empty() && !self.fin {
@@ -181,7 +190,7 @@ impl Link {
         if let Some((at, _)) = self.stall_at[DOWN] {
             bytes = bytes.min((at - self.taken) as usize);
         }
-        let piece = self.down.drain(..bytes).collect();
+        let piece = take(&mut self.down, bytes);
         self.taken += bytes as u64;
         if self.wants_room && self.down.len() <= self.low {
             self.wants_room = false;
@@ -211,7 +220,7 @@ impl Link {
         assert!(room > 0, "a read without room would look like the end");
         let bytes = room.min(self.up.len());
         if bytes > 0 {
-            buffer.extend(self.up.drain(..bytes));
+            buffer.extend(&take(&mut self.up, bytes));
             self.read += bytes as u64;
             Ok(bytes)
         } else if self.is_reset {
@@ -247,8 +256,12 @@ impl Link {
         if bytes == 0 {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        let all = slices.iter().flat_map(|slice| slice.iter());
-        self.down.extend(all.take(bytes));
+        let mut left = bytes;
+        for slice in slices {
+            let (now, _) = slice.split_at(left.min(slice.len()));
+            self.down.extend(now);
+            left -= now.len();
+        }
         Ok(bytes)
     }
 }

@@ -147,7 +147,8 @@ impl Publisher {
             let mut body = v2_prefix("a");
             let id = MessageId { publisher, sequence: 1 << 40 };
             let (ordinal, timestamp_ns, encoding) = (1, TIMESTAMP_NS, Encoding::Bytes);
-            let record = Record { id, ordinal, timestamp_ns, checksum: sum, ack, encoding, payload };
+            let record =
+                Record { id, ordinal, timestamp_ns, checksum: sum, ack, encoding, payload };
             record.append_to(&mut body).unwrap();
             body
         };
@@ -155,7 +156,8 @@ impl Publisher {
         let (body, code) = match (self.format, world.random.u32(0..12)) {
             (_, 0) if self.asker.is_dealer() => return self.asker.ask_without_order(world),
             (_, 1) if max < OVERSIZE_BYTES => {
-                let mut body = vec![if self.format == Format::V1 { b'a' } else { 1 }; OVERSIZE_BYTES];
+                let mut body =
+                    vec![if self.format == Format::V1 { b'a' } else { 1 }; OVERSIZE_BYTES];
                 body[OVERSIZE_BYTES - 1] = world.random.u8(..);
                 (body, code(ErrorCode::TooLarge))
             }

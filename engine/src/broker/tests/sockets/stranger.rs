@@ -95,7 +95,9 @@ impl Stranger {
                 over = Some((Duration::ZERO, "a PING of it was too short"));
                 vec![opened, frame(4, b"\x04PING\0")]
             }
-            9 => vec![opened, frame(1, b"who"), frame(1, b""), frame(1, b"an end that never comes")],
+            9 => {
+                vec![opened, frame(1, b"who"), frame(1, b""), frame(1, b"an end that never comes")]
+            }
             10 => {
                 // Subscribes, and perhaps never reads.
                 let topic = [&b"\x01a"[..], b"\x01\x01ab|", b"\x01b"][random.usize(0..3)];

@@ -141,8 +141,9 @@ impl Subscriber {
     }
 
     fn cancel(&mut self, world: &mut World) {
-        let active: Vec<usize> =
-            (0..self.interests.len()).filter(|&at| self.interests[at].cancelled.is_none()).collect();
+        let active: Vec<usize> = (0..self.interests.len())
+            .filter(|&at| self.interests[at].cancelled.is_none())
+            .collect();
         let Some(&at) = active.get(world.random.usize(0..active.len().max(1))) else { return };
         let prefix = self.interests[at].prefix.clone();
         let moment = world.moment();

@@ -294,7 +294,11 @@ impl World {
         }
     }
 
-    fn with(&mut self, at: usize, act: impl FnOnce(&mut dyn Client, &mut Self) -> Result<(), Broken>) {
+    fn with(
+        &mut self,
+        at: usize,
+        act: impl FnOnce(&mut dyn Client, &mut Self) -> Result<(), Broken>,
+    ) {
         let Some(mut client) = self.clients[at].take() else { return };
         let result = act(&mut *client, self);
         self.clients[at] = Some(client);
@@ -309,7 +313,7 @@ impl World {
         match event {
             Event::Wake(client) => {
                 // Another one may have been scheduled before this one.
-                if self.wakes[client].is_some_and(|at| at <= self.now) {
+                if self.wakes[client] == Some(self.now) {
                     self.wakes[client] = None;
                     if !self.is_leaving {
                         self.with(client, |client, world| client.wake(world));
@@ -435,10 +439,16 @@ impl World {
             self.tell_what_is_not(ready);
         }
         loop {
-            while self.events.first_key_value().is_some_and(|((at, _), _)| *at <= self.now) {
-                let Some((_, event)) = self.events.pop_first() else { break };
+            // While the broker worked, the others did, too.
+            let reached = self.now;
+            while let Some(entry) = self.events.first_entry()
+                && entry.key().0 <= reached
+            {
+                let ((at, _), event) = entry.remove_entry();
+                self.now = at;
                 self.happens(event);
             }
+            self.now = reached;
             self.tell_ready(ready);
             if !ready.is_empty() || self.broken.is_some() || self.now > self.deadline {
                 self.random.shuffle(ready);
@@ -462,7 +472,8 @@ impl World {
     }
 
     fn notice_idle(&mut self) {
-        if self.doings != self.doings_before || self.now > self.idle_since + Duration::from_secs(1) {
+        if self.doings != self.doings_before || self.now > self.idle_since + Duration::from_secs(1)
+        {
             (self.doings_before, self.idle_turns) = (self.doings, 0);
             self.idle_since = self.now;
         }
@@ -516,9 +527,8 @@ impl World {
 
     /// The clients, by number, that have something left.
     pub(super) fn undone(&self) -> Vec<usize> {
-        let undone = |at: &usize| {
-            self.clients[*at].as_ref().is_some_and(|client| !client.is_done(self))
-        };
+        let undone =
+            |at: &usize| self.clients[*at].as_ref().is_some_and(|client| !client.is_done(self));
         (0..self.clients.len()).filter(undone).collect()
     }
 
