@@ -17,6 +17,7 @@ mod publisher;
 mod stranger;
 mod subscriber;
 mod wire;
+mod wiring;
 mod world;
 
 use std::cell::RefCell;
@@ -239,11 +240,11 @@ fn promises_hold_over_sockets_that_do_what_they_may() {
 #[test]
 fn the_same_seed_is_the_same_history() {
     let digest = |seed| {
-        let world = world(seed);
-        world.borrow_mut().trace.is_on = true;
-        let _ = run(&world);
-        let digest = world.borrow().trace.digest();
-        digest
+        let shared = world(seed);
+        shared.borrow_mut().trace.is_on = true;
+        let _ = run(&shared);
+        let world = shared.borrow();
+        world.trace.digest()
     };
     let digests: Vec<u64> = (1..=10).map(digest).collect();
     assert_eq!(digests, (1..=10).map(digest).collect::<Vec<_>>());
