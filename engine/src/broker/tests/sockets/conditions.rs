@@ -116,7 +116,7 @@ impl Conditions {
         };
         let most_stalls = if drops { 1000 } else { 400 };
         let calm_ms = random.u64(1000..5000);
-        let drains = random.u32(0..3) == 0;
+        let drains = random.bool();
         Self {
             config,
             is_limited,
@@ -137,7 +137,7 @@ impl Conditions {
             shortages: random.usize(0..3),
             spurious: [0, 50, 300][random.usize(0..3)],
             read_us: [0, 50, 2000][random.usize(0..3)],
-            drain_at: drains.then(|| ms(random.u64(50..calm_ms * 2))),
+            drain_at: drains.then(|| ms(random.u64(50..calm_ms * 5 / 4))),
             calm_at: ms(calm_ms),
         }
     }

@@ -60,7 +60,7 @@ const CALM: Duration = Duration::from_secs(40);
 /// Turns in a row, within a second, in which a server may do nothing: its timers may be early. At its end it
 /// looks again each millisecond.
 const IDLE_TURNS_MAX: u32 = 300;
-const IDLE_TURNS_MAX_AT_END: u32 = 2000;
+const IDLE_TURNS_MAX_AT_END: u32 = 1200;
 
 pub(super) struct World {
     pub(super) conditions: Conditions,
