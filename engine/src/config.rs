@@ -25,6 +25,17 @@ pub enum Verify {
     Always,
 }
 
+impl Verify {
+    /// Whether the checksum of a message is checked that is kept, or is not.
+    pub(crate) fn includes(self, kept: bool) -> bool {
+        match self {
+            Self::Never => false,
+            Self::Stored => kept,
+            Self::Always => true,
+        }
+    }
+}
+
 /// Why a text is no [`Verify`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("'{0}' is none of never, stored, always")]

@@ -11,6 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use rustix::net::sockopt::set_socket_send_buffer_size;
 
+use crate::broker::checker::Checker;
 use crate::broker::run::{Broker, CoreState, Live, RunError};
 use crate::config::Config;
 use crate::journal::Writer;
@@ -70,7 +71,8 @@ impl DrivenServer {
             None => (None, None),
         };
         let network = SystemNetwork::new(None, wake)?;
-        let broker = Broker::new(core, config, network, journal, Arc::<AtomicBool>::default());
+        let (checker, stop) = (Checker::default(), Arc::<AtomicBool>::default());
+        let broker = Broker::new(core, config, network, checker, journal, stop);
         Ok(Self { broker, writer, counters, pending })
     }
 

@@ -34,6 +34,17 @@ pub const SUBSCRIPTION_BYTES_MAX: usize = 1024;
 /// message alone, so that no request takes the broker more than some milliseconds.
 pub const BATCH_BYTES_MAX: usize = 1024 * 1024;
 
+/// Bytes of a request that is always checked on the broker's thread. A larger one is checked on a thread of its
+/// own if that may take more than some milliseconds: a dict takes up to 60 ms a MiB, depending on what it holds,
+/// and a record 2.5 ms a MiB. 64 KiB of payload, and what a dict holds beside it.
+pub const CHECKED_AT_ONCE_BYTES_MAX: usize = 65 * 1024;
+
+/// Bytes and number of the requests that are being checked on that thread, or wait for it; the first of them may
+/// have more bytes. Further ones wait with their connections.
+pub const CHECKING_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// See [`CHECKING_BYTES_MAX`].
+pub const CHECKING_MAX: usize = 64;
+
 /// Bytes of the ids in one acknowledgement, for the same reason. Clients send as many.
 pub const ACK_BYTES_MAX: usize = 512 * 1024;
 
@@ -132,6 +143,10 @@ pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Records that one turn carries over to the original format.
 pub const TRANSCODED_PER_TURN_MAX: usize = 512;
+
+/// Bytes of records that one turn carries over to the original format; the last one may go beyond it. Carrying
+/// over takes up to 12 ms a MiB.
+pub const TRANSCODED_BYTES_PER_TURN_MAX: usize = 384 * 1024;
 
 /// Bytes of frames that wait to be carried over, beyond which the broker reads no further requests.
 pub const TRANSCODING_BYTES_MAX: usize = 4 * 1024 * 1024;

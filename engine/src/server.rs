@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use crate::broker::checker::Checker;
 use crate::broker::run::{Broker, CoreState, Live, RunError};
 use crate::config::{Config, ConfigError, SlowSubscriber, Verify};
 use crate::journal::storage::{RealStorage, Storage};
@@ -140,7 +141,8 @@ impl Server {
         };
         let stop = Arc::<AtomicBool>::default();
         let shared = Shared { stop: Arc::clone(&stop), waker, counters, pending };
-        let broker = Broker::new(core, config, network, journal, stop);
+        let checker = Checker::new(shared.waker.clone());
+        let broker = Broker::new(core, config, network, checker, journal, stop);
         let thread =
             std::thread::Builder::new().name("mezzenger-broker".into()).spawn(|| broker.run())?;
         Ok(Self { pub_addr, recv_addr, shared, thread: Some(thread) })

@@ -24,6 +24,7 @@ mod interference;
 mod interop;
 mod journal_errors;
 mod journal_files;
+mod large_requests;
 mod load;
 mod load_compare;
 mod load_outputs;

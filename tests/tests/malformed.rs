@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use mezzenger::MessageId;
 use mezzenger::wire::frame::v2_prefix;
+use mezzenger::wire::hello;
 use mezzenger::wire::record::{Encoding, LENGTH_BYTES, Record};
 use mezzenger::wire::reply::ErrorCode;
 
@@ -29,11 +30,14 @@ fn check_v1(requests: &[(&str, Vec<u8>)]) {
     assert_serves(&server, &mut publisher);
 }
 
+/// The secret of whoever sends what is malformed.
+const SECRET: hello::Secret = [7; 16];
+
 /// Sends native requests and checks that each is answered with this error, and a text.
 #[track_caller]
 fn check_v2(code: ErrorCode, requests: &[(&str, Vec<u8>)]) {
     let server = Server::start::<&str>(&[]);
-    let mut publisher = Native::connect(&server);
+    let mut publisher = Native::with(&server, SECRET);
     for (what, request) in requests {
         let reply = publisher.request(request);
         match mezzenger::wire::reply::read(&reply) {
@@ -263,7 +267,7 @@ fn versions_that_are_not_known() {
 fn changed(change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     let (payload, timestamp_ns) = (b"hello", 1_763_866_000_250_000_000);
     let record = Record {
-        id: MessageId { publisher: 7, sequence: 9 },
+        id: MessageId { publisher: hello::publisher(&SECRET), sequence: 9 },
         ordinal: 1,
         timestamp_ns,
         checksum: mezzenger::wire::checksum::native("greet", payload, timestamp_ns),
@@ -318,7 +322,7 @@ fn native_frames_that_are_none() {
     let gap = changed(|a| a[FIELDS + 8] = 11);
     requests.push(("a gap in the numbers", [&whole[..], &gap[prefix.len()..]].concat()));
     let other = changed(|a| {
-        a[FIELDS] = 8;
+        a[FIELDS] ^= 1;
         a[FIELDS + 8] = 10;
     });
     requests.push(("two publishers", [&whole[..], &other[prefix.len()..]].concat()));

@@ -143,10 +143,11 @@ impl<N: Network> Broker<N> {
         }
     }
 
-    /// Books what an unfinished request takes, and makes room when all together take too much.
-    fn book(&mut self, id: ConnectionId) {
+    /// Books what a request takes that is not whole, or waits to be checked, and makes room when all together
+    /// take too much.
+    pub(super) fn book(&mut self, id: ConnectionId) {
         let Some(peer) = self.peers.get_mut(id) else { return };
-        let held = peer.inbox.held_bytes();
+        let held = peer.held_bytes();
         self.partial_bytes = self.partial_bytes - peer.booked_bytes + held;
         peer.booked_bytes = held;
         while self.partial_bytes > PARTIAL_BYTES_MAX {
@@ -160,7 +161,7 @@ impl<N: Network> Broker<N> {
             let Some(oldest) = oldest else { return };
             self.close_for(
                 oldest,
-                "requests that are not whole take too much memory, and its has waited longest",
+                "requests that are not whole or not checked take too much memory, and its has waited longest",
             );
         }
     }
@@ -177,7 +178,7 @@ impl<N: Network> Broker<N> {
                 if tracing::enabled!(tracing::Level::DEBUG) {
                     log_request(&body);
                 }
-                self.core.request(Requester { connection: id, envelope }, body, now);
+                return self.request(Requester { connection: id, envelope }, body, now);
             }
             Event::Malformed(envelope, why) => {
                 let from = Requester { connection: id, envelope };
@@ -230,6 +231,7 @@ impl<N: Network> Broker<N> {
                         self.defer(to.connection);
                     }
                 }
+                Effect::Check(id, check) => self.begin_check(id, check),
             }
         }
     }

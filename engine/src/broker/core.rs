@@ -1,12 +1,13 @@
 //! The broker's decisions, as a plain value: events are calls, effects are data.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::backlog::Backlog;
+use super::check::Waiting;
 use super::delivery::{Outgoing, Transcoding};
 use super::effect::{Dialect, Effect, Effects, Refusal, Reply};
 use super::publishers::Publishers;
@@ -15,7 +16,9 @@ use super::replies::{self, Parked};
 use super::subscribers::{ConnectionId, Subscribers, SubscriptionLimit};
 use crate::config::{Config, Verify};
 use crate::journal::Op;
-use crate::limits::{ACK_BYTES_MAX, BATCH_BYTES_MAX, NAMES_WOKEN_PER_TURN_MAX};
+use crate::limits::{
+    ACK_BYTES_MAX, BATCH_BYTES_MAX, CHECKED_AT_ONCE_BYTES_MAX, NAMES_WOKEN_PER_TURN_MAX,
+};
 use crate::message::Message;
 use crate::metrics::Counters;
 use crate::wire::frame::Frame;
@@ -62,6 +65,9 @@ pub(super) struct Core<E> {
     pub(super) transcoding: Transcoding,
     pub(super) recalls: Recalls,
     pub(super) parked: Parked<E>,
+    /// Requests that are being checked, in the order in which they came, and how many there were.
+    pub(super) checking: BTreeMap<u64, Waiting<E>>,
+    pub(super) checks_begun: u64,
     /// The number of the journal group that is being filled.
     pub(super) group: u64,
     pub(super) durable: u64,
@@ -107,6 +113,8 @@ impl<E> Core<E> {
             transcoding: Transcoding::default(),
             recalls: Recalls::default(),
             parked: Parked::default(),
+            checking: BTreeMap::new(),
+            checks_begun: 0,
             group: 1,
             durable: 0,
             out: Effects::default(),
@@ -149,13 +157,29 @@ impl<E> Core<E> {
                 Err(refusal) => self.refuse(from, refusal, dialect),
             };
         }
-        match self.dispatch(from.connection(), &body, now) {
+        if body.len() > CHECKED_AT_ONCE_BYTES_MAX {
+            return self.large_request(from, body, dialect, now);
+        }
+        let outcome = self.dispatch(from.connection(), &body, now);
+        self.answer(from, body.len(), dialect, outcome, now);
+    }
+
+    /// Answers a request, or lets it wait for the journal.
+    pub(super) fn answer(
+        &mut self,
+        from: E,
+        bytes: usize,
+        dialect: Dialect,
+        outcome: Result<Taken, Refusal>,
+        now: Duration,
+    ) {
+        match outcome {
             Ok(taken) if taken.group > self.durable && self.stores() => {
                 self.parked.add(replies::Request {
                     group: taken.group,
                     arrived: now,
                     from,
-                    bytes: body.len(),
+                    bytes,
                     dialect,
                     kept: taken.kept,
                     stored: std::mem::take(&mut self.stored),
@@ -223,13 +247,13 @@ impl<E> Core<E> {
         }
     }
 
-    fn dispatch(
+    pub(super) fn dispatch(
         &mut self,
         connection: ConnectionId,
         body: &Bytes,
         now: Duration,
     ) -> Result<Taken, Refusal> {
-        self.check_size(body.len(), body.first() == Some(&frame::V2))?;
+        self.check_size(body)?;
         match Frame::parse(body)? {
             Frame::V1 { name: name::PING, .. } | Frame::V2 { name: name::PING, .. } => {
                 Ok(Taken::AT_ONCE)
@@ -261,7 +285,8 @@ impl<E> Core<E> {
     }
 
     /// The limit is one message's. A native frame may hold many, and each is checked on its own.
-    fn check_size(&self, bytes: usize, native: bool) -> Result<(), Refusal> {
+    pub(super) fn check_size(&self, request: &[u8]) -> Result<(), Refusal> {
+        let (bytes, native) = (request.len(), request.first() == Some(&frame::V2));
         let message_max = self.rules.max_message_bytes;
         if bytes > message_max && !(native && bytes <= BATCH_BYTES_MAX) {
             return Err(Refusal::TooLarge { bytes: bytes as u64, max: message_max as u64 });
@@ -401,10 +426,14 @@ impl<E> Core<E> {
         self.draining = true;
     }
 
-    /// The end, in the midst of it: what waits for the journal is refused, although it may be stored.
+    /// The end, in the midst of it: what waits for the journal is refused, although it may be stored, and so is
+    /// what is being checked.
     pub(super) fn abandon(&mut self) {
         for parked in self.parked.take() {
             self.refuse(parked.from, Refusal::ShuttingDown, parked.dialect);
+        }
+        for (_, waiting) in std::mem::take(&mut self.checking) {
+            self.refuse(waiting.from, Refusal::ShuttingDown, waiting.dialect);
         }
     }
 

@@ -8,7 +8,9 @@ use bytes::Bytes;
 use super::core::Core;
 use super::effect::Effect;
 use super::transcode;
-use crate::limits::{TRANSCODED_PER_TURN_MAX, TRANSCODING_BYTES_MAX};
+use crate::limits::{
+    TRANSCODED_BYTES_PER_TURN_MAX, TRANSCODED_PER_TURN_MAX, TRANSCODING_BYTES_MAX,
+};
 use crate::message::Format;
 use crate::wire::frame::Frame;
 use crate::wire::record::{Record, Records};
@@ -101,7 +103,9 @@ impl<E> Core<E> {
     /// Goes on with what is to be carried over; whether some is left.
     pub(super) fn transcode_some(&mut self) -> bool {
         let mut left = TRANSCODED_PER_TURN_MAX;
+        let mut bytes = 0;
         while left > 0
+            && bytes < TRANSCODED_BYTES_PER_TURN_MAX
             && let Some(Part { outgoing, at }) = self.transcoding.queue.front()
         {
             left -= 1;
@@ -117,6 +121,7 @@ impl<E> Core<E> {
             }
             match Records::new(&frame[at..]).next() {
                 Some(Ok((whole, record))) if !to.is_empty() => {
+                    bytes += whole.len();
                     let v1 = self.v1_frame(&name, &record);
                     self.out.queue.push_back(Effect::Publish { frame: v1, to, droppable });
                     if let Some(part) = self.transcoding.queue.front_mut() {

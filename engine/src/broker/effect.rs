@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::check::Check;
 use super::subscribers::ConnectionId;
-
 use crate::journal::Op;
 use crate::wire::ack::AckError;
 use crate::wire::frame::FrameError;
@@ -35,6 +35,9 @@ pub(super) enum Effect<E> {
     },
     /// Answer a request. Its frames stand before it.
     Reply(E, Reply),
+    /// Check a request of this connection, which may send no further one meanwhile: the verdict is for
+    /// [`Core::checked`](super::core::Core::checked).
+    Check(ConnectionId, Check),
 }
 
 /// An answer.

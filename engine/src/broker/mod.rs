@@ -4,16 +4,19 @@
 //! calls to its methods, and what is to happen leaves it as [`effect`]s. Its parts: [`publish`] takes
 //! messages, [`delivery`] gives them to whoever wants them, [`resend`] sends the unacknowledged ones again,
 //! [`transcode`] carries them between the two formats, [`publishers`] recognises what was sent before,
-//! [`subscribers`] knows who wants what, [`backlog`] holds every unacknowledged message, and [`replies`] what
-//! waits for the journal.
+//! [`subscribers`] knows who wants what, [`backlog`] holds every unacknowledged message, [`check`] looks whether
+//! messages are in order, and [`replies`] is what waits for the journal.
 //!
 //! [`run`] owns the thread: [`connections`] takes connections in, reads, writes and ends them; [`peer`] is
 //! one of them, [`peers`] their table, [`admission`] says who may connect, [`timers`] when their deadlines
-//! are; [`output`] is what waits to leave on one, [`frames`] what several share. [`log_rate`] says how often
+//! are; [`checking`] hands over to the thread of [`checker`] what takes long to check; [`output`] is what waits to leave on one, [`frames`] what several share. [`log_rate`] says how often
 //! a line is logged, [`drain`] when each step of the end is over.
 
 mod admission;
 mod backlog;
+mod check;
+pub(crate) mod checker;
+mod checking;
 mod connections;
 mod core;
 mod delivery;

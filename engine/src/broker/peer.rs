@@ -3,8 +3,11 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::frames::Frames;
 use super::output::Output;
+use super::run::Requester;
 use super::subscribers::ConnectionId;
 use crate::limits::{
     HANDSHAKE_TIME_MAX, PARTIAL_BYTES_MIN, PARTIAL_CHECKED, SOJOURN_INTERVAL, SOJOURN_TARGET,
@@ -48,6 +51,10 @@ pub(super) struct Peer<S> {
     pub(super) booked_reply_bytes: usize,
     /// A subscriber that does not keep up with what this one publishes.
     pub(super) is_held: bool,
+    /// Its request is being checked, or waits for that.
+    pub(super) is_checked: bool,
+    /// The request that waits, and with whom it goes to the core.
+    pub(super) whole: Option<Box<(Requester, Bytes)>>,
     /// Publishers that wait for this subscriber.
     pub(super) holds: Vec<ConnectionId>,
     above_since: Option<Duration>,
@@ -102,6 +109,8 @@ impl<S> Peer<S> {
             booked_bytes: 0,
             booked_reply_bytes: 0,
             is_held: false,
+            is_checked: false,
+            whole: None,
             holds: Vec::new(),
             above_since: None,
             behind_since: None,
@@ -120,12 +129,17 @@ impl<S> Peer<S> {
         self.session.port() == Port::Publishing
     }
 
-    /// Whether it may be read: answers that it does not take stop that, and so does a slow subscriber. One
-    /// that takes nothing may still cancel, as long as it asks for few answers.
+    /// Whether it may be read: answers that it does not take stop that, and so do a slow subscriber and a
+    /// request that is being checked. One that takes nothing may still cancel, as long as it asks for few answers.
     pub(super) fn may_be_read(&self) -> bool {
         let is_listening = !self.output.is_blocked()
             || (self.is_subscriber() && self.output.own_bytes() <= SUBSCRIBER_OWN_BYTES_MAX);
-        !self.is_held && !self.is_closing && is_listening
+        !self.is_held && !self.is_checked && !self.is_closing && is_listening
+    }
+
+    /// Bytes of requests that are not whole, or wait to be checked.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.inbox.held_bytes() + self.whole.as_ref().map_or(0, |whole| whole.1.len())
     }
 
     /// Since when a frame or a request is not whole.
@@ -221,8 +235,6 @@ impl<S> Peer<S> {
 pub(super) mod tests {
     use std::io::{self, IoSlice};
     use std::net::Ipv4Addr;
-
-    use bytes::Bytes;
 
     use super::*;
     use crate::net::socket::ByteStream;

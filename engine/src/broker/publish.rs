@@ -6,31 +6,29 @@ use std::time::Duration;
 use bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::check::{Carried, Original, check_checksums};
 use super::core::{Core, Taken};
 use super::delivery::Outgoing;
 use super::effect::Refusal;
 use super::publishers::Seen;
 use super::subscribers::{ConnectionId, Topic};
 use super::transcode;
-use crate::config::Verify;
 use crate::journal::Op;
 use crate::limits::BATCH_BYTES_MAX;
 use crate::message::{Body, Format, Message};
-use crate::wire::checksum::{self, Content};
 use crate::wire::frame::v2_prefix;
 use crate::wire::id::MessageId;
 use crate::wire::record::{Encoding, Record, RecordError, Records};
-use crate::wire::{name, pickle};
 
 /// Odd, with its bits well mixed: 2^64 divided by the golden ratio.
 const DIGEST_FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// What a native request holds.
 #[derive(Clone, Copy, Debug)]
-struct Summary {
+pub(super) struct Summary {
     first: MessageId,
     records: u64,
-    kept: usize,
+    pub(super) kept: usize,
     kept_bytes: usize,
     /// Of the name and the checksums: what tells a request that comes again from another one.
     digest: u64,
@@ -51,20 +49,47 @@ impl<E> Core<E> {
         request: &Bytes,
         now: Duration,
     ) -> Result<Taken, Refusal> {
+        let summary = self.check_native(connection, name, records)?;
+        // Before the checksums, which take time that the end may not have.
+        if self.draining {
+            let publisher = self.publishers.get(summary.first.publisher);
+            if publisher.seen(&summary.sequences()) != Seen::All {
+                return Err(Refusal::ShuttingDown);
+            }
+        }
+        if self.rules.verify.includes(summary.kept > 0) {
+            check_checksums(name, records, self.rules.verify)?;
+        }
+        self.take_v2(name, records, request, summary, None, now)
+    }
+
+    /// Everything about a native request but its checksums, which are dear: a stranger does not get that far.
+    pub(super) fn check_native(
+        &self,
+        connection: ConnectionId,
+        name: &str,
+        records: &[u8],
+    ) -> Result<Summary, Refusal> {
         let summary = self.check_records(name, records)?;
+        self.check_proved(connection, summary.first.publisher)?;
         if summary.kept > 0 {
             // Also for one that was sent before: it may be the journal that lost it.
             self.check_journal()?;
         }
-        // Before the checksums, which take time that the end may not have.
+        Ok(summary)
+    }
+
+    /// Takes a request that was checked. `carried`: its one message in the original format, if that is made.
+    pub(super) fn take_v2(
+        &mut self,
+        name: &str,
+        records: &[u8],
+        request: &Bytes,
+        summary: Summary,
+        carried: Option<Carried>,
+        now: Duration,
+    ) -> Result<Taken, Refusal> {
         let sequences = summary.sequences();
-        if self.draining
-            && self.publishers.get(summary.first.publisher).seen(&sequences) != Seen::All
-        {
-            return Err(Refusal::ShuttingDown);
-        }
-        self.check_checksums(name, records, summary.kept)?;
-        self.check_proved(connection, summary.first.publisher)?;
         let publisher = self.publishers.get(summary.first.publisher);
         let barrier = publisher.barrier;
         match publisher.seen(&sequences) {
@@ -82,7 +107,7 @@ impl<E> Core<E> {
             Seen::Nothing => {}
         }
         self.reserve(summary.kept, summary.kept_bytes)?;
-        Ok(self.take_records(name, records, request, summary, now))
+        Ok(self.take_records(name, records, request, summary, carried, now))
     }
 
     /// Takes a request of which a part was taken before. No client of ours sends such a thing; one that
@@ -123,15 +148,19 @@ impl<E> Core<E> {
             let run = Bytes::from(run);
             let records = run.slice(name.len() + 2..);
             let summary = self.check_records(name, &records)?;
-            group = self.take_records(name, &records, &run, summary, now).group;
+            group = self.take_records(name, &records, &run, summary, None, now).group;
         }
         Ok(Taken { group, kept })
     }
 
-    fn check_records(&self, name: &str, records: &[u8]) -> Result<Summary, Refusal> {
+    pub(super) fn check_records(&self, name: &str, records: &[u8]) -> Result<Summary, Refusal> {
         let mut summary: Option<Summary> = None;
         for item in Records::new(records) {
             let (whole, record) = item?;
+            if summary.is_some() && records.len() > BATCH_BYTES_MAX {
+                let (bytes, max) = (records.len(), BATCH_BYTES_MAX);
+                return Err(Refusal::BatchTooLarge { bytes, max });
+            }
             let summary = summary.get_or_insert(Summary {
                 first: record.id,
                 records: 0,
@@ -172,34 +201,7 @@ impl<E> Core<E> {
                 summary.kept_bytes += whole.len();
             }
         }
-        let summary = summary.ok_or(Refusal::Record(RecordError::NoRecords))?;
-        let (bytes, max) = (records.len(), BATCH_BYTES_MAX);
-        if summary.records > 1 && bytes > max {
-            return Err(Refusal::BatchTooLarge { bytes, max });
-        }
-        Ok(summary)
-    }
-
-    /// All at once, which is several times as fast as one by one. `kept`: how many records are.
-    fn check_checksums(&self, name: &str, records: &[u8], kept: usize) -> Result<(), Refusal> {
-        if !self.verifies(kept > 0) {
-            return Ok(());
-        }
-        let checked = || {
-            let records = frame_records(records).map(|(_, record)| record);
-            records.filter(|record| self.verifies(record.ack))
-        };
-        let contents = checked().map(|Record { payload, timestamp_ns, .. }| Content {
-            name,
-            payload,
-            timestamp_ns,
-        });
-        let mut checksums = Vec::new();
-        checksum::native_each(contents, &mut checksums);
-        if checked().zip(checksums).any(|(record, sum)| record.checksum != sum) {
-            return Err(Refusal::Checksum);
-        }
-        Ok(())
+        summary.ok_or(Refusal::Record(RecordError::NoRecords))
     }
 
     fn take_records(
@@ -208,6 +210,7 @@ impl<E> Core<E> {
         records: &[u8],
         request: &Bytes,
         summary: Summary,
+        carried: Option<Carried>,
         now: Duration,
     ) -> Taken {
         let topic = self.subscribers.topic(name).clone();
@@ -221,7 +224,7 @@ impl<E> Core<E> {
             frame,
             format: Format::V2,
             droppable,
-            is_copy: false,
+            is_copy: carried.is_some(),
         });
         if stores {
             self.stored.reserve_exact(summary.kept);
@@ -230,6 +233,13 @@ impl<E> Core<E> {
             for (whole, record) in frame_records(records).filter(|(_, record)| record.ack) {
                 self.keep(record.id, Format::V2, request, whole, &topic, now);
             }
+        }
+        if let Some(Carried { frame, checksum }) = carried {
+            if kept {
+                self.backlog.add_alias(checksum, summary.first);
+            }
+            let (name, format) = (topic.name.clone(), Format::V1);
+            self.frames.push(Outgoing { name, frame, format, droppable, is_copy: false });
         }
         // Not the group at hand: if all of it was kept before, nothing fills that one.
         let group = self.latest_group();
@@ -249,19 +259,23 @@ impl<E> Core<E> {
         request: &Bytes,
         now: Duration,
     ) -> Result<Taken, Refusal> {
-        if self.draining {
-            return Err(Refusal::ShuttingDown);
-        }
-        let fields = pickle::scan(dict)?;
-        if fields.name != name {
-            return Err(Refusal::Rule("the name before the '|' is not the one in the dict"));
-        }
-        name::check_publishable(name)?;
-        if self.verifies(fields.ack) && pickle::checksum_matches(&fields) == Some(false) {
-            return Err(Refusal::Checksum);
-        }
-        let id = MessageId::from_v1_checksum(fields.checksum);
-        if fields.ack {
+        self.check_running()?;
+        let original = Original::read(name, dict, self.rules.verify)?;
+        self.take_v1(name, dict, request, &original, None, now)
+    }
+
+    /// Takes a message that was checked. `carried`: the same in the native format, if that is made.
+    pub(super) fn take_v1(
+        &mut self,
+        name: &str,
+        dict: &[u8],
+        request: &Bytes,
+        original: &Original,
+        carried: Option<Carried>,
+        now: Duration,
+    ) -> Result<Taken, Refusal> {
+        let id = MessageId::from_v1_checksum(original.checksum);
+        if original.ack {
             self.check_journal()?;
             if self.backlog.view().contains(&id) {
                 self.counters.duplicates.add(1);
@@ -272,7 +286,7 @@ impl<E> Core<E> {
         let topic = self.subscribers.topic(name).clone();
         self.counters.accepted.add(1);
         let (to, frame) = (topic.name.clone(), request.clone());
-        let droppable = !fields.ack;
+        let droppable = !original.ack;
         self.frames.push(Outgoing {
             name: to,
             frame,
@@ -281,7 +295,9 @@ impl<E> Core<E> {
             is_copy: false,
         });
         if !topic.v2.is_empty() {
-            let (to, frame) = (topic.name.clone(), transcode::to_v2(name, dict, &fields).into());
+            let carried = carried.map(|carried| carried.frame);
+            let frame = carried.unwrap_or_else(|| transcode::to_v2(name, dict, original).into());
+            let to = topic.name.clone();
             self.frames.push(Outgoing {
                 name: to,
                 frame,
@@ -290,7 +306,7 @@ impl<E> Core<E> {
                 is_copy: true,
             });
         }
-        if !fields.ack {
+        if !original.ack {
             return Ok(Taken::AT_ONCE);
         }
         self.keep(id, Format::V1, request, dict, &topic, now);
@@ -332,15 +348,12 @@ impl<E> Core<E> {
         }
     }
 
-    fn verifies(&self, kept: bool) -> bool {
-        match self.rules.verify {
-            Verify::Never => false,
-            Verify::Stored => kept,
-            Verify::Always => true,
-        }
+    /// New messages are refused once the server ends.
+    pub(super) fn check_running(&self) -> Result<(), Refusal> {
+        if self.draining { Err(Refusal::ShuttingDown) } else { Ok(()) }
     }
 
-    fn check_journal(&self) -> Result<(), Refusal> {
+    pub(super) fn check_journal(&self) -> Result<(), Refusal> {
         match &self.journal_failure {
             Some(text) => Err(Refusal::JournalFailed(text.clone())),
             None => Ok(()),

@@ -118,7 +118,7 @@ impl<E> Core<E> {
             Format::V1 => {
                 // It was scanned when it was taken, and so can be scanned again.
                 if let Ok(fields) = pickle::scan(&message.body) {
-                    transcode::append_v2(&message.name, &message.body, &fields, frame);
+                    transcode::append_v2(&message.name, &message.body, &(&fields).into(), frame);
                 }
             }
         }

@@ -13,6 +13,7 @@ use crossbeam::channel::bounded;
 
 use super::admission::Admission;
 use super::backlog::Backlog;
+use super::checker::Checker;
 use super::core::{Asker, Core};
 use super::drain::Drain;
 use super::frames::Frames;
@@ -84,6 +85,7 @@ pub(crate) struct Broker<N: Network> {
     pub(super) dirty: Vec<ConnectionId>,
     /// Publishers that wait until less is queued for all subscribers together.
     pub(super) held: Vec<ConnectionId>,
+    pub(super) checker: Checker,
     pub(super) scratch: Vec<u8>,
     pub(super) settings: Settings,
     pub(super) admission: Admission,
@@ -106,7 +108,7 @@ pub(crate) struct Broker<N: Network> {
     stop: Arc<AtomicBool>,
     drain_timeout: Duration,
     /// Since it was told to stop.
-    drain: Option<Drain>,
+    pub(super) drain: Option<Drain>,
 }
 
 /// What the thread needs of the configuration.
@@ -124,6 +126,7 @@ impl<N: Network> Broker<N> {
         core: CoreState,
         config: &Config,
         network: N,
+        checker: Checker,
         journal: Option<Journal>,
         stop: Arc<AtomicBool>,
     ) -> Self {
@@ -138,6 +141,7 @@ impl<N: Network> Broker<N> {
             newcomers: VecDeque::new(),
             dirty: Vec::new(),
             held: Vec::new(),
+            checker,
             scratch: Vec::new(),
             settings: Settings {
                 request_bytes_max: config.max_message_bytes.max(crate::limits::BATCH_BYTES_MAX)
@@ -186,6 +190,7 @@ impl<N: Network> Broker<N> {
         self.readable.is_empty()
             && self.newcomers.is_empty()
             && self.dirty.is_empty()
+            && self.checker.is_idle()
             && !self.has_work
     }
 
@@ -206,6 +211,7 @@ impl<N: Network> Broker<N> {
         self.accept(now);
         self.hear_journal();
         self.carry_out(None, now);
+        self.hear_checks(now);
         self.read_some(now);
         self.has_work = self.core.turn(now);
         if self.may_read() && self.frames.bytes() < self.settings.unsent_bytes_max {
@@ -310,7 +316,8 @@ impl<N: Network> Broker<N> {
             peer.is_listed = false;
             if !peer.may_be_read() || !(may_read || peer.is_subscriber()) {
                 // Held ones are listed again when they may be read; others wait for room here.
-                if !peer.is_held && !peer.is_closing && !peer.output.is_blocked() {
+                let is_paused = peer.is_held || peer.is_checked || peer.is_closing;
+                if !is_paused && !peer.output.is_blocked() {
                     self.list(id);
                 }
                 continue;
@@ -382,7 +389,8 @@ impl<N: Network> Broker<N> {
     }
 
     fn is_drained(&self) -> bool {
-        self.core.parked.is_empty() && !self.has_work && self.may_read() && self.frames.bytes() == 0
+        let is_answered = self.core.parked.is_empty() && self.core.checking.is_empty();
+        is_answered && !self.has_work && self.may_read() && self.frames.bytes() == 0
     }
 
     /// Answers what could not be finished, closes the journal, which syncs it, and writes what is left.

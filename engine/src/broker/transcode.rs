@@ -1,9 +1,10 @@
 //! Messages on their way between the two formats.
 
+use super::check::Original;
 use crate::wire::checksum::{self, Checksum};
 use crate::wire::frame::{v1_prefix, v2_prefix};
 use crate::wire::id::MessageId;
-use crate::wire::pickle::{self, V1Fields};
+use crate::wire::pickle;
 use crate::wire::record::{Encoding, Record};
 
 /// The v1 frame of a native record, and the v1 checksum by which it will be acknowledged.
@@ -19,13 +20,13 @@ pub(super) fn to_v1(name: &str, record: &Record<'_>) -> (Vec<u8>, Checksum) {
 }
 
 /// Appends a v1 message, dict and all, as a native record.
-pub(super) fn append_v2(name: &str, dict: &[u8], fields: &V1Fields<'_>, out: &mut Vec<u8>) {
+pub(super) fn append_v2(name: &str, dict: &[u8], original: &Original, out: &mut Vec<u8>) {
     let record = Record {
-        id: MessageId::from_v1_checksum(fields.checksum),
+        id: MessageId::from_v1_checksum(original.checksum),
         ordinal: 0,
-        timestamp_ns: fields.timestamp_ns,
-        checksum: checksum::native(name, dict, fields.timestamp_ns),
-        ack: fields.ack,
+        timestamp_ns: original.timestamp_ns,
+        checksum: checksum::native(name, dict, original.timestamp_ns),
+        ack: original.ack,
         encoding: Encoding::Pickle,
         payload: dict,
     };
@@ -35,8 +36,8 @@ pub(super) fn append_v2(name: &str, dict: &[u8], fields: &V1Fields<'_>, out: &mu
 }
 
 /// The native frame of a v1 message.
-pub(super) fn to_v2(name: &str, dict: &[u8], fields: &V1Fields<'_>) -> Vec<u8> {
+pub(super) fn to_v2(name: &str, dict: &[u8], original: &Original) -> Vec<u8> {
     let mut frame = v2_prefix(name);
-    append_v2(name, dict, fields, &mut frame);
+    append_v2(name, dict, original, &mut frame);
     frame
 }

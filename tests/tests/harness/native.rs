@@ -71,7 +71,8 @@ impl Native {
         Self::with(server, fastrand::u128(..).to_le_bytes())
     }
 
-    fn with(server: &Server, secret: hello::Secret) -> Self {
+    /// One with this secret, from which its publisher follows.
+    pub(crate) fn with(server: &Server, secret: hello::Secret) -> Self {
         let native = Self {
             socket: connect(zmq::DEALER, &server.recv_endpoint()),
             publisher: hello::publisher(&secret),

@@ -1,6 +1,7 @@
 //! The core's promises, each event and effect in the open: no socket, no file, no clock.
 
 mod catalog;
+mod checks;
 mod delivery;
 mod formats;
 mod journal;
@@ -16,6 +17,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::backlog::Backlog;
+use super::check::Check;
 use super::core::{Asker, Core, Rules};
 use super::effect::{Dialect, Effect, Refusal, Reply};
 use super::subscribers::ConnectionId;
@@ -61,6 +63,8 @@ fn prove_publisher<E>(core: &mut Core<E>, connection: ConnectionId, request: &[u
 struct Bench {
     core: Core<u32>,
     now: Duration,
+    /// What it wants checked.
+    checks: Vec<Check>,
 }
 
 impl Bench {
@@ -80,7 +84,7 @@ impl Bench {
         let rules = Rules { verify: Verify::Stored, max_message_bytes: 1 << 20, durable };
         let backlog = Backlog::new(limits, INTERVAL);
         let core = Core::new(rules, backlog, Arc::new(Counters::default()));
-        Self { core, now: Duration::ZERO }
+        Self { core, now: Duration::ZERO, checks: Vec::new() }
     }
 
     fn subscribe(&mut self, prefix: &[u8]) -> &mut Self {
@@ -108,6 +112,21 @@ impl Bench {
         self
     }
 
+    /// Does the checks that are wanted, the last first if so said.
+    fn check(&mut self, backwards: bool) -> &mut Self {
+        let (published, replies) = self.effects();
+        assert!(published.is_empty() && replies.is_empty(), "before any verdict");
+        let mut checks = std::mem::take(&mut self.checks);
+        assert!(!checks.is_empty(), "nothing to check");
+        if backwards {
+            checks.reverse();
+        }
+        for check in checks {
+            self.core.checked(check.number, check.run(), self.now);
+        }
+        self
+    }
+
     fn published(&mut self) -> Vec<Bytes> {
         self.effects().0
     }
@@ -131,6 +150,7 @@ impl Bench {
                 }
                 Effect::Deferred { to } => assert!(!to.is_empty(), "for nobody"),
                 Effect::Reply(to, reply) => replies.push((to, reply)),
+                Effect::Check(_, check) => self.checks.push(check),
             }
         }
         (deliveries, replies)

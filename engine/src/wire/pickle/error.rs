@@ -124,6 +124,11 @@ pub enum PickleError {
     /// Containers are nested too deeply.
     #[error("containers are nested more than {PICKLE_DEPTH_MAX} deep")]
     TooDeep,
+    /// Texts are encoded again and again, more bytes than the pickle has.
+    #[error(
+        "the pickle encodes the same text again and again: more bytes of it than the pickle has"
+    )]
+    EncodedAgain,
     /// The pickle has too many opcodes.
     #[error(
         "the pickle has more than {PICKLE_OPCODES_MAX} opcodes: send large data as bytes or text"

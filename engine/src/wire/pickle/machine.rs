@@ -47,6 +47,7 @@ pub(super) fn run<'a, S: Sink<'a>>(
         sink,
         containers: 0,
         last_tuple: None,
+        encodable_bytes: pickle.len(),
         opcode: 0,
         at: 0,
     };
@@ -73,6 +74,8 @@ pub(super) struct Machine<'a, S> {
     containers: u32,
     /// The tuple made last and its items, if they are two or fewer: arguments, most likely.
     pub(super) last_tuple: Option<(u32, [Item<'a>; 2], usize)>,
+    /// Bytes of text that may still be encoded as Latin-1.
+    pub(super) encodable_bytes: usize,
     pub(super) opcode: u8,
     /// Where `opcode` stands.
     at: usize,

@@ -96,10 +96,10 @@ impl<'a, S: Sink<'a>> Machine<'a, S> {
                 (Global::ByteArray, []) => return Ok(Item::ByteArray(Octets::Raw(b""))),
                 (Global::ByteArray, [Item::Bytes(bytes)]) => return Ok(Item::ByteArray(*bytes)),
                 (Global::ByteArray, [Item::Text(text), encoding]) if is_latin1(encoding) => {
-                    return text.to_latin1().map(Item::ByteArray).ok_or_else(|| self.misused());
+                    return self.encode(*text).map(Item::ByteArray);
                 }
                 (Global::CodecsEncode, [Item::Text(text), encoding]) if is_latin1(encoding) => {
-                    return text.to_latin1().map(Item::Bytes).ok_or_else(|| self.misused());
+                    return self.encode(*text).map(Item::Bytes);
                 }
                 (Global::Set | Global::FrozenSet, [list]) => {
                     if let Item::Container(Container { kind: Kind::List, depth, .. }) = *list {
@@ -114,6 +114,14 @@ impl<'a, S: Sink<'a>> Machine<'a, S> {
             }
         }
         self.object(callable, arguments, None)
+    }
+
+    /// Encodes a text as Latin-1, which looks at all of it. A pickler does so once for each text that it wrote,
+    /// but a pickle could ask for it again and again: all together may be no more than the pickle.
+    fn encode(&mut self, text: Text<'a>) -> Result<Octets<'a>, PickleError> {
+        let left = self.encodable_bytes.checked_sub(text.raw_bytes());
+        self.encodable_bytes = left.ok_or(PickleError::EncodedAgain)?;
+        text.to_latin1().ok_or_else(|| self.misused())
     }
 }
 

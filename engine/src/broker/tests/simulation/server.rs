@@ -311,7 +311,7 @@ impl Server {
                 Effect::Publish { frame, .. } => {
                     frame.split(|&byte| byte == b'|').next().map(<[u8]>::to_vec)
                 }
-                Effect::Deferred { .. } | Effect::Reply(..) => None,
+                Effect::Deferred { .. } | Effect::Reply(..) | Effect::Check(..) => None,
             });
         }
         for effect in effects {
@@ -335,6 +335,7 @@ impl Server {
                     ledger.answered(to.serial, answer, |name| self.wanted(name))?;
                     self.out.push(Output::Reply(to, answer));
                 }
+                Effect::Check(_, check) => unreachable!("no request is so large: {check:?}"),
             }
         }
         Ok(())

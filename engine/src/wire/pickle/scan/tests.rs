@@ -267,6 +267,13 @@ fn bombs_are_refused_fast() {
     check_fast(&message(&[&b")"[..], &[0x85; 1_000_000]].concat()), PickleError::TooDeep);
     check_fast(&message(&vec![b'('; 1_000_000]), PickleError::TooDeep);
     check_fast(&message(&[b'N'; 1_000_000]), PickleError::TooManyOpcodes);
+    // One text, encoded again and again.
+    let text = "ÿ".repeat(1 << 20);
+    let length = (text.len() as u32).to_le_bytes();
+    let again = b"h\x00h\x01h\x02\x86R0".repeat(20_000);
+    let begin = b"c_codecs\nencode\nq\x00";
+    let texts = [&b"X"[..], &length, text.as_bytes(), b"q\x01U\x06latin1q\x02(000"].concat();
+    check_fast(&message(&[begin, &texts[..], &again, b"N"].concat()), PickleError::EncodedAgain);
     check_fast(&message(b"X\xff\xff\xff\xffhello"), PickleError::Truncated);
     check_fast(&message(b"\x8e\xff\xff\xff\xff\xff\xff\xff\xffhello"), PickleError::Truncated);
     check_payload(&nested_lists(999), Payload::Other);

@@ -1,0 +1,266 @@
+//! Whether what a message holds is in order. For a large one that takes long: then the core looks at what is cheap
+//! to see, and wants the rest done elsewhere. The verdict comes back as an event.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::core::{Asker, Core, Taken};
+use super::effect::{Dialect, Effect, Refusal};
+use super::publish::frame_records;
+use super::subscribers::ConnectionId;
+use super::transcode;
+use crate::config::Verify;
+use crate::limits::{BATCH_BYTES_MAX, TRANSCODED_BYTES_PER_TURN_MAX};
+use crate::wire::checksum::{self, Checksum, Content};
+use crate::wire::frame::Frame;
+use crate::wire::pickle::V1Fields;
+use crate::wire::record::{LENGTH_BYTES, Record};
+use crate::wire::{name, pickle};
+
+/// What counts of the dict of a v1 message once it was checked.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Original {
+    pub(super) ack: bool,
+    pub(super) timestamp_ns: u64,
+    pub(super) checksum: Checksum,
+}
+
+impl From<&V1Fields<'_>> for Original {
+    fn from(fields: &V1Fields<'_>) -> Self {
+        let &V1Fields { ack, timestamp_ns, checksum, .. } = fields;
+        Self { ack, timestamp_ns, checksum }
+    }
+}
+
+impl Original {
+    /// Reads a dict, and checks it.
+    ///
+    /// # Errors
+    /// When it is no message of this name, or its checksum is wrong.
+    pub(super) fn read(name: &str, dict: &[u8], verify: Verify) -> Result<Self, Refusal> {
+        let fields = pickle::scan(dict)?;
+        if fields.name != name {
+            return Err(Refusal::Rule("the name before the '|' is not the one in the dict"));
+        }
+        name::check_publishable(name)?;
+        if verify.includes(fields.ack) && pickle::checksum_matches(&fields) == Some(false) {
+            return Err(Refusal::Checksum);
+        }
+        Ok((&fields).into())
+    }
+}
+
+/// Checks the checksums of records, all at once, which is several times as fast as one by one.
+///
+/// # Errors
+/// When one is wrong.
+pub(super) fn check_checksums(name: &str, records: &[u8], verify: Verify) -> Result<(), Refusal> {
+    let checked = || {
+        let records = frame_records(records).map(|(_, record)| record);
+        records.filter(|record| verify.includes(record.ack))
+    };
+    let contents = checked().map(|Record { payload, timestamp_ns, .. }| Content {
+        name,
+        payload,
+        timestamp_ns,
+    });
+    let mut checksums = Vec::new();
+    checksum::native_each(contents, &mut checksums);
+    if checked().zip(checksums).any(|(record, sum)| record.checksum != sum) {
+        return Err(Refusal::Checksum);
+    }
+    Ok(())
+}
+
+/// A request of one message that nothing spoke against so far.
+#[derive(Debug)]
+pub(super) struct Check {
+    pub(super) number: u64,
+    pub(super) request: Bytes,
+    verify: Verify,
+    /// Whether somebody wants the message in the other format, which takes as long.
+    carry: bool,
+}
+
+/// What a check found.
+pub(super) type Verdict = Result<Checked, Refusal>;
+
+/// A request whose content is in order.
+#[derive(Debug)]
+pub(super) struct Checked {
+    request: Bytes,
+    /// What counts of its dict, if it has one.
+    original: Option<Original>,
+    carried: Option<Carried>,
+}
+
+/// A message in the other format.
+#[derive(Debug)]
+pub(super) struct Carried {
+    pub(super) frame: Bytes,
+    /// Its checksum in the original format.
+    pub(super) checksum: Checksum,
+}
+
+/// Who waits for a verdict.
+#[derive(Debug)]
+pub(super) struct Waiting<E> {
+    pub(super) from: E,
+    pub(super) dialect: Dialect,
+}
+
+impl Check {
+    /// Does what takes long. It needs nothing else, and can be done on any thread.
+    pub(super) fn run(self) -> Verdict {
+        let (original, carried) = match Frame::parse(&self.request)? {
+            Frame::V1 { name, pickle } => {
+                let original = Original::read(name, pickle, self.verify)?;
+                let carried = self.carry.then(|| Carried {
+                    frame: transcode::to_v2(name, pickle, &original).into(),
+                    checksum: original.checksum,
+                });
+                (Some(original), carried)
+            }
+            Frame::V2 { name, body } => {
+                check_checksums(name, body, self.verify)?;
+                let carried =
+                    frame_records(body).next().filter(|_| self.carry).map(|(_, record)| {
+                        let (frame, checksum) = transcode::to_v1(name, &record);
+                        Carried { frame: frame.into(), checksum }
+                    });
+                (None, carried)
+            }
+        };
+        Ok(Checked { request: self.request, original, carried })
+    }
+}
+
+impl<E: Asker> Core<E> {
+    /// A request arrived that is large enough to ask whether it takes long.
+    pub(super) fn large_request(
+        &mut self,
+        from: E,
+        request: Bytes,
+        dialect: Dialect,
+        now: Duration,
+    ) {
+        match self.look_at_large(from.connection(), &request) {
+            Ok(Some(carry)) => {
+                self.checks_begun += 1;
+                let number = self.checks_begun;
+                let connection = from.connection();
+                self.checking.insert(number, Waiting { from, dialect });
+                self.want_check(connection, number, request, carry);
+            }
+            Ok(None) => {
+                let outcome = self.dispatch(from.connection(), &request, now);
+                self.answer(from, request.len(), dialect, outcome, now);
+            }
+            Err(refusal) => self.refuse(from, refusal, dialect),
+        }
+    }
+
+    /// Checks what is cheap to check. Whether the message is to be carried over to the other format, too;
+    /// nothing if the request does not take long.
+    fn look_at_large(
+        &mut self,
+        connection: ConnectionId,
+        request: &Bytes,
+    ) -> Result<Option<bool>, Refusal> {
+        self.check_size(request)?;
+        match Frame::parse(request)? {
+            Frame::V1 { name: name::PING, .. } | Frame::V2 { name: name::PING | name::ACK, .. } => {
+                Ok(None)
+            }
+            Frame::V1 { name: name::ACK, .. } => Err(Refusal::Rule(
+                "an acknowledgement in the original format names one checksum, and is a small dict",
+            )),
+            Frame::V1 { name, .. } => {
+                self.check_running()?;
+                name::check_publishable(name)?;
+                Ok(Some(!self.subscribers.topic(name).v2.is_empty()))
+            }
+            Frame::V2 { name, body } => {
+                let length = body.first_chunk().map(|&bytes| u32::from_le_bytes(bytes) as usize);
+                if length.is_none_or(|length| LENGTH_BYTES + length != body.len()) {
+                    // Several are fewer bytes, and are checked together faster.
+                    return Ok(None);
+                }
+                let carry = body.len() > TRANSCODED_BYTES_PER_TURN_MAX
+                    && !self.subscribers.topic(name).v1.is_empty();
+                if !carry && body.len() <= BATCH_BYTES_MAX {
+                    return Ok(None);
+                }
+                let summary = self.check_native(connection, name, body)?;
+                if !carry && !self.rules.verify.includes(summary.kept > 0) {
+                    return Ok(None);
+                }
+                // One that was sent before could be told so, after a check that the end may have no time for.
+                self.check_running()?;
+                Ok(Some(carry))
+            }
+        }
+    }
+
+    fn want_check(&mut self, connection: ConnectionId, number: u64, request: Bytes, carry: bool) {
+        let check = Check { number, request, verify: self.rules.verify, carry };
+        self.out.queue.push_back(Effect::Check(connection, check));
+    }
+
+    /// A check is over, and its request is answered, or waits for the journal: then returns whose it was, who
+    /// may send the next one. It is taken as well when the connection is gone meanwhile, as any request that
+    /// came in whole; and while the server ends, for it came before that.
+    pub(super) fn checked(
+        &mut self,
+        number: u64,
+        verdict: Verdict,
+        now: Duration,
+    ) -> Option<ConnectionId> {
+        // Without an entry it was refused at the end.
+        let connection = self.checking.get(&number)?.from.connection();
+        let checked = match verdict {
+            Ok(checked) if checked.carried.is_none() && self.is_wanted_otherwise(&checked) => {
+                // Somebody subscribed meanwhile.
+                self.want_check(connection, number, checked.request, true);
+                return None;
+            }
+            verdict => verdict,
+        };
+        let Waiting { from, dialect } = self.checking.remove(&number)?;
+        match checked {
+            Ok(checked) => {
+                let bytes = checked.request.len();
+                let outcome = self.take_checked(checked, now);
+                self.answer(from, bytes, dialect, outcome, now);
+            }
+            Err(refusal) => self.refuse(from, refusal, dialect),
+        }
+        Some(connection)
+    }
+
+    fn is_wanted_otherwise(&mut self, checked: &Checked) -> bool {
+        let Ok(Frame::V1 { name, .. } | Frame::V2 { name, .. }) = Frame::parse(&checked.request)
+        else {
+            return false;
+        };
+        let topic = self.subscribers.topic(name);
+        let other = if checked.original.is_some() { &topic.v2 } else { &topic.v1 };
+        !other.is_empty()
+    }
+
+    fn take_checked(&mut self, checked: Checked, now: Duration) -> Result<Taken, Refusal> {
+        let Checked { request, original, carried } = checked;
+        let (Frame::V1 { name, pickle: body } | Frame::V2 { name, body }) = Frame::parse(&request)?;
+        match original {
+            Some(original) => self.take_v1(name, body, &request, &original, carried, now),
+            None => {
+                let summary = self.check_records(name, body)?;
+                if summary.kept > 0 {
+                    self.check_journal()?;
+                }
+                self.take_v2(name, body, &request, summary, carried, now)
+            }
+        }
+    }
+}
