@@ -136,6 +136,27 @@ fn what_follows_a_large_request_on_its_connection_stays_behind_it() {
 }
 
 #[test]
+fn what_waits_to_be_checked_takes_bounded_memory_also_when_its_senders_are_gone() {
+    // 960 MB if all of it stayed.
+    const PEERS: usize = 16;
+    let server = Server::start::<&str>(&[]);
+    let mut others = Others::new(&server);
+    let large = request(&dear_pickle());
+    let mut staying = Vec::new();
+    for at in 0..PEERS {
+        let mut peer = Raw::connect(server.recv_addr, "DEALER");
+        // The server may hang up in the middle.
+        if peer.try_say(&large) && at % 2 == 0 {
+            staying.push(peer);
+        }
+        others.rounds(1);
+    }
+    let memory = server.process.memory_max_bytes();
+    println!("{} MiB", memory >> 20);
+    assert!(memory < 600 << 20, "{} MiB", memory >> 20);
+}
+
+#[test]
 fn what_is_being_checked_does_not_hold_up_the_end_and_is_answered() {
     const PEERS: usize = 4;
     let mut server = Server::start(&["--drain-timeout", "1s"]);

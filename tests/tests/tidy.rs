@@ -275,6 +275,7 @@ fn has_word(code: &str, word: &str) -> bool {
 /// The parts of the broker that decide, and touch nothing.
 const PURE_BROKER: &[&str] = &[
     "broker::backlog",
+    "broker::check",
     "broker::core",
     "broker::delivery",
     "broker::effect",

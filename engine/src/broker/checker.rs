@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crossbeam::channel::{Receiver, Sender, bounded};
+use crossbeam::channel::{Receiver, Sender, TrySendError, bounded};
 
 use super::check::{Check, Verdict};
 use super::effect::Refusal;
@@ -59,7 +59,7 @@ impl Checker {
         self.bytes += check.request.len();
         let left = match self.thread() {
             // Full or gone are its exceptions: then it is done here.
-            Some(thread) => thread.checks.try_send(check).err().map(|error| error.into_inner()),
+            Some(thread) => thread.checks.try_send(check).err().map(TrySendError::into_inner),
             None => Some(check),
         };
         if let Some(check) = left {

@@ -161,7 +161,7 @@ impl<N: Network> Broker<N> {
             let Some(oldest) = oldest else { return };
             self.close_for(
                 oldest,
-                "requests that are not whole or not checked take too much memory, and its has waited longest",
+                "requests that are not whole take too much memory, and its has waited longest",
             );
         }
     }
