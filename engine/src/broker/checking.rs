@@ -27,13 +27,13 @@ impl<N: Network> Broker<N> {
             return;
         }
         self.core.request(from, body, now);
-        self.carry_out(Some(id), now);
+        self.carry_out(now);
     }
 
     /// Hands a check over. Its connection is not read before the verdict, so that what it sent behind stays behind.
     pub(super) fn begin_check(&mut self, id: ConnectionId, check: Check) {
         if let Some(peer) = self.peers.get_mut(id) {
-            _ = peer;
+            peer.is_checked = true;
         }
         self.checker.begin(check);
     }
@@ -44,7 +44,7 @@ impl<N: Network> Broker<N> {
             && let Some((number, verdict)) = self.checker.next()
         {
             let connection = self.core.checked(number, verdict, now);
-            self.carry_out(connection, now);
+            self.carry_out(now);
             if let Some(id) = connection {
                 self.read_on(id);
             }

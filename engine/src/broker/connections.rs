@@ -191,7 +191,7 @@ impl<N: Network> Broker<N> {
                 self.core.too_large(from, bytes, dialect);
             }
         }
-        self.carry_out(Some(id), now);
+        self.carry_out(now);
     }
 
     fn subscribe(&mut self, id: ConnectionId, topic: &Bytes, now: Duration) {
@@ -209,7 +209,7 @@ impl<N: Network> Broker<N> {
 
     /// Carries effects out. The frames of a request stand before its answer, which may have waited for the
     /// journal: who asked waits when a subscriber of them does not keep up.
-    pub(super) fn carry_out(&mut self, _: Option<ConnectionId>, now: Duration) {
+    pub(super) fn carry_out(&mut self, now: Duration) {
         let (mut publishes, mut slow, mut deferred) = (false, None, false);
         while let Some(effect) = self.core.out.queue.pop_front() {
             match effect {

@@ -210,14 +210,14 @@ impl<N: Network> Broker<N> {
         }
         self.accept(now);
         self.hear_journal();
-        self.carry_out(None, now);
+        self.carry_out(now);
         self.hear_checks(now);
         self.read_some(now);
         self.has_work = self.core.turn(now);
         if self.may_read() && self.frames.bytes() < self.settings.unsent_bytes_max {
             self.core.resend_due(now);
         }
-        self.carry_out(None, now);
+        self.carry_out(now);
         self.write_journal();
         self.write_some(now);
         self.look_at_deadlines(now);
@@ -397,7 +397,7 @@ impl<N: Network> Broker<N> {
     fn end(mut self, drain: Drain) -> Result<(), RunError> {
         let now = self.network.now();
         self.core.abandon();
-        self.carry_out(None, now);
+        self.carry_out(now);
         self.write_some(now);
         let closed = match self.journal.take() {
             Some(journal) => close(journal, drain.closed_by.saturating_sub(self.network.now())),
