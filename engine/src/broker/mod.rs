@@ -22,6 +22,7 @@ mod core;
 mod delivery;
 mod drain;
 mod effect;
+mod end;
 mod frames;
 mod log_rate;
 mod output;

@@ -9,8 +9,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crossbeam::channel::bounded;
-
 use super::admission::Admission;
 use super::backlog::Backlog;
 use super::checker::Checker;
@@ -100,7 +98,7 @@ pub(crate) struct Broker<N: Network> {
     pub(super) close_log: LogRate,
     pub(super) slow_log: LogRate,
     ready: Vec<Ready>,
-    journal: Option<Journal>,
+    pub(super) journal: Option<Journal>,
     /// A group that the journal's queue had no room for.
     unsent_group: Option<(u64, Vec<Op>)>,
     /// Work that takes turns is left.
@@ -256,7 +254,7 @@ impl<N: Network> Broker<N> {
     }
 
     /// Waits so long at most, and notes what is ready.
-    fn hear_network(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+    pub(super) fn hear_network(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         let mut ready = std::mem::take(&mut self.ready);
         self.network.wait(timeout, &mut ready)?;
         for event in ready.drain(..) {
@@ -393,36 +391,6 @@ impl<N: Network> Broker<N> {
         is_answered && !self.has_work && self.may_read() && self.frames.bytes() == 0
     }
 
-    /// Answers what could not be finished, closes the journal, which syncs it, and writes what is left.
-    fn end(mut self, drain: Drain) -> Result<(), RunError> {
-        let now = self.network.now();
-        self.core.abandon();
-        self.carry_out(now);
-        self.write_some(now);
-        let closed = match self.journal.take() {
-            Some(journal) => close(journal, drain.closed_by.saturating_sub(self.network.now())),
-            None => Ok(()),
-        };
-        // What peers have not taken yet may leave until the last part of the time is over.
-        while self.peers.iter().any(|peer| !peer.output.is_empty()) {
-            let now = self.network.now();
-            let left = drain.over_by.saturating_sub(now);
-            if left.is_zero() {
-                break;
-            }
-            // Not for what would be done otherwise: nothing is read any more, and no deadline looked at.
-            self.hear_network(Some(left))?;
-            self.write_some(now);
-        }
-        tracing::info!(
-            "ended within {:?}: {} requests were read and answered, {} of them rejected",
-            self.network.now().saturating_sub(drain.began),
-            self.counters.requests.get(),
-            self.counters.refused.get(),
-        );
-        closed
-    }
-
     /// Closes a connection and lets go of all that it has.
     pub(super) fn close(&mut self, id: ConnectionId) {
         let Some(mut peer) = self.peers.remove(id) else { return };
@@ -444,16 +412,6 @@ impl<N: Network> Broker<N> {
                 self.list(id);
             }
         }
-    }
-}
-
-/// Closes the journal in time: a disk that hangs must not keep the process from ending.
-fn close(journal: Journal, time: Duration) -> Result<(), RunError> {
-    let (closed, wait) = bounded(1);
-    std::thread::spawn(move || closed.send(journal.close()));
-    match wait.recv_timeout(time) {
-        Ok(result) => Ok(result?),
-        Err(_) => Err(RunError::DrainTimeout),
     }
 }
 

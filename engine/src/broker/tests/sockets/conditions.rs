@@ -99,7 +99,7 @@ impl Conditions {
             retry_interval: [ms(300), ms(1000), ms(3000)][random.usize(0..3)],
             max_pending_messages: if is_limited { random.usize(8..30) } else { 1_000_000 },
             max_message_bytes: if random.bool() { 100_000 } else { 64 << 20 },
-            max_connections_per_address: [3, 1000][random.usize(0..2)],
+            max_connections_per_address: [2, 1000][random.usize(0..2)],
             max_unsent_bytes: if is_tight { random.usize(2000..50_000) } else { 256 << 20 },
             max_subscriber_bytes: limits[random.usize(0..3)],
             slow_subscriber: policy,

@@ -99,7 +99,10 @@ fn run(shared: &Shared) -> Result<(), Broken> {
         (world.conditions.config.clone(), Arc::clone(&world.counters), stop)
     };
     let core = CoreState::new(&config, counters);
-    let mut broker = Broker::new(core, &config, Simulated(Rc::clone(shared)), None, stop);
+    // Checks at once: a thread would make another history of the same seed.
+    let checker = super::super::checker::Checker::default();
+    let network = Simulated(Rc::clone(shared));
+    let mut broker = Broker::new(core, &config, network, checker, None, stop);
     let mut looked_at = Duration::ZERO;
     loop {
         let failed = broker.turn(None).err();
