@@ -37,14 +37,15 @@ impl ClientArgs {
             .connection_retries(self.tries)
     }
 
-    /// Connects, however often the server is away: it may just have been killed. Gives up when stdin ends.
-    pub(crate) fn connect(&self, builder: &ClientBuilder) -> Result<Client, ConnectError> {
+    /// Connects, however often the server is away: it may just have been killed. `None` when stdin ends
+    /// first: nothing was begun that would have to be finished.
+    pub(crate) fn connect(&self, builder: &ClientBuilder) -> Result<Option<Client>, ConnectError> {
         let end = Instant::now() + self.send_timeout * self.tries;
         loop {
             match builder.clone().connect() {
-                Err(ConnectError::Refused { .. })
-                    if Instant::now() < end && !ends_within(PAUSE) => {}
-                connected => return connected,
+                Err(ConnectError::Refused { .. }) if ends_within(PAUSE) => return Ok(None),
+                Err(ConnectError::Refused { .. }) if Instant::now() < end => {}
+                connected => return connected.map(Some),
             }
         }
     }

@@ -16,7 +16,9 @@ use crate::client;
 /// one sent.
 pub(crate) fn publish(args: PublishArgs) -> Result<(), Box<dyn Error>> {
     let ended = client::told_to_end()?;
-    let client = args.client.connect(&args.client.builder().auto_start(false))?;
+    let Some(client) = args.client.connect(&args.client.builder().auto_start(false))? else {
+        return Ok(());
+    };
     let mut waiting = VecDeque::new();
     for number in 0.. {
         if ended.load(Ordering::Relaxed) {

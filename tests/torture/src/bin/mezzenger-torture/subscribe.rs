@@ -12,7 +12,7 @@ use crate::client;
 
 /// Subscribes to its name until stdin ends.
 pub(crate) fn subscribe(args: SubscribeArgs) -> Result<(), Box<dyn Error>> {
-    let client = args.client.connect(&args.client.builder())?;
+    let Some(client) = args.client.connect(&args.client.builder())? else { return Ok(()) };
     let counters = client.clone();
     let tell = move |payload: &[u8], message: &Message| -> io::Result<()> {
         let expected = |key: &content::Key| content::name(*key, args.names) == message.name();
