@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 record=${1:?the folder of the record}
 target=${CARGO_TARGET_DIR:-target}/release
 server=$target/mezzenger-server
-cargo build --release --quiet --package mezzenger-results --bin mezzenger-server --bin mezzenger-results
+cargo build --release --quiet --package mezzenger-results --package mezzenger-server
 work=$(mktemp -d)
 pid=
 trap 'if [ -n "$pid" ]; then kill "$pid"; fi; rm -rf "$work"' EXIT
