@@ -2,15 +2,18 @@
 //!
 //! [`core`] decides everything and touches nothing: no socket, no file, no clock, no thread. Events are
 //! calls to its methods, and what is to happen leaves it as [`effect`]s. Its parts: [`publish`] takes
-//! messages, [`delivery`] gives them to whoever wants them, [`resend`] sends the unacknowledged ones again,
-//! [`transcode`] carries them between the two formats, [`publishers`] recognises what was sent before,
+//! messages, [`delivery`] gives them to whoever wants them, [`resend`] sends the unacknowledged ones again, and
+//! [`recall`] makes those due at once that went only to connections that are gone; [`transcode`] carries
+//! messages between the two formats, [`publishers`] recognises what was sent before,
 //! [`subscribers`] knows who wants what, [`backlog`] holds every unacknowledged message, [`check`] looks whether
 //! messages are in order, and [`replies`] is what waits for the journal.
 //!
 //! [`run`] owns the thread: [`connections`] takes connections in, reads, writes and ends them; [`peer`] is
 //! one of them, [`peers`] their table, [`admission`] says who may connect, [`timers`] when their deadlines
-//! are; [`checking`] hands over to the thread of [`checker`] what takes long to check; [`output`] is what waits to leave on one, [`frames`] what several share. [`log_rate`] says how often
-//! a line is logged, [`drain`] when each step of the end is over.
+//! are; [`checking`] hands over to the thread of [`checker`] what takes long to check; [`output`] is what waits
+//! to leave on one, [`frames`] what several share; [`slow`] finds subscribers that do not keep up, and holds
+//! publishers back. [`log_rate`] says how often a line is logged, [`drain`] when each step of the end is over,
+//! and [`end`] is its last part.
 
 mod admission;
 mod backlog;

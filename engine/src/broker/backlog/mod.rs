@@ -162,6 +162,10 @@ impl Backlog {
     /// A message that was due is due again after an interval, or waits until somebody wants it.
     pub(super) fn put_back(&mut self, id: MessageId, name: &ArcStr, wanted: bool, now: Duration) {
         let place = self.place(id, name, wanted, now);
+        self.note(id, place);
+    }
+
+    fn note(&self, id: MessageId, place: Place) {
         let known = self.pending.view().with(&id, |entry| entry.set_token(place.to_bits()));
         debug_assert!(known.is_some());
     }
@@ -195,7 +199,7 @@ impl Backlog {
         } else {
             Place::Waiting(self.waiting.add(name, id))
         };
-        self.pending.view().with(&id, |entry| entry.set_token(place.to_bits()));
+        self.note(id, place);
     }
 
     /// A message, if it is there.
