@@ -5,6 +5,12 @@ use std::collections::HashMap;
 use super::*;
 use crate::message::Format;
 
+/// Names of which one begins with another, so that v1 subscribers get what they did not ask for.
+pub(super) const NAMES: [&str; 3] = ["a", "ab", "b"];
+
+/// Most messages of a native frame.
+pub(super) const FRAME_MESSAGES_MAX: usize = 4;
+
 /// A message, by its number: its place in the catalog.
 pub(super) struct Made {
     pub(super) id: MessageId,

@@ -7,6 +7,7 @@ mod formats;
 mod journal;
 mod model;
 mod refusals;
+mod seeds;
 mod simulation;
 mod sockets;
 mod trace;

@@ -9,10 +9,9 @@ mod resends;
 
 use proptest::prelude::*;
 
+use super::catalog::NAMES;
 use super::*;
 use harness::Run;
-
-const NAMES: [&str; 3] = ["a", "ab", "b"];
 
 /// What subscribers of both formats ask for: one name, or all that begins so.
 const PREFIXES: [&[u8]; 8] = [b"a|", b"\x01a|", b"ab|", b"\x01ab|", b"b|", b"a", b"\x01a", b"\x01"];

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::super::catalog::Catalog;
+use super::super::seeds::Tally;
 use super::super::{Bytes, Core, Op};
 use super::broken::Broken;
 use super::conditions::Conditions;
@@ -46,9 +47,6 @@ pub(super) struct Ledger {
     /// How often what happened, so that it can be seen that it did.
     pub(super) tally: Tally,
 }
-
-/// Counts of what happened.
-pub(super) type Tally = BTreeMap<&'static str, u64>;
 
 fn index(format: Format) -> usize {
     usize::from(format == Format::V2)

@@ -5,16 +5,11 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
+pub(super) use super::super::catalog::{FRAME_MESSAGES_MAX, NAMES};
 use crate::config::{Config, SlowSubscriber};
-
-/// Names of which one begins with another, so that v1 subscribers get what they did not ask for.
-pub(super) const NAMES: [&str; 3] = ["a", "ab", "b"];
 
 /// The name of those who have no trouble.
 pub(super) const HEALTHY: &str = "c";
-
-/// Most messages of a native frame.
-pub(super) const FRAME_MESSAGES_MAX: usize = 4;
 
 #[derive(Clone, Debug)]
 pub(super) struct Conditions {

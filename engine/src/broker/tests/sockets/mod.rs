@@ -21,22 +21,19 @@ mod wiring;
 mod world;
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use fastrand::Rng;
 
+use super::super::checker::Checker;
 use super::super::run::{Broker, CoreState};
-use super::simulation::number;
+use super::seeds::{Seeds, check_repeatable};
 use broken::Broken;
 use conditions::Conditions;
 use network::{Shared, Simulated};
 use world::World;
-
-/// Seeds that are tried when `SIMULATION_SEEDS` does not say how many.
-const SEEDS: u64 = 100;
 
 /// How long one who has no trouble waits at most, for answers and for messages.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -44,46 +41,34 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// How often one looks whether all is done.
 const LOOKS: Duration = Duration::from_millis(5);
 
-/// What must have happened in the seeds that are always tried: otherwise they prove nothing.
-const MET: [&str; 22] = [
-    "a client stalled",
-    "a publisher ended its connection",
-    "a stranger",
-    "a subscriber did not read",
-    "a subscriber ended its connection",
-    "accept failed",
-    "acknowledgement answered",
-    "closed at its end",
-    "it paused within what it sent",
-    "message dropped",
-    "message sent by the server again",
-    "message sent to the server again",
-    "publisher held back",
-    "request refused",
-    "request that is none",
-    "reset on the way to the client",
-    "reset on the way to the server",
-    "subscription cancelled",
-    "the policy is to disconnect",
-    "the server ended early",
-    "there were too many of its address",
-    "write was short",
-];
-
-/// Says how to see the same again, also when the broker panics.
-struct Repeat(u64);
-
-impl Drop for Repeat {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            let Self(seed) = self;
-            eprintln!(
-                "seed {seed} failed; repeat it with\n\
-                 SIMULATION_SEED={seed} cargo test -p mezzenger --lib sockets::promises"
-            );
-        }
-    }
-}
+const SEEDS: Seeds = Seeds {
+    filter: "sockets::promises",
+    always: 100,
+    met: &[
+        "a client stalled",
+        "a publisher ended its connection",
+        "a stranger",
+        "a subscriber did not read",
+        "a subscriber ended its connection",
+        "accept failed",
+        "acknowledgement answered",
+        "closed at its end",
+        "it paused within what it sent",
+        "message dropped",
+        "message sent by the server again",
+        "message sent to the server again",
+        "publisher held back",
+        "request refused",
+        "request that is none",
+        "reset on the way to the client",
+        "reset on the way to the server",
+        "subscription cancelled",
+        "the policy is to disconnect",
+        "the server ended early",
+        "there were too many of its address",
+        "write was short",
+    ],
+};
 
 fn world(seed: u64) -> Shared {
     let mut random = Rng::with_seed(seed);
@@ -100,7 +85,7 @@ fn run(shared: &Shared) -> Result<(), Broken> {
     };
     let core = CoreState::new(&config, counters);
     // Checks at once: a thread would make another history of the same seed.
-    let checker = super::super::checker::Checker::default();
+    let checker = Checker::default();
     let network = Simulated(Rc::clone(shared));
     let mut broker = Broker::new(core, &config, network, checker, None, stop);
     let mut looked_at = Duration::ZERO;
@@ -204,24 +189,14 @@ fn fail(seed: u64, broken: &Broken) -> ! {
     );
 }
 
-/// `SIMULATION_SEED=n` runs that one alone, `SIMULATION_SEEDS=n` as many as that.
 #[test]
 fn promises_hold_over_sockets_that_do_what_they_may() {
-    let seeds = match number("SIMULATION_SEED") {
-        Some(seed) => seed..=seed,
-        None => 1..=number("SIMULATION_SEEDS").unwrap_or(SEEDS),
-    };
-    let (mut moments, mut runs) = (0, 0);
-    let mut tally: BTreeMap<&str, u64> = BTreeMap::new();
-    for seed in seeds {
-        let _repeat = Repeat(seed);
+    SEEDS.check("moments", |seed, tally| {
         let world = world(seed);
         if let Err(broken) = run(&world) {
             fail(seed, &broken);
         }
         let world = world.borrow();
-        moments += world.moment;
-        runs += 1;
         let counters = &world.counters;
         let counted = [
             ("message dropped", counters.frames_dropped.get()),
@@ -232,24 +207,17 @@ fn promises_hold_over_sockets_that_do_what_they_may() {
         for (what, times) in told.chain(counted).filter(|(_, times)| *times > 0) {
             *tally.entry(what).or_default() += times;
         }
-    }
-    println!("{runs} seeds, {moments} moments: {tally:#?}");
-    if runs >= SEEDS {
-        let missing: Vec<_> = MET.iter().filter(|what| !tally.contains_key(*what)).collect();
-        assert!(missing.is_empty(), "never met: {missing:?}");
-    }
+        world.moment
+    });
 }
 
 #[test]
 fn the_same_seed_is_the_same_history() {
-    let digest = |seed| {
+    check_repeatable(|seed| {
         let shared = world(seed);
         shared.borrow_mut().trace.is_on = true;
         let _ = run(&shared);
         let world = shared.borrow();
         world.trace.digest()
-    };
-    let digests: Vec<u64> = (1..=10).map(digest).collect();
-    assert_eq!(digests, (1..=10).map(digest).collect::<Vec<_>>());
-    assert_ne!(digests[0], digests[1]);
+    });
 }
