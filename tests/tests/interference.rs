@@ -25,7 +25,7 @@ impl Drop for EndsWith<'_> {
 }
 
 /// Reads 500 kB a second.
-pub(crate) fn sip(mut slow: Raw, over: &AtomicBool) {
+fn sip(mut slow: Raw, over: &AtomicBool) {
     let pause = zmq::Context::new().socket(zmq::PULL).unwrap();
     let mut buffer = vec![0; 5_000];
     while !over.load(Ordering::Relaxed) && slow.stream.read(&mut buffer).is_ok_and(|n| n > 0) {
@@ -34,7 +34,7 @@ pub(crate) fn sip(mut slow: Raw, over: &AtomicBool) {
 }
 
 /// Writes until nothing has been taken for a second, or all was; how many bytes that were.
-pub(crate) fn write_until_held(raw: &mut Raw, bytes: &[u8]) -> usize {
+fn write_until_held(raw: &mut Raw, bytes: &[u8]) -> usize {
     raw.stream.set_write_timeout(Some(Duration::from_secs(1))).unwrap();
     let mut said = 0;
     while said < bytes.len() {
@@ -45,6 +45,29 @@ pub(crate) fn write_until_held(raw: &mut Raw, bytes: &[u8]) -> usize {
         }
     }
     said
+}
+
+/// Writes to `raw` for a subscriber that sips until nothing is taken any more; how many bytes were, and how
+/// long others waited at most.
+#[track_caller]
+pub(crate) fn flood_until_held(
+    raw: &mut Raw,
+    requests: &[u8],
+    slow: Raw,
+    others: &mut Others,
+) -> (usize, Duration) {
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let end = EndsWith(&over);
+        scope.spawn(|| sip(slow, &over));
+        let writing = scope.spawn(|| write_until_held(raw, requests));
+        let mut longest = Duration::ZERO;
+        while !writing.is_finished() {
+            longest = longest.max(others.rounds(1).0);
+        }
+        drop(end);
+        (writing.join().unwrap(), longest)
+    })
 }
 
 /// Messages of a hundred kilobytes, to a subscriber that sips, until their publisher is held back: only a
@@ -58,25 +81,12 @@ fn check_held_back(server: &Server, ack: bool) {
     let payload = [7; 100_000];
     let requests = (0..MESSAGES).map(|_| request(&publisher.frame("flood", &payload, ack)));
     let requests: Vec<u8> = requests.collect::<Vec<_>>().concat();
-    let mut raw = Raw::connect(server.recv_addr, "DEALER");
-    raw.say(&request(&publisher.hello_request()));
-    raw.hear().unwrap();
-    let over = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        let end = EndsWith(&over);
-        scope.spawn(|| sip(slow, &over));
-        let writing = scope.spawn(|| write_until_held(&mut raw, &requests));
-        let mut longest = Duration::ZERO;
-        while !writing.is_finished() {
-            longest = longest.max(others.rounds(1).0);
-        }
-        drop(end);
-        let said = writing.join().unwrap();
-        println!("{said} of {} bytes, the longest round {longest:?}", requests.len());
-        // What queues and the system hold.
-        assert!(said < requests.len() / 2, "{said}");
-        assert!(longest < Duration::from_secs(1), "{longest:?}");
-    });
+    let mut raw = publisher.raw(server);
+    let (said, longest) = flood_until_held(&mut raw, &requests, slow, &mut others);
+    println!("{said} of {} bytes, the longest round {longest:?}", requests.len());
+    // What queues and the system hold.
+    assert!(said < requests.len() / 2, "{said}");
+    assert!(longest < Duration::from_secs(1), "{longest:?}");
     server.log_line("does not keep up");
 }
 

@@ -1,6 +1,5 @@
 //! What is held in memory is about what is counted: a small part that stays does not hold all it came with.
 
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use mezzenger::limits::BATCH_BYTES_MAX;
@@ -11,20 +10,11 @@ use mezzenger::wire::reply::ErrorCode;
 use crate::floods::Others;
 use crate::harness::native::{assert_ok, assert_refused};
 use crate::harness::raw::request;
-use crate::harness::{Native, Raw, Server};
-use crate::interference::{EndsWith, sip, write_until_held};
+use crate::harness::{Native, Server};
+use crate::interference::flood_until_held;
 use crate::stalled_subscriber::subscriber;
 
 const MIB: usize = 1 << 20;
-
-/// A connection by hand, on which this publisher may publish.
-#[track_caller]
-fn raw_publisher(server: &Server, publisher: &Native) -> Raw {
-    let mut raw = Raw::connect(server.recv_addr, "DEALER");
-    raw.say(&request(&publisher.hello_request()));
-    raw.hear().unwrap();
-    raw
-}
 
 /// Bytes of a record beyond its payload, its length included.
 const RECORD_BYTES: usize = 62;
@@ -44,7 +34,7 @@ fn with_one_kept(publisher: &mut Native, kept_bytes: usize, bytes: usize) -> Vec
 fn growth(count: usize, mut make: impl FnMut(&mut Native) -> Vec<Vec<u8>>) -> usize {
     let server = Server::start(&["--retry-interval", "1h"]);
     let mut publisher = Native::connect(&server);
-    let mut raw = raw_publisher(&server, &publisher);
+    let mut raw = publisher.raw(&server);
     let before = server.process.memory_bytes();
     for _ in 0..count {
         let requests = make(&mut publisher);
@@ -113,7 +103,7 @@ fn many_empty_messages_for_an_original_subscriber_stop_nobody() {
     let mut reader = subscriber(server.pub_addr, &v1_prefix("flood"));
     let mut publisher = Native::connect(&server);
     let requests = many_empty(&mut publisher);
-    let mut raw = raw_publisher(&server, &publisher);
+    let mut raw = publisher.raw(&server);
     let before = server.process.memory_bytes();
     let messages = requests.len() * (BATCH_BYTES_MAX / RECORD_BYTES);
     let mut rounds = std::thread::scope(|scope| {
@@ -141,23 +131,12 @@ fn empty_messages_for_an_original_subscriber_that_sips_are_held_back() {
     let slow = subscriber(server.pub_addr, &v1_prefix("flood"));
     let mut publisher = Native::connect(&server);
     let requests = many_empty(&mut publisher).concat();
-    let mut raw = raw_publisher(&server, &publisher);
+    let mut raw = publisher.raw(&server);
     let before = server.process.memory_bytes();
-    let over = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        let end = EndsWith(&over);
-        scope.spawn(|| sip(slow, &over));
-        let writing = scope.spawn(|| write_until_held(&mut raw, &requests));
-        let mut longest = Duration::ZERO;
-        while !writing.is_finished() {
-            longest = longest.max(others.rounds(1).0);
-        }
-        drop(end);
-        let said = writing.join().unwrap();
-        let grown = server.process.memory_max_bytes() - before;
-        println!("{said} of {} bytes, {} MiB, {longest:?}", requests.len(), grown / MIB);
-        assert!(grown < 100 * MIB, "{} MiB", grown / MIB);
-        assert!(longest < Duration::from_secs(1), "{longest:?}");
-    });
+    let (said, longest) = flood_until_held(&mut raw, &requests, slow, &mut others);
+    let grown = server.process.memory_max_bytes() - before;
+    println!("{said} of {} bytes, {} MiB, {longest:?}", requests.len(), grown / MIB);
+    assert!(grown < 100 * MIB, "{} MiB", grown / MIB);
+    assert!(longest < Duration::from_secs(1), "{longest:?}");
     server.log_line("does not keep up");
 }

@@ -5,7 +5,7 @@ use mezzenger::wire::reply::ErrorCode;
 use crate::harness::native::{assert_ok, assert_refused};
 use crate::harness::pickles::{Dict, text};
 use crate::harness::raw::request;
-use crate::harness::{Native, NativeSubscriber, Raw, Server};
+use crate::harness::{Native, NativeSubscriber, Server};
 
 const LIMIT: usize = 1 << 20;
 
@@ -60,10 +60,8 @@ fn the_client_library_reports_it() {
 fn far_beyond_the_limit_it_is_refused_on_the_same_connection_with_the_limit_that_was_set() {
     let server = Server::start(&["--max-message-size", "100000"]);
     // By hand: libzmq would hide a connection made anew.
-    let mut raw = Raw::connect(server.recv_addr, "DEALER");
     let mut publisher = Native::connect(&server);
-    raw.say(&request(&publisher.hello_request()));
-    raw.hear().unwrap();
+    let mut raw = publisher.raw(&server);
     for bytes in [1_160_000, 16 << 20] {
         raw.say(&request(&publisher.frame("large", &vec![7; bytes], false)));
         let why = assert_refused(&raw.hear().unwrap(), ErrorCode::TooLarge);

@@ -80,9 +80,7 @@ fn prefixes_of_many_names_that_wait_block_nobody() {
     const SHARED: usize = 249;
     let server = Server::start(&["--retry-interval", "1h"]);
     let mut others = Others::new(&server);
-    let mut raw = Raw::connect(server.recv_addr, "DEALER");
-    raw.say(&request(&others.publisher.hello_request()));
-    raw.hear().unwrap();
+    let mut raw = others.publisher.raw(&server);
     let mut hearing = Raw { stream: raw.stream.try_clone().unwrap() };
     std::thread::scope(|scope| {
         scope.spawn(|| {

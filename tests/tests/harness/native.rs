@@ -13,6 +13,7 @@ use mezzenger::wire::record::{Encoding, Record};
 use mezzenger::wire::reply::{self, ErrorCode, Reply};
 use mezzenger::wire::{ack, name};
 
+use super::raw::{Raw, request};
 use super::server::Server;
 use super::wait::PATIENCE;
 
@@ -146,6 +147,15 @@ impl Native {
     /// What proves, on another connection, that it is this publisher's.
     pub(crate) fn hello_request(&self) -> Vec<u8> {
         hello::request(&self.secret)
+    }
+
+    /// Another connection, by hand, on which it may publish.
+    #[track_caller]
+    pub(crate) fn raw(&self, server: &Server) -> Raw {
+        let mut raw = Raw::connect(server.recv_addr, "DEALER");
+        raw.say(&request(&self.hello_request()));
+        raw.hear().unwrap();
+        raw
     }
 
     /// Proves that it is its publisher. The socket connects anew by itself, and nobody knows when, so this
