@@ -7,6 +7,7 @@ use std::process::{Command, Output};
 use crate::callgrind::{self, Counts};
 use crate::dhat;
 use crate::flow::{Flow, Side};
+use crate::judge::COPIED_BYTES;
 use crate::pipeline::Done;
 use crate::seed::Seed;
 
@@ -149,7 +150,7 @@ impl Job<'_> {
             let once = larger[at] as f64 - plain[at] as f64;
             let all = larger_longer[at] as f64 - plain_longer[at] as f64;
             *copied = (all - once) / extra_bytes * self.flow.payload_bytes as f64;
-            if *copied < -0.5 {
+            if -*copied > COPIED_BYTES.limit(0.0) {
                 return Err(ValgrindError::Negative { flow: self.flow.name, bytes: *copied });
             }
         }
