@@ -134,7 +134,7 @@ impl Job<'_> {
 
     /// Bytes of payload that each side copies for one more message, in the order of [`Side::ALL`]: how many
     /// more bytes it copies when payloads are larger, scaled to the payload. What is copied once, whatever
-    /// follows, is left out: it is in a run of `rounds` and in one of [`LONGER_COPIES`] times as many.
+    /// follows, is left out: it is in a run of `rounds` and in one of `LONGER_COPIES` times as many.
     ///
     /// # Errors
     /// When valgrind or the pipeline fails.
