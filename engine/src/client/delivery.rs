@@ -9,13 +9,13 @@ use bytes::Bytes;
 
 use super::errands::Errands;
 use super::message::Message;
-use super::missed::{Gap, Place, Tracker};
+use super::missed::{Gap, Place, Runs, Tracker};
 use super::queue::{Delivery, Joint, settle};
-use super::report::{Failure, Missed, Reporter, add};
+use super::report::{Failure, Missed, Reporter, add, add_alone};
 use super::routes::{Callback, Receiver, Routes};
 use super::verify::mismatches;
 use crate::wire::frame::split_v2;
-use crate::wire::record::{Record, Records};
+use crate::wire::record::{Record, RecordError, Records};
 
 /// What became of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,13 +54,14 @@ impl Deliverer {
 
     /// Delivers a frame to all who want it.
     pub(super) fn deliver(&mut self, frame: &Bytes) -> Delivered {
+        let Self { routes, tracker, errands, reporter, .. } = self;
         let Some((name, records)) = split_v2(frame) else {
-            self.reporter.failure(&Failure::BadFrame { bytes: frame.len() });
+            reporter.failure(&Failure::BadFrame { bytes: frame.len() });
             return Delivered::Done;
         };
         let mut queues = Vec::new();
         let mut callbacks = Vec::new();
-        for receiver in self.routes.of(name) {
+        for receiver in routes.of(name) {
             match receiver {
                 Receiver::Queue(queue) => queues.push(queue),
                 Receiver::Callback(callback) => callbacks.push(callback),
@@ -73,25 +74,32 @@ impl Deliverer {
         if !queues.iter().all(|queue| queue.has_room()) {
             return Delivered::NoRoom;
         }
-        let seen = look_for_gaps(&mut self.tracker, &self.reporter, name, records.clone());
-        add(&self.reporter.received, seen.records as u64);
-        if !seen.whole {
-            self.reporter.failure(&Failure::BadFrame { bytes: frame.len() });
-        }
-        let joint = (seen.any_ack && receivers > 1 && !queues.is_empty())
-            .then(|| Arc::new(Joint::new(seen.records, receivers)));
         let wrong: Arc<[usize]> =
             if self.verify { mismatches(name, &records).into() } else { Arc::default() };
+        report(reporter, name, &records, &wrong);
+        let mut watch = Watch { runs: tracker.runs(name), reporter, name, frame };
+        // With a queue, all must know how many share a message before the first of them has it.
+        let mut joint = None;
+        let is_seen = !queues.is_empty();
+        if is_seen {
+            let (mut count, mut any_ack) = (0, false);
+            for record in records.clone().map_while(|item| watch.see(item)) {
+                count += 1;
+                any_ack |= record.ack;
+            }
+            joint = (any_ack && receivers > 1).then(|| Arc::new(Joint::new(count, receivers)));
+        }
         for queue in queues {
             let (frame, wrong, joint) = (frame.clone(), Arc::clone(&wrong), joint.clone());
             queue.push(Delivery { frame, name_bytes: name.len(), wrong, joint });
         }
-        report(&self.reporter, name, &records, &wrong);
         if callbacks.is_empty() {
             return Delivered::Done;
         }
         let mut message = None;
-        for (at, (_, record)) in records.flatten().enumerate() {
+        for (at, item) in records.enumerate() {
+            let seen = if is_seen { item.ok().map(|(_, record)| record) } else { watch.see(item) };
+            let Some(record) = seen else { break };
             if self.stopping.load(Ordering::Relaxed) {
                 break;
             }
@@ -105,7 +113,6 @@ impl Deliverer {
             if wrong.binary_search(&at).is_ok() {
                 continue;
             }
-            let reporter = &self.reporter;
             let succeeded =
                 |callback: &mut &mut Callback| call(callback, record.payload, message, reporter);
             // Each is called, whatever the others return.
@@ -114,10 +121,10 @@ impl Deliverer {
                 match &joint {
                     Some(joint) => {
                         for _ in 0..successes {
-                            settle(Some(joint), at, record.id, &self.errands);
+                            settle(Some(joint), at, record.id, errands);
                         }
                     }
-                    None if successes == callbacks.len() => self.errands.acknowledge(record.id),
+                    None if successes == callbacks.len() => errands.acknowledge(record.id),
                     None => {}
                 }
             }
@@ -134,42 +141,39 @@ fn report(reporter: &Reporter, name: &str, records: &Records<'_>, wrong: &[usize
     }
 }
 
-/// What one walk over a frame's records found.
-#[derive(Default)]
-struct Seen {
-    records: usize,
-    any_ack: bool,
-    whole: bool,
+/// Notes what is received of one frame.
+struct Watch<'a> {
+    runs: Runs<'a>,
+    reporter: &'a Reporter,
+    name: &'a str,
+    frame: &'a Bytes,
 }
 
-fn look_for_gaps(
-    tracker: &mut Tracker,
-    reporter: &Reporter,
-    name: &str,
-    records: Records<'_>,
-) -> Seen {
-    let mut runs = tracker.runs(name);
-    let mut seen = Seen { whole: true, ..Seen::default() };
-    for item in records {
-        let Ok((_, Record { id, ordinal, ack, .. })) = item else {
-            seen.whole = false;
-            break;
+impl Watch<'_> {
+    // Inlined, so that the record is not moved.
+    #[inline(always)]
+    /// Notes a record; `None` for what is none, behind which nothing can be read.
+    fn see<'r>(&mut self, item: Result<(&[u8], Record<'r>), RecordError>) -> Option<Record<'r>> {
+        let Ok((_, record)) = item else {
+            self.reporter.failure(&Failure::BadFrame { bytes: self.frame.len() });
+            return None;
         };
-        seen.records += 1;
-        seen.any_ack |= ack;
-        match runs.see(id.publisher, Place { sequence: id.sequence, ordinal }) {
+        add_alone(&self.reporter.received, 1);
+        let Record { id, ordinal, .. } = record;
+        match self.runs.see(id.publisher, Place { sequence: id.sequence, ordinal }) {
             Gap::Missing(0) => {}
             Gap::Missing(messages) => {
-                let name = name.to_owned();
-                reporter.missed(&Missed { name, publisher: id.publisher, messages });
+                let name = self.name.to_owned();
+                self.reporter.missed(&Missed { name, publisher: id.publisher, messages });
             }
-            Gap::Implausible => add(&reporter.implausible, 1),
+            Gap::Implausible => add(&self.reporter.implausible, 1),
         }
+        Some(record)
     }
-    seen
 }
 
 /// Calls a callback; whether it succeeded. A failure is reported and goes no further.
+#[inline]
 fn call(callback: &mut Callback, payload: &[u8], message: &Message, reporter: &Reporter) -> bool {
     let outcome = catch_unwind(AssertUnwindSafe(|| callback(payload, message)));
     let reason = match outcome {

@@ -116,10 +116,10 @@ impl Routes {
     }
 
     /// All that receive messages of this name.
-    pub(super) fn of(&mut self, name: &str) -> Vec<&mut Receiver> {
+    pub(super) fn of(&mut self, name: &str) -> impl Iterator<Item = &mut Receiver> {
         let named = self.names.get_mut(name).into_iter().flatten();
         let prefixed = self.prefixes.iter_mut().filter(|(prefix, _)| name.starts_with(&**prefix));
-        named.chain(prefixed.map(|(_, route)| route)).map(|route| &mut route.receiver).collect()
+        named.chain(prefixed.map(|(_, route)| route)).map(|route| &mut route.receiver)
     }
 
     /// Whether anyone receives messages of this name.

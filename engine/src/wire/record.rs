@@ -93,6 +93,8 @@ impl<'a> Record<'a> {
     ///
     /// # Errors
     /// [`RecordError::Archive`] unless the bytes are exactly one valid record.
+    // Inlined, as what calls it: a record is large, and moving one costs more than reading it.
+    #[inline(always)]
     pub fn read(archive: &'a [u8]) -> Result<Self, RecordError> {
         let fields = rkyv::access::<ArchivedFields<'_>, Failure>(archive)
             .map_err(|_| RecordError::Archive)?;
@@ -196,6 +198,7 @@ impl<'a> Records<'a> {
         Self { rest: bytes }
     }
 
+    #[inline(always)]
     fn cut(&mut self) -> Result<(&'a [u8], Record<'a>), RecordError> {
         let (length, rest) =
             self.rest.split_first_chunk::<LENGTH_BYTES>().ok_or(RecordError::Overrun)?;
@@ -211,7 +214,7 @@ impl<'a> Iterator for Records<'a> {
     /// The record's bytes with their length, as they can be put into another frame, and the record.
     type Item = Result<(&'a [u8], Record<'a>), RecordError>;
 
-    #[inline]
+    #[inline(always)]
     fn next(&mut self) -> Option<Self::Item> {
         if self.rest.is_empty() {
             return None;
