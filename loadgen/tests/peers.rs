@@ -173,6 +173,7 @@ fn a_broker_that_is_not_there_is_exit_1() {
 fn what_a_broker_cannot_do_is_a_usage_error() {
     check_usage(&["--target", "nats://h:1", "--ack"], "no acknowledgement");
     check_usage(&["--target", "redis+streams://h:1", "--subs", "2"], "--subs 1");
+    check_usage(&["--target", "nats://h:1", "--target-delay", "1s"], "this project's clients");
     check_usage(&["--target", "nats+js://h:1", "--ack-ratio", "0.5"], "all messages or none");
     check_usage(&["--target", "nats://h:1", "--server", "h"], "--server");
 }

@@ -35,7 +35,7 @@ fn publish_until_full(publisher: &mut Native) -> Published {
         let payload = n.to_le_bytes().repeat(5000);
         let frame = publisher.frame("task", &payload, true);
         let reply = publisher.request(&frame);
-        if reply::read(&reply) != Some(Reply::Ok) {
+        if !matches!(reply::read(&reply), Some(Reply::Ok { .. })) {
             let text = assert_refused(&reply, ErrorCode::JournalFailed);
             assert!(text.contains("No space left on device"), "{text}");
             return Published { stored, refused: (publisher.last_id(), frame) };

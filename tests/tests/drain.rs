@@ -63,7 +63,7 @@ fn publish_natively(mut publisher: Native, ack: bool, load: &Load) -> Told {
             Some(parts) => {
                 let sequence = u64::from_le_bytes(parts[0][..].try_into().unwrap());
                 match reply::read(&parts[2]).unwrap() {
-                    Reply::Ok => {
+                    Reply::Ok { .. } => {
                         told.taken.push(MessageId { publisher: publisher.publisher, sequence });
                     }
                     Reply::Refused { code, .. } => {

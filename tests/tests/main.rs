@@ -35,6 +35,7 @@ mod pending_limit;
 mod ping;
 mod pinned_memory;
 mod protocols;
+mod replies;
 mod resend;
 mod restarts;
 mod server_away;

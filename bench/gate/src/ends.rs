@@ -9,7 +9,8 @@ use mezzenger::internals::{DrivenClient, DrivenConnection, DrivenServer, Port};
 use mezzenger::wire::frame::{Frame, v1_prefix, v2_prefix};
 use mezzenger::wire::hello;
 use mezzenger::wire::record::{Record, Records};
-use mezzenger::wire::{checksum, pickle, reply};
+use mezzenger::wire::reply::{self, Reply};
+use mezzenger::wire::{checksum, pickle};
 use mezzenger::{Client, ClientBuilder, Encoding, Message, MessageId};
 
 use crate::error::PipelineError;
@@ -121,8 +122,8 @@ impl Publisher {
             Self::Client(client) => client.turn_requests(),
             Self::Raw(connection, _, taken) => {
                 let answers = connection.receive();
-                let ok = |parts: &&Vec<_>| parts.last().is_some_and(|body| body == reply::OK);
-                *taken += answers.iter().filter(ok).count() as u64;
+                let read = answers.iter().filter_map(|parts| reply::read(parts.last()?));
+                *taken += read.filter(|reply| matches!(reply, Reply::Ok { .. })).count() as u64;
             }
         }
     }

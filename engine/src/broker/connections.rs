@@ -9,12 +9,12 @@ use super::peer::{Late, Peer};
 use super::run::{Broker, Requester, kind};
 use super::subscribers::ConnectionId;
 use crate::limits::{
-    ACCEPTS_PER_TURN_MAX, EVENTS_PER_TURN_MAX, PARTIAL_BYTES_MAX, QUEUED_BYTES_PER_TURN_MAX,
-    READ_BYTES_PER_TURN_MAX, REPLY_BYTES_MAX,
+    ACCEPTS_PER_TURN_MAX, EVENTS_PER_TURN_MAX, PARTIAL_BYTES_MAX, READ_BYTES_PER_TURN_MAX,
+    REPLY_BYTES_MAX,
 };
 use crate::net::socket::{ByteStream, Network};
 use crate::wire::frame::Frame;
-use crate::wire::reply::{OK, refusal};
+use crate::wire::reply::{OK, refusal, taken};
 use crate::wire::{confirm, frame, hello};
 use crate::zmtp::error::ConnectionError;
 use crate::zmtp::frame::Head;
@@ -85,14 +85,14 @@ impl<N: Network> Broker<N> {
                     events += 1;
                     peer.end_partial();
                     self.handle(id, event, now);
-                    let may_read = self.may_read();
+                    let (may_read, is_full) = (self.may_read(), self.turn_is_full());
                     let Some(peer) = self.peers.get_mut(id) else { return false };
                     if !peer.may_be_read() {
                         // Listed again when it may.
                         return false;
                     }
                     if events >= EVENTS_PER_TURN_MAX
-                        || self.turn_bytes >= QUEUED_BYTES_PER_TURN_MAX
+                        || is_full
                         || !(may_read || peer.is_subscriber())
                     {
                         return true;
@@ -211,18 +211,21 @@ impl<N: Network> Broker<N> {
     /// journal: who asked waits when a subscriber of them does not keep up.
     pub(super) fn carry_out(&mut self, now: Duration) {
         let (mut publishes, mut slow, mut deferred) = (false, None, false);
+        let mut connections = 0;
         while let Some(effect) = self.core.out.queue.pop_front() {
             match effect {
                 Effect::Publish { frame, to, droppable } => {
                     publishes = true;
+                    connections += to.len();
                     slow = self.publish(frame, &to, droppable, now).or(slow);
                 }
                 Effect::Deferred { to } => {
                     (publishes, deferred) = (true, true);
+                    connections += to.len();
                     slow = self.find_slow(&to, now).or(slow);
                 }
                 Effect::Reply(to, reply) => {
-                    self.reply(&to, &reply);
+                    self.reply(&to, &reply, std::mem::take(&mut connections));
                     let slow = slow.take();
                     if std::mem::take(&mut publishes) {
                         self.hold(to.connection, slow, now);
@@ -262,7 +265,8 @@ impl<N: Network> Broker<N> {
         slow
     }
 
-    fn reply(&mut self, to: &Requester, reply: &Reply) {
+    /// `connections`: how many the request's messages were for.
+    fn reply(&mut self, to: &Requester, reply: &Reply, connections: usize) {
         if let Reply::Refused(why, _) = reply
             && let Some(unlogged) = self.refusal_log.admit(self.network.now())
         {
@@ -273,8 +277,15 @@ impl<N: Network> Broker<N> {
         let before = peer.output.own_bytes();
         let own = peer.output.own();
         match reply {
+            Reply::Ok if peer.said_hello => {
+                let connections = u32::try_from(connections).unwrap_or(u32::MAX);
+                to.envelope.append_reply(&taken(connections), own);
+            }
             Reply::Ok => to.envelope.append_reply(OK, own),
-            Reply::Hello(answer) => to.envelope.append_reply(&hello::answer(*answer), own),
+            Reply::Hello(answer) => {
+                peer.said_hello = true;
+                to.envelope.append_reply(&hello::answer(*answer), own);
+            }
             Reply::Refused(_, Dialect::V1) => to.envelope.append_reply(&[], own),
             Reply::Refused(why, Dialect::V2) => {
                 to.envelope.append_reply(&refusal(why.code(), &why.to_string()), own);

@@ -36,6 +36,8 @@ pub(super) struct Peer<S> {
     pub(super) is_dirty: bool,
     /// It is closed once what it is told has left.
     pub(super) is_closing: bool,
+    /// It was answered a hello, so it knows the answers that came with it.
+    pub(super) said_hello: bool,
     /// When something last came in, and when something last left, or began to wait.
     pub(super) heard: Duration,
     pub(super) progressed: Duration,
@@ -101,6 +103,7 @@ impl<S> Peer<S> {
             is_listed: false,
             is_dirty: false,
             is_closing: false,
+            said_hello: false,
             heard: now,
             progressed: now,
             accepted: now,

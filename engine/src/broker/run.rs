@@ -22,7 +22,8 @@ use super::timers::Timers;
 use crate::config::{Config, SlowSubscriber};
 use crate::journal::{Journal, JournalError, LiveSet, Op, SubmitError};
 use crate::limits::{
-    HANDSHAKE_TIME_PER_TURN_MAX, QUEUED_BYTES_PER_TURN_MAX, READ_TIME_PER_TURN_MAX,
+    HANDSHAKE_TIME_PER_TURN_MAX, QUEUED_BYTES_EACH_PER_TURN_MAX, QUEUED_BYTES_PER_TURN_MAX,
+    READ_TIME_PER_TURN_MAX,
 };
 use crate::message::Message;
 use crate::metrics::Counters;
@@ -294,6 +295,12 @@ impl<N: Network> Broker<N> {
         self.unsent_group.is_none() && self.core.has_room()
     }
 
+    /// Whether enough is queued for subscribers in this turn to be written.
+    pub(super) fn turn_is_full(&self) -> bool {
+        let each = self.dirty.len() * QUEUED_BYTES_EACH_PER_TURN_MAX;
+        self.turn_bytes >= QUEUED_BYTES_PER_TURN_MAX.max(each)
+    }
+
     fn queue(&mut self, is_open: bool) -> &mut VecDeque<ConnectionId> {
         if is_open { &mut self.readable } else { &mut self.newcomers }
     }
@@ -325,7 +332,7 @@ impl<N: Network> Broker<N> {
             }
             let elapsed = self.network.now().saturating_sub(now);
             if elapsed >= time_max
-                || self.turn_bytes >= QUEUED_BYTES_PER_TURN_MAX
+                || self.turn_is_full()
                 || self.drain.is_some_and(|drain| now + elapsed >= drain.finished_by)
             {
                 break;

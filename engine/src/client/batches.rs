@@ -36,6 +36,8 @@ pub(super) struct Batch {
     /// The frame, its records not yet in sequence.
     pub(super) frame: Vec<u8>,
     pub(super) messages: usize,
+    /// Size at which it is closed.
+    pub(super) bytes_target: usize,
     open: bool,
     pub(super) created: Instant,
     /// Whether someone published without waiting, so that an error must be reported.
@@ -60,6 +62,8 @@ pub(super) struct Cut {
 pub(super) struct Finished {
     pub(super) cut: Cut,
     pub(super) result: Result<(), SendError>,
+    /// How many connections its messages were for, as far as the server told.
+    pub(super) connections: u32,
 }
 
 /// A moment that clients have in common as far as their systems' clocks agree.
@@ -78,14 +82,20 @@ struct NameState {
     batches_queued: usize,
     frames_in_flight: usize,
     last_frame_bytes: usize,
+    /// Whether the last frame that left was closed before.
+    last_was_full: bool,
+    /// How many connections the last frame was for.
+    connections: u32,
     /// Ordinals (first and last) of refused frames behind which others are on their way, ascending.
     refused: Vec<(u64, u64)>,
 }
 
 impl NameState {
-    /// Whether an open batch may leave before it is full. Further messages gather until a reply comes.
+    /// Whether an open batch may leave before it is full. Further messages gather until a reply comes; behind a
+    /// full frame they gather until none is on its way, because more are about to come.
     fn may_leave_early(&self) -> bool {
-        self.frames_in_flight < CLIENT_EARLY_FRAMES_MAX
+        let frames_max = if self.last_was_full { 1 } else { CLIENT_EARLY_FRAMES_MAX };
+        self.frames_in_flight < frames_max
     }
 
     /// Books that a frame with these ordinals ended. A refused frame was not published: once nothing
@@ -210,14 +220,21 @@ impl Batches {
         last.unwrap_or(0).saturating_mul(2)
     }
 
-    /// Closes the name's open batch and adds one; also whether it may leave as it is.
+    /// Size at which the name's next frame is closed.
+    pub(super) fn frame_bytes(&self, name: &str) -> usize {
+        self.pace.frame_bytes(self.names.get(name).map_or(0, |state| state.connections))
+    }
+
+    /// Closes the name's open batch and adds one, which is open up to this size if it is to be open at all; also
+    /// whether it may leave as it is.
     pub(super) fn add_batch(
         &mut self,
         name: &str,
         frame: Vec<u8>,
-        open: bool,
+        bytes_target: Option<usize>,
         now: Instant,
     ) -> (usize, bool) {
+        let open = bytes_target.is_some();
         self.last_number += 1;
         let number = self.last_number;
         let (name, previous, early) = match self.names.get_key_value(name) {
@@ -238,6 +255,7 @@ impl Batches {
             name,
             frame,
             messages: 0,
+            bytes_target: bytes_target.unwrap_or(0),
             open,
             created: now,
             unattended: false,
@@ -283,6 +301,7 @@ impl Batches {
         let mut first_ordinal = 0;
         if let Some(state) = self.names.get_mut(&*batch.name) {
             state.frames_in_flight += 1;
+            state.last_was_full = !batch.open;
             state.last_frame_bytes = charged_bytes;
             if let Some(last) = &mut state.ordinal {
                 first_ordinal = *last + 1;
@@ -299,7 +318,8 @@ impl Batches {
         !self.window_full && self.pace.has_room()
     }
 
-    pub(super) fn finish(&mut self, cut: Cut, result: Result<(), SendError>, now: Instant) {
+    pub(super) fn finish(&mut self, finished: Finished, now: Instant) {
+        let Finished { cut, result, connections } = finished;
         let answered = !matches!(&result, Err(SendError::TimedOut { .. } | SendError::Stopped));
         if answered && !cut.sent_again {
             self.pace.answer(&cut.departure, now);
@@ -309,6 +329,9 @@ impl Batches {
         let batch = &cut.batch;
         if let Some(state) = self.names.get_mut(&*batch.name) {
             state.frames_in_flight -= 1;
+            if result.is_ok() {
+                state.connections = connections;
+            }
             let refused =
                 matches!(&result, Err(error) if !matches!(error, SendError::TimedOut { .. }));
             let last = (cut.first_ordinal + batch.messages as u64).saturating_sub(1);
@@ -353,8 +376,12 @@ mod tests {
 
     fn add(batches: &mut Batches, name: &str, messages: usize) {
         batches.open_batch(name).unwrap();
-        let (at, _) = batches.add_batch(name, Vec::new(), false, Instant::now());
+        let (at, _) = batches.add_batch(name, Vec::new(), None, Instant::now());
         batches.queue[at].messages = messages;
+    }
+
+    fn finish(batches: &mut Batches, cut: Cut, result: Result<(), SendError>) {
+        batches.finish(Finished { cut, result, connections: 1 }, Instant::now());
     }
 
     fn refusal() -> Result<(), SendError> {
@@ -370,11 +397,8 @@ mod tests {
         let mut cuts: Vec<_> =
             (0..frames).map(|_| batches.cut_next(&BOUNDS, Instant::now())).collect();
         for &(at, refused) in ends {
-            batches.finish(
-                cuts[at].take().unwrap(),
-                if refused { refusal() } else { Ok(()) },
-                Instant::now(),
-            );
+            let result = if refused { refusal() } else { Ok(()) };
+            finish(&mut batches, cuts[at].take().unwrap(), result);
         }
         add(&mut batches, "a", 1);
         batches.cut_next(&BOUNDS, Instant::now()).unwrap().first_ordinal
@@ -403,10 +427,10 @@ mod tests {
         let mut on_their_way = leave(&mut batches);
         assert_eq!(on_their_way.len(), 8);
         for left in [7, 6, 5] {
-            batches.finish(on_their_way.swap_remove(0), Ok(()), Instant::now());
+            finish(&mut batches, on_their_way.swap_remove(0), Ok(()));
             assert!(leave(&mut batches).is_empty(), "{left} on their way");
         }
-        batches.finish(on_their_way.swap_remove(0), Ok(()), Instant::now());
+        finish(&mut batches, on_their_way.swap_remove(0), Ok(()));
         assert_eq!(leave(&mut batches).len(), 4);
     }
 
@@ -419,14 +443,62 @@ mod tests {
         add(&mut batches, "beyond", 1);
         add(&mut batches, "beyond", 1);
         let first = batches.cut_next(&BOUNDS, Instant::now()).unwrap();
-        batches.finish(first, Ok(()), Instant::now());
+        finish(&mut batches, first, Ok(()));
         let second = batches.cut_next(&BOUNDS, Instant::now()).unwrap();
         add(&mut batches, "beyond", 1);
-        batches.finish(second, Ok(()), Instant::now());
+        finish(&mut batches, second, Ok(()));
         assert!(batches.names.contains_key("beyond"));
         let third = batches.cut_next(&BOUNDS, Instant::now()).unwrap();
         assert_eq!(third.first_ordinal, 0);
-        batches.finish(third, Ok(()), Instant::now());
+        finish(&mut batches, third, Ok(()));
         assert!(!batches.names.contains_key("beyond"));
+    }
+
+    /// Adds a message to an open batch, which leaves if it may.
+    fn leaves_open(batches: &mut Batches) -> Option<Cut> {
+        batches.open_batch("a").unwrap();
+        let (at, _) = batches.add_batch("a", Vec::new(), Some(1 << 20), Instant::now());
+        batches.queue[at].messages = 1;
+        batches.cut_next(&BOUNDS, Instant::now())
+    }
+
+    #[test]
+    fn a_message_leaves_at_once_behind_small_frames_and_waits_behind_a_full_one() {
+        let mut batches = Batches::new(BOUNDS.target_delay);
+        let early: Vec<_> = (0..CLIENT_EARLY_FRAMES_MAX)
+            .map(|_| leaves_open(&mut batches).expect("few are on their way"))
+            .collect();
+        assert!(leaves_open(&mut batches).is_none(), "as many as may be");
+        for cut in early {
+            finish(&mut batches, cut, Ok(()));
+        }
+        let waited = batches.cut_next(&BOUNDS, Instant::now()).unwrap();
+        finish(&mut batches, waited, Ok(()));
+        add(&mut batches, "a", 100);
+        let full = batches.cut_next(&BOUNDS, Instant::now()).unwrap();
+        assert!(leaves_open(&mut batches).is_none(), "more are about to come");
+        finish(&mut batches, full, Ok(()));
+        let cut = batches.cut_next(&BOUNDS, Instant::now()).expect("nothing is on its way");
+        assert_eq!(cut.batch.messages, 1);
+        // It was not full: the next one leaves at once again.
+        assert!(leaves_open(&mut batches).is_some());
+    }
+
+    #[test]
+    fn the_next_frame_of_a_name_is_as_large_as_its_connections_ask_for() {
+        let mut batches = Batches::new(Duration::from_millis(20));
+        let told = |batches: &mut Batches, result, connections| {
+            add(batches, "a", 1);
+            let cut = batches.cut_next(&BOUNDS, Instant::now()).unwrap();
+            batches.finish(Finished { cut, result, connections }, Instant::now());
+        };
+        told(&mut batches, Ok(()), 1000);
+        let pace = &batches.pace;
+        assert_eq!(batches.frame_bytes("a"), pace.frame_bytes(1000));
+        assert_eq!(batches.frame_bytes("b"), pace.frame_bytes(0));
+        told(&mut batches, refusal(), 0);
+        assert_eq!(batches.names["a"].connections, 1000, "a refusal tells nothing");
+        told(&mut batches, Ok(()), 7);
+        assert_eq!(batches.names["a"].connections, 7);
     }
 }

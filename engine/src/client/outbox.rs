@@ -144,10 +144,10 @@ impl Outbox {
         let mut state = self.enter(self.lock(), bytes, &mut waiting)?;
         let mut wake = false;
         let at = loop {
-            let target = state.pace.frame_bytes().min(frame_bytes_max);
             let open = state.open_batch(name)?;
             if let Some(at) = open
-                && state.queue[at].frame.len() + bytes <= target
+                && let batch = &state.queue[at]
+                && batch.frame.len() + bytes <= batch.bytes_target.min(frame_bytes_max)
             {
                 break at;
             }
@@ -159,10 +159,11 @@ impl Outbox {
                 continue;
             }
             wake |= open.is_some();
+            let target = state.frame_bytes(name);
             let mut frame = v2_prefix(name);
-            let expected = state.frame_bytes_expected(name).min(target);
+            let expected = state.frame_bytes_expected(name).min(target).min(frame_bytes_max);
             frame.reserve_exact(expected.saturating_sub(frame.len()).max(bytes));
-            let (at, early) = state.add_batch(name, frame, true, now);
+            let (at, early) = state.add_batch(name, frame, Some(target), now);
             wake |= early;
             break at;
         };
@@ -197,7 +198,7 @@ impl Outbox {
             state = self.enter(state, bytes, &mut waiting)?;
         };
         state.open_batch(name)?;
-        let (at, _) = state.add_batch(name, frame, false, now);
+        let (at, _) = state.add_batch(name, frame, None, now);
         let batch = &mut state.queue[at];
         batch.messages = 1;
         batch.unattended = unattended;
@@ -257,8 +258,8 @@ impl Outbox {
     ) {
         let mut state = self.lock();
         let settled = !finished.is_empty();
-        for Finished { cut, result } in finished.drain(..) {
-            state.finish(cut, result, now);
+        for finished in finished.drain(..) {
+            state.finish(finished, now);
         }
         while !paused && let Some(cut) = state.cut_next(&self.bounds, now) {
             cuts.push(cut);

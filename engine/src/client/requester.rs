@@ -227,7 +227,7 @@ impl Requester {
                 Ok(())
             }
             (None, Err(error)) => Err(error),
-            (None, Ok(())) => {
+            (None, Ok(_)) => {
                 let text = "it took a hello for a message".to_owned();
                 Err(SendError::UnsupportedVersion { text })
             }
@@ -239,7 +239,9 @@ impl Requester {
     }
 
     /// Books how a request ended.
-    fn finish(&mut self, request: Request, result: Result<(), SendError>) {
+    fn finish(&mut self, request: Request, result: Result<u32, SendError>) {
+        let connections = result.as_ref().map_or(0, |&connections| connections);
+        let result = result.map(|_| ());
         match request.cargo {
             Cargo::Messages(cut) => {
                 // Counted first: who has the answer finds it in the counters.
@@ -248,7 +250,7 @@ impl Requester {
                     Err(error) => self.reporter.not_published(&cut.batch, error),
                 }
                 cut.batch.fate.decide(result.clone());
-                self.finished.push(Finished { cut, result });
+                self.finished.push(Finished { cut, result, connections });
             }
             Cargo::Acks { messages } => match result {
                 Ok(()) => add(&self.reporter.acknowledged, messages as u64),
@@ -350,9 +352,10 @@ impl Drop for Requester {
     }
 }
 
-fn read_reply(bytes: &[u8]) -> Result<(), SendError> {
+/// How many connections the request's messages were for, if it was taken.
+fn read_reply(bytes: &[u8]) -> Result<u32, SendError> {
     match reply::read(bytes) {
-        Some(Reply::Ok) => Ok(()),
+        Some(Reply::Ok { connections }) => Ok(connections),
         Some(Reply::Refused { code, text }) => {
             let raw_code = bytes.get(1..3).map_or(0, |b| u16::from_le_bytes([b[0], b[1]]));
             Err(SendError::refused(code, raw_code, text.into_owned()))

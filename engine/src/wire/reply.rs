@@ -4,8 +4,11 @@ use std::borrow::Cow;
 
 use super::frame::V2;
 
-/// The reply to every request that was taken.
+/// The reply to every request that was taken. On a connection that said hello, [`taken`] says more.
 pub const OK: &[u8] = b"OK";
+
+/// Bytes of a reply that says how many connections a message was for.
+const TAKEN_BYTES: usize = OK.len() + 4;
 
 /// Why the server refused a request. The number is the wire format's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -50,7 +53,10 @@ impl ErrorCode {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply<'a> {
     /// The request was taken.
-    Ok,
+    Ok {
+        /// How many connections the server had its messages for; 0 if there were none or it did not tell.
+        connections: u32,
+    },
     /// The request was refused.
     Refused {
         /// The kind, when this version knows it.
@@ -58,6 +64,15 @@ pub enum Reply<'a> {
         /// What the server says of it.
         text: Cow<'a, str>,
     },
+}
+
+/// The bytes of the reply to a request that was taken, on a connection that said hello: `OK`, and for how many
+/// connections its messages were, as a little-endian `u32`.
+pub fn taken(connections: u32) -> [u8; TAKEN_BYTES] {
+    let mut out = [0; TAKEN_BYTES];
+    out[..OK.len()].copy_from_slice(OK);
+    out[OK.len()..].copy_from_slice(&connections.to_le_bytes());
+    out
 }
 
 /// The bytes of a refusal: `0x01`, the code as a little-endian `u16`, the text.
@@ -71,8 +86,12 @@ pub fn refusal(code: ErrorCode, text: &str) -> Vec<u8> {
 
 /// Reads a reply; `None` for bytes that are none.
 pub fn read(bytes: &[u8]) -> Option<Reply<'_>> {
-    if bytes == OK {
-        return Some(Reply::Ok);
+    if let Some(rest) = bytes.strip_prefix(OK) {
+        let connections = match rest {
+            [] => 0,
+            _ => u32::from_le_bytes(rest.try_into().ok()?),
+        };
+        return Some(Reply::Ok { connections });
     }
     let (head, text) = bytes.split_first_chunk::<3>()?;
     if head[0] != V2 {
@@ -88,7 +107,12 @@ mod tests {
 
     #[test]
     fn replies_come_back() {
-        assert_eq!(read(OK), Some(Reply::Ok));
+        assert_eq!(read(OK), Some(Reply::Ok { connections: 0 }));
+        assert_eq!(taken(0x0102), *b"OK\x02\x01\0\0");
+        for connections in [0, 1, u32::MAX] {
+            assert_eq!(read(&taken(connections)), Some(Reply::Ok { connections }));
+        }
+        assert_eq!(read(&taken(1)[..5]), None);
         for code in (1..=8).map(|n| ErrorCode::from_u16(n).unwrap()) {
             let bytes = refusal(code, "why");
             assert_eq!(read(&bytes), Some(Reply::Refused { code: Some(code), text: "why".into() }));

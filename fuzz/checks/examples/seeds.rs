@@ -18,7 +18,7 @@ use mezzenger::wire::checksum::native;
 use mezzenger::wire::frame::{Frame, v1_prefix, v2_prefix};
 use mezzenger::wire::pickle::{Plain, write};
 use mezzenger::wire::record::{Encoding, Record};
-use mezzenger::wire::reply::{ErrorCode, refusal};
+use mezzenger::wire::reply::{ErrorCode, refusal, taken};
 use mezzenger::wire::{ack, confirm};
 
 /// A golden file beyond this is left out: large inputs make a fuzzer slow.
@@ -91,6 +91,7 @@ fn from_golden_v2() -> Outcome {
 
 fn small_frames() -> Outcome {
     seed("small_frames", "ok", b"OK")?;
+    seed("small_frames", "ok_connections", &taken(3))?;
     seed("small_frames", "refusal", &refusal(ErrorCode::PendingFull, "too many"))?;
     seed("small_frames", "unknown_code", b"\x01\xff\xffnew")?;
     seed("small_frames", "topic", &confirm::topic(7))?;

@@ -25,6 +25,13 @@ fn target(settings: &Settings) -> Result<(), String> {
                     server, so without --server and --target"
             .to_owned());
     }
+    let is_broker = !matches!(on.target, Target::Mezzenger | Target::Relay | Target::ZmqForwarder);
+    if on.target_delay.is_some() && is_broker {
+        return Err(format!(
+            "--target-delay is for this project's clients, not for those of {}",
+            on.target
+        ));
+    }
     let acks = settings.acks();
     if on.own.persist_file.is_some() && acks == 0.0 {
         return Err("--persist-file keeps messages that ask for it: add --ack".to_owned());

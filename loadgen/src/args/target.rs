@@ -34,6 +34,12 @@ pub(crate) struct TargetArgs {
     #[serde(flatten)]
     pub(crate) own: OwnServerArgs,
 
+    /// How long messages of this project's clients are to wait for the server at most, when they publish faster
+    /// than it takes. A long time shows what the bound on delay costs. Default: the client's.
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    #[serde(rename = "target_delay_s", serialize_with = "optional_seconds")]
+    pub(crate) target_delay: Option<Duration>,
+
     /// Use the Mezzenger server on this host instead of an own one.
     #[arg(long, value_name = "HOST")]
     pub(crate) server: Option<String>,

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use mezzenger::{Client, ConnectError, Failure, Message, SubscribeError};
 
@@ -41,6 +42,7 @@ pub(crate) struct Clients {
     sub_port: u16,
     names: Arc<[String]>,
     notes: Notes,
+    target_delay: Option<Duration>,
 }
 
 impl Clients {
@@ -56,7 +58,8 @@ impl Clients {
                 (host.to_owned(), args.send_port, args.sub_port)
             }
         };
-        Self { host, send_port, sub_port, names: Arc::clone(&run.names), notes: run.notes.clone() }
+        let (names, notes) = (Arc::clone(&run.names), run.notes.clone());
+        Self { host, send_port, sub_port, names, notes, target_delay: args.target_delay }
     }
 
     /// The names of the run's messages.
@@ -97,7 +100,11 @@ impl Clients {
         receives: bool,
     ) -> Result<Client, ClientError> {
         let notes = self.notes.clone();
-        Client::builder()
+        let mut options = Client::builder();
+        if let Some(delay) = self.target_delay {
+            options = options.target_delay(delay);
+        }
+        options
             .server_address(&self.host)
             .send_port(self.send_port)
             .sub_port(self.sub_port)

@@ -58,7 +58,7 @@ impl World {
 
     fn fill(&mut self, client: usize) {
         loop {
-            let bytes = self.clients[client].frame_bytes();
+            let bytes = self.clients[client].frame_bytes(1);
             if !self.clients[client].admits(bytes) {
                 return;
             }
@@ -257,9 +257,24 @@ fn frames_are_large_for_a_fast_server_and_small_for_a_slow_one() {
     {
         let mut world = World::new(1, rate * MB, Duration::from_micros(100));
         world.saturate(Duration::from_secs(5));
-        let is = world.clients[0].frame_bytes();
+        let is = world.clients[0].frame_bytes(1);
         assert!(is.abs_diff(bytes) < bytes / 4, "{rate}: {is}");
     }
+}
+
+#[test]
+fn frames_for_many_connections_are_large_whatever_the_rate_within_bounds() {
+    let mut world = World::new(1, MB, Duration::from_micros(100));
+    world.saturate(Duration::from_secs(5));
+    let bytes = |connections| world.clients[0].frame_bytes(connections);
+    // A quarter of the target's worth: 5 ms of a megabyte a second.
+    assert!(bytes(1).abs_diff(5000) < 500, "{}", bytes(1));
+    assert_eq!((bytes(0), bytes(10)), (bytes(1), bytes(1)));
+    // 100 writes of 10 us, 32 times.
+    assert!(bytes(100).abs_diff(32_000) < 3200, "{}", bytes(100));
+    // Eight times the target, however many there are.
+    assert!(bytes(1000).abs_diff(160_000) < 16_000, "{}", bytes(1000));
+    assert_eq!(bytes(u32::MAX), bytes(1000));
 }
 
 #[test]

@@ -100,7 +100,7 @@ impl Client {
 /// An answer is OK, or says why not in the way that who asked can read.
 fn assert_reply(body: &[u8], native: bool) {
     match reply::read(body) {
-        Some(Reply::Ok) => {}
+        Some(Reply::Ok { .. }) => {}
         None if native && hello::read_answer(body).is_some() => {}
         Some(Reply::Refused { code: Some(_), text }) if native => assert!(!text.is_empty()),
         None if body.is_empty() && !native => {}

@@ -4,7 +4,7 @@ use std::io::{self, IoSlice, Write};
 use std::net::TcpStream;
 
 use bytes::Bytes;
-use mezzenger::wire::hello;
+use mezzenger::wire::{hello, reply};
 use rustix::buffer::spare_capacity;
 use rustix::io::Errno;
 
@@ -32,8 +32,6 @@ const MORE: u8 = 1;
 const LONG: u8 = 2;
 const COMMAND: u8 = 4;
 
-/// The answer to a request, as a frame.
-const OK: &[u8] = b"\0\x02OK";
 /// What a client that says hello is told.
 const ANSWER: hello::Answer =
     hello::Answer { max_message_bytes: FRAME_BYTES_MAX as u64, instance: 0 };
@@ -143,7 +141,9 @@ impl Connection {
                     self.output.extend([0, answer.len() as u8]);
                     self.output.extend(answer);
                 } else {
-                    self.output.extend(OK);
+                    let answer = reply::taken(queue.readers);
+                    self.output.extend([0, answer.len() as u8]);
+                    self.output.extend(answer);
                     if !body.starts_with(PING) {
                         taken.push(frame);
                     }

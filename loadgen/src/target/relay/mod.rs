@@ -154,6 +154,7 @@ impl Relay {
     fn write(&mut self) -> bool {
         let mut slowest = self.queue.end();
         let mut takes_more = false;
+        self.queue.readers = 0;
         for place in &mut self.connections {
             let Some(connection) = place else { continue };
             if connection.wants_write(&self.queue) {
@@ -163,7 +164,10 @@ impl Relay {
                 }
                 takes_more |= connection.wants_write(&self.queue);
             }
-            slowest = slowest.min(connection.next.unwrap_or(u64::MAX));
+            if let Some(next) = connection.next {
+                slowest = slowest.min(next);
+                self.queue.readers += 1;
+            }
         }
         self.queue.drop_before(slowest);
         takes_more

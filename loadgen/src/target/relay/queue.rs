@@ -11,6 +11,8 @@ pub(super) struct Queue {
     /// The number of the first.
     first: u64,
     bytes: usize,
+    /// How many subscribers there are to get them.
+    pub(super) readers: u32,
 }
 
 impl Queue {

@@ -202,7 +202,7 @@ impl Asker {
         }
         let max = world.conditions.config.max_message_bytes as u64;
         let said = match (reply::read(body), hello::read_answer(body)) {
-            (Some(Reply::Ok), _) => Said::Ok,
+            (Some(Reply::Ok { .. }), _) => Said::Ok,
             (Some(Reply::Refused { code, .. }), _) => Said::Refused(code),
             (None, Some(answer)) if answer.max_message_bytes == max => Said::Hello,
             (None, None) if body.is_empty() => Said::Refused(None),
