@@ -22,6 +22,7 @@ type Goal = (&'static str, Figure, Option<&'static str>, Bound);
 const GOALS: &[Goal] = &[
     ("8-to-32", Delivered, Some("nats"), AtLeast(10.0)),
     ("8-to-32", Delivered, Some("relay"), AtLeast(0.8)),
+    ("8-to-32", Delivered, Some("mezzenger-unbounded"), AtLeast(0.95)),
     ("8-to-32", LatencyP99, None, AtMost(100_000.0)),
     ("8-to-32", LatencyP99, Some("nats"), AtMost(0.5)),
     ("1-to-1", Delivered, Some("nats"), AtLeast(5.0)),
