@@ -88,6 +88,65 @@ fn what_was_stored_is_there_when_the_disk_has_room_again() {
     }
 }
 
+#[test]
+fn an_acknowledgement_that_came_while_the_disk_was_full_holds_once_there_is_room() {
+    let Some(disk) = SmallDisk::mount(SMALL_KIB) else { return };
+    let mut server = start(&disk, &[]);
+    let mut publisher = Native::connect(&server);
+    let Published { stored, .. } = publish_until_full(&mut publisher);
+    let ids: Vec<_> = stored.into_keys().collect();
+    let (settled, kept) = ids.split_at(ids.len() / 2);
+    // Answered OK.
+    publisher.ack(settled);
+    disk.resize(ROOMY_KIB);
+    let status = server.signal_and_wait(Signal::TERM);
+    assert_eq!(status.code(), Some(1), "the journal had failed: {}", server.process.stderr());
+
+    let server = start(&disk, &[]);
+    let mut subscriber = NativeSubscriber::new(&server, "task");
+    let found: Vec<_> = kept.iter().map(|_| subscriber.next().id).collect();
+    assert!(kept.iter().all(|id| found.contains(id)), "{found:?} of {kept:?}");
+    // What is kept comes at once, and in one go; this comes behind it.
+    let last = Native::connect(&server).publish("task", b"last", true);
+    assert_eq!(subscriber.next().id, last);
+    server.terminate();
+}
+
+#[test]
+fn a_log_on_the_full_disk_of_the_journal_costs_no_answer_and_no_drain() {
+    let Some(disk) = SmallDisk::mount(SMALL_KIB) else { return };
+    let log = disk.journal().with_file_name("log");
+    let mut command = disk.enter("sh");
+    command.args(["-c", r#"exec "$@" 2>"$0""#]).arg(&log);
+    let mut server = Server::started(disk.add_server(&mut command).arg("--verbose"));
+    let mut publisher = Native::connect(&server);
+    let Published { stored, .. } = publish_until_full(&mut publisher);
+    fill(&disk);
+    // Each of them is worth a line.
+    for n in 0..100_u8 {
+        let frame = publisher.frame("task", &[n], true);
+        assert_refused(&publisher.request(&frame), ErrorCode::JournalFailed);
+        publisher.request(b"greet|no pickle");
+    }
+    let mut subscriber = NativeSubscriber::new(&server, "news");
+    publisher.publish("news", b"not kept", false);
+    assert_eq!(subscriber.next().payload, b"not kept");
+    let status = server.signal_and_wait(Signal::TERM);
+    assert_eq!(status.code(), Some(1), "it says that its journal failed, and drains");
+
+    disk.resize(ROOMY_KIB);
+    let written = fs::read_to_string(disk.seen_from_outside(&log)).unwrap();
+    assert!(written.contains("the journal failed"), "{written}");
+    let server = start(&disk, &[]);
+    let mut subscriber = NativeSubscriber::new(&server, "task");
+    let found: BTreeMap<_, _> = (0..stored.len())
+        .map(|_| subscriber.next())
+        .map(|delivery| (delivery.id, delivery.payload))
+        .collect();
+    assert!(found == stored, "{} of {} are there", found.len(), stored.len());
+    server.terminate();
+}
+
 /// Takes all the room that there is. Returns the file that has it.
 fn fill(disk: &SmallDisk) -> PathBuf {
     let ballast = disk.seen_from_outside(&disk.journal().with_file_name("ballast"));

@@ -59,9 +59,19 @@ impl SmallDisk {
     /// A command that runs a server there, on free ports, with a journal on the file system.
     pub(crate) fn server(&self) -> Command {
         let mut command = self.enter(binaries::path("mezzenger-server"));
-        command.args(["--pub-port", "0", "--recv-port", "0", "--retry-interval", "1h"]);
-        command.arg("--persist-file").arg(self.journal());
+        self.add_flags(&mut command);
         command
+    }
+
+    /// Adds such a server to a command that runs there and runs what its last arguments say.
+    pub(crate) fn add_server<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+        command.arg(binaries::path("mezzenger-server"));
+        self.add_flags(command)
+    }
+
+    fn add_flags<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+        command.args(["--pub-port", "0", "--recv-port", "0", "--retry-interval", "1h"]);
+        command.arg("--persist-file").arg(self.journal())
     }
 
     /// The journal's path, for who entered.
