@@ -4,13 +4,13 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::Duration;
 
 use mezzenger::journal::storage::RealStorage;
 use mezzenger::journal::{FsyncPolicy, JournalOptions, inspect, open};
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 
 use crate::harness::*;
 
@@ -36,7 +36,8 @@ fn set_mode(path: &Path, mode: u32) {
 }
 
 fn make_pipe(path: &Path) {
-    assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
+    // Not by a program: until it runs, it has the locks that other tests hold at that moment.
+    mknodat(CWD, path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
 }
 
 /// Opens a journal on a thread of its own, so that a start that hangs is a failure. Returns the error.
@@ -246,7 +247,11 @@ fn what_lies_beside_the_journal_does_no_harm() {
     symlink(&victim, directory.path().join("journal.compact")).unwrap();
     let (told, tells) = crossbeam::channel::bounded(1);
     let options = JournalOptions { fsync: FsyncPolicy::Never, ..at(&path) };
-    thread::spawn(move || told.send(open(options, Arc::new(RealStorage)).is_ok()));
+    thread::spawn(move || {
+        // Closed before it is told.
+        let is_opened = open(options, Arc::new(RealStorage)).is_ok();
+        told.send(is_opened)
+    });
     assert_eq!(tells.recv_timeout(DEADLINE), Ok(true));
     assert_eq!(fs::read(&victim).unwrap(), b"another's");
     fill(&path);
