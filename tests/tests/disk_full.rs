@@ -45,6 +45,16 @@ fn publish_until_full(publisher: &mut Native) -> Published {
     panic!("the disk was never full");
 }
 
+/// Expects these messages, and takes no more than as many.
+#[track_caller]
+fn expect_all(subscriber: &mut NativeSubscriber, stored: &BTreeMap<MessageId, Vec<u8>>) {
+    let found: BTreeMap<_, _> = (0..stored.len())
+        .map(|_| subscriber.next())
+        .map(|delivery| (delivery.id, delivery.payload))
+        .collect();
+    assert!(found == *stored, "{} of {} are there", found.len(), stored.len());
+}
+
 #[test]
 fn what_was_stored_is_there_when_the_disk_has_room_again() {
     let Some(disk) = SmallDisk::mount(SMALL_KIB) else { return };
@@ -72,11 +82,7 @@ fn what_was_stored_is_there_when_the_disk_has_room_again() {
         disk.resize(ROOMY_KIB);
         let server = start(&disk, &[]);
         let mut subscriber = NativeSubscriber::new(&server, "task");
-        let found: BTreeMap<_, _> = (0..stored.len())
-            .map(|_| subscriber.next())
-            .map(|delivery| (delivery.id, delivery.payload))
-            .collect();
-        assert!(found == stored, "{} of {} are there", found.len(), stored.len());
+        expect_all(&mut subscriber, &stored);
         // What was refused is published again, and taken.
         let again = publisher.again(&server);
         assert_ok(&again.request(&refused.1));
@@ -139,11 +145,7 @@ fn a_log_on_the_full_disk_of_the_journal_costs_no_answer_and_no_drain() {
     assert!(written.contains("the journal failed"), "{written}");
     let server = start(&disk, &[]);
     let mut subscriber = NativeSubscriber::new(&server, "task");
-    let found: BTreeMap<_, _> = (0..stored.len())
-        .map(|_| subscriber.next())
-        .map(|delivery| (delivery.id, delivery.payload))
-        .collect();
-    assert!(found == stored, "{} of {} are there", found.len(), stored.len());
+    expect_all(&mut subscriber, &stored);
     server.terminate();
 }
 
