@@ -150,9 +150,9 @@ struct Watch<'a> {
 }
 
 impl Watch<'_> {
+    /// Notes a record; `None` for what is none, behind which nothing can be read.
     // Inlined, so that the record is not moved.
     #[inline(always)]
-    /// Notes a record; `None` for what is none, behind which nothing can be read.
     fn see<'r>(&mut self, item: Result<(&[u8], Record<'r>), RecordError>) -> Option<Record<'r>> {
         let Ok((_, record)) = item else {
             self.reporter.failure(&Failure::BadFrame { bytes: self.frame.len() });
