@@ -126,7 +126,7 @@ pub const READ_BYTES_PER_TURN_MAX: usize = 256 * 1024;
 /// the system copies in about a millisecond.
 pub const QUEUED_BYTES_PER_TURN_MAX: usize = 4 * 1024 * 1024;
 
-/// Bytes for each connection that a turn queues something for, if that is more than
+/// Bytes for each subscriber of the frame with the most of them in a turn, if that is more than
 /// [`QUEUED_BYTES_PER_TURN_MAX`]: to write them takes about as long as the call and the wake-up that each write
 /// costs, so that with many subscribers a turn is not all calls.
 pub const QUEUED_BYTES_EACH_PER_TURN_MAX: usize = 32 * 1024;

@@ -249,6 +249,7 @@ impl<N: Network> Broker<N> {
     ) -> Option<ConnectionId> {
         self.counters.frames_published.add(1);
         self.turn_bytes += frame.len() * to.len();
+        self.turn_fan_out = self.turn_fan_out.max(to.len());
         let id = self.frames.add(frame, to.len() as u32, droppable, now);
         let mut slow = None;
         for &connection in to {

@@ -91,6 +91,8 @@ pub(crate) struct Broker<N: Network> {
     pub(super) timers: Timers,
     /// Bytes queued for subscribers in this turn, each frame counted for each of them.
     pub(super) turn_bytes: usize,
+    /// The most subscribers that a frame of this turn is for.
+    pub(super) turn_fan_out: usize,
     /// Bytes of requests that are not whole, and of answers that wait.
     pub(super) partial_bytes: usize,
     pub(super) reply_bytes: usize,
@@ -153,6 +155,7 @@ impl<N: Network> Broker<N> {
             admission: Admission::new(config),
             timers: Timers::default(),
             turn_bytes: 0,
+            turn_fan_out: 0,
             partial_bytes: 0,
             reply_bytes: 0,
             counters,
@@ -297,7 +300,7 @@ impl<N: Network> Broker<N> {
 
     /// Whether enough is queued for subscribers in this turn to be written.
     pub(super) fn turn_is_full(&self) -> bool {
-        let each = self.dirty.len() * QUEUED_BYTES_EACH_PER_TURN_MAX;
+        let each = self.turn_fan_out * QUEUED_BYTES_EACH_PER_TURN_MAX;
         self.turn_bytes >= QUEUED_BYTES_PER_TURN_MAX.max(each)
     }
 
@@ -307,7 +310,7 @@ impl<N: Network> Broker<N> {
 
     /// Reads from each connection that has something, a part of it, as long as a turn may take.
     fn read_some(&mut self, now: Duration) {
-        self.turn_bytes = 0;
+        (self.turn_bytes, self.turn_fan_out) = (0, 0);
         self.read_queue(true, READ_TIME_PER_TURN_MAX, now);
         let elapsed = self.network.now().saturating_sub(now);
         self.read_queue(false, elapsed + HANDSHAKE_TIME_PER_TURN_MAX, now);

@@ -29,7 +29,7 @@ pub(super) struct Topic {
     pub(super) v1: Arc<[ConnectionId]>,
     /// Who wants it in the native format.
     pub(super) v2: Arc<[ConnectionId]>,
-    /// Before this time, none of them had all the subscriptions that it has now.
+    /// Before this time, none of them had a subscription that it has now and that fits the name.
     pub(super) since: Duration,
 }
 
@@ -65,8 +65,10 @@ enum Wanting {
 }
 
 /// What one connection wants of one prefix.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Interest {
+    /// When it began, in nanoseconds since the server's start: half as large as a `Duration`.
+    since_ns: u64,
     /// The prefix itself, however often it was asked for: one cancellation ends it.
     exact: bool,
     /// Longer ones, of which this is the part that counts.
@@ -81,8 +83,6 @@ type Leaving = btree_map::IntoIter<Arc<[u8]>, Interest>;
 struct Connection {
     interests: Interests,
     bytes: usize,
-    /// When it last subscribed to something new.
-    subscribed: Duration,
     /// It does not keep up: what can wait is not sent to it now.
     is_behind: bool,
 }
@@ -151,7 +151,8 @@ impl Subscribers {
             return Err(SubscriptionLimit::AllBytes(SUBSCRIPTION_BYTES_MAX_ALL));
         }
         let exact = topic.len() == prefix.len();
-        let interest = Interest { exact, longer: u32::from(!exact) };
+        let since_ns = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
+        let interest = Interest { since_ns, exact, longer: u32::from(!exact) };
         let key = match self.prefixes.get_key_value(prefix) {
             Some((key, _)) => Arc::clone(key),
             None => {
@@ -171,7 +172,6 @@ impl Subscribers {
         }
         connection.interests.insert(key, interest);
         connection.bytes += cost;
-        connection.subscribed = now;
         self.bytes += cost;
         self.count += 1;
         self.changed(prefix);
@@ -267,9 +267,9 @@ impl Subscribers {
             if self.names.len() >= NAMES_CACHED_MAX {
                 self.names.clear();
             }
-            let (v1, v2) = (self.matching(&v1_prefix(name)), self.matching(&v2_prefix(name)));
-            let subscribed = |id| self.connections.get(id).map(|connection| connection.subscribed);
-            let since = v1.iter().chain(&*v2).filter_map(subscribed).min().unwrap_or_default();
+            let (v1, v1_since) = self.matching(&v1_prefix(name));
+            let (v2, v2_since) = self.matching(&v2_prefix(name));
+            let since = Duration::from_nanos(v1_since.min(v2_since));
             // The copy of the name that messages share already.
             let name = match self.names.get_key_value(name) {
                 Some((name, _)) => name.clone(),
@@ -280,19 +280,30 @@ impl Subscribers {
         &self.names[name].1
     }
 
-    fn matching(&self, frame_prefix: &[u8]) -> Arc<[ConnectionId]> {
+    /// The connections that want frames that begin so, and since when the first of them does.
+    fn matching(&self, frame_prefix: &[u8]) -> (Arc<[ConnectionId]>, u64) {
         let mut found = Vec::new();
+        let mut since_ns = u64::MAX;
         for (&length, _) in self.lengths.range(..=frame_prefix.len()) {
-            match self.prefixes.get(&frame_prefix[..length]) {
-                Some(Wanting::One(id)) => found.push(*id),
-                Some(Wanting::Many(all)) => found.extend(all.iter().copied()),
+            let prefix = &frame_prefix[..length];
+            let mut find = |id| {
+                // Without it, the connection is gone.
+                if let Some(connection) = self.connections.get(&id)
+                    && let Some(interest) = connection.interests.get(prefix)
+                {
+                    since_ns = since_ns.min(interest.since_ns);
+                    found.push(id);
+                }
+            };
+            match self.prefixes.get(prefix) {
+                Some(Wanting::One(id)) => find(*id),
+                Some(Wanting::Many(all)) => all.iter().copied().for_each(find),
                 None => {}
             }
         }
-        found.retain(|id| self.connections.contains_key(id));
         found.sort_unstable();
         found.dedup();
-        found.into()
+        (found.into(), since_ns)
     }
 
     /// Notes whether a connection keeps up with what it gets.

@@ -62,13 +62,11 @@ pub(super) struct Reference {
     durable: bool,
     limits: Option<Limits>,
     pub(super) states: Vec<State>,
-    /// Who asked for which prefix.
-    pub(super) subscriptions: BTreeSet<(ConnectionId, Vec<u8>)>,
+    /// Who asked for which prefix, and since when.
+    pub(super) subscriptions: BTreeMap<(ConnectionId, Vec<u8>), Duration>,
     /// Connections that ever asked for something, and those that do not keep up.
     pub(super) known: BTreeSet<ConnectionId>,
     pub(super) behind: BTreeSet<ConnectionId>,
-    /// When each connection last subscribed to something new.
-    pub(super) since: BTreeMap<ConnectionId, Duration>,
     /// Whether a subscriber has left since the last turn.
     pub(super) has_left: bool,
     /// Beginnings of names that somebody wants since the last turn.

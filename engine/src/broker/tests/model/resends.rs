@@ -8,15 +8,24 @@ use super::*;
 use crate::message::Format;
 
 impl Reference {
-    /// The connections that want a name in this format.
-    pub(super) fn wanting(&self, format: Format, name: &str) -> Vec<ConnectionId> {
+    /// The subscriptions that fit a name in this format, and since when each is.
+    fn fitting(
+        &self,
+        format: Format,
+        name: &str,
+    ) -> impl Iterator<Item = (ConnectionId, Duration)> {
         let whole = match format {
             Format::V1 => format!("{name}|"),
             Format::V2 => format!("\x01{name}|"),
         };
-        let fits = |prefix: &[u8]| whole.as_bytes().starts_with(prefix);
-        let all = self.subscriptions.iter().filter(|(_, prefix)| fits(prefix));
-        let all: BTreeSet<ConnectionId> = all.map(|&(connection, _)| connection).collect();
+        let fits = move |prefix: &[u8]| whole.as_bytes().starts_with(prefix);
+        let all = self.subscriptions.iter().filter(move |((_, prefix), _)| fits(prefix));
+        all.map(|(&(connection, _), &since)| (connection, since))
+    }
+
+    /// The connections that want a name in this format.
+    pub(super) fn wanting(&self, format: Format, name: &str) -> Vec<ConnectionId> {
+        let all: BTreeSet<ConnectionId> = self.fitting(format, name).map(|(id, _)| id).collect();
         all.into_iter().collect()
     }
 
@@ -52,9 +61,7 @@ impl Reference {
         now: Duration,
     ) {
         self.known.insert(connection);
-        if self.subscriptions.insert((connection, prefix.to_vec())) {
-            self.since.insert(connection, now);
-        }
+        self.subscriptions.entry((connection, prefix.to_vec())).or_insert(now);
         let begins = std::str::from_utf8(prefix.strip_prefix(b"\x01").unwrap_or(prefix)).unwrap();
         let waiting = |state: &State| matches!(state.held, Some(Held::Waiting));
         match begins.strip_suffix('|') {
@@ -79,7 +86,7 @@ impl Reference {
 
     pub(super) fn leave(&mut self, connection: ConnectionId) {
         let before = self.subscriptions.len();
-        self.subscriptions.retain(|&(other, _)| other != connection);
+        self.subscriptions.retain(|&(other, _), _| other != connection);
         self.has_left |= self.subscriptions.len() < before;
         self.known.remove(&connection);
         self.behind.remove(&connection);
@@ -128,11 +135,14 @@ impl Reference {
             let Some(Held::Due(at)) = self.state(number).held else { continue };
             // The server knows when a message was sent to within a tick.
             let sent = at.saturating_sub(INTERVAL + TICK);
-            let wanting = self.wanting_any(catalog.get(number).name);
-            if wanting.is_empty() {
+            let name = catalog.get(number).name;
+            let was_sent = [Format::V1, Format::V2]
+                .iter()
+                .any(|&format| self.fitting(format, name).any(|(_, since)| since < sent));
+            if !self.is_wanted(name) {
                 self.state(number).held = Some(Held::Waiting);
             } else if at > now
-                && wanting.iter().all(|connection| self.since[connection] >= sent)
+                && !was_sent
                 && !self.parked.iter().any(|parked| parked.storing.contains(&number))
             {
                 self.state(number).held = Some(Held::Due(now));
