@@ -143,7 +143,7 @@ fn without_descriptors_it_serves_those_it_has_and_takes_others_when_there_is_roo
     let journal = directory.path().join("journal");
     let arguments = ["--persist-file", journal.to_str().unwrap()];
     let mut server = Server::start_with_descriptors(DESCRIPTORS, &arguments);
-    assert!(server.process.stderr().contains("ulimit -n"), "{}", server.process.stderr());
+    server.log_line("ulimit -n");
     let mut publisher = Native::connect(&server);
     let mut subscriber = NativeSubscriber::new(&server, "others");
     let mut taken = fill(server.recv_addr, DESCRIPTORS as usize);

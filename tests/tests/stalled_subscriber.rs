@@ -133,8 +133,7 @@ fn beside_31_that_read_it_costs_them_one_grace_once() {
          {afterwards:?}, memory {} MiB",
         memory >> 20
     );
-    let log = server.process.stderr();
-    let line = log.lines().find(|line| line.contains("disconnected a subscriber")).unwrap();
+    let line = server.log_line("disconnected a subscriber");
     let address = stalled.stream.local_addr().unwrap().to_string();
     assert!(line.contains(&address), "{line}");
     // A grace of a second, found out at its end, and a machine that is busy.

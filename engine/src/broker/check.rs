@@ -1,4 +1,4 @@
-//! Whether what a message holds is in order. For a large one that takes long: then the core looks at what is cheap
+//! Whether what a request holds is in order. For a large one that takes long: then the core looks at what is cheap
 //! to see, and wants the rest done elsewhere. The verdict comes back as an event.
 
 use std::time::Duration;
@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::core::{Asker, Core, Taken};
 use super::effect::{Dialect, Effect, Refusal};
-use super::publish::frame_records;
+use super::publish::{Summary, frame_records};
 use super::subscribers::ConnectionId;
 use super::transcode;
 use crate::config::Verify;
@@ -56,30 +56,34 @@ impl Original {
 /// # Errors
 /// When one is wrong.
 pub(super) fn check_checksums(name: &str, records: &[u8], verify: Verify) -> Result<(), Refusal> {
-    let checked = || {
-        let records = frame_records(records).map(|(_, record)| record);
-        records.filter(|record| verify.includes(record.ack))
-    };
-    let contents = checked().map(|Record { payload, timestamp_ns, .. }| Content {
-        name,
-        payload,
-        timestamp_ns,
+    let (mut expected, mut found) = (Vec::new(), Vec::new());
+    let checked = frame_records(records).filter(|(_, record)| verify.includes(record.ack));
+    let contents = checked.map(|(_, Record { payload, timestamp_ns, checksum, .. })| {
+        expected.push(checksum);
+        Content { name, payload, timestamp_ns }
     });
-    let mut checksums = Vec::new();
-    checksum::native_each(contents, &mut checksums);
-    if checked().zip(checksums).any(|(record, sum)| record.checksum != sum) {
+    checksum::native_each(contents, &mut found);
+    if found != expected {
         return Err(Refusal::Checksum);
     }
     Ok(())
 }
 
-/// A request of one message that nothing spoke against so far.
+/// A request that nothing spoke against so far.
 #[derive(Debug)]
 pub(super) struct Check {
     pub(super) number: u64,
     pub(super) request: Bytes,
     verify: Verify,
-    /// Whether somebody wants the message in the other format, which takes as long.
+    what: What,
+}
+
+/// What is left to do for a request.
+#[derive(Clone, Copy, Debug)]
+struct What {
+    /// What was found in a native one.
+    summary: Option<Summary>,
+    /// Whether somebody wants its one message in the other format, which takes as long as a check.
     carry: bool,
 }
 
@@ -90,6 +94,7 @@ pub(super) type Verdict = Result<Checked, Refusal>;
 #[derive(Debug)]
 pub(super) struct Checked {
     request: Bytes,
+    summary: Option<Summary>,
     /// What counts of its dict, if it has one.
     original: Option<Original>,
     carried: Option<Carried>,
@@ -113,10 +118,11 @@ pub(super) struct Waiting<E> {
 impl Check {
     /// Does what takes long. It needs nothing else, and can be done on any thread.
     pub(super) fn run(self) -> Verdict {
+        let What { summary, carry } = self.what;
         let (original, carried) = match Frame::parse(&self.request)? {
             Frame::V1 { name, pickle } => {
                 let original = Original::read(name, pickle, self.verify)?;
-                let carried = self.carry.then(|| Carried {
+                let carried = carry.then(|| Carried {
                     frame: transcode::to_v2(name, pickle, &original).into(),
                     checksum: original.checksum,
                 });
@@ -124,15 +130,14 @@ impl Check {
             }
             Frame::V2 { name, body } => {
                 check_checksums(name, body, self.verify)?;
-                let carried =
-                    frame_records(body).next().filter(|_| self.carry).map(|(_, record)| {
-                        let (frame, checksum) = transcode::to_v1(name, &record);
-                        Carried { frame: frame.into(), checksum }
-                    });
+                let carried = frame_records(body).next().filter(|_| carry).map(|(_, record)| {
+                    let (frame, checksum) = transcode::to_v1(name, &record);
+                    Carried { frame: frame.into(), checksum }
+                });
                 (None, carried)
             }
         };
-        Ok(Checked { request: self.request, original, carried })
+        Ok(Checked { request: self.request, summary, original, carried })
     }
 }
 
@@ -146,12 +151,12 @@ impl<E: Asker> Core<E> {
         now: Duration,
     ) {
         match self.look_at_large(from.connection(), &request) {
-            Ok(Some(carry)) => {
+            Ok(Some(what)) => {
                 self.checks_begun += 1;
                 let number = self.checks_begun;
                 let connection = from.connection();
                 self.checking.insert(number, Waiting { from, dialect });
-                self.want_check(connection, number, request, carry);
+                self.want_check(connection, number, request, what);
             }
             Ok(None) => {
                 let outcome = self.dispatch(from.connection(), &request, now);
@@ -161,13 +166,12 @@ impl<E: Asker> Core<E> {
         }
     }
 
-    /// Checks what is cheap to check. Whether the message is to be carried over to the other format, too;
-    /// nothing if the request does not take long.
+    /// Checks what is cheap to check, and says what is left to do; nothing if the request does not take long.
     fn look_at_large(
         &mut self,
         connection: ConnectionId,
         request: &Bytes,
-    ) -> Result<Option<bool>, Refusal> {
+    ) -> Result<Option<What>, Refusal> {
         self.check_size(request)?;
         match Frame::parse(request)? {
             Frame::V1 { name: name::PING, .. } | Frame::V2 { name: name::PING | name::ACK, .. } => {
@@ -179,32 +183,34 @@ impl<E: Asker> Core<E> {
             Frame::V1 { name, .. } => {
                 self.check_running()?;
                 name::check_publishable(name)?;
-                Ok(Some(!self.subscribers.topic(name).v2.is_empty()))
+                let carry = !self.subscribers.topic(name).v2.is_empty();
+                Ok(Some(What { summary: None, carry }))
             }
             Frame::V2 { name, body } => {
-                let length = body.first_chunk().map(|&bytes| u32::from_le_bytes(bytes) as usize);
-                if length.is_none_or(|length| LENGTH_BYTES + length != body.len()) {
-                    // Several are fewer bytes, and are checked together faster.
-                    return Ok(None);
-                }
-                let carry = body.len() > TRANSCODED_BYTES_PER_TURN_MAX
+                let is_alone = is_one_record(body);
+                let carry = is_alone
+                    && body.len() > TRANSCODED_BYTES_PER_TURN_MAX
                     && !self.subscribers.topic(name).v1.is_empty();
-                if !carry && body.len() <= BATCH_BYTES_MAX {
+                // Of several, the first one is like the others, or this is a matter of speed only.
+                let first = frame_records(body).next();
+                let is_verified =
+                    first.is_some_and(|(_, record)| self.rules.verify.includes(record.ack));
+                // Several are checked faster here when they are refused anyway.
+                let is_long = if is_alone { body.len() > BATCH_BYTES_MAX } else { !self.draining };
+                let takes_long = carry || (is_verified && is_long);
+                if !takes_long {
                     return Ok(None);
                 }
                 let summary = self.check_native(connection, name, body)?;
-                if !carry && !self.rules.verify.includes(summary.kept > 0) {
-                    return Ok(None);
-                }
                 // One that was sent before could be told so, after a check that the end may have no time for.
                 self.check_running()?;
-                Ok(Some(carry))
+                Ok(Some(What { summary: Some(summary), carry }))
             }
         }
     }
 
-    fn want_check(&mut self, connection: ConnectionId, number: u64, request: Bytes, carry: bool) {
-        let check = Check { number, request, verify: self.rules.verify, carry };
+    fn want_check(&mut self, connection: ConnectionId, number: u64, request: Bytes, what: What) {
+        let check = Check { number, request, verify: self.rules.verify, what };
         self.out.queue.push_back(Effect::Check(connection, check));
     }
 
@@ -222,7 +228,8 @@ impl<E: Asker> Core<E> {
         let checked = match verdict {
             Ok(checked) if checked.carried.is_none() && self.is_wanted_otherwise(&checked) => {
                 // Somebody subscribed meanwhile.
-                self.want_check(connection, number, checked.request, true);
+                let what = What { summary: checked.summary, carry: true };
+                self.want_check(connection, number, checked.request, what);
                 return None;
             }
             verdict => verdict,
@@ -239,23 +246,25 @@ impl<E: Asker> Core<E> {
         Some(connection)
     }
 
+    /// Whether somebody wants the one message of a request in the format in which it did not come. Several are
+    /// carried over a part in each turn.
     fn is_wanted_otherwise(&mut self, checked: &Checked) -> bool {
-        let Ok(Frame::V1 { name, .. } | Frame::V2 { name, .. }) = Frame::parse(&checked.request)
-        else {
-            return false;
-        };
-        let topic = self.subscribers.topic(name);
-        let other = if checked.original.is_some() { &topic.v2 } else { &topic.v1 };
-        !other.is_empty()
+        match Frame::parse(&checked.request) {
+            Ok(Frame::V1 { name, .. }) => !self.subscribers.topic(name).v2.is_empty(),
+            Ok(Frame::V2 { name, body }) => {
+                is_one_record(body) && !self.subscribers.topic(name).v1.is_empty()
+            }
+            Err(_) => false,
+        }
     }
 
     fn take_checked(&mut self, checked: Checked, now: Duration) -> Result<Taken, Refusal> {
-        let Checked { request, original, carried } = checked;
+        let Checked { request, summary, original, carried } = checked;
         let (Frame::V1 { name, pickle: body } | Frame::V2 { name, body }) = Frame::parse(&request)?;
         match original {
             Some(original) => self.take_v1(name, body, &request, &original, carried, now),
             None => {
-                let summary = self.check_records(name, body)?;
+                let summary = summary.map_or_else(|| self.check_records(name, body), Ok)?;
                 if summary.kept > 0 {
                     self.check_journal()?;
                 }
@@ -263,4 +272,10 @@ impl<E: Asker> Core<E> {
             }
         }
     }
+}
+
+/// Whether the first record is all that there is.
+fn is_one_record(body: &[u8]) -> bool {
+    let length = body.first_chunk().map(|&bytes| u32::from_le_bytes(bytes) as usize);
+    length.is_some_and(|length| LENGTH_BYTES + length == body.len())
 }

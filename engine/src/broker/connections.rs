@@ -122,7 +122,7 @@ impl<N: Network> Broker<N> {
     fn fill(&mut self, id: ConnectionId, now: Duration) -> Option<usize> {
         let peer = self.peers.get_mut(id)?;
         let stream = &mut peer.stream;
-        match peer.inbox.fill(|buffer| stream.read(buffer), &mut self.scratch) {
+        match peer.inbox.fill(|room| stream.read(room), &mut self.scratch) {
             Ok((filled, bytes)) => {
                 peer.is_readable = filled == Filled::Full;
                 if filled == Filled::Nothing {

@@ -215,11 +215,13 @@ mod tests {
     use bytes::Bytes;
     use proptest::prelude::*;
 
+    use crate::zmtp::inbox::Room;
+
     /// Takes so many bytes a call.
     struct Takes(usize, Vec<u8>);
 
     impl ByteStream for Takes {
-        fn read(&mut self, _: &mut Vec<u8>) -> io::Result<usize> {
+        fn read(&mut self, _: Room<'_>) -> io::Result<usize> {
             Err(io::ErrorKind::WouldBlock.into())
         }
 

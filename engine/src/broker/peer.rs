@@ -243,6 +243,7 @@ pub(super) mod tests {
     use crate::net::socket::ByteStream;
     use crate::zmtp::command;
     use crate::zmtp::handshake::{GREETING, ready};
+    use crate::zmtp::inbox::Room;
 
     const MS: Duration = Duration::from_millis(1);
     const S: Duration = Duration::from_secs(1);
@@ -253,9 +254,8 @@ pub(super) mod tests {
     struct Stream<'a>(&'a [u8], usize);
 
     impl ByteStream for Stream<'_> {
-        fn read(&mut self, buffer: &mut Vec<u8>) -> io::Result<usize> {
-            buffer.extend_from_slice(self.0);
-            Ok(std::mem::take(&mut self.0).len())
+        fn read(&mut self, room: Room<'_>) -> io::Result<usize> {
+            Ok(room.put(std::mem::take(&mut self.0)))
         }
 
         fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
@@ -273,7 +273,7 @@ pub(super) mod tests {
 
     fn hear(peer: &mut Peer<()>, bytes: &[u8], now: Duration) {
         let mut stream = Stream(bytes, 0);
-        peer.inbox.fill(|buffer| stream.read(buffer), &mut Vec::new()).unwrap();
+        peer.inbox.fill(|room| stream.read(room), &mut Vec::new()).unwrap();
         (peer.heard, peer.read_bytes) = (now, peer.read_bytes + bytes.len() as u64);
         while peer.session.advance(&mut peer.inbox, peer.output.own()).unwrap().is_some() {
             peer.end_partial();

@@ -133,7 +133,7 @@ impl Tracker {
 impl Runs<'_> {
     /// Notes a message and returns what is missing before it. One that was seen before, or comes late,
     /// misses nothing; nor does one that is not counted (ordinal 0).
-    #[inline]
+    #[inline(always)]
     pub(super) fn see(&mut self, publisher: u64, place: Place) -> Gap {
         if place.ordinal == 0 {
             return Gap::Missing(0);
@@ -146,6 +146,10 @@ impl Runs<'_> {
         {
             return run.see(place);
         }
+        self.see_another(publisher, place)
+    }
+
+    fn see_another(&mut self, publisher: u64, place: Place) -> Gap {
         self.write_back();
         let (run, gap) = match self.publishers.get(&publisher) {
             Some(run) => {

@@ -10,6 +10,7 @@ use rustix::buffer::spare_capacity;
 use rustix::io::Errno;
 use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};
 
+use crate::zmtp::inbox::Room;
 use crate::zmtp::session::Port;
 
 /// A connection's bytes, both ways.
@@ -18,7 +19,7 @@ pub(crate) trait ByteStream {
     ///
     /// # Errors
     /// [`io::ErrorKind::WouldBlock`] when nothing is there, others when the connection is lost.
-    fn read(&mut self, buffer: &mut Vec<u8>) -> io::Result<usize>;
+    fn read(&mut self, room: Room<'_>) -> io::Result<usize>;
 
     /// Takes some of these bytes, in their order, and says how many.
     ///
@@ -28,9 +29,13 @@ pub(crate) trait ByteStream {
 }
 
 impl ByteStream for &OwnedFd {
-    fn read(&mut self, buffer: &mut Vec<u8>) -> io::Result<usize> {
+    fn read(&mut self, mut room: Room<'_>) -> io::Result<usize> {
         loop {
-            match rustix::io::read(&**self, spare_capacity(buffer)) {
+            let result = match &mut room {
+                Room::Behind(buffer) => rustix::io::read(&**self, spare_capacity(buffer)),
+                Room::Over(bytes) => rustix::io::read(&**self, &mut **bytes),
+            };
+            match result {
                 Ok(bytes) => return Ok(bytes),
                 Err(Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
@@ -51,8 +56,8 @@ impl ByteStream for &OwnedFd {
 }
 
 impl ByteStream for OwnedFd {
-    fn read(&mut self, buffer: &mut Vec<u8>) -> io::Result<usize> {
-        (&*self).read(buffer)
+    fn read(&mut self, room: Room<'_>) -> io::Result<usize> {
+        (&*self).read(room)
     }
 
     fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {

@@ -47,7 +47,9 @@ pub(super) struct Stream {
 
 impl Stream {
     pub(super) fn new(socket: Arc<OwnedFd>) -> Self {
-        let (inbox, scratch, parts, sending) = Default::default();
+        let (scratch, parts, sending) = Default::default();
+        // A client is done with most of what it receives when it has called the callbacks.
+        let inbox = Inbox::reusing();
         let (asked, answering, lost) = Default::default();
         let (more, heard) = (true, Instant::now());
         Self { socket, inbox, scratch, parts, sending, more, heard, asked, answering, lost }
@@ -76,8 +78,7 @@ impl Stream {
     /// # Errors
     /// When the connection is lost or ended.
     pub(super) fn fill(&mut self) -> Result<(), ConnectionError> {
-        let (filled, _) =
-            self.inbox.fill(|buffer| (&*self.socket).read(buffer), &mut self.scratch)?;
+        let (filled, _) = self.inbox.fill(|room| (&*self.socket).read(room), &mut self.scratch)?;
         // Of a lost connection nothing is left behind what the system has.
         self.more = filled == Filled::Full || self.lost;
         if filled != Filled::Nothing {

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use bytes::{Buf, Bytes};
+use bytes::{Buf, Bytes, BytesMut};
 
 use super::error::ConnectionError;
 use super::frame::Head;
@@ -21,6 +21,38 @@ const BUFFER_SHARE_MAX: usize = 4;
 /// Bytes that are read behind a large frame, or where one is expected: heads, so that the frame that they
 /// announce can be read to its place.
 const LOOKAHEAD_BYTES: usize = 64;
+
+/// Bytes of a buffer that may be used again.
+const REUSED_BYTES_MAX: usize = 256 * 1024;
+
+/// Where a read puts what is there.
+#[derive(Debug)]
+pub(crate) enum Room<'a> {
+    /// Behind what the buffer holds, as far as its capacity goes.
+    Behind(&'a mut Vec<u8>),
+    /// Over these bytes.
+    Over(&'a mut [u8]),
+}
+
+#[cfg(test)]
+impl Room<'_> {
+    /// How many bytes it takes.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Behind(buffer) => buffer.capacity() - buffer.len(),
+            Self::Over(bytes) => bytes.len(),
+        }
+    }
+
+    /// Takes all of these bytes, for which it has room.
+    pub(crate) fn put(self, found: &[u8]) -> usize {
+        match self {
+            Self::Behind(buffer) => buffer.extend_from_slice(found),
+            Self::Over(bytes) => bytes[..found.len()].copy_from_slice(found),
+        }
+        found.len()
+    }
+}
 
 /// What a read found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +90,10 @@ pub(crate) enum Next {
 /// follows. So of large frames that follow one another, only the first few bytes of each are copied.
 ///
 /// A frame shares its buffer with others only if it is a good part of it.
+///
+/// An inbox whose owner is soon done with each frame may use its buffer again ([`Self::reusing`]): then large
+/// frames go to one that stays in the processor's cache, instead of to whichever the allocator has not handed out
+/// for longest.
 #[derive(Debug, Default)]
 pub(crate) struct Inbox {
     /// Whole frames, or the raw bytes before the first one.
@@ -72,9 +108,21 @@ pub(crate) struct Inbox {
     expects_large: bool,
     /// Bytes of a frame over the bound that have not come in yet, and are dropped when they do.
     skipping: u64,
+    /// Whether a buffer is used again.
+    reuses: bool,
+    /// The last buffer of a large frame. Frames may still lie in it.
+    used: Bytes,
+    /// In its place of `part`: room for a frame and the heads behind it, of which so many bytes are filled.
+    again: BytesMut,
+    filled: usize,
 }
 
 impl Inbox {
+    /// One that uses the buffer of a large frame again when nobody has the frame any more. It keeps one.
+    pub(crate) fn reusing() -> Self {
+        Self { reuses: true, ..Self::default() }
+    }
+
     /// Reads once, when all that [`Self::next`] had is taken; also how many bytes that were. `read` appends
     /// what is there to a buffer, no more than it has room for.
     ///
@@ -82,10 +130,24 @@ impl Inbox {
     /// When the connection is lost or ended.
     pub(crate) fn fill(
         &mut self,
-        read: impl FnOnce(&mut Vec<u8>) -> io::Result<usize>,
+        read: impl FnOnce(Room<'_>) -> io::Result<usize>,
         scratch: &mut Vec<u8>,
     ) -> Result<(Filled, usize), ConnectionError> {
         debug_assert!(self.ready.is_empty() && self.part.len() <= self.wanted.max(SCRATCH_BYTES));
+        if !self.again.is_empty() {
+            let room = &mut self.again[self.filled..];
+            let room_bytes = room.len();
+            let found = found(read(Room::Over(room)), |bytes| bytes == room_bytes)?;
+            self.filled += found.1;
+            if self.filled >= self.wanted {
+                self.wanted = 0;
+                self.again.truncate(std::mem::take(&mut self.filled));
+                self.buffer_bytes = self.again.capacity();
+                self.ready = std::mem::take(&mut self.again).freeze();
+                self.used = self.ready.clone();
+            }
+            return Ok(found);
+        }
         if self.wanted >= LARGE_FRAME_BYTES {
             let filled = read_to(&mut self.part, read)?;
             if self.part.len() >= self.wanted {
@@ -131,6 +193,40 @@ impl Inbox {
         self.wanted = 0;
         self.buffer_bytes = self.part.capacity();
         self.ready = std::mem::take(&mut self.part).into();
+    }
+
+    /// The buffer that a large frame of so many bytes goes to: `again`, if that is used, holds what there is
+    /// of it, otherwise `part` does.
+    ///
+    /// # Errors
+    /// When there is no memory for it.
+    fn begin_large(&mut self, frame_bytes: usize) -> io::Result<()> {
+        let room = frame_bytes + LOOKAHEAD_BYTES;
+        if self.reuses && room <= REUSED_BYTES_MAX && self.ready.len() <= LOOKAHEAD_BYTES {
+            let mut begun = [0; LOOKAHEAD_BYTES];
+            let filled = self.ready.len();
+            begun[..filled].copy_from_slice(&self.ready);
+            // It may lie in the buffer.
+            self.ready = Bytes::new();
+            let used = std::mem::take(&mut self.used).try_into_mut();
+            let fits = |buffer: &BytesMut| {
+                (room..=BUFFER_SHARE_MAX * frame_bytes).contains(&buffer.capacity())
+            };
+            // So that it fits the next frame, which is hardly of the same size.
+            self.again = used
+                .ok()
+                .filter(fits)
+                .unwrap_or_else(|| BytesMut::with_capacity(room.next_power_of_two()));
+            self.again.resize(room, 0);
+            self.again[..filled].copy_from_slice(&begun[..filled]);
+            self.filled = filled;
+            return Ok(());
+        }
+        let mut part = Vec::new();
+        part.try_reserve_exact(room).map_err(|_| io::ErrorKind::OutOfMemory)?;
+        part.extend_from_slice(&self.ready);
+        (self.part, self.ready) = (part, Bytes::new());
+        Ok(())
     }
 
     /// Takes the next whole frame. One with a body of more than `body_bytes_max` bytes is dropped as it
@@ -207,37 +303,44 @@ impl Inbox {
     pub(crate) fn keep_part(&mut self, wanted: usize) -> Result<(), ConnectionError> {
         self.wanted = wanted;
         if !self.ready.is_empty() {
-            let is_large = wanted >= LARGE_FRAME_BYTES;
-            let room = if is_large { wanted + LOOKAHEAD_BYTES } else { self.ready.len() };
-            let mut part = Vec::new();
-            part.try_reserve_exact(room)
-                .map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
-            part.extend_from_slice(&self.ready);
-            self.part = part;
-            self.ready = Bytes::new();
+            if wanted >= LARGE_FRAME_BYTES {
+                self.begin_large(wanted)?;
+            } else {
+                self.part = self.ready.to_vec();
+                self.ready = Bytes::new();
+            }
         }
         Ok(())
     }
 
     /// Whether a frame has begun and is not whole.
     pub(crate) fn is_within_frame(&self) -> bool {
-        !self.part.is_empty() || self.skipping > 0
+        !self.part.is_empty() || self.filled > 0 || self.skipping > 0
     }
 
     /// Bytes that are held for a frame that is not whole.
     pub(crate) fn held_bytes(&self) -> usize {
-        self.part.len()
+        self.part.len() + self.filled
     }
 }
 
 /// Reads once, behind what the buffer holds.
 fn read_to(
     buffer: &mut Vec<u8>,
-    read: impl FnOnce(&mut Vec<u8>) -> io::Result<usize>,
+    read: impl FnOnce(Room<'_>) -> io::Result<usize>,
 ) -> Result<(Filled, usize), ConnectionError> {
-    match read(buffer) {
+    let result = read(Room::Behind(buffer));
+    found(result, |_| buffer.len() == buffer.capacity())
+}
+
+/// What a read of so many bytes means. `is_full`: whether it filled all of its room.
+fn found(
+    result: io::Result<usize>,
+    is_full: impl FnOnce(usize) -> bool,
+) -> Result<(Filled, usize), ConnectionError> {
+    match result {
         Ok(0) => Err(ConnectionError::Closed),
-        Ok(bytes) if buffer.len() == buffer.capacity() => Ok((Filled::Full, bytes)),
+        Ok(bytes) if is_full(bytes) => Ok((Filled::Full, bytes)),
         Ok(bytes) => Ok((Filled::Drained, bytes)),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok((Filled::Nothing, 0)),
         Err(error) => Err(error.into()),
@@ -245,189 +348,4 @@ fn read_to(
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    const MAX: usize = 1 << 20;
-
-    fn frame(body: &[u8]) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        Head::message(body.len(), false).append_to(&mut bytes);
-        bytes.extend(body);
-        bytes
-    }
-
-    /// An inbox, and what its peer sent and it has not read.
-    #[derive(Default)]
-    struct Reader {
-        inbox: Inbox,
-        scratch: Vec<u8>,
-        sent: Vec<u8>,
-        /// Where each read put what it found.
-        places: Vec<std::ops::Range<*const u8>>,
-    }
-
-    impl Reader {
-        /// Reads once.
-        fn fill(&mut self) -> Filled {
-            let (sent, places) = (&mut self.sent, &mut self.places);
-            let read = |buffer: &mut Vec<u8>| {
-                let room = buffer.capacity() - buffer.len();
-                assert!(room > 0, "an end of the stream would be read");
-                if sent.is_empty() {
-                    return Err(io::ErrorKind::WouldBlock.into());
-                }
-                let bytes = room.min(sent.len());
-                let before = buffer.len();
-                buffer.extend(sent.drain(..bytes));
-                places.push(buffer[before..].as_ptr_range());
-                Ok(bytes)
-            };
-            self.inbox.fill(read, &mut self.scratch).unwrap().0
-        }
-
-        /// Takes all frames that are whole, and the sizes of those that are over the bound.
-        fn take(&mut self, bytes_max: usize) -> (Vec<Bytes>, Vec<(u64, u8)>) {
-            let (mut bodies, mut oversize) = (Vec::new(), Vec::new());
-            loop {
-                match self.inbox.next(bytes_max).unwrap() {
-                    Next::Frame(_, body) => bodies.push(body),
-                    Next::Oversize { head, first } => oversize.push((head.body_bytes, first)),
-                    // Nothing changes by asking again.
-                    Next::Nothing if matches!(self.inbox.next(bytes_max), Ok(Next::Nothing)) => {
-                        return (bodies, oversize);
-                    }
-                    Next::Nothing => panic!("it had something the second time"),
-                }
-            }
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn frames_come_out_as_they_went_in_however_they_are_cut(
-            sizes in prop::collection::vec(
-                prop_oneof![0..300_usize, 60_000..70_000_usize, 130_000..300_000_usize], 1..10,
-            ),
-            pieces in prop::collection::vec(1..90_000_usize, 1..20),
-        ) {
-            let bodies: Vec<Vec<u8>> =
-                sizes.iter().enumerate().map(|(n, &size)| vec![n as u8; size]).collect();
-            let stream: Vec<u8> = bodies.iter().flat_map(|body| frame(body)).collect();
-            let (mut reader, mut received, mut rest) = (Reader::default(), Vec::new(), &stream[..]);
-            for piece in pieces.iter().cycle() {
-                let (now, later) = rest.split_at((*piece).min(rest.len()));
-                reader.sent.extend(now);
-                while reader.fill() != Filled::Nothing {
-                    received.extend(reader.take(MAX).0);
-                }
-                rest = later;
-                if rest.is_empty() {
-                    break;
-                }
-            }
-            prop_assert!(received.iter().eq(&bodies));
-            prop_assert_eq!(reader.inbox.held_bytes(), 0);
-            prop_assert_eq!(reader.inbox.part.capacity(), 0, "an idle connection holds a buffer");
-        }
-
-        #[test]
-        fn a_frame_over_the_bound_is_dropped_and_what_follows_it_is_not(
-            sizes in prop::collection::vec(0..2000_usize, 1..20), piece in 1..3000_usize,
-        ) {
-            let bodies: Vec<Vec<u8>> =
-                sizes.iter().enumerate().map(|(n, &size)| vec![n as u8; size]).collect();
-            let (mut reader, mut all) = (Reader::default(), (Vec::new(), Vec::new()));
-            let stream: Vec<u8> = bodies.iter().flat_map(|body| frame(body)).collect();
-            for piece in stream.chunks(piece) {
-                reader.sent.extend(piece);
-                while reader.fill() != Filled::Nothing {
-                    let (bodies, oversize) = reader.take(1000);
-                    all.0.extend(bodies);
-                    all.1.extend(oversize);
-                    prop_assert!(reader.inbox.held_bytes() <= 1009);
-                }
-            }
-            let (kept, dropped): (Vec<_>, Vec<_>) =
-                bodies.iter().partition(|body| body.len() <= 1000);
-            prop_assert!(all.0.iter().eq(kept));
-            let dropped: Vec<_> =
-                dropped.iter().map(|body| (body.len() as u64, body[0])).collect();
-            prop_assert_eq!(all.1, dropped);
-        }
-    }
-
-    #[test]
-    fn who_keeps_a_frame_keeps_little_else() {
-        // What comes with it: nothing, one frame, or so many that the buffer of the read is given away.
-        for (beside, beside_bytes) in [(0, 0), (1, 9000), (100, 100), (100, 700), (9, 12_000)] {
-            for bytes in [1, 100, 3000, 5000] {
-                let mut reader = Reader::default();
-                reader.sent.extend(frame(&vec![b'k'; bytes]));
-                (0..beside).for_each(|_| reader.sent.extend(frame(&vec![b'-'; beside_bytes])));
-                let mut kept = Vec::new();
-                while reader.fill() != Filled::Nothing {
-                    let bodies = reader.take(MAX).0;
-                    kept.extend(bodies.into_iter().filter(|body| body[0] == b'k'));
-                }
-                // Nobody else has its buffer.
-                let kept = kept.pop().unwrap().try_into_mut().unwrap();
-                let bytes_max = BUFFER_SHARE_MAX * (bytes + 9) + LOOKAHEAD_BYTES;
-                assert!(kept.capacity() <= bytes_max, "{bytes}: {}", kept.capacity());
-            }
-        }
-    }
-
-    #[test]
-    fn a_large_frame_lies_in_a_buffer_made_to_its_measure() {
-        let mut reader = Reader::default();
-        reader.sent.extend(frame(&[1; 3 * SCRATCH_BYTES]));
-        reader.sent.extend(frame(b"behind it"));
-        let mut bodies = Vec::new();
-        while reader.fill() != Filled::Nothing {
-            bodies.extend(reader.take(MAX).0);
-        }
-        assert_eq!(bodies.pop().unwrap(), "behind it");
-        let body = bodies.pop().unwrap().try_into_mut().unwrap();
-        assert!(body.capacity() <= 3 * SCRATCH_BYTES + LOOKAHEAD_BYTES, "{}", body.capacity());
-    }
-
-    #[test]
-    fn large_frames_that_follow_one_another_are_read_to_their_place() {
-        for body_bytes in [LARGE_FRAME_BYTES, 50_000, 3 * SCRATCH_BYTES] {
-            // What is read before any large frame came is copied, in part at least.
-            let (mut reader, mut bodies) = (Reader::default(), Vec::new());
-            for frames in [1, 4] {
-                for n in 0..frames {
-                    // Each is announced by a frame of its own, as in requests.
-                    reader.sent.extend(frame(b""));
-                    reader.sent.extend(frame(&vec![n; body_bytes]));
-                }
-                bodies.clear();
-                while reader.fill() != Filled::Nothing {
-                    bodies.extend(reader.take(MAX).0);
-                }
-                bodies.retain(|body| !body.is_empty());
-                assert_eq!(bodies.len(), usize::from(frames));
-            }
-            for body in bodies {
-                let place = body.as_ptr_range();
-                let read: usize = (reader.places.iter())
-                    .map(|written| {
-                        let start = written.start.max(place.start) as usize;
-                        (written.end.min(place.end) as usize).saturating_sub(start)
-                    })
-                    .sum();
-                assert!(read + LOOKAHEAD_BYTES >= body_bytes, "{read} of {body_bytes}");
-            }
-        }
-    }
-
-    #[test]
-    fn the_end_of_the_stream_is_an_error() {
-        let ended = Inbox::default().fill(|_| Ok(0), &mut Vec::new());
-        assert!(matches!(ended, Err(ConnectionError::Closed)));
-    }
-}
+mod tests;

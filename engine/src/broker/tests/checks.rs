@@ -15,10 +15,16 @@ fn long_text() -> String {
     "x".repeat(BATCH_BYTES_MAX + 1)
 }
 
-/// A large request of each format, right or wrong.
-fn large(is_right: bool) -> [Bytes; 2] {
+/// A large request of each kind, right or wrong: one native message, one of the original format, several.
+fn large(is_right: bool) -> [Bytes; 3] {
     let text = long_text();
-    [frame("greet", 1, true, &[&text]), frame_v1("greet", &text, true).0].map(|request| {
+    let part = &text[..CHECKED_AT_ONCE_BYTES_MAX / 2];
+    let requests = [
+        frame("greet", 1, true, &[&text]),
+        frame_v1("greet", &text, true).0,
+        frame("greet", 1, true, &[part, part, "z"]),
+    ];
+    requests.map(|request| {
         let mut request = Vec::from(request);
         if !is_right {
             let middle = request.len() / 2;
@@ -26,6 +32,14 @@ fn large(is_right: bool) -> [Bytes; 2] {
         }
         request.into()
     })
+}
+
+/// How many messages one of them holds.
+fn messages(request: &[u8]) -> usize {
+    match Frame::parse(request).unwrap() {
+        Frame::V1 { .. } => 1,
+        Frame::V2 { body, .. } => Records::new(body).count(),
+    }
 }
 
 impl Bench {
@@ -61,8 +75,9 @@ fn what_is_right_is_taken_once_that_is_known() {
         assert_eq!(bench.effects(), (vec![], vec![]));
         assert!(bench.core.backlog.view().is_empty());
         bench.check(false);
+        let kept = messages(&request);
         assert_eq!(bench.effects(), (vec![request], vec![(1, Reply::Ok)]));
-        assert_eq!(bench.core.backlog.view().len(), 1);
+        assert_eq!(bench.core.backlog.view().len(), kept);
     }
 }
 
@@ -100,12 +115,12 @@ fn the_same_request_sent_again_while_the_first_is_checked_is_one_message() {
             bench.request(1, request.clone()).request(2, request.clone()).check(backwards);
             assert_eq!(bench.replies(), [], "neither is stored");
             let (group, ops) = bench.core.take_group().unwrap();
-            assert_eq!(ops.len(), 1);
+            assert_eq!(ops.len(), messages(&request));
             bench.core.durable(group);
             let mut replies = bench.replies();
             replies.sort_unstable_by_key(|(to, _)| *to);
             assert_eq!(replies, [(1, Reply::Ok), (2, Reply::Ok)]);
-            assert_eq!(bench.core.backlog.view().len(), 1);
+            assert_eq!(bench.core.backlog.view().len(), messages(&request));
         }
     }
 }
@@ -145,7 +160,15 @@ fn an_end_finishes_checks_that_have_begun_and_begins_no_others() {
         assert_eq!(bench.replies(), [(1, Reply::Ok)]);
         let dialect = if request[0] == 1 { Dialect::V2 } else { Dialect::V1 };
         let refused = Reply::Refused(Refusal::ShuttingDown, dialect);
-        assert_eq!(bench.is_checked(request), Err(refused));
+        if messages(&request) > 1 {
+            // Several are checked at once then, and what was taken before is told so.
+            assert_eq!(bench.is_checked(request), Err(Reply::Ok));
+            let part = &long_text()[..CHECKED_AT_ONCE_BYTES_MAX / 2];
+            let others = frame("greet", 4, true, &[part, part]);
+            assert_eq!(bench.is_checked(others), Err(refused));
+        } else {
+            assert_eq!(bench.is_checked(request), Err(refused));
+        }
     }
 }
 
@@ -166,7 +189,7 @@ fn what_is_still_being_checked_at_the_end_is_refused_and_its_verdict_changes_not
 
 #[test]
 fn a_stranger_is_told_so_before_anything_dear_is_done() {
-    let [wrong, _] = large(false);
+    let [wrong, ..] = large(false);
     let mut small = Vec::from(frame("greet", 1, true, &["hello"]));
     small[12] ^= 1;
     for request in [wrong, small.into()] {
@@ -185,15 +208,20 @@ fn only_what_takes_long_is_checked_elsewhere() {
     // What is not verified, and what is fast to verify.
     assert_eq!(bench.is_checked(frame("greet", 1, false, &[&text])), Err(Reply::Ok));
     assert_eq!(bench.is_checked(frame("greet", 2, true, &[&text[..1 << 19]])), Err(Reply::Ok));
-    let half = &text[..BATCH_BYTES_MAX / 2 - 100];
+    let half = &text[..CHECKED_AT_ONCE_BYTES_MAX / 2 - 100];
     assert_eq!(bench.is_checked(frame("greet", 3, true, &[half, half])), Err(Reply::Ok));
+    // Several messages.
+    let half = &text[..CHECKED_AT_ONCE_BYTES_MAX / 2];
+    assert_eq!(bench.is_checked(frame("greet", 5, false, &[half, half])), Err(Reply::Ok));
+    assert_eq!(bench.is_checked(frame("greet", 7, true, &[half, half])), Ok(()));
     let (dict, _) = frame_v1("greet", &text[..CHECKED_AT_ONCE_BYTES_MAX - 200], false);
     assert_eq!(bench.is_checked(dict), Err(Reply::Ok));
     // A dict must be read, whether it is verified or not.
     let (dict, _) = frame_v1("greet", &text[..CHECKED_AT_ONCE_BYTES_MAX], false);
     assert_eq!(bench.is_checked(dict), Ok(()));
     bench.core.rules.verify = Verify::Always;
-    assert_eq!(bench.is_checked(frame("greet", 5, false, &[&text])), Ok(()));
+    assert_eq!(bench.is_checked(frame("greet", 9, false, &[&text])), Ok(()));
+    assert_eq!(bench.is_checked(frame("greet", 10, false, &[half, half])), Ok(()));
 }
 
 #[test]

@@ -9,6 +9,7 @@ use super::*;
 use crate::limits::{ENVELOPE_BYTES_MAX, ENVELOPE_FRAMES_MAX};
 use crate::net::socket::ByteStream;
 use crate::zmtp::handshake::{GREETING, ready};
+use crate::zmtp::inbox::Room;
 
 /// Of a request's body.
 const BODY_MAX: usize = 5000;
@@ -16,11 +17,11 @@ const BODY_MAX: usize = 5000;
 struct Pieces(VecDeque<Vec<u8>>);
 
 impl ByteStream for Pieces {
-    fn read(&mut self, buffer: &mut Vec<u8>) -> io::Result<usize> {
-        let room = buffer.capacity() - buffer.len();
+    fn read(&mut self, room: Room<'_>) -> io::Result<usize> {
         let piece = self.0.front_mut().ok_or(io::ErrorKind::WouldBlock)?;
-        let taken = room.min(piece.len());
-        buffer.extend(piece.drain(..taken));
+        let taken = room.bytes().min(piece.len());
+        let found: Vec<u8> = piece.drain(..taken).collect();
+        room.put(&found);
         if piece.is_empty() {
             self.0.pop_front();
         }
@@ -70,7 +71,7 @@ impl End {
                 Ok(Some(event)) => events.push(format!("{event:?}")),
                 Ok(None) if bytes.is_empty() || stream.0.is_empty() => return (events, None),
                 Ok(None) => {
-                    _ = self.inbox.fill(|buffer| stream.read(buffer), &mut self.scratch).unwrap();
+                    _ = self.inbox.fill(|room| stream.read(room), &mut self.scratch).unwrap();
                 }
                 Err(reason) => return (events, Some(reason)),
             }
@@ -328,7 +329,7 @@ fn request(envelope: &[&[u8]], bodies: &[&[u8]]) -> Event {
             assert!(!end.session.is_within_request());
             return event;
         }
-        end.inbox.fill(|buffer| stream.read(buffer), &mut end.scratch).unwrap();
+        end.inbox.fill(|room| stream.read(room), &mut end.scratch).unwrap();
     }
 }
 

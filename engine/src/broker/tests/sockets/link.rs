@@ -8,6 +8,7 @@ use std::time::Duration;
 use fastrand::Rng;
 
 use super::conditions::Wires;
+use crate::zmtp::inbox::Room;
 use crate::zmtp::session::Port;
 
 /// Why the server may close a connection, or what its peer did first.
@@ -215,12 +216,11 @@ impl Link {
     }
 
     /// The server reads.
-    pub(super) fn server_reads(&mut self, buffer: &mut Vec<u8>) -> io::Result<usize> {
-        let room = buffer.capacity() - buffer.len();
-        assert!(room > 0, "a read without room would look like the end");
-        let bytes = room.min(self.up.len());
+    pub(super) fn server_reads(&mut self, room: Room<'_>) -> io::Result<usize> {
+        assert!(room.bytes() > 0, "a read without room would look like the end");
+        let bytes = room.bytes().min(self.up.len());
         if bytes > 0 {
-            buffer.extend(&take(&mut self.up, bytes));
+            room.put(&take(&mut self.up, bytes));
             self.read += bytes as u64;
             Ok(bytes)
         } else if self.is_reset {

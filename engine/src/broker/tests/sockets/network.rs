@@ -10,6 +10,7 @@ use super::broken::Broken;
 use super::link::{Cause, DOWN, UP};
 use super::world::World;
 use crate::net::socket::{ByteStream, Network, Ready};
+use crate::zmtp::inbox::Room;
 use crate::zmtp::session::Port;
 
 pub(super) type Shared = Rc<RefCell<World>>;
@@ -76,11 +77,11 @@ impl Network for Simulated {
 }
 
 impl ByteStream for Stream {
-    fn read(&mut self, buffer: &mut Vec<u8>) -> io::Result<usize> {
+    fn read(&mut self, room: Room<'_>) -> io::Result<usize> {
         let world = &mut *self.world.borrow_mut();
         let link = &mut world.links[self.link];
         assert!(link.is_registered && !link.is_closed);
-        let result = link.server_reads(buffer);
+        let result = link.server_reads(room);
         if !matches!(&result, Err(error) if error.kind() == io::ErrorKind::WouldBlock) {
             world.doings += 1;
         }
