@@ -18,6 +18,8 @@ use crate::stalled_subscriber::subscriber;
 const LARGE_BYTES: usize = 60 << 20;
 /// Large requests, one after the other.
 const REQUESTS: usize = 3;
+/// Frames of several messages with ack=1 that are sent meanwhile.
+const FRAMES_BESIDE: usize = 50;
 /// How long any other request may take meanwhile, on a machine that has other work.
 const SERVED_WITHIN: Duration = Duration::from_millis(150);
 
@@ -41,6 +43,11 @@ fn check_served_beside(server: &Server, mut exchange: impl FnMut()) {
             while !over.load(Ordering::Relaxed) {
                 let start = Instant::now();
                 others.publisher.ping();
+                if rounds < FRAMES_BESIDE {
+                    // Their checksums are checked by the same thread, if it is free.
+                    let frame = others.publisher.frame_of("tasks", &vec![[7; 1000]; 100], true);
+                    assert_ok(&others.publisher.request(&frame));
+                }
                 longest = longest.max(start.elapsed()).max(others.rounds(1).0);
                 rounds += 1;
             }

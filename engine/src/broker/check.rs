@@ -85,6 +85,8 @@ struct What {
     summary: Option<Summary>,
     /// Whether somebody wants its one message in the other format, which takes as long as a check.
     carry: bool,
+    /// Whether it may take longer than a turn.
+    is_long: bool,
 }
 
 /// What a check found.
@@ -116,9 +118,14 @@ pub(super) struct Waiting<E> {
 }
 
 impl Check {
+    /// Whether it may take longer than a turn.
+    pub(super) fn is_long(&self) -> bool {
+        self.what.is_long
+    }
+
     /// Does what takes long. It needs nothing else, and can be done on any thread.
     pub(super) fn run(self) -> Verdict {
-        let What { summary, carry } = self.what;
+        let What { summary, carry, .. } = self.what;
         let (original, carried) = match Frame::parse(&self.request)? {
             Frame::V1 { name, pickle } => {
                 let original = Original::read(name, pickle, self.verify)?;
@@ -184,7 +191,7 @@ impl<E: Asker> Core<E> {
                 self.check_running()?;
                 name::check_publishable(name)?;
                 let carry = !self.subscribers.topic(name).v2.is_empty();
-                Ok(Some(What { summary: None, carry }))
+                Ok(Some(What { summary: None, carry, is_long: true }))
             }
             Frame::V2 { name, body } => {
                 let is_alone = is_one_record(body);
@@ -195,16 +202,16 @@ impl<E: Asker> Core<E> {
                 let first = frame_records(body).next();
                 let is_verified =
                     first.is_some_and(|(_, record)| self.rules.verify.includes(record.ack));
-                // Several are checked faster here when they are refused anyway.
-                let is_long = if is_alone { body.len() > BATCH_BYTES_MAX } else { !self.draining };
-                let takes_long = carry || (is_verified && is_long);
-                if !takes_long {
+                let is_long = carry || (is_alone && is_verified && body.len() > BATCH_BYTES_MAX);
+                // At the end, several that were sent before are told so.
+                let are_several = !is_alone && is_verified && !self.draining;
+                if !is_long && !are_several {
                     return Ok(None);
                 }
                 let summary = self.check_native(connection, name, body)?;
                 // One that was sent before could be told so, after a check that the end may have no time for.
                 self.check_running()?;
-                Ok(Some(What { summary: Some(summary), carry }))
+                Ok(Some(What { summary: Some(summary), carry, is_long }))
             }
         }
     }
@@ -228,7 +235,7 @@ impl<E: Asker> Core<E> {
         let checked = match verdict {
             Ok(checked) if checked.carried.is_none() && self.is_wanted_otherwise(&checked) => {
                 // Somebody subscribed meanwhile.
-                let what = What { summary: checked.summary, carry: true };
+                let what = What { summary: checked.summary, carry: true, is_long: true };
                 self.want_check(connection, number, checked.request, what);
                 return None;
             }
@@ -244,6 +251,11 @@ impl<E: Asker> Core<E> {
             Err(refusal) => self.refuse(from, refusal, dialect),
         }
         Some(connection)
+    }
+
+    /// A check that had not begun is not wanted any more: its connection is gone.
+    pub(super) fn forget_check(&mut self, number: u64) {
+        self.checking.remove(&number);
     }
 
     /// Whether somebody wants the one message of a request in the format in which it did not come. Several are

@@ -21,6 +21,8 @@ pub(crate) struct Checker {
     done: VecDeque<Done>,
     count: usize,
     bytes: usize,
+    /// How many of them take long.
+    long: usize,
     /// Connections whose request waits until there is room for it.
     pub(super) waiting: VecDeque<ConnectionId>,
 }
@@ -34,6 +36,7 @@ struct Thread {
 struct Done {
     number: u64,
     bytes: usize,
+    is_long: bool,
     verdict: Verdict,
 }
 
@@ -43,9 +46,15 @@ impl Checker {
         Self { waker: Some(waker), ..Self::default() }
     }
 
-    /// Whether a request of so many bytes may be handed over.
+    /// Whether a request of so many bytes that takes long may be handed over.
     pub(super) fn has_room(&self, bytes: usize) -> bool {
         self.count == 0 || (self.count < CHECKING_MAX && self.bytes + bytes <= CHECKING_BYTES_MAX)
+    }
+
+    /// Whether [`Self::next`] has one.
+    pub(super) fn has_verdict(&self) -> bool {
+        let on_thread = self.thread.as_ref().is_some_and(|thread| !thread.verdicts.is_empty());
+        on_thread || !self.done.is_empty()
     }
 
     /// Whether no verdict is to come.
@@ -53,11 +62,15 @@ impl Checker {
         self.count == 0
     }
 
-    /// Hands a check over.
+    /// Hands a check over. One that takes no longer than any request may is done here rather than behind those
+    /// that take long.
     pub(super) fn begin(&mut self, check: Check) {
         self.count += 1;
         self.bytes += check.request.len();
+        self.long += usize::from(check.is_long());
+        let here = !check.is_long() && (self.long > 0 || !self.has_room(0));
         let left = match self.thread() {
+            _ if here => Some(check),
             // Full or gone are its exceptions: then it is done here.
             Some(thread) => thread.checks.try_send(check).err().map(TrySendError::into_inner),
             None => Some(check),
@@ -76,6 +89,7 @@ impl Checker {
         let done = on_thread.or_else(|| self.done.pop_front())?;
         self.count -= 1;
         self.bytes -= done.bytes;
+        self.long -= usize::from(done.is_long);
         Some((done.number, done.verdict))
     }
 
@@ -111,10 +125,10 @@ fn start(waker: Waker) -> std::io::Result<Thread> {
 
 /// A panic, which is a defect of this program, refuses the request that caused it, and no others.
 fn run(check: Check) -> Done {
-    let (number, bytes) = (check.number, check.request.len());
+    let (number, bytes, is_long) = (check.number, check.request.len(), check.is_long());
     let verdict = catch_unwind(AssertUnwindSafe(|| check.run())).unwrap_or_else(|_| {
         tracing::error!("the check of a request panicked: please report this with what it printed");
         Err(Refusal::Rule("the server failed to check this request: please report it"))
     });
-    Done { number, bytes, verdict }
+    Done { number, bytes, is_long, verdict }
 }

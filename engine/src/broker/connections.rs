@@ -77,9 +77,11 @@ impl<N: Network> Broker<N> {
             let Some(peer) = self.peers.get_mut(id) else { return false };
             let before = peer.output.own_bytes();
             let step = peer.session.advance(&mut peer.inbox, peer.output.own());
-            if peer.output.own_bytes() > before {
-                peer.mark_dirty(&mut self.dirty);
+            let added = peer.output.own_bytes() - before;
+            if added > 0 && !self.book_own(id, added) {
+                return false;
             }
+            let Some(peer) = self.peers.get_mut(id) else { return false };
             match step {
                 Ok(Some(event)) => {
                     events += 1;
@@ -103,6 +105,8 @@ impl<N: Network> Broker<N> {
                     if !wanted || bytes >= READ_BYTES_PER_TURN_MAX {
                         peer.note_partial(now);
                         self.schedule(id, now);
+                        // What was put aside of a frame that is not whole.
+                        self.book(id);
                         return wanted;
                     }
                     match self.fill(id, now) {
@@ -178,7 +182,7 @@ impl<N: Network> Broker<N> {
                 if tracing::enabled!(tracing::Level::DEBUG) {
                     log_request(&body);
                 }
-                return self.request(Requester { connection: id, envelope }, body, now);
+                self.core.request(Requester { connection: id, envelope }, body, now);
             }
             Event::Malformed(envelope, why) => {
                 let from = Requester { connection: id, envelope };
@@ -257,7 +261,7 @@ impl<N: Network> Broker<N> {
                 self.frames.release(id);
                 continue;
             };
-            peer.output.push(id, &self.frames);
+            peer.push(id, &self.frames, now);
             peer.mark_dirty(&mut self.dirty);
             if peer.output.is_blocked() && self.judge(connection, now) {
                 slow = Some(connection);
@@ -293,13 +297,21 @@ impl<N: Network> Broker<N> {
             }
         }
         let added = peer.output.own_bytes() - before;
+        self.book_own(id, added);
+    }
+
+    /// Books answers that were added to what a connection is to take; whether it is still there.
+    fn book_own(&mut self, id: ConnectionId, added: usize) -> bool {
+        let Some(peer) = self.peers.get_mut(id) else { return false };
         peer.booked_reply_bytes += added;
         self.reply_bytes += added;
         let blocked = peer.output.is_blocked();
         peer.mark_dirty(&mut self.dirty);
         if self.reply_bytes > REPLY_BYTES_MAX && blocked {
             self.close_for(id, "answers take too much memory, and it does not take its own");
+            return false;
         }
+        true
     }
 
     /// Writes to each connection what the turn has for it.
@@ -324,13 +336,12 @@ impl<N: Network> Broker<N> {
         let Some(peer) = self.peers.get_mut(id) else { return };
         peer.is_dirty = false;
         let was_blocked = peer.output.is_blocked();
-        let waited = peer.output.is_empty();
         match peer.output.write(&mut peer.stream, &mut self.frames) {
             Ok(bytes) => {
                 let own = peer.output.own_bytes().min(peer.booked_reply_bytes);
                 self.reply_bytes -= peer.booked_reply_bytes - own;
                 peer.booked_reply_bytes = own;
-                if bytes > 0 || waited {
+                if bytes > 0 {
                     peer.progressed = now;
                 }
                 let (closes, blocked) = (peer.is_closing, peer.output.is_blocked());
@@ -343,8 +354,6 @@ impl<N: Network> Broker<N> {
                 }
                 if blocked && !was_blocked {
                     self.schedule(id, now);
-                } else if was_blocked && !blocked {
-                    self.list(id);
                 }
             }
             Err(error) => {

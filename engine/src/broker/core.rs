@@ -383,14 +383,23 @@ impl<E> Core<E> {
         ending || waking || transcoding || recalling
     }
 
-    /// Everything up to this journal group is stored.
+    /// Everything up to this journal group is stored. [`Self::release_stored`] answers those who wait for it.
     pub(super) fn durable(&mut self, group: u64) {
         if std::mem::replace(&mut self.durable, group) != group {
             self.backlog.try_again();
         }
-        while let Some(parked) = self.parked.next_stored(group) {
-            self.release(parked);
-        }
+    }
+
+    /// Answers the next request that waited for what is stored now; whether there was one.
+    pub(super) fn release_stored(&mut self) -> bool {
+        let Some(parked) = self.parked.next_stored(self.durable) else { return false };
+        self.release(parked);
+        true
+    }
+
+    /// Whether a request waits that [`Self::release_stored`] would answer.
+    pub(super) fn has_stored(&self) -> bool {
+        self.parked.has_stored(self.durable)
     }
 
     fn release(&mut self, parked: replies::Request<E>) {

@@ -3,11 +3,9 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use bytes::Bytes;
-
-use super::frames::Frames;
+use super::check::Check;
+use super::frames::{FrameId, Frames};
 use super::output::Output;
-use super::run::Requester;
 use super::subscribers::ConnectionId;
 use crate::limits::{
     HANDSHAKE_TIME_MAX, PARTIAL_BYTES_MIN, PARTIAL_CHECKED, SOJOURN_INTERVAL, SOJOURN_TARGET,
@@ -55,8 +53,8 @@ pub(super) struct Peer<S> {
     pub(super) is_held: bool,
     /// Its request is being checked, or waits for that.
     pub(super) is_checked: bool,
-    /// The request that waits, and with whom it goes to the core.
-    pub(super) whole: Option<Box<(Requester, Bytes)>>,
+    /// The request that waits.
+    pub(super) whole: Option<Box<Check>>,
     /// Publishers that wait for this subscriber.
     pub(super) holds: Vec<ConnectionId>,
     above_since: Option<Duration>,
@@ -121,6 +119,14 @@ impl<S> Peer<S> {
         }
     }
 
+    /// Queues a frame, of which the caller made a reference for this queue.
+    pub(super) fn push(&mut self, frame: FrameId, frames: &Frames, now: Duration) {
+        if self.output.is_empty() {
+            self.progressed = now;
+        }
+        self.output.push(frame, frames);
+    }
+
     /// Puts it among those that are written to next.
     pub(super) fn mark_dirty(&mut self, dirty: &mut Vec<ConnectionId>) {
         if !std::mem::replace(&mut self.is_dirty, true) {
@@ -142,7 +148,7 @@ impl<S> Peer<S> {
 
     /// Bytes of requests that are not whole, or wait to be checked.
     pub(super) fn held_bytes(&self) -> usize {
-        self.inbox.held_bytes() + self.whole.as_ref().map_or(0, |whole| whole.1.len())
+        self.inbox.held_bytes() + self.whole.as_ref().map_or(0, |check| check.request.len())
     }
 
     /// Since when a frame or a request is not whole.
@@ -239,6 +245,8 @@ pub(super) mod tests {
     use std::io::{self, IoSlice};
     use std::net::Ipv4Addr;
 
+    use bytes::Bytes;
+
     use super::*;
     use crate::net::socket::ByteStream;
     use crate::zmtp::command;
@@ -305,7 +313,20 @@ pub(super) mod tests {
 
     fn queue(peer: &mut Peer<()>, frames: &mut Frames, bytes: usize, now: Duration) {
         let id = frames.add(Bytes::from(vec![0; bytes]), 1, false, now);
-        peer.output.push(id, frames);
+        peer.push(id, frames, now);
+    }
+
+    #[test]
+    fn the_time_to_take_something_runs_from_when_it_began_to_wait() {
+        let (mut peer, mut frames) = (open(1, Port::Publishing, S), Frames::default());
+        let late = S + GRACE * 2;
+        queue(&mut peer, &mut frames, 1000, late);
+        take(&mut peer, &mut frames, 0);
+        assert!(peer.output.is_blocked());
+        assert_eq!(peer.late(late + GRACE - MS, GRACE, true), None);
+        // What comes behind it gives it no more time.
+        queue(&mut peer, &mut frames, 1000, late + GRACE - MS);
+        assert_eq!(peer.late(late + GRACE, GRACE, true), Some(Late::Stalled(late)));
     }
 
     #[test]

@@ -69,6 +69,11 @@ impl<E> Parked<E> {
         Some(request)
     }
 
+    /// Whether there is one for which all is stored up to this group.
+    pub(super) fn has_stored(&self, group: u64) -> bool {
+        self.requests.front().is_some_and(|request| request.group <= group)
+    }
+
     /// Takes all out.
     pub(super) fn take(&mut self) -> VecDeque<Request<E>> {
         self.bytes = 0;

@@ -1,15 +1,16 @@
 //! Sending unacknowledged messages again.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use arcstr::ArcStr;
 use bytes::Bytes;
 
 use super::core::Core;
-use super::delivery::Outgoing;
 use super::effect::Effect;
 use super::publish::frame_records;
+use super::subscribers::ConnectionId;
 use super::transcode;
 use crate::limits::{
     FRAME_BYTES_TARGET, RESEND_BYTES_PER_TURN_MAX, RESEND_NAMES_PER_TURN_MAX, RESENDS_PER_TURN_MAX,
@@ -24,8 +25,8 @@ use crate::wire::pickle;
 type Gathered = BTreeMap<ArcStr, Vec<u8>>;
 
 impl<E> Core<E> {
-    /// Sends a bounded number of messages whose time has come, none before it is stored, and none whose
-    /// subscribers do not keep up with what they get already.
+    /// Sends a bounded number of messages whose time has come, none before it is stored, and to none of the
+    /// subscribers that do not keep up with what they get already.
     pub(super) fn resend_due(&mut self, now: Duration) {
         let mut gathered = Gathered::new();
         let mut bytes = 0;
@@ -38,7 +39,8 @@ impl<E> Core<E> {
                 break;
             }
             let subscribers = &mut self.subscribers;
-            let next = self.backlog.next_waiting(stored, |name| subscribers.is_behind(name));
+            let next =
+                self.backlog.next_waiting(stored, |name| subscribers.keeping_up(name).is_none());
             let Some(id) = next else { break };
             bytes += self.resend(id, now, &mut gathered);
         }
@@ -56,59 +58,61 @@ impl<E> Core<E> {
             }
         }
         for (name, frame) in gathered {
-            self.send_gathered(name, frame);
+            self.send_gathered(&name, frame);
         }
     }
 
     /// Sends a message whose interval is over, if it may be sent now.
     fn retry(&mut self, id: MessageId, now: Duration, gathered: &mut Gathered) -> usize {
-        let Some(message) = self.backlog.get(id) else { return 0 };
-        if self.parked.is_unstored(id) || self.subscribers.is_behind(&message.name) {
-            self.backlog.put_back(id, &message.name, true, now);
+        if self.parked.is_unstored(id) {
+            if let Some(message) = self.backlog.get(id) {
+                self.backlog.put_back(id, &message.name, true, now);
+            }
             return 0;
         }
         self.resend(id, now, gathered)
     }
 
-    /// Sends one message to whoever wants it, and returns how many bytes of it that took.
+    /// Sends one message to those who want it and keep up, and returns how many bytes of it that took. Without
+    /// any, it is tried again after an interval.
     fn resend(&mut self, id: MessageId, now: Duration, gathered: &mut Gathered) -> usize {
         let Some(message) = self.backlog.get(id) else { return 0 };
-        let topic = self.subscribers.topic(&message.name);
-        let (v1, v2) = (!topic.v1.is_empty(), !topic.v2.is_empty());
-        let wanted = v1 || v2;
-        self.backlog.put_back(id, &message.name, wanted, now);
-        self.counters.resent.add(u64::from(wanted));
+        let Some([v1, v2]) = self.subscribers.keeping_up(&message.name) else {
+            self.backlog.put_back(id, &message.name, true, now);
+            return 0;
+        };
+        let is_wanted = !(v1.is_empty() && v2.is_empty());
+        self.backlog.put_back(id, &message.name, is_wanted, now);
+        self.counters.resent.add(u64::from(is_wanted));
         let mut bytes = 0;
-        if v1 {
-            self.resend_v1(&message);
+        if !v1.is_empty() {
+            self.resend_v1(&message, &v1);
             bytes += message.bytes();
         }
-        if v2 {
+        if !v2.is_empty() {
             self.resend_v2(&message, gathered);
             bytes += message.bytes();
         }
         bytes
     }
 
-    fn resend_v1(&mut self, message: &Message) {
+    fn resend_v1(&mut self, message: &Message, to: &Arc<[ConnectionId]>) {
+        let mut publish = |frame: Bytes| {
+            let effect = Effect::Publish { frame, to: Arc::clone(to), droppable: false };
+            self.out.queue.push_back(effect);
+        };
         match message.format {
             Format::V1 => {
-                let mut frame = v1_prefix(&message.name);
-                frame.extend_from_slice(&message.body);
-                self.resend_frame_v1(&message.name, frame.into());
+                publish([&v1_prefix(&message.name)[..], &message.body].concat().into());
             }
             Format::V2 => {
                 for (_, record) in frame_records(&message.body) {
-                    let frame = self.v1_frame(&message.name, &record);
-                    self.resend_frame_v1(&message.name, frame);
+                    let (frame, checksum) = transcode::to_v1(&message.name, &record);
+                    self.backlog.add_alias(checksum, record.id);
+                    publish(frame.into());
                 }
             }
         }
-    }
-
-    fn resend_frame_v1(&mut self, name: &ArcStr, frame: Bytes) {
-        let (name, format) = (name.clone(), Format::V1);
-        self.deliver(Outgoing { name, frame, format, droppable: false, is_copy: false });
     }
 
     fn resend_v2(&mut self, message: &Message, gathered: &mut Gathered) {
@@ -125,14 +129,15 @@ impl<E> Core<E> {
         if frame.len() >= FRAME_BYTES_TARGET
             && let Some(frame) = gathered.remove(&message.name)
         {
-            self.send_gathered(message.name.clone(), frame);
+            self.send_gathered(&message.name, frame);
         }
     }
 
     /// To native subscribers alone: v1 subscribers got theirs one by one.
-    fn send_gathered(&mut self, name: ArcStr, frame: Vec<u8>) {
-        let to = self.subscribers.topic(&name).v2.clone();
-        if !to.is_empty() {
+    fn send_gathered(&mut self, name: &str, frame: Vec<u8>) {
+        if let Some([_, to]) = self.subscribers.keeping_up(name)
+            && !to.is_empty()
+        {
             let (frame, droppable) = (frame.into(), false);
             self.out.queue.push_back(Effect::Publish { frame, to, droppable });
         }

@@ -210,8 +210,9 @@ impl<N: Network> Broker<N> {
         if self.drain.is_none() && self.stop.load(Ordering::Acquire) {
             self.begin_drain(now);
         }
+        (self.turn_bytes, self.turn_fan_out) = (0, 0);
         self.accept(now);
-        self.hear_journal();
+        self.hear_journal(now);
         self.carry_out(now);
         self.hear_checks(now);
         self.read_some(now);
@@ -240,17 +241,22 @@ impl<N: Network> Broker<N> {
                 .get_mut(id)
                 .is_some_and(|peer| peer.may_be_read() && (may_read || peer.is_subscriber()))
         });
-        let due =
-            if reading || self.has_work || !self.dirty.is_empty() || self.admission.is_ready(now) {
-                Some(Duration::ZERO)
-            } else if self.unsent_group.is_some() {
-                Some(LOOK_AGAIN)
-            } else if !may_read || self.frames.bytes() >= self.settings.unsent_bytes_max {
-                // The journal, or whoever takes what is queued, wakes the thread.
-                None
-            } else {
-                self.core.next_due().map(|due| due.saturating_sub(now))
-            };
+        let due = if reading
+            || self.has_work
+            || self.core.has_stored()
+            || (may_read && self.checker.has_verdict())
+            || !self.dirty.is_empty()
+            || self.admission.is_ready(now)
+        {
+            Some(Duration::ZERO)
+        } else if self.unsent_group.is_some() {
+            Some(LOOK_AGAIN)
+        } else if !may_read || self.frames.bytes() >= self.settings.unsent_bytes_max {
+            // The journal, or whoever takes what is queued, wakes the thread.
+            None
+        } else {
+            self.core.next_due().map(|due| due.saturating_sub(now))
+        };
         let timers = [self.timers.next_due(), self.admission.next_due()];
         let timers = timers.into_iter().flatten().map(|due| due.saturating_sub(now));
         let end = self.drain.map(|_| LOOK_AGAIN);
@@ -310,7 +316,6 @@ impl<N: Network> Broker<N> {
 
     /// Reads from each connection that has something, a part of it, as long as a turn may take.
     fn read_some(&mut self, now: Duration) {
-        (self.turn_bytes, self.turn_fan_out) = (0, 0);
         self.read_queue(true, READ_TIME_PER_TURN_MAX, now);
         let elapsed = self.network.now().saturating_sub(now);
         self.read_queue(false, elapsed + HANDSHAKE_TIME_PER_TURN_MAX, now);
@@ -351,18 +356,25 @@ impl<N: Network> Broker<N> {
         match journal.submit(ops) {
             Ok(ticket) => debug_assert_eq!(ticket, group),
             Err(SubmitError::Full(ops)) => self.unsent_group = Some((group, ops)),
-            // hear_journal learns of the failure in the next turn. A request is far smaller than the
-            // largest record.
+            // hear_journal learns of the failure in the next turn, and leaves what can still be stored.
+            Err(SubmitError::Failed(ops)) if self.core.stores() => {
+                self.unsent_group = Some((group, ops));
+            }
+            // A request is far smaller than the largest record.
             Err(SubmitError::Failed(_) | SubmitError::TooLarge(_)) => {}
         }
     }
 
-    fn hear_journal(&mut self) {
+    fn hear_journal(&mut self, now: Duration) {
         let Some(journal) = &self.journal else { return };
         // In this order, so that everything that became durable before a failure counts.
         let failure = journal.failure();
-        self.core.durable(journal.durable());
         let takes_settlements = journal.takes_settlements();
+        self.core.durable(journal.durable());
+        // What is stored at the time of a failure is released before the rest is refused.
+        while (failure.is_some() || !self.turn_is_full()) && self.core.release_stored() {
+            self.carry_out(now);
+        }
         self.core.set_takes_settlements(takes_settlements);
         if self.core.stores()
             && let Some(error) = failure
@@ -407,6 +419,9 @@ impl<N: Network> Broker<N> {
         self.partial_bytes -= peer.booked_bytes;
         self.reply_bytes -= peer.booked_reply_bytes;
         peer.output.clear(&mut self.frames);
+        if let Some(check) = peer.whole.take() {
+            self.core.forget_check(check.number);
+        }
         self.timers.cancel(&peer);
         self.admission.left(&peer);
         self.core.disconnected(id);

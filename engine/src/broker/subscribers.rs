@@ -313,12 +313,19 @@ impl Subscribers {
         }
     }
 
-    /// Whether somebody who wants a name does not keep up.
-    pub(super) fn is_behind(&mut self, name: &str) -> bool {
+    /// Of those who want a name in the original and in the native format, the ones that keep up. `None` when there
+    /// are some, and none of them does.
+    pub(super) fn keeping_up(&mut self, name: &str) -> Option<[Arc<[ConnectionId]>; 2]> {
         let topic = self.topic(name);
-        let wanting = [Arc::clone(&topic.v1), Arc::clone(&topic.v2)];
-        let behind = |id| self.connections.get(id).is_some_and(|connection| connection.is_behind);
-        wanting.iter().any(|ids| ids.iter().any(behind))
+        let all = [Arc::clone(&topic.v1), Arc::clone(&topic.v2)];
+        let keeps_up = |id: &ConnectionId| {
+            self.connections.get(id).is_none_or(|connection| !connection.is_behind)
+        };
+        if all.iter().all(|ids| ids.iter().all(keeps_up)) {
+            return Some(all);
+        }
+        let some = all.map(|ids| ids.iter().copied().filter(keeps_up).collect::<Arc<[_]>>());
+        some.iter().any(|ids| !ids.is_empty()).then_some(some)
     }
 
     /// Subscriptions of all connections.

@@ -65,7 +65,7 @@ impl Timers {
             return Some(Duration::ZERO);
         }
         let tick = self.wheel.next_expiry()?;
-        Some(TICK * u32::try_from(tick).unwrap_or(u32::MAX))
+        Some(Duration::from_nanos(tick.saturating_mul(TICK.as_nanos() as u64)))
     }
 }
 
@@ -85,7 +85,8 @@ mod tests {
 
     #[test]
     fn a_deadline_is_seen_once_it_is_over_and_soon_then() {
-        for accepted in [Duration::ZERO, MS * 3, MS * 10, Duration::from_secs(100_000) + MS * 17] {
+        let years = Duration::from_secs(600 * 24 * 3600);
+        for accepted in [Duration::ZERO, MS * 3, MS * 10, years + MS * 17] {
             let (mut timers, mut peer) = (Timers::default(), peer(7, Port::Requests, accepted));
             timers.schedule(&mut peer, GRACE, accepted);
             let deadline = accepted + HANDSHAKE_TIME_MAX;

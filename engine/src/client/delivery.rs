@@ -77,7 +77,7 @@ impl Deliverer {
         let wrong: Arc<[usize]> =
             if self.verify { mismatches(name, &records).into() } else { Arc::default() };
         report(reporter, name, &records, &wrong);
-        let mut watch = Watch { runs: tracker.runs(name), received: 0, reporter, name, frame };
+        let mut watch = Watch { runs: tracker.runs(name), reporter, name, frame };
         // With a queue, all must know how many share a message before the first of them has it.
         let mut joint = None;
         let is_seen = !queues.is_empty();
@@ -145,8 +145,6 @@ fn report(reporter: &Reporter, name: &str, records: &Records<'_>, wrong: &[usize
 /// Notes what is received of one frame.
 struct Watch<'a> {
     runs: Runs<'a>,
-    /// Records that the reporter has not counted yet.
-    received: u64,
     reporter: &'a Reporter,
     name: &'a str,
     frame: &'a Bytes,
@@ -161,7 +159,7 @@ impl Watch<'_> {
             self.reporter.failure(&Failure::BadFrame { bytes: self.frame.len() });
             return None;
         };
-        self.received += 1;
+        add_alone(&self.reporter.received, 1);
         let Record { id, ordinal, .. } = record;
         match self.runs.see(id.publisher, Place { sequence: id.sequence, ordinal }) {
             Gap::Missing(0) => {}
@@ -172,12 +170,6 @@ impl Watch<'_> {
             Gap::Implausible => add(&self.reporter.implausible, 1),
         }
         Some(record)
-    }
-}
-
-impl Drop for Watch<'_> {
-    fn drop(&mut self) {
-        add_alone(&self.reporter.received, self.received);
     }
 }
 

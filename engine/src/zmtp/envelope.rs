@@ -108,6 +108,10 @@ impl Assembly {
             _ if self.body.is_some() => {
                 self.wrong = Some("more than one frame behind the empty one");
             }
+            // What follows makes the request wrong, so this one need not be kept until then.
+            Step::Frame(_) if self.has_delimiter && more => {
+                self.body = Some(Body::Kept(Bytes::new()));
+            }
             Step::Frame(body) if self.has_delimiter => self.body = Some(Body::Kept(body)),
             Step::Oversize { bytes, first } if self.has_delimiter => {
                 self.body = Some(Body::Oversize { bytes, first });
@@ -164,6 +168,17 @@ const DELIMITER: [u8; 2] = [1, 0];
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_body_with_more_behind_it_is_not_kept() {
+        let mut assembly = Assembly::default();
+        let body = Bytes::from(vec![7; 1000]);
+        assert!(assembly.add(Step::Frame(Bytes::new()), true).is_none());
+        assert!(assembly.add(Step::Frame(body.clone()), true).is_none());
+        assert!(body.is_unique());
+        let event = assembly.add(Step::Frame(body), false);
+        assert!(matches!(event, Some(Event::Malformed(..))), "{event:?}");
+    }
 
     #[test]
     fn an_envelope_of_a_request_id_needs_no_memory_of_its_own() {

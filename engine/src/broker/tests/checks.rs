@@ -116,7 +116,7 @@ fn the_same_request_sent_again_while_the_first_is_checked_is_one_message() {
             assert_eq!(bench.replies(), [], "neither is stored");
             let (group, ops) = bench.core.take_group().unwrap();
             assert_eq!(ops.len(), messages(&request));
-            bench.core.durable(group);
+            bench.store(group);
             let mut replies = bench.replies();
             replies.sort_unstable_by_key(|(to, _)| *to);
             assert_eq!(replies, [(1, Reply::Ok), (2, Reply::Ok)]);

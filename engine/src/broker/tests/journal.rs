@@ -14,7 +14,7 @@ fn ok_waits_for_the_journal() {
     // Sent again while the first is under way: it must not be answered earlier.
     bench.request(1, sent.clone());
     assert_eq!(bench.effects(), (vec![], vec![]));
-    bench.core.durable(group);
+    bench.store(group);
     assert_eq!(bench.effects(), (vec![sent], vec![(1, Reply::Ok), (1, Reply::Ok)]));
     bench.request(2, ack::frame(&[id(1)]));
     assert!(matches!(&bench.core.take_group().unwrap().1[..], [Op::Settle(_)]));
@@ -28,7 +28,7 @@ fn messages_of_one_publisher_stay_in_order_around_the_journal() {
     let (group, _) = bench.core.take_group().unwrap();
     bench.request(1, frame("greet", 2, false, &["not kept"]));
     assert_eq!(bench.effects(), (vec![], vec![]));
-    bench.core.durable(group);
+    bench.store(group);
     assert_eq!(bench.published().iter().map(|f| sequences(f)).collect::<Vec<_>>(), [[1], [2]]);
     bench.request(1, frame("greet", 3, false, &["c"]));
     assert_eq!(bench.published().len(), 1);
@@ -44,12 +44,12 @@ fn a_message_behind_those_of_another_publisher_is_not_overtaken() {
     let (second, _) = bench.core.take_group().unwrap();
     let behind = frame("greet", 2, false, &["not kept"]);
     bench.request(3, behind.clone());
-    bench.core.durable(first);
+    bench.store(first);
     bench.request(4, frame("greet", 3, false, &["not kept"])).request(5, behind);
     let (frames, replies) = bench.effects();
     assert_eq!(frames.iter().map(|f| sequences(f)).collect::<Vec<_>>(), [[1], [2], [3]]);
     assert_eq!(replies.iter().map(|(to, _)| *to).collect::<Vec<_>>(), [1, 3, 4, 5]);
-    bench.core.durable(second);
+    bench.store(second);
     assert_eq!(bench.replies(), [(2, Reply::Ok)]);
 }
 
@@ -102,7 +102,7 @@ fn a_failed_journal_does_not_lose_what_it_had_stored_before() {
     let mut bench = Bench::durable();
     bench.request(1, frame("greet", 1, true, &["a"]));
     let (group, _) = bench.core.take_group().unwrap();
-    bench.core.durable(group);
+    bench.store(group);
     bench.request(1, frame("greet", 1, true, &["a", "b"]));
     bench.core.journal_failed("disk gone", false);
     assert!(bench.core.backlog.view().contains(&id(1)));
@@ -131,7 +131,7 @@ fn a_failed_journal_does_not_lose_what_it_had_stored_of_a_forgotten_publisher() 
     let sent = frame("greet", 1, true, &["a"]);
     bench.request(1, sent.clone());
     let (group, _) = bench.core.take_group().unwrap();
-    bench.core.durable(group);
+    bench.store(group);
     bench.core.publishers = crate::broker::publishers::Publishers::default();
     bench.request(2, frame_v1("greet", "b", true).0).request(1, sent);
     bench.core.journal_failed("disk gone", false);
@@ -147,7 +147,7 @@ fn a_new_subscriber_gets_nothing_before_it_is_stored() {
         bench.subscribe(prefix).pass(Duration::ZERO);
         assert!(bench.published().is_empty());
         assert_ne!(bench.core.next_due(), Some(Duration::ZERO), "it would spin");
-        bench.core.durable(group);
+        bench.store(group);
         bench.pass(Duration::ZERO);
         assert_eq!(sequences(&bench.published()[0]), [1]);
     }
@@ -158,14 +158,14 @@ fn nothing_is_sent_again_before_it_is_stored() {
     let mut bench = Bench::durable();
     bench.subscribe(b"\x01greet|").request(1, frame("greet", 1, true, &["stored"]));
     let (group, _) = bench.core.take_group().unwrap();
-    bench.core.durable(group);
+    bench.store(group);
     bench.request(1, frame("greet", 2, true, &["not stored yet"])).effects();
     let (group, _) = bench.core.take_group().unwrap();
     for _ in 0..3 {
         let again = bench.pass(INTERVAL + Duration::from_secs(1)).published();
         assert_eq!(again.iter().map(|f| sequences(f)).collect::<Vec<_>>(), [[1]]);
     }
-    bench.core.durable(group);
+    bench.store(group);
     assert_eq!(sequences(&bench.published()[0]), [2]);
     let again = bench.pass(INTERVAL + Duration::from_secs(1)).published();
     assert_eq!(sequences(&again[0]), [1, 2]);
@@ -191,7 +191,7 @@ fn a_kept_message_that_comes_again_does_not_wait_for_a_group_that_never_fills() 
     let sent = frame("greet", 1, true, &["a"]);
     bench.request(1, sent.clone());
     let (group, _) = bench.core.take_group().unwrap();
-    bench.core.durable(group);
+    bench.store(group);
     bench.effects();
     bench.core.publishers = crate::broker::publishers::Publishers::default();
     bench.request(1, sent);
@@ -211,7 +211,7 @@ fn requests_that_wait_for_the_journal_are_bounded() {
         assert!(sequence < 1000, "no bound");
     }
     let (group, _) = bench.core.take_group().unwrap();
-    bench.core.durable(group);
+    bench.store(group);
     assert!(bench.core.has_room());
 }
 
@@ -239,7 +239,7 @@ fn a_draining_core_refuses_messages_and_takes_acknowledgements() {
     let (group, _) = bench.core.take_group().unwrap();
     bench.core.drain();
     bench.check_refused(frame("greet", 2, true, &["b"]), ErrorCode::ShuttingDown, Dialect::V2);
-    bench.core.durable(group);
+    bench.store(group);
     assert_eq!(bench.replies(), [(1, Reply::Ok)]);
     // Taken before, and so not a new message.
     bench.request(1, frame("greet", 1, true, &["a"]));
@@ -254,7 +254,7 @@ fn a_prefix_asked_for_before_a_message_came_does_not_send_it_before_it_is_stored
     // So that a name waits, and the prefix has something to look for.
     bench.request(1, frame("grab", 1, true, &["a"]));
     let (group, _) = bench.core.take_group().unwrap();
-    bench.core.durable(group);
+    bench.store(group);
     bench.subscribe_as(1, b"\x01gr");
     bench.core.cancelled(1, b"\x01gr");
     bench.request(1, frame("greet", 2, true, &["b"]));
@@ -262,7 +262,7 @@ fn a_prefix_asked_for_before_a_message_came_does_not_send_it_before_it_is_stored
     bench.pass(Duration::ZERO);
     assert_eq!(bench.published(), Vec::<Bytes>::new(), "it is not stored");
     let (group, _) = bench.core.take_group().unwrap();
-    bench.core.durable(group);
+    bench.store(group);
     bench.pass(Duration::ZERO);
     assert_eq!(sequences(&bench.published()[0]), [2]);
 }

@@ -128,6 +128,12 @@ impl Bench {
         self
     }
 
+    /// Everything up to this journal group is stored, and all who waited for that are answered.
+    fn store(&mut self, group: u64) {
+        self.core.durable(group);
+        while self.core.release_stored() {}
+    }
+
     fn published(&mut self) -> Vec<Bytes> {
         self.effects().0
     }

@@ -97,7 +97,7 @@ impl Run {
             Step::Store(groups) => {
                 if self.bench.core.stores() {
                     let stored = self.reference.store(&self.catalog, groups);
-                    self.bench.core.durable(stored);
+                    self.bench.store(stored);
                 }
             }
             Step::FailJournal => {

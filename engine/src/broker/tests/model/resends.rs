@@ -37,13 +37,19 @@ impl Reference {
         !self.wanting_any(name).is_empty()
     }
 
+    /// Whether some want it, and none of them keeps up.
     fn is_held_up(&self, name: &str) -> bool {
-        self.wanting_any(name).iter().any(|connection| self.behind.contains(connection))
+        let wanting = self.wanting_any(name);
+        !wanting.is_empty() && wanting.iter().all(|connection| self.behind.contains(connection))
     }
 
     /// Publishes a message to whoever wants it in this format now.
     pub(super) fn publish(&mut self, catalog: &Catalog, format: Format, number: usize) {
         let to = self.wanting(format, catalog.get(number).name);
+        self.publish_to(format, number, to);
+    }
+
+    fn publish_to(&mut self, format: Format, number: usize, to: Vec<ConnectionId>) {
         if to.is_empty() {
             return;
         }
@@ -156,7 +162,9 @@ impl Reference {
         let held = if wanted { Held::Due(now + INTERVAL) } else { Held::Waiting };
         self.state(number).held = Some(held);
         for format in [Format::V1, Format::V2] {
-            self.publish(catalog, format, number);
+            let mut to = self.wanting(format, catalog.get(number).name);
+            to.retain(|connection| !self.behind.contains(connection));
+            self.publish_to(format, number, to);
         }
     }
 }

@@ -247,6 +247,7 @@ impl Server {
     fn hear_disk(&mut self, ledger: &mut Ledger) -> Result<(), Broken> {
         if self.without != Without::JournalWait {
             self.core.durable(self.disk.stored_group());
+            while self.core.release_stored() {}
         }
         self.carry_out(ledger, Cause::Taken)?;
         if self.disk.has_failed() && self.core.stores() {
@@ -360,6 +361,7 @@ impl Server {
             self.disk.submit(group, kept.collect());
             if self.without == Without::JournalWait {
                 self.core.durable(group);
+                while self.core.release_stored() {}
             }
         } else {
             self.unsent = Some((group, ops));
