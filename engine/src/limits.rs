@@ -46,6 +46,9 @@ pub const CHECKING_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// See [`CHECKING_BYTES_MAX`].
 pub const CHECKING_MAX: usize = 64;
 
+/// Large messages that are carried over on that thread at a time, to be sent again.
+pub const CARRYING_MAX: usize = 8;
+
 /// Bytes of the ids in one acknowledgement, for the same reason. Clients send as many.
 pub const ACK_BYTES_MAX: usize = 512 * 1024;
 

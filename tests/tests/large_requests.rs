@@ -11,7 +11,7 @@ use rustix::process::Signal;
 use crate::floods::Others;
 use crate::harness::native::{assert_ok, assert_refused, receive};
 use crate::harness::pickles::{Dict, int};
-use crate::harness::raw::request;
+use crate::harness::raw::{LONG, MORE, request};
 use crate::harness::{Native, NativeSubscriber, Raw, Server, eventually};
 use crate::stalled_subscriber::subscriber;
 
@@ -109,6 +109,24 @@ fn a_large_message_in_the_other_format_holds_up_nobody_else() {
 }
 
 #[test]
+fn a_large_message_that_is_sent_again_in_the_other_format_holds_up_nobody_else() {
+    let server = Server::start(&["--retry-interval", "500ms"]);
+    // They read, and acknowledge nothing.
+    let mut originals = subscriber(server.pub_addr, b"native|");
+    let mut natives = subscriber(server.pub_addr, &v2_prefix("original"));
+    let mut publisher = Native::connect(&server);
+    let payload = vec![0xff; LARGE_BYTES / 4];
+    let (dict, _) = pickle::write("original", pickle::Plain::Bytes(&payload), true, 1);
+    let native = publisher.frame("native", &payload, true);
+    assert_ok(&publisher.request(&native));
+    assert_ok(&publisher.request(&[b"original|", &dict[..]].concat()));
+    check_served_beside(&server, || {
+        originals.hear().unwrap();
+        natives.hear().unwrap();
+    });
+}
+
+#[test]
 fn what_follows_a_large_request_on_its_connection_stays_behind_it() {
     let server = Server::start(&["--verify", "always"]);
     let mut subscriber = NativeSubscriber::new(&server, "task");
@@ -161,6 +179,28 @@ fn what_waits_to_be_checked_takes_bounded_memory_also_when_its_senders_are_gone(
     let memory = server.process.memory_max_bytes();
     println!("{} MiB", memory >> 20);
     assert!(memory < 600 << 20, "{} MiB", memory >> 20);
+}
+
+#[test]
+fn a_large_body_with_more_announced_behind_it_takes_no_memory() {
+    // 600 MB if all of it stayed, and nothing would ever end it: who sends a PING now and then is not late.
+    const PEERS: usize = 10;
+    let server = Server::start::<&str>(&[]);
+    let mut others = Others::new(&server);
+    let delimiter = [MORE, 0];
+    let head = [&[MORE | LONG][..], &(LARGE_BYTES as u64).to_be_bytes()].concat();
+    let begun = [&delimiter[..], &head, &vec![0; LARGE_BYTES]].concat();
+    let staying: Vec<_> = (0..PEERS)
+        .map(|_| {
+            let mut peer = Raw::connect(server.recv_addr, "DEALER");
+            peer.say(&begun);
+            others.rounds(1);
+            peer
+        })
+        .collect();
+    let memory = server.process.memory_max_bytes();
+    println!("{} MiB for {} peers", memory >> 20, staying.len());
+    assert!(memory < 400 << 20, "{} MiB", memory >> 20);
 }
 
 #[test]

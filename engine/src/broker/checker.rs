@@ -5,19 +5,50 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crossbeam::channel::{Receiver, Sender, TrySendError, bounded};
 
-use super::check::{Check, Verdict};
+use super::carry::carry;
+use super::check::{Carried, Check, Verdict};
 use super::effect::Refusal;
 use super::subscribers::ConnectionId;
 use crate::limits::{CHECKING_BYTES_MAX, CHECKING_MAX};
+use crate::message::Message;
 use crate::net::waker::Waker;
 
-/// Takes checks, and hands out their verdicts in the same order.
+/// Something to be done.
+pub(super) enum Job {
+    Check(Check),
+    Carry(Message),
+}
+
+impl Job {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Check(check) => check.request.len(),
+            Self::Carry(message) => message.bytes(),
+        }
+    }
+
+    /// Whether it may take longer than a turn.
+    fn is_long(&self) -> bool {
+        match self {
+            Self::Check(check) => check.is_long(),
+            Self::Carry(_) => true,
+        }
+    }
+}
+
+/// What came of it.
+pub(super) enum Outcome {
+    Checked { number: u64, verdict: Verdict },
+    Carried(Message, Option<Carried>),
+}
+
+/// Takes jobs, and hands out what came of them, those of the thread in the same order.
 #[derive(Default)]
 pub(crate) struct Checker {
     /// Wakes whoever waits for verdicts; without, there is no thread.
     waker: Option<Waker>,
     thread: Option<Thread>,
-    /// Verdicts of checks that were done at once.
+    /// What was done at once.
     done: VecDeque<Done>,
     count: usize,
     bytes: usize,
@@ -27,21 +58,20 @@ pub(crate) struct Checker {
     pub(super) waiting: VecDeque<ConnectionId>,
 }
 
-/// The thread ends when this is dropped, after the check that it is at.
+/// The thread ends when this is dropped, after the job that it is at.
 struct Thread {
-    checks: Sender<Check>,
-    verdicts: Receiver<Done>,
+    jobs: Sender<Job>,
+    outcomes: Receiver<Done>,
 }
 
 struct Done {
-    number: u64,
     bytes: usize,
     is_long: bool,
-    verdict: Verdict,
+    outcome: Outcome,
 }
 
 impl Checker {
-    /// Checks on a thread of its own, which begins with the first check.
+    /// Works on a thread of its own, which begins with the first job.
     pub(crate) fn new(waker: Waker) -> Self {
         Self { waker: Some(waker), ..Self::default() }
     }
@@ -51,46 +81,46 @@ impl Checker {
         self.count == 0 || (self.count < CHECKING_MAX && self.bytes + bytes <= CHECKING_BYTES_MAX)
     }
 
-    /// Whether [`Self::next`] has one.
-    pub(super) fn has_verdict(&self) -> bool {
-        let on_thread = self.thread.as_ref().is_some_and(|thread| !thread.verdicts.is_empty());
+    /// Whether [`Self::next`] has something.
+    pub(super) fn is_ready(&self) -> bool {
+        let on_thread = self.thread.as_ref().is_some_and(|thread| !thread.outcomes.is_empty());
         on_thread || !self.done.is_empty()
     }
 
-    /// Whether no verdict is to come.
+    /// Whether nothing is to come.
     pub(super) fn is_idle(&self) -> bool {
         self.count == 0
     }
 
-    /// Hands a check over. One that takes no longer than any request may is done here rather than behind those
+    /// Hands a job over. One that takes no longer than any request may is done here rather than behind those
     /// that take long.
-    pub(super) fn begin(&mut self, check: Check) {
+    pub(super) fn begin(&mut self, job: Job) {
         self.count += 1;
-        self.bytes += check.request.len();
-        self.long += usize::from(check.is_long());
-        let here = !check.is_long() && (self.long > 0 || !self.has_room(0));
+        self.bytes += job.bytes();
+        self.long += usize::from(job.is_long());
+        let here = !job.is_long() && (self.long > 0 || !self.has_room(0));
         let left = match self.thread() {
-            _ if here => Some(check),
+            _ if here => Some(job),
             // Full or gone are its exceptions: then it is done here.
-            Some(thread) => thread.checks.try_send(check).err().map(TrySendError::into_inner),
-            None => Some(check),
+            Some(thread) => thread.jobs.try_send(job).err().map(TrySendError::into_inner),
+            None => Some(job),
         };
-        if let Some(check) = left {
-            self.done.push_back(run(check));
+        if let Some(job) = left {
+            self.done.push_back(run(job));
             if let Some(waker) = &self.waker {
                 waker.wake();
             }
         }
     }
 
-    /// The next verdict, if it is there, and the number of its check.
-    pub(super) fn next(&mut self) -> Option<(u64, Verdict)> {
-        let on_thread = self.thread.as_ref().and_then(|thread| thread.verdicts.try_recv().ok());
-        let done = on_thread.or_else(|| self.done.pop_front())?;
+    /// What came of the next job, if that is there.
+    pub(super) fn next(&mut self) -> Option<Outcome> {
+        let on_thread = self.thread.as_ref().and_then(|thread| thread.outcomes.try_recv().ok());
+        let Done { bytes, is_long, outcome } = on_thread.or_else(|| self.done.pop_front())?;
         self.count -= 1;
-        self.bytes -= done.bytes;
-        self.long -= usize::from(done.is_long);
-        Some((done.number, done.verdict))
+        self.bytes -= bytes;
+        self.long -= usize::from(is_long);
+        Some(outcome)
     }
 
     fn thread(&mut self) -> Option<&Thread> {
@@ -110,25 +140,44 @@ impl Checker {
 
 fn start(waker: Waker) -> std::io::Result<Thread> {
     // Room for all that may be under way, and for those that are checked a second time.
-    let (checks, to_check) = bounded::<Check>(2 * CHECKING_MAX);
-    let (found, verdicts) = bounded(2 * CHECKING_MAX);
+    let (jobs, to_do) = bounded::<Job>(2 * CHECKING_MAX);
+    let (done, outcomes) = bounded(2 * CHECKING_MAX);
     std::thread::Builder::new().name("mezzenger-verify".into()).spawn(move || {
-        for check in to_check {
-            if found.send(run(check)).is_err() {
+        for job in to_do {
+            if done.send(run(job)).is_err() {
                 break;
             }
             waker.wake();
         }
     })?;
-    Ok(Thread { checks, verdicts })
+    Ok(Thread { jobs, outcomes })
 }
 
 /// A panic, which is a defect of this program, refuses the request that caused it, and no others.
-fn run(check: Check) -> Done {
-    let (number, bytes, is_long) = (check.number, check.request.len(), check.is_long());
-    let verdict = catch_unwind(AssertUnwindSafe(|| check.run())).unwrap_or_else(|_| {
-        tracing::error!("the check of a request panicked: please report this with what it printed");
-        Err(Refusal::Rule("the server failed to check this request: please report it"))
-    });
-    Done { number, bytes, is_long, verdict }
+fn run(job: Job) -> Done {
+    let (bytes, is_long) = (job.bytes(), job.is_long());
+    let outcome = match job {
+        Job::Check(check) => {
+            let number = check.number;
+            let verdict = unwind(|| check.run()).unwrap_or_else(|| {
+                Err(Refusal::Rule("the server failed to check this request: please report it"))
+            });
+            Outcome::Checked { number, verdict }
+        }
+        Job::Carry(message) => {
+            let carried = unwind(|| carry(&message)).flatten();
+            Outcome::Carried(message, carried)
+        }
+    };
+    Done { bytes, is_long, outcome }
+}
+
+fn unwind<T>(work: impl FnOnce() -> T) -> Option<T> {
+    catch_unwind(AssertUnwindSafe(work))
+        .inspect_err(|_| {
+            tracing::error!(
+                "what the server does with a large request panicked: please report this with what it printed"
+            );
+        })
+        .ok()
 }

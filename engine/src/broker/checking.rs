@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::check::Check;
+use super::checker::{Job, Outcome};
 use super::run::Broker;
 use super::subscribers::ConnectionId;
 use crate::net::socket::Network;
@@ -25,16 +26,22 @@ impl<N: Network> Broker<N> {
                 return;
             }
         }
-        self.checker.begin(check);
+        self.checker.begin(Job::Check(check));
     }
 
     /// Goes on with requests whose checks are over, and with those that waited for room.
     pub(super) fn hear_checks(&mut self, now: Duration) {
         while self.may_read()
             && !self.turn_is_full()
-            && let Some((number, verdict)) = self.checker.next()
+            && let Some(outcome) = self.checker.next()
         {
-            let connection = self.core.checked(number, verdict, now);
+            let connection = match outcome {
+                Outcome::Checked { number, verdict } => self.core.checked(number, verdict, now),
+                Outcome::Carried(message, carried) => {
+                    self.core.carried(&message, carried);
+                    None
+                }
+            };
             self.carry_out(now);
             if let Some(id) = connection {
                 self.read_on(id);
@@ -51,7 +58,7 @@ impl<N: Network> Broker<N> {
             let check = self.peers.get_mut(id).and_then(|peer| peer.whole.take());
             if let Some(check) = check {
                 self.book(id);
-                self.checker.begin(*check);
+                self.checker.begin(Job::Check(*check));
             }
         }
     }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::checker::Job;
 use super::effect::{Dialect, Effect, Refusal, Reply};
 use super::peer::{Late, Peer};
 use super::run::{Broker, Requester, kind};
@@ -239,6 +240,7 @@ impl<N: Network> Broker<N> {
                     }
                 }
                 Effect::Check(id, check) => self.begin_check(id, check),
+                Effect::Carry(message) => self.checker.begin(Job::Carry(message)),
             }
         }
     }

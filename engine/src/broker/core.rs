@@ -1,6 +1,6 @@
 //! The broker's decisions, as a plain value: events are calls, effects are data.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -68,6 +68,8 @@ pub(super) struct Core<E> {
     /// Requests that are being checked, in the order in which they came, and how many there were.
     pub(super) checking: BTreeMap<u64, Waiting<E>>,
     pub(super) checks_begun: u64,
+    /// Messages that are being carried over to be sent again.
+    pub(super) carrying: HashSet<MessageId>,
     /// The number of the journal group that is being filled.
     pub(super) group: u64,
     pub(super) durable: u64,
@@ -115,6 +117,7 @@ impl<E> Core<E> {
             parked: Parked::default(),
             checking: BTreeMap::new(),
             checks_begun: 0,
+            carrying: HashSet::new(),
             group: 1,
             durable: 0,
             out: Effects::default(),

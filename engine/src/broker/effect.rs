@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::check::Check;
 use super::subscribers::ConnectionId;
 use crate::journal::Op;
+use crate::message::Message;
 use crate::wire::ack::AckError;
 use crate::wire::frame::FrameError;
 use crate::wire::hello;
@@ -38,6 +39,8 @@ pub(super) enum Effect<E> {
     /// Check a request of this connection, which may send no further one meanwhile: the verdict is for
     /// [`Core::checked`](super::core::Core::checked).
     Check(ConnectionId, Check),
+    /// Carry a message over to the other format, for [`Core::carried`](super::core::Core::carried).
+    Carry(Message),
 }
 
 /// An answer.

@@ -5,7 +5,7 @@
 //! messages, [`delivery`] gives them to whoever wants them, [`resend`] sends the unacknowledged ones again, and
 //! [`recall`] makes those due at once that went only to connections that are gone; [`transcode`] carries
 //! messages between the two formats, [`publishers`] recognises what was sent before,
-//! [`subscribers`] knows who wants what, [`backlog`] holds every unacknowledged message, [`check`] looks whether
+//! [`carry`] does that for large ones, [`subscribers`] knows who wants what, [`backlog`] holds every unacknowledged message, [`check`] looks whether
 //! messages are in order, and [`replies`] is what waits for the journal.
 //!
 //! [`run`] owns the thread: [`connections`] takes connections in, reads, writes and ends them; [`peer`] is
@@ -17,6 +17,7 @@
 
 mod admission;
 mod backlog;
+mod carry;
 mod check;
 pub(crate) mod checker;
 mod checking;

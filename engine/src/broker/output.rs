@@ -24,6 +24,8 @@ pub(super) struct Output {
     /// Bytes of the first frame that the system has.
     frame_sent: usize,
     frame_bytes: usize,
+    /// So many of the first frames may not be dropped, or have been begun: none of them is looked at again.
+    kept: usize,
     is_blocked: bool,
 }
 
@@ -73,7 +75,7 @@ impl Output {
     /// that were. The first one stays once a part of it left.
     pub(super) fn drop_oldest(&mut self, bytes_max: usize, frames: &mut Frames) -> usize {
         let begun = usize::from(self.frame_sent > 0);
-        let (mut at, mut dropped) = (begun, 0);
+        let (mut at, mut dropped) = (self.kept.max(begun), 0);
         while self.frame_bytes > bytes_max
             && let Some(&id) = self.frames.get(at)
         {
@@ -86,6 +88,7 @@ impl Output {
                 at += 1;
             }
         }
+        self.kept = at;
         dropped
     }
 
@@ -162,6 +165,7 @@ impl Output {
         self.frame_sent = 0;
         self.frame_bytes -= frames.wire_bytes(id);
         self.frames.pop_front();
+        self.kept = self.kept.saturating_sub(1);
         frames.release(id);
         bytes - left
     }
@@ -291,5 +295,22 @@ mod tests {
         let mut stream = Takes(usize::MAX, Vec::new());
         output.write(&mut stream, &mut frames).unwrap();
         assert_eq!(stream.1, [frame(&[1; 98]), frame(&[3; 98])].concat());
+        // What was found to stay leaves, a part of it at a time, and what comes behind it may be dropped.
+        let mut stream = Takes(150, Vec::new());
+        for (n, droppable) in [(4, false), (5, true), (6, false), (7, true)] {
+            let id = frames.add(Bytes::from(vec![n; 98]), 1, droppable, Duration::ZERO);
+            output.push(id, &frames);
+            assert_eq!(output.drop_oldest(350, &mut frames), usize::from(n == 7));
+        }
+        let id = frames.add(Bytes::from(vec![8; 98]), 1, true, Duration::ZERO);
+        output.push(id, &frames);
+        output.unblock();
+        output.write(&mut stream, &mut frames).unwrap();
+        assert_eq!(stream.1.len(), 150);
+        assert_eq!(output.drop_oldest(0, &mut frames), 2);
+        stream.0 = usize::MAX;
+        output.unblock();
+        output.write(&mut stream, &mut frames).unwrap();
+        assert_eq!(stream.1, [frame(&[4; 98]), frame(&[6; 98])].concat());
     }
 }

@@ -14,6 +14,7 @@ use super::subscribers::ConnectionId;
 use super::transcode;
 use crate::limits::{
     FRAME_BYTES_TARGET, RESEND_BYTES_PER_TURN_MAX, RESEND_NAMES_PER_TURN_MAX, RESENDS_PER_TURN_MAX,
+    TRANSCODED_BYTES_PER_TURN_MAX,
 };
 use crate::message::{Format, Message};
 use crate::wire::frame::{v1_prefix, v2_prefix};
@@ -23,6 +24,9 @@ use crate::wire::pickle;
 /// Frames under way, one for each name, so that small messages leave together. In the order of their names: what
 /// a server does depends on nothing that a simulation could not repeat.
 type Gathered = BTreeMap<ArcStr, Vec<u8>>;
+
+/// Bytes that are copied in the time in which one is carried over.
+const CARRIED_BYTE_COST: usize = RESEND_BYTES_PER_TURN_MAX / TRANSCODED_BYTES_PER_TURN_MAX;
 
 impl<E> Core<E> {
     /// Sends a bounded number of messages whose time has come, none before it is stored, and to none of the
@@ -86,14 +90,33 @@ impl<E> Core<E> {
         self.counters.resent.add(u64::from(is_wanted));
         let mut bytes = 0;
         if !v1.is_empty() {
-            self.resend_v1(&message, &v1);
-            bytes += message.bytes();
+            bytes += self.resend_as(Format::V1, &message, |core| core.resend_v1(&message, &v1));
         }
         if !v2.is_empty() {
-            self.resend_v2(&message, gathered);
-            bytes += message.bytes();
+            bytes +=
+                self.resend_as(Format::V2, &message, |core| core.resend_v2(&message, gathered));
         }
         bytes
+    }
+
+    /// Sends a message again in this format, by `send` unless it is large and has to be carried over; and returns
+    /// what that takes, in bytes that are copied.
+    fn resend_as(
+        &mut self,
+        format: Format,
+        message: &Message,
+        send: impl FnOnce(&mut Self),
+    ) -> usize {
+        if message.format == format {
+            send(self);
+            message.bytes()
+        } else if message.bytes() > TRANSCODED_BYTES_PER_TURN_MAX {
+            self.want_carried(message);
+            0
+        } else {
+            send(self);
+            message.bytes() * CARRIED_BYTE_COST
+        }
     }
 
     fn resend_v1(&mut self, message: &Message, to: &Arc<[ConnectionId]>) {

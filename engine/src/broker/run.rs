@@ -244,7 +244,7 @@ impl<N: Network> Broker<N> {
         let due = if reading
             || self.has_work
             || self.core.has_stored()
-            || (may_read && self.checker.has_verdict())
+            || (may_read && self.checker.is_ready())
             || !self.dirty.is_empty()
             || self.admission.is_ready(now)
         {

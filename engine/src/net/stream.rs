@@ -91,6 +91,8 @@ impl Stream {
     /// Asks the peer for a sign of life.
     pub(super) fn ask(&mut self) {
         self.asked = true;
+        // Who has been silent for so long may be so for longer.
+        self.inbox.forget_used();
         self.sending.push(Bytes::from_static(PING));
         self.write();
     }

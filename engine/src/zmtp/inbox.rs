@@ -22,8 +22,8 @@ const BUFFER_SHARE_MAX: usize = 4;
 /// announce can be read to its place.
 const LOOKAHEAD_BYTES: usize = 64;
 
-/// Bytes of a buffer that may be used again.
-const REUSED_BYTES_MAX: usize = 256 * 1024;
+/// Bytes of a buffer that may be used again: frames of several messages have up to as many.
+const REUSED_BYTES_MAX: usize = 1024 * 1024;
 
 /// Where a read puts what is there.
 #[derive(Debug)]
@@ -311,6 +311,11 @@ impl Inbox {
             }
         }
         Ok(())
+    }
+
+    /// Lets go of the buffer that is kept to be used again.
+    pub(crate) fn forget_used(&mut self) {
+        self.used = Bytes::new();
     }
 
     /// Whether a frame has begun and is not whole.

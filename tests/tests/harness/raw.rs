@@ -7,8 +7,8 @@ use mezzenger::wire::confirm;
 
 use super::wait::PATIENCE;
 
-const MORE: u8 = 1;
-const LONG: u8 = 2;
+pub(crate) const MORE: u8 = 1;
+pub(crate) const LONG: u8 = 2;
 const COMMAND: u8 = 4;
 
 /// What ZeroMQ peers say first: a signature, version 3.0, the mechanism NULL.

@@ -1,6 +1,7 @@
 //! Requests that take long to check: what happens to them, and around them, until there is a verdict.
 
 use super::*;
+use crate::broker::carry::carry;
 use crate::broker::transcode;
 use crate::limits::{BATCH_BYTES_MAX, CHECKED_AT_ONCE_BYTES_MAX, TRANSCODED_BYTES_PER_TURN_MAX};
 
@@ -147,6 +148,38 @@ fn the_limit_of_pending_messages_counts_when_the_verdict_comes() {
         bench.core.out.queue.retain(|effect| matches!(effect, Effect::Check(..)));
         bench.check(false);
         assert!(matches!(refusal(&bench.replies()), Refusal::PendingFull(_)));
+    }
+}
+
+#[test]
+fn a_large_message_is_carried_over_elsewhere_to_be_sent_again() {
+    let text = "x".repeat(TRANSCODED_BYTES_PER_TURN_MAX);
+    for (is_native, settles) in [(true, false), (true, true), (false, false), (false, true)] {
+        let mut bench = bench(false);
+        if is_native {
+            bench.request(1, frame("greet", 1, true, &[&text])).effects();
+        } else {
+            bench.request(1, frame_v1("greet", &text, true).0).check(false).effects();
+        }
+        bench.subscribe_as(2, if is_native { b"greet|" } else { b"\x01greet|" });
+        bench.effects();
+        bench.pass(Duration::ZERO).pass(INTERVAL + Duration::from_secs(1));
+        assert!(bench.published().is_empty());
+        assert_eq!(bench.carries.len(), 1, "once is enough");
+        let message = bench.carries.pop().unwrap();
+        if settles {
+            bench.request(1, ack::frame(&[message.id])).effects();
+        }
+        bench.core.carried(&message, carry(&message));
+        let published = bench.published();
+        if settles {
+            assert!(published.is_empty(), "it was acknowledged meanwhile");
+            continue;
+        }
+        assert_eq!(published.len(), 1);
+        assert_eq!(published[0][0] == 1, !is_native);
+        bench.pass(INTERVAL + Duration::from_secs(1)).published();
+        assert_eq!(bench.carries.len(), 1, "and again after an interval");
     }
 }
 

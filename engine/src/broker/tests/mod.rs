@@ -24,6 +24,7 @@ use super::effect::{Dialect, Effect, Refusal, Reply};
 use super::subscribers::ConnectionId;
 use crate::config::Verify;
 use crate::journal::Op;
+use crate::message::Message;
 use crate::metrics::Counters;
 use crate::pending::Limits;
 use crate::wire::frame::{Frame, FrameError, v2_prefix};
@@ -66,6 +67,8 @@ struct Bench {
     now: Duration,
     /// What it wants checked.
     checks: Vec<Check>,
+    /// What it wants carried over.
+    carries: Vec<Message>,
 }
 
 impl Bench {
@@ -85,7 +88,7 @@ impl Bench {
         let rules = Rules { verify: Verify::Stored, max_message_bytes: 1 << 20, durable };
         let backlog = Backlog::new(limits, INTERVAL);
         let core = Core::new(rules, backlog, Arc::new(Counters::default()));
-        Self { core, now: Duration::ZERO, checks: Vec::new() }
+        Self { core, now: Duration::ZERO, checks: Vec::new(), carries: Vec::new() }
     }
 
     fn subscribe(&mut self, prefix: &[u8]) -> &mut Self {
@@ -158,6 +161,7 @@ impl Bench {
                 Effect::Deferred { to } => assert!(!to.is_empty(), "for nobody"),
                 Effect::Reply(to, reply) => replies.push((to, reply)),
                 Effect::Check(_, check) => self.checks.push(check),
+                Effect::Carry(message) => self.carries.push(message),
             }
         }
         (deliveries, replies)

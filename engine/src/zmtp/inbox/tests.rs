@@ -225,13 +225,13 @@ fn large_frames_come_in_one_buffer_as_long_as_nobody_keeps_one() {
 #[test]
 fn a_large_buffer_is_not_kept() {
     let mut reader = Reader { inbox: Inbox::reusing(), ..Reader::default() };
-    for bytes in [20_000, 300_000, 300_000] {
+    for bytes in [20_000, 1_100_000, 1_100_000] {
         reader.sent.extend(frame(&vec![0; bytes]));
         while reader.fill() != Filled::Nothing {
-            reader.take(MAX);
+            reader.take(2 * MAX);
         }
     }
-    assert!(reader.inbox.used.len() < 300_000, "{}", reader.inbox.used.len());
+    assert!(reader.inbox.used.len() < 1_000_000, "{}", reader.inbox.used.len());
 }
 
 #[test]

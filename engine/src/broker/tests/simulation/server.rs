@@ -312,7 +312,10 @@ impl Server {
                 Effect::Publish { frame, .. } => {
                     frame.split(|&byte| byte == b'|').next().map(<[u8]>::to_vec)
                 }
-                Effect::Deferred { .. } | Effect::Reply(..) | Effect::Check(..) => None,
+                Effect::Deferred { .. }
+                | Effect::Reply(..)
+                | Effect::Check(..)
+                | Effect::Carry(_) => None,
             });
         }
         for effect in effects {
@@ -337,6 +340,7 @@ impl Server {
                     self.out.push(Output::Reply(to, answer));
                 }
                 Effect::Check(_, check) => unreachable!("no request is so large: {check:?}"),
+                Effect::Carry(message) => unreachable!("no message is so large: {message:?}"),
             }
         }
         Ok(())
