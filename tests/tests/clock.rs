@@ -96,8 +96,9 @@ fn a_wall_clock_that_jumps_back_and_ahead_changes_no_interval() {
     let mut subscriber = NativeSubscriber::new(&server, "task");
     for offset in ["+0", "-10y", "+10y", "-1h", "+1h"] {
         jump(offset);
-        let id = publisher.publish("task", offset.as_bytes(), true);
+        // Before the server has it, so that whatever happens here makes no interval look shorter.
         let started = std::time::Instant::now();
+        let id = publisher.publish("task", offset.as_bytes(), true);
         // Not before the interval is over, and not much later.
         let times: Vec<_> = (0..4)
             .map(|_| {
@@ -105,8 +106,7 @@ fn a_wall_clock_that_jumps_back_and_ahead_changes_no_interval() {
                 started.elapsed()
             })
             .collect();
-        let intervals = (times[3] - times[0]).as_millis();
-        assert!((590..10_000).contains(&intervals), "{offset}: {times:?}");
+        assert!((600..10_000).contains(&times[3].as_millis()), "{offset}: {times:?}");
         publisher.ack(&[id]);
         // What was sent again meanwhile.
         let end = publisher.publish("task", b"end", false);
