@@ -112,7 +112,7 @@ pub(crate) struct Inbox {
     reuses: bool,
     /// The last buffer of a large frame. Frames may still lie in it.
     used: Bytes,
-    /// In its place of `part`: room for a frame and the heads behind it, of which so many bytes are filled.
+    /// Used again, in place of `part`: initialised bytes, of which so many are filled.
     again: BytesMut,
     filled: usize,
 }
@@ -135,16 +135,15 @@ impl Inbox {
     ) -> Result<(Filled, usize), ConnectionError> {
         debug_assert!(self.ready.is_empty() && self.part.len() <= self.wanted.max(SCRATCH_BYTES));
         if !self.again.is_empty() {
-            let room = &mut self.again[self.filled..];
+            let room = &mut self.again[self.filled..self.wanted + LOOKAHEAD_BYTES];
             let room_bytes = room.len();
             let found = found(read(Room::Over(room)), |bytes| bytes == room_bytes)?;
             self.filled += found.1;
             if self.filled >= self.wanted {
-                self.wanted = 0;
-                self.again.truncate(std::mem::take(&mut self.filled));
-                self.buffer_bytes = self.again.capacity();
-                self.ready = std::mem::take(&mut self.again).freeze();
-                self.used = self.ready.clone();
+                let buffer_bytes = self.again.capacity();
+                let buffer = std::mem::take(&mut self.again).freeze();
+                let filled = std::mem::take(&mut self.filled);
+                self.finish(buffer, filled, buffer_bytes);
             }
             return Ok(found);
         }
@@ -190,41 +189,58 @@ impl Inbox {
     }
 
     fn finish_part(&mut self) {
-        self.wanted = 0;
-        self.buffer_bytes = self.part.capacity();
-        self.ready = std::mem::take(&mut self.part).into();
+        let part = std::mem::take(&mut self.part);
+        let (filled, buffer_bytes) = (part.len(), part.capacity());
+        self.finish(part.into(), filled, buffer_bytes);
     }
 
-    /// The buffer that a large frame of so many bytes goes to: `again`, if that is used, holds what there is
-    /// of it, otherwise `part` does.
+    /// A frame is whole, in the first bytes of a buffer.
+    fn finish(&mut self, mut buffer: Bytes, filled: usize, buffer_bytes: usize) {
+        self.wanted = 0;
+        self.buffer_bytes = buffer_bytes;
+        if self.reuses && (LARGE_FRAME_BYTES..=REUSED_BYTES_MAX).contains(&buffer_bytes) {
+            // All that is initialised of it.
+            self.used = buffer.clone();
+        }
+        buffer.truncate(filled);
+        self.ready = buffer;
+    }
+
+    /// Moves what there is of a large frame of so many bytes to the buffer that the rest of it goes to: to `again`
+    /// if the last one can be used again, to `part` otherwise.
     ///
     /// # Errors
     /// When there is no memory for it.
     fn begin_large(&mut self, frame_bytes: usize) -> io::Result<()> {
         let room = frame_bytes + LOOKAHEAD_BYTES;
-        if self.reuses && room <= REUSED_BYTES_MAX && self.ready.len() <= LOOKAHEAD_BYTES {
-            let mut begun = [0; LOOKAHEAD_BYTES];
-            let filled = self.ready.len();
-            begun[..filled].copy_from_slice(&self.ready);
-            // It may lie in the buffer.
-            self.ready = Bytes::new();
-            let used = std::mem::take(&mut self.used).try_into_mut();
-            let fits = |buffer: &BytesMut| {
-                (room..=BUFFER_SHARE_MAX * frame_bytes).contains(&buffer.capacity())
-            };
-            // So that it fits the next frame, which is hardly of the same size.
-            self.again = used
-                .ok()
-                .filter(fits)
-                .unwrap_or_else(|| BytesMut::with_capacity(room.next_power_of_two()));
-            self.again.resize(room, 0);
-            self.again[..filled].copy_from_slice(&begun[..filled]);
-            self.filled = filled;
+        let mut begun = [0; LOOKAHEAD_BYTES];
+        let mut begun = match begun.get_mut(..self.ready.len()) {
+            Some(begun) if self.reuses => {
+                begun.copy_from_slice(&self.ready);
+                // It may lie in the last buffer, which is nobody's then.
+                self.ready = Bytes::new();
+                &*begun
+            }
+            _ => &[],
+        };
+        if !begun.is_empty()
+            && let Ok(mut again) = std::mem::take(&mut self.used).try_into_mut()
+            && (room..=BUFFER_SHARE_MAX * frame_bytes).contains(&again.capacity())
+        {
+            // More than any frame in this buffer had.
+            if again.len() < room {
+                again.resize(room, 0);
+            }
+            again[..begun.len()].copy_from_slice(begun);
+            (self.again, self.filled) = (again, begun.len());
             return Ok(());
+        }
+        if begun.is_empty() {
+            begun = &self.ready;
         }
         let mut part = Vec::new();
         part.try_reserve_exact(room).map_err(|_| io::ErrorKind::OutOfMemory)?;
-        part.extend_from_slice(&self.ready);
+        part.extend_from_slice(begun);
         (self.part, self.ready) = (part, Bytes::new());
         Ok(())
     }
