@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::error::SendError;
-use super::pace::{Departure, Pace};
+use super::pace::{Departure, Pace, round_trip_kept};
 use super::receipt::Fate;
 use crate::limits::{
     CLIENT_BATCH_OVERHEAD_BYTES, CLIENT_EARLY_FRAMES_MAX, CLIENT_NAMES_COUNTED_MAX,
-    CLIENT_ROOMY_BATCHES_MAX, CLIENT_ROUND_TRIP_KEPT,
+    CLIENT_ROOMY_BATCHES_MAX,
 };
 use crate::wire::name;
 
@@ -66,11 +66,11 @@ pub(super) struct Finished {
     pub(super) connections: u32,
 }
 
-/// A moment that clients have in common as far as their systems' clocks agree.
-fn epoch() -> Instant {
+/// A moment that clients with this target have in common as far as their systems' clocks agree.
+fn epoch(target: Duration) -> Instant {
     let now = Instant::now();
     let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let into = wall.as_nanos() % CLIENT_ROUND_TRIP_KEPT.as_nanos();
+    let into = wall.as_nanos() % round_trip_kept(target).as_nanos();
     now.checked_sub(Duration::from_nanos(into as u64)).unwrap_or(now)
 }
 
@@ -153,7 +153,7 @@ pub(super) struct Batches {
 
 impl Batches {
     pub(super) fn new(target_delay: Duration) -> Self {
-        let pace = Pace::new(target_delay, epoch());
+        let pace = Pace::new(target_delay, epoch(target_delay));
         let (names, queue, queued_bytes, full, window_full) = Default::default();
         let (last_number, last_sequence, unsettled, first_error) = Default::default();
         let (flushing, sleeping, is_away, stopped) = Default::default();

@@ -7,7 +7,8 @@
 //! target's length, and shrinks when the queue is longer.
 //!
 //! A standing queue hides the floor. So every few seconds all clients of a server let it run empty, all at
-//! the same time: one that drained its own part alone would take the others' part for the way's length.
+//! the same time: one that drained its own part alone would take the others' part for the way's length. That
+//! takes the target's time, of which it must stay a small part.
 
 use std::time::{Duration, Instant};
 
@@ -40,6 +41,9 @@ const WAITING_BYTES_FIRST: usize = 1024 * 1024;
 
 /// Times the target and a round trip that a rate is remembered, at least; twice as long at most.
 const RATE_KEPT: u32 = 2;
+
+/// Times the target that lie between the beginnings of two drains, at least.
+const TARGETS_PER_PERIOD_MIN: u32 = 8;
 
 /// The shortest time that a rate is measured over: less is the clock's noise.
 const INTERVAL_MIN: Duration = Duration::from_micros(1);
@@ -86,12 +90,13 @@ pub(super) struct Pace {
 
 impl Pace {
     /// Of a connection on which messages are to wait no longer than `target`. The periods after which the
-    /// queue is drained begin at `epoch`, which the clients of a server should have in common.
+    /// queue is drained ([`round_trip_kept`]) begin at `epoch`, which the clients of a server should have in common.
     pub(super) fn new(target: Duration, epoch: Instant) -> Self {
         let window = FRAME_BYTES_FIRST * CLIENT_FRAMES_IN_FLIGHT_MIN;
         let (frames, bytes, answered, answered_at, round_ends) = Default::default();
         let (rate, limited, draining) = Default::default();
-        let round_trip = RoundTrip { epoch, period: 0, newer: None, older: None };
+        let round_trip =
+            RoundTrip { epoch, kept: round_trip_kept(target), period: 0, newer: None, older: None };
         Self {
             target,
             frames,
@@ -257,10 +262,17 @@ impl Rate {
     }
 }
 
+/// How long the shortest round trip is believed in, at least, and so how often the queue is drained.
+pub(super) fn round_trip_kept(target: Duration) -> Duration {
+    CLIENT_ROUND_TRIP_KEPT.max(target.saturating_mul(TARGETS_PER_PERIOD_MIN))
+}
+
 /// The shortest round trip of this period and the last.
 #[derive(Debug)]
 struct RoundTrip {
     epoch: Instant,
+    /// A period's length.
+    kept: Duration,
     /// Periods since then.
     period: u128,
     newer: Option<Duration>,
@@ -275,7 +287,7 @@ impl RoundTrip {
     /// Whether this is the first of a period.
     fn note(&mut self, took: Duration, now: Instant) -> bool {
         let since = now.saturating_duration_since(self.epoch);
-        let period = since.as_nanos() / CLIENT_ROUND_TRIP_KEPT.as_nanos();
+        let period = since.as_nanos() / self.kept.as_nanos();
         let begins = period != self.period;
         if begins {
             self.older = self.newer.take();

@@ -32,6 +32,10 @@ struct World {
 
 impl World {
     fn new(clients: usize, rate: f64, round_trip: Duration) -> Self {
+        Self::with_target(TARGET, clients, rate, round_trip)
+    }
+
+    fn with_target(target: Duration, clients: usize, rate: f64, round_trip: Duration) -> Self {
         let start = Instant::now();
         Self {
             start,
@@ -39,7 +43,7 @@ impl World {
             rate,
             round_trip,
             free_at: start,
-            clients: (0..clients).map(|_| Pace::new(TARGET, start)).collect(),
+            clients: (0..clients).map(|_| Pace::new(target, start)).collect(),
             answers: BinaryHeap::new(),
             departures: Vec::new(),
             answered: Vec::new(),
@@ -145,6 +149,17 @@ fn a_saturated_server_of_any_rate_is_used_and_its_queue_stays_short() {
             let bound = (TARGET * 3 / 2).max(world.round_trip + TARGET);
             assert!(used > 0.95 && waited <= bound, "{rate} {round_trip_ms} {used} {waited:?}");
         }
+    }
+}
+
+#[test]
+fn a_target_longer_than_the_time_between_two_drains_leaves_most_of_the_time_to_full_windows() {
+    for target in [1, 5, 60, 24 * 3600] {
+        // Drained, a server at this distance has next to nothing to do.
+        let mut world = World::with_target(Duration::from_secs(target), 1, 2.0 * MB, seconds(0.5));
+        world.saturate(Duration::from_secs(20));
+        let (used, _) = world.last(Duration::from_secs(16));
+        assert!(used > 0.75, "{used} of the rate with a target of {target} s");
     }
 }
 
