@@ -4,6 +4,7 @@
 #
 #   bash bench/footprint.sh bench/record/DATE
 set -euo pipefail
+export LC_ALL=C
 cd "$(dirname "$0")/.."
 record=${1:?the folder of the record}
 target=${CARGO_TARGET_DIR:-target}/release
@@ -18,13 +19,13 @@ add() {
     xargs "$target/mezzenger-results" add-measure "$record" "$@"
 }
 
+mkfifo "$work/said"
+
 # Starts the server and waits until it listens.
 start() {
-    mkfifo "$work/said"
     "$server" --pub-port 0 --recv-port 0 >"$work/said" &
     pid=$!
     read -r _ <"$work/said"
-    rm "$work/said"
 }
 
 stop() {
@@ -35,11 +36,11 @@ stop() {
 
 command='mezzenger-server --pub-port 0 --recv-port 0'
 for _ in $(seq 20); do
-    begin=$(date +%s%N)
+    begin=$EPOCHREALTIME
     start
-    echo "$(($(date +%s%N) - begin))" | awk '{ printf "%.2f\n", $1 / 1e6 }'
+    echo "$begin $EPOCHREALTIME" | awk '{ printf "%.2f\n", ($2 - $1) * 1e3 }'
     stop
-done | add start ms "$command" 'from starting the server until it listens, its shell included'
+done | add start ms "$command" 'from starting the server until it listens'
 start
 sleep 3
 ticks() { awk '{ print $14 + $15 }' "/proc/$pid/stat"; }

@@ -16,7 +16,7 @@ use crate::journal::{self, FsyncPolicy, JournalOptions, OpenError};
 use crate::metrics::{Counters, Metrics};
 use crate::net::listen::{Listener, SystemNetwork};
 use crate::net::waker::{self, Waker};
-use crate::pending::PendingView;
+use crate::pending::{self, PendingView};
 
 /// Why a server did not start.
 #[derive(Debug, thiserror::Error)]
@@ -102,6 +102,12 @@ impl Server {
     /// A builder with the defaults of [`Config`].
     pub fn builder() -> ServerBuilder {
         ServerBuilder { config: Config::default() }
+    }
+
+    /// Does what the system does a hundred times faster while a process has one thread. For programs whose start
+    /// counts, to be called before they start others; [`Self::start`] works without it.
+    pub fn prepare() {
+        pending::prepare();
     }
 
     /// Starts a server: opens the journal, takes back what it holds, and listens. When this returns,

@@ -151,6 +151,8 @@ const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
     let args = Args::parse();
+    // Before the log's thread is there.
+    Server::prepare();
     let log = match Log::start() {
         Ok(log) => log,
         Err(error) => {
