@@ -244,6 +244,7 @@ own='mezzenger none --target mezzenger'
 journal="--target mezzenger --persist-file $scratch/own/journal --fsync"
 relay='relay none --target relay'
 nats='nats nats --target nats://127.0.0.1:PORT'
+nats_raw='nats-raw nats --target nats+raw://127.0.0.1:PORT'
 redis='redis redis --target redis://127.0.0.1:PORT'
 mqtt0='mqtt-qos0 mosquitto --target mqtt://127.0.0.1:PORT?qos=0 --durability memory --inflight 512'
 mqtt1='mqtt-qos1 mosquitto --target mqtt://127.0.0.1:PORT?qos=1 --durability memory --inflight 512'
@@ -264,7 +265,7 @@ targets() {
         echo 'zmq-forwarder none --target zmq-forwarder'
     fi
     case $1 in
-        8-to-32 | 1-to-1) printf '%s\n' "$own" "$relay" "$nats" "$redis" "$mqtt0" "$mqtt1" ;;
+        8-to-32 | 1-to-1) printf '%s\n' "$own" "$relay" "$nats" "$nats_raw" "$redis" "$mqtt0" "$mqtt1" ;;
         64KiB | 1-to-1000* | rate-*) printf '%s\n' "$own" "$relay" "$nats" "$redis" ;;
         idle-10k)
             printf '%s\n' "mezzenger-alone none --target mezzenger" "$own --idle $IDLE" "$relay --idle $IDLE" \

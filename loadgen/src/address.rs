@@ -33,6 +33,8 @@ pub(crate) struct Address {
 pub(crate) enum Broker {
     /// Core NATS: publish and subscribe, at most once.
     Nats,
+    /// The same, spoken by hand: what the server can do without its client's cost.
+    NatsRaw,
     /// NATS `JetStream`: a stream that keeps messages until they are acknowledged.
     JetStream(Storage),
     /// Redis publish and subscribe, at most once.
@@ -66,7 +68,7 @@ pub(crate) enum Qos {
 pub(crate) enum TargetError {
     /// The scheme is not known.
     #[error(
-        "'{0}' is none of mezzenger, relay, zmq-forwarder, nats://, nats+js://, redis://, \
+        "'{0}' is none of mezzenger, relay, zmq-forwarder, nats://, nats+raw://, nats+js://, redis://, \
          redis+streams://, mqtt://"
     )]
     Unknown(String),
@@ -145,7 +147,7 @@ impl Target {
                 Some((hello, b"READY"))
             }
             Self::Peer(address) => match address.broker {
-                Broker::Nats | Broker::JetStream(_) => {
+                Broker::Nats | Broker::NatsRaw | Broker::JetStream(_) => {
                     Some((b"CONNECT {\"verbose\":false}\r\nPING\r\n".to_vec(), b"PONG"))
                 }
                 Broker::Redis | Broker::RedisStreams => Some((b"PING\r\n".to_vec(), b"PONG")),
@@ -172,6 +174,7 @@ impl Broker {
     fn name(self) -> &'static str {
         match self {
             Self::Nats => "nats",
+            Self::NatsRaw => "nats-raw",
             Self::JetStream(Storage::Memory) => "jetstream-memory",
             Self::JetStream(Storage::File) => "jetstream-file",
             Self::Redis => "redis",
@@ -188,6 +191,8 @@ impl Broker {
             // async-nats drops beyond 65,536 messages that wait in a subscription; the server
             // disconnects a client with 64 MiB waiting.
             Self::Nats | Self::JetStream(_) => (4096, 16 * 1024 * 1024),
+            // The server alone bounds what waits.
+            Self::NatsRaw => (32_768, 16 * 1024 * 1024),
             // The server disconnects a subscriber with 8 MiB waiting for a minute, or 32 MiB.
             Self::Redis => (4096, 8 * 1024 * 1024),
             // Streams keep what is not read: this bounds the server's memory alone.
@@ -209,13 +214,17 @@ impl Broker {
         };
         let broker = match (scheme, option) {
             ("nats", None) => Self::Nats,
+            ("nats+raw", None) => Self::NatsRaw,
             ("nats+js", None | Some("storage=memory")) => Self::JetStream(Storage::Memory),
             ("nats+js", Some("storage=file")) => Self::JetStream(Storage::File),
             ("redis", None) => Self::Redis,
             ("redis+streams", None) => Self::RedisStreams,
             ("mqtt", None | Some("qos=0")) => Self::Mqtt(Qos::AtMostOnce),
             ("mqtt", Some("qos=1")) => Self::Mqtt(Qos::AtLeastOnce),
-            ("nats" | "nats+js" | "redis" | "redis+streams" | "mqtt", Some(option)) => {
+            (
+                "nats" | "nats+raw" | "nats+js" | "redis" | "redis+streams" | "mqtt",
+                Some(option),
+            ) => {
                 return Err(unknown_option(option));
             }
             _ => return Err(TargetError::Unknown(scheme.to_owned())),
@@ -300,6 +309,7 @@ mod tests {
         };
         check("zmq-forwarder", forwarder);
         check("nats://localhost:4222", peer(Broker::Nats, "localhost", 4222));
+        check("nats+raw://h:1", peer(Broker::NatsRaw, "h", 1));
         check("nats+js://h:1", peer(Broker::JetStream(Storage::Memory), "h", 1));
         check("nats+js://h:1?storage=file", peer(Broker::JetStream(Storage::File), "h", 1));
         check("redis://[::1]:6379", peer(Broker::Redis, "[::1]", 6379));

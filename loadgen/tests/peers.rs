@@ -91,12 +91,14 @@ fn path(program: &str) -> String {
 #[test]
 fn core_nats_loses_nothing_within_its_window() {
     let nats = Broker::nats();
-    let report = nats.run("nats", "", &["--pubs", "4", "--subs", "8", "--names", "2"]);
-    assert_eq!(report["target"]["name"], "nats");
-    assert_eq!(report["target"]["durability"], "memory");
-    assert!(report["target"]["version"].as_str().is_some_and(|text| text.starts_with('2')));
-    let report = nats.run("nats", "", &["--rate", "1000", "--size", "40..4000"]);
-    assert_eq!(report["published"], 1200);
+    for (scheme, name) in [("nats", "nats"), ("nats+raw", "nats-raw")] {
+        let report = nats.run(scheme, "", &["--pubs", "4", "--subs", "8", "--names", "2"]);
+        assert_eq!(report["target"]["name"], name);
+        assert_eq!(report["target"]["durability"], "memory");
+        assert!(report["target"]["version"].as_str().is_some_and(|text| text.starts_with('2')));
+        let report = nats.run(scheme, "", &["--rate", "1000", "--size", "40..4000"]);
+        assert_eq!(report["published"], 1200);
+    }
 }
 
 #[test]
@@ -161,7 +163,7 @@ fn what_a_broker_drops_is_a_loss_and_exit_1() {
 #[test]
 fn a_broker_that_is_not_there_is_exit_1() {
     // The discard port: nothing listens there.
-    for scheme in ["nats", "nats+js", "redis", "redis+streams", "mqtt"] {
+    for scheme in ["nats", "nats+raw", "nats+js", "redis", "redis+streams", "mqtt"] {
         let output = loadgen(&["--target", &format!("{scheme}://127.0.0.1:9")]);
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{scheme}: {stderr}");

@@ -21,11 +21,13 @@ type Goal = (&'static str, Figure, Option<&'static str>, Bound);
 
 const GOALS: &[Goal] = &[
     ("8-to-32", Delivered, Some("nats"), AtLeast(10.0)),
+    ("8-to-32", Delivered, Some("nats-raw"), AtLeast(3.0)),
     ("8-to-32", Delivered, Some("relay"), AtLeast(0.8)),
     ("8-to-32", Delivered, Some("mezzenger-unbounded"), AtLeast(0.95)),
     ("8-to-32", LatencyP99, None, AtMost(100_000.0)),
     ("8-to-32", LatencyP99, Some("nats"), AtMost(0.5)),
     ("1-to-1", Delivered, Some("nats"), AtLeast(5.0)),
+    ("1-to-1", Delivered, Some("nats-raw"), AtLeast(2.2)),
     ("1-to-1", LatencyP99, None, AtMost(10_000.0)),
     ("1-to-1000", Delivered, Some("nats"), AtLeast(3.0)),
     ("1-to-1000", Delivered, Some("redis"), AtLeast(3.0)),

@@ -109,7 +109,7 @@ fn figures(
         "old" => sections::old(record),
         "losses" => sections::losses(record),
         "measures" => sections::measures(record),
-        "torture" => record.torture.as_ref().map_or_else(not_measured, sections::torture),
+        "torture" => record.torture.as_ref().map_or_else(sections::not_measured, sections::torture),
         _ => {
             let workload = name.strip_prefix("workload ").ok_or_else(unknown)?;
             let targets = record.workloads.get(workload).ok_or_else(unknown)?;
@@ -122,11 +122,6 @@ fn figures(
             text
         }
     })
-}
-
-/// What stands where nothing was measured.
-pub(crate) fn not_measured() -> String {
-    "Not measured.".to_owned()
 }
 
 fn first_line(text: &str) -> &str {

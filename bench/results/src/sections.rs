@@ -8,8 +8,12 @@ use serde_json::Value;
 
 use crate::goals::ratio;
 use crate::markdown::{spread, table};
-use crate::page::not_measured;
 use crate::record::{OLD, OURS, Record, Target};
+
+/// What stands where nothing was measured.
+pub(crate) fn not_measured() -> String {
+    "Not measured.".to_owned()
+}
 
 /// Rounds that it takes for a median to be worth something.
 const ROUNDS_MIN: usize = 5;

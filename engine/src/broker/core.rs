@@ -415,13 +415,12 @@ impl<E> Core<E> {
     /// The journal failed: what waits for it is refused, and so is everything that would have to be
     /// stored from now on. `takes_settlements`: settlements are stored once there is room.
     pub(super) fn journal_failed(&mut self, reason: &str, takes_settlements: bool) {
-        let text = format!("{reason}: nothing more is stored until the server is started again");
         for parked in self.parked.take() {
             if parked.kept {
                 for id in parked.stored {
                     self.backlog.remove(id);
                 }
-                let refusal = Refusal::JournalFailed(text.clone());
+                let refusal = Refusal::JournalFailed(reason.to_owned());
                 self.refuse(parked.from, refusal, parked.dialect);
             } else {
                 self.release(parked);
@@ -429,7 +428,7 @@ impl<E> Core<E> {
         }
         self.out.journal.retain(|op| takes_settlements && matches!(op, Op::Settle(_)));
         self.takes_settlements = takes_settlements;
-        self.journal_failure = Some(text);
+        self.journal_failure = Some(reason.to_owned());
         self.backlog.try_again();
     }
 

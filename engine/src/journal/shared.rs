@@ -34,8 +34,8 @@ impl fmt::Display for Action {
 /// Why the journal stopped for good. Nothing that was not durable by then will be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the journal failed to {action} {path}: {reason}; no further message becomes durable: see to the \
-     disk, then restart the server"
+    "the journal failed to {action} {path}: {reason}; nothing more is stored until the server is restarted: \
+     see to the disk first"
 )]
 pub struct JournalError {
     /// What it was doing.

@@ -18,7 +18,7 @@ pub(crate) struct TargetArgs {
     /// (the physical limit: one thread and epoll write what a publisher sends to every subscriber; it
     /// answers handshakes, pings and each request, reads nothing but the heads of frames, matches no
     /// names and keeps nothing), `zmq-forwarder` (a bare loop over libzmq; needs a build with
-    /// `--features libzmq`), `nats://HOST:PORT`, `nats+js://HOST:PORT[?storage=memory|file]`,
+    /// `--features libzmq`), `nats://HOST:PORT`, `nats+raw://HOST:PORT` (spoken by hand, without the cost of its client), `nats+js://HOST:PORT[?storage=memory|file]`,
     /// `redis://HOST:PORT` (pub/sub), `redis+streams://HOST:PORT`, `mqtt://HOST:PORT[?qos=0|1]`. Other
     /// brokers need a build with `--features peers`.
     #[arg(long, value_name = "URL", default_value = "mezzenger")]

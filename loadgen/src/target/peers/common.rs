@@ -17,7 +17,7 @@ use crate::notes::Notes;
 use crate::watcher::Watcher;
 
 /// Bytes of messages that may wait in a publisher's client: as many as in ours.
-const QUEUE_BYTES: usize = 4 * 1024 * 1024;
+pub(super) const QUEUE_BYTES: usize = 4 * 1024 * 1024;
 
 /// Messages that may wait there: what async-nats has by default.
 const QUEUE_MESSAGES_MAX: usize = 2048;

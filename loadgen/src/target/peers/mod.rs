@@ -1,10 +1,10 @@
-//! Other brokers as targets, each through its own well-kept client, used as a good user would.
+//! Other brokers as targets, each through its own well-kept client, used as a good user would; NATS also without one.
 //!
 //! Publishers are threads here as for every target, so that pacing is the same; the clients run on one
 //! runtime. What a publisher hands over waits in a bounded queue of its client, in bytes as large as that
 //! of our client, and its client writes all that has gathered at once.
 //!
-//! - `nats`: core NATS; `jetstream`: its streams.
+//! - `nats`: core NATS; `nats_raw`: the same without its client; `jetstream`: its streams.
 //! - `redis`: publish and subscribe; `streams`: its streams; `pipelines`: how both of them publish.
 //! - `mqtt`: MQTT 3.1.1.
 //! - `common`: what they share.
@@ -13,6 +13,7 @@ mod common;
 mod jetstream;
 mod mqtt;
 mod nats;
+mod nats_raw;
 mod pipelines;
 mod redis;
 mod streams;
@@ -63,6 +64,7 @@ impl Peer {
         };
         let broker: Box<dyn MakeEnds> = match address.broker {
             Broker::Nats => Box::new(nats::Nats::connect(setup)?),
+            Broker::NatsRaw => Box::new(nats_raw::NatsRaw::connect(setup)?),
             Broker::JetStream(storage) => Box::new(jetstream::JetStream::connect(setup, storage)?),
             Broker::Redis => Box::new(redis::PubSub::connect(setup)?),
             Broker::RedisStreams => Box::new(streams::Streams::connect(setup)?),
