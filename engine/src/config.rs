@@ -112,7 +112,8 @@ pub struct Config {
     /// Most connections of one address.
     pub max_connections_per_address: usize,
     /// Bytes of all frames that wait for some subscriber, beyond which all publishers are held back. One
-    /// frame may go beyond it.
+    /// frame may go beyond it, and large messages that are being carried over to the other format: 16 MiB of them, or
+    /// one.
     pub max_unsent_bytes: usize,
     /// Bytes queued for one subscriber, beyond which it counts as slow whatever their age.
     pub max_subscriber_bytes: usize,

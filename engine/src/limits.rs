@@ -41,13 +41,16 @@ pub const BATCH_BYTES_MAX: usize = 1024 * 1024;
 pub const CHECKED_AT_ONCE_BYTES_MAX: usize = 65 * 1024;
 
 /// Bytes and number of the requests that are being checked on that thread, or wait for it; the first of them may
-/// have more bytes. Further ones wait with their connections.
+/// have more bytes. Further ones that take long wait with their connections.
 pub const CHECKING_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// See [`CHECKING_BYTES_MAX`].
 pub const CHECKING_MAX: usize = 64;
 
-/// Large messages that are carried over on that thread at a time, to be sent again.
+/// Number and bytes of the large messages that are carried over on that thread at a time, to be sent again; the
+/// first of them may have more bytes.
 pub const CARRYING_MAX: usize = 8;
+/// See [`CARRYING_MAX`].
+pub const CARRYING_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// Bytes of the ids in one acknowledgement, for the same reason. Clients send as many.
 pub const ACK_BYTES_MAX: usize = 512 * 1024;
@@ -130,8 +133,8 @@ pub const READ_BYTES_PER_TURN_MAX: usize = 256 * 1024;
 /// the system copies in about a millisecond.
 pub const QUEUED_BYTES_PER_TURN_MAX: usize = 4 * 1024 * 1024;
 
-/// Bytes for each subscriber of the frame with the most of them in a turn, if that is more than
-/// [`QUEUED_BYTES_PER_TURN_MAX`]: to write them takes about as long as the call and the wake-up that each write
+/// Bytes for each subscriber, of whom the frame with the most in this turn counts; if that is more than
+/// [`QUEUED_BYTES_PER_TURN_MAX`], and no more than a quarter of what may wait for all subscribers. To write them takes about as long as the call and the wake-up that each write
 /// costs, so that with many subscribers a turn is not all calls.
 pub const QUEUED_BYTES_EACH_PER_TURN_MAX: usize = 32 * 1024;
 
@@ -246,7 +249,8 @@ pub const CLIENT_FRAMES_IN_FLIGHT_MIN: usize = 2;
 /// Size at which a frame is closed when the server is at its slowest, in bytes.
 pub const CLIENT_FRAME_BYTES_MIN: usize = 4096;
 
-/// How long a client believes in the shortest round trip that it saw, at least; twice as long at most.
+/// How long a client believes in the shortest round trip that it saw, at least; twice as long at most. Longer where the
+/// target delay is more than an eighth of it.
 pub const CLIENT_ROUND_TRIP_KEPT: Duration = Duration::from_secs(5);
 
 /// What a frame that waits in a client counts for beyond its bytes.

@@ -198,7 +198,8 @@ impl<E: Asker> Core<E> {
                 let carry = is_alone
                     && body.len() > TRANSCODED_BYTES_PER_TURN_MAX
                     && !self.subscribers.topic(name).v1.is_empty();
-                // Of several, the first one is like the others, or this is a matter of speed only.
+                // Only the first record is looked at. If others differ, the request is checked here, which is
+                // slower, and right.
                 let first = frame_records(body).next();
                 let is_verified =
                     first.is_some_and(|(_, record)| self.rules.verify.includes(record.ack));
@@ -222,8 +223,7 @@ impl<E: Asker> Core<E> {
     }
 
     /// A check is over, and its request is answered, or waits for the journal: then returns whose it was, who
-    /// may send the next one. It is taken as well when the connection is gone meanwhile, as any request that
-    /// came in whole; and while the server ends, for it came before that.
+    /// may send the next one. It is taken as well when the connection is gone meanwhile, and while the server ends, for it came before that.
     pub(super) fn checked(
         &mut self,
         number: u64,
@@ -251,6 +251,13 @@ impl<E: Asker> Core<E> {
             Err(refusal) => self.refuse(from, refusal, dialect),
         }
         Some(connection)
+    }
+
+    /// The server ends before a check has begun.
+    pub(super) fn refuse_check(&mut self, number: u64) {
+        if let Some(Waiting { from, dialect }) = self.checking.remove(&number) {
+            self.refuse(from, Refusal::ShuttingDown, dialect);
+        }
     }
 
     /// A check that had not begun is not wanted any more: its connection is gone.

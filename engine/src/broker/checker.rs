@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, Sender, TrySendError, bounded};
 
@@ -13,6 +14,9 @@ use crate::limits::{CHECKING_BYTES_MAX, CHECKING_MAX};
 use crate::message::Message;
 use crate::net::waker::Waker;
 
+/// How long after the system refused a thread it is asked again.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
+
 /// Something to be done.
 pub(super) enum Job {
     Check(Check),
@@ -20,10 +24,11 @@ pub(super) enum Job {
 }
 
 impl Job {
-    fn bytes(&self) -> usize {
+    /// The bytes of a check that takes long.
+    fn long_check_bytes(&self) -> Option<usize> {
         match self {
-            Self::Check(check) => check.request.len(),
-            Self::Carry(message) => message.bytes(),
+            Self::Check(check) if check.is_long() => Some(check.request.len()),
+            _ => None,
         }
     }
 
@@ -42,7 +47,8 @@ pub(super) enum Outcome {
     Carried(Message, Option<Carried>),
 }
 
-/// Takes jobs, and hands out what came of them, those of the thread in the same order.
+/// Takes jobs, and hands out what came of them: of those of the thread in the same order, and of those that were
+/// done here, too.
 #[derive(Default)]
 pub(crate) struct Checker {
     /// Wakes whoever waits for verdicts; without, there is no thread.
@@ -50,10 +56,14 @@ pub(crate) struct Checker {
     thread: Option<Thread>,
     /// What was done at once.
     done: VecDeque<Done>,
+    is_done_next: bool,
     count: usize,
-    bytes: usize,
     /// How many of them take long.
     long: usize,
+    /// Number and bytes of the checks that do.
+    long_checks: (usize, usize),
+    /// When the system refused a thread.
+    refused: Option<Instant>,
     /// Connections whose request waits until there is room for it.
     pub(super) waiting: VecDeque<ConnectionId>,
 }
@@ -65,8 +75,8 @@ struct Thread {
 }
 
 struct Done {
-    bytes: usize,
     is_long: bool,
+    long_check_bytes: Option<usize>,
     outcome: Outcome,
 }
 
@@ -78,7 +88,8 @@ impl Checker {
 
     /// Whether a request of so many bytes that takes long may be handed over.
     pub(super) fn has_room(&self, bytes: usize) -> bool {
-        self.count == 0 || (self.count < CHECKING_MAX && self.bytes + bytes <= CHECKING_BYTES_MAX)
+        let (count, others_bytes) = self.long_checks;
+        count == 0 || (count < CHECKING_MAX && others_bytes + bytes <= CHECKING_BYTES_MAX)
     }
 
     /// Whether [`Self::next`] has something.
@@ -96,9 +107,12 @@ impl Checker {
     /// that take long.
     pub(super) fn begin(&mut self, job: Job) {
         self.count += 1;
-        self.bytes += job.bytes();
         self.long += usize::from(job.is_long());
-        let here = !job.is_long() && (self.long > 0 || !self.has_room(0));
+        if let Some(bytes) = job.long_check_bytes() {
+            self.long_checks.0 += 1;
+            self.long_checks.1 += bytes;
+        }
+        let here = !job.is_long() && (self.long > 0 || self.count > CHECKING_MAX);
         let left = match self.thread() {
             _ if here => Some(job),
             // Full or gone are its exceptions: then it is done here.
@@ -107,41 +121,51 @@ impl Checker {
         };
         if let Some(job) = left {
             self.done.push_back(run(job));
-            if let Some(waker) = &self.waker {
-                waker.wake();
-            }
         }
     }
 
     /// What came of the next job, if that is there.
     pub(super) fn next(&mut self) -> Option<Outcome> {
-        let on_thread = self.thread.as_ref().and_then(|thread| thread.outcomes.try_recv().ok());
-        let Done { bytes, is_long, outcome } = on_thread.or_else(|| self.done.pop_front())?;
+        let thread = self.thread.as_ref();
+        let on_thread = || thread.and_then(|thread| thread.outcomes.try_recv().ok());
+        // By turns: neither side can keep the other's waiting.
+        self.is_done_next = !self.is_done_next;
+        let Done { is_long, long_check_bytes, outcome } = if self.is_done_next {
+            self.done.pop_front().or_else(on_thread)?
+        } else {
+            on_thread().or_else(|| self.done.pop_front())?
+        };
         self.count -= 1;
-        self.bytes -= bytes;
         self.long -= usize::from(is_long);
+        if let Some(bytes) = long_check_bytes {
+            self.long_checks.0 -= 1;
+            self.long_checks.1 -= bytes;
+        }
         Some(outcome)
     }
 
     fn thread(&mut self) -> Option<&Thread> {
-        if self.thread.is_none() {
+        if self.thread.is_none() && self.refused.is_none_or(|at| at.elapsed() >= TRY_AGAIN) {
             let waker = self.waker.clone()?;
-            self.thread = start(waker)
-                .inspect_err(|error| {
+            match start(waker) {
+                Ok(thread) => self.thread = Some(thread),
+                Err(error) => {
+                    self.refused = Some(Instant::now());
                     tracing::error!(
-                        "the system refused a thread ({error}): a large request is checked while all others wait"
+                        "the system refused a thread ({error}): large requests are checked while all others wait; \
+                         raise the limit on threads"
                     );
-                })
-                .ok();
+                }
+            }
         }
         self.thread.as_ref()
     }
 }
 
 fn start(waker: Waker) -> std::io::Result<Thread> {
-    // Room for all that may be under way, and for those that are checked a second time.
-    let (jobs, to_do) = bounded::<Job>(2 * CHECKING_MAX);
-    let (done, outcomes) = bounded(2 * CHECKING_MAX);
+    // Room for all that may be under way, long and short ones, and for those that are checked a second time.
+    let (jobs, to_do) = bounded::<Job>(4 * CHECKING_MAX);
+    let (done, outcomes) = bounded(4 * CHECKING_MAX);
     std::thread::Builder::new().name("mezzenger-verify".into()).spawn(move || {
         for job in to_do {
             if done.send(run(job)).is_err() {
@@ -155,7 +179,7 @@ fn start(waker: Waker) -> std::io::Result<Thread> {
 
 /// A panic, which is a defect of this program, refuses the request that caused it, and no others.
 fn run(job: Job) -> Done {
-    let (bytes, is_long) = (job.bytes(), job.is_long());
+    let (is_long, long_check_bytes) = (job.is_long(), job.long_check_bytes());
     let outcome = match job {
         Job::Check(check) => {
             let number = check.number;
@@ -169,7 +193,7 @@ fn run(job: Job) -> Done {
             Outcome::Carried(message, carried)
         }
     };
-    Done { bytes, is_long, outcome }
+    Done { is_long, long_check_bytes, outcome }
 }
 
 fn unwind<T>(work: impl FnOnce() -> T) -> Option<T> {

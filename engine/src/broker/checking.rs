@@ -15,10 +15,9 @@ impl<N: Network> Broker<N> {
     pub(super) fn begin_check(&mut self, id: ConnectionId, check: Check) {
         if let Some(peer) = self.peers.get_mut(id) {
             peer.is_checked = true;
-            if check.is_long()
-                && !self.checker.has_room(check.request.len())
-                && self.drain.is_none()
-            {
+            let must_wait =
+                !self.checker.waiting.is_empty() || !self.checker.has_room(check.request.len());
+            if check.is_long() && must_wait && self.drain.is_none() {
                 peer.whole = Some(Box::new(check));
                 self.checker.waiting.push_back(id);
                 // It counts as before it was whole.
@@ -31,8 +30,10 @@ impl<N: Network> Broker<N> {
 
     /// Goes on with requests whose checks are over, and with those that waited for room.
     pub(super) fn hear_checks(&mut self, now: Duration) {
+        // One at least, whatever else the turn had to do.
+        let mut is_first = true;
         while self.may_read()
-            && !self.turn_is_full()
+            && (std::mem::take(&mut is_first) || !self.turn_is_full())
             && let Some(outcome) = self.checker.next()
         {
             let connection = match outcome {
@@ -50,7 +51,7 @@ impl<N: Network> Broker<N> {
         while let Some(&id) = self.checker.waiting.front() {
             let whole = self.peers.get_mut(id).and_then(|peer| peer.whole.as_ref());
             let bytes = whole.map_or(0, |check| check.request.len());
-            if !self.checker.has_room(bytes) && self.drain.is_none() {
+            if !self.checker.has_room(bytes) {
                 break;
             }
             self.checker.waiting.pop_front();
@@ -59,6 +60,21 @@ impl<N: Network> Broker<N> {
             if let Some(check) = check {
                 self.book(id);
                 self.checker.begin(Job::Check(*check));
+            }
+        }
+    }
+
+    /// The server ends: requests whose checks have not begun are refused.
+    pub(super) fn refuse_waiting_checks(&mut self) {
+        for id in std::mem::take(&mut self.checker.waiting) {
+            // It may be gone.
+            if let Some(peer) = self.peers.get_mut(id)
+                && let Some(check) = peer.whole.take()
+            {
+                peer.is_checked = false;
+                self.core.refuse_check(check.number);
+                self.book(id);
+                self.list(id);
             }
         }
     }

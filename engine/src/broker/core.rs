@@ -1,12 +1,13 @@
 //! The broker's decisions, as a plain value: events are calls, effects are data.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::backlog::Backlog;
+use super::carry::Carrying;
 use super::check::Waiting;
 use super::delivery::{Outgoing, Transcoding};
 use super::effect::{Dialect, Effect, Effects, Refusal, Reply};
@@ -68,8 +69,7 @@ pub(super) struct Core<E> {
     /// Requests that are being checked, in the order in which they came, and how many there were.
     pub(super) checking: BTreeMap<u64, Waiting<E>>,
     pub(super) checks_begun: u64,
-    /// Messages that are being carried over to be sent again.
-    pub(super) carrying: HashSet<MessageId>,
+    pub(super) carrying: Carrying,
     /// The number of the journal group that is being filled.
     pub(super) group: u64,
     pub(super) durable: u64,
@@ -117,7 +117,7 @@ impl<E> Core<E> {
             parked: Parked::default(),
             checking: BTreeMap::new(),
             checks_begun: 0,
-            carrying: HashSet::new(),
+            carrying: Carrying::default(),
             group: 1,
             durable: 0,
             out: Effects::default(),
@@ -177,7 +177,7 @@ impl<E> Core<E> {
         now: Duration,
     ) {
         match outcome {
-            Ok(taken) if taken.group > self.durable && self.stores() => {
+            Ok(taken) if self.stores() && self.must_wait(taken.group) => {
                 self.parked.add(replies::Request {
                     group: taken.group,
                     arrived: now,
@@ -204,6 +204,12 @@ impl<E> Core<E> {
                 self.refuse(from, refusal, dialect);
             }
         }
+    }
+
+    /// Whether the answer to a request that this journal group stores has to wait. It does also behind those that are
+    /// stored and were not answered yet, because a turn was full: some may be its publisher's.
+    fn must_wait(&self, group: u64) -> bool {
+        group > self.durable || self.parked.has_stored(group)
     }
 
     /// Whether another request may be taken: too many may wait for the journal.

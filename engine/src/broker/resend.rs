@@ -64,6 +64,7 @@ impl<E> Core<E> {
         for (name, frame) in gathered {
             self.send_gathered(&name, frame);
         }
+        self.carry_some();
     }
 
     /// Sends a message whose interval is over, if it may be sent now.
@@ -87,7 +88,8 @@ impl<E> Core<E> {
         };
         let is_wanted = !(v1.is_empty() && v2.is_empty());
         self.backlog.put_back(id, &message.name, is_wanted, now);
-        self.counters.resent.add(u64::from(is_wanted));
+        // What still waits to be carried over is one resend.
+        self.counters.resent.add(u64::from(is_wanted && !self.carrying.is_wanted(id)));
         let mut bytes = 0;
         if !v1.is_empty() {
             bytes += self.resend_as(Format::V1, &message, |core| core.resend_v1(&message, &v1));
@@ -111,7 +113,7 @@ impl<E> Core<E> {
             send(self);
             message.bytes()
         } else if message.bytes() > TRANSCODED_BYTES_PER_TURN_MAX {
-            self.want_carried(message);
+            self.carrying.want(message.id);
             0
         } else {
             send(self);

@@ -307,6 +307,7 @@ impl<N: Network> Broker<N> {
     /// Whether enough is queued for subscribers in this turn to be written.
     pub(super) fn turn_is_full(&self) -> bool {
         let each = self.turn_fan_out * QUEUED_BYTES_EACH_PER_TURN_MAX;
+        let each = each.min(self.settings.unsent_bytes_max / 4);
         self.turn_bytes >= QUEUED_BYTES_PER_TURN_MAX.max(each)
     }
 
@@ -405,6 +406,7 @@ impl<N: Network> Broker<N> {
         // Nothing is published any more that they would have to wait for: they are read, and told.
         let held = self.peers.iter().filter(|peer| peer.is_held).map(|peer| peer.id).collect();
         self.release(held);
+        self.refuse_waiting_checks();
         self.drain = Some(Drain::begin(now, self.drain_timeout));
     }
 

@@ -95,6 +95,8 @@ pub(super) struct Subscribers {
     /// How many prefixes have which length, so that a look-up tries only lengths that exist.
     lengths: BTreeMap<usize, usize>,
     connections: HashMap<ConnectionId, Connection>,
+    /// How many of them do not keep up.
+    behind: usize,
     /// Subscriptions of connections that are gone: ending them takes turns.
     leaving: VecDeque<(ConnectionId, Leaving)>,
     count: usize,
@@ -201,7 +203,10 @@ impl Subscribers {
     /// A connection is gone; whether it had subscriptions. They count no more from now on; [`Self::turn`] ends
     /// them.
     pub(super) fn disconnect(&mut self, id: ConnectionId) -> bool {
-        let Some(Connection { interests, .. }) = self.connections.remove(&id) else { return false };
+        let Some(Connection { interests, is_behind, .. }) = self.connections.remove(&id) else {
+            return false;
+        };
+        self.behind -= usize::from(is_behind);
         if interests.is_empty() {
             return false;
         }
@@ -309,7 +314,8 @@ impl Subscribers {
     /// Notes whether a connection keeps up with what it gets.
     pub(super) fn set_behind(&mut self, id: ConnectionId, is_behind: bool) {
         if let Some(connection) = self.connections.get_mut(&id) {
-            connection.is_behind = is_behind;
+            let was_behind = std::mem::replace(&mut connection.is_behind, is_behind);
+            self.behind = self.behind + usize::from(is_behind) - usize::from(was_behind);
         }
     }
 
@@ -318,6 +324,9 @@ impl Subscribers {
     pub(super) fn keeping_up(&mut self, name: &str) -> Option<[Arc<[ConnectionId]>; 2]> {
         let topic = self.topic(name);
         let all = [Arc::clone(&topic.v1), Arc::clone(&topic.v2)];
+        if self.behind == 0 {
+            return Some(all);
+        }
         let keeps_up = |id: &ConnectionId| {
             self.connections.get(id).is_none_or(|connection| !connection.is_behind)
         };

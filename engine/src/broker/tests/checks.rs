@@ -3,7 +3,9 @@
 use super::*;
 use crate::broker::carry::carry;
 use crate::broker::transcode;
-use crate::limits::{BATCH_BYTES_MAX, CHECKED_AT_ONCE_BYTES_MAX, TRANSCODED_BYTES_PER_TURN_MAX};
+use crate::limits::{
+    BATCH_BYTES_MAX, CARRYING_MAX, CHECKED_AT_ONCE_BYTES_MAX, TRANSCODED_BYTES_PER_TURN_MAX,
+};
 
 /// A bench on which large requests are no larger than they may be.
 fn bench(durable: bool) -> Bench {
@@ -180,6 +182,43 @@ fn a_large_message_is_carried_over_elsewhere_to_be_sent_again() {
         assert_eq!(published[0][0] == 1, !is_native);
         bench.pass(INTERVAL + Duration::from_secs(1)).published();
         assert_eq!(bench.carries.len(), 1, "and again after an interval");
+    }
+}
+
+#[test]
+fn however_many_are_to_be_carried_over_each_goes_out_once_without_another_interval() {
+    const MESSAGES: u64 = 3 * CARRYING_MAX as u64;
+    let text = "x".repeat(TRANSCODED_BYTES_PER_TURN_MAX);
+    let mut bench = bench(false);
+    for number in 1..=MESSAGES {
+        bench.request(1, frame("greet", number, true, &[&text])).effects();
+    }
+    bench.subscribe_as(2, b"greet|").effects();
+    let mut carried = Vec::new();
+    loop {
+        bench.pass(Duration::ZERO);
+        assert!(bench.published().is_empty());
+        assert!(bench.carries.len() <= CARRYING_MAX);
+        // One at a time, so that others begin while others are under way.
+        let Some(message) = bench.carries.pop() else { break };
+        bench.core.carried(&message, carry(&message));
+        assert_eq!(bench.published().len(), 1);
+        carried.push(message.id);
+    }
+    carried.sort_unstable();
+    assert_eq!(carried, (1..=MESSAGES).map(id).collect::<Vec<_>>());
+    assert_eq!(bench.core.counters.resent.get(), MESSAGES);
+}
+
+#[test]
+fn a_request_whose_check_has_not_begun_is_refused_at_the_end() {
+    for request in large(true) {
+        let mut bench = bench(false);
+        bench.request(1, request).effects();
+        bench.core.drain();
+        bench.core.refuse_check(bench.checks[0].number);
+        assert_eq!(refusal(&bench.replies()), &Refusal::ShuttingDown);
+        assert!(bench.core.checking.is_empty());
     }
 }
 

@@ -35,6 +35,23 @@ fn messages_of_one_publisher_stay_in_order_around_the_journal() {
 }
 
 #[test]
+fn a_turn_that_is_full_changes_no_order() {
+    let mut bench = Bench::durable();
+    bench.subscribe(b"\x01greet|");
+    let kept = frame("greet", 1, true, &["kept"]);
+    bench.request(1, kept.clone());
+    let (group, _) = bench.core.take_group().unwrap();
+    // Stored, and not answered in this turn any more.
+    bench.core.durable(group);
+    bench.request(1, frame("greet", 2, false, &["not kept"])).request(2, kept);
+    assert_eq!(bench.effects(), (vec![], vec![]));
+    bench.store(group);
+    let (frames, replies) = bench.effects();
+    assert_eq!(frames.iter().map(|f| sequences(f)).collect::<Vec<_>>(), [[1], [2]]);
+    assert_eq!(replies.iter().map(|(to, _)| *to).collect::<Vec<_>>(), [1, 1, 2]);
+}
+
+#[test]
 fn a_message_behind_those_of_another_publisher_is_not_overtaken() {
     let mut bench = Bench::durable();
     bench.subscribe(b"\x01greet|");
