@@ -14,7 +14,7 @@ use crate::seed::Seed;
 /// How much longer the longer run is in which copies are counted.
 const LONGER_COPIES: usize = 2;
 
-/// How often copies are counted that come out as less than none.
+/// Attempts at a count that comes out negative.
 const COPIES_TRIES: usize = 3;
 
 /// How many callers valgrind notes at most: enough for the whole stack.

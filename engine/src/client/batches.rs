@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::error::SendError;
-use super::pace::{Departure, Pace, round_trip_kept};
+use super::pace::{Departure, Pace, drain_period};
 use super::receipt::Fate;
 use crate::limits::{
     CLIENT_BATCH_OVERHEAD_BYTES, CLIENT_EARLY_FRAMES_MAX, CLIENT_NAMES_COUNTED_MAX,
@@ -70,7 +70,7 @@ pub(super) struct Finished {
 fn epoch(target: Duration) -> Instant {
     let now = Instant::now();
     let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let into = wall.as_nanos() % round_trip_kept(target).as_nanos();
+    let into = wall.as_nanos() % drain_period(target).as_nanos();
     now.checked_sub(Duration::from_nanos(into as u64)).unwrap_or(now)
 }
 

@@ -90,13 +90,13 @@ pub(super) struct Pace {
 
 impl Pace {
     /// Of a connection on which messages are to wait no longer than `target`. The periods after which the
-    /// queue is drained ([`round_trip_kept`]) begin at `epoch`, which the clients of a server should have in common.
+    /// queue is drained ([`drain_period`]) begin at `epoch`, which the clients of a server should have in common.
     pub(super) fn new(target: Duration, epoch: Instant) -> Self {
         let window = FRAME_BYTES_FIRST * CLIENT_FRAMES_IN_FLIGHT_MIN;
         let (frames, bytes, answered, answered_at, round_ends) = Default::default();
         let (rate, limited, draining) = Default::default();
         let round_trip =
-            RoundTrip { epoch, kept: round_trip_kept(target), period: 0, newer: None, older: None };
+            RoundTrip { epoch, lasts: drain_period(target), period: 0, newer: None, older: None };
         Self {
             target,
             frames,
@@ -262,9 +262,14 @@ impl Rate {
     }
 }
 
-/// How long the shortest round trip is believed in, at least, and so how often the queue is drained.
-pub(super) fn round_trip_kept(target: Duration) -> Duration {
-    CLIENT_ROUND_TRIP_KEPT.max(target.saturating_mul(TARGETS_PER_PERIOD_MIN))
+/// How often the queue is drained: a power of two of the shortest period, so that clients of all targets drain it
+/// together.
+pub(super) fn drain_period(target: Duration) -> Duration {
+    let mut period = CLIENT_ROUND_TRIP_KEPT;
+    while period < target.saturating_mul(TARGETS_PER_PERIOD_MIN) {
+        period *= 2;
+    }
+    period
 }
 
 /// The shortest round trip of this period and the last.
@@ -272,7 +277,7 @@ pub(super) fn round_trip_kept(target: Duration) -> Duration {
 struct RoundTrip {
     epoch: Instant,
     /// A period's length.
-    kept: Duration,
+    lasts: Duration,
     /// Periods since then.
     period: u128,
     newer: Option<Duration>,
@@ -287,7 +292,7 @@ impl RoundTrip {
     /// Whether this is the first of a period.
     fn note(&mut self, took: Duration, now: Instant) -> bool {
         let since = now.saturating_duration_since(self.epoch);
-        let period = since.as_nanos() / self.kept.as_nanos();
+        let period = since.as_nanos() / self.lasts.as_nanos();
         let begins = period != self.period;
         if begins {
             self.older = self.newer.take();

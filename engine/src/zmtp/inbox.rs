@@ -6,6 +6,7 @@ use bytes::{Buf, Bytes, BytesMut};
 
 use super::error::ConnectionError;
 use super::frame::Head;
+use crate::limits::{BATCH_BYTES_MAX, REQUEST_OVERHEAD_BYTES};
 
 /// Room for what one read may find.
 pub(crate) const SCRATCH_BYTES: usize = 128 * 1024;
@@ -22,8 +23,9 @@ const BUFFER_SHARE_MAX: usize = 4;
 /// announce can be read to its place.
 const LOOKAHEAD_BYTES: usize = 64;
 
-/// Bytes of a buffer that may be used again: frames of several messages have up to as many.
-const REUSED_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes of a buffer that may be used again: the largest frame of several messages fits, with its head and what is
+/// read beyond it.
+const REUSED_BYTES_MAX: usize = BATCH_BYTES_MAX + 2 * REQUEST_OVERHEAD_BYTES;
 
 /// Where a read puts what is there.
 #[derive(Debug)]
@@ -123,8 +125,8 @@ impl Inbox {
         Self { reuses: true, ..Self::default() }
     }
 
-    /// Reads once, when all that [`Self::next`] had is taken; also how many bytes that were. `read` appends
-    /// what is there to a buffer, no more than it has room for.
+    /// Reads once, when all that [`Self::next`] had is taken; also how many bytes that were. `read` puts
+    /// what is there to its place, no more than that has room for.
     ///
     /// # Errors
     /// When the connection is lost or ended.
@@ -212,36 +214,44 @@ impl Inbox {
     /// # Errors
     /// When there is no memory for it.
     fn begin_large(&mut self, frame_bytes: usize) -> io::Result<()> {
-        let room = frame_bytes + LOOKAHEAD_BYTES;
+        let ready = std::mem::take(&mut self.ready);
         let mut begun = [0; LOOKAHEAD_BYTES];
-        let mut begun = match begun.get_mut(..self.ready.len()) {
+        match begun.get_mut(..ready.len()) {
             Some(begun) if self.reuses => {
-                begun.copy_from_slice(&self.ready);
+                begun.copy_from_slice(&ready);
                 // It may lie in the last buffer, which is nobody's then.
-                self.ready = Bytes::new();
-                &*begun
+                drop(ready);
+                if self.begin_again(frame_bytes, begun) {
+                    return Ok(());
+                }
+                self.begin_part(frame_bytes, begun)
             }
-            _ => &[],
-        };
-        if !begun.is_empty()
-            && let Ok(mut again) = std::mem::take(&mut self.used).try_into_mut()
-            && (room..=BUFFER_SHARE_MAX * frame_bytes).contains(&again.capacity())
-        {
-            // More than any frame in this buffer had.
-            if again.len() < room {
-                again.resize(room, 0);
-            }
-            again[..begun.len()].copy_from_slice(begun);
-            (self.again, self.filled) = (again, begun.len());
-            return Ok(());
+            _ => self.begin_part(frame_bytes, &ready),
         }
-        if begun.is_empty() {
-            begun = &self.ready;
+    }
+
+    /// Whether the last buffer can be used again; then `begun` lies in it.
+    fn begin_again(&mut self, frame_bytes: usize, begun: &[u8]) -> bool {
+        let room = frame_bytes + LOOKAHEAD_BYTES;
+        let Ok(mut again) = std::mem::take(&mut self.used).try_into_mut() else { return false };
+        if !(room..=BUFFER_SHARE_MAX * frame_bytes).contains(&again.capacity()) {
+            return false;
         }
+        // More than any frame in this buffer had.
+        if again.len() < room {
+            again.resize(room, 0);
+        }
+        again[..begun.len()].copy_from_slice(begun);
+        (self.again, self.filled) = (again, begun.len());
+        true
+    }
+
+    fn begin_part(&mut self, frame_bytes: usize, begun: &[u8]) -> io::Result<()> {
         let mut part = Vec::new();
-        part.try_reserve_exact(room).map_err(|_| io::ErrorKind::OutOfMemory)?;
+        part.try_reserve_exact(frame_bytes + LOOKAHEAD_BYTES)
+            .map_err(|_| io::ErrorKind::OutOfMemory)?;
         part.extend_from_slice(begun);
-        (self.part, self.ready) = (part, Bytes::new());
+        self.part = part;
         Ok(())
     }
 

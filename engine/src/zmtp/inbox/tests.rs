@@ -207,7 +207,7 @@ fn buffers(sizes: &[usize], keep: bool) -> usize {
             for body in reader.take(MAX).0 {
                 // So that the allocator has no reason to hand out the buffer that was freed last.
                 kept.push(Bytes::from(vec![0; body.len()]));
-                buffers.insert(reader.inbox.used.as_ptr());
+                buffers.insert(body.as_ptr());
                 kept.extend(keep.then_some(body));
             }
         }
