@@ -9,6 +9,7 @@ use std::fmt::Display;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use clap::builder::RangedI64ValueParser;
 use clap::{Parser, Subcommand};
 use mezzenger::config::{PUB_PORT, RECV_PORT, parse_duration};
 use mezzenger::{Client, ClientBuilder};
@@ -53,14 +54,14 @@ struct ServerArgs {
     server: String,
 
     /// Port that requests go to: the server's --recv-port.
-    #[arg(long, global = true, value_name = "PORT", default_value_t = RECV_PORT)]
+    #[arg(long, global = true, value_name = "PORT", default_value_t = RECV_PORT, value_parser = port())]
     send_port: u16,
 
     /// Port that messages come from: the server's --pub-port.
-    #[arg(long, global = true, value_name = "PORT", default_value_t = PUB_PORT)]
+    #[arg(long, global = true, value_name = "PORT", default_value_t = PUB_PORT, value_parser = port())]
     sub_port: u16,
 
-    /// How long to wait for each of the server's answers: 5s, 500ms; a bare number is seconds.
+    /// How long to wait for an answer of the server, in five tries: 5s, 500ms; a bare number is seconds.
     #[arg(long, global = true, value_name = "DURATION", default_value = "5s", value_parser = timeout)]
     timeout: Duration,
 }
@@ -75,6 +76,10 @@ impl ServerArgs {
             .send_timeout(self.timeout / TRIES)
             .connection_retries(TRIES)
     }
+}
+
+fn port() -> RangedI64ValueParser<u16> {
+    clap::value_parser!(u16).range(1..)
 }
 
 fn timeout(text: &str) -> Result<Duration, String> {

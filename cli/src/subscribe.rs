@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::error::ErrorKind;
 use mezzenger::wire::name;
-use mezzenger::{ClientBuilder, Message, ReceiveError, Subscription};
+use mezzenger::{ClientBuilder, ConnectionEvent, Link, Message, ReceiveError, Subscription};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::error::{Error, written};
@@ -46,6 +46,7 @@ impl SubscribeArgs {
                 complain(&format!("missed {} messages under '{}'", missed.messages, missed.name));
             })
             .on_error(|failure| complain(failure))
+            .on_connection(tell_of_losses())
             .connect()?;
         let mut subscription = if self.prefix {
             client.subscription_prefix(&self.name)?
@@ -97,6 +98,23 @@ impl SubscribeArgs {
         } else {
             show::line(&show::text(message))
         }
+    }
+}
+
+/// Says when the connection that messages come by is lost, and when there is one again.
+fn tell_of_losses() -> impl Fn(&ConnectionEvent) + Send + Sync {
+    let is_lost = AtomicBool::new(false);
+    move |event| match event {
+        ConnectionEvent::Disconnected { link: Link::Messages, why } => {
+            is_lost.store(true, Ordering::Relaxed);
+            complain(&format!("no messages for now: {why}; connecting again"));
+        }
+        ConnectionEvent::Connected { link: Link::Messages }
+            if is_lost.swap(false, Ordering::Relaxed) =>
+        {
+            complain(&"connected again");
+        }
+        _ => {}
     }
 }
 

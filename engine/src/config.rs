@@ -183,8 +183,13 @@ pub enum ConfigError {
         max: usize,
     },
     /// A duration is too short or too long to be meant.
-    #[error("{0} must be between 1ms and 1 year")]
-    Duration(&'static str),
+    #[error("{setting} must be between 1ms and 1 year, not {}", humantime::format_duration(*given))]
+    Duration {
+        /// The setting.
+        setting: &'static str,
+        /// Its value.
+        given: Duration,
+    },
 }
 
 /// Reads a duration as people write it: `10s`, `500ms`, `1m 30s`; a bare number is seconds.
@@ -245,7 +250,7 @@ impl Config {
             ("--drain-timeout", self.drain_timeout),
         ] {
             if duration < Duration::from_millis(1) || duration > DURATION_MAX {
-                return Err(ConfigError::Duration(flag));
+                return Err(ConfigError::Duration { setting: flag, given: duration });
             }
         }
         Ok(())
@@ -276,7 +281,7 @@ mod tests {
         check(|c| (c.repair, c.persist_file) = (true, Some("journal".into())), Ok(()));
         check(
             |c| c.retry_interval = Duration::ZERO,
-            Err(ConfigError::Duration("--retry-interval")),
+            Err(ConfigError::Duration { setting: "--retry-interval", given: Duration::ZERO }),
         );
     }
 }

@@ -40,8 +40,12 @@ pub const BATCH_BYTES_MAX: usize = 1024 * 1024;
 /// the broker's time otherwise. 64 KiB of payload, and what a dict holds beside it.
 pub const CHECKED_AT_ONCE_BYTES_MAX: usize = 65 * 1024;
 
-/// Bytes and number of the requests that are being checked on that thread, or wait for it; the first of them may
-/// have more bytes. Further ones that take long wait with their connections.
+/// Bytes of a request, or of a message to be carried over, of which one thread takes care; another one does of those
+/// beyond, so that they keep nobody waiting for seconds.
+pub const CHECKED_BESIDE_BYTES_MAX: usize = 1024 * 1024 + REQUEST_OVERHEAD_BYTES;
+
+/// Bytes and number of the requests that are being checked on each of those threads, or wait for it; the first of them
+/// may have more bytes. Further ones that take long wait with their connections.
 pub const CHECKING_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// See [`CHECKING_BYTES_MAX`].
 pub const CHECKING_MAX: usize = 64;
@@ -110,8 +114,8 @@ pub const PARTIAL_CHECKED: Duration = Duration::from_secs(10);
 /// See [`PARTIAL_CHECKED`].
 pub const PARTIAL_BYTES_MIN: u64 = 64 * 1024;
 
-/// Bytes of requests that are not whole, of all connections together, beyond which the one that has waited
-/// longest is closed.
+/// Bytes of requests that are not whole, of all connections together, beyond which the one that takes
+/// most is closed.
 pub const PARTIAL_BYTES_MAX: usize = 256 * 1024 * 1024;
 
 /// Bytes of answers that wait for all connections together, beyond which one that takes none is closed.
@@ -140,6 +144,13 @@ pub const QUEUED_BYTES_EACH_PER_TURN_MAX: usize = 32 * 1024;
 
 /// Requests or subscriptions that the broker takes from one connection before it looks at the others.
 pub const EVENTS_PER_TURN_MAX: usize = 256;
+
+/// How long what a connection sent may take in one turn before the connection counts as costly, and comes behind all
+/// that are not.
+pub const COSTLY_READ_TIME: Duration = Duration::from_millis(1);
+
+/// Bytes of a request after which the broker looks at the clock: smaller ones cost little.
+pub const COSTLY_REQUEST_BYTES: usize = 8 * 1024;
 
 /// How long the broker reads before it writes what that caused.
 pub const READ_TIME_PER_TURN_MAX: Duration = Duration::from_millis(5);

@@ -13,7 +13,9 @@ use crate::child::ServerCounts;
 
 /// Runs the server of a run, until stdin ends.
 pub(crate) fn serve(args: ServeArgs) -> Result<(), Box<dyn std::error::Error>> {
-    tracing_subscriber::fmt().with_env_filter("warn").with_writer(io::stderr).init();
+    // That subscribers do not keep up is what a saturated run asks for.
+    let level = "warn,mezzenger::broker::slow=error";
+    tracing_subscriber::fmt().with_env_filter(level).with_writer(io::stderr).init();
     let mut builder =
         Server::builder().pub_port(args.ports.pub_port).recv_port(args.ports.recv_port);
     if let Some(path) = args.own.persist_file {

@@ -51,7 +51,7 @@ struct Args {
     /// When the journal is synced to disk: `always` (before OK: survives a power cut), `interval=50ms`
     /// (a power cut loses the last 50 ms; a crash of the server nothing), `never` (a power cut loses
     /// what the system had not written yet; a crash of the server nothing).
-    #[arg(long, value_name = "WHEN", default_value_t = Config::default().fsync)]
+    #[arg(long, value_name = "WHEN", default_value_t = Config::default().fsync, requires = "persist_file")]
     fsync: FsyncPolicy,
 
     /// Go on with a damaged journal without its damaged records; the original is kept beside it.

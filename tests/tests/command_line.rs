@@ -7,6 +7,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::harness::process::Process;
+use crate::harness::server;
 use crate::harness::{Native, NativeSubscriber, Python, Server, binaries, eventually};
 
 fn command(server: &Server, args: &[&str]) -> Command {
@@ -122,6 +123,26 @@ fn what_sub_printed_is_acknowledged() {
         });
         assert_eq!(line(&process), text);
     }
+}
+
+#[test]
+fn sub_says_that_its_server_is_gone_and_that_it_is_back() {
+    let mut server = Server::start::<&str>(&[]);
+    let [pub_port, recv_port] = [server.pub_addr, server.recv_addr].map(|at| at.port().to_string());
+    let subscriber = subscribe(&server, &["sub", "greet"]);
+    server.process.kill();
+    let said = |text: &str| {
+        eventually(text, || subscriber.stderr().contains(text).then_some(()));
+    };
+    said("no messages for now: ");
+    let ports = ["--pub-port", &pub_port, "--recv-port", &recv_port];
+    let server = Server::started(server::command().args(ports));
+    said("connected again");
+    let mut publisher = Native::connect(&server);
+    eventually("a message of the new server", || {
+        publisher.publish("greet", b"back", false);
+        subscriber.lines_so_far().contains(&"back".to_owned()).then_some(())
+    });
 }
 
 #[test]

@@ -33,7 +33,7 @@ fn frames_that_lack_a_byte_take_no_more_than_all_may_take_together() {
     let memory = server.process.memory_max_bytes();
     println!("{} MiB", memory / MIB);
     assert!(memory < 600 * MIB, "{} MiB", memory / MIB);
-    server.log_line("requests that are not whole take too much memory");
+    server.log_line("take too much memory, and its own takes most");
     drop(open);
 }
 

@@ -1,4 +1,4 @@
-//! The thread that checks what takes long.
+//! The threads that check what takes long.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -10,7 +10,7 @@ use super::carry::carry;
 use super::check::{Carried, Check, Verdict};
 use super::effect::Refusal;
 use super::subscribers::ConnectionId;
-use crate::limits::{CHECKING_BYTES_MAX, CHECKING_MAX};
+use crate::limits::{CHECKED_BESIDE_BYTES_MAX, CHECKING_BYTES_MAX, CHECKING_MAX};
 use crate::message::Message;
 use crate::net::waker::Waker;
 
@@ -24,6 +24,13 @@ pub(super) enum Job {
 }
 
 impl Job {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Check(check) => check.request.len(),
+            Self::Carry(message) => message.bytes(),
+        }
+    }
+
     /// The bytes of a check that takes long.
     fn long_check_bytes(&self) -> Option<usize> {
         match self {
@@ -47,25 +54,42 @@ pub(super) enum Outcome {
     Carried(Message, Option<Carried>),
 }
 
-/// Takes jobs, and hands out what came of them: of those of the thread in the same order, and of those that were
+/// Takes jobs, and hands out what came of them: of those of a thread in the same order, and of those that were
 /// done here, too.
 #[derive(Default)]
 pub(crate) struct Checker {
     /// Wakes whoever waits for verdicts; without, there is no thread.
     waker: Option<Waker>,
-    thread: Option<Thread>,
+    /// For jobs of up to [`CHECKED_BESIDE_BYTES_MAX`], and for larger ones, which are not to keep the others waiting for
+    /// seconds.
+    lanes: [Lane; 2],
     /// What was done at once.
     done: VecDeque<Done>,
-    is_done_next: bool,
+    /// Whose turn it is to be heard.
+    turn: usize,
     count: usize,
-    /// How many of them take long.
+    /// When the system refused a thread.
+    refused: Option<Instant>,
+}
+
+#[derive(Default)]
+struct Lane {
+    thread: Option<Thread>,
+    /// How many jobs it has, and how many of them take long.
+    count: usize,
     long: usize,
     /// Number and bytes of the checks that do.
     long_checks: (usize, usize),
-    /// When the system refused a thread.
-    refused: Option<Instant>,
     /// Connections whose request waits until there is room for it.
-    pub(super) waiting: VecDeque<ConnectionId>,
+    waiting: VecDeque<ConnectionId>,
+}
+
+impl Lane {
+    /// Whether a request of so many bytes that takes long may be handed over.
+    fn has_room(&self, bytes: usize) -> bool {
+        let (count, others_bytes) = self.long_checks;
+        count == 0 || (count < CHECKING_MAX && others_bytes + bytes <= CHECKING_BYTES_MAX)
+    }
 }
 
 /// The thread ends when this is dropped, after the job that it is at.
@@ -75,27 +99,54 @@ struct Thread {
 }
 
 struct Done {
+    lane: usize,
     is_long: bool,
     long_check_bytes: Option<usize>,
     outcome: Outcome,
 }
 
+fn lane(bytes: usize) -> usize {
+    usize::from(bytes > CHECKED_BESIDE_BYTES_MAX)
+}
+
 impl Checker {
-    /// Works on a thread of its own, which begins with the first job.
+    /// Works on threads of its own, which begin with their first jobs.
     pub(crate) fn new(waker: Waker) -> Self {
         Self { waker: Some(waker), ..Self::default() }
     }
 
-    /// Whether a request of so many bytes that takes long may be handed over.
-    pub(super) fn has_room(&self, bytes: usize) -> bool {
-        let (count, others_bytes) = self.long_checks;
-        count == 0 || (count < CHECKING_MAX && others_bytes + bytes <= CHECKING_BYTES_MAX)
+    /// Whether a connection's request of so many bytes that takes long may be handed over now. Otherwise it has to wait
+    /// for [`Self::next_waiting`].
+    pub(super) fn may_begin(&mut self, id: ConnectionId, bytes: usize) -> bool {
+        let lane = &mut self.lanes[lane(bytes)];
+        let may = lane.waiting.is_empty() && lane.has_room(bytes);
+        if !may {
+            lane.waiting.push_back(id);
+        }
+        may
+    }
+
+    /// The next connection whose request, of as many bytes as this says, may be handed over now.
+    pub(super) fn next_waiting(
+        &mut self,
+        mut bytes: impl FnMut(ConnectionId) -> usize,
+    ) -> Option<ConnectionId> {
+        self.lanes.iter_mut().find_map(|lane| {
+            let &id = lane.waiting.front()?;
+            if lane.has_room(bytes(id)) { lane.waiting.pop_front() } else { None }
+        })
+    }
+
+    /// Those that wait, who wait no longer.
+    pub(super) fn take_waiting(&mut self) -> Vec<ConnectionId> {
+        self.lanes.iter_mut().flat_map(|lane| std::mem::take(&mut lane.waiting)).collect()
     }
 
     /// Whether [`Self::next`] has something.
     pub(super) fn is_ready(&self) -> bool {
-        let on_thread = self.thread.as_ref().is_some_and(|thread| !thread.outcomes.is_empty());
-        on_thread || !self.done.is_empty()
+        let has_outcome = |thread: &Thread| !thread.outcomes.is_empty();
+        !self.done.is_empty()
+            || self.lanes.iter().any(|lane| lane.thread.as_ref().is_some_and(has_outcome))
     }
 
     /// Whether nothing is to come.
@@ -106,14 +157,17 @@ impl Checker {
     /// Hands a job over. One that takes no longer than any request may is done here rather than behind those
     /// that take long.
     pub(super) fn begin(&mut self, job: Job) {
+        let number = lane(job.bytes());
         self.count += 1;
-        self.long += usize::from(job.is_long());
+        let lane = &mut self.lanes[number];
+        lane.count += 1;
+        lane.long += usize::from(job.is_long());
         if let Some(bytes) = job.long_check_bytes() {
-            self.long_checks.0 += 1;
-            self.long_checks.1 += bytes;
+            lane.long_checks.0 += 1;
+            lane.long_checks.1 += bytes;
         }
-        let here = !job.is_long() && (self.long > 0 || self.count > CHECKING_MAX);
-        let left = match self.thread() {
+        let here = !job.is_long() && (lane.long > 0 || lane.count > CHECKING_MAX);
+        let left = match self.thread(number) {
             _ if here => Some(job),
             // Full or gone are its exceptions: then it is done here.
             Some(thread) => thread.jobs.try_send(job).err().map(TrySendError::into_inner),
@@ -126,29 +180,32 @@ impl Checker {
 
     /// What came of the next job, if that is there.
     pub(super) fn next(&mut self) -> Option<Outcome> {
-        let thread = self.thread.as_ref();
-        let on_thread = || thread.and_then(|thread| thread.outcomes.try_recv().ok());
-        // By turns: neither side can keep the other's waiting.
-        self.is_done_next = !self.is_done_next;
-        let Done { is_long, long_check_bytes, outcome } = if self.is_done_next {
-            self.done.pop_front().or_else(on_thread)?
-        } else {
-            on_thread().or_else(|| self.done.pop_front())?
-        };
+        let sources = self.lanes.len() + 1;
+        // By turns: none of them can keep the others' waiting.
+        let Done { lane, is_long, long_check_bytes, outcome } = (0..sources).find_map(|_| {
+            self.turn = (self.turn + 1) % sources;
+            match self.lanes.get(self.turn) {
+                Some(lane) => lane.thread.as_ref()?.outcomes.try_recv().ok(),
+                None => self.done.pop_front(),
+            }
+        })?;
         self.count -= 1;
-        self.long -= usize::from(is_long);
+        let lane = &mut self.lanes[lane];
+        lane.count -= 1;
+        lane.long -= usize::from(is_long);
         if let Some(bytes) = long_check_bytes {
-            self.long_checks.0 -= 1;
-            self.long_checks.1 -= bytes;
+            lane.long_checks.0 -= 1;
+            lane.long_checks.1 -= bytes;
         }
         Some(outcome)
     }
 
-    fn thread(&mut self) -> Option<&Thread> {
-        if self.thread.is_none() && self.refused.is_none_or(|at| at.elapsed() >= TRY_AGAIN) {
+    fn thread(&mut self, number: usize) -> Option<&Thread> {
+        let lane = &mut self.lanes[number];
+        if lane.thread.is_none() && self.refused.is_none_or(|at| at.elapsed() >= TRY_AGAIN) {
             let waker = self.waker.clone()?;
             match start(waker) {
-                Ok(thread) => self.thread = Some(thread),
+                Ok(thread) => lane.thread = Some(thread),
                 Err(error) => {
                     self.refused = Some(Instant::now());
                     tracing::error!(
@@ -158,7 +215,7 @@ impl Checker {
                 }
             }
         }
-        self.thread.as_ref()
+        lane.thread.as_ref()
     }
 }
 
@@ -179,6 +236,7 @@ fn start(waker: Waker) -> std::io::Result<Thread> {
 
 /// A panic, which is a defect of this program, refuses the request that caused it, and no others.
 fn run(job: Job) -> Done {
+    let lane = lane(job.bytes());
     let (is_long, long_check_bytes) = (job.is_long(), job.long_check_bytes());
     let outcome = match job {
         Job::Check(check) => {
@@ -193,7 +251,7 @@ fn run(job: Job) -> Done {
             Outcome::Carried(message, carried)
         }
     };
-    Done { is_long, long_check_bytes, outcome }
+    Done { lane, is_long, long_check_bytes, outcome }
 }
 
 fn unwind<T>(work: impl FnOnce() -> T) -> Option<T> {

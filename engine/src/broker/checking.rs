@@ -15,11 +15,11 @@ impl<N: Network> Broker<N> {
     pub(super) fn begin_check(&mut self, id: ConnectionId, check: Check) {
         if let Some(peer) = self.peers.get_mut(id) {
             peer.is_checked = true;
-            let must_wait =
-                !self.checker.waiting.is_empty() || !self.checker.has_room(check.request.len());
-            if check.is_long() && must_wait && self.drain.is_none() {
+            if check.is_long()
+                && self.drain.is_none()
+                && !self.checker.may_begin(id, check.request.len())
+            {
                 peer.whole = Some(Box::new(check));
-                self.checker.waiting.push_back(id);
                 // It counts as before it was whole.
                 self.book(id);
                 return;
@@ -33,6 +33,7 @@ impl<N: Network> Broker<N> {
         // One at least, whatever else the turn had to do.
         let mut is_first = true;
         while self.may_read()
+            && !self.is_full()
             && (std::mem::take(&mut is_first) || !self.turn_is_full())
             && let Some(outcome) = self.checker.next()
         {
@@ -48,14 +49,14 @@ impl<N: Network> Broker<N> {
                 self.read_on(id);
             }
         }
-        while let Some(&id) = self.checker.waiting.front() {
-            let whole = self.peers.get_mut(id).and_then(|peer| peer.whole.as_ref());
-            let bytes = whole.map_or(0, |check| check.request.len());
-            if !self.checker.has_room(bytes) {
-                break;
-            }
-            self.checker.waiting.pop_front();
-            // It may be gone.
+        loop {
+            let peers = &mut self.peers;
+            let next = self.checker.next_waiting(|id| {
+                // It may be gone.
+                let whole = peers.get_mut(id).and_then(|peer| peer.whole.as_ref());
+                whole.map_or(0, |check| check.request.len())
+            });
+            let Some(id) = next else { break };
             let check = self.peers.get_mut(id).and_then(|peer| peer.whole.take());
             if let Some(check) = check {
                 self.book(id);
@@ -66,7 +67,7 @@ impl<N: Network> Broker<N> {
 
     /// The server ends: requests whose checks have not begun are refused.
     pub(super) fn refuse_waiting_checks(&mut self) {
-        for id in std::mem::take(&mut self.checker.waiting) {
+        for id in self.checker.take_waiting() {
             // It may be gone.
             if let Some(peer) = self.peers.get_mut(id)
                 && let Some(check) = peer.whole.take()

@@ -10,8 +10,8 @@ use super::peer::{Late, Peer};
 use super::run::{Broker, Requester, kind};
 use super::subscribers::ConnectionId;
 use crate::limits::{
-    ACCEPTS_PER_TURN_MAX, EVENTS_PER_TURN_MAX, PARTIAL_BYTES_MAX, READ_BYTES_PER_TURN_MAX,
-    REPLY_BYTES_MAX,
+    ACCEPTS_PER_TURN_MAX, COSTLY_READ_TIME, COSTLY_REQUEST_BYTES, EVENTS_PER_TURN_MAX,
+    PARTIAL_BYTES_MAX, READ_BYTES_PER_TURN_MAX, REPLY_BYTES_MAX,
 };
 use crate::net::socket::{ByteStream, Network};
 use crate::wire::frame::Frame;
@@ -28,7 +28,7 @@ impl<N: Network> Broker<N> {
         for port in [Port::Requests, Port::Publishing] {
             for _ in 0..ACCEPTS_PER_TURN_MAX {
                 // What was accepted and not read is no better off than what waits at the listener.
-                let crowded = self.newcomers.len() >= 2 * ACCEPTS_PER_TURN_MAX;
+                let crowded = self.readable.newcomers() >= 2 * ACCEPTS_PER_TURN_MAX;
                 if crowded || !self.admission.may_accept(port, now) {
                     break;
                 }
@@ -71,8 +71,8 @@ impl<N: Network> Broker<N> {
         self.schedule(id, now);
     }
 
-    /// Reads from a connection what one turn may take; whether more may be there.
-    pub(super) fn read(&mut self, id: ConnectionId, now: Duration) -> bool {
+    /// Reads from a connection what one turn may take, which began just now; whether more may be there.
+    pub(super) fn read(&mut self, id: ConnectionId, began: Duration, now: Duration) -> bool {
         let (mut events, mut bytes) = (0, 0);
         loop {
             let Some(peer) = self.peers.get_mut(id) else { return false };
@@ -87,7 +87,10 @@ impl<N: Network> Broker<N> {
                 Ok(Some(event)) => {
                     events += 1;
                     peer.end_partial();
+                    let may_cost = matches!(&event, Event::Request(_, body) if body.len() >= COSTLY_REQUEST_BYTES);
                     self.handle(id, event, now);
+                    let is_late =
+                        may_cost && self.network.now().saturating_sub(began) > COSTLY_READ_TIME;
                     let (may_read, is_full) = (self.may_read(), self.turn_is_full());
                     let Some(peer) = self.peers.get_mut(id) else { return false };
                     if !peer.may_be_read() {
@@ -95,6 +98,7 @@ impl<N: Network> Broker<N> {
                         return false;
                     }
                     if events >= EVENTS_PER_TURN_MAX
+                        || is_late
                         || is_full
                         || !(may_read || peer.is_subscriber())
                     {
@@ -156,17 +160,15 @@ impl<N: Network> Broker<N> {
         self.partial_bytes = self.partial_bytes - peer.booked_bytes + held;
         peer.booked_bytes = held;
         while self.partial_bytes > PARTIAL_BYTES_MAX {
-            // One that has only begun has no age yet.
-            let oldest = self
-                .peers
-                .iter()
-                .filter(|peer| peer.booked_bytes > 0)
-                .min_by_key(|peer| peer.partial_since().unwrap_or(Duration::MAX))
-                .map(|peer| peer.id);
-            let Some(oldest) = oldest else { return };
+            // Not the oldest: who fills the room anew all the time would have all others closed.
+            let largest = self.peers.iter().max_by_key(|peer| {
+                let since = peer.partial_since().unwrap_or(Duration::MAX);
+                (peer.booked_bytes, std::cmp::Reverse(since))
+            });
+            let Some(largest) = largest.map(|peer| peer.id) else { return };
             self.close_for(
-                oldest,
-                "requests that are not whole take too much memory, and its has waited longest",
+                largest,
+                "requests that are not whole, or wait to be checked, take too much memory, and its own takes most",
             );
         }
     }

@@ -8,7 +8,7 @@
 //! [`carry`] does that for large ones, [`subscribers`] knows who wants what, [`backlog`] holds every unacknowledged message, [`check`] looks whether
 //! messages are in order, and [`replies`] is what waits for the journal.
 //!
-//! [`run`] owns the thread: [`connections`] takes connections in, reads, writes and ends them; [`peer`] is
+//! [`run`] owns the thread: [`reading`] says whose turn it is to be read, [`connections`] takes connections in, reads, writes and ends them; [`peer`] is
 //! one of them, [`peers`] their table, [`admission`] says who may connect, [`timers`] when their deadlines
 //! are; [`checking`] hands over to the thread of [`checker`] what takes long to check; [`output`] is what waits
 //! to leave on one, [`frames`] what several share; [`slow`] finds subscribers that do not keep up, and holds
@@ -34,6 +34,7 @@ mod peer;
 mod peers;
 mod publish;
 mod publishers;
+mod reading;
 mod recall;
 mod replies;
 mod resend;

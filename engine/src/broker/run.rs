@@ -3,7 +3,6 @@
 //! One turn waits until something is ready, reads a bounded part of it, and then writes: each connection
 //! gets all that the turn has for it in one call.
 
-use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,14 +16,12 @@ use super::drain::Drain;
 use super::frames::Frames;
 use super::log_rate::LogRate;
 use super::peers::Peers;
+use super::reading::Readable;
 use super::subscribers::ConnectionId;
 use super::timers::Timers;
 use crate::config::{Config, SlowSubscriber};
 use crate::journal::{Journal, JournalError, LiveSet, Op, SubmitError};
-use crate::limits::{
-    HANDSHAKE_TIME_PER_TURN_MAX, QUEUED_BYTES_EACH_PER_TURN_MAX, QUEUED_BYTES_PER_TURN_MAX,
-    READ_TIME_PER_TURN_MAX,
-};
+use crate::limits::{QUEUED_BYTES_EACH_PER_TURN_MAX, QUEUED_BYTES_PER_TURN_MAX};
 use crate::message::Message;
 use crate::metrics::Counters;
 use crate::net::socket::{Network, Ready};
@@ -75,11 +72,7 @@ pub(crate) struct Broker<N: Network> {
     pub(super) network: N,
     pub(super) peers: Peers<N::Stream>,
     pub(super) frames: Frames,
-    /// Connections that have something to be read, in the order in which it is.
-    pub(super) readable: VecDeque<ConnectionId>,
-    /// The same of those that are in their handshake: they come second, so that a flood of them is not felt by
-    /// others.
-    pub(super) newcomers: VecDeque<ConnectionId>,
+    pub(super) readable: Readable,
     /// Connections that have something to be written.
     pub(super) dirty: Vec<ConnectionId>,
     /// Publishers that wait until less is queued for all subscribers together.
@@ -138,8 +131,7 @@ impl<N: Network> Broker<N> {
             network,
             peers: Peers::default(),
             frames: Frames::default(),
-            readable: VecDeque::new(),
-            newcomers: VecDeque::new(),
+            readable: Readable::default(),
             dirty: Vec::new(),
             held: Vec::new(),
             checker,
@@ -190,7 +182,6 @@ impl<N: Network> Broker<N> {
     #[cfg(feature = "internals")]
     pub(crate) fn is_idle(&self) -> bool {
         self.readable.is_empty()
-            && self.newcomers.is_empty()
             && self.dirty.is_empty()
             && self.checker.is_idle()
             && !self.has_work
@@ -217,7 +208,7 @@ impl<N: Network> Broker<N> {
         self.hear_checks(now);
         self.read_some(now);
         self.has_work = self.core.turn(now);
-        if self.may_read() && self.frames.bytes() < self.settings.unsent_bytes_max {
+        if self.may_read() && !self.is_full() {
             self.core.resend_due(now);
         }
         self.carry_out(now);
@@ -227,8 +218,7 @@ impl<N: Network> Broker<N> {
         self.count();
         let now = self.network.now();
         Ok(self.drain.filter(|drain| {
-            let reading = !(self.readable.is_empty() && self.newcomers.is_empty())
-                && now < drain.refused_until;
+            let reading = !self.readable.is_empty() && now < drain.refused_until;
             now >= drain.finished_by || (!reading && self.is_drained())
         }))
     }
@@ -236,7 +226,7 @@ impl<N: Network> Broker<N> {
     fn wait(&mut self, wait_max: Option<Duration>) -> io::Result<()> {
         let now = self.network.now();
         let may_read = self.may_read();
-        let reading = self.readable.iter().chain(&self.newcomers).any(|&id| {
+        let reading = self.readable.iter().any(|id| {
             self.peers
                 .get_mut(id)
                 .is_some_and(|peer| peer.may_be_read() && (may_read || peer.is_subscriber()))
@@ -244,14 +234,14 @@ impl<N: Network> Broker<N> {
         let due = if reading
             || self.has_work
             || self.core.has_stored()
-            || (may_read && self.checker.is_ready())
+            || (may_read && self.checker.is_ready() && !self.is_full())
             || !self.dirty.is_empty()
             || self.admission.is_ready(now)
         {
             Some(Duration::ZERO)
         } else if self.unsent_group.is_some() {
             Some(LOOK_AGAIN)
-        } else if !may_read || self.frames.bytes() >= self.settings.unsent_bytes_max {
+        } else if !may_read || self.is_full() {
             // The journal, or whoever takes what is queued, wakes the thread.
             None
         } else {
@@ -289,19 +279,14 @@ impl<N: Network> Broker<N> {
         Ok(())
     }
 
-    /// Puts a connection among those that are read next.
-    pub(super) fn list(&mut self, id: ConnectionId) {
-        if let Some(peer) = self.peers.get_mut(id)
-            && !std::mem::replace(&mut peer.is_listed, true)
-        {
-            let is_open = peer.session.is_open();
-            self.queue(is_open).push_back(id);
-        }
-    }
-
     /// Whether there is room for what another request or resend would cause.
     pub(super) fn may_read(&self) -> bool {
         self.unsent_group.is_none() && self.core.has_room()
+    }
+
+    /// Whether as much is queued for all subscribers together as may be.
+    pub(super) fn is_full(&self) -> bool {
+        self.frames.bytes() >= self.settings.unsent_bytes_max
     }
 
     /// Whether enough is queued for subscribers in this turn to be written.
@@ -309,44 +294,6 @@ impl<N: Network> Broker<N> {
         let each = self.turn_fan_out * QUEUED_BYTES_EACH_PER_TURN_MAX;
         let each = each.min(self.settings.unsent_bytes_max / 4);
         self.turn_bytes >= QUEUED_BYTES_PER_TURN_MAX.max(each)
-    }
-
-    fn queue(&mut self, is_open: bool) -> &mut VecDeque<ConnectionId> {
-        if is_open { &mut self.readable } else { &mut self.newcomers }
-    }
-
-    /// Reads from each connection that has something, a part of it, as long as a turn may take.
-    fn read_some(&mut self, now: Duration) {
-        self.read_queue(true, READ_TIME_PER_TURN_MAX, now);
-        let elapsed = self.network.now().saturating_sub(now);
-        self.read_queue(false, elapsed + HANDSHAKE_TIME_PER_TURN_MAX, now);
-    }
-
-    fn read_queue(&mut self, are_open: bool, time_max: Duration, now: Duration) {
-        for _ in 0..self.queue(are_open).len() {
-            let Some(id) = self.queue(are_open).pop_front() else { break };
-            let may_read = self.may_read();
-            let Some(peer) = self.peers.get_mut(id) else { continue };
-            peer.is_listed = false;
-            if !peer.may_be_read() || !(may_read || peer.is_subscriber()) {
-                // Held ones are listed again when they may be read; others wait for room here.
-                let is_paused = peer.is_held || peer.is_checked || peer.is_closing;
-                if !is_paused && !peer.output.is_blocked() {
-                    self.list(id);
-                }
-                continue;
-            }
-            if self.read(id, now) {
-                self.list(id);
-            }
-            let elapsed = self.network.now().saturating_sub(now);
-            if elapsed >= time_max
-                || self.turn_is_full()
-                || self.drain.is_some_and(|drain| now + elapsed >= drain.finished_by)
-            {
-                break;
-            }
-        }
     }
 
     fn write_journal(&mut self) {

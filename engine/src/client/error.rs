@@ -64,8 +64,8 @@ pub enum ConnectError {
     },
     /// `server_address` is more than a host.
     #[error(
-        "the server_address '{address}' is not a host: give the host alone, '{host}', and the ports as \
-         send_port and sub_port"
+        "the server's address '{address}' is not a host: give the host alone, '{host}', and its ports as settings of \
+         their own"
     )]
     NotAHost {
         /// What was given.

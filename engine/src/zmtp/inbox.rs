@@ -349,6 +349,11 @@ impl Inbox {
         !self.part.is_empty() || self.filled > 0 || self.skipping > 0
     }
 
+    /// Bytes of the frame that is not whole, with its head; 0 while unknown.
+    pub(crate) fn wanted_bytes(&self) -> usize {
+        self.wanted
+    }
+
     /// Bytes that are held for a frame that is not whole.
     pub(crate) fn held_bytes(&self) -> usize {
         self.part.len() + self.filled

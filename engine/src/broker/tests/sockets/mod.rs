@@ -137,7 +137,7 @@ fn check_nothing_left(broker: &mut Broker<Simulated>) -> Result<(), Broken> {
         ("bytes of requests that are not whole", broker.partial_bytes),
         ("bytes of answers", broker.reply_bytes),
         ("subscriptions", broker.core.subscribers.len()),
-        ("connections to be read", broker.readable.len() + broker.newcomers.len()),
+        ("connections to be read", broker.readable.iter().count()),
         ("connections to be written to", broker.dirty.len()),
         ("publishers that wait", broker.held.len()),
         ("deadlines", usize::from(broker.timers.next_due().is_some())),
