@@ -83,7 +83,7 @@ fn port() -> RangedI64ValueParser<u16> {
 }
 
 fn timeout(text: &str) -> Result<Duration, String> {
-    let timeout = parse_duration(text).map_err(|error| error.to_string())?;
+    let timeout = parse_duration(text).map_err(|_| "expected a duration, such as 5s or 500ms")?;
     if timeout < Duration::from_millis(1) {
         return Err("must be at least 1ms".to_owned());
     }

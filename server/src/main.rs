@@ -32,8 +32,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[derive(Parser)]
 #[command(version)]
 struct Args {
-    /// Address to listen on. One that other machines can reach needs --insecure.
-    #[arg(long, value_name = "ADDR", default_value_t = Config::default().bind)]
+    /// IP address to listen on. One that other machines can reach needs --insecure.
+    #[arg(long, value_name = "ADDR", value_parser = address, default_value_t = Config::default().bind)]
     bind: IpAddr,
 
     /// Port for subscribers; 0 picks a free one.
@@ -117,8 +117,17 @@ fn size(bytes: usize) -> ByteSize {
     ByteSize::b(bytes as u64)
 }
 
-fn duration(text: &str) -> Result<humantime::Duration, humantime::DurationError> {
-    parse_duration(text).map(Into::into)
+fn duration(text: &str) -> Result<humantime::Duration, String> {
+    parse_duration(text)
+        .map(Into::into)
+        .map_err(|_| "expected a duration, such as 10s, 500ms or 1m 30s".to_owned())
+}
+
+fn address(text: &str) -> Result<IpAddr, String> {
+    text.parse().map_err(|_| {
+        "expected an IP address such as 127.0.0.1, no host name and no port: those are --pub-port and --recv-port"
+            .to_owned()
+    })
 }
 
 impl From<Args> for Config {

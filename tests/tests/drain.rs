@@ -120,7 +120,7 @@ fn receive_all(mut subscriber: NativeSubscriber, ended: &AtomicBool) -> HashSet<
 
 /// How many requests the server says that it read and answered.
 fn read_and_answered(log: &str) -> usize {
-    let line = log.lines().find(|line| line.contains("ended within")).unwrap();
+    let line = log.lines().find(|line| line.contains("ended in")).unwrap();
     let words: Vec<_> = line.split_whitespace().collect();
     let at = words.iter().position(|word| *word == "requests").unwrap();
     words[at - 1].parse().unwrap()

@@ -25,9 +25,9 @@ const SERVED_WITHIN: Duration = Duration::from_millis(150);
 
 /// A message of the original format that takes long to check: bytes of which each takes four characters in
 /// Python's spelling, and a checksum that no spelling has.
-fn dear_pickle() -> Vec<u8> {
-    let length = u32::try_from(LARGE_BYTES).unwrap().to_le_bytes();
-    let payload = [b"B", &length[..], &vec![0xff; LARGE_BYTES]].concat();
+pub(crate) fn dear_pickle(bytes: usize) -> Vec<u8> {
+    let length = u32::try_from(bytes).unwrap().to_le_bytes();
+    let payload = [b"B", &length[..], &vec![0xff; bytes]].concat();
     Dict::message("large", payload).with("ack", int(1)).frame("large")
 }
 
@@ -66,7 +66,7 @@ fn check_served_beside(server: &Server, mut exchange: impl FnMut()) {
 #[test]
 fn a_large_pickle_with_a_wrong_checksum_holds_up_nobody_else() {
     let server = Server::start::<&str>(&[]);
-    let (publisher, frame) = (Native::connect(&server), dear_pickle());
+    let (publisher, frame) = (Native::connect(&server), dear_pickle(LARGE_BYTES));
     check_served_beside(&server, || assert_eq!(publisher.request(&frame), b""));
 }
 
@@ -166,7 +166,7 @@ fn what_waits_to_be_checked_takes_bounded_memory_also_when_its_senders_are_gone(
     const PEERS: usize = 16;
     let server = Server::start::<&str>(&[]);
     let mut others = Others::new(&server);
-    let large = request(&dear_pickle());
+    let large = request(&dear_pickle(LARGE_BYTES));
     let mut staying = Vec::new();
     for at in 0..PEERS {
         let mut peer = Raw::connect(server.recv_addr, "DEALER");
@@ -208,7 +208,7 @@ fn what_is_being_checked_does_not_hold_up_the_end_and_is_answered() {
     const PEERS: usize = 4;
     let mut server = Server::start(&["--drain-timeout", "1s"]);
     let others = Native::connect(&server);
-    let large = request(&dear_pickle());
+    let large = request(&dear_pickle(LARGE_BYTES));
     let mut peers: Vec<_> = (0..PEERS).map(|_| Raw::connect(server.recv_addr, "DEALER")).collect();
     std::thread::scope(|scope| {
         for peer in &mut peers {

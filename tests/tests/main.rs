@@ -45,6 +45,7 @@ mod slow_policies;
 mod stalled_subscriber;
 mod start_errors;
 mod stolen_ids;
+mod strangers;
 mod subscription_floods;
 mod subscriptions;
 mod tidy;

@@ -32,7 +32,7 @@ impl<N: Network> Broker<N> {
             self.write_some(now);
         }
         tracing::info!(
-            "ended within {:?}: {} requests were read and answered, {} of them rejected",
+            "ended in {:?}; since the start, {} requests were answered, {} of them rejected",
             self.network.now().saturating_sub(drain.began),
             self.counters.requests.get(),
             self.counters.refused.get(),

@@ -249,9 +249,7 @@ pub enum SendError {
         text: String,
     },
     /// The server holds as many unacknowledged messages as it may.
-    #[error(
-        "the server is full of unacknowledged messages: {text}; retry when subscribers caught up"
-    )]
+    #[error("the server is full of unacknowledged messages: {text}")]
     PendingFull {
         /// The server's explanation.
         text: String,

@@ -60,8 +60,8 @@ pub struct Limits {
 pub enum Full {
     /// There would be too many messages.
     #[error(
-        "{waiting} of the {limit} messages that may wait for an acknowledgement do, and {more} more came at \
-         once: send again later, or raise --max-pending-messages"
+        "{waiting} messages wait to be acknowledged, of {limit} at most, and {more} would be added: send again when \
+         subscribers have caught up, or raise --max-pending-messages"
     )]
     Messages {
         /// How many were to be added.
@@ -73,8 +73,8 @@ pub enum Full {
     },
     /// The messages would have too many bytes.
     #[error(
-        "{waiting} of the {limit} bytes of messages that may wait for an acknowledgement do, and {more} more \
-         came at once: send again later, or raise --max-pending-bytes"
+        "{waiting} bytes of messages wait to be acknowledged, of {limit} at most, and {more} would be added: send again \
+         when subscribers have caught up, or raise --max-pending-bytes"
     )]
     Bytes {
         /// How many were to be added.

@@ -64,9 +64,10 @@ impl MakeEnds for NatsRaw {
         let queue = Arc::new(Outgoing::default());
         let reading = Incoming { read, unread, queue: Arc::clone(&queue) };
         let runtime = self.setup.runtime.clone();
+        // In this order, in which they are ended: the server hangs up when nobody could write any more.
         let tasks = [
-            runtime.spawn(Arc::clone(&queue).write(write, self.setup.notes())),
             runtime.spawn(reading.run(Vec::new(), self.setup.notes())),
+            runtime.spawn(Arc::clone(&queue).write(write, self.setup.notes())),
         ];
         let names = self.setup.run.names.to_vec();
         Ok(Box::new(Publisher { runtime, queue, names, tasks, taken: Arc::default(), count: 0 }))
@@ -80,8 +81,8 @@ impl MakeEnds for NatsRaw {
         let queue = Arc::new(Outgoing::default());
         let reading = Incoming { read, unread, queue: Arc::clone(&queue) };
         Ok(Reading(vec![
-            self.setup.runtime.spawn(queue.write(write, self.setup.notes())),
             self.setup.runtime.spawn(reading.run(watchers, self.setup.notes())),
+            self.setup.runtime.spawn(queue.write(write, self.setup.notes())),
         ]))
     }
 }
