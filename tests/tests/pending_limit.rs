@@ -13,7 +13,12 @@ fn the_limit_on_messages_refuses_and_accepts_again() {
     for _ in 0..3 {
         let frame = publisher.frame("task", b"one too many", true);
         let why = assert_refused(&publisher.request(&frame), ErrorCode::PendingFull);
-        assert!(why.contains("10 messages wait to be acknowledged, of 10 at most, and 1 would be added"), "{why}");
+        assert!(
+            why.contains(
+                "10 messages wait to be acknowledged, of 10 at most, and 1 would be added"
+            ),
+            "{why}"
+        );
         assert!(why.contains("--max-pending-messages"), "{why}");
     }
     let mut original = Python::connect(&server);

@@ -1,7 +1,7 @@
 //! What strangers ask for, each no more than is allowed, leaves room and time to others.
 
 use std::io::Read;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use mezzenger::wire::frame::v2_prefix;
@@ -9,7 +9,7 @@ use mezzenger::wire::frame::v2_prefix;
 use crate::floods::Others;
 use crate::harness::native::assert_ok;
 use crate::harness::raw::request;
-use crate::harness::{Native, Raw, Server, eventually};
+use crate::harness::{Native, Raw, Server};
 use crate::large_requests::dear_pickle;
 use crate::stalled_subscriber::subscriber;
 
@@ -37,48 +37,36 @@ fn requests_that_wait_to_be_checked_have_nobody_else_closed() {
 
 #[test]
 fn new_publishers_do_not_add_to_what_waits_for_a_slow_subscriber() {
-    // 720 MiB if all of it were taken.
-    const PUBLISHERS: usize = 24;
+    // 600 MiB if all of it were taken at once.
+    const PUBLISHERS: usize = 20;
+    /// Behind each MiB that is read: what is published comes in several times as fast.
     const PAUSE: Duration = Duration::from_millis(20);
     let server = Server::start::<&str>(&[]);
     let mut slow = subscriber(server.pub_addr, &v2_prefix("large"));
-    let mut others = Others::new(&server);
     let publishers: Vec<_> = (0..PUBLISHERS).map(|_| Native::connect(&server)).collect();
-    let (answered, may_read_fast) = (AtomicUsize::new(0), AtomicBool::new(false));
     std::thread::scope(|scope| {
         scope.spawn(|| {
             for mut publisher in publishers {
                 let frame = publisher.frame("large", &vec![7; 30 * MIB], false);
                 assert_ok(&publisher.request(&frame));
-                answered.fetch_add(1, Ordering::Relaxed);
             }
         });
         scope.spawn(|| {
             let (mut buffer, mut read) = (vec![0; MIB], 0);
             while read < PUBLISHERS * 30 * MIB {
                 read += slow.stream.read(&mut buffer).unwrap();
-                if !may_read_fast.load(Ordering::Relaxed) {
-                    std::thread::sleep(PAUSE);
-                }
+                std::thread::sleep(PAUSE);
             }
         });
-        eventually("as much is taken as may be", || {
-            (answered.load(Ordering::Relaxed) >= 8).then_some(())
-        });
-        // Names that nobody is slow for.
-        let (longest, _) = others.rounds(1000);
-        assert!(longest < Duration::from_secs(1), "{longest:?}");
-        let memory = server.process.memory_max_bytes();
-        println!("{} MiB", memory / MIB);
-        assert!(memory < 450 * MIB, "{} MiB", memory / MIB);
-        may_read_fast.store(true, Ordering::Relaxed);
     });
-    assert_eq!(answered.into_inner(), PUBLISHERS);
+    let memory = server.process.memory_max_bytes();
+    println!("{} MiB", memory / MIB);
+    assert!(memory < 350 * MIB, "{} MiB", memory / MIB);
 }
 
 #[test]
 fn requests_that_cost_much_keep_no_small_one_waiting_for_all_of_them() {
-    const STRANGERS: usize = 48;
+    const STRANGERS: usize = 96;
     let server = Server::start::<&str>(&[]);
     let mut others = Others::new(&server);
     // As much as the broker's thread checks by itself.
