@@ -39,10 +39,11 @@ fn requests_that_wait_to_be_checked_have_nobody_else_closed() {
 fn new_publishers_do_not_add_to_what_waits_for_a_slow_subscriber() {
     // 600 MiB if all of it were taken at once.
     const PUBLISHERS: usize = 20;
-    /// Behind each MiB that is read: what is published comes in several times as fast.
-    const PAUSE: Duration = Duration::from_millis(20);
+    /// Requests of another one behind each MiB that is read: what is published comes in several times as fast.
+    const PINGS: usize = 300;
     let server = Server::start::<&str>(&[]);
     let mut slow = subscriber(server.pub_addr, &v2_prefix("large"));
+    let other = Native::connect(&server);
     let publishers: Vec<_> = (0..PUBLISHERS).map(|_| Native::connect(&server)).collect();
     std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -51,11 +52,11 @@ fn new_publishers_do_not_add_to_what_waits_for_a_slow_subscriber() {
                 assert_ok(&publisher.request(&frame));
             }
         });
-        scope.spawn(|| {
+        scope.spawn(move || {
             let (mut buffer, mut read) = (vec![0; MIB], 0);
             while read < PUBLISHERS * 30 * MIB {
                 read += slow.stream.read(&mut buffer).unwrap();
-                std::thread::sleep(PAUSE);
+                (0..PINGS).for_each(|_| other.ping());
             }
         });
     });

@@ -143,7 +143,7 @@ fn goals_are_ratios_within_one_record_and_say_what_is_missing() {
     let nats = row(&goals, &["delivered/s", "≥ 10 × nats"]);
     assert_eq!(nats[3..], ["10.0 (9.00 – 11.0)", "yes"]);
     assert_eq!(row(&goals, &["0.8 × relay"])[4], "**no**");
-    assert_eq!(row(&goals, &["| 1-to-1 ", "delivered/s"])[3..], ["–", "not measured"]);
+    assert_eq!(row(&goals, &["| 1-to-1 ", "delivered/s", "× nats |"])[3..], ["–", "not measured"]);
     assert_eq!(row(&goals, &["a message"])[2..], ["≤ 280 B", "270", "yes"]);
 }
 
