@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Measures what is no rate of messages, and adds it to a record: the idle server, the memory of pending
-# messages, the start with unsettled ones. Builds and runs release programs, which takes some minutes.
+# messages and of subscriptions, the start with unsettled ones. Builds and runs release programs, which takes
+# some minutes.
 #
 #   bash bench/footprint.sh bench/record/DATE
 set -euo pipefail
@@ -58,7 +59,13 @@ for pending in 1M:1000000 10M:10000000; do
         add "pending-${pending%:*}" B "cargo run --release -p mezzenger-bench --example pending_memory -- ${pending#*:}" \
             "resident memory of a pending 128-byte message, of ${pending#*:}"
 done
+example subscription_memory -- 1000000 1000 "$server" | sed -n 's/.* \([0-9.]*\) B each$/\1/p' |
+    add subscription-1M B "cargo run --release -p mezzenger-bench --example subscription_memory -- 1000000 1000 $server" \
+        'resident memory of a subscription, of 1,000,000 over 1,000 connections'
 example server_recovery -- 2000000 0 "$server" |
     sed -n 's/.* \([0-9.]*\) M appended\/s.*/\1/p' | awk '{ print $1 * 1e6 }' |
-    add recovery messages/s "cargo run --release -p mezzenger-bench --example server_recovery -- 2000000 0 $server" \
+    add recovery messages/s "cargo run --release -p mezzenger-bench --example subscription_memory -- 1000000 1000 "$server" | sed -n 's/.* \([0-9.]*\) B each$/\1/p' |
+    add subscription-1M B "cargo run --release -p mezzenger-bench --example subscription_memory -- 1000000 1000 $server" \
+        'resident memory of a subscription, of 1,000,000 over 1,000 connections'
+example server_recovery -- 2000000 0 $server" \
         'start of a server with 2,000,000 unsettled messages'

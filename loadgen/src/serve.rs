@@ -7,6 +7,10 @@ use std::{process, thread};
 
 use loadgen::report::ready;
 use mezzenger::Server;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::fmt;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::args::ServeArgs;
 use crate::child::ServerCounts;
@@ -14,8 +18,10 @@ use crate::child::ServerCounts;
 /// Runs the server of a run, until stdin ends.
 pub(crate) fn serve(args: ServeArgs) -> Result<(), Box<dyn std::error::Error>> {
     // That subscribers do not keep up is what a saturated run asks for.
-    let level = "warn,mezzenger::broker::slow=error";
-    tracing_subscriber::fmt().with_env_filter(level).with_writer(io::stderr).init();
+    let filter = Targets::new()
+        .with_default(LevelFilter::WARN)
+        .with_target("mezzenger::broker::slow", LevelFilter::ERROR);
+    tracing_subscriber::registry().with(fmt::layer().with_writer(io::stderr)).with(filter).init();
     let mut builder =
         Server::builder().pub_port(args.ports.pub_port).recv_port(args.ports.recv_port);
     if let Some(path) = args.own.persist_file {

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
-use std::{fs, thread};
+use std::{env, fs, thread};
 
 use bytesize::ByteSize;
 use clap::Parser;
@@ -18,7 +18,10 @@ use mezzenger::{Server, StartError, StopHandle};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::log::Log;
 
@@ -171,15 +174,17 @@ fn main() -> ExitCode {
         }
     };
     log.take_panics();
-    let level = if args.verbose { "mezzenger=debug" } else { "mezzenger=info" };
-    tracing_subscriber::fmt()
-        .with_env_filter(
-            EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level)),
-        )
-        .with_writer(log.clone())
-        // Those would be written to stderr at once.
-        .log_internal_errors(false)
-        .init();
+    let filter = match log_filter(args.verbose) {
+        Ok(filter) => filter,
+        Err(error) => {
+            log.lines(format!("mezzenger-server: {error}\n").as_bytes());
+            log.flush();
+            return ExitCode::from(USAGE);
+        }
+    };
+    // Its own errors would be written to stderr at once.
+    let lines = fmt::layer().with_writer(log.clone()).log_internal_errors(false);
+    tracing_subscriber::registry().with(lines).with(filter).init();
     let done = match &args.check_journal {
         Some(file) => check_journal(file),
         None => serve(&args.into(), &log).map(|()| ExitCode::SUCCESS),
@@ -193,6 +198,17 @@ fn main() -> ExitCode {
     });
     log.flush();
     code
+}
+
+/// What is logged: as `RUST_LOG` says (`LEVEL`, or `MODULE=LEVEL` with commas between), which is there for more
+/// detail than `--verbose` gives.
+fn log_filter(is_verbose: bool) -> Result<Targets, String> {
+    let default = if is_verbose { "mezzenger=debug" } else { "mezzenger=info" };
+    let wanted = env::var("RUST_LOG").unwrap_or_default();
+    let filter = if wanted.is_empty() { default } else { &wanted };
+    filter.parse().map_err(|error| {
+        format!("RUST_LOG is {wanted:?}: {error}; say a level such as debug, or MODULE=LEVEL with commas between")
+    })
 }
 
 /// Each connection takes a descriptor: as many as the system allows.

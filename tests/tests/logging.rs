@@ -122,3 +122,12 @@ fn nobody_has_to_read_where_the_server_listens() {
     process.signal(Signal::TERM);
     assert_eq!(process.wait_at_most(DRAIN_MAX).code(), Some(0), "{}", process.stderr());
 }
+
+#[test]
+fn a_filter_that_nobody_can_read_is_refused() {
+    let mut command = Command::new(binaries::path("mezzenger-server"));
+    command.env("RUST_LOG", "mezzenger=loud").args(["--pub-port", "0", "--recv-port", "0"]);
+    let mut process = Process::start(&mut command);
+    assert_eq!(process.wait().code(), Some(2));
+    assert!(process.stderr().contains("mezzenger=loud"), "{}", process.stderr());
+}

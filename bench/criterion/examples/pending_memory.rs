@@ -11,18 +11,12 @@ use mezzenger::message::{Body, Format};
 use mezzenger::pending::{Entry, Limits, PendingMap};
 use mezzenger::retry::{Retrier, Token};
 use mezzenger_bench::id;
+use mezzenger_bench::server::resident_bytes;
 
 #[global_allocator]
 static GLOBAL: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const RECORD_BYTES: usize = 190;
-
-fn resident_bytes() -> u64 {
-    let text = std::fs::read_to_string("/proc/self/smaps_rollup").expect("this needs Linux");
-    let line = text.lines().find(|line| line.starts_with("Rss:")).expect("an Rss line");
-    let kib: u64 = line.split_whitespace().nth(1).expect("a number").parse().expect("a number");
-    kib * 1024
-}
 
 fn main() {
     let count: u64 = std::env::args().nth(1).map_or(1_000_000, |n| n.parse().expect("a count"));
@@ -31,9 +25,9 @@ fn main() {
     let mut map = PendingMap::new(Limits { messages: usize::MAX, bytes: usize::MAX });
     let mut retrier = Retrier::new(interval, now);
     let record = Bytes::from(vec![7; RECORD_BYTES]);
-    let before = resident_bytes();
+    let before = resident_bytes("self");
     let report = |what: &str, each: u64| {
-        let bytes = resident_bytes().saturating_sub(before);
+        let bytes = resident_bytes("self").saturating_sub(before);
         println!(
             "{what:50} {:6.1} MB {:6.1} B each",
             bytes as f64 / 1e6,

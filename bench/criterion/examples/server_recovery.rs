@@ -6,13 +6,11 @@
 //! messages appended, none in ten of them settled. With several programs they take turns (A B B A), five
 //! rounds.
 
+use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use arcstr::ArcStr;
 use bytes::Bytes;
@@ -22,56 +20,18 @@ use mezzenger::journal::{FsyncPolicy, Journal, JournalOptions, LiveSet, Op, Subm
 use mezzenger::message::{Format, Message};
 use mezzenger::wire::id::MessageId;
 use mezzenger_bench::id;
+use mezzenger_bench::server::Server;
 
 const ROUNDS: usize = 5;
 /// A native record with a payload of 128 bytes.
 const RECORD_BYTES: usize = 190;
 const GROUP_MESSAGES: u64 = 256;
-/// How long a server is left alone before its memory is looked at.
-const SETTLED: Duration = Duration::from_secs(3);
 
 struct All;
 
 impl LiveSet for All {
     fn is_live(&self, _: &MessageId) -> bool {
         true
-    }
-}
-
-/// Ends the server when the measurement ends, however it does.
-struct Server(Child);
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-impl Server {
-    /// Starts it and waits until it listens.
-    fn start(program: &Path, journal: &Path) -> Self {
-        let mut child = Command::new(program)
-            .args(["--pub-port", "0", "--recv-port", "0", "--persist-file"])
-            .arg(journal)
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the server starts");
-        let stdout = child.stdout.take().expect("a pipe");
-        let server = Self(child);
-        let mut said = String::new();
-        BufReader::new(stdout).read_line(&mut said).expect("a line");
-        assert!(said.starts_with("ready "), "{said:?}");
-        server
-    }
-
-    fn resident_bytes(&self) -> u64 {
-        thread::sleep(SETTLED);
-        let path = format!("/proc/{}/smaps_rollup", self.0.id());
-        let text = std::fs::read_to_string(path).expect("this needs Linux");
-        let line = text.lines().find(|line| line.starts_with("Rss:")).expect("an Rss line");
-        let kib: u64 = line.split_whitespace().nth(1).expect("a number").parse().expect("a number");
-        kib * 1024
     }
 }
 
@@ -118,6 +78,10 @@ fn write(path: &Path, count: u64, settled_of_ten: u64) {
     journal.close().expect("closes");
 }
 
+fn persist(journal: &Path) -> [&OsStr; 2] {
+    [OsStr::new("--persist-file"), journal.as_os_str()]
+}
+
 fn main() {
     let mut args = std::env::args().skip(1);
     let mut number = || args.next().expect("a number").parse().expect("a number");
@@ -134,12 +98,12 @@ fn main() {
             turns.reverse();
         }
         for program in turns {
-            let idle = Server::start(program, &empty).resident_bytes();
+            let idle = Server::start(program, &persist(&empty)).resident_bytes();
             // The server compacts it, so each start has a copy of its own.
             std::fs::copy(&full, &used).expect("copied");
             File::open(&used).and_then(|file| file.sync_all()).expect("synced");
             let started = Instant::now();
-            let server = Server::start(program, &used);
+            let server = Server::start(program, &persist(&used));
             let taken = started.elapsed();
             let each = (server.resident_bytes().saturating_sub(idle)) as f64 / live as f64;
             println!(

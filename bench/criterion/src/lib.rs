@@ -1,5 +1,7 @@
 //! Criterion suites: see `benches/`. Here is what they share.
 
+pub mod server;
+
 use std::time::Duration;
 
 /// The id of the `n`th message when eight publishers take turns.
