@@ -57,6 +57,7 @@ mod net;
 pub mod pending;
 pub mod retry;
 mod server;
+mod slab;
 mod sync;
 pub mod wire;
 mod zmtp;

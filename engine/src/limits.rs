@@ -189,6 +189,21 @@ pub const SUBSCRIPTION_BYTES_MAX_ALL: usize = 1024 * 1024 * 1024;
 /// What a subscription costs beyond its own bytes: its places in two tables, and what its memory rounds up.
 pub const SUBSCRIPTION_OVERHEAD_BYTES: usize = 128;
 
+/// Subscriptions of all connections to patterns: each may have to be looked at for a name that was not seen before.
+pub const PATTERNS_MAX_ALL: usize = 100_000;
+
+/// Bytes of credit that one subscription may have.
+pub const CREDIT_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+
+/// Messages that wait for one subscription's credit in their order; more come again after their interval.
+pub const OWED_MESSAGES_MAX_EACH: usize = 65_536;
+
+/// The same of all subscriptions together, each message counted for each of them.
+pub const OWED_MESSAGES_MAX_ALL: usize = 4_000_000;
+
+/// Messages that waited for credit which one turn delivers.
+pub const OWED_PER_TURN_MAX: usize = 4096;
+
 /// Subscriptions of a connection that is gone which one turn ends.
 pub const SUBSCRIPTIONS_ENDED_PER_TURN_MAX: usize = 4096;
 

@@ -52,6 +52,8 @@ counters! {
     slow_subscribers,
     /// Frames dropped because a subscriber did not keep up, where the configuration says so.
     frames_dropped,
+    /// Messages that a subscription without credit did not get, and does not get later.
+    messages_dropped,
     /// Bytes that wait to be sent to subscribers now.
     unsent_bytes,
     /// Connections now, of publishers and subscribers; the Rust client has two, or one when it only

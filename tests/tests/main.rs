@@ -30,6 +30,7 @@ mod load_compare;
 mod load_outputs;
 mod logging;
 mod malformed;
+mod one_connection;
 mod partial_requests;
 mod pending_limit;
 mod ping;

@@ -91,16 +91,16 @@ impl<E> Core<E> {
         if !self.backlog.view().contains(id) {
             return;
         }
-        let Some([v1, v2]) = self.subscribers.keeping_up(name) else { return };
-        let to = match format {
-            Format::V1 => v2,
+        let Some(to) = self.subscribers.keeping_up(name) else { return };
+        match format {
+            Format::V1 => {
+                let direct = self.direct_again(&to.native, frame.len());
+                self.publish(frame, to.v2, direct, false);
+            }
             Format::V2 => {
                 self.backlog.add_alias(checksum, *id);
-                v1
+                self.publish(frame, to.v1, Vec::new(), false);
             }
-        };
-        if !to.is_empty() {
-            self.out.queue.push_back(Effect::Publish { frame, to, droppable: false });
         }
     }
 }

@@ -190,7 +190,7 @@ impl<E: Asker> Core<E> {
             Frame::V1 { name, .. } => {
                 self.check_running()?;
                 name::check_publishable(name)?;
-                let carry = !self.subscribers.topic(name).v2.is_empty();
+                let carry = self.subscribers.topic(name).is_wanted_native();
                 Ok(Some(What { summary: None, carry, is_long: true }))
             }
             Frame::V2 { name, body } => {
@@ -269,7 +269,7 @@ impl<E: Asker> Core<E> {
     /// carried over a part in each turn.
     fn is_wanted_otherwise(&mut self, checked: &Checked) -> bool {
         match Frame::parse(&checked.request) {
-            Ok(Frame::V1 { name, .. }) => !self.subscribers.topic(name).v2.is_empty(),
+            Ok(Frame::V1 { name, .. }) => self.subscribers.topic(name).is_wanted_native(),
             Ok(Frame::V2 { name, body }) => {
                 is_one_record(body) && !self.subscribers.topic(name).v1.is_empty()
             }

@@ -5,7 +5,9 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::checker::Job;
-use super::effect::{Dialect, Effect, Refusal, Reply};
+use super::effect::{Dialect, Direct, Effect, Refusal, Reply};
+use super::frames::FrameId;
+use super::output::Lead;
 use super::peer::{Late, Peer};
 use super::run::{Broker, Requester, kind};
 use super::subscribers::ConnectionId;
@@ -221,10 +223,10 @@ impl<N: Network> Broker<N> {
         let mut connections = 0;
         while let Some(effect) = self.core.out.queue.pop_front() {
             match effect {
-                Effect::Publish { frame, to, droppable } => {
+                Effect::Publish { frame, to, direct, droppable } => {
                     publishes = true;
-                    connections += to.len();
-                    slow = self.publish(frame, &to, droppable, now).or(slow);
+                    connections += to.len() + direct.len();
+                    slow = self.publish(frame, &to, &direct, droppable, now).or(slow);
                 }
                 Effect::Deferred { to } => {
                     (publishes, deferred) = (true, true);
@@ -252,26 +254,41 @@ impl<N: Network> Broker<N> {
         &mut self,
         frame: Bytes,
         to: &[ConnectionId],
+        direct: &[Direct],
         droppable: bool,
         now: Duration,
     ) -> Option<ConnectionId> {
         self.counters.frames_published.add(1);
-        self.turn_bytes += frame.len() * to.len();
-        self.turn_fan_out = self.turn_fan_out.max(to.len());
-        let id = self.frames.add(frame, to.len() as u32, droppable, now);
+        let fan_out = to.len() + direct.len();
+        self.turn_bytes += frame.len() * fan_out;
+        self.turn_fan_out = self.turn_fan_out.max(fan_out);
+        let id = self.frames.add(frame, fan_out as u32, droppable, now);
         let mut slow = None;
         for &connection in to {
-            let Some(peer) = self.peers.get_mut(connection) else {
-                self.frames.release(id);
-                continue;
-            };
-            peer.push(id, &self.frames, now);
-            peer.mark_dirty(&mut self.dirty);
-            if peer.output.is_blocked() && self.judge(connection, now) {
-                slow = Some(connection);
-            }
+            slow = self.push(connection, id, Lead::default(), now).or(slow);
+        }
+        for &Direct { connection, number, again } in direct {
+            slow = self.push(connection, id, Lead::delivery(number, again), now).or(slow);
         }
         slow
+    }
+
+    /// Queues a frame for one of its subscribers, and returns it if it does not keep up.
+    #[inline]
+    fn push(
+        &mut self,
+        connection: ConnectionId,
+        id: FrameId,
+        lead: Lead,
+        now: Duration,
+    ) -> Option<ConnectionId> {
+        let Some(peer) = self.peers.get_mut(connection) else {
+            self.frames.release(id);
+            return None;
+        };
+        peer.push(id, lead, &self.frames, now);
+        peer.mark_dirty(&mut self.dirty);
+        (peer.output.is_blocked() && self.judge(connection, now)).then_some(connection)
     }
 
     /// `connections`: how many the request's messages were for.
@@ -349,11 +366,11 @@ impl<N: Network> Broker<N> {
                     peer.progressed = now;
                 }
                 let (closes, blocked) = (peer.is_closing, peer.output.is_blocked());
-                let behind = peer.behind_since.is_some();
+                let (behind, takes_nothing) = (peer.behind_since.is_some(), peer.takes_nothing());
                 if closes && peer.output.is_empty() {
                     return self.close(id);
                 }
-                if behind || (blocked && peer.is_subscriber()) {
+                if behind || takes_nothing {
                     self.judge(id, now);
                 }
                 if blocked && !was_blocked {

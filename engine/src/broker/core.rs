@@ -1,6 +1,6 @@
 //! The broker's decisions, as a plain value: events are calls, effects are data.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -55,13 +55,15 @@ pub(super) struct Core<E> {
     /// The publisher that each connection proved to be.
     proved: HashMap<ConnectionId, u64>,
     /// Another number for each start of the server.
-    instance: u64,
+    pub(super) instance: u64,
     /// Whether all messages are refused, because the server ends.
     pub(super) draining: bool,
     pub(super) counters: Arc<Counters>,
     pub(super) backlog: Backlog,
     pub(super) publishers: Publishers,
     pub(super) subscribers: Subscribers,
+    /// Subscriptions that have credit again for what waited for it.
+    pub(super) owing: VecDeque<u32>,
     /// What is carried over to the original format, a part in each turn.
     pub(super) transcoding: Transcoding,
     pub(super) recalls: Recalls,
@@ -112,6 +114,7 @@ impl<E> Core<E> {
             backlog,
             publishers: Publishers::default(),
             subscribers: Subscribers::default(),
+            owing: VecDeque::new(),
             transcoding: Transcoding::default(),
             recalls: Recalls::default(),
             parked: Parked::default(),
@@ -155,8 +158,8 @@ impl<E> Core<E> {
         let native = body.first().is_some_and(|&first| frame::is_native(first));
         let dialect = if native { Dialect::V2 } else { Dialect::V1 };
         if body.first() == Some(&hello::CONTROL) {
-            return match self.hello(from.connection(), &body) {
-                Ok(answer) => self.out.queue.push_back(Effect::Reply(from, Reply::Hello(answer))),
+            return match self.control(from.connection(), &body, now) {
+                Ok(reply) => self.out.queue.push_back(Effect::Reply(from, reply)),
                 Err(refusal) => self.refuse(from, refusal, dialect),
             };
         }
@@ -221,21 +224,6 @@ impl<E> Core<E> {
     pub(super) fn refuse(&mut self, from: E, refusal: Refusal, dialect: Dialect) {
         self.counters.refused.add(1);
         self.out.queue.push_back(Effect::Reply(from, Reply::Refused(refusal, dialect)));
-    }
-
-    /// A client says which publisher it is, and proves it.
-    fn hello(&mut self, connection: ConnectionId, body: &[u8]) -> Result<hello::Answer, Refusal> {
-        let secret = hello::read_request(body).ok_or(Refusal::Rule(
-            "a request that begins with 0x02 is a hello: 0x02 0x01 and a secret of 16 bytes",
-        ))?;
-        let publisher = hello::publisher(&secret);
-        // Two secrets can have one id. It is whose who came first.
-        if *self.publishers.get(publisher).secret.get_or_insert(secret) != secret {
-            return Err(Refusal::NotYours { publisher });
-        }
-        self.prove(connection, publisher);
-        let max_message_bytes = self.rules.max_message_bytes as u64;
-        Ok(hello::Answer { max_message_bytes, instance: self.instance })
     }
 
     /// From now on this connection may publish as this publisher.
@@ -389,7 +377,8 @@ impl<E> Core<E> {
         let waking = self.backlog.sweep(NAMES_WOKEN_PER_TURN_MAX, self.latest_group());
         let transcoding = self.transcode_some();
         let recalling = self.recall_some(now);
-        ending || waking || transcoding || recalling
+        let paying = self.pay_owed(now);
+        ending || waking || transcoding || recalling || paying
     }
 
     /// Everything up to this journal group is stored. [`Self::release_stored`] answers those who wait for it.

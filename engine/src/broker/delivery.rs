@@ -1,12 +1,14 @@
 //! Frames on their way to whoever wants their name, in the format they came in and in the other one.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use arcstr::ArcStr;
 use bytes::Bytes;
 
 use super::core::Core;
-use super::effect::Effect;
+use super::effect::{Direct, Effect};
+use super::subscribers::ConnectionId;
 use super::transcode;
 use crate::limits::{
     TRANSCODED_BYTES_PER_TURN_MAX, TRANSCODED_PER_TURN_MAX, TRANSCODING_BYTES_MAX,
@@ -72,21 +74,34 @@ impl Transcoding {
 }
 
 impl<E> Core<E> {
+    /// Gives a frame to those who get it, if there is somebody.
+    pub(super) fn publish(
+        &mut self,
+        frame: Bytes,
+        to: Arc<[ConnectionId]>,
+        direct: Vec<Direct>,
+        droppable: bool,
+    ) {
+        if !(to.is_empty() && direct.is_empty()) {
+            self.out.queue.push_back(Effect::Publish { frame, to, direct, droppable });
+        }
+    }
+
     /// Publishes a frame to whoever wants its name now; a native one also to v1 subscribers.
     pub(super) fn deliver(&mut self, outgoing: Outgoing) {
         let topic = self.subscribers.topic(&outgoing.name);
         let (v1, v2) = (topic.v1.clone(), topic.v2.clone());
         let Outgoing { format, droppable, is_copy, .. } = outgoing;
-        if format == Format::V2 && !v2.is_empty() {
-            let frame = outgoing.frame.clone();
-            self.out.queue.push_back(Effect::Publish { frame, to: v2, droppable });
+        if format == Format::V2 && topic.is_wanted_native() {
+            let native = topic.native.clone();
+            let direct = self.direct(&native, &outgoing);
+            self.publish(outgoing.frame.clone(), v2, direct, droppable);
         }
         if v1.is_empty() || is_copy {
             return;
         }
         if format == Format::V1 && self.transcoding.queue.is_empty() {
-            let frame = outgoing.frame;
-            self.out.queue.push_back(Effect::Publish { frame, to: v1, droppable });
+            self.publish(outgoing.frame, v1, Vec::new(), droppable);
         } else {
             let is_first = self.transcoding.queue.is_empty();
             self.transcoding.add(outgoing);
@@ -114,16 +129,14 @@ impl<E> Core<E> {
             let to = self.subscribers.topic(&name).v1.clone();
             if *format == Format::V1 {
                 self.transcoding.finish();
-                if !to.is_empty() {
-                    self.out.queue.push_back(Effect::Publish { frame, to, droppable });
-                }
+                self.publish(frame, to, Vec::new(), droppable);
                 continue;
             }
             match Records::new(&frame[at..]).next() {
                 Some(Ok((whole, record))) if !to.is_empty() => {
                     bytes += whole.len();
                     let v1 = self.v1_frame(&name, &record);
-                    self.out.queue.push_back(Effect::Publish { frame: v1, to, droppable });
+                    self.publish(v1, to, Vec::new(), droppable);
                     if let Some(part) = self.transcoding.queue.front_mut() {
                         part.at += whole.len();
                     }

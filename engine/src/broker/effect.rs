@@ -6,10 +6,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::check::Check;
-use super::subscribers::ConnectionId;
+use super::subscribers::{ConnectionId, NativeError};
 use crate::journal::Op;
 use crate::message::Message;
 use crate::wire::ack::AckError;
+use crate::wire::control::ControlError;
 use crate::wire::frame::FrameError;
 use crate::wire::hello;
 use crate::wire::name::NameError;
@@ -24,8 +25,10 @@ pub(super) enum Effect<E> {
     Publish {
         /// The frame.
         frame: Bytes,
-        /// Who gets it: somebody.
+        /// Who gets it as it is.
         to: Arc<[ConnectionId]>,
+        /// Which subscriptions get it behind what names them. Of both there is one at least.
+        direct: Vec<Direct>,
         /// Whether a subscriber that does not keep up may lose it: nobody has to acknowledge it.
         droppable: bool,
     },
@@ -41,6 +44,16 @@ pub(super) enum Effect<E> {
     Check(ConnectionId, Check),
     /// Carry a message over to the other format, for [`Core::carried`](super::core::Core::carried).
     Carry(Message),
+}
+
+/// A subscription that gets a frame on its connection for requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Direct {
+    pub(super) connection: ConnectionId,
+    /// What the client calls the subscription.
+    pub(super) number: u32,
+    /// Whether the frame's messages were sent before.
+    pub(super) again: bool,
 }
 
 /// An answer.
@@ -88,6 +101,10 @@ pub(super) enum Refusal {
     Ack(#[from] AckError),
     #[error(transparent)]
     Pickle(#[from] PickleError),
+    #[error(transparent)]
+    Control(#[from] ControlError),
+    #[error(transparent)]
+    Subscription(#[from] NativeError),
     #[error("{0}")]
     Rule(&'static str),
     #[error(
@@ -130,9 +147,11 @@ impl Refusal {
             | Self::Record(_)
             | Self::Ack(_)
             | Self::Pickle(_)
+            | Self::Control(_)
             | Self::Reused { .. }
             | Self::Rule(_) => ErrorCode::Malformed,
             Self::NotYours { .. } => ErrorCode::NotYours,
+            Self::Subscription(_) => ErrorCode::Subscription,
             Self::TooLarge { .. } | Self::BatchTooLarge { .. } => ErrorCode::TooLarge,
             Self::Checksum => ErrorCode::ChecksumMismatch,
             Self::PendingFull(_) => ErrorCode::PendingFull,

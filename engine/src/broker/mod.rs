@@ -5,7 +5,8 @@
 //! messages, [`delivery`] gives them to whoever wants them, [`resend`] sends the unacknowledged ones again, and
 //! [`recall`] makes those due at once that went only to connections that are gone; [`transcode`] carries
 //! messages between the two formats, [`publishers`] recognises what was sent before,
-//! [`carry`] does that for large ones, [`subscribers`] knows who wants what, [`backlog`] holds every unacknowledged message, [`check`] looks whether
+//! [`carry`] does that for large ones, [`subscribers`] knows who wants what, [`control`] is what clients ask for besides publishing, [`native`] delivers to their
+//! subscriptions as far as their credit goes, [`backlog`] holds every unacknowledged message, [`check`] looks whether
 //! messages are in order, and [`replies`] is what waits for the journal.
 //!
 //! [`run`] owns the thread: [`reading`] says whose turn it is to be read, [`connections`] takes connections in, reads, writes and ends them; [`peer`] is
@@ -22,6 +23,7 @@ mod check;
 pub(crate) mod checker;
 mod checking;
 mod connections;
+mod control;
 mod core;
 mod delivery;
 mod drain;
@@ -29,6 +31,7 @@ mod effect;
 mod end;
 mod frames;
 mod log_rate;
+mod native;
 mod output;
 mod peer;
 mod peers;

@@ -6,12 +6,69 @@ use std::time::Duration;
 
 use super::frames::{FrameId, Frames};
 use crate::net::socket::ByteStream;
+use crate::wire::control::{self, DELIVERY_BYTES};
+use crate::zmtp::frame::MORE;
 
-/// Slices handed to the system in one call; two for each frame.
+/// Slices handed to the system in one call; three for each frame at most.
 const SLICES_PER_CALL: usize = 128;
 
 /// Room that stays for the next answers of a connection that has none waiting.
 const OWN_BYTES_KEPT: usize = 4096;
+
+/// Bytes that go ahead of a shared frame on this connection: whole frames of a message that the shared one ends.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Lead {
+    bytes: [u8; LEAD_BYTES],
+    is_there: bool,
+}
+
+/// An empty frame, and one that names a subscription: each has a head of two bytes.
+const LEAD_BYTES: usize = 2 + 2 + DELIVERY_BYTES;
+
+impl Lead {
+    /// What stands before a delivery to the subscription with this number.
+    pub(super) fn delivery(number: u32, again: bool) -> Self {
+        let mut bytes = [0; LEAD_BYTES];
+        bytes[0] = MORE;
+        bytes[2] = MORE;
+        bytes[3] = DELIVERY_BYTES as u8;
+        bytes[4..].copy_from_slice(&control::delivery(number, again));
+        Self { bytes, is_there: true }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        if self.is_there { &self.bytes } else { &[] }
+    }
+}
+
+/// A frame in the queue.
+#[derive(Clone, Copy, Debug)]
+struct Queued {
+    id: FrameId,
+    lead: Lead,
+}
+
+impl Queued {
+    fn bytes(&self, frames: &Frames) -> usize {
+        self.lead.bytes().len() + frames.wire_bytes(self.id)
+    }
+
+    /// Appends what is left behind so many of its bytes.
+    fn append_slices<'a>(
+        &'a self,
+        sent_bytes: usize,
+        frames: &'a Frames,
+        out: &mut impl Extend<IoSlice<'a>>,
+    ) {
+        let lead = self.lead.bytes();
+        if let Some(rest) = lead.get(sent_bytes..)
+            && !rest.is_empty()
+        {
+            out.extend([IoSlice::new(rest)]);
+        }
+        frames.append_slices(self.id, sent_bytes.saturating_sub(lead.len()), out);
+    }
+}
 
 /// Bytes of the connection's own (answers, commands), and frames that it shares with others.
 ///
@@ -20,7 +77,7 @@ const OWN_BYTES_KEPT: usize = 4096;
 pub(super) struct Output {
     own: Vec<u8>,
     own_sent: usize,
-    frames: VecDeque<FrameId>,
+    frames: VecDeque<Queued>,
     /// Bytes of the first frame that the system has.
     frame_sent: usize,
     frame_bytes: usize,
@@ -60,15 +117,16 @@ impl Output {
         self.is_blocked = false;
     }
 
-    /// Queues a frame, of which the caller made a reference for this queue.
-    pub(super) fn push(&mut self, id: FrameId, frames: &Frames) {
-        self.frames.push_back(id);
-        self.frame_bytes += frames.wire_bytes(id);
+    /// Queues a frame, of which the caller made a reference for this queue, and what goes ahead of it.
+    pub(super) fn push(&mut self, id: FrameId, lead: Lead, frames: &Frames) {
+        let queued = Queued { id, lead };
+        self.frame_bytes += queued.bytes(frames);
+        self.frames.push_back(queued);
     }
 
     /// When the frame that has waited longest was queued.
     pub(super) fn oldest(&self, frames: &Frames) -> Option<Duration> {
-        self.frames.front().map(|&id| frames.since(id))
+        self.frames.front().map(|queued| frames.since(queued.id))
     }
 
     /// Drops the oldest frames that may be lost until no more than so many bytes wait, and says how many
@@ -77,12 +135,12 @@ impl Output {
         let begun = usize::from(self.frame_sent > 0);
         let (mut at, mut dropped) = (self.kept.max(begun), 0);
         while self.frame_bytes > bytes_max
-            && let Some(&id) = self.frames.get(at)
+            && let Some(&queued) = self.frames.get(at)
         {
-            if frames.is_droppable(id) {
+            if frames.is_droppable(queued.id) {
                 self.frames.remove(at);
-                self.frame_bytes -= frames.wire_bytes(id);
-                frames.release(id);
+                self.frame_bytes -= queued.bytes(frames);
+                frames.release(queued.id);
                 dropped += 1;
             } else {
                 at += 1;
@@ -106,17 +164,17 @@ impl Output {
             let mut slices = Slices::default();
             let mut queue = self.frames.iter();
             if self.frame_sent > 0
-                && let Some(&first) = queue.next()
+                && let Some(first) = queue.next()
             {
-                frames.append_slices(first, self.frame_sent, &mut slices);
+                first.append_slices(self.frame_sent, frames, &mut slices);
             }
             if self.own_bytes() > 0 {
                 slices.extend([IoSlice::new(&self.own[self.own_sent..])]);
             }
             while slices.has_room()
-                && let Some(&id) = queue.next()
+                && let Some(queued) = queue.next()
             {
-                frames.append_slices(id, 0, &mut slices);
+                queued.append_slices(0, frames, &mut slices);
             }
             let offered = slices.bytes;
             match stream.write(slices.as_slice()) {
@@ -156,24 +214,24 @@ impl Output {
 
     /// Books bytes of the first frame, and returns those that belong to what follows it.
     fn advance_frame(&mut self, bytes: usize, frames: &mut Frames) -> usize {
-        let Some(&id) = self.frames.front() else { return 0 };
-        let left = frames.wire_bytes(id) - self.frame_sent;
+        let Some(&queued) = self.frames.front() else { return 0 };
+        let left = queued.bytes(frames) - self.frame_sent;
         if bytes < left {
             self.frame_sent += bytes;
             return 0;
         }
         self.frame_sent = 0;
-        self.frame_bytes -= frames.wire_bytes(id);
+        self.frame_bytes -= queued.bytes(frames);
         self.frames.pop_front();
         self.kept = self.kept.saturating_sub(1);
-        frames.release(id);
+        frames.release(queued.id);
         bytes - left
     }
 
     /// Lets go of all shared frames.
     pub(super) fn clear(&mut self, frames: &mut Frames) {
-        for id in self.frames.drain(..) {
-            frames.release(id);
+        for queued in self.frames.drain(..) {
+            frames.release(queued.id);
         }
         *self = Self::default();
     }
@@ -193,9 +251,9 @@ impl Default for Slices<'_> {
 }
 
 impl<'a> Slices<'a> {
-    /// Whether another frame has room: its head and its body.
+    /// Whether another frame has room: what goes ahead of it, its head and its body.
     fn has_room(&self) -> bool {
-        self.count + 2 <= SLICES_PER_CALL
+        self.count + 3 <= SLICES_PER_CALL
     }
 
     fn as_slice(&self) -> &[IoSlice<'a>] {
@@ -262,7 +320,7 @@ mod tests {
                     own.push(body);
                 } else {
                     let id = frames.add(body.clone().into(), 1, false, Duration::ZERO);
-                    output.push(id, &frames);
+                    output.push(id, Lead::default(), &frames);
                     shared.push(body);
                 }
                 output.unblock();
@@ -289,7 +347,7 @@ mod tests {
         let (mut frames, mut output) = (Frames::default(), Output::default());
         for (n, droppable) in [(0, true), (1, false), (2, true), (3, true)] {
             let id = frames.add(Bytes::from(vec![n; 98]), 1, droppable, Duration::ZERO);
-            output.push(id, &frames);
+            output.push(id, Lead::default(), &frames);
         }
         assert_eq!(output.drop_oldest(250, &mut frames), 2);
         let mut stream = Takes(usize::MAX, Vec::new());
@@ -299,11 +357,11 @@ mod tests {
         let mut stream = Takes(150, Vec::new());
         for (n, droppable) in [(4, false), (5, true), (6, false), (7, true)] {
             let id = frames.add(Bytes::from(vec![n; 98]), 1, droppable, Duration::ZERO);
-            output.push(id, &frames);
+            output.push(id, Lead::default(), &frames);
             assert_eq!(output.drop_oldest(350, &mut frames), usize::from(n == 7));
         }
         let id = frames.add(Bytes::from(vec![8; 98]), 1, true, Duration::ZERO);
-        output.push(id, &frames);
+        output.push(id, Lead::default(), &frames);
         output.unblock();
         output.write(&mut stream, &mut frames).unwrap();
         assert_eq!(stream.1.len(), 150);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::check::Check;
 use super::frames::{FrameId, Frames};
-use super::output::Output;
+use super::output::{Lead, Output};
 use super::subscribers::ConnectionId;
 use crate::limits::{
     HANDSHAKE_TIME_MAX, PARTIAL_BYTES_MIN, PARTIAL_CHECKED, SOJOURN_INTERVAL, SOJOURN_TARGET,
@@ -122,12 +122,17 @@ impl<S> Peer<S> {
         }
     }
 
-    /// Queues a frame, of which the caller made a reference for this queue.
-    pub(super) fn push(&mut self, frame: FrameId, frames: &Frames, now: Duration) {
+    /// Queues a frame, of which the caller made a reference for this queue, and what goes ahead of it.
+    pub(super) fn push(&mut self, frame: FrameId, lead: Lead, frames: &Frames, now: Duration) {
         if self.output.is_empty() {
             self.progressed = now;
         }
-        self.output.push(frame, frames);
+        self.output.push(frame, lead, frames);
+    }
+
+    /// Whether it does not take what others published. A requester that does not take its answers holds nobody up.
+    pub(super) fn takes_nothing(&self) -> bool {
+        self.output.is_blocked() && (self.is_subscriber() || self.output.frame_bytes() > 0)
     }
 
     /// Puts it among those that are written to next.
@@ -180,8 +185,7 @@ impl<S> Peer<S> {
     pub(super) fn deadline(&self, grace: Duration) -> Option<Duration> {
         let handshake = (!self.session.is_open()).then(|| self.accepted + HANDSHAKE_TIME_MAX);
         let partial = self.partial.map(|partial| partial.check_at);
-        let stalled =
-            (self.is_subscriber() && self.output.is_blocked()).then(|| self.progressed + grace);
+        let stalled = self.takes_nothing().then(|| self.progressed + grace);
         [handshake, partial, self.silence_ends(), stalled].into_iter().flatten().min()
     }
 
@@ -214,7 +218,7 @@ impl<S> Peer<S> {
             }
             self.heard = now;
         }
-        if self.is_subscriber() && self.output.is_blocked() && now >= self.progressed + grace {
+        if self.takes_nothing() && now >= self.progressed + grace {
             return Some(Late::Stalled(self.progressed));
         }
         None
@@ -316,7 +320,7 @@ pub(super) mod tests {
 
     fn queue(peer: &mut Peer<()>, frames: &mut Frames, bytes: usize, now: Duration) {
         let id = frames.add(Bytes::from(vec![0; bytes]), 1, false, now);
-        peer.push(id, frames, now);
+        peer.push(id, Lead::default(), frames, now);
     }
 
     #[test]

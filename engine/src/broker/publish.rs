@@ -294,7 +294,7 @@ impl<E> Core<E> {
             droppable,
             is_copy: false,
         });
-        if !topic.v2.is_empty() {
+        if topic.is_wanted_native() {
             let carried = carried.map(|carried| carried.frame);
             let frame = carried.unwrap_or_else(|| transcode::to_v2(name, dict, original).into());
             let to = topic.name.clone();

@@ -5,10 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arcstr::ArcStr;
-use bytes::Bytes;
 
 use super::core::Core;
-use super::effect::Effect;
 use super::publish::frame_records;
 use super::subscribers::ConnectionId;
 use super::transcode;
@@ -82,19 +80,19 @@ impl<E> Core<E> {
     /// any, it is tried again after an interval.
     fn resend(&mut self, id: MessageId, now: Duration, gathered: &mut Gathered) -> usize {
         let Some(message) = self.backlog.get(id) else { return 0 };
-        let Some([v1, v2]) = self.subscribers.keeping_up(&message.name) else {
+        let Some(to) = self.subscribers.keeping_up(&message.name) else {
             self.backlog.put_back(id, &message.name, true, now);
             return 0;
         };
-        let is_wanted = !(v1.is_empty() && v2.is_empty());
+        let is_wanted = !to.is_empty();
         self.backlog.put_back(id, &message.name, is_wanted, now);
         // What still waits to be carried over is one resend.
         self.counters.resent.add(u64::from(is_wanted && !self.carrying.is_wanted(id)));
         let mut bytes = 0;
-        if !v1.is_empty() {
-            bytes += self.resend_as(Format::V1, &message, |core| core.resend_v1(&message, &v1));
+        if !to.v1.is_empty() {
+            bytes += self.resend_as(Format::V1, &message, |core| core.resend_v1(&message, &to.v1));
         }
-        if !v2.is_empty() {
+        if to.has_native_format() {
             bytes +=
                 self.resend_as(Format::V2, &message, |core| core.resend_v2(&message, gathered));
         }
@@ -122,19 +120,16 @@ impl<E> Core<E> {
     }
 
     fn resend_v1(&mut self, message: &Message, to: &Arc<[ConnectionId]>) {
-        let mut publish = |frame: Bytes| {
-            let effect = Effect::Publish { frame, to: Arc::clone(to), droppable: false };
-            self.out.queue.push_back(effect);
-        };
         match message.format {
             Format::V1 => {
-                publish([&v1_prefix(&message.name)[..], &message.body].concat().into());
+                let frame = [&v1_prefix(&message.name)[..], &message.body].concat();
+                self.publish(frame.into(), Arc::clone(to), Vec::new(), false);
             }
             Format::V2 => {
                 for (_, record) in frame_records(&message.body) {
                     let (frame, checksum) = transcode::to_v1(&message.name, &record);
                     self.backlog.add_alias(checksum, record.id);
-                    publish(frame.into());
+                    self.publish(frame.into(), Arc::clone(to), Vec::new(), false);
                 }
             }
         }
@@ -142,15 +137,7 @@ impl<E> Core<E> {
 
     fn resend_v2(&mut self, message: &Message, gathered: &mut Gathered) {
         let frame = gathered.entry(message.name.clone()).or_insert_with_key(|name| v2_prefix(name));
-        match message.format {
-            Format::V2 => frame.extend_from_slice(&message.body),
-            Format::V1 => {
-                // It was scanned when it was taken, and so can be scanned again.
-                if let Ok(fields) = pickle::scan(&message.body) {
-                    transcode::append_v2(&message.name, &message.body, &(&fields).into(), frame);
-                }
-            }
-        }
+        append_native(message, frame);
         if frame.len() >= FRAME_BYTES_TARGET
             && let Some(frame) = gathered.remove(&message.name)
         {
@@ -160,11 +147,22 @@ impl<E> Core<E> {
 
     /// To native subscribers alone: v1 subscribers got theirs one by one.
     fn send_gathered(&mut self, name: &str, frame: Vec<u8>) {
-        if let Some([_, to]) = self.subscribers.keeping_up(name)
-            && !to.is_empty()
-        {
-            let (frame, droppable) = (frame.into(), false);
-            self.out.queue.push_back(Effect::Publish { frame, to, droppable });
+        if let Some(to) = self.subscribers.keeping_up(name) {
+            let direct = self.direct_again(&to.native, frame.len());
+            self.publish(frame.into(), to.v2, direct, false);
+        }
+    }
+}
+
+/// Appends a pending message to a native frame of its name.
+pub(super) fn append_native(message: &Message, frame: &mut Vec<u8>) {
+    match message.format {
+        Format::V2 => frame.extend_from_slice(&message.body),
+        Format::V1 => {
+            // It was scanned when it was taken, and so can be scanned again.
+            if let Ok(fields) = pickle::scan(&message.body) {
+                transcode::append_v2(&message.name, &message.body, &(&fields).into(), frame);
+            }
         }
     }
 }

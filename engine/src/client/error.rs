@@ -294,7 +294,8 @@ impl SendError {
             Some(ErrorCode::JournalFailed) => Self::JournalFailed { text },
             Some(ErrorCode::ShuttingDown) => Self::ShuttingDown { text },
             Some(ErrorCode::ChecksumMismatch) => Self::ChecksumMismatch { text },
-            None => Self::Unknown { code: raw_code, text },
+            // No message is a subscription.
+            Some(ErrorCode::Subscription) | None => Self::Unknown { code: raw_code, text },
         }
     }
 }

@@ -12,11 +12,10 @@
 
 use std::fmt;
 
-mod slab;
 #[cfg(test)]
 mod tests;
 
-use slab::Slab;
+use crate::slab::{self, Slab};
 
 const DIGIT_BITS: u32 = 6;
 const SLOTS: usize = 1 << DIGIT_BITS;
@@ -61,20 +60,24 @@ struct Node<K> {
     key: K,
 }
 
-impl<K> Node<K> {
-    const fn is_live(&self) -> bool {
+impl<K> slab::Node for Node<K> {
+    fn is_live(&self) -> bool {
         self.deadline != FREED
     }
 
-    const fn free(&mut self, next: u32) {
+    fn free(&mut self, next: u32) {
         self.deadline = FREED;
         self.links.next = next;
+    }
+
+    fn next_free(&self) -> u32 {
+        self.links.next
     }
 }
 
 /// Timers that each hold a key.
 pub struct Wheel<K> {
-    slab: Slab<K>,
+    slab: Slab<Node<K>>,
     heads: Box<[Links]>,
     /// For each level, a bit for each slot that is not empty.
     occupied: [u64; LEVELS],

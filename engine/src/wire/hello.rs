@@ -9,7 +9,7 @@ use md5::{Digest, Md5};
 
 use super::id::V1_ID_BIT;
 
-/// The first byte of a control request's body, and of its answer.
+/// The first byte of a control request's body, and of the answer to a hello.
 pub const CONTROL: u8 = 0x02;
 
 /// The kind of control request that this is.

@@ -31,6 +31,8 @@ pub enum ErrorCode {
     ChecksumMismatch = 7,
     /// A message's publisher id was not proved on this connection.
     NotYours = 8,
+    /// A subscription cannot be begun, ended or granted credit.
+    Subscription = 9,
 }
 
 impl ErrorCode {
@@ -44,6 +46,7 @@ impl ErrorCode {
             6 => Self::ShuttingDown,
             7 => Self::ChecksumMismatch,
             8 => Self::NotYours,
+            9 => Self::Subscription,
             _ => return None,
         })
     }
@@ -113,7 +116,7 @@ mod tests {
             assert_eq!(read(&taken(connections)), Some(Reply::Ok { connections }));
         }
         assert_eq!(read(&taken(1)[..5]), None);
-        for code in (1..=8).map(|n| ErrorCode::from_u16(n).unwrap()) {
+        for code in (1..=9).map(|n| ErrorCode::from_u16(n).unwrap()) {
             let bytes = refusal(code, "why");
             assert_eq!(read(&bytes), Some(Reply::Refused { code: Some(code), text: "why".into() }));
         }

@@ -2,7 +2,8 @@
 
 use super::error::ConnectionError;
 
-const MORE: u8 = 1;
+/// The flag of a frame that another one of its message follows.
+pub(crate) const MORE: u8 = 1;
 const LONG: u8 = 2;
 const COMMAND: u8 = 4;
 

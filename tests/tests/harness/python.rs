@@ -194,7 +194,7 @@ fn to_hex(bytes: &[u8]) -> String {
 }
 
 /// The directory of the Python environment, made on first use and kept for later runs.
-fn environment() -> &'static Path {
+pub(crate) fn environment() -> &'static Path {
     static MADE: OnceLock<PathBuf> = OnceLock::new();
     MADE.get_or_init(|| {
         let directory = binaries::target_dir().join("python-environment");

@@ -202,6 +202,14 @@ impl Backlog {
         self.note(id, place);
     }
 
+    /// A message is delivered now: its interval begins.
+    pub(super) fn renew(&mut self, id: MessageId, name: &ArcStr, now: Duration) {
+        if let Some(bits) = self.pending.view().with(&id, Entry::token) {
+            self.leave(Place::from_bits(bits), id);
+            self.put_back(id, name, true, now);
+        }
+    }
+
     /// A message, if it is there.
     pub(super) fn get(&self, id: MessageId) -> Option<Message> {
         self.pending.view().get(&id)

@@ -6,6 +6,7 @@ mod delivery;
 mod formats;
 mod journal;
 mod model;
+mod native;
 mod refusals;
 mod seeds;
 mod simulation;
@@ -20,7 +21,7 @@ use bytes::Bytes;
 use super::backlog::Backlog;
 use super::check::Check;
 use super::core::{Asker, Core, Rules};
-use super::effect::{Dialect, Effect, Refusal, Reply};
+use super::effect::{Dialect, Direct, Effect, Refusal, Reply};
 use super::subscribers::ConnectionId;
 use crate::config::Verify;
 use crate::journal::Op;
@@ -43,6 +44,7 @@ const SUBSCRIBER: ConnectionId = 1;
 struct Delivery {
     frame: Bytes,
     to: Vec<ConnectionId>,
+    direct: Vec<Direct>,
     droppable: bool,
 }
 
@@ -154,9 +156,9 @@ impl Bench {
         let (mut deliveries, mut replies) = (Vec::new(), Vec::new());
         for effect in self.core.out.queue.drain(..) {
             match effect {
-                Effect::Publish { frame, to, droppable } => {
-                    assert!(!to.is_empty(), "a frame for nobody");
-                    deliveries.push(Delivery { frame, to: to.to_vec(), droppable });
+                Effect::Publish { frame, to, direct, droppable } => {
+                    assert!(!(to.is_empty() && direct.is_empty()), "a frame for nobody");
+                    deliveries.push(Delivery { frame, to: to.to_vec(), direct, droppable });
                 }
                 Effect::Deferred { to } => assert!(!to.is_empty(), "for nobody"),
                 Effect::Reply(to, reply) => replies.push((to, reply)),

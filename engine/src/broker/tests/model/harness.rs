@@ -225,7 +225,7 @@ impl Run {
     fn compare(&mut self, resends: bool) {
         let (deliveries, replies) = self.bench.deliveries();
         let mut published: Vec<Sent> = Vec::new();
-        for Delivery { frame, to, droppable } in deliveries {
+        for Delivery { frame, to, droppable, .. } in deliveries {
             let (format, numbers) = self.catalog.read(&frame).unwrap();
             for number in numbers {
                 assert!(!(droppable && self.catalog.get(number).ack), "{number} may be lost");

@@ -320,7 +320,7 @@ impl Server {
         }
         for effect in effects {
             match effect {
-                Effect::Publish { frame, to, droppable } => {
+                Effect::Publish { frame, to, direct: _, droppable } => {
                     let expected = self.wanting(&frame);
                     if to.is_empty() || !to.iter().eq(&expected) {
                         let text = format!("to {to:?}, and {expected:?} want it");

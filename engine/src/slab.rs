@@ -1,10 +1,18 @@
-//! The wheel's memory: nodes in chunks, each found by a `u32`.
+//! Memory for many small values of one kind: nodes in chunks, each found by a `u32`.
 //!
 //! A chunk is given back when its last node is freed, so a burst's memory does not outlive the
 //! burst. Nodes are placed in the lowest chunk with room, which lets the high ones run empty. Growing
 //! never moves a node and never holds two copies of the slab, as a growing vector would.
 
-use super::Node;
+/// What a slab keeps. A node that was freed holds the index of the next such one of its chunk.
+pub(crate) trait Node {
+    /// Whether it was not freed.
+    fn is_live(&self) -> bool;
+    /// Frees it, and keeps `next`.
+    fn free(&mut self, next: u32);
+    /// What a freed one keeps.
+    fn next_free(&self) -> u32;
+}
 
 /// Nodes in a chunk. With 32-byte nodes a chunk is 32 KiB.
 const CHUNK_NODES: usize = 1024;
@@ -15,34 +23,37 @@ const DIRECTORY_KEPT: usize = 64;
 const NONE: u32 = u32::MAX;
 
 #[derive(Debug)]
-struct Chunk<K> {
+struct Chunk<N> {
     /// Grows up to [`CHUNK_NODES`]; without capacity while the chunk's memory is given back.
-    nodes: Vec<Node<K>>,
+    nodes: Vec<N>,
     /// First of the freed nodes, which are linked by `next`.
     free: u32,
     live: u32,
 }
 
 #[derive(Debug)]
-pub(super) struct Slab<K> {
-    chunks: Vec<Chunk<K>>,
+pub(crate) struct Slab<N> {
+    chunks: Vec<Chunk<N>>,
     /// A bit for each chunk that has memory and room.
     roomy: Vec<u64>,
     /// No word of `roomy` before this one has a bit set.
     roomy_from: usize,
     /// Chunks whose memory was given back.
     vacant: Vec<u32>,
-    /// The memory of one empty chunk, kept so that a wheel around a chunk's edge does not allocate
+    /// The memory of one empty chunk, kept so that what grows and shrinks around a chunk's edge does not allocate
     /// again and again.
-    spare: Option<Vec<Node<K>>>,
+    spare: Option<Vec<N>>,
     len: usize,
 }
 
-impl<K> Slab<K> {
-    /// Nodes that fit in a slab: the indices above are the wheel's own.
-    pub(super) const NODES_MAX: usize = 1 << 31;
+impl<N> Default for Slab<N> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
 
-    pub(super) const fn new() -> Self {
+impl<N> Slab<N> {
+    pub(crate) const fn new() -> Self {
         Self {
             chunks: Vec::new(),
             roomy: Vec::new(),
@@ -52,16 +63,21 @@ impl<K> Slab<K> {
             len: 0,
         }
     }
+}
 
-    pub(super) const fn len(&self) -> usize {
+impl<N: Node> Slab<N> {
+    /// Nodes that fit in a slab: the indices above are the wheel's own.
+    pub(crate) const NODES_MAX: usize = 1 << 31;
+
+    pub(crate) const fn len(&self) -> usize {
         self.len
     }
 
     /// Bytes allocated for nodes.
-    pub(super) fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         let used: usize = self.chunks.iter().map(|chunk| chunk.nodes.capacity()).sum();
         let spare = self.spare.as_ref().map_or(0, Vec::capacity);
-        (used + spare) * size_of::<Node<K>>()
+        (used + spare) * size_of::<N>()
     }
 
     fn find_roomy(&mut self) -> Option<usize> {
@@ -98,7 +114,7 @@ impl<K> Slab<K> {
     }
 
     /// Stores a node and returns where.
-    pub(super) fn insert(&mut self, node: Node<K>) -> u32 {
+    pub(crate) fn insert(&mut self, node: N) -> u32 {
         let at = match self.find_roomy() {
             Some(at) => at,
             None => self.add_chunk(),
@@ -109,7 +125,7 @@ impl<K> Slab<K> {
             chunk.nodes.len() - 1
         } else {
             let slot = chunk.free as usize;
-            chunk.free = chunk.nodes[slot].links.next;
+            chunk.free = chunk.nodes[slot].next_free();
             chunk.nodes[slot] = node;
             slot
         };
@@ -122,7 +138,7 @@ impl<K> Slab<K> {
     }
 
     /// Frees a node that is live.
-    pub(super) fn free(&mut self, index: u32) {
+    pub(crate) fn free(&mut self, index: u32) {
         let (at, slot) = split(index);
         let chunk = &mut self.chunks[at];
         chunk.nodes[slot].free(chunk.free);
@@ -144,18 +160,18 @@ impl<K> Slab<K> {
     }
 
     /// The live nodes of a chunk; `None` behind the last chunk.
-    pub(super) fn chunk(&self, at: usize) -> Option<impl Iterator<Item = &Node<K>>> {
+    pub(crate) fn chunk(&self, at: usize) -> Option<impl Iterator<Item = &N>> {
         Some(self.chunks.get(at)?.nodes.iter().filter(|node| node.is_live()))
     }
 
     /// The node at an index that may be anything.
-    pub(super) fn get(&self, index: u32) -> Option<&Node<K>> {
+    pub(crate) fn get(&self, index: u32) -> Option<&N> {
         let (at, slot) = split(index);
         self.chunks.get(at)?.nodes.get(slot).filter(|node| node.is_live())
     }
 
     /// The node at an index that [`Self::insert`] returned.
-    pub(super) fn at(&mut self, index: u32) -> &mut Node<K> {
+    pub(crate) fn at(&mut self, index: u32) -> &mut N {
         let (at, slot) = split(index);
         &mut self.chunks[at].nodes[slot]
     }

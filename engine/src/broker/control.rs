@@ -1,0 +1,110 @@
+//! What clients ask for besides publishing: who they are, subscriptions, and credit for these.
+
+use std::time::Duration;
+
+use super::core::Core;
+use super::effect::{Refusal, Reply};
+use super::subscribers::ConnectionId;
+use crate::wire::control::{self, Control, Kind, Subscribe};
+use crate::wire::filter::{ANY_REST, ANY_TOKEN, Filter, TOKEN_SEPARATOR};
+use crate::wire::hello::{self, Secret};
+
+impl<E> Core<E> {
+    /// A control request.
+    pub(super) fn control(
+        &mut self,
+        connection: ConnectionId,
+        body: &[u8],
+        now: Duration,
+    ) -> Result<Reply, Refusal> {
+        match control::read(body)? {
+            Control::Hello(secret) => self.hello(connection, secret).map(Reply::Hello),
+            Control::Subscribe(wanted) => self.subscribe(connection, &wanted, now),
+            Control::Unsubscribe(number) => self.unsubscribe(connection, number),
+            Control::Credit { number, bytes } => self.credit(connection, number, bytes),
+        }
+    }
+
+    /// A client says which publisher it is, and proves it.
+    fn hello(
+        &mut self,
+        connection: ConnectionId,
+        secret: Secret,
+    ) -> Result<hello::Answer, Refusal> {
+        let publisher = hello::publisher(&secret);
+        // Two secrets can have one id. It is whose who came first.
+        if *self.publishers.get(publisher).secret.get_or_insert(secret) != secret {
+            return Err(Refusal::NotYours { publisher });
+        }
+        self.prove(connection, publisher);
+        let max_message_bytes = self.rules.max_message_bytes as u64;
+        Ok(hello::Answer { max_message_bytes, instance: self.instance })
+    }
+
+    fn subscribe(
+        &mut self,
+        connection: ConnectionId,
+        wanted: &Subscribe<'_>,
+        now: Duration,
+    ) -> Result<Reply, Refusal> {
+        self.subscribers.add_native(connection, wanted, now)?;
+        if wanted.kind == Kind::Broadcast {
+            let (beginning, is_whole_name) = match wanted.filter {
+                Filter::Name(name) => (name, true),
+                Filter::Prefix(prefix) => (prefix, false),
+                Filter::Pattern(pattern) => (literal_beginning(pattern), false),
+            };
+            self.backlog.wake(beginning, is_whole_name, self.latest_group());
+        }
+        Ok(Reply::Ok)
+    }
+
+    fn unsubscribe(&mut self, connection: ConnectionId, number: u32) -> Result<Reply, Refusal> {
+        self.subscribers.remove_native(connection, number)?;
+        // What only it was sent goes to others now.
+        self.recalls.begin();
+        self.backlog.try_again();
+        Ok(Reply::Ok)
+    }
+
+    fn credit(
+        &mut self,
+        connection: ConnectionId,
+        number: u32,
+        bytes: u64,
+    ) -> Result<Reply, Refusal> {
+        if let Some(at) = self.subscribers.grant(connection, number, bytes)? {
+            self.owing.push_back(at);
+        }
+        self.backlog.try_again();
+        Ok(Reply::Ok)
+    }
+}
+
+/// The tokens of a pattern before its first wildcard, with which all names begin that fit it.
+fn literal_beginning(pattern: &str) -> &str {
+    let mut end = 0;
+    for token in pattern.split(TOKEN_SEPARATOR) {
+        if token == ANY_TOKEN || token == ANY_REST {
+            return &pattern[..end];
+        }
+        end = pattern.len().min(end + token.len() + 1);
+    }
+    pattern
+}
+
+#[cfg(test)]
+mod tests {
+    use super::literal_beginning;
+
+    #[test]
+    fn what_stands_before_a_wildcard_is_literal() {
+        let check = |pattern, expected| assert_eq!(literal_beginning(pattern), expected);
+        check("a.b", "a.b");
+        check("a.*.b", "a.");
+        check("a.>", "a.");
+        check(">", "");
+        check("*.a", "");
+        check("a*.b.>", "a*.b.");
+    }
+}

@@ -1,0 +1,119 @@
+//! Deliveries on connections for requests, as far as the credit of each subscription goes.
+
+use std::time::Duration;
+
+use super::core::Core;
+use super::delivery::Outgoing;
+use super::effect::Direct;
+use super::publish::frame_records;
+use super::resend::append_native;
+use crate::limits::{FRAME_BYTES_TARGET, OWED_PER_TURN_MAX, RESEND_BYTES_PER_TURN_MAX};
+use crate::wire::frame::{Frame, v2_prefix};
+
+impl<E> Core<E> {
+    /// Which of these subscriptions get a native frame now. For one that has no credit, what has to be acknowledged
+    /// waits until it has some, if it takes part; the rest is lost to it.
+    pub(super) fn direct(&mut self, subscriptions: &[u32], outgoing: &Outgoing) -> Vec<Direct> {
+        let Outgoing { frame, droppable, .. } = outgoing;
+        let mut direct = Vec::with_capacity(subscriptions.len());
+        for &at in subscriptions {
+            let Some(native) = self.subscribers.native(at) else { continue };
+            // What waits already goes first.
+            let waits = native.owes() && native.takes_part() && !droppable;
+            if !waits && native.charge(frame.len()) {
+                let (connection, number) = (native.connection, native.number);
+                direct.push(Direct { connection, number, again: false });
+                continue;
+            }
+            let takes_part = native.takes_part();
+            let mut lost = 0;
+            if let Ok(Frame::V2 { body, .. }) = Frame::parse(frame) {
+                for (_, record) in frame_records(body) {
+                    if takes_part && record.ack {
+                        self.subscribers.owe(at, record.id);
+                    } else {
+                        lost += 1;
+                    }
+                }
+            }
+            self.counters.messages_dropped.add(lost);
+        }
+        direct
+    }
+
+    /// Which of these subscriptions get a frame of so many bytes that is sent again: those that have credit.
+    pub(super) fn direct_again(&mut self, subscriptions: &[u32], bytes: usize) -> Vec<Direct> {
+        let mut direct = Vec::with_capacity(subscriptions.len());
+        for &at in subscriptions {
+            if let Some(native) = self.subscribers.native(at)
+                && native.charge(bytes)
+            {
+                let (connection, number) = (native.connection, native.number);
+                direct.push(Direct { connection, number, again: true });
+            }
+        }
+        direct
+    }
+
+    /// Delivers some of what waited for credit that was granted; whether some is left.
+    pub(super) fn pay_owed(&mut self, now: Duration) -> bool {
+        let (mut left, mut bytes) = (OWED_PER_TURN_MAX, 0);
+        while left > 0
+            && bytes < RESEND_BYTES_PER_TURN_MAX
+            && let Some(&at) = self.owing.front()
+        {
+            let paid = self.pay(at, left, now);
+            left -= paid.messages;
+            bytes += paid.bytes;
+            if paid.is_last {
+                self.owing.pop_front();
+            }
+        }
+        !self.owing.is_empty()
+    }
+
+    /// Delivers one frame of what waited, of so many messages at most.
+    fn pay(&mut self, at: u32, messages_max: usize, now: Duration) -> Paid {
+        let (mut name, mut frame, mut messages) = (None, Vec::new(), 0);
+        while messages < messages_max && frame.len() < FRAME_BYTES_TARGET {
+            if !self.subscribers.native(at).is_some_and(|native| native.has_credit()) {
+                break;
+            }
+            let Some(id) = self.subscribers.next_owed(at) else { break };
+            messages += 1;
+            // Without it, somebody else acknowledged it.
+            let Some(message) = self.backlog.get(id) else { continue };
+            if name.as_ref().is_some_and(|name| *name != message.name) {
+                self.subscribers.owe_first(at, id);
+                break;
+            }
+            if frame.is_empty() {
+                frame = v2_prefix(&message.name);
+            }
+            append_native(&message, &mut frame);
+            // Its interval begins with the delivery.
+            self.backlog.renew(id, &message.name, now);
+            name = Some(message.name);
+        }
+        let bytes = frame.len();
+        let Some(native) = self.subscribers.native(at) else {
+            return Paid { messages, bytes, is_last: true };
+        };
+        let mut direct = Vec::new();
+        if bytes > 0 && native.charge(bytes) {
+            let (connection, number) = (native.connection, native.number);
+            direct.push(Direct { connection, number, again: false });
+        }
+        let is_last = !(native.owes() && native.has_credit());
+        self.publish(frame.into(), [].into(), direct, false);
+        Paid { messages, bytes, is_last }
+    }
+}
+
+/// What one delivery of messages that waited took.
+struct Paid {
+    messages: usize,
+    bytes: usize,
+    /// Whether nothing more can be delivered now.
+    is_last: bool,
+}

@@ -1,0 +1,363 @@
+//! Who subscribed to what.
+//!
+//! A subscription is a prefix of the frames that it wants, up to the `|` that ends a name: what stands behind
+//! it does not count here, and SUB sockets look at it themselves.
+
+mod native;
+mod patterns;
+mod prefixes;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, HashMap, VecDeque, btree_map};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arcstr::ArcStr;
+
+use patterns::Patterns;
+use prefixes::Prefixes;
+
+use crate::slab::Slab;
+
+pub(super) use native::{Native, NativeError};
+
+use crate::limits::{
+    NAMES_CACHED_MAX, SUBSCRIPTION_BYTES_MAX_ALL, SUBSCRIPTION_BYTES_MAX_EACH,
+    SUBSCRIPTION_OVERHEAD_BYTES, SUBSCRIPTIONS_ENDED_PER_TURN_MAX, SUBSCRIPTIONS_MAX_ALL,
+    SUBSCRIPTIONS_MAX_EACH,
+};
+use crate::wire::frame::{v1_prefix, v2_prefix};
+use crate::wire::name::SEPARATOR;
+
+/// A connection. No two ever have the same number.
+pub(crate) type ConnectionId = u64;
+
+/// A name with what the broker knows of it.
+#[derive(Clone, Debug)]
+pub(super) struct Topic {
+    /// One copy of the name, shared by all messages that are kept under it.
+    pub(super) name: ArcStr,
+    /// Who wants it in the original format.
+    pub(super) v1: Arc<[ConnectionId]>,
+    /// Who wants it in the native format.
+    pub(super) v2: Arc<[ConnectionId]>,
+    /// The subscriptions on connections for requests: see [`Subscribers::native`].
+    pub(super) native: Arc<[u32]>,
+    /// Whether some of these take part.
+    has_natives: bool,
+    /// Before this time, none of those who take part had a subscription that it has now and that fits the name.
+    pub(super) since: Duration,
+}
+
+impl Topic {
+    /// Whether somebody would acknowledge its messages.
+    pub(super) fn is_wanted(&self) -> bool {
+        !(self.v1.is_empty() && self.v2.is_empty()) || self.has_natives
+    }
+
+    /// Whether somebody gets its messages in the native format.
+    pub(super) fn is_wanted_native(&self) -> bool {
+        !(self.v2.is_empty() && self.native.is_empty())
+    }
+}
+
+/// Those who take part in a name, and keep up with what they get.
+#[derive(Clone, Debug)]
+pub(super) struct KeepingUp {
+    /// In the original format.
+    pub(super) v1: Arc<[ConnectionId]>,
+    /// In the native format.
+    pub(super) v2: Arc<[ConnectionId]>,
+    /// On connections for requests.
+    pub(super) native: Vec<u32>,
+}
+
+impl KeepingUp {
+    pub(super) fn is_empty(&self) -> bool {
+        self.v1.is_empty() && !self.has_native_format()
+    }
+
+    pub(super) fn has_native_format(&self) -> bool {
+        !(self.v2.is_empty() && self.native.is_empty())
+    }
+}
+
+/// Why a subscription is not taken: its connection is to be closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum SubscriptionLimit {
+    /// One connection has too many.
+    #[error("it has {0} subscriptions, as many as one connection may have")]
+    Each(usize),
+    /// One connection has too many bytes of them.
+    #[error("its subscriptions take {0} bytes, as much as those of one connection may")]
+    EachBytes(usize),
+    /// All connections together have too many.
+    #[error("all connections together have {0} subscriptions, as many as they may have")]
+    All(usize),
+    /// All connections together have too many bytes of them.
+    #[error("the subscriptions of all connections take {0} bytes, as much as they may")]
+    AllBytes(usize),
+}
+
+/// What one connection wants of one prefix.
+#[derive(Debug)]
+struct Interest {
+    /// When it began, in nanoseconds since the server's start: half as large as a `Duration`.
+    since_ns: u64,
+    /// The prefix itself, however often it was asked for: one cancellation ends it.
+    exact: bool,
+    /// Longer ones, of which this is the part that counts.
+    longer: u32,
+}
+
+/// By the number of the prefix. A tree, because a hash table of a million would stop everybody while it grows.
+type Interests = BTreeMap<u32, Interest>;
+
+/// What is left of a connection that is gone.
+#[derive(Debug)]
+struct Left {
+    id: ConnectionId,
+    interests: btree_map::IntoIter<u32, Interest>,
+    natives: btree_map::IntoIter<u32, u32>,
+}
+
+#[derive(Debug, Default)]
+struct Connection {
+    interests: Interests,
+    /// Where its native subscriptions are, by the client's number.
+    natives: BTreeMap<u32, u32>,
+    bytes: usize,
+    /// It does not keep up: what can wait is not sent to it now.
+    is_behind: bool,
+}
+
+/// All subscriptions.
+#[derive(Debug, Default)]
+pub(super) struct Subscribers {
+    prefixes: Prefixes,
+    natives: Slab<Native>,
+    native_prefixes: Prefixes,
+    patterns: Patterns,
+    pattern_count: usize,
+    /// Messages that wait for the credit of some subscription, each counted for each of them.
+    owed: usize,
+    connections: HashMap<ConnectionId, Connection>,
+    /// How many of them do not keep up.
+    behind: usize,
+    /// Subscriptions of connections that are gone: ending them takes turns.
+    leaving: VecDeque<Left>,
+    count: usize,
+    bytes: usize,
+    /// A cache: it may be emptied at any time. Each entry is good for one state of the subscriptions.
+    names: HashMap<ArcStr, (u64, Topic)>,
+    state: u64,
+}
+
+fn counted(topic: &[u8]) -> &[u8] {
+    // A first byte of 0x01 and no `|` of its own precede a name.
+    match topic.iter().position(|&byte| byte == SEPARATOR) {
+        Some(at) => &topic[..=at],
+        None => topic,
+    }
+}
+
+fn cost(prefix: &[u8]) -> usize {
+    prefix.len() + SUBSCRIPTION_OVERHEAD_BYTES
+}
+
+impl Subscribers {
+    /// Notes a subscription.
+    ///
+    /// # Errors
+    /// When there are too many; nothing changes.
+    pub(super) fn subscribe(
+        &mut self,
+        id: ConnectionId,
+        topic: &[u8],
+        now: Duration,
+    ) -> Result<(), SubscriptionLimit> {
+        let prefix = counted(topic);
+        let exact = topic.len() == prefix.len();
+        let known = self.prefixes.find(prefix);
+        let connection = self.connections.entry(id).or_default();
+        if let Some(interest) = known.and_then(|number| connection.interests.get_mut(&number)) {
+            if exact {
+                interest.exact = true;
+            } else {
+                interest.longer = interest.longer.saturating_add(1);
+            }
+            return Ok(());
+        }
+        let cost = cost(prefix);
+        if connection.interests.len() >= SUBSCRIPTIONS_MAX_EACH {
+            return Err(SubscriptionLimit::Each(SUBSCRIPTIONS_MAX_EACH));
+        }
+        if connection.bytes + cost > SUBSCRIPTION_BYTES_MAX_EACH {
+            return Err(SubscriptionLimit::EachBytes(SUBSCRIPTION_BYTES_MAX_EACH));
+        }
+        if self.count >= SUBSCRIPTIONS_MAX_ALL {
+            return Err(SubscriptionLimit::All(SUBSCRIPTIONS_MAX_ALL));
+        }
+        if self.bytes + cost > SUBSCRIPTION_BYTES_MAX_ALL {
+            return Err(SubscriptionLimit::AllBytes(SUBSCRIPTION_BYTES_MAX_ALL));
+        }
+        let since_ns = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
+        let interest = Interest { since_ns, exact, longer: u32::from(!exact) };
+        connection.interests.insert(self.prefixes.add(prefix, id), interest);
+        connection.bytes += cost;
+        self.bytes += cost;
+        self.count += 1;
+        self.changed(prefix);
+        Ok(())
+    }
+
+    /// Ends a subscription; one that the connection does not have is no matter.
+    pub(super) fn cancel(&mut self, id: ConnectionId, topic: &[u8]) {
+        let prefix = counted(topic);
+        let Some(number) = self.prefixes.find(prefix) else { return };
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        let Some(interest) = connection.interests.get_mut(&number) else { return };
+        if topic.len() == prefix.len() {
+            interest.exact = false;
+        } else {
+            interest.longer = interest.longer.saturating_sub(1);
+        }
+        if !interest.exact && interest.longer == 0 {
+            connection.interests.remove(&number);
+            connection.bytes -= cost(prefix);
+            self.end(id, number);
+            self.changed(prefix);
+        }
+    }
+
+    /// A connection is gone; whether it had subscriptions. They count no more from now on; [`Self::turn`] ends
+    /// them.
+    pub(super) fn disconnect(&mut self, id: ConnectionId) -> bool {
+        let Some(connection) = self.connections.remove(&id) else { return false };
+        let Connection { interests, natives, is_behind, .. } = connection;
+        self.behind -= usize::from(is_behind);
+        if interests.is_empty() && natives.is_empty() {
+            return false;
+        }
+        let (interests, natives) = (interests.into_iter(), natives.into_iter());
+        self.leaving.push_back(Left { id, interests, natives });
+        self.state += 1;
+        true
+    }
+
+    /// Ends some subscriptions of connections that are gone; whether some are left.
+    pub(super) fn turn(&mut self) -> bool {
+        let mut left = SUBSCRIPTIONS_ENDED_PER_TURN_MAX;
+        while left > 0
+            && let Some(Left { id, interests, natives }) = self.leaving.front_mut()
+        {
+            left -= 1;
+            let id = *id;
+            if let Some((number, _)) = interests.next() {
+                self.end(id, number);
+            } else if let Some((_, at)) = natives.next() {
+                self.end_native(at);
+            } else {
+                self.leaving.pop_front();
+            }
+        }
+        !self.leaving.is_empty()
+    }
+
+    fn end(&mut self, id: ConnectionId, number: u32) {
+        let Some(prefix) = self.prefixes.get(number) else { return };
+        self.bytes -= cost(&prefix.bytes);
+        self.count -= 1;
+        self.prefixes.remove(number, id);
+    }
+
+    /// A prefix has another connection, or one less. Only names that it fits are affected.
+    fn changed(&mut self, prefix: &[u8]) {
+        let name = prefix.strip_prefix(&[crate::wire::frame::V2]).unwrap_or(prefix);
+        match name.strip_suffix(&[SEPARATOR]).map(std::str::from_utf8) {
+            Some(Ok(name)) => _ = self.names.remove(name),
+            _ => self.state += 1,
+        }
+    }
+
+    /// What is known of a name. The result stays right until a subscription changes.
+    pub(super) fn topic(&mut self, name: &str) -> &Topic {
+        let state = self.state;
+        if self.names.get(name).is_none_or(|&(known, _)| known != state) {
+            if self.names.len() >= NAMES_CACHED_MAX {
+                self.names.clear();
+            }
+            let (v1, v1_since) = self.matching(&v1_prefix(name));
+            let (v2, v2_since) = self.matching(&v2_prefix(name));
+            let (native, native_since) = self.matching_native(name);
+            let since = Duration::from_nanos(v1_since.min(v2_since).min(native_since));
+            let has_natives = native_since != u64::MAX;
+            let native = native.into();
+            // The copy of the name that messages share already.
+            let name = match self.names.get_key_value(name) {
+                Some((name, _)) => name.clone(),
+                None => name.into(),
+            };
+            self.names
+                .insert(name.clone(), (state, Topic { name, v1, v2, native, has_natives, since }));
+        }
+        &self.names[name].1
+    }
+
+    /// The connections that want frames that begin so, and since when the first of them does.
+    fn matching(&self, frame_prefix: &[u8]) -> (Arc<[ConnectionId]>, u64) {
+        let mut found = Vec::new();
+        let mut since_ns = u64::MAX;
+        for length in self.prefixes.lengths(frame_prefix.len()) {
+            let Some(number) = self.prefixes.find(&frame_prefix[..length]) else { continue };
+            let Some(prefix) = self.prefixes.get(number) else { continue };
+            for id in prefix.wanting.ids() {
+                // Without it, the connection is gone.
+                if let Some(connection) = self.connections.get(&id)
+                    && let Some(interest) = connection.interests.get(&number)
+                {
+                    since_ns = since_ns.min(interest.since_ns);
+                    found.push(id);
+                }
+            }
+        }
+        found.sort_unstable();
+        found.dedup();
+        (found.into(), since_ns)
+    }
+
+    /// Notes whether a connection keeps up with what it gets.
+    pub(super) fn set_behind(&mut self, id: ConnectionId, is_behind: bool) {
+        if let Some(connection) = self.connections.get_mut(&id) {
+            let was_behind = std::mem::replace(&mut connection.is_behind, is_behind);
+            self.behind = self.behind + usize::from(is_behind) - usize::from(was_behind);
+        }
+    }
+
+    /// Of those who take part in a name, the ones that keep up. `None` when there are some, and none of them does.
+    pub(super) fn keeping_up(&mut self, name: &str) -> Option<KeepingUp> {
+        let topic = self.topic(name);
+        let is_wanted = topic.is_wanted();
+        let (v1, v2) = (Arc::clone(&topic.v1), Arc::clone(&topic.v2));
+        let native = Arc::clone(&topic.native);
+        let native = native.iter().copied().filter(|&at| self.takes_more(at)).collect();
+        let mut found = KeepingUp { v1, v2, native };
+        if self.behind > 0 {
+            let keeps_up = |id: &ConnectionId| {
+                self.connections.get(id).is_none_or(|connection| !connection.is_behind)
+            };
+            for ids in [&mut found.v1, &mut found.v2] {
+                if !ids.iter().all(keeps_up) {
+                    *ids = ids.iter().copied().filter(keeps_up).collect();
+                }
+            }
+        }
+        (!is_wanted || !found.is_empty()).then_some(found)
+    }
+
+    /// Subscriptions of all connections.
+    pub(super) fn len(&self) -> usize {
+        self.count
+    }
+}

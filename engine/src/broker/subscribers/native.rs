@@ -1,0 +1,325 @@
+//! Subscriptions on connections for requests: each has a filter, a kind, and credit.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::{ConnectionId, Subscribers, SubscriptionLimit, cost};
+use crate::limits::{
+    CREDIT_BYTES_MAX, OWED_MESSAGES_MAX_ALL, OWED_MESSAGES_MAX_EACH, PATTERNS_MAX_ALL,
+    SUBSCRIPTION_BYTES_MAX_ALL, SUBSCRIPTION_BYTES_MAX_EACH, SUBSCRIPTIONS_MAX_ALL,
+    SUBSCRIPTIONS_MAX_EACH,
+};
+use crate::slab;
+use crate::wire::control::{Kind, Subscribe};
+use crate::wire::filter::Filter;
+use crate::wire::frame::v1_prefix;
+use crate::wire::id::MessageId;
+use crate::wire::name::SEPARATOR;
+
+/// A subscription.
+#[derive(Debug)]
+pub(in super::super) struct Native {
+    pub(in super::super) connection: ConnectionId,
+    /// What the client calls it.
+    pub(in super::super) number: u32,
+    pub(in super::super) kind: Kind,
+    place: Place,
+    /// When it began, in nanoseconds since the server's start.
+    since_ns: u64,
+    /// Bytes that may still be delivered. The last delivery may take more.
+    credit: i64,
+    /// Messages that wait for credit, in their order.
+    #[expect(clippy::box_collection, reason = "most have none, and stay small")]
+    owed: Option<Box<VecDeque<MessageId>>>,
+}
+
+/// Where its filter is.
+#[derive(Debug)]
+enum Place {
+    Prefix(u32),
+    Pattern(Box<str>),
+    /// The subscription is over.
+    Free(u32),
+}
+
+impl slab::Node for Native {
+    fn is_live(&self) -> bool {
+        !matches!(self.place, Place::Free(_))
+    }
+
+    fn free(&mut self, next: u32) {
+        self.place = Place::Free(next);
+        self.owed = None;
+    }
+
+    fn next_free(&self) -> u32 {
+        match self.place {
+            Place::Free(next) => next,
+            Place::Prefix(_) | Place::Pattern(_) => unreachable!("it was not freed"),
+        }
+    }
+}
+
+/// Why a subscription cannot be begun, ended or granted credit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(in super::super) enum NativeError {
+    #[error(
+        "this connection has a subscription {0} already: choose another number, or end that one first"
+    )]
+    Taken(u32),
+    #[error("this connection has no subscription {0}")]
+    Unknown(u32),
+    #[error("too many subscriptions: {0}")]
+    Limit(#[from] SubscriptionLimit),
+    #[error(
+        "all connections together have {PATTERNS_MAX_ALL} subscriptions to patterns, as many as they may have"
+    )]
+    Patterns,
+    #[error(
+        "subscription {number} would have {credit} bytes of credit, and {CREDIT_BYTES_MAX} are allowed"
+    )]
+    Credit { number: u32, credit: u64 },
+}
+
+/// What stands for a name or a prefix among the prefixes: no name has a separator within.
+fn key(filter: &Filter<'_>) -> Option<Vec<u8>> {
+    match filter {
+        Filter::Name(name) => Some([name.as_bytes(), &[SEPARATOR]].concat()),
+        Filter::Prefix(prefix) => Some(prefix.as_bytes().to_vec()),
+        Filter::Pattern(_) => None,
+    }
+}
+
+impl Subscribers {
+    /// Notes a subscription.
+    ///
+    /// # Errors
+    /// Why it is not taken; nothing changes.
+    pub(in super::super) fn add_native(
+        &mut self,
+        id: ConnectionId,
+        wanted: &Subscribe<'_>,
+        now: Duration,
+    ) -> Result<(), NativeError> {
+        let Subscribe { number, kind, filter, credit } = *wanted;
+        let cost = cost(filter.text().as_bytes());
+        if let Some(connection) = self.connections.get(&id) {
+            if connection.natives.contains_key(&number) {
+                return Err(NativeError::Taken(number));
+            }
+            if connection.natives.len() >= SUBSCRIPTIONS_MAX_EACH {
+                return Err(SubscriptionLimit::Each(SUBSCRIPTIONS_MAX_EACH).into());
+            }
+            if connection.bytes + cost > SUBSCRIPTION_BYTES_MAX_EACH {
+                return Err(SubscriptionLimit::EachBytes(SUBSCRIPTION_BYTES_MAX_EACH).into());
+            }
+        }
+        if self.count >= SUBSCRIPTIONS_MAX_ALL {
+            return Err(SubscriptionLimit::All(SUBSCRIPTIONS_MAX_ALL).into());
+        }
+        if self.bytes + cost > SUBSCRIPTION_BYTES_MAX_ALL {
+            return Err(SubscriptionLimit::AllBytes(SUBSCRIPTION_BYTES_MAX_ALL).into());
+        }
+        if matches!(filter, Filter::Pattern(_)) && self.pattern_count >= PATTERNS_MAX_ALL {
+            return Err(NativeError::Patterns);
+        }
+        let credit = check_credit(number, credit)?;
+        let since_ns = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
+        let place = Place::Free(0);
+        let native = Native { connection: id, number, kind, place, since_ns, credit, owed: None };
+        let at = self.natives.insert(native);
+        let place = match key(&filter) {
+            Some(key) => Place::Prefix(self.native_prefixes.add(&key, at.into())),
+            None => {
+                self.pattern_count += 1;
+                self.patterns.add(filter.text(), at);
+                Place::Pattern(filter.text().into())
+            }
+        };
+        self.natives.at(at).place = place;
+        let connection = self.connections.entry(id).or_default();
+        connection.natives.insert(number, at);
+        connection.bytes += cost;
+        self.bytes += cost;
+        self.count += 1;
+        self.native_changed(&filter);
+        Ok(())
+    }
+
+    /// Ends a subscription.
+    ///
+    /// # Errors
+    /// When the connection has none with this number.
+    pub(in super::super) fn remove_native(
+        &mut self,
+        id: ConnectionId,
+        number: u32,
+    ) -> Result<(), NativeError> {
+        let unknown = NativeError::Unknown(number);
+        let connection = self.connections.get_mut(&id).ok_or(unknown)?;
+        let at = connection.natives.remove(&number).ok_or(unknown)?;
+        let cost = self.end_native(at);
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.bytes -= cost;
+        }
+        Ok(())
+    }
+
+    /// Ends a subscription that its connection does not know any more; what it cost.
+    pub(super) fn end_native(&mut self, at: u32) -> usize {
+        let Some(native) = self.natives.get(at) else { return 0 };
+        let cost = match &native.place {
+            Place::Pattern(pattern) => {
+                self.pattern_count -= 1;
+                self.patterns.remove(pattern, at);
+                self.state += 1;
+                cost(pattern.as_bytes())
+            }
+            &Place::Prefix(number) => {
+                let Some(prefix) = self.native_prefixes.get(number) else { return 0 };
+                let name = prefix.bytes.strip_suffix(&[SEPARATOR]);
+                let cost = cost(name.unwrap_or(&prefix.bytes));
+                match name.map(std::str::from_utf8) {
+                    Some(Ok(name)) => _ = self.names.remove(name),
+                    _ => self.state += 1,
+                }
+                self.native_prefixes.remove(number, at.into());
+                cost
+            }
+            Place::Free(_) => 0,
+        };
+        self.owed -= native.owed.as_ref().map_or(0, |owed| owed.len());
+        self.natives.free(at);
+        self.bytes -= cost;
+        self.count -= 1;
+        cost
+    }
+
+    fn native_changed(&mut self, filter: &Filter<'_>) {
+        match filter {
+            Filter::Name(name) => _ = self.names.remove(*name),
+            Filter::Prefix(_) | Filter::Pattern(_) => self.state += 1,
+        }
+    }
+
+    /// Grants a subscription credit; where it is, when messages have waited for that.
+    ///
+    /// # Errors
+    /// When there is no such subscription, or it would have too much.
+    pub(in super::super) fn grant(
+        &mut self,
+        id: ConnectionId,
+        number: u32,
+        bytes: u64,
+    ) -> Result<Option<u32>, NativeError> {
+        let unknown = NativeError::Unknown(number);
+        let at = *self.connections.get(&id).and_then(|c| c.natives.get(&number)).ok_or(unknown)?;
+        let native = self.natives.at(at);
+        let left = native.credit.max(0).unsigned_abs();
+        check_credit(number, left.saturating_add(bytes))?;
+        native.credit = native.credit.saturating_add_unsigned(bytes);
+        Ok((native.credit > 0 && native.owed.is_some()).then_some(at))
+    }
+
+    /// The native subscriptions that a name fits, and since when the first of them takes part.
+    pub(super) fn matching_native(&self, name: &str) -> (Vec<u32>, u64) {
+        let (mut found, mut since_ns) = (Vec::new(), u64::MAX);
+        if self.natives.len() == 0 {
+            return (found, since_ns);
+        }
+        let key = v1_prefix(name);
+        for length in self.native_prefixes.lengths(key.len()) {
+            if let Some(prefix) = self.native_prefixes.find(&key[..length])
+                && let Some(prefix) = self.native_prefixes.get(prefix)
+            {
+                found.extend(prefix.wanting.ids().map(|at| at as u32));
+            }
+        }
+        self.patterns.of(name, |at| found.push(at));
+        // Without it, the connection is gone.
+        found.retain(|&at| self.is_there(at));
+        for native in found.iter().filter_map(|&at| self.natives.get(at)) {
+            if native.takes_part() {
+                since_ns = since_ns.min(native.since_ns);
+            }
+        }
+        (found, since_ns)
+    }
+
+    fn is_there(&self, at: u32) -> bool {
+        self.natives.get(at).is_some_and(|native| self.connections.contains_key(&native.connection))
+    }
+
+    /// The subscription at a place that [`Topic`](super::Topic) says.
+    pub(in super::super) fn native(&mut self, at: u32) -> Option<&mut Native> {
+        self.is_there(at).then(|| self.natives.at(at))
+    }
+
+    /// A message waits for a subscription's credit. When too many do, this one comes again after its interval.
+    pub(in super::super) fn owe(&mut self, at: u32, id: MessageId) {
+        let has_room = self.owed < OWED_MESSAGES_MAX_ALL;
+        let owed = self.natives.at(at).owed.get_or_insert_default();
+        if has_room && owed.len() < OWED_MESSAGES_MAX_EACH {
+            owed.push_back(id);
+            self.owed += 1;
+        }
+    }
+
+    /// The next message that waited for a subscription's credit.
+    pub(in super::super) fn next_owed(&mut self, at: u32) -> Option<MessageId> {
+        let native = self.natives.at(at);
+        let next = native.owed.as_mut()?.pop_front();
+        match next {
+            Some(_) => self.owed -= 1,
+            None => native.owed = None,
+        }
+        next
+    }
+
+    /// It could not be delivered yet after all.
+    pub(in super::super) fn owe_first(&mut self, at: u32, id: MessageId) {
+        self.natives.at(at).owed.get_or_insert_default().push_front(id);
+        self.owed += 1;
+    }
+
+    /// Whether a subscription takes part, and gets what is sent again now.
+    pub(super) fn takes_more(&self, at: u32) -> bool {
+        self.natives.get(at).is_some_and(|native| {
+            native.takes_part()
+                && native.has_credit()
+                && self.connections.get(&native.connection).is_some_and(|c| !c.is_behind)
+        })
+    }
+}
+
+fn check_credit(number: u32, credit: u64) -> Result<i64, NativeError> {
+    if credit > CREDIT_BYTES_MAX {
+        return Err(NativeError::Credit { number, credit });
+    }
+    Ok(credit as i64)
+}
+
+impl Native {
+    /// Whether messages wait for its acknowledgement.
+    pub(in super::super) fn takes_part(&self) -> bool {
+        self.kind == Kind::Broadcast
+    }
+
+    pub(in super::super) fn has_credit(&self) -> bool {
+        self.credit > 0
+    }
+
+    /// Takes the bytes of a delivery out of its credit; whether there was some.
+    pub(in super::super) fn charge(&mut self, bytes: usize) -> bool {
+        let had = self.has_credit();
+        if had {
+            self.credit = self.credit.saturating_sub_unsigned(bytes as u64);
+        }
+        had
+    }
+
+    /// Whether messages wait for credit, or did when it was granted, and are not delivered yet.
+    pub(in super::super) fn owes(&self) -> bool {
+        self.owed.is_some()
+    }
+}

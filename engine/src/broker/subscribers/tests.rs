@@ -1,0 +1,143 @@
+use std::collections::BTreeSet;
+
+use super::*;
+use proptest::prelude::*;
+
+fn wanted(subscribers: &mut Subscribers, name: &str) -> [Vec<ConnectionId>; 2] {
+    let topic = subscribers.topic(name);
+    [topic.v1.to_vec(), topic.v2.to_vec()]
+}
+
+#[track_caller]
+fn check(prefixes: &[&[u8]], name: &str, v1: bool, v2: bool) {
+    let mut subscribers = Subscribers::default();
+    let ids = |is: bool| if is { vec![7] } else { vec![] };
+    for _ in 0..2 {
+        for prefix in prefixes {
+            subscribers.subscribe(7, prefix, Duration::ZERO).unwrap();
+        }
+    }
+    assert_eq!(wanted(&mut subscribers, name), [ids(v1), ids(v2)], "{prefixes:?} {name}");
+    for prefix in prefixes {
+        subscribers.cancel(8, prefix);
+    }
+    assert_eq!(wanted(&mut subscribers, name), [ids(v1), ids(v2)]);
+    for prefix in prefixes {
+        subscribers.cancel(7, prefix);
+        subscribers.cancel(7, prefix);
+    }
+    assert!(!subscribers.topic(name).is_wanted());
+    assert_eq!(
+        (subscribers.len(), subscribers.bytes, subscribers.prefixes.lengths(usize::MAX).count()),
+        (0, 0, 0)
+    );
+}
+
+#[test]
+fn a_prefix_wants_what_begins_with_it() {
+    check(&[b"greet"], "greet", true, false);
+    check(&[b"greet"], "greetings", true, false);
+    check(&[b"greet|"], "greetings", false, false);
+    check(&[b"\x01greet|"], "greet", false, true);
+    check(&[b"\x01greet|"], "greetings", false, false);
+    check(&[b"\x01gr"], "greet", false, true);
+    check(&[b""], "greet", true, true);
+    check(&[b"\x01greet|", b"greet|"], "greet", true, true);
+    check(&[b"\x01other|"], "greet", false, false);
+    check(&[b"greet|(dp0"], "greet", true, false);
+}
+
+#[test]
+fn one_cancellation_ends_a_subscription_however_often_it_was_asked_for() {
+    let mut subscribers = Subscribers::default();
+    for _ in 0..3 {
+        subscribers.subscribe(1, b"greet", Duration::ZERO).unwrap();
+    }
+    subscribers.cancel(1, b"greet");
+    assert!(!subscribers.topic("greet").is_wanted());
+}
+
+#[test]
+fn a_connection_that_is_gone_wants_nothing_and_leaves_nothing() {
+    let mut subscribers = Subscribers::default();
+    for n in 0..SUBSCRIPTIONS_ENDED_PER_TURN_MAX + 1 {
+        subscribers.subscribe(1, format!("a{n}|").as_bytes(), Duration::ZERO).unwrap();
+    }
+    subscribers.subscribe(2, b"a1|", Duration::ZERO).unwrap();
+    subscribers.disconnect(1);
+    assert!(!subscribers.topic("a0").is_wanted());
+    assert_eq!(wanted(&mut subscribers, "a1"), [vec![2], vec![]]);
+    assert!(subscribers.turn(), "it takes turns");
+    assert!(!subscribers.turn());
+    assert_eq!((subscribers.len(), subscribers.prefixes.lengths(usize::MAX).count()), (1, 1));
+}
+
+#[test]
+fn names_share_one_copy_and_the_cache_is_bounded() {
+    let mut subscribers = Subscribers::default();
+    let first = subscribers.topic("a").name.clone();
+    subscribers.subscribe(1, b"", Duration::ZERO).unwrap();
+    assert!(ArcStr::ptr_eq(&first, &subscribers.topic("a").name));
+    for n in 0..NAMES_CACHED_MAX * 2 {
+        subscribers.topic(&n.to_string());
+    }
+    assert!(subscribers.names.len() <= NAMES_CACHED_MAX);
+}
+
+#[test]
+fn bytes_of_one_connection_are_bounded() {
+    let mut subscribers = Subscribers::default();
+    let refused = (0..).find_map(|n| {
+        subscribers.subscribe(1, format!("{n:01000}").as_bytes(), Duration::ZERO).err()
+    });
+    assert_eq!(refused, Some(SubscriptionLimit::EachBytes(SUBSCRIPTION_BYTES_MAX_EACH)));
+    subscribers.subscribe(2, b"others are served", Duration::ZERO).unwrap();
+    let bytes = subscribers.bytes;
+    assert!(subscribers.subscribe(1, &[b'x'; 1000], Duration::ZERO).is_err());
+    assert_eq!(subscribers.bytes, bytes);
+}
+
+proptest! {
+    #[test]
+    fn it_agrees_with_a_plain_list(
+        steps in prop::collection::vec((0_u8..8, 0_usize..4, "[ab]{0,3}", any::<bool>()), 1..120),
+    ) {
+        let mut subscribers = Subscribers::default();
+        let mut model: BTreeSet<(u64, String)> = BTreeSet::new();
+        // No number comes again.
+        let mut ids = [0, 1, 2, 3];
+        for (kind, nth, name, whole) in steps {
+            let id = ids[nth];
+            let topic = if whole { format!("{name}|") } else { name };
+            match kind {
+                0..4 => {
+                    subscribers.subscribe(id, topic.as_bytes(), Duration::ZERO).unwrap();
+                    model.insert((id, topic));
+                }
+                4..7 => {
+                    subscribers.cancel(id, topic.as_bytes());
+                    model.remove(&(id, topic));
+                }
+                _ => {
+                    subscribers.disconnect(id);
+                    ids[nth] += 4;
+                    model.retain(|&(other, _)| other != id);
+                    if whole {
+                        while subscribers.turn() {}
+                    }
+                }
+            }
+            for name in ["a", "ab", "aab", "b"] {
+                let frame = format!("{name}|");
+                let expected: BTreeSet<u64> = model
+                    .iter()
+                    .filter(|(_, topic)| frame.starts_with(topic.as_str()))
+                    .map(|&(id, _)| id)
+                    .collect();
+                prop_assert!(subscribers.topic(name).v1.iter().copied().eq(expected));
+            }
+        }
+        while subscribers.turn() {}
+        prop_assert_eq!(subscribers.len(), model.len());
+    }
+}

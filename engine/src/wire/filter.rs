@@ -1,0 +1,185 @@
+//! Which names a subscription is for: one, all that begin alike, or a pattern over their tokens.
+
+use super::name::{self, NameError, SEPARATOR};
+use crate::limits::NAME_BYTES_MAX;
+
+/// What parts the tokens of a name for patterns.
+pub const TOKEN_SEPARATOR: char = '.';
+/// The token of a pattern that fits any one token.
+pub const ANY_TOKEN: &str = "*";
+/// The last token of a pattern that fits one or more tokens.
+pub const ANY_REST: &str = ">";
+
+/// The names that a subscription is for. The text is of whoever keeps it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Filter<'a> {
+    /// The one name.
+    Name(&'a str),
+    /// All names that begin so; the empty text stands for all.
+    Prefix(&'a str),
+    /// All names whose tokens, parted by `.`, fit these: `*` fits any one token, and `>` at the end one or more.
+    Pattern(&'a str),
+}
+
+/// Which rule a filter breaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FilterError {
+    /// It is no name, nor the beginning of one.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// Two dots follow each other, or one stands at an end.
+    #[error("token {at} of a pattern is empty: between dots stands a text, '*' or '>'")]
+    EmptyToken {
+        /// Which one, from 1.
+        at: usize,
+    },
+    /// `>` stands elsewhere than at the end.
+    #[error("'>' is token {at} of {tokens}, and only the last token of a pattern may be '>'")]
+    RestNotLast {
+        /// Which one, from 1.
+        at: usize,
+        /// How many there are.
+        tokens: usize,
+    },
+    /// The filter's kind is none that this version knows.
+    #[error("a filter is of kind 0 (name), 1 (prefix) or 2 (pattern), and this one of kind {0}")]
+    Kind(u8),
+}
+
+impl<'a> Filter<'a> {
+    /// The number of its kind in the wire format.
+    pub fn kind(&self) -> u8 {
+        match self {
+            Self::Name(_) => 0,
+            Self::Prefix(_) => 1,
+            Self::Pattern(_) => 2,
+        }
+    }
+
+    /// Its text.
+    pub fn text(&self) -> &'a str {
+        match self {
+            Self::Name(text) | Self::Prefix(text) | Self::Pattern(text) => text,
+        }
+    }
+
+    /// Reads a filter of this kind and checks it.
+    ///
+    /// # Errors
+    /// The rule that it breaks.
+    pub fn read(kind: u8, bytes: &'a [u8]) -> Result<Self, FilterError> {
+        match kind {
+            0 => {
+                let name = name::check(bytes)?;
+                name::check_publishable(name)?;
+                Ok(Self::Name(name))
+            }
+            1 if bytes.is_empty() => Ok(Self::Prefix("")),
+            1 => Ok(Self::Prefix(name::check(bytes)?)),
+            2 => {
+                let pattern = name::check(bytes)?;
+                check_tokens(pattern)?;
+                Ok(Self::Pattern(pattern))
+            }
+            kind => Err(FilterError::Kind(kind)),
+        }
+    }
+
+    /// Whether a message of this name is wanted. For one filter; the server asks its index.
+    pub fn fits(&self, name: &str) -> bool {
+        match self {
+            Self::Name(text) => *text == name,
+            Self::Prefix(text) => name.starts_with(text),
+            Self::Pattern(pattern) => {
+                let mut tokens = name.split(TOKEN_SEPARATOR);
+                for wanted in pattern.split(TOKEN_SEPARATOR) {
+                    let Some(token) = tokens.next() else { return false };
+                    if wanted == ANY_REST {
+                        return true;
+                    }
+                    if wanted != ANY_TOKEN && wanted != token {
+                        return false;
+                    }
+                }
+                tokens.next().is_none()
+            }
+        }
+    }
+}
+
+fn check_tokens(pattern: &str) -> Result<(), FilterError> {
+    let tokens = pattern.split(TOKEN_SEPARATOR).count();
+    for (at, token) in (1..).zip(pattern.split(TOKEN_SEPARATOR)) {
+        if token.is_empty() {
+            return Err(FilterError::EmptyToken { at });
+        }
+        if token == ANY_REST && at < tokens {
+            return Err(FilterError::RestNotLast { at, tokens });
+        }
+    }
+    Ok(())
+}
+
+// A pattern fits on the wire wherever a name does.
+const _: () = assert!(NAME_BYTES_MAX <= u8::MAX as usize && SEPARATOR != TOKEN_SEPARATOR as u8);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check_fits(filter: Filter<'_>, fitting: &[&str], others: &[&str]) {
+        assert_eq!(Filter::read(filter.kind(), filter.text().as_bytes()), Ok(filter));
+        for name in fitting {
+            assert!(filter.fits(name), "{filter:?} {name}");
+        }
+        for name in others {
+            assert!(!filter.fits(name), "{filter:?} {name}");
+        }
+    }
+
+    #[test]
+    fn each_kind_fits_what_it_says() {
+        check_fits(Filter::Name("orders.*"), &["orders.*"], &["orders.new", "orders.*x"]);
+        check_fits(Filter::Prefix("or"), &["or", "orders.new"], &["o", "xor"]);
+        check_fits(Filter::Prefix(""), &["or", "."], &[]);
+        check_fits(Filter::Pattern("orders"), &["orders"], &["orders.new", "order"]);
+        check_fits(
+            Filter::Pattern("orders.*"),
+            &["orders.new", "orders.*", "orders."],
+            &["orders", "orders.new.x", "order.new"],
+        );
+        check_fits(
+            Filter::Pattern("orders.>"),
+            &["orders.new", "orders.new.x", "orders..x"],
+            &["orders", "order.new"],
+        );
+        check_fits(Filter::Pattern(">"), &["a", "a.b"], &[]);
+        check_fits(
+            Filter::Pattern("*.new.>"),
+            &["orders.new.x", "orders.new.x.y"],
+            &["orders.new", "orders.old.x"],
+        );
+        check_fits(Filter::Pattern("a*.b>"), &["a*.b>"], &["ab.bc", "a.b"]);
+    }
+
+    #[track_caller]
+    fn check_error(kind: u8, text: &[u8], expected: FilterError) {
+        assert_eq!(Filter::read(kind, text), Err(expected));
+    }
+
+    #[test]
+    fn each_rule_has_its_error() {
+        check_error(0, b"", NameError::Empty.into());
+        check_error(0, b"ping", NameError::Reserved.into());
+        check_error(1, b"a|", NameError::Separator.into());
+        check_error(1, b"a\xff", NameError::NotUtf8.into());
+        check_error(2, b"", NameError::Empty.into());
+        check_error(2, b"a..b", FilterError::EmptyToken { at: 2 });
+        check_error(2, b".a", FilterError::EmptyToken { at: 1 });
+        check_error(2, b"a.", FilterError::EmptyToken { at: 2 });
+        check_error(2, b">.a", FilterError::RestNotLast { at: 1, tokens: 2 });
+        check_error(2, &[b'a'; 256], NameError::TooLong { bytes: 256 }.into());
+        check_error(3, b"a", FilterError::Kind(3));
+    }
+}

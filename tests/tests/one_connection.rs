@@ -1,0 +1,203 @@
+//! Subscriptions on the port for requests: a client needs one connection, in any language that has a DEALER.
+
+use std::collections::VecDeque;
+use std::fs;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use mezzenger::wire::ack;
+use mezzenger::wire::control::{self, Control, Kind, Subscribe};
+use mezzenger::wire::filter::Filter;
+use mezzenger::wire::frame::split_v2;
+use mezzenger::wire::id::MessageId;
+use mezzenger::wire::record::Encoding;
+
+use crate::harness::native::{assert_ok, receive};
+use crate::harness::raw::request;
+use crate::harness::{Native, PATIENCE, Python, Raw, Server, binaries, python};
+use crate::stalled_subscriber::patient_publisher;
+
+fn subscribe(number: u32, kind: Kind, filter: Filter<'_>, credit: u64) -> Vec<u8> {
+    control::request(&Control::Subscribe(Subscribe { number, kind, filter, credit }))
+}
+
+/// A client with one connection: what is delivered between answers is kept.
+struct One {
+    native: Native,
+    deliveries: VecDeque<[Vec<u8>; 2]>,
+}
+
+impl One {
+    fn connect(server: &Server) -> Self {
+        Self { native: Native::connect(server), deliveries: VecDeque::new() }
+    }
+
+    /// The answer that is the next message, if it is none that is kept.
+    #[track_caller]
+    fn receive(&mut self) -> Option<Vec<u8>> {
+        let mut parts = receive(&self.native.socket);
+        assert_eq!(parts.remove(0), b"");
+        match <[Vec<u8>; 2]>::try_from(parts) {
+            Ok(delivery) => {
+                self.deliveries.push_back(delivery);
+                None
+            }
+            Err(mut answer) => answer.pop(),
+        }
+    }
+
+    /// Sends a request that is taken.
+    #[track_caller]
+    fn ask(&mut self, body: &[u8]) {
+        self.native.socket.send_multipart([b"", body], 0).unwrap();
+        let answer = std::iter::from_fn(|| Some(self.receive())).find_map(|answer| answer);
+        assert_ok(&answer.unwrap());
+    }
+
+    #[track_caller]
+    fn publish(&mut self, name: &str, payload: &[u8]) -> MessageId {
+        let frame = self.native.frame(name, payload, true);
+        self.ask(&frame);
+        self.native.last_id()
+    }
+
+    /// What stands before the next delivery, and its frame.
+    #[track_caller]
+    fn delivery(&mut self) -> [Vec<u8>; 2] {
+        while self.deliveries.is_empty() {
+            self.receive();
+        }
+        self.deliveries.pop_front().unwrap()
+    }
+}
+
+/// Runs the program of the wire format's page against a server; what it printed.
+#[track_caller]
+fn run_the_page(server: &Server) -> String {
+    let page =
+        fs::read_to_string(binaries::workspace().join("engine/docs/wire-format.md")).unwrap();
+    let program = page.split("```python\n").nth(1).and_then(|rest| rest.split("```").next());
+    let port = server.recv_addr.port().to_string();
+    let program = program.expect("a program").replace("7202", &port);
+    let output = Command::new(python::environment().join("bin/python"))
+        .args(["-c", &program])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn the_program_of_the_wire_formats_page_publishes_subscribes_and_acknowledges() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = folder.path().join("journal");
+    let server = Server::start_with_journal(&journal, &[]);
+    assert_eq!(run_the_page(&server), "order 1\norder 2\norder 3\n");
+    server.terminate();
+    let report = Command::new(binaries::path("mezzenger-server"))
+        .arg("--check-journal")
+        .arg(&journal)
+        .output()
+        .unwrap();
+    let report = String::from_utf8(report.stdout).unwrap();
+    assert!(report.contains("3 settled, 0 live"), "{report}");
+}
+
+#[test]
+fn answers_and_deliveries_share_a_connection_with_an_original_subscriber_beside() {
+    let server = Server::start::<&str>(&[]);
+    let mut original = Python::connect(&server);
+    original.subscribe("greet");
+    let mut one = One::connect(&server);
+    one.ask(&subscribe(7, Kind::Broadcast, Filter::Name("greet"), 1 << 20));
+    let id = one.publish("greet", b"hello");
+    let [head, frame] = one.delivery();
+    assert_eq!(head, control::delivery(7, false));
+    let (name, mut records) = split_v2(&frame).unwrap();
+    let (_, record) = records.next().unwrap().unwrap();
+    assert_eq!((name, record.id, record.payload), ("greet", id, &b"hello"[..]));
+    assert_eq!(original.receive().payload, "b'hello'");
+    one.ask(&ack::frame(&[id]));
+    // And the other way.
+    original.publish("greet", "'back'", 0, 2).ok();
+    let [_, frame] = one.delivery();
+    let (_, mut records) = split_v2(&frame).unwrap();
+    assert_eq!(records.next().unwrap().unwrap().1.encoding, Encoding::Pickle);
+}
+
+const FRAME_BYTES: usize = 64 * 1024;
+/// Together far more than the server and the kernel hold for one subscriber.
+const FRAMES: usize = 1500;
+
+#[test]
+fn a_subscriber_that_takes_nothing_is_disconnected_and_one_without_credit_is_not() {
+    let server = Server::start::<&str>(&[]);
+    let ask = |number, credit| {
+        let mut raw = Raw::connect(server.recv_addr, "DEALER");
+        raw.say(&request(&subscribe(number, Kind::Broadcast, Filter::Prefix("fl"), credit)));
+        assert_ok(&raw.hear().unwrap());
+        raw
+    };
+    let (mut stalled, mut poor) = (ask(1, 1 << 30), ask(2, 1));
+    let client = server.client();
+    let mut subscription = client.subscription("flood").unwrap();
+    let publisher = patient_publisher(&server);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for _ in 0..FRAMES {
+                publisher.publish("flood", vec![b'x'; FRAME_BYTES], false).unwrap();
+            }
+            publisher.flush().unwrap();
+        });
+        for _ in 0..FRAMES {
+            subscription.recv_timeout(PATIENCE).unwrap();
+        }
+    });
+    assert_eq!(client.missed(), 0);
+    stalled.wait_for_the_end();
+    // One delivery was all its credit; it lives on, and gets what it has credit for.
+    assert!(poor.hear().unwrap().starts_with(b"\x01flood|"));
+    poor.say(&request(&control::request(&Control::Credit { number: 2, bytes: 1 << 20 })));
+    assert_ok(&poor.hear().unwrap());
+    publisher.send_message("flood", "the end", false).unwrap();
+    assert!(poor.hear().unwrap().windows(7).any(|part| part == b"the end"));
+}
+
+const SUBSCRIPTIONS: u32 = 20_000;
+
+#[test]
+fn a_stranger_s_subscriptions_end_with_its_connection_and_their_memory_is_given_back() {
+    let server = Server::start::<&str>(&[]);
+    let mut rss = Vec::new();
+    for _ in 0..3 {
+        let mut raw = Raw::connect(server.recv_addr, "DEALER");
+        let asks = (0..SUBSCRIPTIONS).flat_map(|number| {
+            let name = format!("name.{number}");
+            request(&subscribe(number, Kind::Observer, Filter::Name(&name), 1))
+        });
+        raw.say(&asks.collect::<Vec<u8>>());
+        (0..SUBSCRIPTIONS).for_each(|_| assert_ok(&raw.hear().unwrap()));
+        drop(raw);
+        Native::connect(&server).ping();
+        rss.push(server.process.memory_bytes());
+    }
+    assert!(rss[2] < rss[0] + 8 * 1024 * 1024, "{rss:?}");
+}
+
+/// How long a delivery may take that needs no interval.
+const AT_ONCE: Duration = Duration::from_secs(2);
+
+#[test]
+fn credit_brings_what_waited_at_once() {
+    let server = Server::start(&["--retry-interval", "1h"]);
+    let mut one = One::connect(&server);
+    one.ask(&subscribe(1, Kind::Broadcast, Filter::Pattern("orders.*"), 0));
+    let ids = [1, 2, 3].map(|n| one.publish("orders.new", &[n]));
+    let start = Instant::now();
+    one.ask(&control::request(&Control::Credit { number: 1, bytes: 1 << 20 }));
+    let [_, frame] = one.delivery();
+    assert!(start.elapsed() < AT_ONCE, "{:?}", start.elapsed());
+    let (_, records) = split_v2(&frame).unwrap();
+    let got: Vec<_> = records.map(|item| item.unwrap().1.id).collect();
+    assert_eq!(got, ids);
+}
