@@ -195,13 +195,22 @@ pub const PATTERNS_MAX_ALL: usize = 100_000;
 /// Bytes of credit that one subscription may have.
 pub const CREDIT_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 
+/// Groups.
+pub const GROUPS_MAX: usize = 100_000;
+
+/// Subscriptions of one connection that belong to groups: all of them give back what they have when it ends.
+pub const MEMBERSHIPS_MAX_EACH: usize = 1000;
+
+/// Messages that one member of a group may have without having acknowledged them.
+pub const IN_FLIGHT_MAX: u32 = 8192;
+
 /// Messages that wait for one subscription's credit in their order; more come again after their interval.
 pub const OWED_MESSAGES_MAX_EACH: usize = 65_536;
 
 /// The same of all subscriptions together, each message counted for each of them.
 pub const OWED_MESSAGES_MAX_ALL: usize = 4_000_000;
 
-/// Messages that waited for credit which one turn delivers.
+/// Messages that waited for credit, or of groups, which one turn delivers.
 pub const OWED_PER_TURN_MAX: usize = 4096;
 
 /// Subscriptions of a connection that is gone which one turn ends.

@@ -1,15 +1,16 @@
 //! Subscriptions on the port for requests: a client needs one connection, in any language that has a DEALER.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::fs;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use mezzenger::wire::ack;
-use mezzenger::wire::control::{self, Control, Kind, Subscribe};
+use mezzenger::wire::control::{self, Control, Group, Kind, Subscribe, Verdict};
 use mezzenger::wire::filter::Filter;
-use mezzenger::wire::frame::split_v2;
+use mezzenger::wire::frame::{split_v2, v2_prefix};
 use mezzenger::wire::id::MessageId;
+use mezzenger::wire::name;
 use mezzenger::wire::record::Encoding;
 
 use crate::harness::native::{assert_ok, receive};
@@ -17,7 +18,7 @@ use crate::harness::raw::request;
 use crate::harness::{Native, PATIENCE, Python, Raw, Server, binaries, python};
 use crate::stalled_subscriber::patient_publisher;
 
-fn subscribe(number: u32, kind: Kind, filter: Filter<'_>, credit: u64) -> Vec<u8> {
+fn subscribe(number: u32, kind: Kind<'_>, filter: Filter<'_>, credit: u64) -> Vec<u8> {
     control::request(&Control::Subscribe(Subscribe { number, kind, filter, credit }))
 }
 
@@ -88,7 +89,7 @@ fn run_the_page(server: &Server) -> String {
 }
 
 #[test]
-fn the_program_of_the_wire_formats_page_publishes_subscribes_and_acknowledges() {
+fn the_program_of_the_wire_formats_page_joins_a_group_publishes_and_acknowledges() {
     let folder = tempfile::tempdir().unwrap();
     let journal = folder.path().join("journal");
     let server = Server::start_with_journal(&journal, &[]);
@@ -112,7 +113,8 @@ fn answers_and_deliveries_share_a_connection_with_an_original_subscriber_beside(
     one.ask(&subscribe(7, Kind::Broadcast, Filter::Name("greet"), 1 << 20));
     let id = one.publish("greet", b"hello");
     let [head, frame] = one.delivery();
-    assert_eq!(head, control::delivery(7, false));
+    let expected = control::Delivery { number: 7, again: false, attempt: 0 };
+    assert_eq!(control::read_delivery(&head), Some(expected));
     let (name, mut records) = split_v2(&frame).unwrap();
     let (_, record) = records.next().unwrap().unwrap();
     assert_eq!((name, record.id, record.payload), ("greet", id, &b"hello"[..]));
@@ -200,4 +202,46 @@ fn credit_brings_what_waited_at_once() {
     let (_, records) = split_v2(&frame).unwrap();
     let got: Vec<_> = records.map(|item| item.unwrap().1.id).collect();
     assert_eq!(got, ids);
+}
+
+#[test]
+fn a_worker_that_is_killed_gives_its_jobs_to_another_at_once() {
+    const JOBS: usize = 1000;
+    let server = Server::start(&["--retry-interval", "1h"]);
+    let group = Kind::Group(Group { name: "packers", ack_wait_ms: 0, in_flight_max: 0 });
+    let join = subscribe(1, group, Filter::Prefix("orders"), 1 << 20);
+    let mut killed = One::connect(&server);
+    killed.ask(&join);
+    let mut publisher = One::connect(&server);
+    let ids: BTreeSet<MessageId> =
+        (0..JOBS).map(|n| publisher.publish("orders.new", &n.to_le_bytes())).collect();
+    let mut given = 0;
+    while given < JOBS {
+        given += split_v2(&killed.delivery()[1]).unwrap().1.count();
+    }
+    let mut other = One::connect(&server);
+    other.ask(&join);
+    let start = Instant::now();
+    drop(killed);
+    let mut taken = BTreeSet::new();
+    while taken.len() < JOBS {
+        let [head, frame] = other.delivery();
+        let delivery = control::read_delivery(&head).unwrap();
+        assert_eq!((delivery.again, delivery.attempt), (true, 2));
+        let (_, records) = split_v2(&frame).unwrap();
+        for (_, record) in records.map(Result::unwrap) {
+            assert!(taken.insert(record.id), "given twice");
+        }
+    }
+    assert!(start.elapsed() < AT_ONCE, "{:?}", start.elapsed());
+    assert_eq!(taken, ids);
+    let ids: Vec<u8> = ids.iter().flat_map(|id| id.to_bytes()).collect();
+    let settle = Control::Settle { number: 1, verdict: Verdict::Ack, ids: &ids };
+    other.ask(&control::request(&settle));
+    // Nothing is left for whoever comes.
+    drop(other);
+    let mut last = One::connect(&server);
+    last.ask(&join);
+    last.ask(&v2_prefix(name::PING));
+    assert!(last.deliveries.is_empty());
 }

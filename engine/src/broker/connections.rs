@@ -267,8 +267,8 @@ impl<N: Network> Broker<N> {
         for &connection in to {
             slow = self.push(connection, id, Lead::default(), now).or(slow);
         }
-        for &Direct { connection, number, again } in direct {
-            slow = self.push(connection, id, Lead::delivery(number, again), now).or(slow);
+        for &Direct { connection, delivery } in direct {
+            slow = self.push(connection, id, Lead::delivery(delivery), now).or(slow);
         }
         slow
     }

@@ -22,6 +22,9 @@ impl<E> Core<E> {
             Control::Subscribe(wanted) => self.subscribe(connection, &wanted, now),
             Control::Unsubscribe(number) => self.unsubscribe(connection, number),
             Control::Credit { number, bytes } => self.credit(connection, number, bytes),
+            Control::Settle { number, verdict, ids } => {
+                self.settle_jobs(connection, number, verdict, ids, now).map(|_| Reply::Ok)
+            }
         }
     }
 
@@ -47,8 +50,13 @@ impl<E> Core<E> {
         wanted: &Subscribe<'_>,
         now: Duration,
     ) -> Result<Reply, Refusal> {
-        self.subscribers.add_native(connection, wanted, now)?;
-        if wanted.kind == Kind::Broadcast {
+        match wanted.kind {
+            Kind::Observer | Kind::Broadcast => {
+                self.subscribers.add_native(connection, wanted, now)?;
+            }
+            Kind::Group(group) => self.join(connection, wanted, &group, now)?,
+        }
+        if wanted.kind != Kind::Observer {
             let (beginning, is_whole_name) = match wanted.filter {
                 Filter::Name(name) => (name, true),
                 Filter::Prefix(prefix) => (prefix, false),
@@ -60,6 +68,8 @@ impl<E> Core<E> {
     }
 
     fn unsubscribe(&mut self, connection: ConnectionId, number: u32) -> Result<Reply, Refusal> {
+        let at = self.subscribers.find_native(connection, number)?;
+        self.leave(at);
         self.subscribers.remove_native(connection, number)?;
         // What only it was sent goes to others now.
         self.recalls.begin();
@@ -73,7 +83,10 @@ impl<E> Core<E> {
         number: u32,
         bytes: u64,
     ) -> Result<Reply, Refusal> {
-        if let Some(at) = self.subscribers.grant(connection, number, bytes)? {
+        let at = self.subscribers.grant(connection, number, bytes)?;
+        if self.groups.is_member(at) {
+            self.credit_member(at, bytes);
+        } else if self.subscribers.native(at).is_some_and(|it| it.owes() && it.has_credit()) {
             self.owing.push_back(at);
         }
         self.backlog.try_again();

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::backlog::Backlog;
+use super::backlog::{Backlog, Wanted};
 use super::carry::Carrying;
 use super::check::Waiting;
 use super::delivery::{Outgoing, Transcoding};
 use super::effect::{Dialect, Effect, Effects, Refusal, Reply};
+use super::groups::Groups;
 use super::publishers::Publishers;
 use super::recall::Recalls;
 use super::replies::{self, Parked};
@@ -64,6 +65,7 @@ pub(super) struct Core<E> {
     pub(super) subscribers: Subscribers,
     /// Subscriptions that have credit again for what waited for it.
     pub(super) owing: VecDeque<u32>,
+    pub(super) groups: Groups,
     /// What is carried over to the original format, a part in each turn.
     pub(super) transcoding: Transcoding,
     pub(super) recalls: Recalls,
@@ -115,6 +117,7 @@ impl<E> Core<E> {
             publishers: Publishers::default(),
             subscribers: Subscribers::default(),
             owing: VecDeque::new(),
+            groups: Groups::default(),
             transcoding: Transcoding::default(),
             recalls: Recalls::default(),
             parked: Parked::default(),
@@ -139,7 +142,7 @@ impl<E> Core<E> {
     pub(super) fn restore(&mut self, message: Message) {
         self.counters.recovered.add(1);
         let Message { id, name, format, body } = message;
-        self.backlog.add(id, &name, format, body.into(), false, Duration::ZERO);
+        self.backlog.add(id, &name, format, body.into(), Wanted::Nobody, Duration::ZERO);
     }
 
     /// Takes back what the journal knows of a publisher's sequences.
@@ -298,8 +301,15 @@ impl<E> Core<E> {
         self.refuse(from, Refusal::TooLarge { bytes, max }, dialect);
     }
 
-    /// A message was acknowledged; unknown ones were acknowledged before.
+    /// A message was acknowledged; unknown ones were acknowledged before. Groups settle what they have themselves.
     fn settle(&mut self, id: MessageId) {
+        if self.groups.has_no_jobs() || !self.backlog.is_held_for_groups(id) {
+            self.settle_now(id);
+        }
+    }
+
+    /// A message is done.
+    pub(super) fn settle_now(&mut self, id: MessageId) {
         if self.backlog.remove(id) {
             self.counters.settled.add(1);
             if self.stores() || self.takes_settlements {
@@ -310,7 +320,7 @@ impl<E> Core<E> {
 
     /// How an acknowledgement is answered: one that is not stored counts until the next start, and whoever
     /// sent it is told so.
-    fn check_settlements(&self) -> Result<Taken, Refusal> {
+    pub(super) fn check_settlements(&self) -> Result<Taken, Refusal> {
         match &self.journal_failure {
             Some(text) if !self.takes_settlements => Err(Refusal::JournalFailed(text.clone())),
             _ => Ok(Taken::AT_ONCE),
@@ -359,6 +369,9 @@ impl<E> Core<E> {
     /// A connection is gone.
     pub(super) fn disconnected(&mut self, connection: ConnectionId) {
         self.proved.remove(&connection);
+        for member in self.subscribers.members_of(connection) {
+            self.leave(member);
+        }
         if self.subscribers.disconnect(connection) {
             self.recalls.begin();
         }
@@ -378,7 +391,10 @@ impl<E> Core<E> {
         let transcoding = self.transcode_some();
         let recalling = self.recall_some(now);
         let paying = self.pay_owed(now);
-        ending || waking || transcoding || recalling || paying
+        self.expire_jobs(now);
+        let serving = self.serve_groups(now);
+        let over = self.end_groups(now);
+        ending || waking || transcoding || recalling || paying || serving || over
     }
 
     /// Everything up to this journal group is stored. [`Self::release_stored`] answers those who wait for it.
@@ -413,7 +429,7 @@ impl<E> Core<E> {
         for parked in self.parked.take() {
             if parked.kept {
                 for id in parked.stored {
-                    self.backlog.remove(id);
+                    self.forget(id);
                 }
                 let refusal = Refusal::JournalFailed(reason.to_owned());
                 self.refuse(parked.from, refusal, parked.dialect);
@@ -425,6 +441,17 @@ impl<E> Core<E> {
         self.takes_settlements = takes_settlements;
         self.journal_failure = Some(reason.to_owned());
         self.backlog.try_again();
+    }
+
+    /// A message is kept no longer, although nobody acknowledged it.
+    fn forget(&mut self, id: MessageId) {
+        if self.backlog.is_held_for_groups(id)
+            && let Some(message) = self.backlog.get(id)
+        {
+            let groups = self.subscribers.topic(&message.name).groups.clone();
+            self.groups.forget(id, &groups);
+        }
+        self.backlog.remove(id);
     }
 
     /// From now on messages are refused; what was taken is still answered.
@@ -462,9 +489,9 @@ impl<E> Core<E> {
     /// When [`Self::resend_due`] has something to do next, on the clock of `now`, unless the journal
     /// has come further by then.
     pub(super) fn next_due(&self) -> Option<Duration> {
-        if self.backlog.is_waiting_due() {
+        if self.backlog.is_waiting_due() || self.groups.next_serving().is_some() {
             return Some(Duration::ZERO);
         }
-        self.backlog.next_due()
+        [self.backlog.next_due(), self.groups.next_due()].into_iter().flatten().min()
     }
 }

@@ -93,8 +93,11 @@ impl<E> Core<E> {
         let (v1, v2) = (topic.v1.clone(), topic.v2.clone());
         let Outgoing { format, droppable, is_copy, .. } = outgoing;
         if format == Format::V2 && topic.is_wanted_native() {
-            let native = topic.native.clone();
+            let (native, groups) = (topic.native.clone(), topic.groups.clone());
             let direct = self.direct(&native, &outgoing);
+            if !groups.is_empty() {
+                self.give(&groups, &outgoing);
+            }
             self.publish(outgoing.frame.clone(), v2, direct, droppable);
         }
         if v1.is_empty() || is_copy {

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::check::Check;
+use super::groups::GroupError;
 use super::subscribers::{ConnectionId, NativeError};
 use crate::journal::Op;
 use crate::message::Message;
 use crate::wire::ack::AckError;
-use crate::wire::control::ControlError;
+use crate::wire::control::{ControlError, Delivery};
 use crate::wire::frame::FrameError;
 use crate::wire::hello;
 use crate::wire::name::NameError;
@@ -50,10 +51,8 @@ pub(super) enum Effect<E> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Direct {
     pub(super) connection: ConnectionId,
-    /// What the client calls the subscription.
-    pub(super) number: u32,
-    /// Whether the frame's messages were sent before.
-    pub(super) again: bool,
+    /// What stands before the frame.
+    pub(super) delivery: Delivery,
 }
 
 /// An answer.
@@ -105,6 +104,8 @@ pub(super) enum Refusal {
     Control(#[from] ControlError),
     #[error(transparent)]
     Subscription(#[from] NativeError),
+    #[error(transparent)]
+    Group(#[from] GroupError),
     #[error("{0}")]
     Rule(&'static str),
     #[error(
@@ -151,7 +152,7 @@ impl Refusal {
             | Self::Reused { .. }
             | Self::Rule(_) => ErrorCode::Malformed,
             Self::NotYours { .. } => ErrorCode::NotYours,
-            Self::Subscription(_) => ErrorCode::Subscription,
+            Self::Subscription(_) | Self::Group(_) => ErrorCode::Subscription,
             Self::TooLarge { .. } | Self::BatchTooLarge { .. } => ErrorCode::TooLarge,
             Self::Checksum => ErrorCode::ChecksumMismatch,
             Self::PendingFull(_) => ErrorCode::PendingFull,

@@ -6,7 +6,8 @@
 //! [`recall`] makes those due at once that went only to connections that are gone; [`transcode`] carries
 //! messages between the two formats, [`publishers`] recognises what was sent before,
 //! [`carry`] does that for large ones, [`subscribers`] knows who wants what, [`control`] is what clients ask for besides publishing, [`native`] delivers to their
-//! subscriptions as far as their credit goes, [`backlog`] holds every unacknowledged message, [`check`] looks whether
+//! subscriptions as far as their credit goes, [`groups`] knows which member of a group has what, [`members`] gives it to
+//! them, [`backlog`] holds every unacknowledged message, [`check`] looks whether
 //! messages are in order, and [`replies`] is what waits for the journal.
 //!
 //! [`run`] owns the thread: [`reading`] says whose turn it is to be read, [`connections`] takes connections in, reads, writes and ends them; [`peer`] is
@@ -30,7 +31,9 @@ mod drain;
 mod effect;
 mod end;
 mod frames;
+mod groups;
 mod log_rate;
+mod members;
 mod native;
 mod output;
 mod peer;

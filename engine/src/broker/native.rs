@@ -21,8 +21,7 @@ impl<E> Core<E> {
             // What waits already goes first.
             let waits = native.owes() && native.takes_part() && !droppable;
             if !waits && native.charge(frame.len()) {
-                let (connection, number) = (native.connection, native.number);
-                direct.push(Direct { connection, number, again: false });
+                direct.push(native.direct(false, 0));
                 continue;
             }
             let takes_part = native.takes_part();
@@ -48,8 +47,7 @@ impl<E> Core<E> {
             if let Some(native) = self.subscribers.native(at)
                 && native.charge(bytes)
             {
-                let (connection, number) = (native.connection, native.number);
-                direct.push(Direct { connection, number, again: true });
+                direct.push(native.direct(true, 0));
             }
         }
         direct
@@ -101,8 +99,7 @@ impl<E> Core<E> {
         };
         let mut direct = Vec::new();
         if bytes > 0 && native.charge(bytes) {
-            let (connection, number) = (native.connection, native.number);
-            direct.push(Direct { connection, number, again: false });
+            direct.push(native.direct(false, 0));
         }
         let is_last = !(native.owes() && native.has_credit());
         self.publish(frame.into(), [].into(), direct, false);

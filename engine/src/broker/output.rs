@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::frames::{FrameId, Frames};
 use crate::net::socket::ByteStream;
-use crate::wire::control::{self, DELIVERY_BYTES};
+use crate::wire::control::{self, DELIVERY_BYTES, Delivery};
 use crate::zmtp::frame::MORE;
 
 /// Slices handed to the system in one call; three for each frame at most.
@@ -26,13 +26,13 @@ pub(super) struct Lead {
 const LEAD_BYTES: usize = 2 + 2 + DELIVERY_BYTES;
 
 impl Lead {
-    /// What stands before a delivery to the subscription with this number.
-    pub(super) fn delivery(number: u32, again: bool) -> Self {
+    /// What stands before a delivery.
+    pub(super) fn delivery(delivery: Delivery) -> Self {
         let mut bytes = [0; LEAD_BYTES];
         bytes[0] = MORE;
         bytes[2] = MORE;
         bytes[3] = DELIVERY_BYTES as u8;
-        bytes[4..].copy_from_slice(&control::delivery(number, again));
+        bytes[4..].copy_from_slice(&control::delivery(delivery));
         Self { bytes, is_there: true }
     }
 

@@ -328,7 +328,10 @@ impl<E> Core<E> {
         now: Duration,
     ) {
         let kept = Body::keep(request, body);
-        let is_new = self.backlog.add(id, &topic.name, format, kept, topic.is_wanted(), now);
+        let is_new = self.backlog.add(id, &topic.name, format, kept, topic.wanted(), now);
+        if is_new {
+            self.groups.add_jobs(id, &topic.groups);
+        }
         if is_new && self.stores() {
             self.stored.push(id);
             // The journal is soon done with it, so it can share the buffer.

@@ -44,7 +44,9 @@ impl<E> Core<E> {
             let next =
                 self.backlog.next_waiting(stored, |name| subscribers.keeping_up(name).is_none());
             let Some(id) = next else { break };
-            bytes += self.resend(id, now, &mut gathered);
+            if self.groups.has_no_group() || !self.enlist(id) {
+                bytes += self.resend(id, now, &mut gathered);
+            }
         }
         if self.backlog.is_retry_due(now) {
             self.parked.note_unstored(self.durable, now, self.backlog.interval());

@@ -6,6 +6,7 @@
 
 use super::filter::{Filter, FilterError};
 use super::hello::{self, CONTROL, Secret};
+use super::name::{self, NameError};
 
 /// The first byte of the frame that stands before a delivery.
 pub const DELIVERY: u8 = 0x03;
@@ -14,15 +15,61 @@ const HELLO: u8 = 0x01;
 const SUBSCRIBE: u8 = 0x02;
 const UNSUBSCRIBE: u8 = 0x03;
 const CREDIT: u8 = 0x04;
+const SETTLE: u8 = 0x05;
+
+const OBSERVER: u8 = 0;
+const BROADCAST: u8 = 1;
+const GROUP: u8 = 2;
+
+const ACK: u8 = 0;
+const NAK: u8 = 1;
+const EXTEND: u8 = 2;
 
 /// What a subscriber is to the messages that it gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum Kind {
+pub enum Kind<'a> {
     /// It looks on: it gets messages when they are published, and none of them waits for it.
-    Observer = 0,
+    Observer,
     /// It takes part: what asks for acknowledgement is delivered to it until somebody acknowledged.
-    Broadcast = 1,
+    Broadcast,
+    /// It works: of each message one member of the group gets it, and says what became of it.
+    Group(Group<'a>),
+}
+
+impl Kind<'_> {
+    fn number(&self) -> u8 {
+        match self {
+            Self::Observer => OBSERVER,
+            Self::Broadcast => BROADCAST,
+            Self::Group(_) => GROUP,
+        }
+    }
+}
+
+/// A group, and what its members agree on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Group<'a> {
+    /// Its name: a name like those of messages.
+    pub name: &'a str,
+    /// Milliseconds that a member may take to acknowledge a message before it goes to another one; 0 for the server's
+    /// retry interval.
+    pub ack_wait_ms: u32,
+    /// Messages that one member may have without having acknowledged them; 0 for as many as the server allows.
+    pub in_flight_max: u32,
+}
+
+/// What a member of a group says of messages that it got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// They are done.
+    Ack,
+    /// They are to be delivered again, in so many milliseconds.
+    Nak {
+        /// Milliseconds until then.
+        delay_ms: u32,
+    },
+    /// They take longer: their time begins anew.
+    Extend,
 }
 
 /// A subscription that is asked for.
@@ -31,7 +78,7 @@ pub struct Subscribe<'a> {
     /// What deliveries name it by: the client's choice, one that no other subscription of the connection has.
     pub number: u32,
     /// What the subscriber is to its messages.
-    pub kind: Kind,
+    pub kind: Kind<'a>,
     /// What it wants.
     pub filter: Filter<'a>,
     /// Bytes of native frames that may be delivered before more is granted.
@@ -54,6 +101,15 @@ pub enum Control<'a> {
         /// How many.
         bytes: u64,
     },
+    /// A member of a group says what became of messages.
+    Settle {
+        /// The subscription's number.
+        number: u32,
+        /// What it says.
+        verdict: Verdict,
+        /// Which messages, 16 bytes each: the body of an [acknowledgement](super::ack).
+        ids: &'a [u8],
+    },
 }
 
 /// Why a request that begins with [`CONTROL`] is none.
@@ -71,12 +127,23 @@ pub enum ControlError {
     },
     /// Its kind is none that this version knows.
     #[error(
-        "a request that begins with 0x02 is a hello (1), subscribe (2), unsubscribe (3) or credit (4), and not {0}"
+        "a request that begins with 0x02 is a hello (1), subscribe (2), unsubscribe (3), credit (4) or settle (5), and \
+         not {0}"
     )]
     Kind(u8),
     /// The subscription's kind is none that this version knows.
-    #[error("a subscription is an observer (0) or a broadcast (1), and not {0}")]
+    #[error(
+        "a subscription is an observer (0), a broadcast (1) or a member of a group (2), and not {0}"
+    )]
     SubscriptionKind(u8),
+    /// The verdict is none that this version knows.
+    #[error(
+        "a member of a group acknowledges (0), refuses for now (1) or extends (2), and does not {0}"
+    )]
+    Verdict(u8),
+    /// The name of the group breaks a rule.
+    #[error("the name of the group: {0}")]
+    GroupName(NameError),
     /// The filter breaks a rule.
     #[error(transparent)]
     Filter(#[from] FilterError),
@@ -106,10 +173,18 @@ pub fn read(body: &[u8]) -> Result<Control<'_>, ControlError> {
                 .ok_or(short(SUBSCRIBE_BYTES))?;
             let [n0, n1, n2, n3, kind, filter_kind, credit @ .., filter_bytes] = *head;
             let filter_bytes = usize::from(filter_bytes);
-            let text = rest.get(..filter_bytes).ok_or(short(SUBSCRIBE_BYTES + filter_bytes))?;
+            let (text, rest) =
+                rest.split_at_checked(filter_bytes).ok_or(short(SUBSCRIBE_BYTES + filter_bytes))?;
             let kind = match kind {
-                0 => Kind::Observer,
-                1 => Kind::Broadcast,
+                OBSERVER => Kind::Observer,
+                BROADCAST => Kind::Broadcast,
+                GROUP => {
+                    let before = SUBSCRIBE_BYTES + filter_bytes;
+                    Kind::Group(read_group(rest).map_err(|error| match error {
+                        GroupError::Name(error) => ControlError::GroupName(error),
+                        GroupError::Short(expected) => short(before + expected),
+                    })?)
+                }
                 kind => return Err(ControlError::SubscriptionKind(kind)),
             };
             let filter = Filter::read(filter_kind, text)?;
@@ -128,8 +203,50 @@ pub fn read(body: &[u8]) -> Result<Control<'_>, ControlError> {
             let (number, bytes) = (u32::from_le_bytes(*number), u64::from_le_bytes(*bytes));
             Ok(Control::Credit { number, bytes })
         }
+        Some(SETTLE) => {
+            let (head, ids) = rest.split_first_chunk().ok_or(short("settle", 11))?;
+            let [n0, n1, n2, n3, verdict, delay @ ..]: [u8; 9] = *head;
+            let verdict = match verdict {
+                ACK => Verdict::Ack,
+                NAK => Verdict::Nak { delay_ms: u32::from_le_bytes(delay) },
+                EXTEND => Verdict::Extend,
+                verdict => return Err(ControlError::Verdict(verdict)),
+            };
+            let number = u32::from_le_bytes([n0, n1, n2, n3]);
+            Ok(Control::Settle { number, verdict, ids })
+        }
         Some(kind) => Err(ControlError::Kind(kind)),
     }
+}
+
+enum GroupError {
+    Short(usize),
+    Name(NameError),
+}
+
+/// Bytes of a group behind its name's length and the name.
+const POLICY_BYTES: usize = 8;
+
+fn read_group(bytes: &[u8]) -> Result<Group<'_>, GroupError> {
+    let (&length, rest) = bytes.split_first().ok_or(GroupError::Short(1))?;
+    let expected = 1 + usize::from(length) + POLICY_BYTES;
+    let short = GroupError::Short(expected);
+    let Some((name, policy)) = rest.split_at_checked(length.into()) else { return Err(short) };
+    let Some(&[a0, a1, a2, a3, f0, f1, f2, f3]) = policy.first_chunk() else { return Err(short) };
+    Ok(Group {
+        name: name::check(name).map_err(GroupError::Name)?,
+        ack_wait_ms: u32::from_le_bytes([a0, a1, a2, a3]),
+        in_flight_max: u32::from_le_bytes([f0, f1, f2, f3]),
+    })
+}
+
+/// Appends a text that is at most 255 bytes long behind its length.
+fn append_text(text: &str, body: &mut Vec<u8>) {
+    // What was read has no more; a longer one is cut, and refused for its text.
+    let text = text.as_bytes();
+    let bytes = text.len().min(u8::MAX.into());
+    body.push(bytes as u8);
+    body.extend(&text[..bytes]);
 }
 
 /// The body of a control request.
@@ -139,13 +256,14 @@ pub fn request(control: &Control<'_>) -> Vec<u8> {
         Control::Subscribe(Subscribe { number, kind, filter, credit }) => {
             let mut body = vec![CONTROL, SUBSCRIBE];
             body.extend(number.to_le_bytes());
-            body.extend([*kind as u8, filter.kind()]);
+            body.extend([kind.number(), filter.kind()]);
             body.extend(credit.to_le_bytes());
-            // A filter that was read has no more; a longer one is cut, and refused for its text.
-            let text = filter.text().as_bytes();
-            let bytes = text.len().min(u8::MAX.into());
-            body.push(bytes as u8);
-            body.extend(&text[..bytes]);
+            append_text(filter.text(), &mut body);
+            if let Kind::Group(Group { name, ack_wait_ms, in_flight_max }) = kind {
+                append_text(name, &mut body);
+                body.extend(ack_wait_ms.to_le_bytes());
+                body.extend(in_flight_max.to_le_bytes());
+            }
             body
         }
         Control::Unsubscribe(number) => {
@@ -154,24 +272,44 @@ pub fn request(control: &Control<'_>) -> Vec<u8> {
         Control::Credit { number, bytes } => {
             [&[CONTROL, CREDIT][..], &number.to_le_bytes(), &bytes.to_le_bytes()].concat()
         }
+        Control::Settle { number, verdict, ids } => {
+            let (verdict, delay_ms) = match *verdict {
+                Verdict::Ack => (ACK, 0),
+                Verdict::Nak { delay_ms } => (NAK, delay_ms),
+                Verdict::Extend => (EXTEND, 0_u32),
+            };
+            let (number, delay) = (number.to_le_bytes(), delay_ms.to_le_bytes());
+            [&[CONTROL, SETTLE][..], &number, &[verdict], &delay, ids].concat()
+        }
     }
 }
 
 /// Bytes of the frame that stands before a delivery.
-pub const DELIVERY_BYTES: usize = 6;
+pub const DELIVERY_BYTES: usize = 8;
 
-/// The frame that stands before a delivery to the subscription with this number. `again`: whether its messages
-/// were sent before, to this subscriber or to others.
-pub fn delivery(number: u32, again: bool) -> [u8; DELIVERY_BYTES] {
-    let [a, b, c, d] = number.to_le_bytes();
-    [DELIVERY, a, b, c, d, again.into()]
+/// What stands before a delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    /// The subscription's number.
+    pub number: u32,
+    /// Whether the messages were sent before, to this subscriber or to others.
+    pub again: bool,
+    /// The how manieth time the messages are delivered to the subscription's group; 0 where that is not counted.
+    pub attempt: u16,
 }
 
-/// Reads the frame that stands before a delivery: the subscription's number, and whether its messages were sent
-/// before. `None` for a frame that is none.
-pub fn read_delivery(bytes: &[u8]) -> Option<(u32, bool)> {
-    let (&[first, a, b, c, d, again], _) = bytes.split_first_chunk::<DELIVERY_BYTES>()?;
-    (first == DELIVERY).then_some((u32::from_le_bytes([a, b, c, d]), again != 0))
+/// The frame that stands before a delivery.
+pub fn delivery(delivery: Delivery) -> [u8; DELIVERY_BYTES] {
+    let Delivery { number, again, attempt } = delivery;
+    let ([a, b, c, d], [e, f]) = (number.to_le_bytes(), attempt.to_le_bytes());
+    [DELIVERY, a, b, c, d, again.into(), e, f]
+}
+
+/// Reads the frame that stands before a delivery; `None` for one that is none.
+pub fn read_delivery(bytes: &[u8]) -> Option<Delivery> {
+    let (&[first, a, b, c, d, again, e, f], _) = bytes.split_first_chunk::<DELIVERY_BYTES>()?;
+    let (number, attempt) = (u32::from_le_bytes([a, b, c, d]), u16::from_le_bytes([e, f]));
+    (first == DELIVERY).then_some(Delivery { number, again: again != 0, attempt })
 }
 
 #[cfg(test)]
@@ -202,6 +340,11 @@ mod tests {
             Control::Subscribe(SUBSCRIPTION),
             b"\x02\x02\x02\x01\0\0\x01\x02\x04\x03\0\0\0\0\0\0\x03a.>",
         );
+        let group = Group { name: "g", ack_wait_ms: 0x0506, in_flight_max: 0x0708 };
+        check(
+            Control::Subscribe(Subscribe { kind: Kind::Group(group), ..SUBSCRIPTION }),
+            b"\x02\x02\x02\x01\0\0\x02\x02\x04\x03\0\0\0\0\0\0\x03a.>\x01g\x06\x05\0\0\x08\x07\0\0",
+        );
         check(Control::Unsubscribe(0x0102), b"\x02\x03\x02\x01\0\0");
         check(
             Control::Credit { number: 0x0102, bytes: 0x0304 },
@@ -210,24 +353,48 @@ mod tests {
     }
 
     #[test]
+    fn a_verdict_is_as_the_format_says_and_comes_back() {
+        let ids = &[7; 32];
+        for (verdict, bytes) in [
+            (Verdict::Ack, b"\x02\x05\x02\x01\0\0\0\0\0\0\0"),
+            (Verdict::Nak { delay_ms: 0x0304 }, b"\x02\x05\x02\x01\0\0\x01\x04\x03\0\0"),
+            (Verdict::Extend, b"\x02\x05\x02\x01\0\0\x02\0\0\0\0"),
+        ] {
+            let control = Control::Settle { number: 0x0102, verdict, ids };
+            let bytes = [&bytes[..], ids].concat();
+            assert_eq!(request(&control), bytes);
+            assert_eq!(read(&bytes), Ok(control));
+            for end in 0..11 {
+                assert!(matches!(read(&bytes[..end]), Err(ControlError::Short { .. })), "{end}");
+            }
+        }
+        assert_eq!(read(b"\x02\x05\x02\x01\0\0\x03\0\0\0\0"), Err(ControlError::Verdict(3)));
+    }
+
+    #[test]
     fn each_rule_has_its_error() {
-        assert_eq!(read(b"\x02\x05"), Err(ControlError::Kind(5)));
+        assert_eq!(read(b"\x02\x06"), Err(ControlError::Kind(6)));
         let mut bytes = request(&Control::Subscribe(SUBSCRIPTION));
         bytes[6] = 9;
         assert_eq!(read(&bytes), Err(ControlError::SubscriptionKind(9)));
         bytes[6..8].copy_from_slice(&[1, 7]);
         assert_eq!(read(&bytes), Err(FilterError::Kind(7).into()));
+        let group = Group { name: "a|b", ack_wait_ms: 0, in_flight_max: 0 };
+        let bytes =
+            request(&Control::Subscribe(Subscribe { kind: Kind::Group(group), ..SUBSCRIPTION }));
+        assert_eq!(read(&bytes), Err(ControlError::GroupName(NameError::Separator)));
     }
 
     #[test]
     fn what_stands_before_a_delivery_comes_back() {
         for again in [false, true] {
-            let bytes = delivery(0x0102, again);
-            assert_eq!(bytes, [3, 2, 1, 0, 0, again.into()]);
-            assert_eq!(read_delivery(&bytes), Some((0x0102, again)));
-            assert_eq!(read_delivery(&[&bytes[..], b"more"].concat()), Some((0x0102, again)));
-            assert_eq!(read_delivery(&bytes[..5]), None);
+            let said = Delivery { number: 0x0102, again, attempt: 0x0304 };
+            let bytes = delivery(said);
+            assert_eq!(bytes, [3, 2, 1, 0, 0, again.into(), 4, 3]);
+            assert_eq!(read_delivery(&bytes), Some(said));
+            assert_eq!(read_delivery(&[&bytes[..], b"more"].concat()), Some(said));
+            assert_eq!(read_delivery(&bytes[..7]), None);
         }
-        assert_eq!(read_delivery(b"OK\0\0\0\0"), None);
+        assert_eq!(read_delivery(b"OK\0\0\0\0\0\0"), None);
     }
 }

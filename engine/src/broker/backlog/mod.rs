@@ -21,6 +21,17 @@ use crate::retry::Retrier;
 use crate::wire::checksum::Checksum;
 use crate::wire::id::MessageId;
 
+/// Who gets a message that is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// Nobody yet: it waits.
+    Nobody,
+    /// Somebody gets it now, and again if nobody acknowledges it.
+    Somebody,
+    /// Groups have it, and say when it is sent.
+    Groups,
+}
+
 /// The unacknowledged messages.
 pub(crate) struct Backlog {
     pending: PendingMap,
@@ -61,18 +72,20 @@ impl Backlog {
         self.waiting.reserve(messages);
     }
 
-    /// Adds a message; `false`, and nothing changes, when it is there already. `wanted`: whether somebody
-    /// gets it now, and again if nobody acknowledges it; it waits otherwise.
+    /// Adds a message; `false`, and nothing changes, when it is there already.
     pub(super) fn add(
         &mut self,
         id: MessageId,
         name: &ArcStr,
         format: Format,
         body: Body,
-        wanted: bool,
+        wanted: Wanted,
         now: Duration,
     ) -> bool {
-        let place = self.place(id, name, wanted, now);
+        let place = match wanted {
+            Wanted::Groups => Place::Groups,
+            wanted => self.place(id, name, wanted == Wanted::Somebody, now),
+        };
         let entry = Entry::new(name.clone(), format, body, place.to_bits());
         let is_new = self.pending.insert(id, entry);
         if !is_new {
@@ -95,6 +108,7 @@ impl Backlog {
                 self.retrier.cancel(token, &id);
             }
             Place::Waiting(place) => self.waiting.remove(place, id),
+            Place::Groups => {}
         }
     }
 
@@ -202,12 +216,27 @@ impl Backlog {
         self.note(id, place);
     }
 
-    /// A message is delivered now: its interval begins.
+    /// A message is delivered now: its interval begins, unless groups have it.
     pub(super) fn renew(&mut self, id: MessageId, name: &ArcStr, now: Duration) {
-        if let Some(bits) = self.pending.view().with(&id, Entry::token) {
-            self.leave(Place::from_bits(bits), id);
+        let bits = self.pending.view().with(&id, Entry::token);
+        if let Some(place @ (Place::Wheel(_) | Place::Waiting(_))) = bits.map(Place::from_bits) {
+            self.leave(place, id);
             self.put_back(id, name, true, now);
         }
+    }
+
+    /// From now on groups say when a message is sent, until [`Self::put_back`].
+    pub(super) fn hold_for_groups(&mut self, id: MessageId) {
+        if let Some(bits) = self.pending.view().with(&id, Entry::token) {
+            self.leave(Place::from_bits(bits), id);
+            self.note(id, Place::Groups);
+        }
+    }
+
+    /// Whether groups say when a message is sent.
+    pub(super) fn is_held_for_groups(&self, id: MessageId) -> bool {
+        let bits = self.pending.view().with(&id, Entry::token);
+        bits.map(Place::from_bits) == Some(Place::Groups)
     }
 
     /// A message, if it is there.

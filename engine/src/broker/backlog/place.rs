@@ -2,17 +2,20 @@
 
 use crate::retry::Token;
 
-/// A message is on the retry wheel or among the waiting, never in both.
+/// A message is on the retry wheel, among the waiting, or with groups, and nowhere else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
     Wheel(Token),
     Waiting(u32),
+    /// Groups know when it is sent.
+    Groups,
 }
 
 const WAITING_BIT: u32 = 1 << 31;
+const GROUPS: u32 = u32::MAX;
 
 impl Place {
-    /// Tokens of the wheel and places among the waiting both lie below 2^31.
+    /// Tokens of the wheel lie below 2^31, and places among the waiting below 2^31 - 1.
     pub(super) fn to_bits(self) -> u32 {
         match self {
             Self::Wheel(token) => {
@@ -20,11 +23,14 @@ impl Place {
                 token.to_bits()
             }
             Self::Waiting(place) => place | WAITING_BIT,
+            Self::Groups => GROUPS,
         }
     }
 
     pub(super) fn from_bits(bits: u32) -> Self {
-        if bits & WAITING_BIT == 0 {
+        if bits == GROUPS {
+            Self::Groups
+        } else if bits & WAITING_BIT == 0 {
             Self::Wheel(Token::from_bits(bits))
         } else {
             Self::Waiting(bits & !WAITING_BIT)

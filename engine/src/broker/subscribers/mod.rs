@@ -15,6 +15,8 @@ use std::time::Duration;
 
 use arcstr::ArcStr;
 
+use super::backlog::Wanted;
+use super::groups::GroupId;
 use patterns::Patterns;
 use prefixes::Prefixes;
 
@@ -46,6 +48,8 @@ pub(super) struct Topic {
     pub(super) native: Arc<[u32]>,
     /// Whether some of these take part.
     has_natives: bool,
+    /// The groups whose filter fits it.
+    pub(super) groups: Arc<[GroupId]>,
     /// Before this time, none of those who take part had a subscription that it has now and that fits the name.
     pub(super) since: Duration,
 }
@@ -56,9 +60,20 @@ impl Topic {
         !(self.v1.is_empty() && self.v2.is_empty()) || self.has_natives
     }
 
+    /// Who gets one of its messages that is kept.
+    pub(super) fn wanted(&self) -> Wanted {
+        if !self.groups.is_empty() {
+            Wanted::Groups
+        } else if self.is_wanted() {
+            Wanted::Somebody
+        } else {
+            Wanted::Nobody
+        }
+    }
+
     /// Whether somebody gets its messages in the native format.
     pub(super) fn is_wanted_native(&self) -> bool {
-        !(self.v2.is_empty() && self.native.is_empty())
+        !(self.v2.is_empty() && self.native.is_empty() && self.groups.is_empty())
     }
 }
 
@@ -290,17 +305,19 @@ impl Subscribers {
             }
             let (v1, v1_since) = self.matching(&v1_prefix(name));
             let (v2, v2_since) = self.matching(&v2_prefix(name));
-            let (native, native_since) = self.matching_native(name);
+            let (native, groups, native_since) = self.matching_native(name);
             let since = Duration::from_nanos(v1_since.min(v2_since).min(native_since));
             let has_natives = native_since != u64::MAX;
-            let native = native.into();
+            let (native, groups) = (native.into(), groups.into());
             // The copy of the name that messages share already.
             let name = match self.names.get_key_value(name) {
                 Some((name, _)) => name.clone(),
                 None => name.into(),
             };
-            self.names
-                .insert(name.clone(), (state, Topic { name, v1, v2, native, has_natives, since }));
+            self.names.insert(
+                name.clone(),
+                (state, Topic { name, v1, v2, native, has_natives, groups, since }),
+            );
         }
         &self.names[name].1
     }

@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use super::super::effect::Direct;
+use super::super::groups::GroupId;
 use super::{ConnectionId, Subscribers, SubscriptionLimit, cost};
 use crate::limits::{
     CREDIT_BYTES_MAX, OWED_MESSAGES_MAX_ALL, OWED_MESSAGES_MAX_EACH, PATTERNS_MAX_ALL,
@@ -10,19 +12,30 @@ use crate::limits::{
     SUBSCRIPTIONS_MAX_EACH,
 };
 use crate::slab;
-use crate::wire::control::{Kind, Subscribe};
+use crate::wire::control::{Delivery, Kind, Subscribe};
 use crate::wire::filter::Filter;
 use crate::wire::frame::v1_prefix;
 use crate::wire::id::MessageId;
 use crate::wire::name::SEPARATOR;
 
+/// What a subscription is to its messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in super::super) enum Part {
+    Observer,
+    Broadcast,
+    /// A member of a group, which has the filter.
+    Member,
+    /// What stands for a group among the subscriptions. It is on no connection.
+    Group(GroupId),
+}
+
 /// A subscription.
 #[derive(Debug)]
 pub(in super::super) struct Native {
-    pub(in super::super) connection: ConnectionId,
+    connection: ConnectionId,
     /// What the client calls it.
-    pub(in super::super) number: u32,
-    pub(in super::super) kind: Kind,
+    number: u32,
+    part: Part,
     place: Place,
     /// When it began, in nanoseconds since the server's start.
     since_ns: u64,
@@ -38,6 +51,10 @@ pub(in super::super) struct Native {
 enum Place {
     Prefix(u32),
     Pattern(Box<str>),
+    /// It is its group's.
+    Elsewhere {
+        cost: u32,
+    },
     /// The subscription is over.
     Free(u32),
 }
@@ -55,7 +72,9 @@ impl slab::Node for Native {
     fn next_free(&self) -> u32 {
         match self.place {
             Place::Free(next) => next,
-            Place::Prefix(_) | Place::Pattern(_) => unreachable!("it was not freed"),
+            Place::Prefix(_) | Place::Pattern(_) | Place::Elsewhere { .. } => {
+                unreachable!("it was not freed")
+            }
         }
     }
 }
@@ -90,8 +109,11 @@ fn key(filter: &Filter<'_>) -> Option<Vec<u8>> {
     }
 }
 
+/// The connection of what stands for a group: none has this number.
+const NOBODY: ConnectionId = ConnectionId::MAX;
+
 impl Subscribers {
-    /// Notes a subscription.
+    /// Notes a subscription, and returns where it is.
     ///
     /// # Errors
     /// Why it is not taken; nothing changes.
@@ -100,7 +122,7 @@ impl Subscribers {
         id: ConnectionId,
         wanted: &Subscribe<'_>,
         now: Duration,
-    ) -> Result<(), NativeError> {
+    ) -> Result<u32, NativeError> {
         let Subscribe { number, kind, filter, credit } = *wanted;
         let cost = cost(filter.text().as_bytes());
         if let Some(connection) = self.connections.get(&id) {
@@ -125,10 +147,45 @@ impl Subscribers {
         }
         let credit = check_credit(number, credit)?;
         let since_ns = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
-        let place = Place::Free(0);
-        let native = Native { connection: id, number, kind, place, since_ns, credit, owed: None };
+        let part = match kind {
+            Kind::Observer => Part::Observer,
+            Kind::Broadcast => Part::Broadcast,
+            Kind::Group(_) => Part::Member,
+        };
+        let place = Place::Elsewhere { cost: cost as u32 };
+        let native = Native { connection: id, number, part, place, since_ns, credit, owed: None };
         let at = self.natives.insert(native);
-        let place = match key(&filter) {
+        if part != Part::Member {
+            self.place(at, &filter);
+        }
+        let connection = self.connections.entry(id).or_default();
+        connection.natives.insert(number, at);
+        connection.bytes += cost;
+        self.bytes += cost;
+        self.count += 1;
+        Ok(at)
+    }
+
+    /// Notes the filter of a group, and returns where it is.
+    pub(in super::super) fn add_group(
+        &mut self,
+        group: GroupId,
+        filter: &Filter<'_>,
+        now: Duration,
+    ) -> u32 {
+        let since_ns = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
+        let (part, place) = (Part::Group(group), Place::Elsewhere { cost: 0 });
+        let native =
+            Native { connection: NOBODY, number: 0, part, place, since_ns, credit: 0, owed: None };
+        let at = self.natives.insert(native);
+        self.place(at, filter);
+        self.bytes += cost(filter.text().as_bytes());
+        self.count += 1;
+        at
+    }
+
+    fn place(&mut self, at: u32, filter: &Filter<'_>) {
+        let place = match key(filter) {
             Some(key) => Place::Prefix(self.native_prefixes.add(&key, at.into())),
             None => {
                 self.pattern_count += 1;
@@ -137,13 +194,31 @@ impl Subscribers {
             }
         };
         self.natives.at(at).place = place;
-        let connection = self.connections.entry(id).or_default();
-        connection.natives.insert(number, at);
-        connection.bytes += cost;
-        self.bytes += cost;
-        self.count += 1;
-        self.native_changed(&filter);
-        Ok(())
+        match filter {
+            Filter::Name(name) => _ = self.names.remove(*name),
+            Filter::Prefix(_) | Filter::Pattern(_) => self.state += 1,
+        }
+    }
+
+    /// Where the subscription of a connection with this number is.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub(in super::super) fn find_native(
+        &self,
+        id: ConnectionId,
+        number: u32,
+    ) -> Result<u32, NativeError> {
+        let found = self.connections.get(&id).and_then(|it| it.natives.get(&number));
+        found.copied().ok_or(NativeError::Unknown(number))
+    }
+
+    /// The subscriptions of a connection that belong to groups.
+    pub(in super::super) fn members_of(&self, id: ConnectionId) -> Vec<u32> {
+        let natives = self.connections.get(&id).into_iter().flat_map(|it| it.natives.values());
+        let is_member =
+            |at: &u32| self.natives.get(*at).is_some_and(|native| native.part == Part::Member);
+        natives.copied().filter(is_member).collect()
     }
 
     /// Ends a subscription.
@@ -165,8 +240,8 @@ impl Subscribers {
         Ok(())
     }
 
-    /// Ends a subscription that its connection does not know any more; what it cost.
-    pub(super) fn end_native(&mut self, at: u32) -> usize {
+    /// Ends a subscription that its connection does not know any more, or a group's; what it cost.
+    pub(in super::super) fn end_native(&mut self, at: u32) -> usize {
         let Some(native) = self.natives.get(at) else { return 0 };
         let cost = match &native.place {
             Place::Pattern(pattern) => {
@@ -186,6 +261,7 @@ impl Subscribers {
                 self.native_prefixes.remove(number, at.into());
                 cost
             }
+            Place::Elsewhere { cost } => *cost as usize,
             Place::Free(_) => 0,
         };
         self.owed -= native.owed.as_ref().map_or(0, |owed| owed.len());
@@ -195,14 +271,7 @@ impl Subscribers {
         cost
     }
 
-    fn native_changed(&mut self, filter: &Filter<'_>) {
-        match filter {
-            Filter::Name(name) => _ = self.names.remove(*name),
-            Filter::Prefix(_) | Filter::Pattern(_) => self.state += 1,
-        }
-    }
-
-    /// Grants a subscription credit; where it is, when messages have waited for that.
+    /// Grants a subscription credit; where it is.
     ///
     /// # Errors
     /// When there is no such subscription, or it would have too much.
@@ -211,21 +280,20 @@ impl Subscribers {
         id: ConnectionId,
         number: u32,
         bytes: u64,
-    ) -> Result<Option<u32>, NativeError> {
-        let unknown = NativeError::Unknown(number);
-        let at = *self.connections.get(&id).and_then(|c| c.natives.get(&number)).ok_or(unknown)?;
+    ) -> Result<u32, NativeError> {
+        let at = self.find_native(id, number)?;
         let native = self.natives.at(at);
         let left = native.credit.max(0).unsigned_abs();
         check_credit(number, left.saturating_add(bytes))?;
         native.credit = native.credit.saturating_add_unsigned(bytes);
-        Ok((native.credit > 0 && native.owed.is_some()).then_some(at))
+        Ok(at)
     }
 
-    /// The native subscriptions that a name fits, and since when the first of them takes part.
-    pub(super) fn matching_native(&self, name: &str) -> (Vec<u32>, u64) {
-        let (mut found, mut since_ns) = (Vec::new(), u64::MAX);
+    /// The native subscriptions and the groups that a name fits, and since when the first subscription takes part.
+    pub(super) fn matching_native(&self, name: &str) -> (Vec<u32>, Vec<GroupId>, u64) {
+        let (mut found, mut groups, mut since_ns) = (Vec::new(), Vec::new(), u64::MAX);
         if self.natives.len() == 0 {
-            return (found, since_ns);
+            return (found, groups, since_ns);
         }
         let key = v1_prefix(name);
         for length in self.native_prefixes.lengths(key.len()) {
@@ -236,14 +304,17 @@ impl Subscribers {
             }
         }
         self.patterns.of(name, |at| found.push(at));
-        // Without it, the connection is gone.
-        found.retain(|&at| self.is_there(at));
-        for native in found.iter().filter_map(|&at| self.natives.get(at)) {
-            if native.takes_part() {
-                since_ns = since_ns.min(native.since_ns);
+        found.retain(|&at| {
+            let Some(native) = self.natives.get(at) else { return false };
+            match native.part {
+                Part::Group(group) => groups.push(group),
+                Part::Broadcast if self.is_there(at) => since_ns = since_ns.min(native.since_ns),
+                _ => {}
             }
-        }
-        (found, since_ns)
+            // Without it, the connection is gone; a group has none.
+            self.is_there(at)
+        });
+        (found, groups, since_ns)
     }
 
     fn is_there(&self, at: u32) -> bool {
@@ -302,11 +373,22 @@ fn check_credit(number: u32, credit: u64) -> Result<i64, NativeError> {
 impl Native {
     /// Whether messages wait for its acknowledgement.
     pub(in super::super) fn takes_part(&self) -> bool {
-        self.kind == Kind::Broadcast
+        self.part == Part::Broadcast
+    }
+
+    /// Whom a delivery is for, and what stands before it.
+    pub(in super::super) fn direct(&self, again: bool, attempt: u16) -> Direct {
+        let delivery = Delivery { number: self.number, again, attempt };
+        Direct { connection: self.connection, delivery }
     }
 
     pub(in super::super) fn has_credit(&self) -> bool {
         self.credit > 0
+    }
+
+    /// Whether some credit would be left after so many bytes.
+    pub(in super::super) fn has_credit_for(&self, bytes: usize) -> bool {
+        self.credit.saturating_sub_unsigned(bytes as u64) > 0
     }
 
     /// Takes the bytes of a delivery out of its credit; whether there was some.

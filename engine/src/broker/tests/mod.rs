@@ -4,6 +4,7 @@ mod catalog;
 mod checks;
 mod delivery;
 mod formats;
+mod groups;
 mod journal;
 mod model;
 mod native;

@@ -7,18 +7,18 @@ use crate::wire::filter::Filter;
 
 const ROOMY: u64 = 1 << 20;
 
-fn subscribe(number: u32, kind: Kind, filter: Filter<'_>, credit: u64) -> Vec<u8> {
+pub(super) fn subscribe(number: u32, kind: Kind<'_>, filter: Filter<'_>, credit: u64) -> Vec<u8> {
     control::request(&Control::Subscribe(Subscribe { number, kind, filter, credit }))
 }
 
-fn grant(number: u32, bytes: u64) -> Vec<u8> {
+pub(super) fn grant(number: u32, bytes: u64) -> Vec<u8> {
     control::request(&Control::Credit { number, bytes })
 }
 
 impl Bench {
     /// A control request that is taken.
     #[track_caller]
-    fn ask(&mut self, from: u32, body: Vec<u8>) -> &mut Self {
+    pub(super) fn ask(&mut self, from: u32, body: Vec<u8>) -> &mut Self {
         self.core.request(from, body.into(), self.now);
         assert!(
             self.core
@@ -35,8 +35,8 @@ impl Bench {
     fn direct(&mut self) -> Vec<(ConnectionId, u32, bool, Vec<u64>)> {
         let mut out = Vec::new();
         for Delivery { frame, direct, .. } in self.deliveries().0 {
-            for Direct { connection, number, again } in direct {
-                out.push((connection, number, again, sequences(&frame)));
+            for Direct { connection, delivery } in direct {
+                out.push((connection, delivery.number, delivery.again, sequences(&frame)));
             }
         }
         out
@@ -58,7 +58,8 @@ fn each_filter_gets_its_names_as_they_arrived_and_an_end_is_an_end() {
                 bench.request(4, sent.clone());
                 let (deliveries, _) = bench.deliveries();
                 let got: Vec<_> = deliveries.iter().flat_map(|it| &it.direct).collect();
-                let expected = Direct { connection: 3, number: 7, again: false };
+                let delivery = control::Delivery { number: 7, again: false, attempt: 0 };
+                let expected = Direct { connection: 3, delivery };
                 let is_wanted = names.contains(&name);
                 assert_eq!(
                     got,
@@ -220,7 +221,7 @@ fn messages_that_wait_for_credit_are_bounded_and_the_rest_comes_after_an_interva
 
 impl Bench {
     #[track_caller]
-    fn check_control_refused(&mut self, body: Vec<u8>, code: ErrorCode, says: &str) {
+    pub(super) fn check_control_refused(&mut self, body: Vec<u8>, code: ErrorCode, says: &str) {
         self.request(3, body);
         match &self.replies()[..] {
             [(3, Reply::Refused(why, Dialect::V2))] => {

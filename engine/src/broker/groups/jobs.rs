@@ -1,0 +1,280 @@
+//! Jobs: what becomes of each message of a group.
+
+use std::time::Duration;
+
+use super::{GroupId, Groups, Policy};
+use crate::limits::IN_FLIGHT_MAX;
+use crate::retry::Token;
+use crate::wire::id::MessageId;
+
+/// How late a job may come back.
+const TICK: Duration = Duration::from_millis(10);
+
+/// A message that one member of a group is to acknowledge.
+#[derive(Debug)]
+pub(super) struct Job {
+    /// How often it was handed over.
+    attempts: u16,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Its message is not delivered to anybody yet: it waits for the journal.
+    Unstored,
+    /// It stands among those that are handed over next.
+    Ready,
+    /// A member has it, for a time.
+    UnderWay { member: u32, token: Token },
+    /// It is handed over again later.
+    PutOff { token: Token },
+}
+
+/// What is handed over next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in super::super) struct Next {
+    pub(in super::super) id: MessageId,
+    /// The how manieth time.
+    pub(in super::super) attempt: u16,
+}
+
+fn tick(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos().div_ceil(TICK.as_nanos())).unwrap_or(u64::MAX)
+}
+
+impl Groups {
+    /// A job whose member is gone is the next that is handed over.
+    pub(super) fn give_back(&mut self, group: GroupId, id: MessageId) {
+        let Some(job) = self.jobs.get_mut(&(group, id)) else { return };
+        if let State::UnderWay { token, .. } = job.state {
+            self.timers.cancel(token, &(group, id));
+        }
+        job.state = State::Ready;
+        self.put_back(group, id);
+    }
+
+    /// A message is a job of these groups, from when it is stored.
+    pub(in super::super) fn add_jobs(&mut self, id: MessageId, groups: &[GroupId]) {
+        for &group in groups {
+            self.jobs.insert((group, id), Job { attempts: 0, state: State::Unstored });
+        }
+        if let Ok(count) = u32::try_from(groups.len())
+            && count > 1
+        {
+            self.shared.insert(id, count);
+        }
+    }
+
+    /// A message is delivered now: its job for a group, if there is one, is ready.
+    pub(in super::super) fn set_ready(&mut self, group: GroupId, id: MessageId) {
+        let Some(job) = self.jobs.get_mut(&(group, id)) else { return };
+        if job.state == State::Unstored {
+            job.state = State::Ready;
+            if let Some(found) = &mut self.all[group as usize] {
+                found.ready.push_back(id);
+                if !found.free.is_empty() {
+                    self.serve_later(group);
+                }
+            }
+        }
+    }
+
+    /// A message is no longer kept: nobody settles it. `groups`: those that it may be a job of.
+    pub(in super::super) fn forget(&mut self, id: MessageId, groups: &[GroupId]) {
+        for &group in groups {
+            if let Some(job) = self.jobs.remove(&(group, id)) {
+                self.stop(group, id, job.state);
+            }
+        }
+        self.shared.remove(&id);
+    }
+
+    fn stop(&mut self, group: GroupId, id: MessageId, state: State) {
+        match state {
+            State::UnderWay { member, token } => {
+                self.timers.cancel(token, &(group, id));
+                if let Some(member) = self.members.get_mut(&member) {
+                    member.under_way.remove(&id);
+                }
+            }
+            State::PutOff { token } => _ = self.timers.cancel(token, &(group, id)),
+            // It is passed over when its turn comes.
+            State::Ready | State::Unstored => {}
+        }
+    }
+
+    /// How many jobs of a group are ready, or were.
+    pub(in super::super) fn ready(&self, group: GroupId) -> usize {
+        self.all.get(group as usize).and_then(Option::as_ref).map_or(0, |group| group.ready.len())
+    }
+
+    /// The next job of a group that is ready.
+    pub(in super::super) fn next(&mut self, group: GroupId) -> Option<Next> {
+        let ready = &mut self.all.get_mut(group as usize)?.as_mut()?.ready;
+        while let Some(id) = ready.pop_front() {
+            if let Some(job) = self.jobs.get(&(group, id))
+                && job.state == State::Ready
+            {
+                return Some(Next { id, attempt: job.attempts.saturating_add(1) });
+            }
+        }
+        None
+    }
+
+    /// The job that came last from [`Self::next`] comes first again.
+    pub(in super::super) fn put_back(&mut self, group: GroupId, id: MessageId) {
+        if let Some(Some(group)) = self.all.get_mut(group as usize) {
+            group.ready.push_front(id);
+        }
+    }
+
+    /// A member gets a job; whether it may get another one.
+    pub(in super::super) fn hand_over(
+        &mut self,
+        group: GroupId,
+        id: MessageId,
+        member: u32,
+        now: Duration,
+    ) -> bool {
+        let Some(Some(found)) = self.all.get(group as usize) else { return false };
+        let Policy { ack_wait, in_flight_max } = found.policy;
+        let Some(job) = self.jobs.get_mut(&(group, id)) else { return true };
+        let token = self.timers.schedule((group, id), tick(now.saturating_add(ack_wait)));
+        job.attempts = job.attempts.saturating_add(1);
+        job.state = State::UnderWay { member, token };
+        let Some(member) = self.members.get_mut(&member) else { return false };
+        member.under_way.insert(id);
+        member.under_way.len() < in_flight_max.min(IN_FLIGHT_MAX) as usize
+    }
+
+    fn under_way(&mut self, member: u32, id: MessageId) -> Option<(GroupId, Token)> {
+        let group = self.members.get(&member).filter(|it| it.under_way.contains(&id))?.group;
+        match self.jobs.get(&(group, id))?.state {
+            State::UnderWay { token, .. } => Some((group, token)),
+            _ => None,
+        }
+    }
+
+    /// A member acknowledges a job. `None` when it does not have it; otherwise whether its message is done.
+    pub(in super::super) fn acknowledge(
+        &mut self,
+        member: u32,
+        id: MessageId,
+        has_credit: bool,
+    ) -> Option<bool> {
+        let (group, _) = self.under_way(member, id)?;
+        let job = self.jobs.remove(&(group, id))?;
+        self.stop(group, id, job.state);
+        self.set_free(member, has_credit);
+        Some(self.is_last(id))
+    }
+
+    /// Whether that was the last job of a message.
+    fn is_last(&mut self, id: MessageId) -> bool {
+        let Some(left) = self.shared.get_mut(&id) else { return true };
+        *left -= 1;
+        if *left == 1 {
+            self.shared.remove(&id);
+        }
+        false
+    }
+
+    /// A member wants a job to be handed over again, after a while. `false` when it does not have it.
+    pub(in super::super) fn nak(
+        &mut self,
+        member: u32,
+        id: MessageId,
+        delay: Duration,
+        now: Duration,
+        has_credit: bool,
+    ) -> bool {
+        let Some((group, token)) = self.under_way(member, id) else { return false };
+        self.timers.cancel(token, &(group, id));
+        if let Some(member) = self.members.get_mut(&member) {
+            member.under_way.remove(&id);
+        }
+        let state = if delay.is_zero() {
+            self.put_back(group, id);
+            self.serve_later(group);
+            State::Ready
+        } else {
+            let at = tick(now.saturating_add(delay));
+            State::PutOff { token: self.timers.schedule((group, id), at) }
+        };
+        if let Some(job) = self.jobs.get_mut(&(group, id)) {
+            job.state = state;
+        }
+        self.set_free(member, has_credit);
+        true
+    }
+
+    /// A member needs more time for a job. `false` when it does not have it.
+    pub(in super::super) fn extend(&mut self, member: u32, id: MessageId, now: Duration) -> bool {
+        let Some((group, token)) = self.under_way(member, id) else { return false };
+        let Some(Some(found)) = self.all.get(group as usize) else { return false };
+        let until = tick(now.saturating_add(found.policy.ack_wait));
+        self.timers.cancel(token, &(group, id));
+        let token = self.timers.schedule((group, id), until);
+        if let Some(job) = self.jobs.get_mut(&(group, id)) {
+            job.state = State::UnderWay { member, token };
+        }
+        true
+    }
+
+    /// When [`Self::expire`] has something to do next.
+    pub(in super::super) fn next_due(&self) -> Option<Duration> {
+        let tick = self.timers.next_expiry()?;
+        Some(TICK.saturating_mul(u32::try_from(tick).unwrap_or(u32::MAX)))
+    }
+
+    /// Makes jobs ready whose time is over, so many at most. Returns the members that have one less.
+    pub(in super::super) fn expire(&mut self, now: Duration, max: usize) -> Vec<u32> {
+        let now_tick = u64::try_from(now.as_nanos() / TICK.as_nanos()).unwrap_or(u64::MAX);
+        let mut due = std::mem::take(&mut self.due);
+        self.timers.advance(now_tick, max, &mut due);
+        let mut members = Vec::new();
+        // The one that was due first is the first to be handed over.
+        for (group, id) in due.drain(..).rev() {
+            let Some(job) = self.jobs.get_mut(&(group, id)) else { continue };
+            if let State::UnderWay { member, .. } = job.state {
+                if let Some(member) = self.members.get_mut(&member) {
+                    member.under_way.remove(&id);
+                }
+                members.push(member);
+            }
+            job.state = State::Ready;
+            self.put_back(group, id);
+            self.serve_later(group);
+        }
+        self.due = due;
+        members
+    }
+
+    /// Takes a message away from a group that is over; whether that was its last job. `None` when none is left.
+    pub(in super::super) fn next_ended(&mut self) -> Option<(MessageId, bool)> {
+        while let Some(&group) = self.ending.front() {
+            let first = (group, MessageId { publisher: 0, sequence: 0 });
+            let next = self.jobs.range(first..).next().filter(|((of, _), _)| *of == group);
+            if let Some((&(_, id), _)) = next {
+                if let Some(job) = self.jobs.remove(&(group, id)) {
+                    self.stop(group, id, job.state);
+                }
+                return Some((id, self.is_last(id)));
+            }
+            self.ending.pop_front();
+            self.all[group as usize] = None;
+            self.vacant.push(group);
+        }
+        None
+    }
+
+    /// Whether jobs are left of a group that is over.
+    pub(in super::super) fn is_ending(&self) -> bool {
+        !self.ending.is_empty()
+    }
+
+    /// Whether no message is a job.
+    pub(in super::super) fn has_no_jobs(&self) -> bool {
+        self.jobs.is_empty()
+    }
+}

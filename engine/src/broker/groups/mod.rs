@@ -1,0 +1,306 @@
+//! Groups: each message that fits a group's filter goes to one of its members, the one with the least under way.
+//!
+//! A message that has to be acknowledged is a *job* of each group that it fitted when it was published. A job is
+//! ready, under way at one member, or put off; it is done when that member acknowledges it, and the message when the
+//! last of its jobs is. A member that is gone gives its jobs back at once.
+
+mod jobs;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::time::Duration;
+
+use arcstr::ArcStr;
+
+use self::jobs::Job;
+use crate::limits::{GROUPS_MAX, IN_FLIGHT_MAX, MEMBERSHIPS_MAX_EACH};
+use crate::retry::wheel::Wheel;
+use crate::wire::filter::Filter;
+use crate::wire::id::MessageId;
+
+/// A group's number. It goes to another one when nothing is left of the group.
+pub(super) type GroupId = u32;
+
+/// What all members of a group agree on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Policy {
+    /// How long a member may take before a job goes to another one.
+    pub(super) ack_wait: Duration,
+    /// Jobs that one member may have under way.
+    pub(super) in_flight_max: u32,
+}
+
+/// Why a group cannot be joined, or a job not be settled.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum GroupError {
+    #[error(
+        "group '{group}' is there with another {what}: {there}, and not {wanted}; use another name, or what its \
+         members use"
+    )]
+    Taken { group: String, what: &'static str, there: String, wanted: String },
+    #[error("there are {GROUPS_MAX} groups, as many as there may be")]
+    TooMany,
+    #[error(
+        "this connection has {MEMBERSHIPS_MAX_EACH} subscriptions in groups, as many as it may have; use another \
+         connection"
+    )]
+    TooManyMemberships,
+    #[error(
+        "subscription {0} is not in a group: acknowledge its messages with a frame named 'ack'"
+    )]
+    NoMember(u32),
+    #[error(
+        "message {id} is not under way at subscription {number} of this connection: it was settled before, or its \
+         time was over and it went to another member ({unknown} of {all} messages of this request)"
+    )]
+    NotUnderWay { id: MessageId, number: u32, unknown: usize, all: usize },
+}
+
+#[derive(Debug)]
+struct Group {
+    name: ArcStr,
+    filter_kind: u8,
+    filter: ArcStr,
+    policy: Policy,
+    /// Where its filter is among the subscriptions.
+    at: u32,
+    members: usize,
+    /// Members that may get more, the one with the fewest bytes under way first.
+    free: BTreeSet<(u64, u32)>,
+    ready: VecDeque<MessageId>,
+    /// It stands in [`Groups::serving`].
+    is_served: bool,
+}
+
+/// A subscription that belongs to a group.
+#[derive(Debug)]
+struct Member {
+    group: GroupId,
+    /// Bytes that were delivered, and for which no credit came back.
+    bytes: u64,
+    under_way: BTreeSet<MessageId>,
+}
+
+/// All groups, their members, and their jobs.
+#[derive(Debug)]
+pub(super) struct Groups {
+    /// By number; the place of one that is gone is empty.
+    all: Vec<Option<Group>>,
+    vacant: Vec<GroupId>,
+    by_name: HashMap<ArcStr, GroupId>,
+    members: BTreeMap<u32, Member>,
+    jobs: BTreeMap<(GroupId, MessageId), Job>,
+    /// How many jobs a message has, where that is more than one.
+    shared: HashMap<MessageId, u32>,
+    timers: Wheel<(GroupId, MessageId)>,
+    due: Vec<(GroupId, MessageId)>,
+    /// Groups that may have something to hand over, each once.
+    serving: VecDeque<GroupId>,
+    /// Groups whose last member is gone, and which have jobs left.
+    ending: VecDeque<GroupId>,
+}
+
+impl Default for Groups {
+    fn default() -> Self {
+        Self {
+            all: Vec::new(),
+            vacant: Vec::new(),
+            by_name: HashMap::new(),
+            members: BTreeMap::new(),
+            jobs: BTreeMap::new(),
+            shared: HashMap::new(),
+            timers: Wheel::new(0),
+            due: Vec::new(),
+            serving: VecDeque::new(),
+            ending: VecDeque::new(),
+        }
+    }
+}
+
+impl Groups {
+    /// The group of this name, if it has this filter and policy; `None` when there is none.
+    ///
+    /// # Errors
+    /// When it has others.
+    pub(super) fn find(
+        &self,
+        name: &str,
+        filter: &Filter<'_>,
+        policy: Policy,
+    ) -> Result<Option<GroupId>, GroupError> {
+        let Some(&id) = self.by_name.get(name) else { return Ok(None) };
+        let Some(group) = &self.all[id as usize] else { return Ok(None) };
+        let taken = |what, there: String, wanted: String| {
+            Err(GroupError::Taken { group: name.to_owned(), what, there, wanted })
+        };
+        if (group.filter_kind, &*group.filter) != (filter.kind(), filter.text()) {
+            let text = |kind, text| format!("'{text}' of kind {kind}");
+            let there = text(group.filter_kind, &*group.filter);
+            return taken("filter", there, text(filter.kind(), filter.text()));
+        }
+        let text = |policy: Policy| {
+            let Policy { ack_wait, in_flight_max } = policy;
+            format!("{ack_wait:?} to acknowledge, {in_flight_max} under way")
+        };
+        if group.policy != policy {
+            return taken("policy", text(group.policy), text(policy));
+        }
+        Ok(Some(id))
+    }
+
+    /// Whether another group may be added.
+    ///
+    /// # Errors
+    /// When there are too many.
+    pub(super) fn check_room(&self) -> Result<(), GroupError> {
+        if self.by_name.len() >= GROUPS_MAX { Err(GroupError::TooMany) } else { Ok(()) }
+    }
+
+    /// The number that the next group gets.
+    pub(super) fn next_id(&self) -> GroupId {
+        self.vacant.last().copied().unwrap_or(self.all.len() as GroupId)
+    }
+
+    /// Adds a group under [`Self::next_id`], whose filter is at this place among the subscriptions.
+    pub(super) fn add(&mut self, name: &str, filter: &Filter<'_>, policy: Policy, at: u32) {
+        let name = ArcStr::from(name);
+        let group = Group {
+            name: name.clone(),
+            filter_kind: filter.kind(),
+            filter: filter.text().into(),
+            policy,
+            at,
+            members: 0,
+            free: BTreeSet::new(),
+            ready: VecDeque::new(),
+            is_served: false,
+        };
+        let id = self.next_id();
+        match self.vacant.pop() {
+            Some(at) => self.all[at as usize] = Some(group),
+            None => self.all.push(Some(group)),
+        }
+        self.by_name.insert(name, id);
+    }
+
+    /// A subscription joins a group. `has_credit`: whether it may get something.
+    pub(super) fn join(&mut self, group: GroupId, member: u32, has_credit: bool) {
+        if let Some(found) = &mut self.all[group as usize] {
+            found.members += 1;
+            self.members.insert(member, Member { group, bytes: 0, under_way: BTreeSet::new() });
+            self.set_free(member, has_credit);
+        }
+    }
+
+    /// Whether a subscription belongs to a group.
+    pub(super) fn is_member(&self, member: u32) -> bool {
+        self.members.contains_key(&member)
+    }
+
+    /// A member is gone, and its jobs are ready again. Returns where the group's filter is when that was the last one:
+    /// the group is over.
+    pub(super) fn leave(&mut self, member: u32) -> Option<u32> {
+        let Member { group: id, bytes, under_way } = self.members.remove(&member)?;
+        let group = self.all[id as usize].as_mut()?;
+        group.free.remove(&(bytes, member));
+        group.members -= 1;
+        // The oldest is the first again.
+        for &message in under_way.iter().rev() {
+            self.give_back(id, message);
+        }
+        let group = self.all[id as usize].as_ref()?;
+        if group.members > 0 {
+            self.serve_later(id);
+            return None;
+        }
+        self.by_name.remove(&group.name);
+        self.ending.push_back(id);
+        Some(group.at)
+    }
+
+    fn serve_later(&mut self, group: GroupId) {
+        if let Some(Some(found)) = self.all.get_mut(group as usize)
+            && !std::mem::replace(&mut found.is_served, true)
+        {
+            self.serving.push_back(group);
+        }
+    }
+
+    /// Notes whether a member may get more, after its bytes, its jobs or its credit changed.
+    fn set_free(&mut self, member: u32, has_credit: bool) {
+        let Some(found) = self.members.get(&member) else { return };
+        let Some(group) = &mut self.all[found.group as usize] else { return };
+        let has_room =
+            found.under_way.len() < group.policy.in_flight_max.min(IN_FLIGHT_MAX) as usize;
+        if has_credit && has_room {
+            group.free.insert((found.bytes, member));
+            if !group.ready.is_empty() {
+                let id = found.group;
+                self.serve_later(id);
+            }
+        } else {
+            group.free.remove(&(found.bytes, member));
+        }
+    }
+
+    /// A member granted so many bytes of credit.
+    pub(super) fn granted(&mut self, member: u32, bytes: u64, has_credit: bool) {
+        self.change_bytes(member, |under_way| under_way.saturating_sub(bytes), has_credit);
+    }
+
+    /// So many bytes were delivered to a member.
+    pub(super) fn delivered(&mut self, member: u32, bytes: u64, has_credit: bool) {
+        self.change_bytes(member, |under_way| under_way.saturating_add(bytes), has_credit);
+    }
+
+    fn change_bytes(&mut self, member: u32, to: impl Fn(u64) -> u64, has_credit: bool) {
+        let Some(found) = self.members.get_mut(&member) else { return };
+        let before = found.bytes;
+        found.bytes = to(before);
+        let group = found.group as usize;
+        if let Some(group) = &mut self.all[group] {
+            group.free.remove(&(before, member));
+        }
+        self.set_free(member, has_credit);
+    }
+
+    /// The next group that may have something to hand over.
+    pub(super) fn next_serving(&self) -> Option<GroupId> {
+        self.serving.front().copied()
+    }
+
+    /// That group has nothing to hand over, or nobody who may get it.
+    pub(super) fn served(&mut self) {
+        if let Some(id) = self.serving.pop_front()
+            && let Some(Some(group)) = self.all.get_mut(id as usize)
+        {
+            group.is_served = false;
+        }
+    }
+
+    /// Who gets the next message of a group, and how many members may get some.
+    pub(super) fn receiver(&self, group: GroupId) -> Option<(u32, usize)> {
+        let group = self.all.get(group as usize)?.as_ref()?;
+        let &(_, member) = group.free.first()?;
+        Some((member, group.free.len()))
+    }
+
+    /// Whether a member may get more now.
+    pub(super) fn look_again(&mut self, member: u32, has_credit: bool) {
+        self.set_free(member, has_credit);
+    }
+
+    /// Whether there is no group.
+    pub(super) fn has_no_group(&self) -> bool {
+        self.by_name.is_empty()
+    }
+
+    /// Whether nothing is held anywhere.
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.members.is_empty()
+            && self.jobs.is_empty()
+            && self.shared.is_empty()
+            && self.timers.is_empty()
+            && self.by_name.is_empty()
+    }
+}

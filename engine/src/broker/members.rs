@@ -1,0 +1,297 @@
+//! What the members of groups get, and what they say of it.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use arcstr::ArcStr;
+use bytes::Bytes;
+
+use super::core::{Core, Taken};
+use super::delivery::Outgoing;
+use super::effect::Refusal;
+use super::groups::{GroupError, GroupId, Policy};
+use super::resend::append_native;
+use super::subscribers::ConnectionId;
+use crate::limits::{
+    FRAME_BYTES_TARGET, IN_FLIGHT_MAX, MEMBERSHIPS_MAX_EACH, OWED_PER_TURN_MAX,
+    RESEND_BYTES_PER_TURN_MAX,
+};
+use crate::wire::ack;
+use crate::wire::control::{self, Subscribe, Verdict};
+use crate::wire::frame::{Frame, v2_prefix};
+use crate::wire::id::MessageId;
+use crate::wire::record::Records;
+
+impl<E> Core<E> {
+    /// A subscription becomes a member of a group, which is made if there is none.
+    pub(super) fn join(
+        &mut self,
+        connection: ConnectionId,
+        wanted: &Subscribe<'_>,
+        group: &control::Group<'_>,
+        now: Duration,
+    ) -> Result<(), Refusal> {
+        let policy = Policy {
+            ack_wait: match group.ack_wait_ms {
+                0 => self.backlog.interval(),
+                ms => Duration::from_millis(ms.into()),
+            },
+            in_flight_max: match group.in_flight_max {
+                0 => IN_FLIGHT_MAX,
+                max => max.min(IN_FLIGHT_MAX),
+            },
+        };
+        let known = self.groups.find(group.name, &wanted.filter, policy)?;
+        if known.is_none() {
+            self.groups.check_room()?;
+        }
+        if self.subscribers.members_of(connection).len() >= MEMBERSHIPS_MAX_EACH {
+            return Err(GroupError::TooManyMemberships.into());
+        }
+        let member = self.subscribers.add_native(connection, wanted, now)?;
+        let id = known.unwrap_or_else(|| {
+            let id = self.groups.next_id();
+            let at = self.subscribers.add_group(id, &wanted.filter, now);
+            self.groups.add(group.name, &wanted.filter, policy, at);
+            id
+        });
+        self.groups.join(id, member, wanted.credit > 0);
+        Ok(())
+    }
+
+    /// A subscription ends that may be a member of a group: what it had goes to others.
+    pub(super) fn leave(&mut self, member: u32) {
+        // The group's filter goes with its last member.
+        if let Some(at) = self.groups.leave(member) {
+            self.subscribers.end_native(at);
+        }
+    }
+
+    /// A member says what became of messages.
+    pub(super) fn settle_jobs(
+        &mut self,
+        connection: ConnectionId,
+        number: u32,
+        verdict: Verdict,
+        ids: &[u8],
+        now: Duration,
+    ) -> Result<Taken, Refusal> {
+        let member = self.subscribers.find_native(connection, number)?;
+        if !self.groups.is_member(member) {
+            return Err(GroupError::NoMember(number).into());
+        }
+        let ids = ack::ids(ids)?;
+        let (all, mut unknown, mut first) = (ids.len(), 0, None);
+        let has_credit = self.has_credit(member);
+        for id in ids {
+            let is_known = match verdict {
+                Verdict::Ack => match self.groups.acknowledge(member, id, has_credit) {
+                    Some(is_done) => {
+                        if is_done {
+                            self.settle_now(id);
+                        }
+                        true
+                    }
+                    None => false,
+                },
+                Verdict::Nak { delay_ms } => {
+                    let delay = Duration::from_millis(delay_ms.into());
+                    self.groups.nak(member, id, delay, now, has_credit)
+                }
+                Verdict::Extend => self.groups.extend(member, id, now),
+            };
+            if !is_known {
+                unknown += 1;
+                first.get_or_insert(id);
+            }
+        }
+        match first {
+            Some(id) => Err(GroupError::NotUnderWay { id, number, unknown, all }.into()),
+            None => self.check_settlements(),
+        }
+    }
+
+    fn has_credit(&mut self, member: u32) -> bool {
+        self.subscribers.native(member).is_some_and(|native| native.has_credit())
+    }
+
+    /// A member has credit for so many bytes more.
+    pub(super) fn credit_member(&mut self, member: u32, bytes: u64) {
+        let has_credit = self.has_credit(member);
+        self.groups.granted(member, bytes, has_credit);
+    }
+
+    /// A native frame is delivered: what is kept of it becomes ready in these groups, and the rest goes to one member of
+    /// each. What nobody has credit for is lost to the group.
+    pub(super) fn give(&mut self, groups: &[GroupId], outgoing: &Outgoing) {
+        let Outgoing { name, frame, .. } = outgoing;
+        let Ok(Frame::V2 { body, .. }) = Frame::parse(frame) else { return };
+        let mut at = frame.len() - body.len();
+        let (mut kept, mut rest) = (Vec::new(), Vec::new());
+        for (whole, record) in Records::new(body).flatten() {
+            if record.ack {
+                kept.push(record.id);
+            } else {
+                rest.push(at..at + whole.len());
+            }
+            at += whole.len();
+        }
+        for &group in groups {
+            for &id in &kept {
+                self.groups.set_ready(group, id);
+            }
+            self.give_unkept(group, name, frame, &rest, kept.is_empty());
+        }
+    }
+
+    /// Gives records of a frame to members of a group. `is_all`: the frame has no others.
+    fn give_unkept(
+        &mut self,
+        group: GroupId,
+        name: &ArcStr,
+        frame: &Bytes,
+        mut records: &[Range<usize>],
+        is_all: bool,
+    ) {
+        let all = records.len();
+        let mut share = 0;
+        while !records.is_empty() {
+            let Some((member, members)) = self.groups.receiver(group) else {
+                self.counters.messages_dropped.add(records.len() as u64);
+                return;
+            };
+            if share == 0 {
+                share = all.div_ceil(members);
+            }
+            let (given, left) = records.split_at(share.min(records.len()));
+            records = left;
+            let shared = is_all && given.len() == all;
+            let part = if shared {
+                frame.clone()
+            } else {
+                let mut part = v2_prefix(name);
+                for record in given {
+                    part.extend_from_slice(&frame[record.clone()]);
+                }
+                part.into()
+            };
+            self.give_frame(member, part, 1, true);
+        }
+    }
+
+    /// Delivers a frame to a member.
+    fn give_frame(&mut self, member: u32, frame: Bytes, attempt: u16, droppable: bool) {
+        let Some(native) = self.subscribers.native(member) else { return };
+        let bytes = frame.len();
+        native.charge(bytes);
+        let (direct, has_credit) = (native.direct(attempt > 1, attempt), native.has_credit());
+        self.groups.delivered(member, bytes as u64, has_credit);
+        self.publish(frame, [].into(), vec![direct], droppable);
+    }
+
+    /// Hands over some of the jobs that are ready; whether there may be more to do.
+    pub(super) fn serve_groups(&mut self, now: Duration) -> bool {
+        let (mut left, mut bytes) = (OWED_PER_TURN_MAX, 0);
+        let mut share = None;
+        while left > 0
+            && bytes < RESEND_BYTES_PER_TURN_MAX
+            && let Some(group) = self.groups.next_serving()
+        {
+            let given = self.groups.receiver(group).and_then(|(member, members)| {
+                // As much for each of those that may get some now.
+                let ready = self.groups.ready(group);
+                let share = *share.get_or_insert_with(|| ready.div_ceil(members).max(1));
+                self.hand_over(group, member, share.min(left), now)
+            });
+            match given {
+                Some((messages, frame_bytes)) => {
+                    left -= messages;
+                    bytes += frame_bytes;
+                }
+                None => {
+                    self.groups.served();
+                    share = None;
+                }
+            }
+        }
+        self.groups.next_serving().is_some()
+    }
+
+    /// Hands jobs over to a member in one frame: how many, and its bytes. `None` when none was ready.
+    fn hand_over(
+        &mut self,
+        group: GroupId,
+        member: u32,
+        messages_max: usize,
+        now: Duration,
+    ) -> Option<(usize, usize)> {
+        let (mut frame, mut of, mut messages) = (Vec::new(), None, 0);
+        while messages < messages_max && frame.len() < FRAME_BYTES_TARGET {
+            if !self.subscribers.native(member)?.has_credit_for(frame.len()) {
+                break;
+            }
+            let Some(next) = self.groups.next(group) else { break };
+            let Some(message) = self.backlog.get(next.id) else {
+                self.groups.forget(next.id, &[group]);
+                continue;
+            };
+            let same = (message.name.clone(), next.attempt);
+            if of.as_ref().is_some_and(|of| *of != same) {
+                self.groups.put_back(group, next.id);
+                break;
+            }
+            if frame.is_empty() {
+                frame = v2_prefix(&message.name);
+            }
+            append_native(&message, &mut frame);
+            of = Some(same);
+            messages += 1;
+            if !self.groups.hand_over(group, next.id, member, now) {
+                break;
+            }
+        }
+        let ((_, attempt), bytes) = (of?, frame.len());
+        self.counters.resent.add(if attempt > 1 { messages as u64 } else { 0 });
+        self.give_frame(member, frame.into(), attempt, false);
+        Some((messages, bytes))
+    }
+
+    /// Makes jobs ready again whose member took too long.
+    pub(super) fn expire_jobs(&mut self, now: Duration) {
+        for member in self.groups.expire(now, OWED_PER_TURN_MAX) {
+            let has_credit = self.has_credit(member);
+            self.groups.look_again(member, has_credit);
+        }
+    }
+
+    /// A message that waited for anybody becomes a job of the groups that it fits; whether there are some.
+    pub(super) fn enlist(&mut self, id: MessageId) -> bool {
+        let Some(message) = self.backlog.get(id) else { return false };
+        let groups = self.subscribers.topic(&message.name).groups.clone();
+        if groups.is_empty() {
+            return false;
+        }
+        self.backlog.hold_for_groups(id);
+        self.groups.add_jobs(id, &groups);
+        for &group in &*groups {
+            self.groups.set_ready(group, id);
+        }
+        true
+    }
+
+    /// Messages whose only groups are over are anybody's; whether some are left.
+    pub(super) fn end_groups(&mut self, now: Duration) -> bool {
+        for _ in 0..OWED_PER_TURN_MAX {
+            let Some((id, is_last)) = self.groups.next_ended() else { break };
+            // Another group may have come.
+            if is_last
+                && !self.enlist(id)
+                && let Some(message) = self.backlog.get(id)
+            {
+                let is_wanted = self.subscribers.topic(&message.name).is_wanted();
+                self.backlog.put_back(id, &message.name, is_wanted, now);
+            }
+        }
+        self.groups.is_ending()
+    }
+}
