@@ -13,10 +13,10 @@ pub enum BuildError {
     #[error("cannot run cargo: {0}")]
     Start(#[from] io::Error),
     /// It failed, and said why on stderr.
-    #[error("cargo could not build the workspace; see above")]
+    #[error("cargo could not build the gate's programs and loadgen; see above")]
     Failed,
     /// It built no such program.
-    #[error("the workspace has no program {program}")]
+    #[error("neither mezzenger-gate nor loadgen has a program {program}")]
     Missing {
         /// The program.
         program: &'static str,
@@ -35,7 +35,7 @@ struct Target {
     name: String,
 }
 
-/// Builds the workspace's programs for release and returns where these are.
+/// Builds the gate's programs and loadgen for release and returns where these are.
 ///
 /// # Errors
 /// When they do not build.
@@ -45,7 +45,8 @@ pub fn build<const N: usize>(
 ) -> Result<[PathBuf; N], BuildError> {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.current_dir(workspace).stderr(Stdio::inherit());
-    cargo.args(["build", "--release", "--locked", "--quiet", "--workspace", "--bins"]);
+    cargo.args(["build", "--release", "--locked", "--quiet", "--bins"]);
+    cargo.args(["-p", "mezzenger-gate", "-p", "loadgen"]);
     cargo.arg("--message-format=json-render-diagnostics");
     let output = cargo.output()?;
     if !output.status.success() {

@@ -255,13 +255,19 @@ fn round<const LANES: usize>(
     mix: impl Fn(u32, u32, u32) -> u32,
     word: impl Fn(usize) -> usize,
 ) -> [Words<LANES>; 4] {
-    for step in 0..16 {
-        let mixed = Words::from_each(|lane| mix(b.0[lane], c.0[lane], d.0[lane]));
-        let sum = a.add(block[word(step) % 16]).add(mixed);
-        let (sine, rotation) = (SINES[number][step], ROTATIONS[number][step % 4]);
-        let turned = Words::from_each(|lane| sum.0[lane].wrapping_add(sine).rotate_left(rotation));
-        (a, b, c, d) = (d, b.add(turned), b, c);
+    // Written out: whether the compiler does so with a loop depends on code elsewhere.
+    macro_rules! steps {
+        ($($step:literal)*) => { $(
+            let (sine, rotation) = (SINES[number][$step], ROTATIONS[number][$step % 4]);
+            // Only what follows waits for the step before.
+            let known = a.add(block[word($step) % 16]).add(Words([sine; LANES]));
+            let mixed = Words::from_each(|lane| mix(b.0[lane], c.0[lane], d.0[lane]));
+            let sum = known.add(mixed);
+            let turned = Words::from_each(|lane| sum.0[lane].rotate_left(rotation));
+            (a, b, c, d) = (d, b.add(turned), b, c);
+        )* };
     }
+    steps!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15);
     [a, b, c, d]
 }
 
