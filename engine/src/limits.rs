@@ -204,6 +204,9 @@ pub const MEMBERSHIPS_MAX_EACH: usize = 1000;
 /// Messages that one member of a group may have without having acknowledged them.
 pub const IN_FLIGHT_MAX: u32 = 8192;
 
+/// Messages that members who are gone had, and which one turn takes back.
+pub const JOBS_TAKEN_BACK_PER_TURN_MAX: usize = 8192;
+
 /// Messages that wait for one subscription's credit in their order; more come again after their interval.
 pub const OWED_MESSAGES_MAX_EACH: usize = 65_536;
 

@@ -19,7 +19,8 @@ use super::subscribers::{ConnectionId, Subscribers, SubscriptionLimit};
 use crate::config::{Config, Verify};
 use crate::journal::Op;
 use crate::limits::{
-    ACK_BYTES_MAX, BATCH_BYTES_MAX, CHECKED_AT_ONCE_BYTES_MAX, NAMES_WOKEN_PER_TURN_MAX,
+    ACK_BYTES_MAX, BATCH_BYTES_MAX, CHECKED_AT_ONCE_BYTES_MAX, JOBS_TAKEN_BACK_PER_TURN_MAX,
+    NAMES_WOKEN_PER_TURN_MAX,
 };
 use crate::message::Message;
 use crate::metrics::Counters;
@@ -369,7 +370,7 @@ impl<E> Core<E> {
     /// A connection is gone.
     pub(super) fn disconnected(&mut self, connection: ConnectionId) {
         self.proved.remove(&connection);
-        for member in self.subscribers.members_of(connection) {
+        for member in self.subscribers.members_of(connection).to_vec() {
             self.leave(member);
         }
         if self.subscribers.disconnect(connection) {
@@ -392,9 +393,11 @@ impl<E> Core<E> {
         let recalling = self.recall_some(now);
         let paying = self.pay_owed(now);
         self.expire_jobs(now);
-        let serving = self.serve_groups(now);
+        let returning = self.groups.take_back(JOBS_TAKEN_BACK_PER_TURN_MAX);
+        // Not before: what is handed over now must not be taken for what somebody had who is gone.
+        let serving = !returning && self.serve_groups(now);
         let over = self.end_groups(now);
-        ending || waking || transcoding || recalling || paying || serving || over
+        ending || waking || transcoding || recalling || paying || returning || serving || over
     }
 
     /// Everything up to this journal group is stored. [`Self::release_stored`] answers those who wait for it.

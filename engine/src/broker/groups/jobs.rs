@@ -43,14 +43,25 @@ fn tick(time: Duration) -> u64 {
 }
 
 impl Groups {
-    /// A job whose member is gone is the next that is handed over.
-    pub(super) fn give_back(&mut self, group: GroupId, id: MessageId) {
-        let Some(job) = self.jobs.get_mut(&(group, id)) else { return };
-        if let State::UnderWay { token, .. } = job.state {
-            self.timers.cancel(token, &(group, id));
+    /// Makes so many jobs ready at most that members had who are gone; whether some are left.
+    pub(in super::super) fn take_back(&mut self, max: usize) -> bool {
+        for _ in 0..max {
+            let Some((group, jobs)) = self.leaving.front_mut() else { break };
+            let group = *group;
+            // The last goes first, so that the oldest is the first again.
+            let Some(id) = jobs.next_back() else {
+                self.leaving.pop_front();
+                self.serve_later(group);
+                continue;
+            };
+            let Some(job) = self.jobs.get_mut(&(group, id)) else { continue };
+            if let State::UnderWay { token, .. } = job.state {
+                self.timers.cancel(token, &(group, id));
+                job.state = State::Ready;
+                self.put_back(group, id);
+            }
         }
-        job.state = State::Ready;
-        self.put_back(group, id);
+        !self.leaving.is_empty()
     }
 
     /// A message is a job of these groups, from when it is stored.
@@ -252,7 +263,10 @@ impl Groups {
 
     /// Takes a message away from a group that is over; whether that was its last job. `None` when none is left.
     pub(in super::super) fn next_ended(&mut self) -> Option<(MessageId, bool)> {
-        while let Some(&group) = self.ending.front() {
+        // Not before all is taken back: the number may soon be another group's.
+        while self.leaving.is_empty()
+            && let Some(&group) = self.ending.front()
+        {
             let first = (group, MessageId { publisher: 0, sequence: 0 });
             let next = self.jobs.range(first..).next().filter(|((of, _), _)| *of == group);
             if let Some((&(_, id), _)) = next {

@@ -6,7 +6,7 @@
 
 mod jobs;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque, btree_set};
 use std::time::Duration;
 
 use arcstr::ArcStr;
@@ -95,6 +95,8 @@ pub(super) struct Groups {
     due: Vec<(GroupId, MessageId)>,
     /// Groups that may have something to hand over, each once.
     serving: VecDeque<GroupId>,
+    /// What members had that are gone.
+    leaving: VecDeque<(GroupId, btree_set::IntoIter<MessageId>)>,
     /// Groups whose last member is gone, and which have jobs left.
     ending: VecDeque<GroupId>,
 }
@@ -111,6 +113,7 @@ impl Default for Groups {
             timers: Wheel::new(0),
             due: Vec::new(),
             serving: VecDeque::new(),
+            leaving: VecDeque::new(),
             ending: VecDeque::new(),
         }
     }
@@ -196,20 +199,15 @@ impl Groups {
         self.members.contains_key(&member)
     }
 
-    /// A member is gone, and its jobs are ready again. Returns where the group's filter is when that was the last one:
+    /// A member is gone, and [`Self::take_back`] makes its jobs ready again. Returns where the group's filter is when that was the last one:
     /// the group is over.
     pub(super) fn leave(&mut self, member: u32) -> Option<u32> {
         let Member { group: id, bytes, under_way } = self.members.remove(&member)?;
         let group = self.all[id as usize].as_mut()?;
         group.free.remove(&(bytes, member));
         group.members -= 1;
-        // The oldest is the first again.
-        for &message in under_way.iter().rev() {
-            self.give_back(id, message);
-        }
-        let group = self.all[id as usize].as_ref()?;
+        self.leaving.push_back((id, under_way.into_iter()));
         if group.members > 0 {
-            self.serve_later(id);
             return None;
         }
         self.by_name.remove(&group.name);

@@ -142,6 +142,8 @@ struct Connection {
     interests: Interests,
     /// Where its native subscriptions are, by the client's number.
     natives: BTreeMap<u32, u32>,
+    /// Those of them that belong to groups.
+    members: Vec<u32>,
     bytes: usize,
     /// It does not keep up: what can wait is not sent to it now.
     is_behind: bool,

@@ -160,6 +160,9 @@ impl Subscribers {
         }
         let connection = self.connections.entry(id).or_default();
         connection.natives.insert(number, at);
+        if part == Part::Member {
+            connection.members.push(at);
+        }
         connection.bytes += cost;
         self.bytes += cost;
         self.count += 1;
@@ -214,11 +217,8 @@ impl Subscribers {
     }
 
     /// The subscriptions of a connection that belong to groups.
-    pub(in super::super) fn members_of(&self, id: ConnectionId) -> Vec<u32> {
-        let natives = self.connections.get(&id).into_iter().flat_map(|it| it.natives.values());
-        let is_member =
-            |at: &u32| self.natives.get(*at).is_some_and(|native| native.part == Part::Member);
-        natives.copied().filter(is_member).collect()
+    pub(in super::super) fn members_of(&self, id: ConnectionId) -> &[u32] {
+        self.connections.get(&id).map_or(&[], |connection| &connection.members)
     }
 
     /// Ends a subscription.
@@ -233,6 +233,7 @@ impl Subscribers {
         let unknown = NativeError::Unknown(number);
         let connection = self.connections.get_mut(&id).ok_or(unknown)?;
         let at = connection.natives.remove(&number).ok_or(unknown)?;
+        connection.members.retain(|&member| member != at);
         let cost = self.end_native(at);
         if let Some(connection) = self.connections.get_mut(&id) {
             connection.bytes -= cost;

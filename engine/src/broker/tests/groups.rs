@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::native::{grant, subscribe};
 use super::*;
-use crate::limits::IN_FLIGHT_MAX;
+use crate::limits::{IN_FLIGHT_MAX, JOBS_TAKEN_BACK_PER_TURN_MAX};
 use crate::wire::control::{self, Control, Group, Kind, Verdict};
 use crate::wire::filter::Filter;
 
@@ -174,6 +174,35 @@ fn who_leaves_gives_back_what_it_has_at_once_and_in_order() {
         }
         assert_eq!(bench.given(), [(4, 1, 2, vec![1, 3])]);
     }
+}
+
+#[test]
+fn what_many_had_who_are_gone_is_taken_back_in_parts_and_given_out_once() {
+    let mut bench = Bench::limited(false, Limits { messages: usize::MAX, bytes: usize::MAX });
+    let members = 3;
+    for number in 0..members {
+        bench.ask(3, join(number, 1 << 30));
+    }
+    let count = JOBS_TAKEN_BACK_PER_TURN_MAX as u64 * 2 + 10;
+    for n in 0..count {
+        bench.orders(n + 1, true, 1);
+        if n % 1000 == 0 {
+            bench.given();
+        }
+    }
+    assert!(bench.given().len() > 1);
+    bench.ask(4, join(1, 1 << 30)).ask(5, join(1, 1 << 30)).ask(6, join(1, 1 << 30));
+    bench.core.disconnected(3);
+    let mut given: Vec<u64> = Vec::new();
+    while bench.core.turn(bench.now) {
+        let parts = bench.given();
+        given.extend(parts.into_iter().flat_map(|(_, _, attempt, of)| {
+            assert_eq!(attempt, 2);
+            of
+        }));
+    }
+    given.sort_unstable();
+    assert!(given.into_iter().eq(1..=count));
 }
 
 #[test]
