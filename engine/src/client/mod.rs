@@ -43,7 +43,7 @@ mod routes;
 mod seal;
 mod subscriber;
 mod subscription;
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests;
 mod verify;
 mod worker;

@@ -367,7 +367,7 @@ fn read_reply(bytes: &[u8]) -> Result<u32, SendError> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use std::io::{Read, Write};
     use std::net::TcpListener;

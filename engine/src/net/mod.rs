@@ -16,7 +16,7 @@ pub(crate) mod sending;
 pub(crate) mod socket;
 mod stream;
 pub(crate) mod subscribing;
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 pub(crate) mod tests;
 pub(crate) mod wait;
 pub(crate) mod waker;

@@ -23,6 +23,10 @@ const POINTS_PER_NINE: usize = 40;
 /// Most nines that are shown: 99.9999 %.
 const NINES_MAX: f64 = 6.0;
 
+/// What the clock can tell apart. A message that left just when it was due has a delay of 0, for which a log scale has no
+/// place.
+const RESOLUTION_US: f64 = 1e-3;
+
 /// A curve through the medians over the runs, within a band from their minima to their maxima.
 pub fn latency(title: &str, curves: &[Curve]) -> Result<String, ChartError> {
     let nines = curves.iter().map(nines).fold(0.0, f64::max).min(NINES_MAX);
@@ -30,7 +34,7 @@ pub fn latency(title: &str, curves: &[Curve]) -> Result<String, ChartError> {
     let all = || spreads.iter().flatten().map(|(_, spread)| spread);
     let lowest_us = all().map(|spread| spread.min).fold(f64::INFINITY, f64::min);
     let highest_us = all().map(|spread| spread.max).fold(0.0, f64::max);
-    if lowest_us <= 0.0 || lowest_us > highest_us {
+    if lowest_us > highest_us {
         return Err(ChartError::Empty { title: title.to_owned() });
     }
     // Room above for the legend.
@@ -91,7 +95,8 @@ fn spreads(curve: &Curve, nines_shown: f64) -> Vec<(f64, Spread)> {
     let points = (nines * POINTS_PER_NINE as f64).round() as usize;
     let spread = |point| {
         let x = 10_f64.powf(point as f64 / POINTS_PER_NINE as f64);
-        Some((x, Spread::new(curve.runs.iter().map(|run| run.value_us(1.0 - 1.0 / x)))?))
+        let value_us = |run: &Percentiles| run.value_us(1.0 - 1.0 / x).max(RESOLUTION_US);
+        Some((x, Spread::new(curve.runs.iter().map(value_us))?))
     };
     (0..=points).filter_map(spread).collect()
 }
@@ -141,6 +146,16 @@ mod tests {
             assert!(svg.contains(text), "{text}: {svg}");
         }
         assert!(matches!(latency("x", &[]), Err(ChartError::Empty { .. })));
+    }
+
+    #[test]
+    fn a_delay_of_nothing_is_drawn_as_the_least_that_the_clock_tells() {
+        let mut histogram = Histogram::new(3).expect("3 digits");
+        [0, 0, 5_000].into_iter().for_each(|ns| histogram.record(ns).expect("it grows"));
+        let runs = vec![Percentiles::new(&histogram).expect("full")];
+        let curve = Curve { name: "send delay".to_owned(), runs };
+        assert_eq!(spreads(&curve, 6.0)[0].1.min, RESOLUTION_US);
+        assert!(latency("10k/s", &[curve]).expect("drawn").contains("send delay"));
     }
 
     #[test]
