@@ -44,7 +44,8 @@ pub(crate) fn shown(path: &Path) -> String {
 /// The code of a file: without comments, and without its unit tests.
 fn code(path: &Path) -> String {
     let text = fs::read_to_string(path).unwrap();
-    let text = match text.find("#[cfg(test)]\nmod tests {") {
+    let tests = ["#[cfg(test)]\nmod tests {", "#[cfg(all(test, not(loom)))]\nmod tests {"];
+    let text = match tests.iter().find_map(|tests| text.find(tests)) {
         Some(at) => &text[..at],
         None => &text,
     };
