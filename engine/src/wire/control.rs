@@ -294,7 +294,7 @@ pub struct Delivery {
     pub number: u32,
     /// Whether the messages were sent before, to this subscriber or to others.
     pub again: bool,
-    /// The how manieth time the messages are delivered to the subscription's group; 0 where that is not counted.
+    /// Which delivery of the messages to the subscription's group this is, from 1; 0 where that is not counted.
     pub attempt: u16,
 }
 

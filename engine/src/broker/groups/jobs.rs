@@ -34,7 +34,7 @@ enum State {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in super::super) struct Next {
     pub(in super::super) id: MessageId,
-    /// The how manieth time.
+    /// Which hand-over this is, from 1.
     pub(in super::super) attempt: u16,
 }
 

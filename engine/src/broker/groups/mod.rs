@@ -199,8 +199,8 @@ impl Groups {
         self.members.contains_key(&member)
     }
 
-    /// A member is gone, and [`Self::take_back`] makes its jobs ready again. Returns where the group's filter is when that was the last one:
-    /// the group is over.
+    /// A member is gone, and [`Self::take_back`] makes its jobs ready again. When it was the last one the group is
+    /// over: returns where the group's filter is.
     pub(super) fn leave(&mut self, member: u32) -> Option<u32> {
         let Member { group: id, bytes, under_way } = self.members.remove(&member)?;
         let group = self.all[id as usize].as_mut()?;
