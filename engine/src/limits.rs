@@ -145,9 +145,13 @@ pub const QUEUED_BYTES_EACH_PER_TURN_MAX: usize = 32 * 1024;
 /// Requests or subscriptions that the broker takes from one connection before it looks at the others.
 pub const EVENTS_PER_TURN_MAX: usize = 256;
 
-/// How long what a connection sent may take in one turn before the connection counts as costly, and comes behind all
-/// that are not.
+/// How long what a connection sent may take in a turn, on average, before the connection counts as costly, and comes
+/// behind all that are not.
 pub const COSTLY_READ_TIME: Duration = Duration::from_millis(1);
+
+/// What one turn may add to that average, so that a single one, in which the system may have taken the processor
+/// away, does not make a connection costly that was quick before.
+pub const COSTLY_READ_TIME_EACH_MAX: Duration = Duration::from_millis(7);
 
 /// Bytes of a request after which the broker looks at the clock: smaller ones cost little.
 pub const COSTLY_REQUEST_BYTES: usize = 8 * 1024;

@@ -49,8 +49,8 @@ pub(super) struct Peer<S> {
     pub(super) booked_bytes: usize,
     /// Bytes of answers that are booked for it.
     pub(super) booked_reply_bytes: usize,
-    /// What it sent took long in its last turn.
-    pub(super) is_costly: bool,
+    /// How long what it sent takes.
+    pub(super) read_time: super::reading::ReadTime,
     /// A subscriber that does not keep up with what this one publishes.
     pub(super) is_held: bool,
     /// Its request is being checked, or waits for that.
@@ -111,7 +111,7 @@ impl<S> Peer<S> {
             partial: None,
             booked_bytes: 0,
             booked_reply_bytes: 0,
-            is_costly: false,
+            read_time: Default::default(),
             is_held: false,
             is_checked: false,
             whole: None,

@@ -6,7 +6,8 @@ use std::time::Duration;
 use super::run::Broker;
 use super::subscribers::ConnectionId;
 use crate::limits::{
-    COSTLY_READ_TIME, HANDSHAKE_TIME_PER_TURN_MAX, READ_BYTES_PER_TURN_MAX, READ_TIME_PER_TURN_MAX,
+    COSTLY_READ_TIME, COSTLY_READ_TIME_EACH_MAX, HANDSHAKE_TIME_PER_TURN_MAX,
+    READ_BYTES_PER_TURN_MAX, READ_TIME_PER_TURN_MAX,
 };
 use crate::net::socket::Network;
 
@@ -14,10 +15,34 @@ use crate::net::socket::Network;
 #[derive(Debug, Default)]
 pub(super) struct Readable {
     usual: VecDeque<ConnectionId>,
-    /// Those whose last turn took long. They come second: whoever asks for little waits for one of them, not for all.
+    /// Those whose turns take long. They come second: whoever asks for little waits for one of them, not for all.
     costly: VecDeque<ConnectionId>,
     /// Those that are in their handshake. They come last, so that a flood of them is not felt by others.
     newcomers: VecDeque<ConnectionId>,
+}
+
+/// How long a connection's turns take: a moving average, in which each turn counts an eighth.
+///
+/// One turn says little, since the system may take the processor away in it. And one that is long between quick ones
+/// costs the others as much as several that are all of middle length.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ReadTime(Duration);
+
+impl Default for ReadTime {
+    /// Halfway to costly: a stranger is believed less than one that was quick often, and one long turn is enough.
+    fn default() -> Self {
+        Self(COSTLY_READ_TIME / 2)
+    }
+}
+
+impl ReadTime {
+    fn add(&mut self, took: Duration) {
+        self.0 = (self.0 * 7 + took.min(COSTLY_READ_TIME_EACH_MAX)) / 8;
+    }
+
+    fn is_costly(self) -> bool {
+        self.0 > COSTLY_READ_TIME
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -57,7 +82,7 @@ impl<N: Network> Broker<N> {
         if let Some(peer) = self.peers.get_mut(id)
             && !std::mem::replace(&mut peer.is_listed, true)
         {
-            let kind = match (peer.session.is_open(), peer.is_costly) {
+            let kind = match (peer.session.is_open(), peer.read_time.is_costly()) {
                 (false, _) => Kind::Newcomer,
                 (true, true) => Kind::Costly,
                 (true, false) => Kind::Usual,
@@ -98,7 +123,7 @@ impl<N: Network> Broker<N> {
             let more = self.read(id, before, now);
             let after = self.network.now();
             if let Some(peer) = self.peers.get_mut(id) {
-                peer.is_costly = after.saturating_sub(before) > COSTLY_READ_TIME;
+                peer.read_time.add(after.saturating_sub(before));
             }
             before = after;
             if more {
@@ -125,5 +150,45 @@ impl<N: Network> Broker<N> {
                 let is_large = peer.inbox.wanted_bytes() > READ_BYTES_PER_TURN_MAX;
                 !peer.is_subscriber() && peer.session.is_open() && (is_large || is_beyond)
             })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const QUICK: Duration = Duration::from_micros(20);
+    const LONG: Duration = Duration::from_millis(6);
+
+    fn after(turns: impl IntoIterator<Item = Duration>) -> ReadTime {
+        let mut time = ReadTime::default();
+        turns.into_iter().for_each(|took| time.add(took));
+        time
+    }
+
+    #[test]
+    fn a_stranger_whose_first_turn_is_long_comes_behind_the_others() {
+        assert!(!after([]).is_costly());
+        assert!(after([LONG]).is_costly());
+    }
+
+    #[test]
+    fn one_long_turn_of_a_quick_connection_is_forgiven_and_the_second_is_not() {
+        for long in [LONG, Duration::from_secs(1)] {
+            let quick = || std::iter::repeat_n(QUICK, 20);
+            assert!(!after(quick().chain([long])).is_costly(), "{long:?}");
+            assert!(after(quick().chain([long, long])).is_costly(), "{long:?}");
+        }
+    }
+
+    #[test]
+    fn quick_turns_between_long_ones_hide_nothing() {
+        assert!(after([LONG, QUICK].repeat(50)).is_costly());
+    }
+
+    #[test]
+    fn whoever_is_quick_again_comes_first_again() {
+        let again = std::iter::repeat_n(LONG, 100).chain(std::iter::repeat_n(QUICK, 20));
+        assert!(!after(again).is_costly());
     }
 }
