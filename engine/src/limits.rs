@@ -193,6 +193,10 @@ pub const SUBSCRIPTION_BYTES_MAX_ALL: usize = 1024 * 1024 * 1024;
 /// What a subscription costs beyond its own bytes: its places in two tables, and what its memory rounds up.
 pub const SUBSCRIPTION_OVERHEAD_BYTES: usize = 128;
 
+/// Subscriptions of one connection on the request port to prefixes and patterns: a message may fit all of them, and is
+/// looked at for each, and delivered.
+pub const WIDE_SUBSCRIPTIONS_MAX_EACH: usize = 1024;
+
 /// Subscriptions of all connections to patterns: each may have to be looked at for a name that was not seen before.
 pub const PATTERNS_MAX_ALL: usize = 100_000;
 

@@ -240,9 +240,6 @@ impl<E> Core<E> {
                 self.groups.put_back(group, next.id);
                 break;
             }
-            if frame.is_empty() {
-                frame = v2_prefix(&message.name);
-            }
             append_native(&message, &mut frame);
             of = Some(same);
             messages += 1;
@@ -260,7 +257,7 @@ impl<E> Core<E> {
     pub(super) fn expire_jobs(&mut self, now: Duration) {
         for member in self.groups.expire(now, OWED_PER_TURN_MAX) {
             let has_credit = self.has_credit(member);
-            self.groups.look_again(member, has_credit);
+            self.groups.set_free(member, has_credit);
         }
     }
 

@@ -8,7 +8,8 @@ use super::effect::Direct;
 use super::publish::frame_records;
 use super::resend::append_native;
 use crate::limits::{FRAME_BYTES_TARGET, OWED_PER_TURN_MAX, RESEND_BYTES_PER_TURN_MAX};
-use crate::wire::frame::{Frame, v2_prefix};
+use crate::wire::frame::Frame;
+use crate::wire::id::MessageId;
 
 impl<E> Core<E> {
     /// Which of these subscriptions get a native frame now. For one that has no credit, what has to be acknowledged
@@ -16,6 +17,8 @@ impl<E> Core<E> {
     pub(super) fn direct(&mut self, subscriptions: &[u32], outgoing: &Outgoing) -> Vec<Direct> {
         let Outgoing { frame, droppable, .. } = outgoing;
         let mut direct = Vec::with_capacity(subscriptions.len());
+        // Which messages have to be acknowledged, and how many do not: read when the first one waits.
+        let mut content: Option<(Vec<MessageId>, u64)> = None;
         for &at in subscriptions {
             let Some(native) = self.subscribers.native(at) else { continue };
             // What waits already goes first.
@@ -25,17 +28,12 @@ impl<E> Core<E> {
                 continue;
             }
             let takes_part = native.takes_part();
-            let mut lost = 0;
-            if let Ok(Frame::V2 { body, .. }) = Frame::parse(frame) {
-                for (_, record) in frame_records(body) {
-                    if takes_part && record.ack {
-                        self.subscribers.owe(at, record.id);
-                    } else {
-                        lost += 1;
-                    }
-                }
+            let (kept, rest) = content.get_or_insert_with(|| read_content(frame));
+            if takes_part {
+                kept.iter().for_each(|&id| self.subscribers.owe(at, id));
             }
-            self.counters.messages_dropped.add(lost);
+            let lost = if takes_part { 0 } else { kept.len() as u64 };
+            self.counters.messages_dropped.add(*rest + lost);
         }
         direct
     }
@@ -85,9 +83,6 @@ impl<E> Core<E> {
                 self.subscribers.owe_first(at, id);
                 break;
             }
-            if frame.is_empty() {
-                frame = v2_prefix(&message.name);
-            }
             append_native(&message, &mut frame);
             // Its interval begins with the delivery.
             self.backlog.renew(id, &message.name, now);
@@ -105,6 +100,21 @@ impl<E> Core<E> {
         self.publish(frame.into(), [].into(), direct, false);
         Paid { messages, bytes, is_last }
     }
+}
+
+/// The messages of a native frame that have to be acknowledged, and how many do not.
+fn read_content(frame: &[u8]) -> (Vec<MessageId>, u64) {
+    let (mut kept, mut rest) = (Vec::new(), 0);
+    if let Ok(Frame::V2 { body, .. }) = Frame::parse(frame) {
+        for (_, record) in frame_records(body) {
+            if record.ack {
+                kept.push(record.id);
+            } else {
+                rest += 1;
+            }
+        }
+    }
+    (kept, rest)
 }
 
 /// What one delivery of messages that waited took.

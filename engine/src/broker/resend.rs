@@ -138,7 +138,7 @@ impl<E> Core<E> {
     }
 
     fn resend_v2(&mut self, message: &Message, gathered: &mut Gathered) {
-        let frame = gathered.entry(message.name.clone()).or_insert_with_key(|name| v2_prefix(name));
+        let frame = gathered.entry(message.name.clone()).or_default();
         append_native(message, frame);
         if frame.len() >= FRAME_BYTES_TARGET
             && let Some(frame) = gathered.remove(&message.name)
@@ -156,8 +156,11 @@ impl<E> Core<E> {
     }
 }
 
-/// Appends a pending message to a native frame of its name.
+/// Appends a pending message to a native frame of its name, which is begun if it is empty.
 pub(super) fn append_native(message: &Message, frame: &mut Vec<u8>) {
+    if frame.is_empty() {
+        *frame = v2_prefix(&message.name);
+    }
     match message.format {
         Format::V2 => frame.extend_from_slice(&message.body),
         Format::V1 => {

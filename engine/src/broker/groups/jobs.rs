@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use super::{GroupId, Groups, Policy};
-use crate::limits::IN_FLIGHT_MAX;
 use crate::retry::Token;
 use crate::wire::id::MessageId;
 
@@ -155,7 +154,7 @@ impl Groups {
         job.state = State::UnderWay { member, token };
         let Some(member) = self.members.get_mut(&member) else { return false };
         member.under_way.insert(id);
-        member.under_way.len() < in_flight_max.min(IN_FLIGHT_MAX) as usize
+        member.under_way.len() < in_flight_max as usize
     }
 
     fn under_way(&mut self, member: u32, id: MessageId) -> Option<(GroupId, Token)> {

@@ -12,7 +12,7 @@ use std::time::Duration;
 use arcstr::ArcStr;
 
 use self::jobs::Job;
-use crate::limits::{GROUPS_MAX, IN_FLIGHT_MAX, MEMBERSHIPS_MAX_EACH};
+use crate::limits::{GROUPS_MAX, MEMBERSHIPS_MAX_EACH};
 use crate::retry::wheel::Wheel;
 use crate::wire::filter::Filter;
 use crate::wire::id::MessageId;
@@ -25,7 +25,7 @@ pub(super) type GroupId = u32;
 pub(super) struct Policy {
     /// How long a member may take before a job goes to another one.
     pub(super) ack_wait: Duration,
-    /// Jobs that one member may have under way.
+    /// Jobs that one member may have under way, [`IN_FLIGHT_MAX`](crate::limits::IN_FLIGHT_MAX) at most.
     pub(super) in_flight_max: u32,
 }
 
@@ -224,11 +224,10 @@ impl Groups {
     }
 
     /// Notes whether a member may get more, after its bytes, its jobs or its credit changed.
-    fn set_free(&mut self, member: u32, has_credit: bool) {
+    pub(super) fn set_free(&mut self, member: u32, has_credit: bool) {
         let Some(found) = self.members.get(&member) else { return };
         let Some(group) = &mut self.all[found.group as usize] else { return };
-        let has_room =
-            found.under_way.len() < group.policy.in_flight_max.min(IN_FLIGHT_MAX) as usize;
+        let has_room = found.under_way.len() < group.policy.in_flight_max as usize;
         if has_credit && has_room {
             group.free.insert((found.bytes, member));
             if !group.ready.is_empty() {
@@ -280,11 +279,6 @@ impl Groups {
         let group = self.all.get(group as usize)?.as_ref()?;
         let &(_, member) = group.free.first()?;
         Some((member, group.free.len()))
-    }
-
-    /// Whether a member may get more now.
-    pub(super) fn look_again(&mut self, member: u32, has_credit: bool) {
-        self.set_free(member, has_credit);
     }
 
     /// Whether there is no group.

@@ -3,6 +3,7 @@
 //! A subscription is a prefix of the frames that it wants, up to the `|` that ends a name: what stands behind
 //! it does not count here, and SUB sockets look at it themselves.
 
+mod names;
 mod native;
 mod patterns;
 mod prefixes;
@@ -17,6 +18,7 @@ use arcstr::ArcStr;
 
 use super::backlog::Wanted;
 use super::groups::GroupId;
+use names::Names;
 use patterns::Patterns;
 use prefixes::Prefixes;
 
@@ -25,9 +27,8 @@ use crate::slab::Slab;
 pub(super) use native::{Native, NativeError};
 
 use crate::limits::{
-    NAMES_CACHED_MAX, SUBSCRIPTION_BYTES_MAX_ALL, SUBSCRIPTION_BYTES_MAX_EACH,
-    SUBSCRIPTION_OVERHEAD_BYTES, SUBSCRIPTIONS_ENDED_PER_TURN_MAX, SUBSCRIPTIONS_MAX_ALL,
-    SUBSCRIPTIONS_MAX_EACH,
+    SUBSCRIPTION_BYTES_MAX_ALL, SUBSCRIPTION_BYTES_MAX_EACH, SUBSCRIPTION_OVERHEAD_BYTES,
+    SUBSCRIPTIONS_ENDED_PER_TURN_MAX, SUBSCRIPTIONS_MAX_ALL, SUBSCRIPTIONS_MAX_EACH,
 };
 use crate::wire::frame::{v1_prefix, v2_prefix};
 use crate::wire::name::SEPARATOR;
@@ -144,6 +145,8 @@ struct Connection {
     natives: BTreeMap<u32, u32>,
     /// Those of them that belong to groups.
     members: Vec<u32>,
+    /// How many of the others are to prefixes and patterns.
+    wide: usize,
     bytes: usize,
     /// It does not keep up: what can wait is not sent to it now.
     is_behind: bool,
@@ -166,9 +169,7 @@ pub(super) struct Subscribers {
     leaving: VecDeque<Left>,
     count: usize,
     bytes: usize,
-    /// A cache: it may be emptied at any time. Each entry is good for one state of the subscriptions.
-    names: HashMap<ArcStr, (u64, Topic)>,
-    state: u64,
+    names: Names,
 }
 
 fn counted(topic: &[u8]) -> &[u8] {
@@ -177,6 +178,10 @@ fn counted(topic: &[u8]) -> &[u8] {
         Some(at) => &topic[..=at],
         None => topic,
     }
+}
+
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn cost(prefix: &[u8]) -> usize {
@@ -196,9 +201,10 @@ impl Subscribers {
     ) -> Result<(), SubscriptionLimit> {
         let prefix = counted(topic);
         let exact = topic.len() == prefix.len();
-        let known = self.prefixes.find(prefix);
-        let connection = self.connections.entry(id).or_default();
-        if let Some(interest) = known.and_then(|number| connection.interests.get_mut(&number)) {
+        if let Some(number) = self.prefixes.find(prefix)
+            && let Some(connection) = self.connections.get_mut(&id)
+            && let Some(interest) = connection.interests.get_mut(&number)
+        {
             if exact {
                 interest.exact = true;
             } else {
@@ -207,11 +213,24 @@ impl Subscribers {
             return Ok(());
         }
         let cost = cost(prefix);
-        if connection.interests.len() >= SUBSCRIPTIONS_MAX_EACH {
-            return Err(SubscriptionLimit::Each(SUBSCRIPTIONS_MAX_EACH));
-        }
-        if connection.bytes + cost > SUBSCRIPTION_BYTES_MAX_EACH {
-            return Err(SubscriptionLimit::EachBytes(SUBSCRIPTION_BYTES_MAX_EACH));
+        self.check_room(id, cost)?;
+        let since_ns = nanoseconds(now);
+        let interest = Interest { since_ns, exact, longer: u32::from(!exact) };
+        let number = self.prefixes.add(prefix, id);
+        self.book(id, cost).interests.insert(number, interest);
+        self.names.changed(prefix);
+        Ok(())
+    }
+
+    /// Whether a connection may have another subscription that costs so much.
+    fn check_room(&self, id: ConnectionId, cost: usize) -> Result<(), SubscriptionLimit> {
+        if let Some(Connection { interests, natives, bytes, .. }) = self.connections.get(&id) {
+            if interests.len() + natives.len() >= SUBSCRIPTIONS_MAX_EACH {
+                return Err(SubscriptionLimit::Each(SUBSCRIPTIONS_MAX_EACH));
+            }
+            if bytes + cost > SUBSCRIPTION_BYTES_MAX_EACH {
+                return Err(SubscriptionLimit::EachBytes(SUBSCRIPTION_BYTES_MAX_EACH));
+            }
         }
         if self.count >= SUBSCRIPTIONS_MAX_ALL {
             return Err(SubscriptionLimit::All(SUBSCRIPTIONS_MAX_ALL));
@@ -219,14 +238,16 @@ impl Subscribers {
         if self.bytes + cost > SUBSCRIPTION_BYTES_MAX_ALL {
             return Err(SubscriptionLimit::AllBytes(SUBSCRIPTION_BYTES_MAX_ALL));
         }
-        let since_ns = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
-        let interest = Interest { since_ns, exact, longer: u32::from(!exact) };
-        connection.interests.insert(self.prefixes.add(prefix, id), interest);
-        connection.bytes += cost;
+        Ok(())
+    }
+
+    /// Counts a subscription that a connection gets.
+    fn book(&mut self, id: ConnectionId, cost: usize) -> &mut Connection {
         self.bytes += cost;
         self.count += 1;
-        self.changed(prefix);
-        Ok(())
+        let connection = self.connections.entry(id).or_default();
+        connection.bytes += cost;
+        connection
     }
 
     /// Ends a subscription; one that the connection does not have is no matter.
@@ -244,7 +265,7 @@ impl Subscribers {
             connection.interests.remove(&number);
             connection.bytes -= cost(prefix);
             self.end(id, number);
-            self.changed(prefix);
+            self.names.changed(prefix);
         }
     }
 
@@ -259,7 +280,7 @@ impl Subscribers {
         }
         let (interests, natives) = (interests.into_iter(), natives.into_iter());
         self.leaving.push_back(Left { id, interests, natives });
-        self.state += 1;
+        self.names.all_changed();
         true
     }
 
@@ -289,39 +310,23 @@ impl Subscribers {
         self.prefixes.remove(number, id);
     }
 
-    /// A prefix has another connection, or one less. Only names that it fits are affected.
-    fn changed(&mut self, prefix: &[u8]) {
-        let name = prefix.strip_prefix(&[crate::wire::frame::V2]).unwrap_or(prefix);
-        match name.strip_suffix(&[SEPARATOR]).map(std::str::from_utf8) {
-            Some(Ok(name)) => _ = self.names.remove(name),
-            _ => self.state += 1,
-        }
-    }
-
     /// What is known of a name. The result stays right until a subscription changes.
     pub(super) fn topic(&mut self, name: &str) -> &Topic {
-        let state = self.state;
-        if self.names.get(name).is_none_or(|&(known, _)| known != state) {
-            if self.names.len() >= NAMES_CACHED_MAX {
-                self.names.clear();
-            }
+        if !self.names.is_known(name) {
             let (v1, v1_since) = self.matching(&v1_prefix(name));
             let (v2, v2_since) = self.matching(&v2_prefix(name));
             let (native, groups, native_since) = self.matching_native(name);
-            let since = Duration::from_nanos(v1_since.min(v2_since).min(native_since));
-            let has_natives = native_since != u64::MAX;
-            let (native, groups) = (native.into(), groups.into());
-            // The copy of the name that messages share already.
-            let name = match self.names.get_key_value(name) {
-                Some((name, _)) => name.clone(),
-                None => name.into(),
-            };
-            self.names.insert(
-                name.clone(),
-                (state, Topic { name, v1, v2, native, has_natives, groups, since }),
-            );
+            self.names.add(Topic {
+                name: self.names.shared(name),
+                v1,
+                v2,
+                native: native.into(),
+                has_natives: native_since != u64::MAX,
+                groups: groups.into(),
+                since: Duration::from_nanos(v1_since.min(v2_since).min(native_since)),
+            });
         }
-        &self.names[name].1
+        self.names.topic(name)
     }
 
     /// The connections that want frames that begin so, and since when the first of them does.

@@ -5,11 +5,10 @@ use std::time::Duration;
 
 use super::super::effect::Direct;
 use super::super::groups::GroupId;
-use super::{ConnectionId, Subscribers, SubscriptionLimit, cost};
+use super::{ConnectionId, Subscribers, SubscriptionLimit, cost, nanoseconds};
 use crate::limits::{
     CREDIT_BYTES_MAX, OWED_MESSAGES_MAX_ALL, OWED_MESSAGES_MAX_EACH, PATTERNS_MAX_ALL,
-    SUBSCRIPTION_BYTES_MAX_ALL, SUBSCRIPTION_BYTES_MAX_EACH, SUBSCRIPTIONS_MAX_ALL,
-    SUBSCRIPTIONS_MAX_EACH,
+    WIDE_SUBSCRIPTIONS_MAX_EACH,
 };
 use crate::slab;
 use crate::wire::control::{Delivery, Kind, Subscribe};
@@ -86,6 +85,15 @@ pub(in super::super) enum NativeError {
         "this connection has a subscription {0} already: choose another number, or end that one first"
     )]
     Taken(u32),
+    #[error(
+        "subscription {0} of this connection is one of this kind with this filter already: use that one"
+    )]
+    Same(u32),
+    #[error(
+        "this connection has {WIDE_SUBSCRIPTIONS_MAX_EACH} subscriptions to prefixes and patterns, as many as it may \
+         have: use wider ones, or another connection"
+    )]
+    Wide,
     #[error("this connection has no subscription {0}")]
     Unknown(u32),
     #[error("too many subscriptions: {0}")]
@@ -112,6 +120,20 @@ fn key(filter: &Filter<'_>) -> Option<Vec<u8>> {
 /// The connection of what stands for a group: none has this number.
 const NOBODY: ConnectionId = ConnectionId::MAX;
 
+/// What stands for a subscription among those who want one filter. The subscriptions of one connection are neighbours
+/// there, together with those of connections 2^32 apart.
+fn wanting(connection: ConnectionId, at: u32) -> u64 {
+    connection << 32 | u64::from(at)
+}
+
+/// A subscription that is over.
+#[derive(Clone, Copy, Debug)]
+pub(in super::super) struct Ended {
+    cost: usize,
+    /// It was to a prefix or a pattern.
+    is_wide: bool,
+}
+
 impl Subscribers {
     /// Notes a subscription, and returns where it is.
     ///
@@ -125,48 +147,61 @@ impl Subscribers {
     ) -> Result<u32, NativeError> {
         let Subscribe { number, kind, filter, credit } = *wanted;
         let cost = cost(filter.text().as_bytes());
-        if let Some(connection) = self.connections.get(&id) {
-            if connection.natives.contains_key(&number) {
-                return Err(NativeError::Taken(number));
-            }
-            if connection.natives.len() >= SUBSCRIPTIONS_MAX_EACH {
-                return Err(SubscriptionLimit::Each(SUBSCRIPTIONS_MAX_EACH).into());
-            }
-            if connection.bytes + cost > SUBSCRIPTION_BYTES_MAX_EACH {
-                return Err(SubscriptionLimit::EachBytes(SUBSCRIPTION_BYTES_MAX_EACH).into());
-            }
-        }
-        if self.count >= SUBSCRIPTIONS_MAX_ALL {
-            return Err(SubscriptionLimit::All(SUBSCRIPTIONS_MAX_ALL).into());
-        }
-        if self.bytes + cost > SUBSCRIPTION_BYTES_MAX_ALL {
-            return Err(SubscriptionLimit::AllBytes(SUBSCRIPTION_BYTES_MAX_ALL).into());
-        }
-        if matches!(filter, Filter::Pattern(_)) && self.pattern_count >= PATTERNS_MAX_ALL {
-            return Err(NativeError::Patterns);
-        }
-        let credit = check_credit(number, credit)?;
-        let since_ns = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
         let part = match kind {
             Kind::Observer => Part::Observer,
             Kind::Broadcast => Part::Broadcast,
             Kind::Group(_) => Part::Member,
         };
+        let is_wide = part != Part::Member && !matches!(filter, Filter::Name(_));
+        if self.find_native(id, number).is_ok() {
+            return Err(NativeError::Taken(number));
+        }
+        self.check_room(id, cost)?;
+        if is_wide
+            && self.connections.get(&id).is_some_and(|it| it.wide >= WIDE_SUBSCRIPTIONS_MAX_EACH)
+        {
+            return Err(NativeError::Wide);
+        }
+        if part != Part::Member
+            && let Some(same) = self.same(id, part, &filter)
+        {
+            return Err(NativeError::Same(same));
+        }
+        if matches!(filter, Filter::Pattern(_)) && self.pattern_count >= PATTERNS_MAX_ALL {
+            return Err(NativeError::Patterns);
+        }
+        let credit = check_credit(number, credit)?;
+        let since_ns = nanoseconds(now);
         let place = Place::Elsewhere { cost: cost as u32 };
         let native = Native { connection: id, number, part, place, since_ns, credit, owed: None };
         let at = self.natives.insert(native);
         if part != Part::Member {
             self.place(at, &filter);
         }
-        let connection = self.connections.entry(id).or_default();
+        let connection = self.book(id, cost);
         connection.natives.insert(number, at);
         if part == Part::Member {
             connection.members.push(at);
         }
-        connection.bytes += cost;
-        self.bytes += cost;
-        self.count += 1;
+        connection.wide += usize::from(is_wide);
         Ok(at)
+    }
+
+    /// The number of the subscription that a connection has already to this filter, of this kind. There are no more of
+    /// them than there are kinds, so that a message is not looked at, or delivered, more often than that.
+    fn same(&self, id: ConnectionId, part: Part, filter: &Filter<'_>) -> Option<u32> {
+        let is_it = |key: u64| {
+            let native = self.natives.get(key as u32)?;
+            (native.connection == id && native.part == part).then_some(native.number)
+        };
+        let own = wanting(id, 0)..=wanting(id, u32::MAX);
+        match key(filter) {
+            Some(key) => {
+                let prefix = self.native_prefixes.get(self.native_prefixes.find(&key)?)?;
+                prefix.wanting.within(own).find_map(is_it)
+            }
+            None => self.patterns.find(filter.text())?.range(own).copied().find_map(is_it),
+        }
     }
 
     /// Notes the filter of a group, and returns where it is.
@@ -176,7 +211,7 @@ impl Subscribers {
         filter: &Filter<'_>,
         now: Duration,
     ) -> u32 {
-        let since_ns = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
+        let since_ns = nanoseconds(now);
         let (part, place) = (Part::Group(group), Place::Elsewhere { cost: 0 });
         let native =
             Native { connection: NOBODY, number: 0, part, place, since_ns, credit: 0, owed: None };
@@ -188,19 +223,20 @@ impl Subscribers {
     }
 
     fn place(&mut self, at: u32, filter: &Filter<'_>) {
-        let place = match key(filter) {
-            Some(key) => Place::Prefix(self.native_prefixes.add(&key, at.into())),
+        let native = self.natives.at(at);
+        let wanting = wanting(native.connection, at);
+        native.place = match key(filter) {
+            Some(key) => {
+                self.names.changed(&key);
+                Place::Prefix(self.native_prefixes.add(&key, wanting))
+            }
             None => {
+                self.names.all_changed();
                 self.pattern_count += 1;
-                self.patterns.add(filter.text(), at);
+                self.patterns.add(filter.text(), wanting);
                 Place::Pattern(filter.text().into())
             }
         };
-        self.natives.at(at).place = place;
-        match filter {
-            Filter::Name(name) => _ = self.names.remove(*name),
-            Filter::Prefix(_) | Filter::Pattern(_) => self.state += 1,
-        }
     }
 
     /// Where the subscription of a connection with this number is.
@@ -234,42 +270,43 @@ impl Subscribers {
         let connection = self.connections.get_mut(&id).ok_or(unknown)?;
         let at = connection.natives.remove(&number).ok_or(unknown)?;
         connection.members.retain(|&member| member != at);
-        let cost = self.end_native(at);
+        let Ended { cost, is_wide } = self.end_native(at);
         if let Some(connection) = self.connections.get_mut(&id) {
             connection.bytes -= cost;
+            connection.wide -= usize::from(is_wide);
         }
         Ok(())
     }
 
-    /// Ends a subscription that its connection does not know any more, or a group's; what it cost.
-    pub(in super::super) fn end_native(&mut self, at: u32) -> usize {
-        let Some(native) = self.natives.get(at) else { return 0 };
-        let cost = match &native.place {
+    /// Ends a subscription that its connection does not know any more, or a group's.
+    pub(in super::super) fn end_native(&mut self, at: u32) -> Ended {
+        let nothing = Ended { cost: 0, is_wide: false };
+        let Some(native) = self.natives.get(at) else { return nothing };
+        let wanting = wanting(native.connection, at);
+        let ended = match &native.place {
             Place::Pattern(pattern) => {
                 self.pattern_count -= 1;
-                self.patterns.remove(pattern, at);
-                self.state += 1;
-                cost(pattern.as_bytes())
+                self.patterns.remove(pattern, wanting);
+                self.names.all_changed();
+                Ended { cost: cost(pattern.as_bytes()), is_wide: true }
             }
             &Place::Prefix(number) => {
-                let Some(prefix) = self.native_prefixes.get(number) else { return 0 };
+                let Some(prefix) = self.native_prefixes.get(number) else { return nothing };
+                self.names.changed(&prefix.bytes);
                 let name = prefix.bytes.strip_suffix(&[SEPARATOR]);
                 let cost = cost(name.unwrap_or(&prefix.bytes));
-                match name.map(std::str::from_utf8) {
-                    Some(Ok(name)) => _ = self.names.remove(name),
-                    _ => self.state += 1,
-                }
-                self.native_prefixes.remove(number, at.into());
-                cost
+                let is_wide = name.is_none();
+                self.native_prefixes.remove(number, wanting);
+                Ended { cost, is_wide }
             }
-            Place::Elsewhere { cost } => *cost as usize,
-            Place::Free(_) => 0,
+            Place::Elsewhere { cost } => Ended { cost: *cost as usize, is_wide: false },
+            Place::Free(_) => nothing,
         };
         self.owed -= native.owed.as_ref().map_or(0, |owed| owed.len());
         self.natives.free(at);
-        self.bytes -= cost;
+        self.bytes -= ended.cost;
         self.count -= 1;
-        cost
+        ended
     }
 
     /// Grants a subscription credit; where it is.
@@ -304,7 +341,7 @@ impl Subscribers {
                 found.extend(prefix.wanting.ids().map(|at| at as u32));
             }
         }
-        self.patterns.of(name, |at| found.push(at));
+        self.patterns.of(name, |key| found.push(key as u32));
         found.retain(|&at| {
             let Some(native) = self.natives.get(at) else { return false };
             match native.part {

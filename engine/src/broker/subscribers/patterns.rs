@@ -10,9 +10,9 @@ struct Level {
     tokens: BTreeMap<Box<str>, Level>,
     any: Option<Box<Level>>,
     /// Subscriptions whose pattern ends here.
-    ending: BTreeSet<u32>,
+    ending: BTreeSet<u64>,
     /// Subscriptions whose pattern ends with `>` here.
-    rest: BTreeSet<u32>,
+    rest: BTreeSet<u64>,
 }
 
 impl Level {
@@ -24,7 +24,7 @@ impl Level {
     }
 
     /// The subscriptions of a pattern, made if they are not there.
-    fn entry(&mut self, pattern: &str) -> &mut BTreeSet<u32> {
+    fn entry(&mut self, pattern: &str) -> &mut BTreeSet<u64> {
         let mut level = self;
         for token in pattern.split(TOKEN_SEPARATOR) {
             level = match token {
@@ -37,7 +37,7 @@ impl Level {
     }
 
     /// Takes a subscription out, and the levels that are empty then. At most 128 deep: a name has 255 bytes.
-    fn remove(&mut self, pattern: &str, subscription: u32) {
+    fn remove(&mut self, pattern: &str, subscription: u64) {
         let (token, rest) = match pattern.split_once(TOKEN_SEPARATOR) {
             Some((token, rest)) => (token, Some(rest)),
             None => (pattern, None),
@@ -72,17 +72,30 @@ pub(super) struct Patterns {
 
 impl Patterns {
     /// Adds a subscription to a pattern whose rules were checked.
-    pub(super) fn add(&mut self, pattern: &str, subscription: u32) {
+    pub(super) fn add(&mut self, pattern: &str, subscription: u64) {
         self.root.entry(pattern).insert(subscription);
     }
 
     /// Takes a subscription out.
-    pub(super) fn remove(&mut self, pattern: &str, subscription: u32) {
+    pub(super) fn remove(&mut self, pattern: &str, subscription: u64) {
         self.root.remove(pattern, subscription);
     }
 
+    /// The subscriptions to one pattern.
+    pub(super) fn find(&self, pattern: &str) -> Option<&BTreeSet<u64>> {
+        let mut level = &self.root;
+        for token in pattern.split(TOKEN_SEPARATOR) {
+            level = match token {
+                ANY_REST => return Some(&level.rest),
+                ANY_TOKEN => level.any.as_deref()?,
+                token => level.tokens.get(token)?,
+            };
+        }
+        Some(&level.ending)
+    }
+
     /// The subscriptions to patterns that a name fits.
-    pub(super) fn of(&self, name: &str, mut found: impl FnMut(u32)) {
+    pub(super) fn of(&self, name: &str, mut found: impl FnMut(u64)) {
         if self.root.is_empty() {
             return;
         }
@@ -132,13 +145,13 @@ mod tests {
                     let mut found = Vec::new();
                     tree.of(name, |number| found.push(number));
                     found.sort_unstable();
-                    let fits = |number: &u32| Filter::Pattern(&patterns[*number as usize]).fits(name);
-                    let expected: Vec<u32> =
-                        (removed as u32..patterns.len() as u32).filter(fits).collect();
+                    let fits = |number: &u64| Filter::Pattern(&patterns[*number as usize]).fits(name);
+                    let expected: Vec<u64> =
+                        (removed as u64..patterns.len() as u64).filter(fits).collect();
                     prop_assert_eq!(found, expected);
                 }
                 if let Some(pattern) = patterns.get(removed) {
-                    tree.remove(pattern, removed as u32);
+                    tree.remove(pattern, removed as u64);
                 }
             }
             prop_assert!(tree.is_empty());

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher, RandomState};
+use std::ops::RangeInclusive;
 
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
@@ -32,12 +33,17 @@ pub(super) enum Wanting {
 
 impl Wanting {
     pub(super) fn ids(&self) -> impl Iterator<Item = u64> {
+        self.within(0..=u64::MAX)
+    }
+
+    /// Those with a number in this range.
+    pub(super) fn within(&self, range: RangeInclusive<u64>) -> impl Iterator<Item = u64> {
         let (one, many) = match self {
-            Self::One(id) => (Some(*id), None),
-            Self::Many(all) => (None, Some(all)),
+            Self::One(id) => (range.contains(id).then_some(*id), None),
+            Self::Many(all) => (None, Some(all.range(range))),
             Self::Free(_) => (None, None),
         };
-        one.into_iter().chain(many.into_iter().flat_map(|all| all.iter().copied()))
+        one.into_iter().chain(many.into_iter().flatten().copied())
     }
 }
 

@@ -1,6 +1,9 @@
 use std::collections::BTreeSet;
 
 use super::*;
+use crate::limits::NAMES_CACHED_MAX;
+use crate::wire::control::{Kind, Subscribe};
+use crate::wire::filter::Filter;
 use proptest::prelude::*;
 
 fn wanted(subscribers: &mut Subscribers, name: &str) -> [Vec<ConnectionId>; 2] {
@@ -140,4 +143,20 @@ proptest! {
         while subscribers.turn() {}
         prop_assert_eq!(subscribers.len(), model.len());
     }
+}
+
+#[test]
+fn connections_whose_numbers_look_alike_are_kept_apart() {
+    let mut subscribers = Subscribers::default();
+    for filter in [Filter::Name("a"), Filter::Pattern("*")] {
+        for id in [1, 1 + (1 << 32), 1 + (2 << 32)] {
+            let number = u32::from(filter == Filter::Name("a"));
+            let wanted = Subscribe { number, kind: Kind::Observer, filter, credit: 1 };
+            subscribers.add_native(id, &wanted, Duration::ZERO).unwrap();
+            let again = Subscribe { number: 9, ..wanted };
+            let same = subscribers.add_native(id, &again, Duration::ZERO);
+            assert_eq!(same, Err(NativeError::Same(number)));
+        }
+    }
+    assert_eq!(subscribers.topic("a").native.len(), 6);
 }

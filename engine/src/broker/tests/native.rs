@@ -1,7 +1,9 @@
 //! Subscriptions on connections for requests: who gets what, and what becomes of it without credit.
 
 use super::*;
-use crate::limits::{CREDIT_BYTES_MAX, OWED_MESSAGES_MAX_EACH, PATTERNS_MAX_ALL};
+use crate::limits::{
+    CREDIT_BYTES_MAX, OWED_MESSAGES_MAX_EACH, PATTERNS_MAX_ALL, WIDE_SUBSCRIPTIONS_MAX_EACH,
+};
 use crate::wire::control::{self, Control, Kind, Subscribe};
 use crate::wire::filter::Filter;
 
@@ -264,13 +266,72 @@ fn what_cannot_be_is_refused_with_its_rule_and_the_connection_lives_on() {
 #[test]
 fn patterns_are_bounded() {
     let mut bench = Bench::new();
-    for number in 0..PATTERNS_MAX_ALL as u32 {
-        bench.ask(3, subscribe(number, Kind::Observer, Filter::Pattern("a.*"), 0));
+    let connections = PATTERNS_MAX_ALL.div_ceil(WIDE_SUBSCRIPTIONS_MAX_EACH) as u32;
+    let all = (10..10 + connections)
+        .flat_map(|from| (0..WIDE_SUBSCRIPTIONS_MAX_EACH as u32).map(move |n| (from, n)));
+    for (from, number) in all.take(PATTERNS_MAX_ALL) {
+        let pattern = format!("a.*.{number}");
+        bench.ask(from, subscribe(number, Kind::Observer, Filter::Pattern(&pattern), 0));
     }
     let body = subscribe(u32::MAX, Kind::Observer, Filter::Pattern("b.*"), 0);
     bench.check_control_refused(body, ErrorCode::Subscription, &PATTERNS_MAX_ALL.to_string());
-    bench.core.disconnected(3);
+    for from in 10..10 + connections {
+        bench.core.disconnected(from.into());
+    }
     while bench.core.turn(bench.now) {}
     assert_eq!(bench.core.subscribers.len(), 0);
     bench.ask(3, subscribe(1, Kind::Observer, Filter::Pattern("b.*"), 0));
+}
+
+#[test]
+fn one_connection_has_one_subscription_of_a_kind_to_a_filter() {
+    let filters =
+        [Filter::Name("a.b"), Filter::Prefix("a."), Filter::Prefix(""), Filter::Pattern("a.*")];
+    for filter in filters {
+        let mut bench = Bench::new();
+        // Others have it, too.
+        for from in [2, 3, 4] {
+            bench.ask(from, subscribe(from * 10, Kind::Observer, filter, ROOMY));
+        }
+        bench.ask(3, subscribe(1, Kind::Broadcast, filter, ROOMY));
+        let refused = ErrorCode::Subscription;
+        for (kind, same) in
+            [(Kind::Broadcast, "subscription 1 of"), (Kind::Observer, "subscription 30 of")]
+        {
+            bench.check_control_refused(subscribe(7, kind, filter, 1), refused, same);
+        }
+        bench.ask(3, control::request(&Control::Unsubscribe(1)));
+        bench.ask(3, subscribe(7, Kind::Broadcast, filter, ROOMY));
+        bench.request(5, frame("a.b", 1, false, &["x"]));
+        let got: Vec<_> = bench.direct().into_iter().map(|it| (it.0, it.1)).collect();
+        assert_eq!(got.len(), 4, "{filter:?} {got:?}");
+    }
+}
+
+#[test]
+fn one_connection_has_a_bounded_number_of_subscriptions_that_one_message_fits() {
+    let mut bench = Bench::new();
+    let max = WIDE_SUBSCRIPTIONS_MAX_EACH as u32;
+    let text = |number: u32| format!("a.{number}.");
+    for number in 0..max {
+        match number % 2 {
+            0 => bench.ask(3, subscribe(number, Kind::Observer, Filter::Prefix(&text(number)), 0)),
+            _ => {
+                let pattern = text(number) + "*";
+                bench.ask(3, subscribe(number, Kind::Observer, Filter::Pattern(&pattern), 0))
+            }
+        };
+    }
+    for (number, filter) in [(max, Filter::Prefix("b")), (max + 1, Filter::Pattern("b.*"))] {
+        let body = subscribe(number, Kind::Broadcast, filter, 0);
+        bench.check_control_refused(body, ErrorCode::Subscription, &max.to_string());
+        bench.ask(4, subscribe(number, Kind::Broadcast, filter, 0));
+    }
+    bench.ask(3, subscribe(max, Kind::Broadcast, Filter::Name("b"), 0));
+    for (ended, filter) in [(0, Filter::Pattern("b.*")), (1, Filter::Prefix("b"))] {
+        bench.ask(3, control::request(&Control::Unsubscribe(ended)));
+        bench.ask(3, subscribe(ended, Kind::Broadcast, filter, 0));
+    }
+    let body = subscribe(max + 1, Kind::Broadcast, Filter::Prefix("c"), 0);
+    bench.check_control_refused(body, ErrorCode::Subscription, &max.to_string());
 }
