@@ -3,11 +3,14 @@
 # first command and its test command, each in a fresh clone of what is committed, with the dependencies
 # downloaded before. Takes a quarter of an hour, in which nothing else should run.
 #
-#   bash bench/builds.sh bench/record/DATE
+#   bash bench/builds.sh bench/record/DATE [KEY]
+#
+# With a key, only that one is measured.
 set -euo pipefail
 export LC_ALL=C
 cd "$(dirname "$0")/.."
 record=$PWD/${1:?the folder of the record}
+only=${2:-}
 results=$PWD/${CARGO_TARGET_DIR:-target}/release/mezzenger-results
 cargo build --release --quiet --package mezzenger-results
 unset CARGO_TARGET_DIR
@@ -16,6 +19,7 @@ trap 'rm -rf "$work"' EXIT
 
 # Runs a command in a clone of its own, and adds the seconds that it took: key, name, command.
 measure() {
+    [[ -z $only || $only == "$1" ]] || return 0
     git clone --quiet . "$work/clone"
     (
         cd "$work/clone"

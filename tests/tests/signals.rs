@@ -9,7 +9,11 @@ use crate::harness::{Native, Server, binaries};
 
 #[track_caller]
 fn check(signal: Signal) {
-    let mut server = Server::start::<&str>(&[]);
+    // However the tests were started themselves: under nohup the server would leave SIGHUP ignored.
+    let mut command = Command::new("env");
+    command.arg("--default-signal").arg(binaries::path("mezzenger-server"));
+    command.args(["--pub-port", "0", "--recv-port", "0"]);
+    let mut server = Server::run(&mut command).unwrap();
     let mut publisher = Native::connect(&server);
     publisher.publish("greet", b"hello", true);
     server.process.signal(signal);
