@@ -11,12 +11,13 @@ use super::publish::{Summary, frame_records};
 use super::subscribers::ConnectionId;
 use super::transcode;
 use crate::config::Verify;
-use crate::limits::{BATCH_BYTES_MAX, TRANSCODED_BYTES_PER_TURN_MAX};
+use crate::limits::{ACK_BYTES_MAX, BATCH_BYTES_MAX, TRANSCODED_BYTES_PER_TURN_MAX};
 use crate::wire::checksum::{self, Checksum, Content};
 use crate::wire::frame::Frame;
+use crate::wire::id::MessageId;
 use crate::wire::pickle::V1Fields;
 use crate::wire::record::{LENGTH_BYTES, Record};
-use crate::wire::{name, pickle};
+use crate::wire::{ack, name, pickle};
 
 /// What counts of the dict of a v1 message once it was checked.
 #[derive(Clone, Copy, Debug)]
@@ -49,6 +50,17 @@ impl Original {
         }
         Ok((&fields).into())
     }
+}
+
+/// The messages that one request acknowledges, or settles otherwise.
+pub(super) fn bounded_ids(
+    body: &[u8],
+) -> Result<impl ExactSizeIterator<Item = MessageId>, Refusal> {
+    let ids = ack::ids(body)?;
+    if body.len() > ACK_BYTES_MAX {
+        return Err(Refusal::BatchTooLarge { bytes: body.len(), max: ACK_BYTES_MAX });
+    }
+    Ok(ids)
 }
 
 /// Checks the checksums of records, all at once, which is several times as fast as one by one.

@@ -86,7 +86,7 @@ impl<E> Core<E> {
         let at = self.subscribers.grant(connection, number, bytes)?;
         if self.groups.is_member(at) {
             self.credit_member(at, bytes);
-        } else if self.subscribers.native(at).is_some_and(|it| it.owes() && it.has_credit()) {
+        } else if self.subscribers.list_owing(at) {
             self.owing.push_back(at);
         }
         self.backlog.try_again();

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::backlog::{Backlog, Wanted};
 use super::carry::Carrying;
-use super::check::Waiting;
+use super::check::{Waiting, bounded_ids};
 use super::delivery::{Outgoing, Transcoding};
 use super::effect::{Dialect, Effect, Effects, Refusal, Reply};
 use super::groups::Groups;
@@ -19,14 +19,14 @@ use super::subscribers::{ConnectionId, Subscribers, SubscriptionLimit};
 use crate::config::{Config, Verify};
 use crate::journal::Op;
 use crate::limits::{
-    ACK_BYTES_MAX, BATCH_BYTES_MAX, CHECKED_AT_ONCE_BYTES_MAX, JOBS_TAKEN_BACK_PER_TURN_MAX,
+    BATCH_BYTES_MAX, CHECKED_AT_ONCE_BYTES_MAX, JOBS_TAKEN_BACK_PER_TURN_MAX,
     NAMES_WOKEN_PER_TURN_MAX,
 };
 use crate::message::Message;
 use crate::metrics::Counters;
 use crate::wire::frame::Frame;
 use crate::wire::id::MessageId;
-use crate::wire::{ack, frame, hello, name, pickle};
+use crate::wire::{frame, hello, name, pickle};
 
 /// What the core needs of the configuration.
 #[derive(Clone, Copy, Debug)]
@@ -260,12 +260,7 @@ impl<E> Core<E> {
                 Ok(Taken::AT_ONCE)
             }
             Frame::V2 { name: name::ACK, body } => {
-                let ids = ack::ids(body)?;
-                if body.len() > ACK_BYTES_MAX {
-                    let (bytes, max) = (body.len(), ACK_BYTES_MAX);
-                    return Err(Refusal::BatchTooLarge { bytes, max });
-                }
-                for id in ids {
+                for id in bounded_ids(body)? {
                     self.settle(id);
                 }
                 self.check_settlements()
@@ -391,13 +386,10 @@ impl<E> Core<E> {
         let waking = self.backlog.sweep(NAMES_WOKEN_PER_TURN_MAX, self.latest_group());
         let transcoding = self.transcode_some();
         let recalling = self.recall_some(now);
-        let paying = self.pay_owed(now);
         self.expire_jobs(now);
         let returning = self.groups.take_back(JOBS_TAKEN_BACK_PER_TURN_MAX);
-        // Not before: what is handed over now must not be taken for what somebody had who is gone.
-        let serving = !returning && self.serve_groups(now);
         let over = self.end_groups(now);
-        ending || waking || transcoding || recalling || paying || returning || serving || over
+        ending || waking || transcoding || recalling || returning || over
     }
 
     /// Everything up to this journal group is stored. [`Self::release_stored`] answers those who wait for it.
@@ -492,7 +484,10 @@ impl<E> Core<E> {
     /// When [`Self::resend_due`] has something to do next, on the clock of `now`, unless the journal
     /// has come further by then.
     pub(super) fn next_due(&self) -> Option<Duration> {
-        if self.backlog.is_waiting_due() || self.groups.next_serving().is_some() {
+        if self.backlog.is_waiting_due()
+            || self.groups.next_serving().is_some()
+            || !self.owing.is_empty()
+        {
             return Some(Duration::ZERO);
         }
         [self.backlog.next_due(), self.groups.next_due()].into_iter().flatten().min()

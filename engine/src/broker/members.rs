@@ -6,6 +6,7 @@ use std::time::Duration;
 use arcstr::ArcStr;
 use bytes::Bytes;
 
+use super::check::bounded_ids;
 use super::core::{Core, Taken};
 use super::delivery::Outgoing;
 use super::effect::Refusal;
@@ -16,7 +17,6 @@ use crate::limits::{
     FRAME_BYTES_TARGET, IN_FLIGHT_MAX, MEMBERSHIPS_MAX_EACH, OWED_PER_TURN_MAX,
     RESEND_BYTES_PER_TURN_MAX,
 };
-use crate::wire::ack;
 use crate::wire::control::{self, Subscribe, Verdict};
 use crate::wire::frame::{Frame, v2_prefix};
 use crate::wire::id::MessageId;
@@ -80,7 +80,7 @@ impl<E> Core<E> {
         if !self.groups.is_member(member) {
             return Err(GroupError::NoMember(number).into());
         }
-        let ids = ack::ids(ids)?;
+        let ids = bounded_ids(ids)?;
         let (all, mut unknown, mut first) = (ids.len(), 0, None);
         let has_credit = self.has_credit(member);
         for id in ids {
@@ -107,7 +107,9 @@ impl<E> Core<E> {
         }
         match first {
             Some(id) => Err(GroupError::NotUnderWay { id, number, unknown, all }.into()),
-            None => self.check_settlements(),
+            None if verdict == Verdict::Ack => self.check_settlements(),
+            // Nothing of it is stored.
+            None => Ok(Taken::AT_ONCE),
         }
     }
 
@@ -214,6 +216,7 @@ impl<E> Core<E> {
                 }
             }
         }
+        self.groups.rotate_serving();
         self.groups.next_serving().is_some()
     }
 
@@ -261,8 +264,12 @@ impl<E> Core<E> {
         }
     }
 
-    /// A message that waited for anybody becomes a job of the groups that it fits; whether there are some.
-    pub(super) fn enlist(&mut self, id: MessageId) -> bool {
+    /// A message that waited for anybody becomes a job of the groups that it fits; whether there are some. One that is
+    /// not stored yet is ready when it is delivered.
+    pub(super) fn enlist(&mut self, id: MessageId, is_stored: bool) -> bool {
+        if self.groups.has_no_group() {
+            return false;
+        }
         let Some(message) = self.backlog.get(id) else { return false };
         let groups = self.subscribers.topic(&message.name).groups.clone();
         if groups.is_empty() {
@@ -270,19 +277,24 @@ impl<E> Core<E> {
         }
         self.backlog.hold_for_groups(id);
         self.groups.add_jobs(id, &groups);
-        for &group in &*groups {
-            self.groups.set_ready(group, id);
+        if is_stored {
+            for &group in &*groups {
+                self.groups.set_ready(group, id);
+            }
         }
         true
     }
 
     /// Messages whose only groups are over are anybody's; whether some are left.
     pub(super) fn end_groups(&mut self, now: Duration) -> bool {
+        let mut unstored = None;
         for _ in 0..OWED_PER_TURN_MAX {
             let Some((id, is_last)) = self.groups.next_ended() else { break };
+            let unstored = unstored.get_or_insert_with(|| self.parked.unstored());
+            let is_stored = !unstored.contains(&id);
             // Another group may have come.
             if is_last
-                && !self.enlist(id)
+                && !self.enlist(id, is_stored)
                 && let Some(message) = self.backlog.get(id)
             {
                 let is_wanted = self.subscribers.topic(&message.name).is_wanted();

@@ -51,19 +51,32 @@ impl<E> Core<E> {
         direct
     }
 
+    /// Delivers some of what waited for credit, and of what groups have; whether some is left.
+    pub(super) fn serve(&mut self, now: Duration) -> bool {
+        let paying = self.pay_owed(now);
+        // What is handed over while jobs are taken back must not be taken for what somebody had who is gone.
+        let serving = !self.groups.is_returning() && self.serve_groups(now);
+        paying || serving
+    }
+
     /// Delivers some of what waited for credit that was granted; whether some is left.
-    pub(super) fn pay_owed(&mut self, now: Duration) -> bool {
+    fn pay_owed(&mut self, now: Duration) -> bool {
         let (mut left, mut bytes) = (OWED_PER_TURN_MAX, 0);
         while left > 0
             && bytes < RESEND_BYTES_PER_TURN_MAX
             && let Some(&at) = self.owing.front()
         {
             let paid = self.pay(at, left, now);
-            left -= paid.messages;
+            left = left.saturating_sub(paid.messages.max(1));
             bytes += paid.bytes;
             if paid.is_last {
                 self.owing.pop_front();
+                self.subscribers.unlist_owing(at);
             }
+        }
+        // The next turn is another's.
+        if let Some(at) = self.owing.pop_front() {
+            self.owing.push_back(at);
         }
         !self.owing.is_empty()
     }

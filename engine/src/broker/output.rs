@@ -137,7 +137,8 @@ impl Output {
         while self.frame_bytes > bytes_max
             && let Some(&queued) = self.frames.get(at)
         {
-            if frames.is_droppable(queued.id) {
+            // One with a lead took credit, which only its receiver can give back.
+            if queued.lead.bytes().is_empty() && frames.is_droppable(queued.id) {
                 self.frames.remove(at);
                 self.frame_bytes -= queued.bytes(frames);
                 frames.release(queued.id);

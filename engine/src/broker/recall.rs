@@ -38,7 +38,7 @@ impl<E> Core<E> {
         let mut unstored = None;
         for (id, name, since) in sent {
             let topic = self.subscribers.topic(&name);
-            let is_wanted = topic.is_wanted();
+            let is_wanted = topic.is_wanted() || !topic.groups.is_empty();
             if is_wanted && topic.since < since {
                 continue;
             }

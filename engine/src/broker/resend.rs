@@ -41,10 +41,12 @@ impl<E> Core<E> {
                 break;
             }
             let subscribers = &mut self.subscribers;
-            let next =
-                self.backlog.next_waiting(stored, |name| subscribers.keeping_up(name).is_none());
+            // A group takes its jobs whether those beside it keep up or not.
+            let next = self.backlog.next_waiting(stored, |name| {
+                subscribers.topic(name).groups.is_empty() && subscribers.keeping_up(name).is_none()
+            });
             let Some(id) = next else { break };
-            if self.groups.has_no_group() || !self.enlist(id) {
+            if !self.enlist(id, true) {
                 bytes += self.resend(id, now, &mut gathered);
             }
         }
@@ -87,6 +89,10 @@ impl<E> Core<E> {
             return 0;
         };
         let is_wanted = !to.is_empty();
+        // Groups may have come since, and only they be left.
+        if !is_wanted && self.enlist(id, true) {
+            return 0;
+        }
         self.backlog.put_back(id, &message.name, is_wanted, now);
         // What still waits to be carried over is one resend.
         self.counters.resent.add(u64::from(is_wanted && !self.carrying.is_wanted(id)));

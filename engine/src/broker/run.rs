@@ -209,6 +209,7 @@ impl<N: Network> Broker<N> {
         self.read_some(now);
         self.has_work = self.core.turn(now);
         if self.may_read() && !self.is_full() {
+            self.has_work |= self.core.serve(now);
             self.core.resend_due(now);
         }
         self.carry_out(now);

@@ -63,6 +63,11 @@ impl Groups {
         !self.leaving.is_empty()
     }
 
+    /// Whether jobs of members that are gone are left to be taken back.
+    pub(in super::super) fn is_returning(&self) -> bool {
+        !self.leaving.is_empty()
+    }
+
     /// A message is a job of these groups, from when it is stored.
     pub(in super::super) fn add_jobs(&mut self, id: MessageId, groups: &[GroupId]) {
         for &group in groups {
@@ -234,7 +239,7 @@ impl Groups {
     /// When [`Self::expire`] has something to do next.
     pub(in super::super) fn next_due(&self) -> Option<Duration> {
         let tick = self.timers.next_expiry()?;
-        Some(TICK.saturating_mul(u32::try_from(tick).unwrap_or(u32::MAX)))
+        Some(Duration::from_nanos(tick.saturating_mul(TICK.as_nanos() as u64)))
     }
 
     /// Makes jobs ready whose time is over, so many at most. Returns the members that have one less.

@@ -265,6 +265,13 @@ impl Groups {
         self.serving.front().copied()
     }
 
+    /// The next turn begins with another group.
+    pub(super) fn rotate_serving(&mut self) {
+        if let Some(group) = self.serving.pop_front() {
+            self.serving.push_back(group);
+        }
+    }
+
     /// That group has nothing to hand over, or nobody who may get it.
     pub(super) fn served(&mut self) {
         if let Some(id) = self.serving.pop_front()

@@ -41,8 +41,15 @@ pub(in super::super) struct Native {
     /// Bytes that may still be delivered. The last delivery may take more.
     credit: i64,
     /// Messages that wait for credit, in their order.
-    #[expect(clippy::box_collection, reason = "most have none, and stay small")]
-    owed: Option<Box<VecDeque<MessageId>>>,
+    owed: Option<Box<Owed>>,
+}
+
+/// Messages that wait for credit.
+#[derive(Debug, Default)]
+struct Owed {
+    ids: VecDeque<MessageId>,
+    /// There is credit, and they are delivered in turn.
+    is_listed: bool,
 }
 
 /// Where its filter is.
@@ -302,7 +309,7 @@ impl Subscribers {
             Place::Elsewhere { cost } => Ended { cost: *cost as usize, is_wide: false },
             Place::Free(_) => nothing,
         };
-        self.owed -= native.owed.as_ref().map_or(0, |owed| owed.len());
+        self.owed -= native.owed.as_ref().map_or(0, |owed| owed.ids.len());
         self.natives.free(at);
         self.bytes -= ended.cost;
         self.count -= 1;
@@ -368,8 +375,8 @@ impl Subscribers {
     pub(in super::super) fn owe(&mut self, at: u32, id: MessageId) {
         let has_room = self.owed < OWED_MESSAGES_MAX_ALL;
         let owed = self.natives.at(at).owed.get_or_insert_default();
-        if has_room && owed.len() < OWED_MESSAGES_MAX_EACH {
-            owed.push_back(id);
+        if has_room && owed.ids.len() < OWED_MESSAGES_MAX_EACH {
+            owed.ids.push_back(id);
             self.owed += 1;
         }
     }
@@ -377,7 +384,7 @@ impl Subscribers {
     /// The next message that waited for a subscription's credit.
     pub(in super::super) fn next_owed(&mut self, at: u32) -> Option<MessageId> {
         let native = self.natives.at(at);
-        let next = native.owed.as_mut()?.pop_front();
+        let next = native.owed.as_mut()?.ids.pop_front();
         match next {
             Some(_) => self.owed -= 1,
             None => native.owed = None,
@@ -387,8 +394,25 @@ impl Subscribers {
 
     /// It could not be delivered yet after all.
     pub(in super::super) fn owe_first(&mut self, at: u32, id: MessageId) {
-        self.natives.at(at).owed.get_or_insert_default().push_front(id);
+        self.natives.at(at).owed.get_or_insert_default().ids.push_front(id);
         self.owed += 1;
+    }
+
+    /// Whether what waits for a subscription's credit can be delivered, and is not listed for that yet: now it is.
+    pub(in super::super) fn list_owing(&mut self, at: u32) -> bool {
+        let native = self.natives.at(at);
+        let has_credit = native.has_credit();
+        let owed = native.owed.as_mut().filter(|_| has_credit);
+        owed.is_some_and(|owed| !std::mem::replace(&mut owed.is_listed, true))
+    }
+
+    /// It is listed no more.
+    pub(in super::super) fn unlist_owing(&mut self, at: u32) {
+        if let Some(native) = self.native(at)
+            && let Some(owed) = &mut native.owed
+        {
+            owed.is_listed = false;
+        }
     }
 
     /// Whether a subscription takes part, and gets what is sent again now.

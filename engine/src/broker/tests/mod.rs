@@ -114,7 +114,7 @@ impl Bench {
     /// Lets time pass, goes on with what takes turns, and sends again what is due.
     fn pass(&mut self, time: Duration) -> &mut Self {
         self.now += time;
-        while self.core.turn(self.now) {}
+        while self.core.turn(self.now) | self.core.serve(self.now) {}
         self.core.resend_due(self.now);
         self
     }

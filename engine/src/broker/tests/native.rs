@@ -335,3 +335,18 @@ fn one_connection_has_a_bounded_number_of_subscriptions_that_one_message_fits() 
     let body = subscribe(max + 1, Kind::Broadcast, Filter::Prefix("c"), 0);
     bench.check_control_refused(body, ErrorCode::Subscription, &max.to_string());
 }
+
+#[test]
+fn credit_that_is_granted_again_and_again_is_looked_at_once() {
+    let mut bench = Bench::new();
+    bench.ask(3, subscribe(1, Kind::Broadcast, Filter::Name("n"), 0));
+    bench.request(4, frame("n", 1, true, &["x"]));
+    bench.effects();
+    for _ in 0..100 {
+        bench.ask(3, grant(1, 10));
+    }
+    assert_eq!(bench.core.owing.len(), 1);
+    assert_eq!(bench.pass(Duration::ZERO).direct(), [(3, 1, false, vec![1])]);
+    bench.request(4, frame("n", 2, true, &["x"]));
+    assert!(bench.core.owing.is_empty());
+}

@@ -213,7 +213,7 @@ impl Server {
             let Some((from, body, says)) = self.inbox.pop_front() else { break };
             self.take(ledger, from, body, &says, now)?;
         }
-        self.has_work = self.core.turn(now);
+        self.has_work = self.core.turn(now) | self.core.serve(now);
         self.carry_out(ledger, Cause::Taken)?;
         if self.may_read() && self.without != Without::Resends {
             self.core.resend_due(now);
