@@ -307,6 +307,7 @@ impl<E> Core<E> {
     /// A message is done.
     pub(super) fn settle_now(&mut self, id: MessageId) {
         if self.backlog.remove(id) {
+            self.groups.settled(id);
             self.counters.settled.add(1);
             if self.stores() || self.takes_settlements {
                 self.out.journal.push(Op::Settle(id));
@@ -446,6 +447,7 @@ impl<E> Core<E> {
             let groups = self.subscribers.topic(&message.name).groups.clone();
             self.groups.forget(id, &groups);
         }
+        self.groups.settled(id);
         self.backlog.remove(id);
     }
 

@@ -38,7 +38,8 @@ impl<E> Core<E> {
             },
             in_flight_max: match group.in_flight_max {
                 0 => IN_FLIGHT_MAX,
-                max => max.min(IN_FLIGHT_MAX),
+                max if max > IN_FLIGHT_MAX => return Err(GroupError::InFlight(max).into()),
+                max => max,
             },
         };
         let known = self.groups.find(group.name, &wanted.filter, policy)?;
@@ -271,14 +272,14 @@ impl<E> Core<E> {
             return false;
         }
         let Some(message) = self.backlog.get(id) else { return false };
-        let groups = self.subscribers.topic(&message.name).groups.clone();
+        let groups = self.groups.open_to(id, &self.subscribers.topic(&message.name).groups);
         if groups.is_empty() {
             return false;
         }
         self.backlog.hold_for_groups(id);
         self.groups.add_jobs(id, &groups);
         if is_stored {
-            for &group in &*groups {
+            for &group in &groups {
                 self.groups.set_ready(group, id);
             }
         }

@@ -106,7 +106,7 @@ impl<E> Core<E> {
             Seen::Some => return self.publish_rest(name, records, summary.kept > 0, now),
             Seen::Nothing => {}
         }
-        self.reserve(summary.kept, summary.kept_bytes)?;
+        self.reserve(name, summary.kept, summary.kept_bytes)?;
         Ok(self.take_records(name, records, request, summary, carried, now))
     }
 
@@ -142,7 +142,7 @@ impl<E> Core<E> {
                 new_kept_bytes += whole.len();
             }
         }
-        self.reserve(new_kept, new_kept_bytes)?;
+        self.reserve(name, new_kept, new_kept_bytes)?;
         let mut group = 0;
         for run in runs {
             let run = Bytes::from(run);
@@ -281,7 +281,7 @@ impl<E> Core<E> {
                 self.counters.duplicates.add(1);
                 return Ok(Taken { group: self.latest_group(), kept: true });
             }
-            self.reserve(1, dict.len())?;
+            self.reserve(name, 1, dict.len())?;
         }
         let topic = self.subscribers.topic(name).clone();
         self.counters.accepted.add(1);
@@ -363,8 +363,23 @@ impl<E> Core<E> {
         }
     }
 
-    fn reserve(&self, messages: usize, bytes: usize) -> Result<(), Refusal> {
-        self.backlog.check(messages, bytes).map_err(|full| Refusal::PendingFull(full.to_string()))
+    fn reserve(&mut self, name: &str, messages: usize, bytes: usize) -> Result<(), Refusal> {
+        self.backlog
+            .check(messages, bytes)
+            .map_err(|full| Refusal::PendingFull(full.to_string()))?;
+        if messages == 0 || self.groups.has_no_group() {
+            return Ok(());
+        }
+        // A job takes about as much as a small message, and may be one of many for a message.
+        let (jobs, max) = (self.groups.jobs(), self.backlog.messages_max());
+        let more = self.subscribers.topic(name).groups.len().saturating_mul(messages);
+        if jobs.saturating_add(more) > max {
+            return Err(Refusal::PendingFull(format!(
+                "groups have {jobs} messages to work on, each counted for each of its groups, of {max} at most, and {more} \
+                 would be added: send again when they have caught up, or raise --max-pending-messages"
+            )));
+        }
+        Ok(())
     }
 }
 

@@ -182,6 +182,11 @@ impl PendingMap {
         &self.view
     }
 
+    /// The limits that it was made with.
+    pub fn limits(&self) -> Limits {
+        self.limits
+    }
+
     /// Whether there is room for so many messages with so many bytes of bodies between them. As
     /// nobody else inserts, what there is room for now there is room for until the next insertion.
     ///

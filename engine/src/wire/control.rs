@@ -116,7 +116,7 @@ pub enum Control<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ControlError {
     /// It is cut short.
-    #[error("a {what} has {expected} bytes at least, and this one has {bytes}")]
+    #[error("{what} has {expected} bytes at least, and this one has {bytes}")]
     Short {
         /// What it begins as.
         what: &'static str,
@@ -161,13 +161,13 @@ pub fn read(body: &[u8]) -> Result<Control<'_>, ControlError> {
     let short = |what, expected| ControlError::Short { what, expected, bytes };
     let rest = body.get(2..).unwrap_or_default();
     match body.get(1).copied() {
-        None => Err(short("request that begins with 0x02", 2)),
+        None => Err(short("a request that begins with 0x02", 2)),
         Some(HELLO) => {
             let expected = 2 + hello::SECRET_BYTES;
-            Ok(Control::Hello(hello::read_request(body).ok_or(short("hello", expected))?))
+            Ok(Control::Hello(hello::read_request(body).ok_or(short("a hello", expected))?))
         }
         Some(SUBSCRIBE) => {
-            let short = |expected| short("subscribe", expected);
+            let short = |expected| short("a subscribe", expected);
             let (head, rest) = rest
                 .split_first_chunk::<{ SUBSCRIBE_BYTES - 2 }>()
                 .ok_or(short(SUBSCRIBE_BYTES))?;
@@ -193,18 +193,18 @@ pub fn read(body: &[u8]) -> Result<Control<'_>, ControlError> {
             Ok(Control::Subscribe(Subscribe { number, kind, filter, credit }))
         }
         Some(UNSUBSCRIBE) => {
-            let number = rest.first_chunk().ok_or(short("unsubscribe", 6))?;
+            let number = rest.first_chunk().ok_or(short("an unsubscribe", 6))?;
             Ok(Control::Unsubscribe(u32::from_le_bytes(*number)))
         }
         Some(CREDIT) => {
-            let short = short("credit", 14);
+            let short = short("a credit", 14);
             let (number, rest) = rest.split_first_chunk().ok_or(short)?;
             let bytes = rest.first_chunk().ok_or(short)?;
             let (number, bytes) = (u32::from_le_bytes(*number), u64::from_le_bytes(*bytes));
             Ok(Control::Credit { number, bytes })
         }
         Some(SETTLE) => {
-            let (head, ids) = rest.split_first_chunk().ok_or(short("settle", 11))?;
+            let (head, ids) = rest.split_first_chunk().ok_or(short("a settle", 11))?;
             let [n0, n1, n2, n3, verdict, delay @ ..]: [u8; 9] = *head;
             let verdict = match verdict {
                 ACK => Verdict::Ack,

@@ -66,6 +66,11 @@ impl Backlog {
         self.pending.check(messages, bytes)
     }
 
+    /// How many messages may be kept.
+    pub(super) fn messages_max(&self) -> usize {
+        self.pending.limits().messages
+    }
+
     /// Makes room for so many messages that wait.
     pub(super) fn reserve(&mut self, messages: usize) {
         self.pending.reserve(messages);

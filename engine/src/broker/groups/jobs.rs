@@ -102,6 +102,7 @@ impl Groups {
             }
         }
         self.shared.remove(&id);
+        self.done.remove(&id);
     }
 
     fn stop(&mut self, group: GroupId, id: MessageId, state: State) {
@@ -181,7 +182,33 @@ impl Groups {
         let job = self.jobs.remove(&(group, id))?;
         self.stop(group, id, job.state);
         self.set_free(member, has_credit);
-        Some(self.is_last(id))
+        let is_last = self.is_last(id);
+        if !is_last && let Some(Some(group)) = self.all.get(group as usize) {
+            self.done.entry(id).or_default().push(group.name.clone());
+        }
+        Some(is_last)
+    }
+
+    /// Which of these groups are not done with a message.
+    pub(in super::super) fn open_to(&self, id: MessageId, groups: &[GroupId]) -> Vec<GroupId> {
+        let done = self.done.get(&id);
+        let is_done = |group: &GroupId| {
+            let name = self.all.get(*group as usize).and_then(Option::as_ref).map(|it| &it.name);
+            done.zip(name).is_some_and(|(done, name)| done.contains(name))
+        };
+        groups.iter().copied().filter(|group| !is_done(group)).collect()
+    }
+
+    /// A message is kept no longer.
+    pub(in super::super) fn settled(&mut self, id: MessageId) {
+        if !self.done.is_empty() {
+            self.done.remove(&id);
+        }
+    }
+
+    /// How many jobs there are.
+    pub(in super::super) fn jobs(&self) -> usize {
+        self.jobs.len()
     }
 
     /// Whether that was the last job of a message.

@@ -12,7 +12,7 @@ use std::time::Duration;
 use arcstr::ArcStr;
 
 use self::jobs::Job;
-use crate::limits::{GROUPS_MAX, MEMBERSHIPS_MAX_EACH};
+use crate::limits::{GROUPS_MAX, IN_FLIGHT_MAX, MEMBERSHIPS_MAX_EACH};
 use crate::retry::wheel::Wheel;
 use crate::wire::filter::Filter;
 use crate::wire::id::MessageId;
@@ -39,6 +39,10 @@ pub(super) enum GroupError {
     Taken { group: String, what: &'static str, there: String, wanted: String },
     #[error("there are {GROUPS_MAX} groups, as many as there may be")]
     TooMany,
+    #[error(
+        "a member may have {0} messages that it did not acknowledge, and at most {IN_FLIGHT_MAX} are allowed; 0 stands for that"
+    )]
+    InFlight(u32),
     #[error(
         "this connection has {MEMBERSHIPS_MAX_EACH} subscriptions in groups, as many as it may have; use another \
          connection"
@@ -91,6 +95,8 @@ pub(super) struct Groups {
     jobs: BTreeMap<(GroupId, MessageId), Job>,
     /// How many jobs a message has, where that is more than one.
     shared: HashMap<MessageId, u32>,
+    /// The names of the groups that are done with a message of which another one has a job, or had when it ended.
+    done: HashMap<MessageId, Vec<ArcStr>>,
     timers: Wheel<(GroupId, MessageId)>,
     due: Vec<(GroupId, MessageId)>,
     /// Groups that may have something to hand over, each once.
@@ -110,6 +116,7 @@ impl Default for Groups {
             members: BTreeMap::new(),
             jobs: BTreeMap::new(),
             shared: HashMap::new(),
+            done: HashMap::new(),
             timers: Wheel::new(0),
             due: Vec::new(),
             serving: VecDeque::new(),
@@ -299,6 +306,7 @@ impl Groups {
         self.members.is_empty()
             && self.jobs.is_empty()
             && self.shared.is_empty()
+            && self.done.is_empty()
             && self.timers.is_empty()
             && self.by_name.is_empty()
     }

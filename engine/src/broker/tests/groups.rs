@@ -6,20 +6,20 @@ use proptest::prelude::*;
 
 use super::native::{grant, subscribe};
 use super::*;
-use crate::limits::{ACK_BYTES_MAX, CREDIT_BYTES_MAX, IN_FLIGHT_MAX, JOBS_TAKEN_BACK_PER_TURN_MAX};
+use crate::limits::{IN_FLIGHT_MAX, JOBS_TAKEN_BACK_PER_TURN_MAX};
 use crate::wire::control::{self, Control, Group, Kind, Verdict};
 use crate::wire::filter::Filter;
 
-const ROOMY: u64 = 1 << 20;
-const WAIT: Duration = Duration::from_secs(2);
-const GROUP: Group<'_> = Group { name: "g", ack_wait_ms: 2000, in_flight_max: 0 };
-const ORDERS: Filter<'_> = Filter::Prefix("orders");
+pub(super) const ROOMY: u64 = 1 << 20;
+pub(super) const WAIT: Duration = Duration::from_secs(2);
+pub(super) const GROUP: Group<'_> = Group { name: "g", ack_wait_ms: 2000, in_flight_max: 0 };
+pub(super) const ORDERS: Filter<'_> = Filter::Prefix("orders");
 
-fn join(number: u32, credit: u64) -> Vec<u8> {
+pub(super) fn join(number: u32, credit: u64) -> Vec<u8> {
     subscribe(number, Kind::Group(GROUP), ORDERS, credit)
 }
 
-fn verdict(number: u32, verdict: Verdict, sequences: &[u64]) -> Vec<u8> {
+pub(super) fn verdict(number: u32, verdict: Verdict, sequences: &[u64]) -> Vec<u8> {
     let ids: Vec<u8> = sequences.iter().flat_map(|&n| id(n).to_bytes()).collect();
     control::request(&Control::Settle { number, verdict, ids: &ids })
 }
@@ -27,7 +27,7 @@ fn verdict(number: u32, verdict: Verdict, sequences: &[u64]) -> Vec<u8> {
 impl Bench {
     /// What members got since: the connection, the subscription, the attempt, and the sequences.
     #[track_caller]
-    fn given(&mut self) -> Vec<(ConnectionId, u32, u16, Vec<u64>)> {
+    pub(super) fn given(&mut self) -> Vec<(ConnectionId, u32, u16, Vec<u64>)> {
         self.pass(Duration::ZERO);
         while self.core.next_due().is_some_and(|due| due <= self.now) {
             self.pass(Duration::ZERO);
@@ -42,7 +42,7 @@ impl Bench {
         out
     }
 
-    fn orders(&mut self, first: u64, ack: bool, count: usize) -> &mut Self {
+    pub(super) fn orders(&mut self, first: u64, ack: bool, count: usize) -> &mut Self {
         self.request(99, frame("orders", first, ack, &vec!["x"; count]))
     }
 }
@@ -382,97 +382,4 @@ proptest! {
         bench.pass(Duration::ZERO);
         prop_assert!(bench.core.groups.is_empty());
     }
-}
-
-#[test]
-fn what_was_sent_to_somebody_who_is_gone_goes_to_a_group_that_came_since() {
-    type Leave = fn(&mut Bench);
-    let leaving: [(&[u8], Leave); 3] = [
-        (b"", |bench| _ = bench.ask(5, control::request(&Control::Unsubscribe(1)))),
-        (b"\x01orders|", |bench| bench.core.disconnected(7)),
-        (b"\x01orders|", |bench| bench.core.cancelled(7, b"\x01orders|")),
-    ];
-    for (topic, leave) in leaving {
-        let mut bench = Bench::new();
-        match topic {
-            b"" => bench.ask(5, subscribe(1, Kind::Broadcast, ORDERS, ROOMY)),
-            topic => bench.subscribe_as(7, topic),
-        };
-        bench.orders(1, true, 1).effects();
-        bench.now += Duration::from_secs(1);
-        bench.ask(3, join(1, ROOMY));
-        assert!(bench.given().is_empty());
-        leave(&mut bench);
-        let given = bench.pass(INTERVAL * 2).given();
-        assert_eq!(given, [(3, 1, 1, vec![1])], "{topic:?}");
-    }
-}
-
-#[test]
-fn what_waits_goes_to_a_group_though_another_subscriber_has_no_credit() {
-    let mut bench = Bench::new();
-    bench.orders(1, true, 3).effects();
-    bench.ask(5, subscribe(1, Kind::Broadcast, ORDERS, 0)).ask(3, join(1, ROOMY));
-    assert_eq!(bench.given(), [(3, 1, 1, vec![1, 2, 3])]);
-}
-
-#[test]
-fn what_one_request_settles_is_bounded() {
-    let mut bench = Bench::new();
-    bench.ask(3, join(1, ROOMY));
-    let many: Vec<u64> = (1..=ACK_BYTES_MAX as u64 / 16 + 1).collect();
-    for says in [Verdict::Ack, Verdict::Nak { delay_ms: 0 }, Verdict::Extend] {
-        let max = ACK_BYTES_MAX.to_string();
-        bench.check_control_refused(verdict(1, says, &many), ErrorCode::TooLarge, &max);
-    }
-}
-
-#[test]
-fn a_message_of_a_group_that_ended_is_given_to_the_next_one_no_sooner_than_it_is_stored() {
-    let mut bench = Bench::durable();
-    bench.ask(3, join(1, ROOMY));
-    bench.orders(1, true, 1);
-    let other = Kind::Group(Group { name: "other", ..GROUP });
-    bench.ask(4, subscribe(1, other, ORDERS, ROOMY));
-    bench.ask(3, control::request(&Control::Unsubscribe(1)));
-    assert!(bench.given().is_empty());
-    let (group, _) = bench.core.take_group().unwrap();
-    bench.store(group);
-    assert_eq!(bench.given(), [(4, 1, 1, vec![1])]);
-}
-
-#[test]
-fn a_busy_group_keeps_no_other_one_waiting() {
-    let mut bench = Bench::limited(false, Limits { messages: usize::MAX, bytes: usize::MAX });
-    let other = Kind::Group(Group { name: "other", ..GROUP });
-    bench.ask(3, join(1, CREDIT_BYTES_MAX)).ask(4, subscribe(1, other, Filter::Name("n"), ROOMY));
-    for first in 0..40 {
-        bench.orders(1 + first * 500, true, 500);
-    }
-    bench.request(99, frame("n", 50_000, true, &["x"]));
-    bench.effects();
-    for _ in 0..2 {
-        bench.core.serve(bench.now);
-    }
-    let got: Vec<ConnectionId> = bench
-        .deliveries()
-        .0
-        .iter()
-        .flat_map(|it| it.direct.iter().map(|it| it.connection))
-        .collect();
-    assert!(got.contains(&4), "{got:?}");
-}
-
-#[test]
-fn time_is_right_after_years() {
-    let mut bench = Bench::new();
-    bench.now = Duration::from_secs(600 * 24 * 3600);
-    bench.ask(3, join(1, ROOMY));
-    bench.orders(1, true, 1).given();
-    assert!(
-        bench.core.next_due().is_some_and(|due| due > bench.now),
-        "{:?}",
-        bench.core.next_due()
-    );
-    assert_eq!(bench.pass(WAIT * 2).given(), [(3, 1, 2, vec![1])]);
 }

@@ -6,6 +6,7 @@ mod delivery;
 mod formats;
 mod groups;
 mod journal;
+mod many_groups;
 mod model;
 mod native;
 mod refusals;
