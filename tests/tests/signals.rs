@@ -39,6 +39,23 @@ fn sighup_ends_with_0() {
 }
 
 #[test]
+fn the_end_says_what_is_lost_without_a_journal() {
+    for acknowledged in [false, true] {
+        let mut server = Server::start::<&str>(&[]);
+        let mut publisher = Native::connect(&server);
+        let ids = [(); 3].map(|()| publisher.publish("greet", b"hello", true));
+        if acknowledged {
+            publisher.ack(&ids);
+        }
+        server.process.signal(Signal::TERM);
+        server.process.wait();
+        let log = server.process.stderr();
+        assert_eq!(log.contains("unacknowledged messages lost: 3,"), !acknowledged, "{log}");
+        assert_eq!(log.contains("lost"), !acknowledged, "{log}");
+    }
+}
+
+#[test]
 fn sighup_stays_ignored_when_the_server_was_started_so() {
     // As nohup does.
     let mut command = Command::new("sh");

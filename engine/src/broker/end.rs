@@ -18,7 +18,15 @@ impl<N: Network> Broker<N> {
         self.write_some(now);
         let closed = match self.journal.take() {
             Some(journal) => close(journal, drain.closed_by.saturating_sub(self.network.now())),
-            None => Ok(()),
+            None => {
+                let lost = self.core.backlog.view().len();
+                if lost > 0 {
+                    tracing::warn!(
+                        "unacknowledged messages lost: {lost}, because there is no journal; --persist-file keeps them"
+                    );
+                }
+                Ok(())
+            }
         };
         // What peers have not taken yet may leave until the last part of the time is over.
         while self.peers.iter().any(|peer| !peer.output.is_empty()) {
