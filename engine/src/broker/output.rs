@@ -344,6 +344,18 @@ mod tests {
     }
 
     #[test]
+    fn a_delivery_that_took_credit_is_not_dropped() {
+        let (mut frames, mut output) = (Frames::default(), Output::default());
+        let delivery = Delivery { number: 1, again: false, attempt: 0 };
+        for lead in [Lead::delivery(delivery), Lead::default()] {
+            let id = frames.add(Bytes::from(vec![0; 98]), 1, true, Duration::ZERO);
+            output.push(id, lead, &frames);
+        }
+        assert_eq!(output.drop_oldest(0, &mut frames), 1);
+        assert!(output.frame_bytes() > 98, "the one with a lead stays");
+    }
+
+    #[test]
     fn only_what_may_be_lost_is_dropped_and_the_oldest_first() {
         let (mut frames, mut output) = (Frames::default(), Output::default());
         for (n, droppable) in [(0, true), (1, false), (2, true), (3, true)] {

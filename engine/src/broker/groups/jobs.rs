@@ -102,7 +102,7 @@ impl Groups {
             }
         }
         self.shared.remove(&id);
-        self.done.remove(&id);
+        self.settled(id);
     }
 
     fn stop(&mut self, group: GroupId, id: MessageId, state: State) {
@@ -185,6 +185,7 @@ impl Groups {
         let is_last = self.is_last(id);
         if !is_last && let Some(Some(group)) = self.all.get(group as usize) {
             self.done.entry(id).or_default().push(group.name.clone());
+            self.done_names += 1;
         }
         Some(is_last)
     }
@@ -202,13 +203,13 @@ impl Groups {
     /// A message is kept no longer.
     pub(in super::super) fn settled(&mut self, id: MessageId) {
         if !self.done.is_empty() {
-            self.done.remove(&id);
+            self.done_names -= self.done.remove(&id).map_or(0, |names| names.len());
         }
     }
 
-    /// How many jobs there are.
+    /// How many jobs there are, those included that are done and are remembered as long as other groups have theirs.
     pub(in super::super) fn jobs(&self) -> usize {
-        self.jobs.len()
+        self.jobs.len() + self.done_names
     }
 
     /// Whether that was the last job of a message.

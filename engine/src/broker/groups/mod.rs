@@ -97,6 +97,8 @@ pub(super) struct Groups {
     shared: HashMap<MessageId, u32>,
     /// The names of the groups that are done with a message of which another one has a job, or had when it ended.
     done: HashMap<MessageId, Vec<ArcStr>>,
+    /// How many names that are.
+    done_names: usize,
     timers: Wheel<(GroupId, MessageId)>,
     due: Vec<(GroupId, MessageId)>,
     /// Groups that may have something to hand over, each once.
@@ -117,6 +119,7 @@ impl Default for Groups {
             jobs: BTreeMap::new(),
             shared: HashMap::new(),
             done: HashMap::new(),
+            done_names: 0,
             timers: Wheel::new(0),
             due: Vec::new(),
             serving: VecDeque::new(),
@@ -307,6 +310,7 @@ impl Groups {
             && self.jobs.is_empty()
             && self.shared.is_empty()
             && self.done.is_empty()
+            && self.done_names == 0
             && self.timers.is_empty()
             && self.by_name.is_empty()
     }

@@ -153,6 +153,25 @@ fn jobs_are_bounded_like_messages() {
 }
 
 #[test]
+fn jobs_that_are_done_count_until_their_message_is() {
+    let mut bench = Bench::new();
+    for number in 0..30 {
+        let name = number.to_string();
+        let group = Kind::Group(Group { name: &name, ..GROUP });
+        bench.ask(3, subscribe(number, group, ORDERS, ROOMY));
+    }
+    bench.orders(1, true, 3).given();
+    for number in 1..30 {
+        bench.ask(3, verdict(number, Verdict::Ack, &[1, 2, 3]));
+    }
+    bench.request(99, frame("orders", 4, true, &["x"]));
+    assert!(matches!(&bench.replies()[..], [(99, Reply::Refused(..))]));
+    bench.ask(3, verdict(0, Verdict::Ack, &[1, 2, 3]));
+    bench.request(99, frame("orders", 4, true, &["x"]));
+    assert_eq!(bench.replies(), [(99, Reply::Ok)]);
+}
+
+#[test]
 fn more_under_way_than_may_be_is_refused() {
     let mut bench = Bench::new();
     let group = Kind::Group(Group { in_flight_max: IN_FLIGHT_MAX + 1, ..GROUP });
