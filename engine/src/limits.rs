@@ -203,6 +203,9 @@ pub const PATTERNS_MAX_ALL: usize = 100_000;
 /// Bytes of credit that one subscription may have.
 pub const CREDIT_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 
+/// Bytes that a subscription which holds publishers up may get without credit: what they send before they are held.
+pub const OVERDRAFT_BYTES_MAX: i64 = 8 * 1024 * 1024;
+
 /// Groups.
 pub const GROUPS_MAX: usize = 100_000;
 

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use mezzenger::wire::ack;
-use mezzenger::wire::control::{self, Control, Group, Kind, Subscribe, Verdict};
+use mezzenger::wire::control::{self, Control, Group, Kind, Overflow, Subscribe, Verdict};
 use mezzenger::wire::filter::Filter;
 use mezzenger::wire::frame::{split_v2, v2_prefix};
 use mezzenger::wire::id::MessageId;
@@ -19,7 +19,8 @@ use crate::harness::{Native, PATIENCE, Python, Raw, Server, binaries, python};
 use crate::stalled_subscriber::patient_publisher;
 
 fn subscribe(number: u32, kind: Kind<'_>, filter: Filter<'_>, credit: u64) -> Vec<u8> {
-    control::request(&Control::Subscribe(Subscribe { number, kind, filter, credit }))
+    let overflow = Overflow::Drop;
+    control::request(&Control::Subscribe(Subscribe { number, kind, overflow, filter, credit }))
 }
 
 /// A client with one connection: what is delivered between answers is kept.
@@ -244,4 +245,34 @@ fn a_worker_that_is_killed_gives_its_jobs_to_another_at_once() {
     last.ask(&join);
     last.ask(&v2_prefix(name::PING));
     assert!(last.deliveries.is_empty());
+}
+
+#[test]
+fn publishers_wait_for_the_credit_of_one_that_holds_them_up_and_nothing_is_lost() {
+    const MESSAGES: usize = 300;
+    let server = Server::start::<&str>(&[]);
+    let mut one = One::connect(&server);
+    let (kind, filter) = (Kind::Broadcast, Filter::Name("greet"));
+    let wanted = Subscribe { number: 1, kind, overflow: Overflow::Hold, filter, credit: 10_000 };
+    one.ask(&control::request(&Control::Subscribe(wanted)));
+    let mut publisher = Native::connect(&server);
+    for _ in 0..MESSAGES {
+        let frame = publisher.frame("greet", &[7; 1000], false);
+        publisher.socket.send_multipart([b"", &frame[..]], 0).unwrap();
+    }
+    server.log_line("does not keep up");
+    let mut bytes = 0;
+    for n in 1..=MESSAGES as u64 {
+        let [_, frame] = one.delivery();
+        bytes += frame.len() as u64;
+        let (_, mut records) = split_v2(&frame).unwrap();
+        assert_eq!(records.next().unwrap().unwrap().1.id.sequence, n);
+        if n % 5 == 0 {
+            one.ask(&control::request(&Control::Credit { number: 1, bytes }));
+            bytes = 0;
+        }
+    }
+    for _ in 0..MESSAGES {
+        assert_ok(receive(&publisher.socket).last().unwrap());
+    }
 }

@@ -233,6 +233,9 @@ impl<N: Network> Broker<N> {
                     connections += to.len();
                     slow = self.find_slow(&to, now).or(slow);
                 }
+                Effect::Granted { connection, is_clear } => {
+                    self.granted(connection, is_clear, now);
+                }
                 Effect::Reply(to, reply) => {
                     self.reply(&to, &reply, std::mem::take(&mut connections));
                     let slow = slow.take();
@@ -267,8 +270,11 @@ impl<N: Network> Broker<N> {
         for &connection in to {
             slow = self.push(connection, id, Lead::default(), now).or(slow);
         }
-        for &Direct { connection, delivery } in direct {
+        for &Direct { connection, delivery, is_overdrawn } in direct {
             slow = self.push(connection, id, Lead::delivery(delivery), now).or(slow);
+            if is_overdrawn && self.holds_for_credit(connection, now) {
+                slow = Some(connection);
+            }
         }
         slow
     }
@@ -439,6 +445,7 @@ impl<N: Network> Broker<N> {
                     self.close_for(id, "it was silent for longer than it had announced");
                 }
                 Some(Late::Stalled(_)) => self.disconnect_slow(id, now),
+                Some(Late::Overdrawn(since)) => self.give_up_holding(id, since, now),
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::core::Core;
-use super::effect::{Refusal, Reply};
+use super::effect::{Effect, Refusal, Reply};
 use super::subscribers::ConnectionId;
 use crate::wire::control::{self, Control, Kind, Subscribe};
 use crate::wire::filter::{ANY_REST, ANY_TOKEN, Filter, TOKEN_SEPARATOR};
@@ -70,7 +70,10 @@ impl<E> Core<E> {
     fn unsubscribe(&mut self, connection: ConnectionId, number: u32) -> Result<Reply, Refusal> {
         let at = self.subscribers.find_native(connection, number)?;
         self.leave(at);
-        self.subscribers.remove_native(connection, number)?;
+        let is_clear = self.subscribers.remove_native(connection, number)?;
+        if is_clear {
+            self.out.queue.push_back(Effect::Granted { connection, is_clear });
+        }
         // What only it was sent goes to others now.
         self.recalls.begin();
         self.backlog.try_again();
@@ -84,6 +87,9 @@ impl<E> Core<E> {
         bytes: u64,
     ) -> Result<Reply, Refusal> {
         let at = self.subscribers.grant(connection, number, bytes)?;
+        if let Some(is_clear) = self.subscribers.note_credit(at) {
+            self.out.queue.push_back(Effect::Granted { connection, is_clear });
+        }
         if self.groups.is_member(at) {
             self.credit_member(at, bytes);
         } else if self.subscribers.list_owing(at) {

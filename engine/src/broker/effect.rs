@@ -38,6 +38,13 @@ pub(super) enum Effect<E> {
         /// Who gets them: somebody.
         to: Arc<[ConnectionId]>,
     },
+    /// A connection granted credit to a subscription that had overdrawn its own.
+    Granted {
+        /// The connection.
+        connection: ConnectionId,
+        /// Whether none of its subscriptions is overdrawn any more.
+        is_clear: bool,
+    },
     /// Answer a request. Its frames stand before it.
     Reply(E, Reply),
     /// Check a request of this connection, which may send no further one meanwhile: the verdict is for
@@ -53,6 +60,8 @@ pub(super) struct Direct {
     pub(super) connection: ConnectionId,
     /// What stands before the frame.
     pub(super) delivery: Delivery,
+    /// The subscription had no credit for it: publishers are to wait until it has some.
+    pub(super) is_overdrawn: bool,
 }
 
 /// An answer.

@@ -186,7 +186,7 @@ impl<E> Core<E> {
     fn give_frame(&mut self, member: u32, frame: Bytes, attempt: u16, droppable: bool) {
         let Some(native) = self.subscribers.native(member) else { return };
         let bytes = frame.len();
-        native.charge(bytes);
+        native.pay(bytes);
         let (direct, has_credit) = (native.direct(attempt > 1, attempt), native.has_credit());
         self.groups.delivered(member, bytes as u64, has_credit);
         self.publish(frame, [].into(), vec![direct], droppable);

@@ -7,6 +7,7 @@ use super::delivery::Outgoing;
 use super::effect::Direct;
 use super::publish::frame_records;
 use super::resend::append_native;
+use super::subscribers::Charge;
 use crate::limits::{FRAME_BYTES_TARGET, OWED_PER_TURN_MAX, RESEND_BYTES_PER_TURN_MAX};
 use crate::wire::frame::Frame;
 use crate::wire::id::MessageId;
@@ -23,10 +24,11 @@ impl<E> Core<E> {
             let Some(native) = self.subscribers.native(at) else { continue };
             // What waits already goes first.
             let waits = native.owes() && native.takes_part() && !droppable;
-            if !waits && native.charge(frame.len()) {
-                direct.push(native.direct(false, 0));
+            if !waits && self.subscribers.charge(at, frame.len()) != Charge::Refused {
+                direct.extend(self.subscribers.native(at).map(|native| native.direct(false, 0)));
                 continue;
             }
+            let Some(native) = self.subscribers.native(at) else { continue };
             let takes_part = native.takes_part();
             let (kept, rest) = content.get_or_insert_with(|| read_content(frame));
             if takes_part {
@@ -43,7 +45,7 @@ impl<E> Core<E> {
         let mut direct = Vec::with_capacity(subscriptions.len());
         for &at in subscriptions {
             if let Some(native) = self.subscribers.native(at)
-                && native.charge(bytes)
+                && native.pay(bytes)
             {
                 direct.push(native.direct(true, 0));
             }
@@ -106,7 +108,7 @@ impl<E> Core<E> {
             return Paid { messages, bytes, is_last: true };
         };
         let mut direct = Vec::new();
-        if bytes > 0 && native.charge(bytes) {
+        if bytes > 0 && native.pay(bytes) {
             direct.push(native.direct(false, 0));
         }
         let is_last = !(native.owes() && native.has_credit());

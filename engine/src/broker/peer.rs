@@ -62,6 +62,10 @@ pub(super) struct Peer<S> {
     above_since: Option<Duration>,
     /// It does not keep up.
     pub(super) behind_since: Option<Duration>,
+    /// Since when a subscription of it has got more than it had credit for, and granted nothing.
+    overdrawn_since: Option<Duration>,
+    /// It did not grant anything for too long: nobody waits for it until it has dealt with what it got.
+    is_given_up: bool,
     /// When its deadlines are looked at.
     pub(super) check: Option<(Token, Duration)>,
 }
@@ -81,6 +85,8 @@ pub(super) enum Late {
     Silent,
     /// It has not taken what waits for it since then.
     Stalled(Duration),
+    /// It has granted no credit since then, and publishers wait for that.
+    Overdrawn(Duration),
 }
 
 impl<S> Peer<S> {
@@ -118,6 +124,8 @@ impl<S> Peer<S> {
             holds: Vec::new(),
             above_since: None,
             behind_since: None,
+            overdrawn_since: None,
+            is_given_up: false,
             check: None,
         }
     }
@@ -186,7 +194,8 @@ impl<S> Peer<S> {
         let handshake = (!self.session.is_open()).then(|| self.accepted + HANDSHAKE_TIME_MAX);
         let partial = self.partial.map(|partial| partial.check_at);
         let stalled = self.takes_nothing().then(|| self.progressed + grace);
-        [handshake, partial, self.silence_ends(), stalled].into_iter().flatten().min()
+        let overdrawn = self.credit_deadline(grace);
+        [handshake, partial, self.silence_ends(), stalled, overdrawn].into_iter().flatten().min()
     }
 
     fn silence_ends(&self) -> Option<Duration> {
@@ -221,7 +230,40 @@ impl<S> Peer<S> {
         if self.takes_nothing() && now >= self.progressed + grace {
             return Some(Late::Stalled(self.progressed));
         }
+        if self.credit_deadline(grace).is_some_and(|end| now >= end) {
+            return self.overdrawn_since.map(Late::Overdrawn);
+        }
         None
+    }
+
+    fn credit_deadline(&self, grace: Duration) -> Option<Duration> {
+        self.overdrawn_since.filter(|_| !self.is_given_up).map(|since| since + grace)
+    }
+
+    /// It got more than it had credit for; whether publishers are to wait for it.
+    pub(super) fn overdraw(&mut self, now: Duration) -> bool {
+        self.overdrawn_since.get_or_insert(now);
+        !self.is_given_up
+    }
+
+    /// It granted credit. `is_clear`: none of its subscriptions is overdrawn any more.
+    pub(super) fn granted(&mut self, is_clear: bool, now: Duration) {
+        if is_clear {
+            self.overdrawn_since = None;
+            self.is_given_up = false;
+        } else {
+            self.overdrawn_since = Some(now);
+        }
+    }
+
+    /// Nobody waits for its credit any more, until it has some.
+    pub(super) fn give_up_holding(&mut self) {
+        self.is_given_up = true;
+    }
+
+    /// Whether publishers may go on, as far as its credit goes.
+    pub(super) fn has_credit(&self) -> bool {
+        self.overdrawn_since.is_none() || self.is_given_up
     }
 
     /// Looks whether it keeps up; whether that changed.

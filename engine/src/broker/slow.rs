@@ -26,9 +26,8 @@ impl<N: Network> Broker<N> {
         let Some(peer) = self.peers.get_mut(id) else { return false };
         if peer.judge(&self.frames, self.settings.subscriber_bytes_max, now) {
             if peer.behind_since.is_none() {
-                let holds = std::mem::take(&mut peer.holds);
                 self.core.keeps_up(id);
-                self.release(holds);
+                self.release_holds(id);
                 return false;
             }
             self.core.subscribers.set_behind(id, true);
@@ -55,6 +54,54 @@ impl<N: Network> Broker<N> {
                 }
                 peer.output.frame_bytes() > self.settings.subscriber_bytes_max
             }
+        }
+    }
+
+    /// A connection got a message for which it had no credit; whether publishers are to wait for it.
+    pub(super) fn holds_for_credit(&mut self, id: ConnectionId, now: Duration) -> bool {
+        let Some(peer) = self.peers.get_mut(id) else { return false };
+        let holds = peer.overdraw(now) && self.settings.slow_subscriber == SlowSubscriber::Hold;
+        self.schedule(id, now);
+        holds
+    }
+
+    /// A connection granted credit.
+    pub(super) fn granted(&mut self, id: ConnectionId, is_clear: bool, now: Duration) {
+        if let Some(peer) = self.peers.get_mut(id) {
+            peer.granted(is_clear, now);
+            self.release_holds(id);
+        }
+    }
+
+    /// Publishers wait no longer for a connection that grants no credit. What they publish is lost to it once it
+    /// has got as much as it may without.
+    pub(super) fn give_up_holding(&mut self, id: ConnectionId, since: Duration, now: Duration) {
+        if self.settings.slow_subscriber == SlowSubscriber::Disconnect {
+            return self.disconnect_slow(id, now);
+        }
+        let Some(peer) = self.peers.get_mut(id) else { return };
+        peer.give_up_holding();
+        self.counters.slow_subscribers.add(1);
+        if let Some(unlogged) = self.slow_log.admit(now) {
+            let time = now.saturating_sub(since);
+            tracing::warn!(
+                subscriber = %peer.address,
+                unlogged,
+                "a subscriber granted no credit for {time:?}: publishers no longer wait for it, and it loses messages \
+                 with ack=0"
+            );
+        }
+        self.release_holds(id);
+    }
+
+    /// Lets those go on that wait for a subscriber, unless it still does not keep up.
+    fn release_holds(&mut self, id: ConnectionId) {
+        if let Some(peer) = self.peers.get_mut(id)
+            && peer.behind_since.is_none()
+            && peer.has_credit()
+        {
+            let holds = std::mem::take(&mut peer.holds);
+            self.release(holds);
         }
     }
 

@@ -21,6 +21,9 @@ const OBSERVER: u8 = 0;
 const BROADCAST: u8 = 1;
 const GROUP: u8 = 2;
 
+const DROP: u8 = 0;
+const HOLD: u8 = 1;
+
 const ACK: u8 = 0;
 const NAK: u8 = 1;
 const EXTEND: u8 = 2;
@@ -44,6 +47,16 @@ impl Kind<'_> {
             Self::Group(_) => GROUP,
         }
     }
+}
+
+/// What becomes of messages that are published while a subscription has no credit, and of which nobody keeps a copy for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Overflow {
+    /// They are lost to the subscription.
+    #[default]
+    Drop,
+    /// They are delivered all the same, a bounded number of bytes, and their publishers wait until credit is granted.
+    Hold,
 }
 
 /// A group, and what its members agree on.
@@ -79,6 +92,8 @@ pub struct Subscribe<'a> {
     pub number: u32,
     /// What the subscriber is to its messages.
     pub kind: Kind<'a>,
+    /// What becomes of messages for which it has no credit.
+    pub overflow: Overflow,
     /// What it wants.
     pub filter: Filter<'a>,
     /// Bytes of native frames that may be delivered before more is granted.
@@ -136,6 +151,11 @@ pub enum ControlError {
         "a subscription is an observer (0), a broadcast (1) or a member of a group (2), and not {0}"
     )]
     SubscriptionKind(u8),
+    /// What becomes of messages without credit is none that this version knows.
+    #[error(
+        "messages for which a subscription has no credit are dropped (0) or hold their publishers up (1), and not {0}"
+    )]
+    Overflow(u8),
     /// The verdict is none that this version knows.
     #[error(
         "a member of a group acknowledges (0), refuses for now (1) or extends (2), and does not {0}"
@@ -150,7 +170,7 @@ pub enum ControlError {
 }
 
 /// Bytes of a subscribe before its filter.
-const SUBSCRIBE_BYTES: usize = 17;
+const SUBSCRIBE_BYTES: usize = 18;
 
 /// Reads the body of a control request.
 ///
@@ -171,7 +191,7 @@ pub fn read(body: &[u8]) -> Result<Control<'_>, ControlError> {
             let (head, rest) = rest
                 .split_first_chunk::<{ SUBSCRIBE_BYTES - 2 }>()
                 .ok_or(short(SUBSCRIBE_BYTES))?;
-            let [n0, n1, n2, n3, kind, filter_kind, credit @ .., filter_bytes] = *head;
+            let [n0, n1, n2, n3, kind, overflow, filter_kind, credit @ .., filter_bytes] = *head;
             let filter_bytes = usize::from(filter_bytes);
             let (text, rest) =
                 rest.split_at_checked(filter_bytes).ok_or(short(SUBSCRIBE_BYTES + filter_bytes))?;
@@ -187,10 +207,15 @@ pub fn read(body: &[u8]) -> Result<Control<'_>, ControlError> {
                 }
                 kind => return Err(ControlError::SubscriptionKind(kind)),
             };
+            let overflow = match overflow {
+                DROP => Overflow::Drop,
+                HOLD => Overflow::Hold,
+                overflow => return Err(ControlError::Overflow(overflow)),
+            };
             let filter = Filter::read(filter_kind, text)?;
             let number = u32::from_le_bytes([n0, n1, n2, n3]);
             let credit = u64::from_le_bytes(credit);
-            Ok(Control::Subscribe(Subscribe { number, kind, filter, credit }))
+            Ok(Control::Subscribe(Subscribe { number, kind, overflow, filter, credit }))
         }
         Some(UNSUBSCRIBE) => {
             let number = rest.first_chunk().ok_or(short("an unsubscribe", 6))?;
@@ -253,10 +278,14 @@ fn append_text(text: &str, body: &mut Vec<u8>) {
 pub fn request(control: &Control<'_>) -> Vec<u8> {
     match control {
         Control::Hello(secret) => hello::request(secret),
-        Control::Subscribe(Subscribe { number, kind, filter, credit }) => {
+        Control::Subscribe(Subscribe { number, kind, overflow, filter, credit }) => {
+            let overflow = match overflow {
+                Overflow::Drop => DROP,
+                Overflow::Hold => HOLD,
+            };
             let mut body = vec![CONTROL, SUBSCRIBE];
             body.extend(number.to_le_bytes());
-            body.extend([kind.number(), filter.kind()]);
+            body.extend([kind.number(), overflow, filter.kind()]);
             body.extend(credit.to_le_bytes());
             append_text(filter.text(), &mut body);
             if let Kind::Group(Group { name, ack_wait_ms, in_flight_max }) = kind {
@@ -319,6 +348,7 @@ mod tests {
     const SUBSCRIPTION: Subscribe<'_> = Subscribe {
         number: 0x0102,
         kind: Kind::Broadcast,
+        overflow: Overflow::Hold,
         filter: Filter::Pattern("a.>"),
         credit: 0x0304,
     };
@@ -338,12 +368,12 @@ mod tests {
         check(Control::Hello(*b"0123456789abcdef"), b"\x02\x010123456789abcdef");
         check(
             Control::Subscribe(SUBSCRIPTION),
-            b"\x02\x02\x02\x01\0\0\x01\x02\x04\x03\0\0\0\0\0\0\x03a.>",
+            b"\x02\x02\x02\x01\0\0\x01\x01\x02\x04\x03\0\0\0\0\0\0\x03a.>",
         );
         let group = Group { name: "g", ack_wait_ms: 0x0506, in_flight_max: 0x0708 };
         check(
             Control::Subscribe(Subscribe { kind: Kind::Group(group), ..SUBSCRIPTION }),
-            b"\x02\x02\x02\x01\0\0\x02\x02\x04\x03\0\0\0\0\0\0\x03a.>\x01g\x06\x05\0\0\x08\x07\0\0",
+            b"\x02\x02\x02\x01\0\0\x02\x01\x02\x04\x03\0\0\0\0\0\0\x03a.>\x01g\x06\x05\0\0\x08\x07\0\0",
         );
         check(Control::Unsubscribe(0x0102), b"\x02\x03\x02\x01\0\0");
         check(
@@ -378,6 +408,8 @@ mod tests {
         bytes[6] = 9;
         assert_eq!(read(&bytes), Err(ControlError::SubscriptionKind(9)));
         bytes[6..8].copy_from_slice(&[1, 7]);
+        assert_eq!(read(&bytes), Err(ControlError::Overflow(7)));
+        bytes[7..9].copy_from_slice(&[0, 7]);
         assert_eq!(read(&bytes), Err(FilterError::Kind(7).into()));
         let group = Group { name: "a|b", ack_wait_ms: 0, in_flight_max: 0 };
         let bytes =

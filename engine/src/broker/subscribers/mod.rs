@@ -24,7 +24,7 @@ use prefixes::Prefixes;
 
 use crate::slab::Slab;
 
-pub(super) use native::{Native, NativeError};
+pub(super) use native::{Charge, Native, NativeError};
 
 use crate::limits::{
     SUBSCRIPTION_BYTES_MAX_ALL, SUBSCRIPTION_BYTES_MAX_EACH, SUBSCRIPTION_OVERHEAD_BYTES,
@@ -147,6 +147,8 @@ struct Connection {
     members: Vec<u32>,
     /// How many of the others are to prefixes and patterns.
     wide: usize,
+    /// Subscriptions that got more than they had credit for.
+    overdrawn: usize,
     bytes: usize,
     /// It does not keep up: what can wait is not sent to it now.
     is_behind: bool,

@@ -7,11 +7,11 @@ use super::super::effect::Direct;
 use super::super::groups::GroupId;
 use super::{ConnectionId, Subscribers, SubscriptionLimit, cost, nanoseconds};
 use crate::limits::{
-    CREDIT_BYTES_MAX, OWED_MESSAGES_MAX_ALL, OWED_MESSAGES_MAX_EACH, PATTERNS_MAX_ALL,
-    WIDE_SUBSCRIPTIONS_MAX_EACH,
+    CREDIT_BYTES_MAX, OVERDRAFT_BYTES_MAX, OWED_MESSAGES_MAX_ALL, OWED_MESSAGES_MAX_EACH,
+    PATTERNS_MAX_ALL, WIDE_SUBSCRIPTIONS_MAX_EACH,
 };
 use crate::slab;
-use crate::wire::control::{Delivery, Kind, Subscribe};
+use crate::wire::control::{Delivery, Kind, Overflow, Subscribe};
 use crate::wire::filter::Filter;
 use crate::wire::frame::v1_prefix;
 use crate::wire::id::MessageId;
@@ -40,6 +40,9 @@ pub(in super::super) struct Native {
     since_ns: u64,
     /// Bytes that may still be delivered. The last delivery may take more.
     credit: i64,
+    overflow: Overflow,
+    /// It got more than it had credit for, and was granted too little since.
+    is_overdrawn: bool,
     /// Messages that wait for credit, in their order.
     owed: Option<Box<Owed>>,
 }
@@ -93,12 +96,8 @@ pub(in super::super) enum NativeError {
     )]
     Taken(u32),
     #[error(
-        "subscription {0} of this connection is one of this kind with this filter already: use that one"
-    )]
-    Same(u32),
-    #[error(
-        "this connection has {WIDE_SUBSCRIPTIONS_MAX_EACH} subscriptions to prefixes and patterns, as many as it may \
-         have: use wider ones, or another connection"
+        "this connection has {WIDE_SUBSCRIPTIONS_MAX_EACH} subscriptions to prefixes, to patterns, or to a name that it \
+         has one to already, as many as it may have: use wider ones, or another connection"
     )]
     Wide,
     #[error("this connection has no subscription {0}")]
@@ -133,11 +132,22 @@ fn wanting(connection: ConnectionId, at: u32) -> u64 {
     connection << 32 | u64::from(at)
 }
 
+/// Whether a subscription gets a delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in super::super) enum Charge {
+    /// It had credit for it.
+    Paid,
+    /// It had none: publishers are to wait.
+    Overdrawn,
+    /// It does not.
+    Refused,
+}
+
 /// A subscription that is over.
 #[derive(Clone, Copy, Debug)]
 pub(in super::super) struct Ended {
     cost: usize,
-    /// It was to a prefix or a pattern.
+    /// It was to a prefix or a pattern, or to a name that its connection has another one to.
     is_wide: bool,
 }
 
@@ -152,14 +162,16 @@ impl Subscribers {
         wanted: &Subscribe<'_>,
         now: Duration,
     ) -> Result<u32, NativeError> {
-        let Subscribe { number, kind, filter, credit } = *wanted;
+        let Subscribe { number, kind, overflow, filter, credit } = *wanted;
         let cost = cost(filter.text().as_bytes());
         let part = match kind {
             Kind::Observer => Part::Observer,
             Kind::Broadcast => Part::Broadcast,
             Kind::Group(_) => Part::Member,
         };
-        let is_wide = part != Part::Member && !matches!(filter, Filter::Name(_));
+        // A message is looked at, and delivered, at most as often as a connection may have these, and once for each kind.
+        let is_wide = part != Part::Member
+            && (!matches!(filter, Filter::Name(_)) || self.count_same(id, part, &filter) > 0);
         if self.find_native(id, number).is_ok() {
             return Err(NativeError::Taken(number));
         }
@@ -169,18 +181,23 @@ impl Subscribers {
         {
             return Err(NativeError::Wide);
         }
-        if part != Part::Member
-            && let Some(same) = self.same(id, part, &filter)
-        {
-            return Err(NativeError::Same(same));
-        }
         if matches!(filter, Filter::Pattern(_)) && self.pattern_count >= PATTERNS_MAX_ALL {
             return Err(NativeError::Patterns);
         }
         let credit = check_credit(number, credit)?;
         let since_ns = nanoseconds(now);
         let place = Place::Elsewhere { cost: cost as u32 };
-        let native = Native { connection: id, number, part, place, since_ns, credit, owed: None };
+        let native = Native {
+            connection: id,
+            number,
+            part,
+            place,
+            since_ns,
+            credit,
+            overflow,
+            is_overdrawn: false,
+            owed: None,
+        };
         let at = self.natives.insert(native);
         if part != Part::Member {
             self.place(at, &filter);
@@ -194,21 +211,17 @@ impl Subscribers {
         Ok(at)
     }
 
-    /// The number of the subscription that a connection has already to this filter, of this kind. There are no more of
-    /// them than there are kinds, so that a message is not looked at, or delivered, more often than that.
-    fn same(&self, id: ConnectionId, part: Part, filter: &Filter<'_>) -> Option<u32> {
-        let is_it = |key: u64| {
-            let native = self.natives.get(key as u32)?;
-            (native.connection == id && native.part == part).then_some(native.number)
-        };
-        let own = wanting(id, 0)..=wanting(id, u32::MAX);
-        match key(filter) {
-            Some(key) => {
-                let prefix = self.native_prefixes.get(self.native_prefixes.find(&key)?)?;
-                prefix.wanting.within(own).find_map(is_it)
-            }
-            None => self.patterns.find(filter.text())?.range(own).copied().find_map(is_it),
-        }
+    /// How many subscriptions a connection has to this name or prefix, of this kind.
+    fn count_same(&self, id: ConnectionId, part: Part, filter: &Filter<'_>) -> usize {
+        let prefix = key(filter).and_then(|key| self.native_prefixes.find(&key));
+        prefix.map_or(0, |prefix| self.count_same_prefix(id, part, prefix))
+    }
+
+    fn count_same_prefix(&self, id: ConnectionId, part: Part, prefix: u32) -> usize {
+        let Some(prefix) = self.native_prefixes.get(prefix) else { return 0 };
+        let is_it = |native: &Native| native.connection == id && native.part == part;
+        let own = prefix.wanting.within(wanting(id, 0)..=wanting(id, u32::MAX));
+        own.filter(|&key| self.natives.get(key as u32).is_some_and(is_it)).count()
     }
 
     /// Notes the filter of a group, and returns where it is.
@@ -220,8 +233,17 @@ impl Subscribers {
     ) -> u32 {
         let since_ns = nanoseconds(now);
         let (part, place) = (Part::Group(group), Place::Elsewhere { cost: 0 });
-        let native =
-            Native { connection: NOBODY, number: 0, part, place, since_ns, credit: 0, owed: None };
+        let native = Native {
+            connection: NOBODY,
+            number: 0,
+            part,
+            place,
+            since_ns,
+            credit: 0,
+            overflow: Overflow::Drop,
+            is_overdrawn: false,
+            owed: None,
+        };
         let at = self.natives.insert(native);
         self.place(at, filter);
         self.bytes += cost(filter.text().as_bytes());
@@ -264,7 +286,7 @@ impl Subscribers {
         self.connections.get(&id).map_or(&[], |connection| &connection.members)
     }
 
-    /// Ends a subscription.
+    /// Ends a subscription; whether it was the last one of its connection that was overdrawn.
     ///
     /// # Errors
     /// When the connection has none with this number.
@@ -272,17 +294,18 @@ impl Subscribers {
         &mut self,
         id: ConnectionId,
         number: u32,
-    ) -> Result<(), NativeError> {
+    ) -> Result<bool, NativeError> {
         let unknown = NativeError::Unknown(number);
         let connection = self.connections.get_mut(&id).ok_or(unknown)?;
         let at = connection.natives.remove(&number).ok_or(unknown)?;
         connection.members.retain(|&member| member != at);
+        let was_overdrawn = self.natives.at(at).is_overdrawn;
         let Ended { cost, is_wide } = self.end_native(at);
-        if let Some(connection) = self.connections.get_mut(&id) {
-            connection.bytes -= cost;
-            connection.wide -= usize::from(is_wide);
-        }
-        Ok(())
+        let Some(connection) = self.connections.get_mut(&id) else { return Ok(false) };
+        connection.bytes -= cost;
+        connection.wide -= usize::from(is_wide);
+        connection.overdrawn -= usize::from(was_overdrawn);
+        Ok(was_overdrawn && connection.overdrawn == 0)
     }
 
     /// Ends a subscription that its connection does not know any more, or a group's.
@@ -298,11 +321,17 @@ impl Subscribers {
                 Ended { cost: cost(pattern.as_bytes()), is_wide: true }
             }
             &Place::Prefix(number) => {
+                let same = match native.part {
+                    Part::Observer | Part::Broadcast => {
+                        self.count_same_prefix(native.connection, native.part, number)
+                    }
+                    Part::Member | Part::Group(_) => 0,
+                };
                 let Some(prefix) = self.native_prefixes.get(number) else { return nothing };
                 self.names.changed(&prefix.bytes);
                 let name = prefix.bytes.strip_suffix(&[SEPARATOR]);
                 let cost = cost(name.unwrap_or(&prefix.bytes));
-                let is_wide = name.is_none();
+                let is_wide = name.is_none() || same > 1;
                 self.native_prefixes.remove(number, wanting);
                 Ended { cost, is_wide }
             }
@@ -314,6 +343,41 @@ impl Subscribers {
         self.bytes -= ended.cost;
         self.count -= 1;
         ended
+    }
+
+    /// Takes the bytes of a delivery out of a subscription's credit: whether it gets it, and whether it is overdrawn
+    /// then.
+    pub(in super::super) fn charge(&mut self, at: u32, bytes: usize) -> Charge {
+        let Some(native) = self.native(at) else { return Charge::Refused };
+        if native.pay(bytes) {
+            return Charge::Paid;
+        }
+        if native.overflow == Overflow::Drop || native.credit <= -OVERDRAFT_BYTES_MAX {
+            return Charge::Refused;
+        }
+        native.credit = native.credit.saturating_sub_unsigned(bytes as u64);
+        if !std::mem::replace(&mut native.is_overdrawn, true) {
+            let id = native.connection;
+            if let Some(connection) = self.connections.get_mut(&id) {
+                connection.overdrawn += 1;
+            }
+        }
+        Charge::Overdrawn
+    }
+
+    /// Notes that a subscription has credit again, or is over; whether its connection is to be told, and then whether
+    /// no other subscription of it is overdrawn.
+    pub(in super::super) fn note_credit(&mut self, at: u32) -> Option<bool> {
+        let native = self.natives.at(at);
+        if !native.is_overdrawn {
+            return None;
+        }
+        let connection = self.connections.get_mut(&native.connection)?;
+        if native.has_credit() {
+            native.is_overdrawn = false;
+            connection.overdrawn -= 1;
+        }
+        Some(connection.overdrawn == 0)
     }
 
     /// Grants a subscription credit; where it is.
@@ -441,7 +505,7 @@ impl Native {
     /// Whom a delivery is for, and what stands before it.
     pub(in super::super) fn direct(&self, again: bool, attempt: u16) -> Direct {
         let delivery = Delivery { number: self.number, again, attempt };
-        Direct { connection: self.connection, delivery }
+        Direct { connection: self.connection, delivery, is_overdrawn: self.is_overdrawn }
     }
 
     pub(in super::super) fn has_credit(&self) -> bool {
@@ -454,7 +518,7 @@ impl Native {
     }
 
     /// Takes the bytes of a delivery out of its credit; whether there was some.
-    pub(in super::super) fn charge(&mut self, bytes: usize) -> bool {
+    pub(in super::super) fn pay(&mut self, bytes: usize) -> bool {
         let had = self.has_credit();
         if had {
             self.credit = self.credit.saturating_sub_unsigned(bytes as u64);

@@ -81,19 +81,6 @@ impl Patterns {
         self.root.remove(pattern, subscription);
     }
 
-    /// The subscriptions to one pattern.
-    pub(super) fn find(&self, pattern: &str) -> Option<&BTreeSet<u64>> {
-        let mut level = &self.root;
-        for token in pattern.split(TOKEN_SEPARATOR) {
-            level = match token {
-                ANY_REST => return Some(&level.rest),
-                ANY_TOKEN => level.any.as_deref()?,
-                token => level.tokens.get(token)?,
-            };
-        }
-        Some(&level.ending)
-    }
-
     /// The subscriptions to patterns that a name fits.
     pub(super) fn of(&self, name: &str, mut found: impl FnMut(u64)) {
         if self.root.is_empty() {

@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 
 use super::*;
 use crate::limits::NAMES_CACHED_MAX;
-use crate::wire::control::{Kind, Subscribe};
+use crate::wire::control::{Kind, Overflow, Subscribe};
 use crate::wire::filter::Filter;
 use proptest::prelude::*;
 
@@ -151,12 +151,36 @@ fn connections_whose_numbers_look_alike_are_kept_apart() {
     for filter in [Filter::Name("a"), Filter::Pattern("*")] {
         for id in [1, 1 + (1 << 32), 1 + (2 << 32)] {
             let number = u32::from(filter == Filter::Name("a"));
-            let wanted = Subscribe { number, kind: Kind::Observer, filter, credit: 1 };
+            let wanted = Subscribe {
+                number,
+                kind: Kind::Observer,
+                overflow: Overflow::Drop,
+                filter,
+                credit: 1,
+            };
             subscribers.add_native(id, &wanted, Duration::ZERO).unwrap();
-            let again = Subscribe { number: 9, ..wanted };
-            let same = subscribers.add_native(id, &again, Duration::ZERO);
-            assert_eq!(same, Err(NativeError::Same(number)));
+            // The first one to a name is not counted.
+            let wide = usize::from(filter != Filter::Name("a"));
+            assert_eq!(subscribers.connections[&id].wide, wide);
         }
     }
     assert_eq!(subscribers.topic("a").native.len(), 6);
+}
+
+#[test]
+fn further_subscriptions_to_one_name_are_counted_until_they_end() {
+    let mut subscribers = Subscribers::default();
+    let filter = Filter::Name("a");
+    for kind in [Kind::Observer, Kind::Broadcast] {
+        for number in [1, 2, 3] {
+            let number = number + 10 * u32::from(kind == Kind::Observer);
+            let wanted = Subscribe { number, kind, overflow: Overflow::Drop, filter, credit: 1 };
+            subscribers.add_native(7, &wanted, Duration::ZERO).unwrap();
+        }
+    }
+    assert_eq!(subscribers.connections[&7].wide, 4);
+    for (number, left) in [(1, 3), (11, 2), (12, 1), (3, 0), (2, 0), (13, 0)] {
+        subscribers.remove_native(7, number).unwrap();
+        assert_eq!(subscribers.connections[&7].wide, left, "{number}");
+    }
 }

@@ -34,7 +34,7 @@ impl Bench {
         }
         let mut out = Vec::new();
         for super::Delivery { frame, direct, .. } in self.deliveries().0 {
-            for Direct { connection, delivery } in direct {
+            for Direct { connection, delivery, .. } in direct {
                 assert_eq!(delivery.again, delivery.attempt > 1);
                 out.push((connection, delivery.number, delivery.attempt, sequences(&frame)));
             }

@@ -163,6 +163,7 @@ impl Bench {
                     deliveries.push(Delivery { frame, to: to.to_vec(), direct, droppable });
                 }
                 Effect::Deferred { to } => assert!(!to.is_empty(), "for nobody"),
+                Effect::Granted { .. } => {}
                 Effect::Reply(to, reply) => replies.push((to, reply)),
                 Effect::Check(_, check) => self.checks.push(check),
                 Effect::Carry(message) => self.carries.push(message),

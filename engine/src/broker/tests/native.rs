@@ -2,15 +2,17 @@
 
 use super::*;
 use crate::limits::{
-    CREDIT_BYTES_MAX, OWED_MESSAGES_MAX_EACH, PATTERNS_MAX_ALL, WIDE_SUBSCRIPTIONS_MAX_EACH,
+    CREDIT_BYTES_MAX, OVERDRAFT_BYTES_MAX, OWED_MESSAGES_MAX_EACH, PATTERNS_MAX_ALL,
+    WIDE_SUBSCRIPTIONS_MAX_EACH,
 };
-use crate::wire::control::{self, Control, Kind, Subscribe};
+use crate::wire::control::{self, Control, Kind, Overflow, Subscribe};
 use crate::wire::filter::Filter;
 
 const ROOMY: u64 = 1 << 20;
 
 pub(super) fn subscribe(number: u32, kind: Kind<'_>, filter: Filter<'_>, credit: u64) -> Vec<u8> {
-    control::request(&Control::Subscribe(Subscribe { number, kind, filter, credit }))
+    let overflow = Overflow::Drop;
+    control::request(&Control::Subscribe(Subscribe { number, kind, overflow, filter, credit }))
 }
 
 pub(super) fn grant(number: u32, bytes: u64) -> Vec<u8> {
@@ -37,7 +39,7 @@ impl Bench {
     fn direct(&mut self) -> Vec<(ConnectionId, u32, bool, Vec<u64>)> {
         let mut out = Vec::new();
         for Delivery { frame, direct, .. } in self.deliveries().0 {
-            for Direct { connection, delivery } in direct {
+            for Direct { connection, delivery, .. } in direct {
                 out.push((connection, delivery.number, delivery.again, sequences(&frame)));
             }
         }
@@ -61,7 +63,7 @@ fn each_filter_gets_its_names_as_they_arrived_and_an_end_is_an_end() {
                 let (deliveries, _) = bench.deliveries();
                 let got: Vec<_> = deliveries.iter().flat_map(|it| &it.direct).collect();
                 let delivery = control::Delivery { number: 7, again: false, attempt: 0 };
-                let expected = Direct { connection: 3, delivery };
+                let expected = Direct { connection: 3, delivery, is_overdrawn: false };
                 let is_wanted = names.contains(&name);
                 assert_eq!(
                     got,
@@ -284,27 +286,22 @@ fn patterns_are_bounded() {
 }
 
 #[test]
-fn one_connection_has_one_subscription_of_a_kind_to_a_filter() {
-    let filters =
-        [Filter::Name("a.b"), Filter::Prefix("a."), Filter::Prefix(""), Filter::Pattern("a.*")];
-    for filter in filters {
+fn a_connection_may_subscribe_to_the_same_again_a_bounded_number_of_times() {
+    let max = WIDE_SUBSCRIPTIONS_MAX_EACH as u32;
+    for (filter, one_more) in
+        [(Filter::Name("a.b"), true), (Filter::Prefix("a."), false), (Filter::Pattern("a.*"), false)]
+    {
         let mut bench = Bench::new();
-        // Others have it, too.
-        for from in [2, 3, 4] {
-            bench.ask(from, subscribe(from * 10, Kind::Observer, filter, ROOMY));
+        let all = max + u32::from(one_more);
+        for number in 0..all {
+            bench.ask(3, subscribe(number, Kind::Observer, filter, ROOMY));
         }
-        bench.ask(3, subscribe(1, Kind::Broadcast, filter, ROOMY));
-        let refused = ErrorCode::Subscription;
-        for (kind, same) in
-            [(Kind::Broadcast, "subscription 1 of"), (Kind::Observer, "subscription 30 of")]
-        {
-            bench.check_control_refused(subscribe(7, kind, filter, 1), refused, same);
-        }
-        bench.ask(3, control::request(&Control::Unsubscribe(1)));
-        bench.ask(3, subscribe(7, Kind::Broadcast, filter, ROOMY));
+        let further = subscribe(all, Kind::Observer, filter, ROOMY);
+        bench.check_control_refused(further.clone(), ErrorCode::Subscription, &max.to_string());
         bench.request(5, frame("a.b", 1, false, &["x"]));
-        let got: Vec<_> = bench.direct().into_iter().map(|it| (it.0, it.1)).collect();
-        assert_eq!(got.len(), 4, "{filter:?} {got:?}");
+        assert_eq!(bench.direct().len(), all as usize);
+        bench.ask(3, control::request(&Control::Unsubscribe(0)));
+        bench.ask(3, further);
     }
 }
 
@@ -349,4 +346,70 @@ fn credit_that_is_granted_again_and_again_is_looked_at_once() {
     assert_eq!(bench.pass(Duration::ZERO).direct(), [(3, 1, false, vec![1])]);
     bench.request(4, frame("n", 2, true, &["x"]));
     assert!(bench.core.owing.is_empty());
+}
+
+fn holding(number: u32, credit: u64) -> Vec<u8> {
+    let (kind, filter) = (Kind::Broadcast, Filter::Name("greet"));
+    control::request(&Control::Subscribe(Subscribe {
+        number,
+        kind,
+        overflow: Overflow::Hold,
+        filter,
+        credit,
+    }))
+}
+
+impl Bench {
+    /// Grants credit, or ends a subscription; what the connection's publishers are told of it.
+    #[track_caller]
+    fn told(&mut self, from: u32, body: Vec<u8>) -> Option<bool> {
+        self.request(from, body);
+        let mut told = None;
+        for effect in self.core.out.queue.drain(..) {
+            match effect {
+                Effect::Granted { connection, is_clear } => {
+                    assert_eq!(connection, u64::from(from));
+                    assert_eq!(told.replace(is_clear), None);
+                }
+                Effect::Reply(_, reply) => assert_eq!(reply, Reply::Ok),
+                _ => {}
+            }
+        }
+        told
+    }
+}
+
+#[test]
+fn one_that_holds_publishers_up_gets_everything_and_says_when_it_has_credit_again() {
+    let mut bench = Bench::new();
+    let bytes = frame("greet", 1, false, &["x"]).len() as u64;
+    bench.ask(3, holding(1, bytes)).ask(3, holding(2, bytes));
+    for (sequence, ack, overdrawn) in [(1, false, false), (2, true, true), (3, false, true)] {
+        bench.request(4, frame("greet", sequence, ack, &["x"]));
+        let (deliveries, _) = bench.deliveries();
+        let got: Vec<_> = deliveries[0].direct.iter().map(|it| it.is_overdrawn).collect();
+        assert_eq!(got, [overdrawn; 2], "{sequence}");
+    }
+    assert_eq!(bench.core.counters.messages_dropped.get(), 0);
+    assert_eq!(bench.told(3, grant(1, 1)), Some(false), "it still lacks some");
+    assert_eq!(bench.told(3, grant(1, bytes * 3)), Some(false), "the other one lacks some");
+    assert_eq!(bench.told(3, grant(1, bytes)), None);
+    assert_eq!(bench.told(3, control::request(&Control::Unsubscribe(2))), Some(true));
+    bench.request(4, frame("greet", 4, false, &["x"]));
+    assert_eq!(bench.direct(), [(3, 1, false, vec![4])]);
+}
+
+#[test]
+fn what_one_gets_without_credit_is_bounded() {
+    let mut bench = Bench::new();
+    bench.ask(3, holding(1, 1));
+    let text = "x".repeat(1 << 19);
+    let mut got = 0;
+    for sequence in 1..100 {
+        bench.request(4, frame("greet", sequence, false, &[&text]));
+        got += bench.direct().len() * text.len();
+    }
+    let bound = OVERDRAFT_BYTES_MAX as usize + 2 * text.len() + 1024;
+    assert!((OVERDRAFT_BYTES_MAX as usize..bound).contains(&got), "{got}");
+    assert_eq!(bench.core.counters.messages_dropped.get() as usize, 99 - got / text.len());
 }

@@ -313,6 +313,7 @@ impl Server {
                     frame.split(|&byte| byte == b'|').next().map(<[u8]>::to_vec)
                 }
                 Effect::Deferred { .. }
+                | Effect::Granted { .. }
                 | Effect::Reply(..)
                 | Effect::Check(..)
                 | Effect::Carry(_) => None,
@@ -329,7 +330,7 @@ impl Server {
                     ledger.published(&frame, droppable, cause)?;
                     self.publish(&frame, &to);
                 }
-                Effect::Deferred { .. } => {}
+                Effect::Deferred { .. } | Effect::Granted { .. } => {}
                 Effect::Reply(to, reply) => {
                     let answer = match reply {
                         Reply::Ok => Answer::Ok,
