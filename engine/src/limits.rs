@@ -73,9 +73,13 @@ pub const PUBLISHERS_REMEMBERED_MAX: usize = 65_536;
 /// Runs of sequence numbers remembered for one publisher. Only a refused frame splits a run.
 pub const SEQUENCE_RUNS_MAX: usize = 64;
 
-/// Requests of one publisher whose content the server remembers, to tell one that comes again from another
-/// with the same numbers. A client has fewer on their way.
-pub const REQUESTS_REMEMBERED_MAX: usize = 64;
+/// Numbers of one publisher, up to its highest, of which the server remembers the content, in 4 bytes each, to tell a
+/// message that comes again from another one under its number: as many as the 4 MiB hold that a client has on their
+/// way, also of messages without a payload.
+pub const NUMBERS_REMEMBERED_MAX: usize = 68 * 1024;
+
+/// The same of all publishers together: 32 MiB. Those who were silent longest are forgotten first.
+pub const NUMBERS_REMEMBERED_MAX_ALL: usize = 8 * 1024 * 1024;
 
 /// Names whose subscription state the broker caches.
 pub const NAMES_CACHED_MAX: usize = 65_536;

@@ -91,7 +91,7 @@ pub(super) struct Check {
 }
 
 /// What is left to do for a request.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 struct What {
     /// What was found in a native one.
     summary: Option<Summary>,

@@ -132,10 +132,10 @@ pub(super) enum Refusal {
     )]
     NotYours { publisher: u64 },
     #[error(
-        "messages {first} to {last} of publisher {publisher:016x} were published with another content; use a \
-         secret of its own for each client"
+        "message {sequence} of publisher {publisher:016x} was published with another content; use a secret of its own \
+         for each client"
     )]
-    Reused { publisher: u64, first: u64, last: u64 },
+    Reused { publisher: u64, sequence: u64 },
     #[error("the checksum of a message does not match its name, payload and timestamp")]
     Checksum,
     #[error("{0}")]

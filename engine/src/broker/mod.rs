@@ -4,7 +4,7 @@
 //! calls to its methods, and what is to happen leaves it as [`effect`]s. Its parts: [`publish`] takes
 //! messages, [`delivery`] gives them to whoever wants them, [`resend`] sends the unacknowledged ones again, and
 //! [`recall`] makes those due at once that went only to connections that are gone; [`transcode`] carries
-//! messages between the two formats, [`publishers`] recognises what was sent before,
+//! messages between the two formats, [`publishers`] and [`contents`] recognise what was sent before,
 //! [`carry`] does that for large ones, [`subscribers`] knows who wants what, [`control`] is what clients ask for besides publishing, [`native`] delivers to their
 //! subscriptions as far as their credit goes, [`groups`] knows which member of a group has what, [`members`] gives it to
 //! them, [`backlog`] holds every unacknowledged message, [`check`] looks whether
@@ -24,6 +24,7 @@ mod check;
 pub(crate) mod checker;
 mod checking;
 mod connections;
+mod contents;
 mod control;
 mod core;
 mod delivery;

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::check::{Carried, Original, check_checksums};
+use super::contents::{Fingerprint, fingerprint};
 use super::core::{Core, Taken};
 use super::delivery::Outgoing;
 use super::effect::Refusal;
@@ -20,18 +21,15 @@ use crate::wire::frame::v2_prefix;
 use crate::wire::id::MessageId;
 use crate::wire::record::{Encoding, Record, RecordError, Records};
 
-/// Odd, with its bits well mixed: 2^64 divided by the golden ratio.
-const DIGEST_FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
-
 /// What a native request holds.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Summary {
     first: MessageId,
     records: u64,
     pub(super) kept: usize,
     kept_bytes: usize,
-    /// Of the name and the checksums: what tells a request that comes again from another one.
-    digest: u64,
+    /// Of each record: what tells one that comes again from another one.
+    fingerprints: Vec<Fingerprint>,
 }
 
 impl Summary {
@@ -92,13 +90,17 @@ impl<E> Core<E> {
         let sequences = summary.sequences();
         let publisher = self.publishers.get(summary.first.publisher);
         let barrier = publisher.barrier;
-        match publisher.seen(&sequences) {
+        let seen = publisher.seen(&sequences);
+        if seen != Seen::Nothing {
+            let MessageId { publisher, sequence } = summary.first;
+            let contents = &self.publishers.contents;
+            let differing = contents.differing(publisher, sequence, &summary.fingerprints);
+            if let Some(sequence) = differing {
+                return Err(Refusal::Reused { publisher, sequence });
+            }
+        }
+        match seen {
             Seen::All => {
-                if !publisher.is_repeat(&sequences, summary.digest) {
-                    let publisher = summary.first.publisher;
-                    let (first, last) = sequences.into_inner();
-                    return Err(Refusal::Reused { publisher, first, last });
-                }
                 self.counters.duplicates.add(summary.records);
                 // Perhaps the first of the two still waits for the journal.
                 return Ok(Taken { group: barrier, kept: summary.kept > 0 });
@@ -155,6 +157,7 @@ impl<E> Core<E> {
 
     pub(super) fn check_records(&self, name: &str, records: &[u8]) -> Result<Summary, Refusal> {
         let mut summary: Option<Summary> = None;
+        let name_hash = xxh3_64(name.as_bytes());
         for item in Records::new(records) {
             let (whole, record) = item?;
             if summary.is_some() && records.len() > BATCH_BYTES_MAX {
@@ -166,13 +169,12 @@ impl<E> Core<E> {
                 records: 0,
                 kept: 0,
                 kept_bytes: 0,
-                digest: xxh3_64(name.as_bytes()),
+                // As many as there are if all are of one size. One alone may be longer than several.
+                fingerprints: Vec::with_capacity(
+                    records.len().min(BATCH_BYTES_MAX) / whole.len().min(BATCH_BYTES_MAX),
+                ),
             });
-            let (halves, _) = record.checksum.as_chunks::<8>();
-            for half in halves {
-                let mixed = summary.digest.rotate_left(29) ^ u64::from_le_bytes(*half);
-                summary.digest = mixed.wrapping_mul(DIGEST_FACTOR);
-            }
+            summary.fingerprints.push(fingerprint(name_hash, &record));
             if !record.id.is_native() {
                 return Err(Refusal::Rule(
                     "a publisher's id lies between 1 and 2^63 - 1, and its sequence begins at 1",
@@ -245,11 +247,13 @@ impl<E> Core<E> {
         let group = self.latest_group();
         let publisher = self.publishers.get(summary.first.publisher);
         publisher.take(summary.sequences());
-        publisher.remember(summary.sequences(), summary.digest);
         if stores {
             publisher.barrier = group;
         }
-        Taken { group: publisher.barrier, kept }
+        let group = publisher.barrier;
+        let MessageId { publisher, sequence } = summary.first;
+        self.publishers.contents.add(publisher, sequence, &summary.fingerprints);
+        Taken { group, kept }
     }
 
     pub(super) fn publish_v1(

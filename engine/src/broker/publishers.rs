@@ -1,9 +1,11 @@
 //! Which messages of which publisher were taken already.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::ops::RangeInclusive;
 
-use crate::limits::{PUBLISHERS_REMEMBERED_MAX, REQUESTS_REMEMBERED_MAX, SEQUENCE_RUNS_MAX};
+use super::contents::Contents;
+use crate::hash::IdHashes;
+use crate::limits::{PUBLISHERS_REMEMBERED_MAX, SEQUENCE_RUNS_MAX};
 use crate::wire::hello::Secret;
 
 /// How much of a range of sequences was taken before.
@@ -24,8 +26,6 @@ pub(super) struct Publisher {
     pub(super) barrier: u64,
     /// What its clients prove themselves with.
     pub(super) secret: Option<Secret>,
-    /// The last requests: their ends, both inclusive, and digests.
-    recent: VecDeque<(u64, u64, u64)>,
 }
 
 impl Publisher {
@@ -41,22 +41,6 @@ impl Publisher {
             Some(&(start, _)) if start <= last => Seen::Some,
             _ => Seen::Nothing,
         }
-    }
-
-    /// Notes the digest of a request that was taken.
-    pub(super) fn remember(&mut self, range: RangeInclusive<u64>, digest: u64) {
-        if self.recent.len() == REQUESTS_REMEMBERED_MAX {
-            self.recent.pop_front();
-        }
-        let (first, last) = range.into_inner();
-        self.recent.push_back((first, last, digest));
-    }
-
-    /// Whether a request whose sequences were all taken is one that was taken, as far as that is known.
-    pub(super) fn is_repeat(&self, range: &RangeInclusive<u64>, digest: u64) -> bool {
-        let ends = (*range.start(), *range.end());
-        let mut known = self.recent.iter().filter(|&&(first, last, _)| (first, last) == ends);
-        known.all(|&(_, _, other)| other == digest)
     }
 
     /// Remembers a range as taken. What does not fit is forgotten from the low end: a re-sent record
@@ -88,8 +72,10 @@ impl Publisher {
 /// and what was old is forgotten. Whoever publishes stays young.
 #[derive(Debug, Default)]
 pub(super) struct Publishers {
-    young: HashMap<u64, Publisher>,
-    old: HashMap<u64, Publisher>,
+    young: HashMap<u64, Publisher, IdHashes>,
+    old: HashMap<u64, Publisher, IdHashes>,
+    /// What was taken under their last numbers.
+    pub(super) contents: Contents,
 }
 
 impl Publishers {

@@ -10,6 +10,7 @@ mod many_groups;
 mod model;
 mod native;
 mod refusals;
+mod repeats;
 mod seeds;
 mod simulation;
 mod sockets;
