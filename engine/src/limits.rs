@@ -122,7 +122,8 @@ pub const PARTIAL_BYTES_MIN: u64 = 64 * 1024;
 /// most is closed.
 pub const PARTIAL_BYTES_MAX: usize = 256 * 1024 * 1024;
 
-/// Bytes of answers that wait for all connections together, beyond which one that takes none is closed.
+/// Bytes of answers that wait for all connections together, beyond which of those that take none the one with most of
+/// them is closed.
 pub const REPLY_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// Bytes of answers (to PINGs, and to subscriptions that ask for one) that wait for a subscriber, beyond which

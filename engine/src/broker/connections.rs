@@ -13,7 +13,7 @@ use super::run::{Broker, Requester, kind};
 use super::subscribers::ConnectionId;
 use crate::limits::{
     ACCEPTS_PER_TURN_MAX, COSTLY_READ_TIME, COSTLY_REQUEST_BYTES, EVENTS_PER_TURN_MAX,
-    PARTIAL_BYTES_MAX, READ_BYTES_PER_TURN_MAX, REPLY_BYTES_MAX,
+    PARTIAL_BYTES_MAX, READ_BYTES_PER_TURN_MAX,
 };
 use crate::net::socket::{ByteStream, Network};
 use crate::wire::frame::Frame;
@@ -334,11 +334,21 @@ impl<N: Network> Broker<N> {
         self.reply_bytes += added;
         let blocked = peer.output.is_blocked();
         peer.mark_dirty(&mut self.dirty);
-        if self.reply_bytes > REPLY_BYTES_MAX && blocked {
-            self.close_for(id, "answers take too much memory, and it does not take its own");
-            return false;
+        if blocked {
+            self.bound_answers();
         }
-        true
+        self.peers.get_mut(id).is_some()
+    }
+
+    /// Makes room when the answers of all connections together take too much: of those that take none, those with
+    /// the most are closed.
+    fn bound_answers(&mut self) {
+        while self.reply_bytes > self.settings.reply_bytes_max {
+            let holds = |peer: &&Peer<_>| peer.output.is_blocked() && peer.booked_reply_bytes > 0;
+            let largest = self.peers.iter().filter(holds).max_by_key(|it| it.booked_reply_bytes);
+            let Some(id) = largest.map(|peer| peer.id) else { return };
+            self.close_for(id, "answers take too much memory, and it does not take its own");
+        }
     }
 
     /// Writes to each connection what the turn has for it.
@@ -350,6 +360,7 @@ impl<N: Network> Broker<N> {
         // What was marked meanwhile comes next.
         dirty.append(&mut self.dirty);
         self.dirty = dirty;
+        self.bound_answers();
         if !self.held.is_empty()
             && self.frames.bytes() <= self.settings.unsent_bytes_max / 2
             && self.core.transcoding.is_empty()

@@ -113,6 +113,7 @@ pub(super) struct Settings {
     pub(super) slow_subscriber: SlowSubscriber,
     pub(super) subscriber_bytes_max: usize,
     pub(super) unsent_bytes_max: usize,
+    pub(super) reply_bytes_max: usize,
 }
 
 impl<N: Network> Broker<N> {
@@ -143,6 +144,7 @@ impl<N: Network> Broker<N> {
                 slow_subscriber: config.slow_subscriber,
                 subscriber_bytes_max: config.max_subscriber_bytes,
                 unsent_bytes_max: config.max_unsent_bytes,
+                reply_bytes_max: crate::limits::REPLY_BYTES_MAX,
             },
             admission: Admission::new(config),
             timers: Timers::default(),

@@ -1,5 +1,6 @@
 //! The core's promises, each event and effect in the open: no socket, no file, no clock.
 
+mod answers;
 mod catalog;
 mod checks;
 mod delivery;
