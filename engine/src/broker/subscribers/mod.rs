@@ -116,6 +116,26 @@ pub(crate) enum SubscriptionLimit {
     AllBytes(usize),
 }
 
+/// How many subscriptions there may be, and how many bytes of them.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    each: usize,
+    bytes_each: usize,
+    all: usize,
+    bytes_all: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            each: SUBSCRIPTIONS_MAX_EACH,
+            bytes_each: SUBSCRIPTION_BYTES_MAX_EACH,
+            all: SUBSCRIPTIONS_MAX_ALL,
+            bytes_all: SUBSCRIPTION_BYTES_MAX_ALL,
+        }
+    }
+}
+
 /// What one connection wants of one prefix.
 #[derive(Debug)]
 struct Interest {
@@ -157,6 +177,7 @@ struct Connection {
 /// All subscriptions.
 #[derive(Debug, Default)]
 pub(super) struct Subscribers {
+    limits: Limits,
     prefixes: Prefixes,
     natives: Slab<Native>,
     native_prefixes: Prefixes,
@@ -226,19 +247,20 @@ impl Subscribers {
 
     /// Whether a connection may have another subscription that costs so much.
     fn check_room(&self, id: ConnectionId, cost: usize) -> Result<(), SubscriptionLimit> {
+        let Limits { each, bytes_each, all, bytes_all } = self.limits;
         if let Some(Connection { interests, natives, bytes, .. }) = self.connections.get(&id) {
-            if interests.len() + natives.len() >= SUBSCRIPTIONS_MAX_EACH {
-                return Err(SubscriptionLimit::Each(SUBSCRIPTIONS_MAX_EACH));
+            if interests.len() + natives.len() >= each {
+                return Err(SubscriptionLimit::Each(each));
             }
-            if bytes + cost > SUBSCRIPTION_BYTES_MAX_EACH {
-                return Err(SubscriptionLimit::EachBytes(SUBSCRIPTION_BYTES_MAX_EACH));
+            if bytes + cost > bytes_each {
+                return Err(SubscriptionLimit::EachBytes(bytes_each));
             }
         }
-        if self.count >= SUBSCRIPTIONS_MAX_ALL {
-            return Err(SubscriptionLimit::All(SUBSCRIPTIONS_MAX_ALL));
+        if self.count >= all {
+            return Err(SubscriptionLimit::All(all));
         }
-        if self.bytes + cost > SUBSCRIPTION_BYTES_MAX_ALL {
-            return Err(SubscriptionLimit::AllBytes(SUBSCRIPTION_BYTES_MAX_ALL));
+        if self.bytes + cost > bytes_all {
+            return Err(SubscriptionLimit::AllBytes(bytes_all));
         }
         Ok(())
     }

@@ -100,6 +100,43 @@ fn bytes_of_one_connection_are_bounded() {
     assert_eq!(subscribers.bytes, bytes);
 }
 
+/// Subscribes to `a`, `b` and so on as one connection after the other, and a last time on both ports as a further one;
+/// expects that this is refused, that nothing changes, and that it is taken once somebody is gone.
+#[track_caller]
+fn check_bound_of_all(limits: Limits, room_for: u64, refusal: SubscriptionLimit) {
+    let mut subscribers = Subscribers { limits, ..Subscribers::default() };
+    for id in 0..room_for {
+        let topic = [b'a' + id as u8];
+        subscribers.subscribe(id, &topic, Duration::ZERO).unwrap();
+        // What a connection has already is not counted again.
+        subscribers.subscribe(id, &topic, Duration::ZERO).unwrap();
+    }
+    let booked = (subscribers.len(), subscribers.bytes);
+    let (kind, overflow, filter) = (Kind::Observer, Overflow::Drop, Filter::Name("z"));
+    let native = Subscribe { number: 1, kind, overflow, filter, credit: 1 };
+    assert_eq!(subscribers.subscribe(99, b"z", Duration::ZERO), Err(refusal));
+    assert_eq!(subscribers.add_native(99, &native, Duration::ZERO), Err(refusal.into()));
+    assert_eq!((subscribers.len(), subscribers.bytes), booked);
+    assert!(!subscribers.topic("z").is_wanted());
+    subscribers.disconnect(0);
+    while subscribers.turn() {}
+    subscribers.add_native(99, &native, Duration::ZERO).unwrap();
+    assert_eq!(subscribers.subscribe(99, b"z", Duration::ZERO), Err(refusal));
+}
+
+#[test]
+fn subscriptions_of_all_connections_are_bounded() {
+    let limits = Limits { all: 5, ..Limits::default() };
+    check_bound_of_all(limits, 5, SubscriptionLimit::All(5));
+}
+
+#[test]
+fn bytes_of_all_connections_are_bounded() {
+    let bytes_all = 6 * cost(b"a") - 1;
+    let limits = Limits { bytes_all, ..Limits::default() };
+    check_bound_of_all(limits, 5, SubscriptionLimit::AllBytes(bytes_all));
+}
+
 proptest! {
     #[test]
     fn it_agrees_with_a_plain_list(
