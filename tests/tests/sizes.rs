@@ -72,6 +72,11 @@ fn far_beyond_the_limit_it_is_refused_on_the_same_connection_with_the_limit_that
     raw.say(&request(&publisher.frame("large", b"small", false)));
     assert_ok(&raw.hear().unwrap());
     assert!(server.process.memory_max_bytes() < 30 << 20);
+    // The log says whose request it was, how large, and what the limit is.
+    let peer = raw.stream.local_addr().unwrap().to_string();
+    let line = server.log_line("rejected a request");
+    assert!(line.contains(&peer) && line.contains("message too large: 1160"), "{line}");
+    assert!(line.contains("the server's limit is 100000;"), "{line}");
 }
 
 #[test]

@@ -299,13 +299,13 @@ impl<N: Network> Broker<N> {
 
     /// `connections`: how many the request's messages were for.
     fn reply(&mut self, to: &Requester, reply: &Reply, connections: usize) {
+        let id = to.connection;
+        let Some(peer) = self.peers.get_mut(id) else { return };
         if let Reply::Refused(why, _) = reply
             && let Some(unlogged) = self.refusal_log.admit(self.network.now())
         {
-            tracing::warn!(unlogged, "rejected a request: {why}");
+            tracing::warn!(peer = %peer.address, unlogged, "rejected a request: {why}");
         }
-        let id = to.connection;
-        let Some(peer) = self.peers.get_mut(id) else { return };
         let before = peer.output.own_bytes();
         let own = peer.output.own();
         match reply {
