@@ -86,3 +86,24 @@ pub(super) fn is(socket: &OwnedFd, flags: PollFlags) -> io::Result<bool> {
         Err(error) => Err(error.into()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[test]
+    fn the_system_holds_a_fixed_number_of_bytes_for_a_subscriber() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let receive_bytes = |kind| {
+            let socket = begin(address, kind).unwrap();
+            sockopt::socket_recv_buffer_size(&socket).unwrap()
+        };
+        // Linux counts as much again for its own.
+        assert_eq!(receive_bytes(Kind::Sub), 2 * SUBSCRIBER_RECEIVE_BYTES);
+        // The system chooses the others' as it is set up.
+        assert_ne!(receive_bytes(Kind::Dealer), 2 * SUBSCRIBER_RECEIVE_BYTES);
+    }
+}

@@ -27,8 +27,8 @@ const KEEPALIVE: Duration = Duration::from_secs(60);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
 const KEEPALIVE_PROBES: u32 = 3;
 
-/// Bytes that the system holds for a subscriber and has not sent. Little: what waits there can no longer be
-/// governed.
+/// Bytes that the system holds for a connection and has not sent, on either port: both have subscribers. Little:
+/// what waits there can no longer be governed.
 const UNSENT_BYTES: u32 = 256 * 1024;
 
 /// Events that one wait takes.
@@ -78,12 +78,12 @@ impl Listener {
         self.address
     }
 
-    fn accept(&self, port: Port) -> io::Result<Option<(OwnedFd, SocketAddr)>> {
+    fn accept(&self) -> io::Result<Option<(OwnedFd, SocketAddr)>> {
         loop {
             match acceptfrom_with(&self.socket, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC) {
                 Ok((socket, address)) => {
                     // The peer may be gone already; then reading tells.
-                    let _ = set_options(&socket, port);
+                    let _ = set_options(&socket);
                     let address = address.and_then(|any| SocketAddr::try_from(any).ok());
                     return Ok(Some((socket, address.unwrap_or(self.address))));
                 }
@@ -96,16 +96,13 @@ impl Listener {
     }
 }
 
-fn set_options(socket: &OwnedFd, port: Port) -> io::Result<()> {
+fn set_options(socket: &OwnedFd) -> io::Result<()> {
     sockopt::set_tcp_nodelay(socket, true)?;
     sockopt::set_socket_keepalive(socket, true)?;
     sockopt::set_tcp_keepidle(socket, KEEPALIVE)?;
     sockopt::set_tcp_keepintvl(socket, KEEPALIVE_INTERVAL)?;
     sockopt::set_tcp_keepcnt(socket, KEEPALIVE_PROBES)?;
-    if port == Port::Publishing {
-        socket2::SockRef::from(socket).set_tcp_notsent_lowat(UNSENT_BYTES)?;
-    }
-    Ok(())
+    socket2::SockRef::from(socket).set_tcp_notsent_lowat(UNSENT_BYTES)
 }
 
 /// The system's network.
@@ -187,8 +184,8 @@ impl Network for SystemNetwork {
             return Ok(Some((self.given.remove(at).0.into(), address)));
         }
         match (&self.listeners, port) {
-            (Some([requests, _]), Port::Requests) => requests.accept(port),
-            (Some([_, publishing]), Port::Publishing) => publishing.accept(port),
+            (Some([requests, _]), Port::Requests) => requests.accept(),
+            (Some([_, publishing]), Port::Publishing) => publishing.accept(),
             (None, _) => Ok(None),
         }
     }
@@ -201,5 +198,34 @@ impl Network for SystemNetwork {
     fn stop_listening(&mut self) {
         // Closing a listener takes it out of the epoll.
         self.listeners = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_system_holds_little_that_it_has_not_sent_on_either_port() {
+        let (_waker, wake) = super::super::waker::pair().unwrap();
+        let bind = || Listener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let listeners = [bind(), bind()];
+        let addresses = [listeners[0].address(), listeners[1].address()];
+        let mut network = SystemNetwork::new(Some(listeners), wake).unwrap();
+        for (port, address) in [Port::Requests, Port::Publishing].into_iter().zip(addresses) {
+            let near = std::net::TcpStream::connect(address).unwrap();
+            // Some systems complete a connection on both ends at different times.
+            let mut ready = Vec::new();
+            let accepted = loop {
+                if let Some((socket, _)) = network.accept(port).unwrap() {
+                    break socket;
+                }
+                network.wait(Some(Duration::from_secs(20)), &mut ready).unwrap();
+            };
+            let socket = socket2::SockRef::from(&accepted);
+            assert_eq!(socket.tcp_notsent_lowat().unwrap(), UNSENT_BYTES, "{port:?}");
+            assert!(socket.tcp_nodelay().unwrap() && socket.keepalive().unwrap());
+            drop(near);
+        }
     }
 }
