@@ -382,3 +382,28 @@ pub enum PayloadError {
         text: String,
     },
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_that_there_is_no_way_to_is_named_with_what_the_system_says() {
+        for kind in [io::ErrorKind::HostUnreachable, io::ErrorKind::NetworkUnreachable] {
+            let failure = ConnectionError::from_address(kind.into());
+            // Networks come back, so it is tried until time is over.
+            assert!(!failure.is_certain());
+            let timeout = Duration::from_secs(2);
+            let error = ConnectError::no_answer("host".into(), 7202, timeout, 5, Some(failure));
+            let ConnectError::Unreachable { address, port: 7202, source } = &error else {
+                panic!("{error:?}")
+            };
+            assert_eq!((&address[..], source.kind()), ("host", kind));
+            let text = error.to_string();
+            assert!(text.starts_with(&format!("could not connect to host:7202: {kind}")), "{text}");
+        }
+        let other = ConnectionError::from_address(io::ErrorKind::TimedOut.into());
+        let error = ConnectError::no_answer("host".into(), 7202, Duration::ZERO, 5, Some(other));
+        assert!(matches!(error, ConnectError::NoAnswer { .. }), "{error:?}");
+    }
+}
