@@ -64,8 +64,5 @@ example subscription_memory -- 1000000 1000 "$server" | sed -n 's/.* \([0-9.]*\)
         'resident memory of a subscription, of 1,000,000 over 1,000 connections'
 example server_recovery -- 2000000 0 "$server" |
     sed -n 's/.* \([0-9.]*\) M appended\/s.*/\1/p' | awk '{ print $1 * 1e6 }' |
-    add recovery messages/s "cargo run --release -p mezzenger-bench --example subscription_memory -- 1000000 1000 "$server" | sed -n 's/.* \([0-9.]*\) B each$/\1/p' |
-    add subscription-1M B "cargo run --release -p mezzenger-bench --example subscription_memory -- 1000000 1000 $server" \
-        'resident memory of a subscription, of 1,000,000 over 1,000 connections'
-example server_recovery -- 2000000 0 $server" \
+    add recovery messages/s "cargo run --release -p mezzenger-bench --example server_recovery -- 2000000 0 $server" \
         'start of a server with 2,000,000 unsettled messages'
