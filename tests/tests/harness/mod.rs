@@ -29,7 +29,15 @@ pub(crate) use server::Server;
 pub(crate) use wait::{PATIENCE, eventually};
 
 /// Says that something was not tested, and why, past the capturing of the tests' output: nobody shall
-/// take it for a success.
+/// take it for a success. In CI it is a failure.
+#[track_caller]
 pub(crate) fn skipped(what: &str, why: &str) {
-    let _ = writeln!(std::io::stderr(), "SKIPPED: {what}: {why}");
+    let text = format!("SKIPPED: {what}: {why}");
+    let _ = writeln!(std::io::stderr(), "{text}");
+    assert!(!in_ci(), "{text}");
+}
+
+/// Whether this is a run of CI, which installs all that tests need.
+pub(crate) fn in_ci() -> bool {
+    std::env::var_os("CI").is_some_and(|ci| !ci.is_empty())
 }
