@@ -1,13 +1,21 @@
 //! The clock on the wall may say what it likes: it only stamps messages.
 
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
 use mezzenger::wire::checksum;
 use mezzenger::wire::frame::v2_prefix;
 use mezzenger::wire::id::MessageId;
 use mezzenger::wire::record::{Encoding, Record};
 
+use serde_json::Value;
+
 use crate::harness::native::assert_ok;
 use crate::harness::pickles::{Dict, float, int};
-use crate::harness::{Native, NativeSubscriber, Server, skipped};
+use crate::harness::process::Process;
+use crate::harness::{Native, NativeSubscriber, Server, binaries, eventually, skipped};
+use crate::load::loadgen;
 
 /// A kept message of this time.
 fn frame_at(publisher: u64, sequence: u64, timestamp_ns: u64) -> Vec<u8> {
@@ -67,37 +75,64 @@ fn messages_of_any_time_are_kept_sent_again_and_recovered_in_the_order_they_came
 /// Where Debian's package libfaketime puts the library that lies about the time.
 const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
 
+/// A wall clock of its own for some programs. The clock that intervals are measured by stays as it is.
+struct WallClock {
+    directory: tempfile::TempDir,
+}
+
+impl WallClock {
+    /// A clock that goes right; `None`, and a line on stderr, without the library.
+    fn new() -> Option<Self> {
+        if !Path::new(FAKETIME).exists() {
+            skipped("a wall clock that jumps, libfaketime", &format!("there is no {FAKETIME}"));
+            return None;
+        }
+        let clock = Self { directory: tempfile::tempdir().unwrap() };
+        clock.jump("+0");
+        Some(clock)
+    }
+
+    fn file(&self) -> PathBuf {
+        self.directory.path().join("clock")
+    }
+
+    /// Sets it this far off the system's.
+    fn jump(&self, offset: &str) {
+        // In one step, so that no half of it is read.
+        let next = self.directory.path().join("next");
+        std::fs::write(&next, offset).unwrap();
+        std::fs::rename(next, self.file()).unwrap();
+    }
+
+    /// Lets a program read this clock.
+    fn show_to<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+        command
+            .env("LD_PRELOAD", FAKETIME)
+            .env("FAKETIME_TIMESTAMP_FILE", self.file())
+            .env("FAKETIME_NO_CACHE", "1")
+            .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
+    }
+}
+
+/// Back and ahead, by more and by less than anything waits.
+const JUMPS: [&str; 5] = ["+0", "-10y", "+10y", "-1h", "+1h"];
+
 #[test]
 fn a_wall_clock_that_jumps_back_and_ahead_changes_no_interval() {
-    if !std::path::Path::new(FAKETIME).exists() {
-        skipped("a wall clock that jumps, libfaketime", &format!("there is no {FAKETIME}"));
-        return;
-    }
+    let Some(clock) = WallClock::new() else { return };
     let directory = tempfile::tempdir().unwrap();
-    let (clock, journal) = (directory.path().join("clock"), directory.path().join("journal"));
-    let jump = |offset: &str| {
-        // In one step, so that no half of it is read.
-        let next = directory.path().join("next");
-        std::fs::write(&next, offset).unwrap();
-        std::fs::rename(next, &clock).unwrap();
-    };
-    jump("+0");
     let mut command = crate::harness::server::command();
     command
         .args(["--pub-port", "0", "--recv-port", "0", "--retry-interval", "200ms"])
         .arg("--persist-file")
-        .arg(&journal)
-        .env("LD_PRELOAD", FAKETIME)
-        .env("FAKETIME_TIMESTAMP_FILE", &clock)
-        .env("FAKETIME_NO_CACHE", "1")
-        .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
-    let server = Server::started(&mut command);
+        .arg(directory.path().join("journal"));
+    let server = Server::started(clock.show_to(&mut command));
     let mut publisher = Native::connect(&server);
     let mut subscriber = NativeSubscriber::new(&server, "task");
-    for offset in ["+0", "-10y", "+10y", "-1h", "+1h"] {
-        jump(offset);
+    for offset in JUMPS {
+        clock.jump(offset);
         // Before the server has it, so that whatever happens here makes no interval look shorter.
-        let started = std::time::Instant::now();
+        let started = Instant::now();
         let id = publisher.publish("task", offset.as_bytes(), true);
         // Not before the interval is over, and not much later.
         let times: Vec<_> = (0..4)
@@ -113,4 +148,61 @@ fn a_wall_clock_that_jumps_back_and_ahead_changes_no_interval() {
         while subscriber.next().id != end {}
     }
     server.terminate();
+}
+
+#[test]
+fn such_a_clock_disturbs_the_command_neither_as_publisher_nor_as_subscriber() {
+    let Some(clock) = WallClock::new() else { return };
+    let server = Server::start::<&str>(&[]);
+    let ports = [server.recv_addr, server.pub_addr].map(|address| address.port().to_string());
+    let mezzenger = |args: &[&str]| {
+        let mut command = Command::new(binaries::path("mezzenger"));
+        command.args(args).args(["--send-port", &ports[0], "--sub-port", &ports[1]]);
+        Process::start(clock.show_to(&mut command))
+    };
+    let count = JUMPS.len().to_string();
+    // Whenever it is subscribed: a message with ack=1 waits for it.
+    let mut subscriber = mezzenger(&["sub", "task", "--json", "--count", &count]);
+    let mut years = Vec::new();
+    for offset in JUMPS {
+        clock.jump(offset);
+        let text = format!("at {offset}");
+        let mut publisher = mezzenger(&["pub", "task", &text, "--ack"]);
+        assert!(publisher.wait().success(), "{offset}: {}", publisher.stderr());
+        let line = subscriber.line().unwrap_or_else(|| panic!("{offset}: {}", subscriber.stderr()));
+        let message: Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(message["payload"], *text);
+        let timestamp = message["timestamp"].as_str().unwrap();
+        years.push(
+            timestamp[..4].parse::<i32>().unwrap_or_else(|error| panic!("{message}: {error}")),
+        );
+    }
+    // The clock did jump: it stands on the messages.
+    assert!(years[1] < years[0] - 5 && years[2] > years[0] + 5, "{years:?}");
+    assert!(subscriber.wait().success(), "{}", subscriber.stderr());
+    server.terminate();
+}
+
+#[test]
+fn such_a_clock_changes_no_figure_of_loadgen() {
+    let Some(clock) = WallClock::new() else { return };
+    let mut command =
+        loadgen(&["--rate", "200", "--duration", "3s", "--warmup", "500ms", "--ack", "--json"]);
+    let mut run = Process::start(clock.show_to(&mut command));
+    let mut offsets = JUMPS.iter().cycle();
+    eventually("the end of the run", || {
+        clock.jump(offsets.next().unwrap());
+        (!run.is_running()).then_some(())
+    });
+    assert!(run.wait().success(), "{}", run.stderr());
+    let report: Value = serde_json::from_str(&run.lines_so_far().join("\n")).unwrap();
+    assert_eq!([&report["lost"], &report["duplicated"]], [&Value::from(0), &Value::from(0)]);
+    assert!(
+        report["measured_s"].as_f64().is_some_and(|time| (2.0..30.0).contains(&time)),
+        "{report}"
+    );
+    for times in ["latency_us", "service_time_us", "send_delay_us"] {
+        let max = report[times]["max"].as_f64().unwrap();
+        assert!((0.0..60e6).contains(&max), "{times}: {report}");
+    }
 }
