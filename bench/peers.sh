@@ -17,7 +17,8 @@
 #   ack-memory, ack-page-cache, ack-fsync   publish, deliver, acknowledge, forget; 8 to 1
 #
 # --old FOLDER       the loadgen in this folder, with the server that is built into it, takes turns as
-#                    mezzenger-old: whether a workload got slower is a ratio of this run
+#                    mezzenger-old: whether a workload got slower is a ratio of this run. In idle-10k only
+#                    if that loadgen has --idle
 # --congestion NAME  everything runs in a network namespace whose loopback routes ask for this TCP congestion
 #                    control (cubic, reno, bbr), for clients and servers of all targets alike; the machine's
 #                    own setting stays. Needs root, or user namespaces. Results say which one was on.
@@ -69,6 +70,8 @@ if [ -n "$old" ] && [ ! -x "$old/loadgen" ]; then
     echo "peers: --old: $old has no loadgen" >&2
     exit 2
 fi
+old_has_idle=
+if [ -n "$old" ] && grep -q -e '--idle' <<<"$("$old/loadgen" --help)"; then old_has_idle=1; fi
 
 # Programs. All that needs the network comes first: a namespace has none.
 
@@ -252,7 +255,8 @@ mqtt1='mqtt-qos1 mosquitto --target mqtt://127.0.0.1:PORT?qos=1 --durability mem
 targets() {
     if [ -n "$old" ]; then
         case $1 in
-            idle-10k | ack-page-cache) ;;
+            idle-10k) if [ "$old_has_idle" ]; then echo "mezzenger-old none --target mezzenger --idle $IDLE"; fi ;;
+            ack-page-cache) echo "mezzenger-old none $journal never" ;;
             ack-fsync) echo "mezzenger-old none $journal always" ;;
             *) echo 'mezzenger-old none --target mezzenger' ;;
         esac
