@@ -1,10 +1,13 @@
 """Writes the interop matrix, as Markdown, from the rows that the tests left.
 
-The first argument is the directory of the rows.
+The first argument is the directory of the rows. The second is the file for what RESULTS.md shows of the
+matrix: the day, the commit, and of each client its version and what became of each step.
 """
 
+import datetime
 import json
 import pathlib
+import subprocess
 import sys
 
 
@@ -24,8 +27,32 @@ def shown(result):
     return "**NO**"
 
 
+# What the server is made of.
+SOURCES = ["Cargo.lock", "engine/src", "engine/Cargo.toml", "server"]
+
+
+def git(*words):
+    command = ["git", *words, "--", *SOURCES]
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+
+
+def commit():
+    """The last commit that changed the server; -dirty follows when it changed since."""
+    changed = git("status", "--porcelain")
+    return git("log", "-1", "--abbrev=12", "--format=%h") + ("-dirty" if changed else "")
+
+
+def write_record(path, rows):
+    clients = [{key: row[key] for key in ("title", "version", "skipped", "steps") if key in row} for row in rows]
+    today = datetime.datetime.now(datetime.timezone.utc).date().isoformat()
+    record = {"date": today, "commit": commit(), "clients": clients}
+    pathlib.Path(path).write_text(json.dumps(record, indent=2) + "\n")
+
+
 def main():
     rows = [json.loads(path.read_text()) for path in sorted(pathlib.Path(sys.argv[1]).glob("*.json"))]
+    if len(sys.argv) > 2:
+        write_record(sys.argv[2], rows)
     run = [row for row in rows if "skipped" not in row]
     notes = ["%s: SKIPPED: %s" % (row["title"], row["skipped"]) for row in rows if "skipped" in row]
 
