@@ -3,8 +3,9 @@
 use loadgen::report::number::short;
 use loadgen::report::{Figure, Spread};
 
+use crate::baseline::Count;
 use crate::markdown::{spread, table};
-use crate::record::{OURS, Record, Target};
+use crate::record::{OURS, ROUNDS_MIN, Record, Target};
 
 use Bound::{AtLeast, AtMost};
 use Figure::{CpuPerMessage, Delivered, LatencyP50, LatencyP99, Settled};
@@ -38,6 +39,7 @@ const GOALS: &[Goal] = &[
     ("rate-1k", LatencyP50, Some("nats"), AtMost(0.8)),
     ("rate-1k", LatencyP99, Some("nats"), AtMost(0.8)),
     ("rate-1k", LatencyP50, Some("relay"), AtMost(1.25)),
+    ("rate-1k", CpuPerMessage, Some("nats"), AtMost(0.6)),
     ("rate-10k", LatencyP50, Some("nats"), AtMost(0.8)),
     ("rate-10k", LatencyP99, Some("nats"), AtMost(0.8)),
     ("rate-10k", LatencyP50, Some("relay"), AtMost(1.25)),
@@ -45,11 +47,28 @@ const GOALS: &[Goal] = &[
     ("rate-100k", LatencyP50, Some("nats"), AtMost(0.8)),
     ("rate-100k", LatencyP99, Some("nats"), AtMost(0.8)),
     ("rate-100k", LatencyP50, Some("relay"), AtMost(1.25)),
+    ("rate-100k", CpuPerMessage, Some("nats"), AtMost(0.6)),
     ("ack-memory", Settled, Some("jetstream-memory"), AtLeast(20.0)),
     ("ack-fsync", Settled, Some("redis-streams-always"), AtLeast(7.0)),
     ("ack-fsync", Settled, Some("jetstream-always"), AtLeast(10.0)),
     ("idle-10k", LatencyP99, Some("mezzenger-alone"), AtMost(1.2)),
     ("idle-10k", Figure::IdleMemory, None, AtMost(4096.0)),
+    (IDLE_100K, LatencyP99, Some("mezzenger-alone"), AtMost(1.2)),
+    (IDLE_100K, Figure::IdleMemory, None, AtMost(4096.0)),
+];
+
+/// The workload that takes more open files than a process may have here.
+const IDLE_100K: &str = "idle-100k";
+const TOO_MANY_FILES: &str =
+    "not measured: each connection is an open file, and this machine allows a process 20,000";
+
+/// What the regression gate counts on the server's way of a message: scenario, metric, bound.
+const COUNTS: &[(&str, Count, Bound)] = &[
+    ("native-128B-ack0/server", Count::Allocations, AtMost(0.0)),
+    ("native-4KiB-ack0/server", Count::CopiedBytes, AtMost(0.0)),
+    ("native-4KiB-ack1/server", Count::CopiedBytes, AtMost(0.0)),
+    ("native-64KiB-ack0/server", Count::CopiedBytes, AtMost(0.0)),
+    ("native-64KiB-ack1/server", Count::CopiedBytes, AtMost(0.0)),
 ];
 
 /// The key of a measure, and its bound.
@@ -66,15 +85,31 @@ const MEASURES: &[(&str, Bound)] = &[
     ("test-command", AtMost(480.0)),
 ];
 
+/// What was reached.
+struct Reached {
+    value: f64,
+    text: String,
+    /// Values that it is the median of; `None` when there are enough of them.
+    few: Option<String>,
+}
+
 /// A table with a row for each goal; what was not measured says so.
 pub(crate) fn section(record: &Record) -> String {
     let mut rows: Vec<_> = GOALS.iter().map(|goal| goal_row(record, goal)).collect();
+    for (scenario, count, bound) in COUNTS {
+        let value = record.baseline.as_ref().and_then(|counts| counts.get(scenario, *count));
+        let reached = value.map(|value| Reached { value, text: short(value), few: None });
+        rows.push(row(scenario, count.name(), *bound, reached, ""));
+    }
     for (key, bound) in MEASURES {
         let measure = record.measures.iter().find(|measure| measure.key == *key);
         let name = measure.map_or(*key, |measure| &measure.name);
         let unit = measure.map_or("", |measure| &measure.unit);
-        let value = measure.map(|measure| measure.of.median);
-        rows.push(row(name, "", *bound, value.map(|value| (value, short(value))), unit));
+        let reached = measure.map(|measure| {
+            let value = measure.of.median;
+            Reached { value, text: spread(Some(measure.of)), few: measure.few() }
+        });
+        rows.push(row(name, "", *bound, reached, unit));
     }
     table(&["workload or measure", "figure", "goal", "reached", "met"], &rows)
 }
@@ -87,8 +122,11 @@ fn goal_row(record: &Record, &(workload, figure, against, bound): &Goal) -> Vec<
             .zip(record.target(workload, peer))
             .and_then(|(ours, peer)| ratio(figure, ours, peer)),
     };
+    let rounds = ours.map_or(0, |ours| ours.rounds.len());
+    let few = (rounds < ROUNDS_MIN).then(|| format!("{rounds} rounds"));
+    let reached =
+        reached.map(|reached| Reached { value: reached.median, text: spread(Some(reached)), few });
     let unit = against.map_or_else(String::new, |peer| format!("× {peer}"));
-    let reached = reached.map(|reached| (reached.median, spread(Some(reached))));
     row(workload, figure.name(), bound, reached, &unit)
 }
 
@@ -96,18 +134,29 @@ fn row(
     name: &str,
     figure: &str,
     bound: Bound,
-    reached: Option<(f64, String)>,
+    reached: Option<Reached>,
     unit: &str,
 ) -> Vec<String> {
-    let (is_met, sign, limit) = match (bound, &reached) {
-        (AtLeast(limit), reached) => (reached.as_ref().map(|is| is.0 >= limit), '≥', limit),
-        (AtMost(limit), reached) => (reached.as_ref().map(|is| is.0 <= limit), '≤', limit),
+    let (sign, limit) = match bound {
+        AtLeast(limit) => ('≥', limit),
+        AtMost(limit) => ('≤', limit),
+    };
+    let met = match &reached {
+        None if name == IDLE_100K => TOO_MANY_FILES.to_owned(),
+        None => "not measured".to_owned(),
+        Some(Reached { value, few, .. }) => {
+            let is_met = match bound {
+                AtLeast(limit) => *value >= limit,
+                AtMost(limit) => *value <= limit,
+            };
+            let few = few.as_ref().map_or_else(String::new, |few| format!(", {few}"));
+            format!("{}{few}", if is_met { "yes" } else { "**no**" })
+        }
     };
     let limit = if limit >= 1e6 { format!("{} M", limit / 1e6) } else { limit.to_string() };
-    let met = is_met.map_or("not measured", |is_met| if is_met { "yes" } else { "**no**" });
-    let reached = reached.map_or("–".to_owned(), |(_, text)| text);
+    let reached = reached.map_or("–".to_owned(), |reached| reached.text);
     let goal = format!("{sign} {limit} {unit}").trim_end().to_owned();
-    vec![name.to_owned(), figure.to_owned(), goal, reached, met.to_owned()]
+    vec![name.to_owned(), figure.to_owned(), goal, reached, met]
 }
 
 /// The ratio of the medians, and from where to where the ratios of the rounds go: targets took turns,

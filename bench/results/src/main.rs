@@ -1,8 +1,10 @@
 //! Writes the figures and charts of RESULTS.md from the record of a measurement, so that none was typed
 //! by hand.
 
+mod baseline;
 mod charts;
 mod goals;
+mod interop;
 mod markdown;
 mod page;
 mod record;
@@ -49,6 +51,13 @@ enum Command {
         /// The folder of the record.
         record: PathBuf,
         /// The outcome.
+        json: PathBuf,
+    },
+    /// Adds the matrix that `tests/interop/run` leaves, to a record.
+    AddInterop {
+        /// The folder of the record.
+        record: PathBuf,
+        /// The matrix: `interop.json` in the build directory.
         json: PathBuf,
     },
     /// Adds a figure that is no rate of messages to a record: the median of some values.
@@ -101,10 +110,14 @@ fn run(command: Command) -> Result<(), Box<dyn Error>> {
         Command::AddTorture { record, json } => {
             record::append(&record, &[record::torture(&json)?])?;
         }
+        Command::AddInterop { record, json } => {
+            record::append(&record, &[record::interop(&json)?])?;
+        }
         Command::AddMeasure { record, key, unit, command, name, values } => {
+            let count = Some(values.len());
             let of = Spread::new(values).ok_or("values have to be numbers")?;
             let environment = Environment::here();
-            let measure = Measure { key, name, unit, of, command, environment };
+            let measure = Measure { key, name, unit, of, values: count, command, environment };
             record::append(&record, &[Line::Measure(Box::new(measure))])?;
         }
         Command::Goals { record } => println!("{}", goals::section(&read(&record)?)),

@@ -15,8 +15,9 @@ use std::path::PathBuf;
 
 use loadgen::report::chart::ChartError;
 
+use crate::baseline::Baseline;
 use crate::record::Record;
-use crate::{charts, goals, sections};
+use crate::{charts, goals, interop, sections};
 
 const RESULTS: &str = "RESULTS.md";
 const BEGIN: &str = "<!-- figures: ";
@@ -109,6 +110,8 @@ fn figures(
         "old" => sections::old(record),
         "losses" => sections::losses(record),
         "measures" => sections::measures(record),
+        "counts" => record.baseline.as_ref().map_or_else(sections::not_measured, Baseline::section),
+        "interop" => record.interop.as_ref().map_or_else(sections::not_measured, interop::section),
         "torture" => record.torture.as_ref().map_or_else(sections::not_measured, sections::torture),
         _ => {
             let workload = name.strip_prefix("workload ").ok_or_else(unknown)?;

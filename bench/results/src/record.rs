@@ -7,12 +7,18 @@ use std::path::{Path, PathBuf};
 
 use loadgen::report::hgrm::{HgrmError, Percentiles};
 use loadgen::report::{Durability, Environment, Figure, ReadError, Run, Spread};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+
+use crate::baseline::Baseline;
 
 /// The target that the others are compared with.
 pub(crate) const OURS: &str = "mezzenger";
 /// The same from an earlier build.
 pub(crate) const OLD: &str = "mezzenger-old";
+
+/// Rounds that it takes for a median to be worth something.
+pub(crate) const ROUNDS_MIN: usize = 5;
 
 const FILE: &str = "results.jsonl";
 
@@ -44,6 +50,7 @@ pub(crate) enum Line {
     Run(Box<Round>),
     Measure(Box<Measure>),
     Torture(serde_json::Value),
+    Interop(Interop),
 }
 
 /// One run of a workload on a target.
@@ -65,8 +72,52 @@ pub(crate) struct Measure {
     pub(crate) name: String,
     pub(crate) unit: String,
     pub(crate) of: Spread,
+    /// How many values `of` is of; older lines do not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) values: Option<usize>,
     pub(crate) command: String,
     pub(crate) environment: Environment,
+}
+
+impl Measure {
+    /// What to say of a median of fewer than [`ROUNDS_MIN`] values, or of nobody knows how many.
+    pub(crate) fn few(&self) -> Option<String> {
+        match self.values {
+            Some(1) => Some("1 value".to_owned()),
+            Some(values) if values < ROUNDS_MIN => Some(format!("{values} values")),
+            Some(_) => None,
+            None if self.of.min == self.of.max => Some("1 value".to_owned()),
+            None => Some("number of values not recorded".to_owned()),
+        }
+    }
+}
+
+/// The interop matrix, as `tests/interop/run` leaves it.
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct Interop {
+    pub(crate) date: String,
+    pub(crate) commit: String,
+    pub(crate) clients: Vec<InteropClient>,
+}
+
+/// What became of a library.
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct InteropClient {
+    pub(crate) title: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) version: Option<String>,
+    /// Why it was not run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) skipped: Option<String>,
+    #[serde(default)]
+    pub(crate) steps: Vec<InteropStep>,
+}
+
+/// What became of a step: `pass`, `lacks: …` what the library cannot do, or `FAIL: …`.
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct InteropStep {
+    pub(crate) step: String,
+    pub(crate) result: String,
 }
 
 /// A record, sorted.
@@ -75,6 +126,9 @@ pub(crate) struct Record {
     pub(crate) workloads: BTreeMap<String, Vec<Target>>,
     pub(crate) measures: Vec<Measure>,
     pub(crate) torture: Option<serde_json::Value>,
+    pub(crate) interop: Option<Interop>,
+    /// Not of the record: what the regression gate holds.
+    pub(crate) baseline: Option<Baseline>,
 }
 
 /// The rounds of one target in a workload; at least one.
@@ -122,7 +176,7 @@ impl Record {
         let text = fs::read_to_string(&path)
             .map_err(|source| RecordError::Io { path: path.clone(), source })?;
         let mut rounds: BTreeMap<String, BTreeMap<String, Vec<Round>>> = BTreeMap::new();
-        let (mut measures, mut torture) = (BTreeMap::new(), None);
+        let (mut measures, mut torture, mut interop) = (BTreeMap::new(), None, None);
         for (line, text) in (1..).zip(text.lines()) {
             let line = serde_json::from_str(text).map_err(|source| RecordError::Line {
                 path: path.clone(),
@@ -139,6 +193,7 @@ impl Record {
                     measures.insert(measure.key.clone(), *measure);
                 }
                 Line::Torture(outcome) => torture = Some(outcome),
+                Line::Interop(matrix) => interop = Some(matrix),
             }
         }
         let mut workloads = BTreeMap::new();
@@ -146,7 +201,8 @@ impl Record {
             workloads.insert(workload, sort(targets)?);
         }
         let measures = measures.into_values().collect();
-        Ok(Self { folder: folder.to_owned(), workloads, measures, torture })
+        let (folder, baseline) = (folder.to_owned(), Baseline::read()?);
+        Ok(Self { folder, workloads, measures, torture, interop, baseline })
     }
 
     /// The target with this name of a workload.
@@ -211,10 +267,19 @@ pub(crate) fn run(
 
 /// What [`append`] takes of the torture's outcome.
 pub(crate) fn torture(json: &Path) -> Result<Line, RecordError> {
-    let path = || json.to_owned();
-    let text = fs::read(json).map_err(|source| RecordError::Io { path: path(), source })?;
-    let outcome = serde_json::from_slice(&text);
-    outcome.map(Line::Torture).map_err(|source| RecordError::Json { path: path(), source })
+    read_json(json).map(Line::Torture)
+}
+
+/// What [`append`] takes of the interop matrix.
+pub(crate) fn interop(json: &Path) -> Result<Line, RecordError> {
+    read_json(json).map(Line::Interop)
+}
+
+fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, RecordError> {
+    let text =
+        fs::read(path).map_err(|source| RecordError::Io { path: path.to_owned(), source })?;
+    let value = serde_json::from_slice(&text);
+    value.map_err(|source| RecordError::Json { path: path.to_owned(), source })
 }
 
 /// Adds lines to the record in a folder.

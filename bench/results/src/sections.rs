@@ -8,15 +8,12 @@ use serde_json::Value;
 
 use crate::goals::ratio;
 use crate::markdown::{spread, table};
-use crate::record::{OLD, OURS, Record, Target};
+use crate::record::{OLD, OURS, ROUNDS_MIN, Record, Target};
 
 /// What stands where nothing was measured.
 pub(crate) fn not_measured() -> String {
     "Not measured.".to_owned()
 }
-
-/// Rounds that it takes for a median to be worth something.
-const ROUNDS_MIN: usize = 5;
 
 const ON_SCHEDULE: &[Figure] = &[
     Figure::Published,
@@ -166,25 +163,57 @@ fn notes(target: &Target) -> Vec<String> {
     notes
 }
 
-/// Our figures as ratios to those of an earlier build in the same turns.
+/// The target that an earlier build is compared with where none of ours is at its defaults.
+const OURS_IN_PAGE_CACHE: &str = "mezzenger-never";
+
+/// Our figures as ratios to those of an earlier build in the same turns, with the commits of both.
 pub(crate) fn old(record: &Record) -> String {
     let mut rows = Vec::new();
+    let mut missing = Vec::new();
     for (name, targets) in &record.workloads {
-        let Some(old) = targets.iter().find(|target| target.name == OLD) else { continue };
-        let Some(ours) = targets.iter().find(|target| target.name == OURS) else { continue };
+        let named = |name: &str| targets.iter().find(|target| target.name == name);
+        let Some(ours) = named(OURS).or_else(|| named(OURS_IN_PAGE_CACHE)) else { continue };
+        let Some(old) = named(OLD) else {
+            missing.push(name.as_str());
+            continue;
+        };
         let acked = ours.first().is_acknowledged();
         let rate = if acked { Figure::Settled } else { Figure::Delivered };
         for figure in [rate, Figure::LatencyP50, Figure::LatencyP99] {
             let ratio = spread(ratio(figure, ours, old));
             let was = spread(old.spread(figure));
             let is = spread(ours.spread(figure));
-            rows.push(vec![name.clone(), figure.name().to_owned(), was, is, ratio]);
+            let rounds = old.rounds.len().to_string();
+            let (then, now) = (commits(old), commits(ours));
+            let figure = figure.name().to_owned();
+            rows.push(vec![name.clone(), figure, was, is, ratio, rounds, then, now]);
         }
     }
     if rows.is_empty() {
         return not_measured();
     }
-    table(&["workload", "figure", "before", "now", "now / before"], &rows)
+    let head = [
+        "workload",
+        "figure",
+        "before",
+        "now",
+        "now / before",
+        "rounds",
+        "commit before",
+        "commit now",
+    ];
+    let mut text = table(&head, &rows);
+    if !missing.is_empty() {
+        let missing = missing.join(", ");
+        text.push_str(&format!("\n\n- Not measured with an earlier build: {missing}."));
+    }
+    text
+}
+
+/// The commits that a target's rounds were built from.
+fn commits(target: &Target) -> String {
+    let commits = target.rounds.iter().map(|round| round.result.environment.git_commit.as_str());
+    Vec::from_iter(commits.collect::<BTreeSet<_>>()).join("; ")
 }
 
 /// Every figure in which the median of a target that promises as much is better than ours.

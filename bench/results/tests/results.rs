@@ -141,19 +141,88 @@ fn goals_are_ratios_within_one_record_and_say_what_is_missing() {
     workspace.done(&["add-measure", RECORD, "pending-1M", "B", "measure it", "a message", "270"]);
     let goals = workspace.done(&["goals", RECORD]);
     let nats = row(&goals, &["delivered/s", "≥ 10 × nats"]);
-    assert_eq!(nats[3..], ["10.0 (9.00 – 11.0)", "yes"]);
-    assert_eq!(row(&goals, &["0.8 × relay"])[4], "**no**");
+    assert_eq!(nats[3..], ["10.0 (9.00 – 11.0)", "yes, 2 rounds"]);
+    assert_eq!(row(&goals, &["0.8 × relay"])[4], "**no**, 2 rounds");
     assert_eq!(row(&goals, &["| 1-to-1 ", "delivered/s", "× nats |"])[3..], ["–", "not measured"]);
-    assert_eq!(row(&goals, &["a message"])[2..], ["≤ 280 B", "270", "yes"]);
+    assert_eq!(row(&goals, &["a message"])[2..], ["≤ 280 B", "270", "yes, 1 value"]);
+    let idle = row(&goals, &["idle-100k", "idle connection"]);
+    assert!(idle[4].starts_with("not measured: each connection is an open file"), "{idle:?}");
+}
+
+#[test]
+fn only_enough_rounds_and_values_are_a_plain_yes() {
+    let workspace = Workspace::new("");
+    workspace.add_rates("1-to-1", "mezzenger", &[9e6; 5]);
+    workspace.add_rates("1-to-1", "nats", &[1e6; 5]);
+    let add = |key: &str, values: &[&str]| {
+        let args = ["add-measure", RECORD, key, "B", "measure it", key];
+        workspace.done(&[&args, values].concat());
+    };
+    add("start", &["4", "5", "4", "5", "4"]);
+    add("recovery", &["3e6", "4e6"]);
+    let goals = workspace.done(&["goals", RECORD]);
+    assert_eq!(row(&goals, &["| 1-to-1 ", "delivered/s", "× nats |"])[4], "yes");
+    assert_eq!(row(&goals, &["| start |"])[4], "yes");
+    assert_eq!(row(&goals, &["| recovery |"])[4], "yes, 2 values");
+    // As lines were before they said how many values they are of.
+    let record = format!("{RECORD}/results.jsonl");
+    workspace.write(&record, &workspace.read(&record).replace(",\"values\":2", ""));
+    let goals = workspace.done(&["goals", RECORD]);
+    assert_eq!(row(&goals, &["| recovery |"])[4], "yes, number of values not recorded");
+}
+
+#[test]
+fn what_the_gate_counts_is_read_from_its_baseline() {
+    let workspace = Workspace::new(&page(&["counts"]));
+    workspace.done(&["add-measure", RECORD, "start", "ms", "measure it", "start", "4"]);
+    let copies = |goals: &str| row(goals, &["native-4KiB-ack0/server", "copied"])[3..].to_vec();
+    assert_eq!(copies(&workspace.done(&["goals", RECORD])), ["–", "not measured"]);
+    fs::create_dir_all(workspace.path("bench/gate")).expect("a folder");
+    let counts = |allocations: f64, copied: f64| json!({"allocations_per_message": allocations, "payload_bytes_copied_per_message": copied});
+    let baseline = json!({"date": "2026-01-01", "scenarios": {
+        "native-128B-ack0/server": counts(0.5, 4.0),
+        "native-4KiB-ack0/server": counts(0.25, 0.0),
+        "native-4KiB-ack0/publisher": counts(7.0, 7.0),
+    }});
+    workspace.write("bench/gate/baseline.json", &baseline.to_string());
+    let goals = workspace.done(&["goals", RECORD]);
+    assert_eq!(copies(&goals), ["0", "yes"]);
+    assert_eq!(row(&goals, &["native-128B-ack0/server"])[3..], ["0.500", "**no**"]);
+    workspace.done(&["write", RECORD]);
+    let page = workspace.read("RESULTS.md");
+    assert_eq!(row(&page, &["native-4KiB-ack0/server"])[1..], ["0.250", "0"]);
+    assert!(!page.contains("publisher"), "{page}");
+}
+
+#[test]
+fn the_interop_matrix_has_a_row_for_each_client() {
+    let workspace = Workspace::new(&page(&["interop"]));
+    let step = |step: &str, result: &str| json!({"step": step, "result": result});
+    let matrix = json!({"date": "2026-01-01", "commit": "0123456789ab", "clients": [
+        {"title": "away", "skipped": "there is\nnone"},
+        {"title": "one", "version": "1.2", "steps": [
+            step("publish", "pass"), step("ping", "lacks: pings"), step("ack", "FAIL: no"),
+        ]},
+    ]});
+    workspace.write("interop.json", &matrix.to_string());
+    workspace.done(&["add-interop", RECORD, "interop.json"]);
+    workspace.done(&["write", RECORD]);
+    let page = workspace.read("RESULTS.md");
+    assert_eq!(row(&page, &["| one |"])[1..], ["1.2", "yes", "lacks", "**no**", "1 of 3"]);
+    assert_eq!(row(&page, &["| away |"])[1..], ["–", "–", "–", "–", "0 of 3"]);
+    assert!(page.contains("- away: not run: there is none\n- one, ping: lacks: pings"), "{page}");
+    assert!(page.contains("2026-01-01 at 0123456789ab"), "{page}");
 }
 
 #[test]
 fn latencies_are_drawn_losses_listed_and_the_earlier_build_compared() {
-    let workspace = Workspace::new(&page(&["workload rate-9", "losses", "old"]));
+    let workspace = Workspace::new(&page(&["workload rate-9", "workload fan", "losses", "old"]));
+    workspace.add_rates("fan", "mezzenger", &[1.0]);
     for (target, us) in [("mezzenger", 20.0), ("nats", 10.0), ("mezzenger-old", 40.0)] {
         let change = |run: &mut Value| {
             run["config"]["rate"] = json!(9);
             run["latency_us"]["p50"] = json!(us);
+            run["environment"]["git_commit"] = json!(format!("built-{us}"));
         };
         workspace.add("rate-9", target, &[&change]);
     }
@@ -163,7 +232,9 @@ fn latencies_are_drawn_losses_listed_and_the_earlier_build_compared() {
     assert!(svg.contains("nats") && svg.contains("99.9 %"), "{svg}");
     let loss = row(&page, &["latency p50", "| nats |"]);
     assert_eq!((loss[3].as_str(), loss[6].as_str()), ("20.0", "2.00"));
-    assert_eq!(row(&page, &["latency p50", "| 40.0 |"])[4], "0.500");
+    let old = row(&page, &["latency p50", "| 40.0 |"]);
+    assert_eq!(old[4..], ["0.500", "1", "built-40", "built-20"]);
+    assert!(page.contains("- Not measured with an earlier build: fan."), "{page}");
 }
 
 #[test]
