@@ -220,6 +220,9 @@ pub const MEMBERSHIPS_MAX_EACH: usize = 1000;
 /// Messages that one member of a group may have without having acknowledged them.
 pub const IN_FLIGHT_MAX: u32 = 8192;
 
+/// Jobs of messages that fit several groups, which one turn adds or makes ready. A job takes about a microsecond.
+pub const JOBS_CHANGED_PER_TURN_MAX: usize = 4096;
+
 /// Messages that members who are gone had, and which one turn takes back.
 pub const JOBS_TAKEN_BACK_PER_TURN_MAX: usize = 8192;
 

@@ -389,8 +389,9 @@ impl<E> Core<E> {
         let recalling = self.recall_some(now);
         self.expire_jobs(now);
         let returning = self.groups.take_back(JOBS_TAKEN_BACK_PER_TURN_MAX);
+        let enlisting = self.enlist_some();
         let over = self.end_groups(now);
-        ending || waking || transcoding || recalling || returning || over
+        ending || waking || transcoding || recalling || returning || enlisting || over
     }
 
     /// Everything up to this journal group is stored. [`Self::release_stored`] answers those who wait for it.
@@ -486,10 +487,7 @@ impl<E> Core<E> {
     /// When [`Self::resend_due`] has something to do next, on the clock of `now`, unless the journal
     /// has come further by then.
     pub(super) fn next_due(&self) -> Option<Duration> {
-        if self.backlog.is_waiting_due()
-            || self.groups.next_serving().is_some()
-            || !self.owing.is_empty()
-        {
+        if self.backlog.is_waiting_due() || self.groups.has_work() || !self.owing.is_empty() {
             return Some(Duration::ZERO);
         }
         [self.backlog.next_due(), self.groups.next_due()].into_iter().flatten().min()

@@ -1,6 +1,7 @@
 //! What the members of groups get, and what they say of it.
 
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
 use arcstr::ArcStr;
@@ -126,7 +127,7 @@ impl<E> Core<E> {
 
     /// A native frame is delivered: what is kept of it becomes ready in these groups, and the rest goes to one member of
     /// each. What nobody has credit for is lost to the group.
-    pub(super) fn give(&mut self, groups: &[GroupId], outgoing: &Outgoing) {
+    pub(super) fn give(&mut self, groups: &Arc<[GroupId]>, outgoing: &Outgoing) {
         let Outgoing { name, frame, .. } = outgoing;
         let Ok(Frame::V2 { body, .. }) = Frame::parse(frame) else { return };
         let mut at = frame.len() - body.len();
@@ -139,10 +140,8 @@ impl<E> Core<E> {
             }
             at += whole.len();
         }
-        for &group in groups {
-            for &id in &kept {
-                self.groups.set_ready(group, id);
-            }
+        self.groups.deliver(name, &kept, groups);
+        for &group in &**groups {
             self.give_unkept(group, name, frame, &rest, kept.is_empty());
         }
     }
@@ -265,41 +264,65 @@ impl<E> Core<E> {
         }
     }
 
-    /// A message that waited for anybody becomes a job of the groups that it fits; whether there are some. One that is
-    /// not stored yet is ready when it is delivered.
-    pub(super) fn enlist(&mut self, id: MessageId, is_stored: bool) -> bool {
+    /// A message that waited for anybody becomes a job of the groups that it fits: of how many. One that is not stored
+    /// yet is ready when it is delivered.
+    pub(super) fn enlist(&mut self, id: MessageId, is_stored: bool, now: Duration) -> usize {
         if self.groups.has_no_group() {
-            return false;
+            return 0;
         }
-        let Some(message) = self.backlog.get(id) else { return false };
-        let groups = self.groups.open_to(id, &self.subscribers.topic(&message.name).groups);
+        let Some(message) = self.backlog.get(id) else { return 0 };
+        let name = &message.name;
+        let groups = self.groups.open_to(id, &self.subscribers.topic(name).groups);
         if groups.is_empty() {
-            return false;
+            return 0;
+        }
+        if is_stored && self.groups.holds_up(name, groups.len(), self.backlog.messages_max()) {
+            // It goes on waiting, and is due.
+            self.backlog.put_back(id, name, false, now);
+            self.backlog.wake(name, true, self.latest_group());
+            return groups.len();
         }
         self.backlog.hold_for_groups(id);
-        self.groups.add_jobs(id, &groups);
         if is_stored {
-            for &group in &groups {
-                self.groups.set_ready(group, id);
-            }
+            self.groups.add_ready_jobs(name, id, &groups);
+        } else {
+            self.groups.add_jobs(name, id, &groups);
         }
-        true
+        groups.len()
+    }
+
+    /// Goes on with jobs that are left to be added; whether some are left.
+    pub(super) fn enlist_some(&mut self) -> bool {
+        let backlog = &self.backlog;
+        let is_left = self.groups.enlist_some(|id| backlog.is_held_for_groups(id));
+        if self.groups.take_room(self.backlog.messages_max()) {
+            self.backlog.try_again();
+        }
+        is_left
     }
 
     /// Messages whose only groups are over are anybody's; whether some are left.
     pub(super) fn end_groups(&mut self, now: Duration) -> bool {
         let mut unstored = None;
-        for _ in 0..OWED_PER_TURN_MAX {
-            let Some((id, is_last)) = self.groups.next_ended() else { break };
+        let mut left = OWED_PER_TURN_MAX;
+        while left > 0
+            && let Some((id, is_last)) = self.groups.next_ended()
+        {
+            left -= 1;
+            if !is_last {
+                continue;
+            }
             let unstored = unstored.get_or_insert_with(|| self.parked.unstored());
-            let is_stored = !unstored.contains(&id);
             // Another group may have come.
-            if is_last
-                && !self.enlist(id, is_stored)
-                && let Some(message) = self.backlog.get(id)
-            {
-                let is_wanted = self.subscribers.topic(&message.name).is_wanted();
-                self.backlog.put_back(id, &message.name, is_wanted, now);
+            match self.enlist(id, !unstored.contains(&id), now) {
+                0 => {
+                    if let Some(message) = self.backlog.get(id) {
+                        let is_wanted = self.subscribers.topic(&message.name).is_wanted();
+                        self.backlog.put_back(id, &message.name, is_wanted, now);
+                    }
+                }
+                // To find out for which groups it is takes a while, if there are many.
+                groups => left = left.saturating_sub(groups / 8),
             }
         }
         self.groups.is_ending()

@@ -334,7 +334,7 @@ impl<E> Core<E> {
         let kept = Body::keep(request, body);
         let is_new = self.backlog.add(id, &topic.name, format, kept, topic.wanted(), now);
         if is_new {
-            self.groups.add_jobs(id, &topic.groups);
+            self.groups.add_jobs(&topic.name, id, &topic.groups);
         }
         if is_new && self.stores() {
             self.stored.push(id);

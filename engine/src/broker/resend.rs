@@ -33,6 +33,7 @@ impl<E> Core<E> {
         let mut gathered = Gathered::new();
         let mut bytes = 0;
         let stored = self.stored_group();
+        let jobs_max = self.backlog.messages_max();
         // Each kind has half of the turn, so that neither can keep the other from being sent.
         for _ in 0..RESENDS_PER_TURN_MAX / 2 {
             if bytes >= RESEND_BYTES_PER_TURN_MAX / 2
@@ -40,13 +41,16 @@ impl<E> Core<E> {
             {
                 break;
             }
-            let subscribers = &mut self.subscribers;
+            let (subscribers, groups) = (&mut self.subscribers, &mut self.groups);
             // A group takes its jobs whether those beside it keep up or not.
             let next = self.backlog.next_waiting(stored, |name| {
-                subscribers.topic(name).groups.is_empty() && subscribers.keeping_up(name).is_none()
+                match subscribers.topic(name).groups.len() {
+                    0 => subscribers.keeping_up(name).is_none(),
+                    fitting => groups.holds_up(name, fitting, jobs_max),
+                }
             });
             let Some(id) = next else { break };
-            if !self.enlist(id, true) {
+            if self.enlist(id, true, now) == 0 {
                 bytes += self.resend(id, now, &mut gathered);
             }
         }
@@ -90,7 +94,7 @@ impl<E> Core<E> {
         };
         let is_wanted = !to.is_empty();
         // Groups may have come since, and only they be left.
-        if !is_wanted && self.enlist(id, true) {
+        if !is_wanted && self.enlist(id, true, now) > 0 {
             return 0;
         }
         self.backlog.put_back(id, &message.name, is_wanted, now);

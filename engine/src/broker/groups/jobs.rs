@@ -1,5 +1,7 @@
 //! Jobs: what becomes of each message of a group.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{GroupId, Groups, Policy};
@@ -68,20 +70,13 @@ impl Groups {
         !self.leaving.is_empty()
     }
 
-    /// A message is a job of these groups, from when it is stored.
-    pub(in super::super) fn add_jobs(&mut self, id: MessageId, groups: &[GroupId]) {
-        for &group in groups {
-            self.jobs.insert((group, id), Job { attempts: 0, state: State::Unstored });
-        }
-        if let Ok(count) = u32::try_from(groups.len())
-            && count > 1
-        {
-            self.shared.insert(id, count);
-        }
+    /// A message is a job of a group, from when it is stored.
+    pub(super) fn add_job(&mut self, group: GroupId, id: MessageId) {
+        self.jobs.insert((group, id), Job { attempts: 0, state: State::Unstored });
     }
 
     /// A message is delivered now: its job for a group, if there is one, is ready.
-    pub(in super::super) fn set_ready(&mut self, group: GroupId, id: MessageId) {
+    pub(super) fn set_ready(&mut self, group: GroupId, id: MessageId) {
         let Some(job) = self.jobs.get_mut(&(group, id)) else { return };
         if job.state == State::Unstored {
             job.state = State::Ready;
@@ -191,13 +186,15 @@ impl Groups {
     }
 
     /// Which of these groups are not done with a message.
-    pub(in super::super) fn open_to(&self, id: MessageId, groups: &[GroupId]) -> Vec<GroupId> {
-        let done = self.done.get(&id);
-        let is_done = |group: &GroupId| {
-            let name = self.all.get(*group as usize).and_then(Option::as_ref).map(|it| &it.name);
-            done.zip(name).is_some_and(|(done, name)| done.contains(name))
-        };
-        groups.iter().copied().filter(|group| !is_done(group)).collect()
+    pub(in super::super) fn open_to(
+        &self,
+        id: MessageId,
+        groups: &Arc<[GroupId]>,
+    ) -> Arc<[GroupId]> {
+        let Some(done) = self.done.get(&id) else { return Arc::clone(groups) };
+        let done: BTreeSet<GroupId> =
+            done.iter().filter_map(|name| self.by_name.get(name).copied()).collect();
+        groups.iter().copied().filter(|group| !done.contains(group)).collect()
     }
 
     /// A message is kept no longer.
@@ -209,7 +206,7 @@ impl Groups {
 
     /// How many jobs there are, those included that are done and are remembered as long as other groups have theirs.
     pub(in super::super) fn jobs(&self) -> usize {
-        self.jobs.len() + self.done_names
+        self.jobs.len() + self.done_names + self.enlisting.to_add()
     }
 
     /// Whether that was the last job of a message.
@@ -295,9 +292,10 @@ impl Groups {
 
     /// Takes a message away from a group that is over; whether that was its last job. `None` when none is left.
     pub(in super::super) fn next_ended(&mut self) -> Option<(MessageId, bool)> {
-        // Not before all is taken back: the number may soon be another group's.
+        // Not before all is taken back, and all jobs are changed that were to be: the number may soon be another group's.
         while self.leaving.is_empty()
-            && let Some(&group) = self.ending.front()
+            && let Some(&(group, number)) = self.ending.front()
+            && !self.enlisting.has_before(number)
         {
             let first = (group, MessageId { publisher: 0, sequence: 0 });
             let next = self.jobs.range(first..).next().filter(|((of, _), _)| *of == group);
@@ -319,8 +317,8 @@ impl Groups {
         !self.ending.is_empty()
     }
 
-    /// Whether no message is a job.
+    /// Whether no message is a job, or soon will be.
     pub(in super::super) fn has_no_jobs(&self) -> bool {
-        self.jobs.is_empty()
+        self.jobs.is_empty() && self.enlisting.is_empty()
     }
 }

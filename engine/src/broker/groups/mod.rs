@@ -4,6 +4,7 @@
 //! ready, under way at one member, or put off; it is done when that member acknowledges it, and the message when the
 //! last of its jobs is. A member that is gone gives its jobs back at once.
 
+mod enlisting;
 mod jobs;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque, btree_set};
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 use arcstr::ArcStr;
 
+use self::enlisting::Enlisting;
 use self::jobs::Job;
 use crate::limits::{GROUPS_MAX, IN_FLIGHT_MAX, MEMBERSHIPS_MAX_EACH};
 use crate::retry::wheel::Wheel;
@@ -105,8 +107,10 @@ pub(super) struct Groups {
     serving: VecDeque<GroupId>,
     /// What members had that are gone.
     leaving: VecDeque<(GroupId, btree_set::IntoIter<MessageId>)>,
-    /// Groups whose last member is gone, and which have jobs left.
-    ending: VecDeque<GroupId>,
+    /// Groups whose last member is gone, and which have jobs left. Each with a number: changes of jobs that come from
+    /// it on have nothing to do with the group.
+    ending: VecDeque<(GroupId, u64)>,
+    enlisting: Enlisting,
 }
 
 impl Default for Groups {
@@ -125,6 +129,7 @@ impl Default for Groups {
             serving: VecDeque::new(),
             leaving: VecDeque::new(),
             ending: VecDeque::new(),
+            enlisting: Enlisting::default(),
         }
     }
 }
@@ -221,7 +226,7 @@ impl Groups {
             return None;
         }
         self.by_name.remove(&group.name);
-        self.ending.push_back(id);
+        self.ending.push_back((id, self.enlisting.next_number()));
         Some(group.at)
     }
 
@@ -313,5 +318,6 @@ impl Groups {
             && self.done_names == 0
             && self.timers.is_empty()
             && self.by_name.is_empty()
+            && self.enlisting.is_empty()
     }
 }

@@ -1,9 +1,11 @@
 //! Groups beside others: what happens when some come or end, and what they may cost all.
 
+use std::collections::BTreeSet;
+
 use super::groups::{GROUP, ORDERS, ROOMY, WAIT, join, verdict};
-use super::native::subscribe;
+use super::native::{grant, subscribe};
 use super::*;
-use crate::limits::{ACK_BYTES_MAX, CREDIT_BYTES_MAX, IN_FLIGHT_MAX};
+use crate::limits::{ACK_BYTES_MAX, CREDIT_BYTES_MAX, IN_FLIGHT_MAX, JOBS_CHANGED_PER_TURN_MAX};
 use crate::wire::control::{self, Control, Group, Kind, Verdict};
 use crate::wire::filter::Filter;
 
@@ -177,4 +179,148 @@ fn more_under_way_than_may_be_is_refused() {
     let group = Kind::Group(Group { in_flight_max: IN_FLIGHT_MAX + 1, ..GROUP });
     let says = (IN_FLIGHT_MAX + 1).to_string();
     bench.check_control_refused(subscribe(1, group, ORDERS, 1), ErrorCode::Subscription, &says);
+}
+
+/// The jobs that each turn adds until all are there, with what the broker does in one.
+fn jobs_of_each_turn(bench: &mut Bench) -> Vec<usize> {
+    let (mut each, mut before) = (Vec::new(), bench.core.groups.added());
+    for _ in 0..10_000 {
+        let mut is_left = bench.core.turn(bench.now);
+        is_left |= bench.core.serve(bench.now);
+        bench.core.resend_due(bench.now);
+        let added = bench.core.groups.added();
+        each.push(added - before);
+        before = added;
+        if !is_left && bench.core.next_due().is_none_or(|due| due > bench.now) {
+            return each;
+        }
+    }
+    panic!("it never ends");
+}
+
+/// Groups that all want the orders, the first one with a member that has credit.
+fn join_many(bench: &mut Bench, groups: u32) {
+    for number in 0..groups {
+        let name = format!("g{number}");
+        let group = Kind::Group(Group { name: &name, ..GROUP });
+        let credit = if number == 0 { CREDIT_BYTES_MAX } else { 0 };
+        bench.ask(3, subscribe(number, group, ORDERS, credit));
+    }
+}
+
+#[test]
+fn jobs_of_many_groups_are_added_a_part_in_each_turn_and_in_order() {
+    let (groups, messages) = (100, 300);
+    let all: Vec<u64> = (1..=messages).collect();
+    for waits in [true, false] {
+        let mut bench = Bench::limited(false, Limits { messages: 1 << 20, bytes: 1 << 30 });
+        if waits {
+            for sequence in 1..=messages {
+                bench.orders(sequence, true, 1);
+            }
+            join_many(&mut bench, groups);
+        } else {
+            join_many(&mut bench, groups);
+            bench.request(99, frame("orders", 1, true, &vec!["x"; messages as usize]));
+        }
+        let before = bench.core.groups.added();
+        let each = jobs_of_each_turn(&mut bench);
+        let total = before + each.iter().sum::<usize>();
+        assert_eq!(total, groups as usize * messages as usize);
+        let most = before.max(each.into_iter().max().unwrap_or(0));
+        assert!(most <= JOBS_CHANGED_PER_TURN_MAX, "{most} in one turn, {waits}");
+        let got: Vec<u64> = bench.given().into_iter().flat_map(|it| it.3).collect();
+        assert_eq!(got, all, "{waits}");
+        for number in 1..groups {
+            bench.ask(3, grant(number, ROOMY));
+            let got: Vec<u64> = bench.given().into_iter().flat_map(|it| it.3).collect();
+            assert_eq!(got, all, "{waits} {number}");
+        }
+    }
+}
+
+#[test]
+fn a_name_with_many_groups_keeps_no_other_one_waiting() {
+    let mut bench = Bench::limited(false, Limits { messages: 1 << 20, bytes: 1 << 30 });
+    join_many(&mut bench, 100);
+    let other = Kind::Group(Group { name: "other", ..GROUP });
+    let (n, m) = (Filter::Name("n"), Filter::Pattern("n.*"));
+    bench.ask(4, subscribe(1, other, n, ROOMY));
+    let more = Kind::Group(Group { name: "more", ..GROUP });
+    bench.ask(5, subscribe(1, more, m, ROOMY));
+    bench.ask(6, subscribe(1, Kind::Group(Group { name: "most", ..GROUP }), m, ROOMY));
+    bench.request(99, frame("orders", 1, true, &vec!["x"; 1000]));
+    bench.request(99, frame("n", 1001, true, &["x"]));
+    bench.request(99, frame("n.x", 1002, true, &["x"]));
+    for _ in 0..3 {
+        bench.core.turn(bench.now);
+        bench.core.serve(bench.now);
+    }
+    let got: BTreeSet<ConnectionId> = bench
+        .deliveries()
+        .0
+        .iter()
+        .flat_map(|it| it.direct.iter().map(|it| it.connection))
+        .collect();
+    assert!([4, 5, 6].iter().all(|it| got.contains(it)), "{got:?}");
+    bench.given();
+    for from in 3..=6 {
+        bench.core.disconnected(from);
+    }
+    bench.given();
+    assert!(bench.core.groups.is_empty());
+}
+
+#[test]
+fn a_group_that_ends_while_jobs_are_added_leaves_nothing_behind() {
+    let mut bench = Bench::limited(false, Limits { messages: 1 << 20, bytes: 1 << 30 });
+    join_many(&mut bench, 100);
+    bench.ask(5, subscribe(1, Kind::Group(Group { name: "stays", ..GROUP }), ORDERS, ROOMY));
+    bench.request(99, frame("orders", 1, true, &vec!["x"; 200]));
+    bench.core.disconnected(3);
+    // A group that comes now may have the number of one that ended.
+    for number in 0..100 {
+        let name = format!("h{number}");
+        let group = Kind::Group(Group { name: &name, ..GROUP });
+        bench.ask(6, subscribe(number, group, Filter::Name("other"), ROOMY));
+        bench.core.turn(bench.now);
+    }
+    let given = bench.given();
+    assert!(given.iter().all(|it| it.0 == 5), "{given:?}");
+    let got: Vec<u64> = given.into_iter().flat_map(|it| it.3).collect();
+    assert!(got.iter().copied().eq(1..=200));
+    bench.ask(5, verdict(1, Verdict::Ack, &got));
+    assert!(bench.core.backlog.is_empty());
+    for from in [5, 6] {
+        bench.core.disconnected(from);
+    }
+    bench.given();
+    assert!(bench.core.groups.is_empty());
+}
+
+#[test]
+fn messages_that_waited_become_no_more_jobs_than_there_may_be() {
+    let mut bench = Bench::new();
+    for sequence in 1..=60 {
+        bench.orders(sequence, true, 1);
+    }
+    bench.effects();
+    for number in 0..3 {
+        let name = format!("g{number}");
+        let group = Kind::Group(Group { name: &name, ..GROUP });
+        bench.ask(3, subscribe(number, group, ORDERS, ROOMY));
+    }
+    let mut left: [BTreeSet<u64>; 3] = [0; 3].map(|_| (1..=60).collect());
+    for _ in 0..10 {
+        let given = bench.given();
+        assert!(bench.core.groups.jobs() <= 100, "{}", bench.core.groups.jobs());
+        for (_, number, _, sequences) in given {
+            for sequence in &sequences {
+                assert!(left[number as usize].remove(sequence), "given twice");
+            }
+            bench.ask(3, verdict(number, Verdict::Ack, &sequences));
+        }
+    }
+    assert!(left.iter().all(BTreeSet::is_empty), "{left:?}");
+    assert!(bench.core.backlog.is_empty());
 }
