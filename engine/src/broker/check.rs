@@ -55,7 +55,7 @@ impl Original {
 /// The messages that one request acknowledges, or settles otherwise.
 pub(super) fn bounded_ids(
     body: &[u8],
-) -> Result<impl ExactSizeIterator<Item = MessageId>, Refusal> {
+) -> Result<impl ExactSizeIterator<Item = MessageId> + DoubleEndedIterator, Refusal> {
     let ids = ack::ids(body)?;
     if body.len() > ACK_BYTES_MAX {
         return Err(Refusal::BatchTooLarge { bytes: body.len(), max: ACK_BYTES_MAX });

@@ -82,10 +82,12 @@ impl<E> Core<E> {
         if !self.groups.is_member(member) {
             return Err(GroupError::NoMember(number).into());
         }
-        let ids = bounded_ids(ids)?;
+        let mut ids = bounded_ids(ids)?;
         let (all, mut unknown, mut first) = (ids.len(), 0, None);
         let has_credit = self.has_credit(member);
-        for id in ids {
+        // Each of those that come again at once goes before all others: the last one first, so that their order holds.
+        let is_backwards = matches!(verdict, Verdict::Nak { delay_ms: 0 });
+        while let Some(id) = if is_backwards { ids.next_back() } else { ids.next() } {
             let is_known = match verdict {
                 Verdict::Ack => match self.groups.acknowledge(member, id, has_credit) {
                     Some(is_done) => {
@@ -104,7 +106,9 @@ impl<E> Core<E> {
             };
             if !is_known {
                 unknown += 1;
-                first.get_or_insert(id);
+                if first.is_none() || is_backwards {
+                    first = Some(id);
+                }
             }
         }
         match first {

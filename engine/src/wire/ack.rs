@@ -26,7 +26,9 @@ pub fn frame(ids: &[MessageId]) -> Vec<u8> {
 ///
 /// # Errors
 /// [`AckError`] when the length is no multiple of 16, or 0.
-pub fn ids(body: &[u8]) -> Result<impl ExactSizeIterator<Item = MessageId> + '_, AckError> {
+pub fn ids(
+    body: &[u8],
+) -> Result<impl ExactSizeIterator<Item = MessageId> + DoubleEndedIterator + '_, AckError> {
     let (ids, rest) = body.as_chunks::<{ MessageId::BYTES }>();
     if ids.is_empty() || !rest.is_empty() {
         return Err(AckError { bytes: body.len() });

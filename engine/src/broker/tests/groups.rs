@@ -159,6 +159,24 @@ fn a_refused_job_comes_again_after_its_delay() {
 }
 
 #[test]
+fn those_refused_in_one_request_come_again_in_their_order() {
+    for delay_ms in [0, 500] {
+        let mut bench = Bench::new();
+        bench.ask(3, join(1, ROOMY));
+        bench.orders(1, true, 6).given();
+        bench.ask(3, verdict(1, Verdict::Nak { delay_ms }, &[2, 3, 4, 5]));
+        let given = bench.pass(Duration::from_millis(600)).given();
+        assert_eq!(given, [(3, 1, 2, vec![2, 3, 4, 5])], "{delay_ms}");
+        // The first that it does not have is named.
+        let body = verdict(1, Verdict::Nak { delay_ms }, &[2, 8, 3, 9]);
+        let says = format!("message {} is not under way", id(8));
+        bench.check_control_refused(body, ErrorCode::Subscription, &says);
+        let given = bench.pass(Duration::from_millis(600)).given();
+        assert_eq!(given, [(3, 1, 3, vec![2, 3])], "{delay_ms}");
+    }
+}
+
+#[test]
 fn who_leaves_gives_back_what_it_has_at_once_and_in_order() {
     for is_gone in [false, true] {
         let mut bench = Bench::new();
