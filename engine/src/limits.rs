@@ -56,6 +56,12 @@ pub const CARRYING_MAX: usize = 8;
 /// See [`CARRYING_MAX`].
 pub const CARRYING_BYTES_MAX: usize = 16 * 1024 * 1024;
 
+/// Bytes of native frames of messages in the original format that are kept to be delivered again, all that may be
+/// under way and as many more; the last one may have more by itself.
+pub const CARRIED_KEPT_BYTES_MAX: usize = 2 * CARRYING_BYTES_MAX;
+/// Bytes that keeping such a frame takes besides it.
+pub const CARRIED_KEPT_OVERHEAD_BYTES: usize = 128;
+
 /// Bytes of the ids in one acknowledgement, for the same reason. Clients send as many.
 pub const ACK_BYTES_MAX: usize = 512 * 1024;
 

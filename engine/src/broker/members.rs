@@ -7,16 +7,15 @@ use std::time::Duration;
 use arcstr::ArcStr;
 use bytes::Bytes;
 
+use super::carry::NativeFrame;
 use super::check::bounded_ids;
 use super::core::{Core, Taken};
 use super::delivery::Outgoing;
 use super::effect::Refusal;
 use super::groups::{GroupError, GroupId, Policy};
-use super::resend::append_native;
 use super::subscribers::ConnectionId;
 use crate::limits::{
-    FRAME_BYTES_TARGET, IN_FLIGHT_MAX, MEMBERSHIPS_MAX_EACH, OWED_PER_TURN_MAX,
-    RESEND_BYTES_PER_TURN_MAX,
+    IN_FLIGHT_MAX, MEMBERSHIPS_MAX_EACH, OWED_PER_TURN_MAX, RESEND_BYTES_PER_TURN_MAX,
 };
 use crate::wire::control::{self, Subscribe, Verdict};
 use crate::wire::frame::{Frame, v2_prefix};
@@ -197,22 +196,23 @@ impl<E> Core<E> {
 
     /// Hands over some of the jobs that are ready; whether there may be more to do.
     pub(super) fn serve_groups(&mut self, now: Duration) -> bool {
-        let (mut left, mut bytes) = (OWED_PER_TURN_MAX, 0);
+        let (mut left, mut cost) = (OWED_PER_TURN_MAX, 0);
         let mut share = None;
         while left > 0
-            && bytes < RESEND_BYTES_PER_TURN_MAX
+            && cost < RESEND_BYTES_PER_TURN_MAX
             && let Some(group) = self.groups.next_serving()
         {
             let given = self.groups.receiver(group).and_then(|(member, members)| {
                 // As much for each of those that may get some now.
                 let ready = self.groups.ready(group);
                 let share = *share.get_or_insert_with(|| ready.div_ceil(members).max(1));
-                self.hand_over(group, member, share.min(left), now)
+                let cost_max = RESEND_BYTES_PER_TURN_MAX - cost;
+                self.hand_over(group, member, share.min(left), cost_max, now)
             });
             match given {
-                Some((messages, frame_bytes)) => {
+                Some((messages, frame_cost)) => {
                     left -= messages;
-                    bytes += frame_bytes;
+                    cost += frame_cost;
                 }
                 None => {
                     self.groups.served();
@@ -224,16 +224,18 @@ impl<E> Core<E> {
         self.groups.next_serving().is_some()
     }
 
-    /// Hands jobs over to a member in one frame: how many, and its bytes. `None` when none was ready.
+    /// Hands jobs over to a member in one frame, no more of them once it costs so much: how many, and what it
+    /// cost. `None` when none was ready.
     fn hand_over(
         &mut self,
         group: GroupId,
         member: u32,
         messages_max: usize,
+        cost_max: usize,
         now: Duration,
     ) -> Option<(usize, usize)> {
-        let (mut frame, mut of, mut messages) = (Vec::new(), None, 0);
-        while messages < messages_max && frame.len() < FRAME_BYTES_TARGET {
+        let (mut frame, mut of, mut messages) = (NativeFrame::default(), None, 0);
+        while messages < messages_max && frame.has_room() && frame.cost() < cost_max {
             if !self.subscribers.native(member)?.has_credit_for(frame.len()) {
                 break;
             }
@@ -247,17 +249,22 @@ impl<E> Core<E> {
                 self.groups.put_back(group, next.id);
                 break;
             }
-            append_native(&message, &mut frame);
+            if !self.append_native(&message, &mut frame) {
+                // Those behind it wait, too, so that their order holds.
+                self.groups.put_back(group, next.id);
+                self.carrying.want_for_group(next.id, group);
+                break;
+            }
             of = Some(same);
             messages += 1;
             if !self.groups.hand_over(group, next.id, member, now) {
                 break;
             }
         }
-        let ((_, attempt), bytes) = (of?, frame.len());
+        let ((_, attempt), cost) = (of?, frame.cost());
         self.counters.resent.add(if attempt > 1 { messages as u64 } else { 0 });
         self.give_frame(member, frame.into(), attempt, false);
-        Some((messages, bytes))
+        Some((messages, cost))
     }
 
     /// Makes jobs ready again whose member took too long.

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
+use super::carry::NativeFrame;
 use super::core::Core;
 use super::delivery::Outgoing;
 use super::effect::Direct;
 use super::publish::frame_records;
-use super::resend::append_native;
 use super::subscribers::Charge;
-use crate::limits::{FRAME_BYTES_TARGET, OWED_PER_TURN_MAX, RESEND_BYTES_PER_TURN_MAX};
+use crate::limits::{OWED_PER_TURN_MAX, RESEND_BYTES_PER_TURN_MAX};
 use crate::wire::frame::Frame;
 use crate::wire::id::MessageId;
 
@@ -33,6 +33,12 @@ impl<E> Core<E> {
             let (kept, rest) = content.get_or_insert_with(|| read_content(frame));
             if takes_part {
                 kept.iter().for_each(|&id| self.subscribers.owe(at, id));
+                // It came in the original format, and need not be carried over again.
+                if let &[id] = &kept[..]
+                    && !id.is_native()
+                {
+                    self.backlog.keep_carried(id, frame.clone());
+                }
             }
             let lost = if takes_part { 0 } else { kept.len() as u64 };
             self.counters.messages_dropped.add(*rest + lost);
@@ -68,9 +74,9 @@ impl<E> Core<E> {
             && bytes < RESEND_BYTES_PER_TURN_MAX
             && let Some(&at) = self.owing.front()
         {
-            let paid = self.pay(at, left, now);
+            let paid = self.pay(at, left, RESEND_BYTES_PER_TURN_MAX - bytes, now);
             left = left.saturating_sub(paid.messages.max(1));
-            bytes += paid.bytes;
+            bytes += paid.cost;
             if paid.is_last {
                 self.owing.pop_front();
                 self.subscribers.unlist_owing(at);
@@ -83,37 +89,54 @@ impl<E> Core<E> {
         !self.owing.is_empty()
     }
 
-    /// Delivers one frame of what waited, of so many messages at most.
-    fn pay(&mut self, at: u32, messages_max: usize, now: Duration) -> Paid {
-        let (mut name, mut frame, mut messages) = (None, Vec::new(), 0);
-        while messages < messages_max && frame.len() < FRAME_BYTES_TARGET {
+    /// Delivers one frame of what waited, of so many messages at most, and of no more once it costs so much.
+    fn pay(&mut self, at: u32, messages_max: usize, cost_max: usize, now: Duration) -> Paid {
+        let (mut name, mut frame, mut messages) = (None, NativeFrame::default(), 0);
+        let mut is_carried_first = false;
+        while messages < messages_max && frame.has_room() && frame.cost() < cost_max {
             if !self.subscribers.native(at).is_some_and(|native| native.has_credit()) {
                 break;
             }
             let Some(id) = self.subscribers.next_owed(at) else { break };
-            messages += 1;
             // Without it, somebody else acknowledged it.
-            let Some(message) = self.backlog.get(id) else { continue };
+            let Some(message) = self.backlog.get(id) else {
+                messages += 1;
+                continue;
+            };
             if name.as_ref().is_some_and(|name| *name != message.name) {
                 self.subscribers.owe_first(at, id);
                 break;
             }
-            append_native(&message, &mut frame);
+            if !self.append_native(&message, &mut frame) {
+                // Those behind it wait, too, so that their order holds.
+                self.subscribers.owe_first(at, id);
+                self.carrying.want_for_owing(id, at);
+                is_carried_first = true;
+                break;
+            }
+            messages += 1;
             // Its interval begins with the delivery.
             self.backlog.renew(id, &message.name, now);
             name = Some(message.name);
         }
-        let bytes = frame.len();
+        let (bytes, cost) = (frame.len(), frame.cost());
         let Some(native) = self.subscribers.native(at) else {
-            return Paid { messages, bytes, is_last: true };
+            return Paid { messages, cost, is_last: true };
         };
         let mut direct = Vec::new();
         if bytes > 0 && native.pay(bytes) {
             direct.push(native.direct(false, 0));
         }
-        let is_last = !(native.owes() && native.has_credit());
+        let is_last = is_carried_first || !(native.owes() && native.has_credit());
         self.publish(frame.into(), [].into(), direct, false);
-        Paid { messages, bytes, is_last }
+        Paid { messages, cost, is_last }
+    }
+
+    /// What a subscription waits for besides credit may be there.
+    pub(super) fn owes_again(&mut self, at: u32) {
+        if self.subscribers.native(at).is_some() && self.subscribers.list_owing(at) {
+            self.owing.push_back(at);
+        }
     }
 }
 
@@ -135,7 +158,8 @@ fn read_content(frame: &[u8]) -> (Vec<MessageId>, u64) {
 /// What one delivery of messages that waited took.
 struct Paid {
     messages: usize,
-    bytes: usize,
+    /// See [`NativeFrame::cost`].
+    cost: usize,
     /// Whether nothing more can be delivered now.
     is_last: bool,
 }

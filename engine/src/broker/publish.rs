@@ -298,9 +298,11 @@ impl<E> Core<E> {
             droppable,
             is_copy: false,
         });
+        let mut carried = carried.map(|carried| carried.frame);
         if topic.is_wanted_native() {
-            let carried = carried.map(|carried| carried.frame);
-            let frame = carried.unwrap_or_else(|| transcode::to_v2(name, dict, original).into());
+            let frame = carried
+                .get_or_insert_with(|| transcode::to_v2(name, dict, original).into())
+                .clone();
             let to = topic.name.clone();
             self.frames.push(Outgoing {
                 name: to,
@@ -314,6 +316,12 @@ impl<E> Core<E> {
             return Ok(Taken::AT_ONCE);
         }
         self.keep(id, Format::V1, request, dict, &topic, now);
+        // Members of groups are given what is kept.
+        if let Some(frame) = carried
+            && !topic.groups.is_empty()
+        {
+            self.backlog.keep_carried(id, frame);
+        }
         if !self.stores() {
             return Ok(Taken { group: 0, kept: true });
         }

@@ -6,25 +6,22 @@ use std::time::Duration;
 
 use arcstr::ArcStr;
 
+use super::carry::{NativeFrame, cost};
 use super::core::Core;
 use super::publish::frame_records;
 use super::subscribers::ConnectionId;
 use super::transcode;
 use crate::limits::{
-    FRAME_BYTES_TARGET, RESEND_BYTES_PER_TURN_MAX, RESEND_NAMES_PER_TURN_MAX, RESENDS_PER_TURN_MAX,
+    RESEND_BYTES_PER_TURN_MAX, RESEND_NAMES_PER_TURN_MAX, RESENDS_PER_TURN_MAX,
     TRANSCODED_BYTES_PER_TURN_MAX,
 };
 use crate::message::{Format, Message};
-use crate::wire::frame::{v1_prefix, v2_prefix};
+use crate::wire::frame::v1_prefix;
 use crate::wire::id::MessageId;
-use crate::wire::pickle;
 
 /// Frames under way, one for each name, so that small messages leave together. In the order of their names: what
 /// a server does depends on nothing that a simulation could not repeat.
-type Gathered = BTreeMap<ArcStr, Vec<u8>>;
-
-/// Bytes that are copied in the time in which one is carried over.
-const CARRIED_BYTE_COST: usize = RESEND_BYTES_PER_TURN_MAX / TRANSCODED_BYTES_PER_TURN_MAX;
+type Gathered = BTreeMap<ArcStr, NativeFrame>;
 
 impl<E> Core<E> {
     /// Sends a bounded number of messages whose time has come, none before it is stored, and to none of the
@@ -99,7 +96,7 @@ impl<E> Core<E> {
         }
         self.backlog.put_back(id, &message.name, is_wanted, now);
         // What still waits to be carried over is one resend.
-        self.counters.resent.add(u64::from(is_wanted && !self.carrying.is_wanted(id)));
+        self.counters.resent.add(u64::from(is_wanted && !self.carrying.is_resend_wanted(id)));
         let mut bytes = 0;
         if !to.v1.is_empty() {
             bytes += self.resend_as(Format::V1, &message, |core| core.resend_v1(&message, &to.v1));
@@ -119,15 +116,17 @@ impl<E> Core<E> {
         message: &Message,
         send: impl FnOnce(&mut Self),
     ) -> usize {
-        if message.format == format {
+        if message.format == format
+            || (format == Format::V2 && self.backlog.carried(message.id).is_some())
+        {
             send(self);
             message.bytes()
         } else if message.bytes() > TRANSCODED_BYTES_PER_TURN_MAX {
-            self.carrying.want(message.id);
+            self.carrying.want_resend(message.id);
             0
         } else {
             send(self);
-            message.bytes() * CARRIED_BYTE_COST
+            cost(message.bytes())
         }
     }
 
@@ -149,8 +148,9 @@ impl<E> Core<E> {
 
     fn resend_v2(&mut self, message: &Message, gathered: &mut Gathered) {
         let frame = gathered.entry(message.name.clone()).or_default();
-        append_native(message, frame);
-        if frame.len() >= FRAME_BYTES_TARGET
+        // It is small, or was carried over.
+        self.append_native(message, frame);
+        if !frame.has_room()
             && let Some(frame) = gathered.remove(&message.name)
         {
             self.send_gathered(&message.name, frame);
@@ -158,26 +158,10 @@ impl<E> Core<E> {
     }
 
     /// To native subscribers alone: v1 subscribers got theirs one by one.
-    fn send_gathered(&mut self, name: &str, frame: Vec<u8>) {
+    fn send_gathered(&mut self, name: &str, frame: NativeFrame) {
         if let Some(to) = self.subscribers.keeping_up(name) {
             let direct = self.direct_again(&to.native, frame.len());
             self.publish(frame.into(), to.v2, direct, false);
-        }
-    }
-}
-
-/// Appends a pending message to a native frame of its name, which is begun if it is empty.
-pub(super) fn append_native(message: &Message, frame: &mut Vec<u8>) {
-    if frame.is_empty() {
-        *frame = v2_prefix(&message.name);
-    }
-    match message.format {
-        Format::V2 => frame.extend_from_slice(&message.body),
-        Format::V1 => {
-            // It was scanned when it was taken, and so can be scanned again.
-            if let Ok(fields) = pickle::scan(&message.body) {
-                transcode::append_v2(&message.name, &message.body, &(&fields).into(), frame);
-            }
         }
     }
 }

@@ -5,14 +5,17 @@
 //! aliases by which v1 subscribers acknowledge it.
 
 mod aliases;
+mod carried;
 mod place;
 mod waiting;
 
 use std::time::Duration;
 
 use arcstr::ArcStr;
+use bytes::Bytes;
 
 use self::aliases::Aliases;
+use self::carried::CarriedFrames;
 use self::place::Place;
 use self::waiting::Waiting;
 use crate::message::{Body, Format, Message};
@@ -38,6 +41,7 @@ pub(crate) struct Backlog {
     retrier: Retrier,
     waiting: Waiting,
     aliases: Aliases,
+    carried: CarriedFrames,
     due: Vec<MessageId>,
 }
 
@@ -49,6 +53,7 @@ impl Backlog {
             retrier: Retrier::new(interval, Duration::ZERO),
             waiting: Waiting::default(),
             aliases: Aliases::default(),
+            carried: CarriedFrames::default(),
             due: Vec::new(),
         }
     }
@@ -122,7 +127,21 @@ impl Backlog {
         let Some(removed) = self.pending.remove(&id) else { return false };
         self.leave(Place::from_bits(removed.token), id);
         self.aliases.remove(id);
+        self.carried.remove(id);
         true
+    }
+
+    /// Keeps the native frame of a message in the original format, for a while.
+    pub(super) fn keep_carried(&mut self, id: MessageId, frame: Bytes) {
+        // It may have been acknowledged since.
+        if self.pending.view().contains(&id) {
+            self.carried.add(id, frame);
+        }
+    }
+
+    /// The native frame of a message in the original format, if it is kept.
+    pub(super) fn carried(&self, id: MessageId) -> Option<&Bytes> {
+        self.carried.get(id)
     }
 
     /// Notes the v1 checksum by which a native message may be acknowledged.
@@ -278,5 +297,6 @@ impl Backlog {
             && self.retrier.is_empty()
             && self.waiting.is_empty()
             && self.aliases.is_empty()
+            && self.carried.is_empty()
     }
 }

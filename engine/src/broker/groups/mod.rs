@@ -230,7 +230,8 @@ impl Groups {
         Some(group.at)
     }
 
-    fn serve_later(&mut self, group: GroupId) {
+    /// A group may have something to hand over.
+    pub(super) fn serve_later(&mut self, group: GroupId) {
         if let Some(Some(found)) = self.all.get_mut(group as usize)
             && !std::mem::replace(&mut found.is_served, true)
         {
