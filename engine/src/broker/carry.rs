@@ -178,6 +178,7 @@ impl<E> Core<E> {
         let Message { id, name, format, .. } = message;
         let Carried { frame, checksum } = carried;
         let Some(to) = self.subscribers.keeping_up(name) else { return };
+        self.note_sent(*id);
         match format {
             Format::V1 => {
                 let direct = self.direct_again(&to.native, frame.len());

@@ -94,7 +94,8 @@ impl<E> Core<E> {
         let Outgoing { format, droppable, is_copy, .. } = outgoing;
         if format == Format::V2 && topic.is_wanted_native() {
             let (native, groups) = (topic.native.clone(), topic.groups.clone());
-            let direct = self.direct(&native, &outgoing);
+            let is_sent = !(v1.is_empty() && v2.is_empty());
+            let direct = self.direct(&native, &outgoing, is_sent);
             if !groups.is_empty() {
                 self.give(&groups, &outgoing);
             }

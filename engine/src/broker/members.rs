@@ -255,6 +255,7 @@ impl<E> Core<E> {
                 self.carrying.want_for_group(next.id, group);
                 break;
             }
+            self.note_sent(next.id);
             of = Some(same);
             messages += 1;
             if !self.groups.hand_over(group, next.id, member, now) {

@@ -14,8 +14,13 @@ use crate::wire::id::MessageId;
 
 impl<E> Core<E> {
     /// Which of these subscriptions get a native frame now. For one that has no credit, what has to be acknowledged
-    /// waits until it has some, if it takes part; the rest is lost to it.
-    pub(super) fn direct(&mut self, subscriptions: &[u32], outgoing: &Outgoing) -> Vec<Direct> {
+    /// waits until it has some, if it takes part; the rest is lost to it. `is_sent`: others get the frame, too.
+    pub(super) fn direct(
+        &mut self,
+        subscriptions: &[u32],
+        outgoing: &Outgoing,
+        is_sent: bool,
+    ) -> Vec<Direct> {
         let Outgoing { frame, droppable, .. } = outgoing;
         let mut direct = Vec::with_capacity(subscriptions.len());
         // Which messages have to be acknowledged, and how many do not: read when the first one waits.
@@ -42,6 +47,11 @@ impl<E> Core<E> {
             }
             let lost = if takes_part { 0 } else { kept.len() as u64 };
             self.counters.messages_dropped.add(*rest + lost);
+        }
+        if let Some((kept, _)) = content
+            && (is_sent || !direct.is_empty())
+        {
+            kept.into_iter().for_each(|id| self.backlog.note_sent(id));
         }
         direct
     }
@@ -91,7 +101,7 @@ impl<E> Core<E> {
 
     /// Delivers one frame of what waited, of so many messages at most, and of no more once it costs so much.
     fn pay(&mut self, at: u32, messages_max: usize, cost_max: usize, now: Duration) -> Paid {
-        let (mut name, mut frame, mut messages) = (None, NativeFrame::default(), 0);
+        let (mut of, mut frame, mut messages) = (None, NativeFrame::default(), 0);
         let mut is_carried_first = false;
         while messages < messages_max && frame.has_room() && frame.cost() < cost_max {
             if !self.subscribers.native(at).is_some_and(|native| native.has_credit()) {
@@ -103,7 +113,8 @@ impl<E> Core<E> {
                 messages += 1;
                 continue;
             };
-            if name.as_ref().is_some_and(|name| *name != message.name) {
+            let same = (message.name.clone(), self.backlog.is_sent(id));
+            if of.as_ref().is_some_and(|of| *of != same) {
                 self.subscribers.owe_first(at, id);
                 break;
             }
@@ -117,19 +128,28 @@ impl<E> Core<E> {
             messages += 1;
             // Its interval begins with the delivery.
             self.backlog.renew(id, &message.name, now);
-            name = Some(message.name);
+            self.backlog.note_sent(id);
+            of = Some(same);
         }
+        let is_again = of.is_some_and(|(_, is_sent)| is_sent);
         let (bytes, cost) = (frame.len(), frame.cost());
         let Some(native) = self.subscribers.native(at) else {
             return Paid { messages, cost, is_last: true };
         };
         let mut direct = Vec::new();
         if bytes > 0 && native.pay(bytes) {
-            direct.push(native.direct(false, 0));
+            direct.push(native.direct(is_again, 0));
         }
         let is_last = is_carried_first || !(native.owes() && native.has_credit());
         self.publish(frame.into(), [].into(), direct, false);
         Paid { messages, cost, is_last }
+    }
+
+    /// Notes that a message was sent, if somebody may have to know.
+    pub(super) fn note_sent(&mut self, id: MessageId) {
+        if self.subscribers.owes_any() {
+            self.backlog.note_sent(id);
+        }
     }
 
     /// What a subscription waits for besides credit may be there.

@@ -131,6 +131,7 @@ impl<E> Core<E> {
     }
 
     fn resend_v1(&mut self, message: &Message, to: &Arc<[ConnectionId]>) {
+        self.note_sent(message.id);
         match message.format {
             Format::V1 => {
                 let frame = [&v1_prefix(&message.name)[..], &message.body].concat();
@@ -147,6 +148,7 @@ impl<E> Core<E> {
     }
 
     fn resend_v2(&mut self, message: &Message, gathered: &mut Gathered) {
+        self.note_sent(message.id);
         let frame = gathered.entry(message.name.clone()).or_default();
         // It is small, or was carried over.
         self.append_native(message, frame);

@@ -12,7 +12,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 
 use arcstr::ArcStr;
 use papaya::{Guard, HashMap};
@@ -93,12 +93,14 @@ pub struct Entry {
     name: ArcStr,
     token: AtomicU32,
     format: Format,
+    is_sent: AtomicBool,
 }
 
 impl Entry {
     /// An entry with a number for its owner.
     pub const fn new(name: ArcStr, format: Format, body: Body, token: u32) -> Self {
-        Self { body, name, token: AtomicU32::new(token), format }
+        let is_sent = AtomicBool::new(false);
+        Self { body, name, token: AtomicU32::new(token), format, is_sent }
     }
 
     /// The name the message was published under.
@@ -124,6 +126,16 @@ impl Entry {
     /// Replaces the number. For the thread that owns the map; others have no use for it.
     pub fn set_token(&self, token: u32) {
         self.token.store(token, Ordering::Relaxed);
+    }
+
+    /// Whether the message's owner noted that it was sent.
+    pub fn is_sent(&self) -> bool {
+        self.is_sent.load(Ordering::Relaxed)
+    }
+
+    /// Notes that it was sent. As [`Self::set_token`].
+    pub fn set_sent(&self) {
+        self.is_sent.store(true, Ordering::Relaxed);
     }
 
     /// The whole message again. Copies a small body and shares a large one.

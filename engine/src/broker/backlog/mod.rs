@@ -263,6 +263,16 @@ impl Backlog {
         bits.map(Place::from_bits) == Some(Place::Groups)
     }
 
+    /// Notes that a message was sent to somebody.
+    pub(super) fn note_sent(&self, id: MessageId) {
+        self.pending.view().with(&id, Entry::set_sent);
+    }
+
+    /// Whether it is noted that a message was sent to somebody.
+    pub(super) fn is_sent(&self, id: MessageId) -> bool {
+        self.pending.view().with(&id, Entry::is_sent) == Some(true)
+    }
+
     /// A message, if it is there.
     pub(super) fn get(&self, id: MessageId) -> Option<Message> {
         self.pending.view().get(&id)

@@ -445,6 +445,11 @@ impl Subscribers {
         }
     }
 
+    /// Whether messages wait for the credit of some subscription.
+    pub(in super::super) fn owes_any(&self) -> bool {
+        self.owed > 0
+    }
+
     /// The next message that waited for a subscription's credit.
     pub(in super::super) fn next_owed(&mut self, at: u32) -> Option<MessageId> {
         let native = self.natives.at(at);

@@ -175,6 +175,49 @@ fn without_credit_what_must_be_acknowledged_waits_in_its_order_and_the_rest_is_l
 }
 
 #[test]
+fn what_waited_for_credit_says_truly_whether_it_was_sent_before() {
+    let greet = Filter::Name("greet");
+    let mut bench = Bench::new();
+    for from in [3, 5] {
+        bench.ask(from, subscribe(1, Kind::Broadcast, greet, 0));
+    }
+    bench.request(4, frame("greet", 1, true, &["x"])).effects();
+    // One that gets the second one at once, and the first one after an interval.
+    bench.ask(6, subscribe(1, Kind::Broadcast, greet, ROOMY));
+    bench.request(4, frame("greet", 2, true, &["x"]));
+    assert_eq!(bench.direct(), [(6, 1, false, vec![2])]);
+    bench.ask(3, grant(1, ROOMY));
+    assert_eq!(
+        bench.pass(Duration::ZERO).direct(),
+        [(3, 1, false, vec![1]), (3, 1, true, vec![2])]
+    );
+    bench.ask(5, grant(1, ROOMY));
+    assert_eq!(bench.pass(Duration::ZERO).direct(), [(5, 1, true, vec![1, 2])]);
+
+    let others: [fn(&mut Bench); 4] = [
+        |bench| _ = bench.subscribe_as(7, b"\x01greet|"),
+        |bench| _ = bench.subscribe_as(7, b"greet|"),
+        |bench| _ = bench.ask(7, subscribe(1, Kind::Observer, Filter::Prefix(""), ROOMY)),
+        |bench| _ = bench.ask(7, subscribe(1, Kind::Broadcast, Filter::Pattern("*"), ROOMY)),
+    ];
+    for (other, comes_later) in others.into_iter().flat_map(|it| [(it, false), (it, true)]) {
+        let mut bench = Bench::new();
+        bench.ask(3, subscribe(1, Kind::Broadcast, greet, 0));
+        if !comes_later {
+            other(&mut bench);
+        }
+        bench.request(4, frame("greet", 1, true, &["x"]));
+        if comes_later {
+            other(&mut bench);
+            bench.pass(INTERVAL + Duration::from_millis(200));
+        }
+        let was_sent = !bench.published().is_empty();
+        bench.ask(3, grant(1, ROOMY));
+        assert_eq!(bench.pass(Duration::ZERO).direct(), [(3, 1, was_sent, vec![1])]);
+    }
+}
+
+#[test]
 fn what_waits_for_credit_is_not_overtaken_by_what_must_be_acknowledged_too() {
     let mut bench = Bench::new();
     bench.ask(3, subscribe(1, Kind::Broadcast, Filter::Prefix(""), 0));
