@@ -57,12 +57,14 @@ impl<E> Core<E> {
             Kind::Group(group) => self.join(connection, wanted, &group, now)?,
         }
         if wanted.kind != Kind::Observer {
-            let (beginning, is_whole_name) = match wanted.filter {
-                Filter::Name(name) => (name, true),
-                Filter::Prefix(prefix) => (prefix, false),
-                Filter::Pattern(pattern) => (literal_beginning(pattern), false),
-            };
-            self.backlog.wake(beginning, is_whole_name, self.latest_group());
+            let latest = self.latest_group();
+            match wanted.filter {
+                Filter::Name(name) => self.backlog.wake(name, true, latest),
+                Filter::Prefix(prefix) => self.backlog.wake(prefix, false, latest),
+                Filter::Pattern(pattern) => {
+                    self.backlog.wake_pattern(pattern, literal_beginning(pattern));
+                }
+            }
         }
         Ok(Reply::Ok)
     }

@@ -163,8 +163,14 @@ impl Backlog {
         if is_whole_name {
             self.waiting.wake_name(prefix, after);
         } else {
-            self.waiting.wake_prefix(prefix);
+            self.waiting.wake_prefix(prefix, None);
         }
+    }
+
+    /// Somebody wants the names that a pattern fits, all of which begin with this text, and [`Self::sweep`] makes them
+    /// due.
+    pub(super) fn wake_pattern(&mut self, pattern: &str, beginning: &str) {
+        self.waiting.wake_prefix(beginning, Some(pattern));
     }
 
     /// Goes on with waking, so many names at most; whether some are left. What waits under them becomes due

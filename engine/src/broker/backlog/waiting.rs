@@ -9,6 +9,7 @@ use std::ops::Bound;
 
 use arcstr::ArcStr;
 
+use crate::wire::filter::Filter;
 use crate::wire::id::MessageId;
 
 /// Names that one look for a message passes over, because they are held up.
@@ -37,10 +38,11 @@ struct List {
     is_due: bool,
 }
 
-/// Names that begin with a prefix, on their way to become due.
+/// Names that begin with a prefix, on their way to become due: all of them, or those that fit a pattern.
 #[derive(Debug)]
 struct Sweep {
     prefix: Box<str>,
+    pattern: Option<Box<str>>,
     /// The last name that was looked at.
     reached: Option<ArcStr>,
 }
@@ -176,35 +178,42 @@ impl Waiting {
         }
     }
 
-    /// The same for all names that begin with a prefix; [`Self::sweep`] does it.
-    pub(super) fn wake_prefix(&mut self, prefix: &str) {
+    /// The same for all names that begin with a prefix, and fit a pattern if there is one; [`Self::sweep`] does it.
+    pub(super) fn wake_prefix(&mut self, prefix: &str, pattern: Option<&str>) {
         if !self.by_name.is_empty() {
-            self.sweeps.push_back(Sweep { prefix: prefix.into(), reached: None });
+            let (prefix, pattern) = (prefix.into(), pattern.map(Into::into));
+            self.sweeps.push_back(Sweep { prefix, pattern, reached: None });
         }
     }
 
     /// Goes on with prefixes, so many names at most; whether some are left. `after`: the latest journal
     /// group, since a message may have come later than the prefix.
     pub(super) fn sweep(&mut self, names_max: usize, after: u64) -> bool {
-        let mut names = Vec::new();
-        while names.len() < names_max
-            && let Some(sweep) = self.sweeps.front_mut()
+        let (mut names, mut looks) = (Vec::new(), 0);
+        while looks < names_max
+            && let Some(Sweep { prefix, pattern, reached }) = self.sweeps.front_mut()
         {
-            let from = match &sweep.reached {
+            let from = match reached {
                 Some(reached) => Bound::Excluded(reached.as_str()),
-                None => Bound::Included(&*sweep.prefix),
+                None => Bound::Included(&**prefix),
             };
             let found = self
                 .by_name
                 .range::<str, _>((from, Bound::Unbounded))
-                .take_while(|(name, _)| name.starts_with(&*sweep.prefix))
-                .take(names_max - names.len());
-            let before = names.len();
-            names.extend(found.map(|(name, _)| name.clone()));
-            if names.len() < names_max {
+                .take_while(|(name, _)| name.starts_with(&**prefix))
+                .take(names_max - looks);
+            let mut last = None;
+            for (name, _) in found {
+                looks += 1;
+                last = Some(name);
+                if pattern.as_ref().is_none_or(|pattern| Filter::Pattern(pattern).fits(name)) {
+                    names.push(name.clone());
+                }
+            }
+            if looks < names_max {
                 self.sweeps.pop_front();
-            } else if names.len() > before {
-                sweep.reached = names.last().cloned();
+            } else if let Some(last) = last {
+                *reached = Some(last.clone());
             }
         }
         for name in names {
@@ -303,7 +312,7 @@ mod tests {
         assert_eq!(next(&mut waiting, 0), None);
         assert!(!waiting.is_due());
         assert!(!waiting.is_empty());
-        waiting.wake_prefix("");
+        waiting.wake_prefix("", None);
         while waiting.sweep(1, 0) {}
         let left: Vec<_> = std::iter::from_fn(|| next(&mut waiting, 0)).collect();
         assert_eq!(left, [id(3), id(4)]);
@@ -317,7 +326,7 @@ mod tests {
         for (name, n) in names.iter().zip(0..) {
             waiting.add(name, id(n));
         }
-        waiting.wake_prefix("b");
+        waiting.wake_prefix("b", None);
         let mut slices = 1;
         while waiting.sweep(2, 0) {
             slices += 1;
@@ -326,6 +335,24 @@ mod tests {
         let woken: Vec<_> = std::iter::from_fn(|| next(&mut waiting, 0)).collect();
         assert_eq!(woken, [1, 2, 3, 4].map(id));
         assert!(!waiting.is_due() && !waiting.is_empty());
+    }
+
+    #[test]
+    fn a_pattern_wakes_what_fits_it_and_every_name_that_is_looked_at_counts() {
+        let mut waiting = Waiting::default();
+        let names: Vec<ArcStr> =
+            ["b.1", "b.1.x", "b.2.y", "b.3.x", "b.4.y"].map(ArcStr::from).to_vec();
+        for (name, n) in names.iter().zip(0..) {
+            waiting.add(name, id(n));
+        }
+        waiting.wake_prefix("b.", Some("b.*.x"));
+        let mut slices = 1;
+        while waiting.sweep(2, 0) {
+            slices += 1;
+        }
+        assert_eq!(slices, 3);
+        let woken: Vec<_> = std::iter::from_fn(|| next(&mut waiting, 0)).collect();
+        assert_eq!(woken, [1, 3].map(id));
     }
 
     #[test]

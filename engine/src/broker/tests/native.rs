@@ -218,6 +218,24 @@ fn what_waited_for_credit_says_truly_whether_it_was_sent_before() {
 }
 
 #[test]
+fn a_pattern_wakes_no_message_that_it_does_not_fit() {
+    for kind in [Kind::Broadcast, Kind::Group(super::groups::GROUP)] {
+        let mut bench = Bench::new();
+        for (name, sequence) in [("a.1.b", 1), ("a.1.c", 2), ("a.2.b", 3)] {
+            bench.request(4, frame(name, sequence, true, &["x"]));
+        }
+        bench.effects();
+        bench.ask(3, subscribe(1, kind, Filter::Pattern("a.*.c"), 0));
+        while bench.core.turn(bench.now) {}
+        let mut due = 0;
+        while bench.core.backlog.next_waiting(u64::MAX, |_| false).is_some() {
+            due += 1;
+        }
+        assert_eq!(due, 1);
+    }
+}
+
+#[test]
 fn what_waits_for_credit_is_not_overtaken_by_what_must_be_acknowledged_too() {
     let mut bench = Bench::new();
     bench.ask(3, subscribe(1, Kind::Broadcast, Filter::Prefix(""), 0));
