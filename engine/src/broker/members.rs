@@ -202,7 +202,8 @@ impl<E> Core<E> {
             && cost < RESEND_BYTES_PER_TURN_MAX
             && let Some(group) = self.groups.next_serving()
         {
-            let given = self.groups.receiver(group).and_then(|(member, members)| {
+            let receiver = self.groups.receiver(group).filter(|_| !self.groups.is_returning(group));
+            let given = receiver.and_then(|(member, members)| {
                 // As much for each of those that may get some now.
                 let ready = self.groups.ready(group);
                 let share = *share.get_or_insert_with(|| ready.div_ceil(members).max(1));

@@ -72,8 +72,7 @@ impl<E> Core<E> {
     /// Delivers some of what waited for credit, and of what groups have; whether some is left.
     pub(super) fn serve(&mut self, now: Duration) -> bool {
         let paying = self.pay_owed(now);
-        // What is handed over while jobs are taken back must not be taken for what somebody had who is gone.
-        let serving = !self.groups.is_returning() && self.serve_groups(now);
+        let serving = self.serve_groups(now);
         paying || serving
     }
 

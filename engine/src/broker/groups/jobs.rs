@@ -47,12 +47,16 @@ impl Groups {
     /// Makes so many jobs ready at most that members had who are gone; whether some are left.
     pub(in super::super) fn take_back(&mut self, max: usize) -> bool {
         for _ in 0..max {
-            let Some((group, jobs)) = self.leaving.front_mut() else { break };
-            let group = *group;
+            let Some(&group) = self.leaving.front() else { break };
+            let Some(Some(found)) = self.all.get_mut(group as usize) else { break };
             // The last goes first, so that the oldest is the first again.
-            let Some(id) = jobs.next_back() else {
-                self.leaving.pop_front();
-                self.serve_later(group);
+            let Some(id) = found.leaving.front_mut().and_then(DoubleEndedIterator::next_back)
+            else {
+                found.leaving.pop_front();
+                if found.leaving.is_empty() {
+                    self.leaving.pop_front();
+                    self.serve_later(group);
+                }
                 continue;
             };
             let Some(job) = self.jobs.get_mut(&(group, id)) else { continue };
@@ -62,12 +66,18 @@ impl Groups {
                 self.put_back(group, id);
             }
         }
+        // The next turn is another group's.
+        if let Some(group) = self.leaving.pop_front() {
+            self.leaving.push_back(group);
+        }
         !self.leaving.is_empty()
     }
 
-    /// Whether jobs of members that are gone are left to be taken back.
-    pub(in super::super) fn is_returning(&self) -> bool {
-        !self.leaving.is_empty()
+    /// Whether jobs of a group are left to be taken back. What it hands over meanwhile could be taken for what somebody had
+    /// who is gone.
+    pub(in super::super) fn is_returning(&self, group: GroupId) -> bool {
+        let group = self.all.get(group as usize).and_then(Option::as_ref);
+        group.is_some_and(|group| !group.leaving.is_empty())
     }
 
     /// A message is a job of a group, from when it is stored.
@@ -293,8 +303,8 @@ impl Groups {
     /// Takes a message away from a group that is over; whether that was its last job. `None` when none is left.
     pub(in super::super) fn next_ended(&mut self) -> Option<(MessageId, bool)> {
         // Not before all is taken back, and all jobs are changed that were to be: the number may soon be another group's.
-        while self.leaving.is_empty()
-            && let Some(&(group, number)) = self.ending.front()
+        while let Some(&(group, number)) = self.ending.front()
+            && !self.is_returning(group)
             && !self.enlisting.has_before(number)
         {
             let first = (group, MessageId { publisher: 0, sequence: 0 });

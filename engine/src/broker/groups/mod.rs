@@ -73,6 +73,8 @@ struct Group {
     /// Members that may get more, the one with the fewest bytes under way first.
     free: BTreeSet<(u64, u32)>,
     ready: VecDeque<MessageId>,
+    /// What members had that are gone.
+    leaving: VecDeque<btree_set::IntoIter<MessageId>>,
     /// It stands in [`Groups::serving`].
     is_served: bool,
 }
@@ -105,8 +107,8 @@ pub(super) struct Groups {
     due: Vec<(GroupId, MessageId)>,
     /// Groups that may have something to hand over, each once.
     serving: VecDeque<GroupId>,
-    /// What members had that are gone.
-    leaving: VecDeque<(GroupId, btree_set::IntoIter<MessageId>)>,
+    /// Groups whose jobs are to be taken back from members that are gone, each once.
+    leaving: VecDeque<GroupId>,
     /// Groups whose last member is gone, and which have jobs left. Each with a number: changes of jobs that come from
     /// it on have nothing to do with the group.
     ending: VecDeque<(GroupId, u64)>,
@@ -190,6 +192,7 @@ impl Groups {
             members: 0,
             free: BTreeSet::new(),
             ready: VecDeque::new(),
+            leaving: VecDeque::new(),
             is_served: false,
         };
         let id = self.next_id();
@@ -221,7 +224,12 @@ impl Groups {
         let group = self.all[id as usize].as_mut()?;
         group.free.remove(&(bytes, member));
         group.members -= 1;
-        self.leaving.push_back((id, under_way.into_iter()));
+        if !under_way.is_empty() {
+            if group.leaving.is_empty() {
+                self.leaving.push_back(id);
+            }
+            group.leaving.push_back(under_way.into_iter());
+        }
         if group.members > 0 {
             return None;
         }

@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 use super::groups::{GROUP, ORDERS, ROOMY, WAIT, join, verdict};
 use super::native::{grant, subscribe};
 use super::*;
-use crate::limits::{ACK_BYTES_MAX, CREDIT_BYTES_MAX, IN_FLIGHT_MAX, JOBS_CHANGED_PER_TURN_MAX};
+use crate::limits::{
+    ACK_BYTES_MAX, CREDIT_BYTES_MAX, IN_FLIGHT_MAX, JOBS_CHANGED_PER_TURN_MAX,
+    JOBS_TAKEN_BACK_PER_TURN_MAX,
+};
 use crate::wire::control::{self, Control, Group, Kind, Verdict};
 use crate::wire::filter::Filter;
 
@@ -86,6 +89,39 @@ fn a_busy_group_keeps_no_other_one_waiting() {
         .flat_map(|it| it.direct.iter().map(|it| it.connection))
         .collect();
     assert!(got.contains(&4), "{got:?}");
+}
+
+#[test]
+fn a_group_whose_members_are_gone_keeps_no_other_one_waiting() {
+    let mut bench = Bench::limited(false, Limits { messages: usize::MAX, bytes: usize::MAX });
+    let members = 6;
+    for number in 0..members {
+        bench.ask(3, join(number, CREDIT_BYTES_MAX));
+    }
+    let count = JOBS_TAKEN_BACK_PER_TURN_MAX as u64 * 4;
+    for first in (1..=count).step_by(500) {
+        bench.orders(first, true, 500).given();
+    }
+    let other = Kind::Group(Group { name: "other", ..GROUP });
+    bench.ask(4, subscribe(1, other, Filter::Name("n"), ROOMY));
+    bench.ask(5, subscribe(1, other, Filter::Name("n"), 1));
+    bench.ask(6, join(1, CREDIT_BYTES_MAX));
+    bench.core.disconnected(3);
+    let first = count + 500;
+    bench.request(99, frame("n", first, true, &["x"]));
+    let one_turn = |bench: &mut Bench| -> Vec<(ConnectionId, Vec<u64>)> {
+        let is_left = bench.core.turn(bench.now);
+        bench.core.serve(bench.now);
+        assert!(is_left);
+        let given = bench.deliveries().0.into_iter();
+        given.map(|it| (it.direct[0].connection, sequences(&it.frame))).collect()
+    };
+    assert_eq!(one_turn(&mut bench), [(4, vec![first])]);
+    // Nor does it keep another one waiting that has to take back only a little.
+    bench.core.disconnected(4);
+    let mut got = one_turn(&mut bench);
+    got.extend(one_turn(&mut bench));
+    assert!(got.contains(&(5, vec![first])), "{got:?}");
 }
 
 #[test]
