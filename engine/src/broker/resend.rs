@@ -9,7 +9,7 @@ use arcstr::ArcStr;
 use super::carry::{NativeFrame, cost};
 use super::core::Core;
 use super::publish::frame_records;
-use super::subscribers::ConnectionId;
+use super::subscribers::{ConnectionId, KeepingUp, Subscribers};
 use super::transcode;
 use crate::limits::{
     RESEND_BYTES_PER_TURN_MAX, RESEND_NAMES_PER_TURN_MAX, RESENDS_PER_TURN_MAX,
@@ -19,22 +19,40 @@ use crate::message::{Format, Message};
 use crate::wire::frame::v1_prefix;
 use crate::wire::id::MessageId;
 
-/// Frames under way, one for each name, so that small messages leave together. In the order of their names: what
-/// a server does depends on nothing that a simulation could not repeat.
-type Gathered = BTreeMap<ArcStr, NativeFrame>;
+/// What one turn sends.
+#[derive(Default)]
+struct Gathered {
+    /// Frames under way, one for each name, so that small messages leave together. In the order of their names: what
+    /// a server does depends on nothing that a simulation could not repeat.
+    frames: BTreeMap<ArcStr, NativeFrame>,
+    /// Who wants names and keeps up: found out once for each frame, and not for each message.
+    asked: BTreeMap<ArcStr, Option<Arc<KeepingUp>>>,
+}
+
+impl Gathered {
+    /// See [`Subscribers::keeping_up`].
+    fn keeping_up(&mut self, subscribers: &mut Subscribers, name: &str) -> Option<Arc<KeepingUp>> {
+        if let Some(known) = self.asked.get(name) {
+            return known.clone();
+        }
+        let found = subscribers.keeping_up(name).map(Arc::new);
+        self.asked.insert(subscribers.topic(name).name.clone(), found.clone());
+        found
+    }
+}
 
 impl<E> Core<E> {
     /// Sends a bounded number of messages whose time has come, none before it is stored, and to none of the
     /// subscribers that do not keep up with what they get already.
     pub(super) fn resend_due(&mut self, now: Duration) {
-        let mut gathered = Gathered::new();
+        let mut gathered = Gathered::default();
         let mut bytes = 0;
         let stored = self.stored_group();
         let jobs_max = self.backlog.messages_max();
         // Each kind has half of the turn, so that neither can keep the other from being sent.
         for _ in 0..RESENDS_PER_TURN_MAX / 2 {
             if bytes >= RESEND_BYTES_PER_TURN_MAX / 2
-                || gathered.len() >= RESEND_NAMES_PER_TURN_MAX / 2
+                || gathered.frames.len() >= RESEND_NAMES_PER_TURN_MAX / 2
             {
                 break;
             }
@@ -42,20 +60,24 @@ impl<E> Core<E> {
             // A group takes its jobs whether those beside it keep up or not.
             let next = self.backlog.next_waiting(stored, |name| {
                 match subscribers.topic(name).groups.len() {
-                    0 => subscribers.keeping_up(name).is_none(),
+                    0 => gathered.keeping_up(subscribers, name).is_none(),
                     fitting => groups.holds_up(name, fitting, jobs_max),
                 }
             });
             let Some(id) = next else { break };
-            if self.enlist(id, true, now) == 0 {
-                bytes += self.resend(id, now, &mut gathered);
+            if self.enlist(id, true, now) == 0
+                && let Some(message) = self.backlog.get(id)
+            {
+                bytes += self.resend(&message, now, &mut gathered);
             }
         }
         if self.backlog.is_retry_due(now) {
             self.parked.note_unstored(self.durable, now, self.backlog.interval());
         }
         for _ in 0..RESENDS_PER_TURN_MAX / 2 {
-            if bytes >= RESEND_BYTES_PER_TURN_MAX || gathered.len() >= RESEND_NAMES_PER_TURN_MAX {
+            if bytes >= RESEND_BYTES_PER_TURN_MAX
+                || gathered.frames.len() >= RESEND_NAMES_PER_TURN_MAX
+            {
                 break;
             }
             match self.backlog.next_retry(now) {
@@ -64,7 +86,7 @@ impl<E> Core<E> {
                 Err(false) => break,
             }
         }
-        for (name, frame) in gathered {
+        for (name, frame) in gathered.frames {
             self.send_gathered(&name, frame);
         }
         self.carry_some();
@@ -72,38 +94,36 @@ impl<E> Core<E> {
 
     /// Sends a message whose interval is over, if it may be sent now.
     fn retry(&mut self, id: MessageId, now: Duration, gathered: &mut Gathered) -> usize {
+        let Some(message) = self.backlog.get(id) else { return 0 };
         if self.parked.is_unstored(id) {
-            if let Some(message) = self.backlog.get(id) {
-                self.backlog.put_back(id, &message.name, true, now);
-            }
+            self.backlog.put_back(id, &message.name, true, now);
             return 0;
         }
-        self.resend(id, now, gathered)
+        // Groups may have come since, and only they be left.
+        if !self.subscribers.topic(&message.name).is_wanted() && self.enlist(id, true, now) > 0 {
+            return 0;
+        }
+        self.resend(&message, now, gathered)
     }
 
     /// Sends one message to those who want it and keep up, and returns how many bytes of it that took. Without
     /// any, it is tried again after an interval.
-    fn resend(&mut self, id: MessageId, now: Duration, gathered: &mut Gathered) -> usize {
-        let Some(message) = self.backlog.get(id) else { return 0 };
-        let Some(to) = self.subscribers.keeping_up(&message.name) else {
+    fn resend(&mut self, message: &Message, now: Duration, gathered: &mut Gathered) -> usize {
+        let id = message.id;
+        let Some(to) = gathered.keeping_up(&mut self.subscribers, &message.name) else {
             self.backlog.put_back(id, &message.name, true, now);
             return 0;
         };
         let is_wanted = !to.is_empty();
-        // Groups may have come since, and only they be left.
-        if !is_wanted && self.enlist(id, true, now) > 0 {
-            return 0;
-        }
         self.backlog.put_back(id, &message.name, is_wanted, now);
         // What still waits to be carried over is one resend.
         self.counters.resent.add(u64::from(is_wanted && !self.carrying.is_resend_wanted(id)));
         let mut bytes = 0;
         if !to.v1.is_empty() {
-            bytes += self.resend_as(Format::V1, &message, |core| core.resend_v1(&message, &to.v1));
+            bytes += self.resend_as(Format::V1, message, |core| core.resend_v1(message, &to.v1));
         }
         if to.has_native_format() {
-            bytes +=
-                self.resend_as(Format::V2, &message, |core| core.resend_v2(&message, gathered));
+            bytes += self.resend_as(Format::V2, message, |core| core.resend_v2(message, gathered));
         }
         bytes
     }
@@ -149,12 +169,14 @@ impl<E> Core<E> {
 
     fn resend_v2(&mut self, message: &Message, gathered: &mut Gathered) {
         self.note_sent(message.id);
-        let frame = gathered.entry(message.name.clone()).or_default();
+        let frame = gathered.frames.entry(message.name.clone()).or_default();
         // It is small, or was carried over.
         self.append_native(message, frame);
         if !frame.has_room()
-            && let Some(frame) = gathered.remove(&message.name)
+            && let Some(frame) = gathered.frames.remove(&message.name)
         {
+            // It takes credit.
+            gathered.asked.remove(&message.name);
             self.send_gathered(&message.name, frame);
         }
     }

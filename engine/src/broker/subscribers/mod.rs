@@ -193,6 +193,9 @@ pub(super) struct Subscribers {
     count: usize,
     bytes: usize,
     names: Names,
+    /// How often [`Self::keeping_up`] looked at all who want a name.
+    #[cfg(test)]
+    pub(super) looks: std::cell::Cell<usize>,
 }
 
 fn counted(topic: &[u8]) -> &[u8] {
@@ -385,6 +388,8 @@ impl Subscribers {
 
     /// Of those who take part in a name, the ones that keep up. `None` when there are some, and none of them does.
     pub(super) fn keeping_up(&mut self, name: &str) -> Option<KeepingUp> {
+        #[cfg(test)]
+        self.looks.set(self.looks.get() + 1);
         let topic = self.topic(name);
         let is_wanted = topic.is_wanted();
         let (v1, v2) = (Arc::clone(&topic.v1), Arc::clone(&topic.v2));

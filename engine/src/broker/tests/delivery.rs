@@ -56,6 +56,20 @@ fn resent_messages_of_one_name_leave_in_one_frame_in_order() {
 }
 
 #[test]
+fn who_wants_a_name_is_found_out_for_each_frame_and_not_for_each_message() {
+    let mut bench = Bench::new();
+    bench.subscribe(b"\x01greet|");
+    bench.request(1, frame("greet", 1, true, &["x"; 50])).effects();
+    for _ in 0..2 {
+        let before = bench.core.subscribers.looks.get();
+        let again = bench.pass(INTERVAL + Duration::from_millis(200)).published();
+        assert_eq!(again.iter().map(|frame| sequences(frame).len()).sum::<usize>(), 50);
+        let looks = bench.core.subscribers.looks.get() - before;
+        assert!(looks <= 3, "{looks}");
+    }
+}
+
+#[test]
 fn a_message_waits_for_its_first_subscriber_who_gets_it_at_once() {
     for prefix in [&b"\x01greet|"[..], b"\x01gr", b""] {
         let mut bench = Bench::new();
