@@ -14,7 +14,7 @@ use super::error::{ConnectError, SendError, SubscribeError};
 use super::line::Line;
 use super::links::{Link, Links};
 use super::message::Message;
-use super::options::ClientBuilder;
+use super::options::Options;
 use super::outbox::{Outbox, frame_bytes};
 use super::outcome::Outcome;
 use super::payload::{ArchivePayload, Payload};
@@ -73,7 +73,7 @@ pub(super) type Threads = (Requester, Option<Subscriber>);
 
 impl Core {
     /// Starts the threads and waits until the server said hello.
-    pub(super) fn start(options: ClientBuilder) -> Result<Self, ConnectError> {
+    pub(super) fn start(options: Options) -> Result<Self, ConnectError> {
         let wires = [
             (options.send_port, Kind::Dealer, REQUEST_SILENCE),
             (options.sub_port, Kind::Sub, RECEIVING_SILENCE),
@@ -118,7 +118,7 @@ impl Core {
     /// A client whose threads do not run yet, and what they are to run. The connections are those for
     /// requests and for receiving.
     pub(super) fn split(
-        options: &ClientBuilder,
+        options: &Options,
         [requests, receiving]: [Connection; 2],
     ) -> Result<(Self, Threads), ConnectError> {
         let reporter = Arc::new(Reporter {
@@ -181,11 +181,7 @@ impl Core {
         Ok((core, (requester, subscriber)))
     }
 
-    fn receive(
-        &mut self,
-        wire: Connection,
-        options: &ClientBuilder,
-    ) -> Result<Subscriber, ConnectError> {
+    fn receive(&mut self, wire: Connection, options: &Options) -> Result<Subscriber, ConnectError> {
         let (waker, wakes) = waker::pair().map_err(ConnectError::System)?;
         let (commands, incoming) = unbounded();
         let (timeout, tries) = (options.send_timeout, options.connection_retries);
@@ -362,14 +358,14 @@ fn check_target(target: &Target) -> Result<(), SubscribeError> {
 }
 
 /// Where one of the server's ports is.
-fn address(options: &ClientBuilder, port: u16) -> Address {
+fn address(options: &Options, port: u16) -> Address {
     // An IPv6 address may stand in brackets.
     let host = options.server_address.trim_start_matches('[').trim_end_matches(']').to_owned();
     Address { host, port }
 }
 
 /// A connection's settings, without an address.
-pub(super) fn settings(options: &ClientBuilder, kind: Kind, silence_max: Duration) -> Settings {
+pub(super) fn settings(options: &Options, kind: Kind, silence_max: Duration) -> Settings {
     Settings {
         address: None,
         kind,

@@ -5,10 +5,10 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::builder::ClientBuilder;
 use super::core::{Core, settings};
 use super::error::ConnectError;
 use super::handle::Client;
-use super::options::ClientBuilder;
 use super::requester::Requester;
 use super::subscriber::{Running, Subscriber};
 use crate::net::connection::Connection;
@@ -37,6 +37,7 @@ impl DrivenClient {
     /// # Errors
     /// When the system refuses.
     pub fn over(options: &ClientBuilder, streams: [UnixStream; 2]) -> Result<Self, ConnectError> {
+        let options = &options.options;
         let connect = |kind, stream: UnixStream| -> io::Result<Connection> {
             stream.set_nonblocking(true)?;
             Ok(Connection::over(stream.into(), settings(options, kind, NEVER)))

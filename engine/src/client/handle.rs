@@ -4,9 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::core::Core;
-use super::error::{ConnectError, SendError, SubscribeError};
+use super::error::{SendError, SubscribeError};
 use super::message::Message;
-use super::options::ClientBuilder;
 use super::outcome::Outcome;
 use super::payload::{ArchivePayload, Archived, Payload};
 use super::receipt::Receipt;
@@ -31,25 +30,8 @@ pub struct Client {
 }
 
 impl Client {
-    pub(super) fn start(options: ClientBuilder) -> Result<Self, ConnectError> {
-        Ok(Self::from_core(Arc::new(Core::start(options)?)))
-    }
-
     pub(super) fn from_core(core: Arc<Core>) -> Self {
         Self { core }
-    }
-
-    /// The options, at their defaults.
-    pub fn builder() -> ClientBuilder {
-        ClientBuilder::default()
-    }
-
-    /// Connects to a server on its default ports, with all other options at their defaults.
-    ///
-    /// # Errors
-    /// As for [`ClientBuilder::connect`].
-    pub fn connect(server_address: impl Into<String>) -> Result<Self, ConnectError> {
-        Self::builder().server_address(server_address).connect()
     }
 
     /// Asks the server for a sign of life, and returns how long the answer took.
@@ -104,7 +86,7 @@ impl Client {
     /// [`Message::ordinal`].
     ///
     /// Waits only when the server does not keep up and
-    /// [`ClientBuilder::buffer_bytes`] are waiting, `send_timeout` times `connection_retries` at most.
+    /// [`ClientBuilder::buffer_bytes`](super::ClientBuilder::buffer_bytes) are waiting, `send_timeout` times `connection_retries` at most.
     ///
     /// ```no_run
     /// let client = mezzenger::Client::connect("127.0.0.1")?;

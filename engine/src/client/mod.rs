@@ -1,6 +1,6 @@
 //! The client: publishes, subscribes, acknowledges, reconnects.
 //!
-//! - `handle`: [`Client`], what users hold; `options`, `error`, `payload`, `outcome`, `report`: what
+//! - `handle`: [`Client`], what users hold; `builder` makes it of its `options`; `error`, `payload`, `outcome`, `report`: what
 //!   they give and get; `core`: what the handles share.
 //! - `outbox`: where published messages gather into frames, `batches` what its lock guards, `pace` how much
 //!   of it may leave; `receipt`: the promise of an answer.
@@ -15,6 +15,7 @@
 //! - `driven`: a client without threads, for measurements.
 
 mod batches;
+mod builder;
 mod claim;
 mod core;
 mod delivery;
@@ -48,11 +49,11 @@ mod tests;
 mod verify;
 mod worker;
 
+pub use builder::ClientBuilder;
 pub use error::{ConnectError, PayloadError, ReceiveError, SendError, SubscribeError};
 pub use handle::Client;
 pub use links::{ConnectionEvent, DisconnectReason, Link};
 pub use message::Message;
-pub use options::ClientBuilder;
 pub use outcome::Outcome;
 pub use payload::{ArchivePayload, Payload};
 pub use receipt::Receipt;

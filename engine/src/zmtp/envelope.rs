@@ -5,7 +5,6 @@
 use bytes::Bytes;
 
 use super::frame::Head;
-use super::session::Event;
 use crate::limits::{ENVELOPE_BYTES_MAX, ENVELOPE_FRAMES_MAX};
 
 /// What an answer begins with: the frames of the envelope and the empty one, with their heads.
@@ -73,6 +72,17 @@ enum Body {
     Oversize { bytes: u64, first: u8 },
 }
 
+/// What the frames of a request come to.
+#[derive(Debug)]
+pub(super) enum Assembled {
+    /// A request, and what its answer begins with.
+    Request(Envelope, Bytes),
+    /// The frames are not in order, and why.
+    Malformed(Envelope, &'static str),
+    /// The body is over the limit, and was not kept.
+    TooLarge { envelope: Envelope, bytes: u64, first: u8 },
+}
+
 /// A request whose frames are not all there.
 #[derive(Debug, Default)]
 pub(super) struct Assembly {
@@ -102,7 +112,7 @@ impl Assembly {
     }
 
     /// Adds a frame; the request, once all its frames are there.
-    pub(super) fn add(&mut self, step: Step, more: bool) -> Option<Event> {
+    pub(super) fn add(&mut self, step: Step, more: bool) -> Option<Assembled> {
         self.frames += 1;
         match step {
             _ if self.body.is_some() => {
@@ -136,7 +146,7 @@ impl Assembly {
         if more { None } else { Some(self.finish()) }
     }
 
-    fn finish(&mut self) -> Event {
+    fn finish(&mut self) -> Assembled {
         let Self { mut envelope, has_delimiter, is_envelope_whole, body, mut wrong, .. } =
             std::mem::take(self);
         if !has_delimiter {
@@ -152,11 +162,11 @@ impl Assembly {
         envelope.clear();
         self.envelope = envelope;
         match (wrong, body) {
-            (Some(wrong), _) => Event::Malformed(reply, wrong),
-            (None, None) => Event::Malformed(reply, "nothing behind the empty one"),
-            (None, Some(Body::Kept(body))) => Event::Request(reply, body),
+            (Some(wrong), _) => Assembled::Malformed(reply, wrong),
+            (None, None) => Assembled::Malformed(reply, "nothing behind the empty one"),
+            (None, Some(Body::Kept(body))) => Assembled::Request(reply, body),
             (None, Some(Body::Oversize { bytes, first })) => {
-                Event::TooLarge { envelope: reply, bytes, first }
+                Assembled::TooLarge { envelope: reply, bytes, first }
             }
         }
     }
@@ -177,7 +187,7 @@ mod tests {
         assert!(assembly.add(Step::Frame(body.clone()), true).is_none());
         assert!(body.is_unique());
         let event = assembly.add(Step::Frame(body), false);
-        assert!(matches!(event, Some(Event::Malformed(..))), "{event:?}");
+        assert!(matches!(event, Some(Assembled::Malformed(..))), "{event:?}");
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use bytes::Bytes;
 
 use super::command::{self, Command};
-use super::envelope::{Assembly, Envelope, Step};
+use super::envelope::{Assembled, Assembly, Envelope, Step};
 use super::error::ConnectionError;
 use super::frame::Head;
 use super::greeting::{self, GreetingError, Version};
@@ -81,6 +81,18 @@ pub(crate) enum Event {
     Subscribe(Bytes),
     /// A subscription taken back.
     Cancel(Bytes),
+}
+
+impl From<Assembled> for Event {
+    fn from(assembled: Assembled) -> Self {
+        match assembled {
+            Assembled::Request(envelope, body) => Self::Request(envelope, body),
+            Assembled::Malformed(envelope, why) => Self::Malformed(envelope, why),
+            Assembled::TooLarge { envelope, bytes, first } => {
+                Self::TooLarge { envelope, bytes, first }
+            }
+        }
+    }
 }
 
 /// Why the server closes a connection.
@@ -367,7 +379,7 @@ impl Session {
         if self.assembly.frames() >= FRAMES_PER_REQUEST_MAX {
             return Err(CloseReason::Protocol("a request has too many frames"));
         }
-        Ok(self.assembly.add(step, head.more))
+        Ok(self.assembly.add(step, head.more).map(Event::from))
     }
 }
 

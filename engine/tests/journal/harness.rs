@@ -9,7 +9,7 @@ use bytes::Bytes;
 use crossbeam::channel::{Receiver, unbounded};
 use mezzenger::journal::record::{self, Body, FileHeader, RECORDS_OFFSET, RecordHeader};
 use mezzenger::journal::storage::memory::MemoryStorage;
-use mezzenger::journal::storage::power_cut::Tear;
+use mezzenger::journal::storage::power_cut::{PowerCut, Tear};
 use mezzenger::journal::storage::trace::Event;
 use mezzenger::journal::storage::{RealStorage, Storage};
 use mezzenger::journal::{
@@ -79,7 +79,7 @@ pub(crate) fn after_power_cut(
     choose: &mut dyn FnMut(usize) -> usize,
 ) -> MemoryStorage {
     let trace = storage.trace();
-    trace.power_cut(trace.events.len()).disk(Tear::Sectors, choose)
+    PowerCut::behind(&trace, trace.events.len()).disk(Tear::Sectors, choose)
 }
 
 pub(crate) fn options() -> JournalOptions {
@@ -284,7 +284,7 @@ pub(crate) fn killed_before_sync() -> MemoryStorage {
     }
     let trace = storage.trace();
     let is_sync = |event: &Event| matches!(event, Event::Sync { .. });
-    trace.killed(trace.events.iter().rposition(is_sync).unwrap())
+    MemoryStorage::killed(&trace, trace.events.iter().rposition(is_sync).unwrap())
 }
 
 /// A small generator of random numbers.

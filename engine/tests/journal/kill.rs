@@ -2,7 +2,7 @@
 
 use mezzenger::journal::FsyncPolicy;
 use mezzenger::journal::storage::memory::MemoryStorage;
-use mezzenger::journal::storage::power_cut::Tear;
+use mezzenger::journal::storage::power_cut::{PowerCut, Tear};
 use mezzenger::journal::storage::trace::{Event, Trace};
 
 use crate::harness::*;
@@ -22,7 +22,10 @@ fn killed(trace: &Trace, n: usize) -> Vec<(MemoryStorage, Trace)> {
             traces.push(torn);
         }
     }
-    traces.into_iter().map(|trace| (trace.killed(trace.events.len()), trace)).collect()
+    traces
+        .into_iter()
+        .map(|trace| (MemoryStorage::killed(&trace, trace.events.len()), trace))
+        .collect()
 }
 
 /// Kills the process behind each event and within each write, and recovers; then cuts the power behind
@@ -39,7 +42,7 @@ pub(crate) fn kill(
             let mut recovery = disk.trace();
             recovery.events.drain(..before.events.len());
             let recovery = altered(recovery).events;
-            let mut cut = before.power_cut(before.events.len());
+            let mut cut = PowerCut::behind(&before, before.events.len());
             let mut random = Random(n as u64);
             for (done, event) in recovery.iter().map(Some).chain([None]).enumerate() {
                 for tear in [Tear::Sectors, Tear::Bytes] {
@@ -92,14 +95,14 @@ pub(crate) fn go_on_behind_kills(
 ) -> Result<usize, Wrong> {
     let kills = history.trace.events.len() + 1;
     for n in 0..kills {
-        let disk = history.trace.killed(n);
+        let disk = MemoryStorage::killed(&history.trace, n);
         let run = Run::start(&disk, options())?;
         let mut expected = run.kept.clone();
         assert!(run.settled(run.append([1000])), "killed behind {n}");
         expected.extend(messages([1000]));
         let mut later = disk.trace();
         later.events.drain(..n);
-        let mut cut = history.trace.power_cut(n);
+        let mut cut = PowerCut::behind(&history.trace, n);
         altered(later).events.iter().for_each(|event| cut.take(event));
         let after = recover(&cut.disk(Tear::Sectors, &mut |_| 0), options());
         if after?.0 != expected {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use mezzenger::journal::storage::memory::MemoryStorage;
-use mezzenger::journal::storage::power_cut::Tear;
+use mezzenger::journal::storage::power_cut::{PowerCut, Tear};
 use mezzenger::journal::storage::trace::Trace;
 use mezzenger::journal::{FsyncPolicy, JournalOptions};
 
@@ -17,7 +17,7 @@ const TEARS: [Tear; 2] = [Tear::Sectors, Tear::Bytes];
 /// Cuts the power behind each event. Returns how many disks were looked at.
 pub(crate) fn cut_power(history: &History) -> Result<usize, Wrong> {
     let events = &history.trace.events;
-    let mut cut = history.trace.power_cut(0);
+    let mut cut = PowerCut::behind(&history.trace, 0);
     let mut disks = 0;
     for n in 0..=events.len() {
         for tear in TEARS {
@@ -76,7 +76,7 @@ pub(crate) fn cut_power_while_opening(
     let trace = altered(disk.trace());
     let mut disks = 0;
     for n in before..=trace.events.len() {
-        let cut = trace.power_cut(n);
+        let cut = PowerCut::behind(&trace, n);
         for tear in TEARS {
             disks += choices::each(n as u64, |choose| {
                 let again = recover(&cut.disk(tear, choose), options.clone());
@@ -113,7 +113,7 @@ fn a_repair_that_is_cut_anywhere_keeps_the_original() {
     recover(&storage, JournalOptions { repair: true, ..options() }).unwrap();
     let trace = storage.trace();
     for n in 0..=trace.events.len() {
-        let cut = trace.power_cut(n);
+        let cut = PowerCut::behind(&trace, n);
         for tear in TEARS {
             let checked = choices::each(n as u64, |choose| {
                 let disk = cut.disk(tear, choose);

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use mezzenger::journal::FsyncPolicy;
 use mezzenger::journal::storage::fault::{Call, Fault};
-use mezzenger::journal::storage::power_cut::Tear;
+use mezzenger::journal::storage::power_cut::{PowerCut, Tear};
 use mezzenger::journal::storage::trace::{Event, Trace};
 use rustix::io::Errno;
 
@@ -109,7 +109,7 @@ fn unless_a_start_writes_again_what_may_not_be_synced_it_takes_it_for_safe() {
     let (kept, _) = recover(&disk, options()).unwrap();
     let mut trace = disk.trace();
     let after = |trace: &Trace| {
-        let cut = trace.power_cut(trace.events.len());
+        let cut = PowerCut::behind(&trace, trace.events.len());
         recover(&cut.disk(Tear::Sectors, &mut |_| 0), options()).unwrap().0
     };
     assert_eq!(after(&trace), kept);

@@ -41,6 +41,13 @@ impl MemoryStorage {
         Self::default()
     }
 
+    /// The disk when the process is killed behind the first `n` changes: everything is there, and what
+    /// was not synced can still be lost.
+    pub fn killed(trace: &Trace, n: usize) -> Self {
+        let events = trace.events[..n].to_vec();
+        Self::from_trace(Trace { start: trace.start.clone(), events })
+    }
+
     /// A disk to which all this happened.
     pub(super) fn from_trace(trace: Trace) -> Self {
         let mut now = trace.start.clone();

@@ -138,8 +138,15 @@ pub struct PowerCut {
 }
 
 impl PowerCut {
+    /// What is known of the disk when the power goes behind the first `n` changes.
+    pub fn behind(trace: &Trace, n: usize) -> Self {
+        let mut cut = Self::new(trace.start.clone());
+        trace.events[..n].iter().for_each(|event| cut.take(event));
+        cut
+    }
+
     /// A disk on which all of this is durable.
-    pub(super) fn new(start: Contents) -> Self {
+    fn new(start: Contents) -> Self {
         let file =
             |durable: Vec<u8>| File { bytes: durable.len() as u64, durable, changes: Vec::new() };
         Self {
@@ -211,21 +218,5 @@ impl PowerCut {
             former = &file.durable;
         }
         MemoryStorage::from_trace(Trace { start, events: Vec::new() })
-    }
-}
-
-impl Trace {
-    /// The disk when the process is killed behind the first `n` changes: everything is there, and what
-    /// was not synced can still be lost.
-    pub fn killed(&self, n: usize) -> MemoryStorage {
-        let events = self.events[..n].to_vec();
-        MemoryStorage::from_trace(Self { start: self.start.clone(), events })
-    }
-
-    /// What is known of the disk when the power goes behind the first `n` changes.
-    pub fn power_cut(&self, n: usize) -> PowerCut {
-        let mut cut = PowerCut::new(self.start.clone());
-        self.events[..n].iter().for_each(|event| cut.take(event));
-        cut
     }
 }

@@ -1,6 +1,6 @@
 //! What lies on the machine's stack: a scalar, borrowed from the pickle, or a placeholder.
 
-use super::number::Long;
+use super::number::{Integer, Long};
 use super::text::{Octets, Text};
 
 #[derive(Clone, Copy, Debug)]
@@ -85,6 +85,15 @@ impl Kind {
     /// Whether nothing is known of it, so that it may have parts of any kind.
     pub(super) fn is_object(self) -> bool {
         matches!(self, Self::Object | Self::Foreign)
+    }
+}
+
+impl<'a> From<Integer<'a>> for Item<'a> {
+    fn from(integer: Integer<'a>) -> Self {
+        match integer {
+            Integer::Int(int) => Self::Int(int),
+            Integer::Long(long) => Self::Long(long),
+        }
     }
 }
 

@@ -30,15 +30,17 @@ pub(super) fn read<'a>(
         }
         op::BYTEARRAY8 => Item::ByteArray(Octets::Raw(sized(opcode, input)?)),
         op::SHORT_BINSTRING | op::BINSTRING => Item::Str(Octets::Raw(sized(opcode, input)?)),
-        op::LONG1 | op::LONG4 => number::from_little_endian(sized(opcode, input)?),
+        op::LONG1 | op::LONG4 => number::from_little_endian(sized(opcode, input)?).into(),
         op::INT => match input.line()? {
             b"00" => Item::Bool(false),
             b"01" => Item::Bool(true),
-            line => number::from_decimal(line).ok_or_else(malformed)?,
+            line => number::from_decimal(line).ok_or_else(malformed)?.into(),
         },
         op::LONG => {
             let line = input.line()?;
-            number::from_decimal(line.strip_suffix(b"L").unwrap_or(line)).ok_or_else(malformed)?
+            number::from_decimal(line.strip_suffix(b"L").unwrap_or(line))
+                .ok_or_else(malformed)?
+                .into()
         }
         op::FLOAT => Item::Float(number::float_from_text(input.line()?).ok_or_else(malformed)?),
         op::STRING => Item::Str(Octets::from_quoted(input.line()?).ok_or_else(malformed)?),

@@ -6,7 +6,7 @@
 //! puts a placeholder on the stack. What the machine meets goes to a sink, of which there are two:
 //!
 //! - [`mod@scan`] keeps the five fields of the dict and forgets the rest; the broker uses it.
-//! - [`value`] keeps everything and unfolds it into a tree; the Rust client uses it.
+//! - `tree` keeps everything and unfolds it into a [`Value`]; the Rust client uses it.
 //!
 //! [`mod@write`] makes the dict that a v1 subscriber receives for a native message, and [`verify`] works
 //! out the checksums that an original publisher may have sent.
@@ -35,7 +35,8 @@ pub mod write;
 
 pub use error::{Key, PickleError};
 pub use scan::{Payload, V1Fields, scan};
-pub use value::{Value, dict_value, payload_value};
+pub use tree::{dict_value, payload_value};
+pub use value::Value;
 pub use verify::checksum_matches;
 pub use write::{Plain, write};
 

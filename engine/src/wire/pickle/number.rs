@@ -1,6 +1,5 @@
 //! The numbers of pickles: what they hold beyond `i64`, and the text that Python makes of floats.
 
-use super::item::Item;
 use crate::limits::PICKLE_INT_DIGITS_MAX;
 
 /// An integer outside of `i64`.
@@ -12,8 +11,15 @@ pub(super) enum Long<'a> {
     Decimal(&'a str),
 }
 
+/// An integer of any size.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Integer<'a> {
+    Int(i64),
+    Long(Long<'a>),
+}
+
 /// Two's complement of any length, least byte first.
-pub(super) fn from_little_endian(mut bytes: &[u8]) -> Item<'_> {
+pub(super) fn from_little_endian(mut bytes: &[u8]) -> Integer<'_> {
     // Cut off what only repeats the sign.
     while let [.., below, last] = *bytes
         && last == (if below >= 0x80 { 0xff } else { 0 })
@@ -21,17 +27,17 @@ pub(super) fn from_little_endian(mut bytes: &[u8]) -> Item<'_> {
         bytes = &bytes[..bytes.len() - 1];
     }
     if bytes.len() > 8 {
-        return Item::Long(Long::LittleEndian(bytes));
+        return Integer::Long(Long::LittleEndian(bytes));
     }
     let negative = bytes.last().is_some_and(|&last| last >= 0x80);
     let mut whole = if negative { [0xff; 8] } else { [0; 8] };
     whole[..bytes.len()].copy_from_slice(bytes);
-    Item::Int(i64::from_le_bytes(whole))
+    Integer::Int(i64::from_le_bytes(whole))
 }
 
 /// The line of an INT or LONG opcode, as picklers write it: no spaces, signs before zero or leading
 /// zeros, over which readers differ.
-pub(super) fn from_decimal(line: &[u8]) -> Option<Item<'_>> {
+pub(super) fn from_decimal(line: &[u8]) -> Option<Integer<'_>> {
     let text = std::str::from_utf8(line).ok()?;
     let digits = text.strip_prefix('-').unwrap_or(text);
     let well_formed = match digits.as_bytes() {
@@ -42,7 +48,7 @@ pub(super) fn from_decimal(line: &[u8]) -> Option<Item<'_>> {
     if !well_formed || digits.len() > PICKLE_INT_DIGITS_MAX {
         return None;
     }
-    Some(text.parse().map_or(Item::Long(Long::Decimal(text)), Item::Int))
+    Some(text.parse().map_or(Integer::Long(Long::Decimal(text)), Integer::Int))
 }
 
 /// The line of a FLOAT opcode.
@@ -193,10 +199,10 @@ mod tests {
     }
 
     #[track_caller]
-    fn check_long(item: Option<Item<'_>>, expected: Option<&str>) {
+    fn check_long(item: Option<Integer<'_>>, expected: Option<&str>) {
         let text = match item {
-            Some(Item::Int(int)) => Some(int.to_string()),
-            Some(Item::Long(long)) => long.to_decimal(),
+            Some(Integer::Int(int)) => Some(int.to_string()),
+            Some(Integer::Long(long)) => long.to_decimal(),
             _ => None,
         };
         assert_eq!(text.as_deref(), expected);

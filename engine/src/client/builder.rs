@@ -1,0 +1,224 @@
+//! Collects a client's options, and starts it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::core::Core;
+use super::error::ConnectError;
+use super::handle::Client;
+use super::links::ConnectionEvent;
+use super::options::Options;
+use super::report::{Blocked, Failure, Missed};
+
+/// Collects a client's options; [`Self::connect`] starts it.
+///
+/// ```no_run
+/// use std::time::Duration;
+///
+/// let client = mezzenger::Client::builder()
+///     .server_address("10.0.0.5")
+///     .send_timeout(Duration::from_millis(500))
+///     .on_missed(|missed| eprintln!("missed {} of {}", missed.messages, missed.name))
+///     .connect()?;
+/// # Ok::<(), mezzenger::ConnectError>(())
+/// ```
+#[derive(Clone, Default)]
+#[must_use = "call connect() to start the client"]
+pub struct ClientBuilder {
+    pub(super) options: Options,
+}
+
+impl ClientBuilder {
+    /// The server's host name or IP address. An IPv6 address may stand in brackets, or without.
+    /// Default: 127.0.0.1.
+    pub fn server_address(mut self, address: impl Into<String>) -> Self {
+        self.options.server_address = address.into();
+        self
+    }
+
+    /// The port that requests go to: the server's `--recv-port`. Default: 7202.
+    pub fn send_port(mut self, port: u16) -> Self {
+        self.options.send_port = port;
+        self
+    }
+
+    /// The port that messages come from: the server's `--pub-port`. Default: 7201.
+    pub fn sub_port(mut self, port: u16) -> Self {
+        self.options.sub_port = port;
+        self
+    }
+
+    /// How long to wait for the server's answer before a request is sent again: more than zero,
+    /// a year at most. Default: 2 s.
+    pub fn send_timeout(mut self, timeout: Duration) -> Self {
+        self.options.send_timeout = timeout;
+        self
+    }
+
+    /// About how often a request is sent in all before it fails: when the oldest request is sent again,
+    /// so are all others on their way, the youngest perhaps long before its `send_timeout` is over.
+    /// Default: 5.
+    pub fn connection_retries(mut self, tries: u32) -> Self {
+        self.options.connection_retries = tries;
+        self
+    }
+
+    /// Whether to start what receives messages. `false` makes a client that only publishes, with one
+    /// thread and one connection less. Default: true.
+    pub fn auto_start(mut self, start: bool) -> Self {
+        self.options.auto_start = start;
+        self
+    }
+
+    /// Whether to log each new connection, and so each time that messages are sent again, at level
+    /// `info` instead of `debug`. Default: false.
+    pub fn verbose(mut self, verbose: bool) -> Self {
+        self.options.verbose = verbose;
+        self
+    }
+
+    /// Largest message, in bytes as it travels (payload, name and some 64 bytes); give the server
+    /// (`--max-message-size`) the same. A client that falls behind in reading holds what waits in its
+    /// subscriptions and one buffer: a megabyte, or a message of this size. Default: 64 MiB.
+    pub fn max_message_size(mut self, bytes: usize) -> Self {
+        self.options.max_message_size = bytes;
+        self
+    }
+
+    /// Most frames in flight, that is sent and not yet answered. Fewer are while [`Self::target_delay`]
+    /// asks for less. Default: 32.
+    pub fn window(mut self, frames: usize) -> Self {
+        self.options.window = frames;
+        self
+    }
+
+    /// Limit for queued bytes and, separately, for bytes in flight: of what it publishes, a client holds at
+    /// most twice as much (and always at least one message each). [`Client::publish`] blocks at the limit.
+    /// [`Self::target_delay`] usually asks for less. Default: 4 MiB.
+    pub fn buffer_bytes(mut self, bytes: usize) -> Self {
+        self.options.buffer_bytes = bytes;
+        self
+    }
+
+    /// How long a published message may wait in this client, and how long it may wait for the server beyond
+    /// an undisturbed round trip, when messages are published faster than the server takes them. The client
+    /// measures how fast the server answers, keeps no more in flight than it answers in that time, makes
+    /// frames smaller when it is slow, and [`Client::publish`] blocks while the oldest message has waited for
+    /// longer. While the server cannot be reached, only [`Self::buffer_bytes`] counts. Where a message goes to hundreds
+    /// of connections, frames stay large and take up to eight times as long: each costs the server a write for each
+    /// connection. A longer delay helps where round trips vary much; more than zero, a year at most.
+    /// Default: 20 ms.
+    pub fn target_delay(mut self, delay: Duration) -> Self {
+        self.options.target_delay = delay;
+        self
+    }
+
+    /// Whether to check each received message's checksum; one that does not match is reported and not
+    /// delivered. Default: false (TCP and the server check, too).
+    pub fn verify_checksums(mut self, verify: bool) -> Self {
+        self.options.verify_checksums = verify;
+        self
+    }
+
+    /// Called, on the receiving thread, when messages were published that did not arrive here. One that
+    /// asks for acknowledgement can still arrive later. See [`Missed`] for what is reported although
+    /// nothing was missed.
+    pub fn on_missed(mut self, callback: impl Fn(&Missed) + Send + Sync + 'static) -> Self {
+        self.options.on_missed = Some(Arc::new(callback));
+        self
+    }
+
+    /// Called, on the request thread, when publishing is held back for longer than a moment, and when it
+    /// goes on. It must not block, as [`Self::on_error`] says, and what it publishes fails at once while
+    /// there is no room. [`Client::counters`] has how often and how
+    /// long calls waited; one that waits `send_timeout` times `connection_retries` fails with
+    /// [`SendError::Full`](super::SendError::Full).
+    ///
+    /// ```no_run
+    /// use mezzenger::Blocked;
+    ///
+    /// let client = mezzenger::Client::builder()
+    ///     .on_blocked(|blocked| match blocked {
+    ///         Blocked::Began => eprintln!("the server does not keep up"),
+    ///         Blocked::Ended { after } => eprintln!("it does again, after {after:?}"),
+    ///         _ => {}
+    ///     })
+    ///     .connect()?;
+    /// # Ok::<(), mezzenger::ConnectError>(())
+    /// ```
+    pub fn on_blocked(mut self, callback: impl Fn(Blocked) + Send + Sync + 'static) -> Self {
+        self.options.on_blocked = Some(Arc::new(callback));
+        self
+    }
+
+    /// Called, on the request thread, when one of the client's connections was made, and when one ended and
+    /// why: at the time, even while a callback for messages is busy or a
+    /// [`Subscription`](super::Subscription) is not read. It must not block, as [`Self::on_error`] says. Not
+    /// told when the client stops.
+    ///
+    /// ```no_run
+    /// use mezzenger::ConnectionEvent;
+    ///
+    /// let client = mezzenger::Client::builder()
+    ///     .on_connection(|event| match event {
+    ///         ConnectionEvent::Connected { link } => eprintln!("{link:?}: connected"),
+    ///         ConnectionEvent::Disconnected { link, why } => eprintln!("{link:?}: {why}"),
+    ///         _ => {}
+    ///     })
+    ///     .connect()?;
+    /// # Ok::<(), mezzenger::ConnectError>(())
+    /// ```
+    pub fn on_connection(
+        mut self,
+        callback: impl Fn(&ConnectionEvent) + Send + Sync + 'static,
+    ) -> Self {
+        self.options.on_connection = Some(Arc::new(callback));
+        self
+    }
+
+    /// Called, on the thread concerned, when something failed that no caller was told of. It must not
+    /// block: on the request thread, [`Client::send_message`], [`Client::flush`], [`Client::ping`] and
+    /// [`Receipt::wait`](super::Receipt::wait) would wait for that very thread, for ever.
+    pub fn on_error(mut self, callback: impl Fn(&Failure) + Send + Sync + 'static) -> Self {
+        self.options.on_error = Some(Arc::new(callback));
+        self
+    }
+
+    /// Starts the client and pings the server.
+    ///
+    /// # Errors
+    /// [`ConnectError::NoAnswer`] and [`ConnectError::Unreachable`] after `send_timeout` times
+    /// `connection_retries`; the other variants at once, because a further attempt would end the same way.
+    pub fn connect(self) -> Result<Client, ConnectError> {
+        self.options.check()?;
+        Ok(Client::from_core(Arc::new(Core::start(self.options)?)))
+    }
+}
+
+impl Client {
+    /// The options, at their defaults.
+    pub fn builder() -> ClientBuilder {
+        ClientBuilder::default()
+    }
+
+    /// Connects to a server on its default ports, with all other options at their defaults.
+    ///
+    /// # Errors
+    /// As for [`ClientBuilder::connect`].
+    pub fn connect(server_address: impl Into<String>) -> Result<Self, ConnectError> {
+        Self::builder().server_address(server_address).connect()
+    }
+}
+
+impl std::fmt::Debug for ClientBuilder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ClientBuilder")
+            .field("server_address", &self.options.server_address)
+            .field("send_port", &self.options.send_port)
+            .field("sub_port", &self.options.sub_port)
+            .field("send_timeout", &self.options.send_timeout)
+            .field("connection_retries", &self.options.connection_retries)
+            .field("auto_start", &self.options.auto_start)
+            .finish_non_exhaustive()
+    }
+}
