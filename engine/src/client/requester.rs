@@ -371,11 +371,21 @@ fn read_reply(bytes: &[u8]) -> Result<u32, SendError> {
 mod tests {
     use std::io::{Read, Write};
     use std::net::TcpListener;
+    use std::os::fd::AsFd;
     use std::thread;
+
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
     use super::*;
     use crate::client::Client;
-    use crate::net::tests::accept;
+    use crate::net::tests::shake_hands;
+
+    /// Lets time pass in which nothing may happen to a socket.
+    fn await_silence(socket: &impl AsFd, time: Duration) {
+        let time = Timespec::try_from(time).unwrap();
+        let events = poll(&mut [PollFd::new(socket, PollFlags::IN)], Some(&time)).unwrap();
+        assert_eq!(events, 0, "the client said more, or gave up");
+    }
 
     /// A slow network: making a connection takes most of the patience, and so does an answer.
     #[test]
@@ -384,12 +394,15 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let server = thread::spawn(move || {
-            thread::sleep(patience * 7 / 10);
-            let mut peer = accept(&listener, b"ROUTER");
+            let (peer, _) = listener.accept().unwrap();
+            // It does not try another connection.
+            await_silence(&listener, patience * 7 / 10);
+            let mut peer = shake_hands(peer, b"ROUTER");
             // An id of 8 bytes, nothing, and the hello.
             let mut request = [0; 10 + 2 + 2 + 2 + hello::SECRET_BYTES];
             peer.read_exact(&mut request).unwrap();
-            thread::sleep(patience * 7 / 10);
+            // It does not hang up.
+            await_silence(&peer, patience * 7 / 10);
             let said = hello::answer(hello::Answer { max_message_bytes: 1 << 20, instance: 1 });
             let head = [1, 0, 0, said.len() as u8];
             peer.write_all(&[&[1, 8][..], &request[2..10], &head, &said].concat()).unwrap();

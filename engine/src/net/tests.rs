@@ -167,7 +167,12 @@ fn each_new_connection_begins_with_all_subscriptions() {
 
 /// Accepts a connection and shakes hands as a server does.
 pub(crate) fn accept(listener: &TcpListener, socket: &[u8]) -> TcpStream {
-    let (mut peer, _) = listener.accept().unwrap();
+    let (peer, _) = listener.accept().unwrap();
+    shake_hands(peer, socket)
+}
+
+/// Shakes hands as a server does.
+pub(crate) fn shake_hands(mut peer: TcpStream, socket: &[u8]) -> TcpStream {
     peer.set_read_timeout(Some(LONG)).unwrap();
     peer.write_all(&handshake::GREETING).unwrap();
     peer.write_all(&handshake::ready(socket)).unwrap();
