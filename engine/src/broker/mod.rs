@@ -37,6 +37,7 @@ mod log_rate;
 mod members;
 mod native;
 mod output;
+mod overdraft;
 mod peer;
 mod peers;
 mod publish;

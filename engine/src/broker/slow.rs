@@ -60,7 +60,8 @@ impl<N: Network> Broker<N> {
     /// A connection got a message for which it had no credit; whether publishers are to wait for it.
     pub(super) fn holds_for_credit(&mut self, id: ConnectionId, now: Duration) -> bool {
         let Some(peer) = self.peers.get_mut(id) else { return false };
-        let holds = peer.overdraw(now) && self.settings.slow_subscriber == SlowSubscriber::Hold;
+        let holds =
+            peer.overdraft.overdraw(now) && self.settings.slow_subscriber == SlowSubscriber::Hold;
         self.schedule(id, now);
         holds
     }
@@ -68,7 +69,7 @@ impl<N: Network> Broker<N> {
     /// A connection granted credit.
     pub(super) fn granted(&mut self, id: ConnectionId, is_clear: bool, now: Duration) {
         if let Some(peer) = self.peers.get_mut(id) {
-            peer.granted(is_clear, now);
+            peer.overdraft.granted(is_clear, now);
             self.release_holds(id);
         }
     }
@@ -80,7 +81,7 @@ impl<N: Network> Broker<N> {
             return self.disconnect_slow(id, now);
         }
         let Some(peer) = self.peers.get_mut(id) else { return };
-        peer.give_up_holding();
+        peer.overdraft.give_up();
         self.counters.slow_subscribers.add(1);
         if let Some(unlogged) = self.slow_log.admit(now) {
             let time = now.saturating_sub(since);
@@ -98,7 +99,7 @@ impl<N: Network> Broker<N> {
     fn release_holds(&mut self, id: ConnectionId) {
         if let Some(peer) = self.peers.get_mut(id)
             && peer.behind_since.is_none()
-            && peer.has_credit()
+            && peer.overdraft.lets_publish()
         {
             let holds = std::mem::take(&mut peer.holds);
             self.release(holds);

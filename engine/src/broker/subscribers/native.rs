@@ -1,21 +1,21 @@
 //! Subscriptions on connections for requests: each has a filter, a kind, and credit.
 
-use std::collections::VecDeque;
+mod credit;
+
 use std::time::Duration;
 
 use super::super::effect::Direct;
 use super::super::groups::GroupId;
 use super::{ConnectionId, Subscribers, SubscriptionLimit, cost, nanoseconds};
-use crate::limits::{
-    CREDIT_BYTES_MAX, OVERDRAFT_BYTES_MAX, OWED_MESSAGES_MAX_ALL, OWED_MESSAGES_MAX_EACH,
-    PATTERNS_MAX_ALL, WIDE_SUBSCRIPTIONS_MAX_EACH,
-};
+use crate::limits::{CREDIT_BYTES_MAX, PATTERNS_MAX_ALL, WIDE_SUBSCRIPTIONS_MAX_EACH};
 use crate::slab;
 use crate::wire::control::{Delivery, Kind, Overflow, Subscribe};
 use crate::wire::filter::Filter;
 use crate::wire::frame::v1_prefix;
-use crate::wire::id::MessageId;
 use crate::wire::name::SEPARATOR;
+
+pub(in super::super) use credit::Charge;
+use credit::{Owed, check_credit};
 
 /// What a subscription is to its messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,14 +45,6 @@ pub(in super::super) struct Native {
     is_overdrawn: bool,
     /// Messages that wait for credit, in their order.
     owed: Option<Box<Owed>>,
-}
-
-/// Messages that wait for credit.
-#[derive(Debug, Default)]
-struct Owed {
-    ids: VecDeque<MessageId>,
-    /// There is credit, and they are delivered in turn.
-    is_listed: bool,
 }
 
 /// Where its filter is.
@@ -130,17 +122,6 @@ const NOBODY: ConnectionId = ConnectionId::MAX;
 /// there, together with those of connections 2^32 apart.
 fn wanting(connection: ConnectionId, at: u32) -> u64 {
     connection << 32 | u64::from(at)
-}
-
-/// Whether a subscription gets a delivery.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in super::super) enum Charge {
-    /// It had credit for it.
-    Paid,
-    /// It had none: publishers are to wait.
-    Overdrawn,
-    /// It does not.
-    Refused,
 }
 
 /// A subscription that is over.
@@ -345,59 +326,6 @@ impl Subscribers {
         ended
     }
 
-    /// Takes the bytes of a delivery out of a subscription's credit: whether it gets it, and whether it is overdrawn
-    /// then.
-    pub(in super::super) fn charge(&mut self, at: u32, bytes: usize) -> Charge {
-        let Some(native) = self.native(at) else { return Charge::Refused };
-        if native.pay(bytes) {
-            return Charge::Paid;
-        }
-        if native.overflow == Overflow::Drop || native.credit <= -OVERDRAFT_BYTES_MAX {
-            return Charge::Refused;
-        }
-        native.credit = native.credit.saturating_sub_unsigned(bytes as u64);
-        if !std::mem::replace(&mut native.is_overdrawn, true) {
-            let id = native.connection;
-            if let Some(connection) = self.connections.get_mut(&id) {
-                connection.overdrawn += 1;
-            }
-        }
-        Charge::Overdrawn
-    }
-
-    /// Notes that a subscription has credit again, or is over; whether its connection is to be told, and then whether
-    /// no other subscription of it is overdrawn.
-    pub(in super::super) fn note_credit(&mut self, at: u32) -> Option<bool> {
-        let native = self.natives.at(at);
-        if !native.is_overdrawn {
-            return None;
-        }
-        let connection = self.connections.get_mut(&native.connection)?;
-        if native.has_credit() {
-            native.is_overdrawn = false;
-            connection.overdrawn -= 1;
-        }
-        Some(connection.overdrawn == 0)
-    }
-
-    /// Grants a subscription credit; where it is.
-    ///
-    /// # Errors
-    /// When there is no such subscription, or it would have too much.
-    pub(in super::super) fn grant(
-        &mut self,
-        id: ConnectionId,
-        number: u32,
-        bytes: u64,
-    ) -> Result<u32, NativeError> {
-        let at = self.find_native(id, number)?;
-        let native = self.natives.at(at);
-        let left = native.credit.max(0).unsigned_abs();
-        check_credit(number, left.saturating_add(bytes))?;
-        native.credit = native.credit.saturating_add_unsigned(bytes);
-        Ok(at)
-    }
-
     /// The native subscriptions and the groups that a name fits, and since when the first subscription takes part.
     pub(super) fn matching_native(&self, name: &str) -> (Vec<u32>, Vec<GroupId>, u64) {
         let (mut found, mut groups, mut since_ns) = (Vec::new(), Vec::new(), u64::MAX);
@@ -435,55 +363,6 @@ impl Subscribers {
         self.is_there(at).then(|| self.natives.at(at))
     }
 
-    /// A message waits for a subscription's credit. When too many do, this one comes again after its interval.
-    pub(in super::super) fn owe(&mut self, at: u32, id: MessageId) {
-        let has_room = self.owed < OWED_MESSAGES_MAX_ALL;
-        let owed = self.natives.at(at).owed.get_or_insert_default();
-        if has_room && owed.ids.len() < OWED_MESSAGES_MAX_EACH {
-            owed.ids.push_back(id);
-            self.owed += 1;
-        }
-    }
-
-    /// Whether messages wait for the credit of some subscription.
-    pub(in super::super) fn owes_any(&self) -> bool {
-        self.owed > 0
-    }
-
-    /// The next message that waited for a subscription's credit.
-    pub(in super::super) fn next_owed(&mut self, at: u32) -> Option<MessageId> {
-        let native = self.natives.at(at);
-        let next = native.owed.as_mut()?.ids.pop_front();
-        match next {
-            Some(_) => self.owed -= 1,
-            None => native.owed = None,
-        }
-        next
-    }
-
-    /// It could not be delivered yet after all.
-    pub(in super::super) fn owe_first(&mut self, at: u32, id: MessageId) {
-        self.natives.at(at).owed.get_or_insert_default().ids.push_front(id);
-        self.owed += 1;
-    }
-
-    /// Whether what waits for a subscription's credit can be delivered, and is not listed for that yet: now it is.
-    pub(in super::super) fn list_owing(&mut self, at: u32) -> bool {
-        let native = self.natives.at(at);
-        let has_credit = native.has_credit();
-        let owed = native.owed.as_mut().filter(|_| has_credit);
-        owed.is_some_and(|owed| !std::mem::replace(&mut owed.is_listed, true))
-    }
-
-    /// It is listed no more.
-    pub(in super::super) fn unlist_owing(&mut self, at: u32) {
-        if let Some(native) = self.native(at)
-            && let Some(owed) = &mut native.owed
-        {
-            owed.is_listed = false;
-        }
-    }
-
     /// Whether a subscription takes part, and gets what is sent again now.
     pub(super) fn takes_more(&self, at: u32) -> bool {
         self.natives.get(at).is_some_and(|native| {
@@ -492,13 +371,6 @@ impl Subscribers {
                 && self.connections.get(&native.connection).is_some_and(|c| !c.is_behind)
         })
     }
-}
-
-fn check_credit(number: u32, credit: u64) -> Result<i64, NativeError> {
-    if credit > CREDIT_BYTES_MAX {
-        return Err(NativeError::Credit { number, credit });
-    }
-    Ok(credit as i64)
 }
 
 impl Native {

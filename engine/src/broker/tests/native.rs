@@ -349,9 +349,11 @@ fn patterns_are_bounded() {
 #[test]
 fn a_connection_may_subscribe_to_the_same_again_a_bounded_number_of_times() {
     let max = WIDE_SUBSCRIPTIONS_MAX_EACH as u32;
-    for (filter, one_more) in
-        [(Filter::Name("a.b"), true), (Filter::Prefix("a."), false), (Filter::Pattern("a.*"), false)]
-    {
+    for (filter, one_more) in [
+        (Filter::Name("a.b"), true),
+        (Filter::Prefix("a."), false),
+        (Filter::Pattern("a.*"), false),
+    ] {
         let mut bench = Bench::new();
         let all = max + u32::from(one_more);
         for number in 0..all {

@@ -1,0 +1,83 @@
+//! What the subscriptions of a connection got without credit, and whether publishers wait until it has some.
+
+use std::time::Duration;
+
+/// Of one connection.
+#[derive(Debug, Default)]
+pub(super) struct Overdraft {
+    /// Since when one of its subscriptions has got more than it had credit for, and granted nothing.
+    since: Option<Duration>,
+    /// It granted nothing for too long: nobody waits for it until it has dealt with what it got.
+    is_given_up: bool,
+}
+
+impl Overdraft {
+    /// When nobody waits for it any longer.
+    pub(super) fn deadline(&self, grace: Duration) -> Option<Duration> {
+        self.since.filter(|_| !self.is_given_up).map(|since| since + grace)
+    }
+
+    /// Since when it has granted nothing, if that is too long.
+    pub(super) fn late(&self, now: Duration, grace: Duration) -> Option<Duration> {
+        self.since.filter(|_| self.deadline(grace).is_some_and(|end| now >= end))
+    }
+
+    /// A subscription got more than it had credit for; whether publishers are to wait.
+    pub(super) fn overdraw(&mut self, now: Duration) -> bool {
+        self.since.get_or_insert(now);
+        !self.is_given_up
+    }
+
+    /// Credit was granted. `is_clear`: no subscription is overdrawn any more.
+    pub(super) fn granted(&mut self, is_clear: bool, now: Duration) {
+        if is_clear {
+            *self = Self::default();
+        } else {
+            self.since = Some(now);
+        }
+    }
+
+    /// Nobody waits any more, until it is clear.
+    pub(super) fn give_up(&mut self) {
+        self.is_given_up = true;
+    }
+
+    /// Whether publishers may go on.
+    pub(super) fn lets_publish(&self) -> bool {
+        self.since.is_none() || self.is_given_up
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const S: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn publishers_wait_as_long_as_something_is_granted_in_time() {
+        let mut overdraft = Overdraft::default();
+        assert!(overdraft.lets_publish() && overdraft.deadline(S).is_none());
+        assert!(overdraft.overdraw(S * 10));
+        assert!(overdraft.overdraw(S * 11), "the time runs from the first");
+        assert_eq!((overdraft.deadline(S * 3), overdraft.lets_publish()), (Some(S * 13), false));
+        overdraft.granted(false, S * 12);
+        assert_eq!(overdraft.late(S * 14, S * 3), None);
+        assert_eq!(overdraft.late(S * 15, S * 3), Some(S * 12));
+        overdraft.granted(true, S * 16);
+        assert!(overdraft.lets_publish() && overdraft.deadline(S).is_none());
+    }
+
+    #[test]
+    fn one_that_was_given_up_holds_nobody_until_it_is_clear() {
+        let mut overdraft = Overdraft::default();
+        overdraft.overdraw(S);
+        overdraft.give_up();
+        assert!(overdraft.lets_publish() && !overdraft.overdraw(S * 2));
+        assert_eq!((overdraft.deadline(S), overdraft.late(S * 99, S)), (None, None));
+        overdraft.granted(false, S * 3);
+        assert!(!overdraft.overdraw(S * 4), "it has not dealt with what it got");
+        overdraft.granted(true, S * 5);
+        assert!(overdraft.overdraw(S * 6));
+    }
+}
