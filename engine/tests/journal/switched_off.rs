@@ -109,7 +109,7 @@ fn unless_a_start_writes_again_what_may_not_be_synced_it_takes_it_for_safe() {
     let (kept, _) = recover(&disk, options()).unwrap();
     let mut trace = disk.trace();
     let after = |trace: &Trace| {
-        let cut = PowerCut::behind(&trace, trace.events.len());
+        let cut = PowerCut::behind(trace, trace.events.len());
         recover(&cut.disk(Tear::Sectors, &mut |_| 0), options()).unwrap().0
     };
     assert_eq!(after(&trace), kept);
