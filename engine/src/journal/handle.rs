@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
+#[cfg(test)]
+use crossbeam::channel::Receiver;
 use crossbeam::channel::{Sender, TrySendError, bounded};
 
 use super::damage::Torn;
@@ -132,6 +134,20 @@ impl Opened {
             Writer::new(self.file, self.storage, policy, queue, shared_there, live, on_progress);
         let (sender, submitted) = (Some(sender), Cell::new(0));
         (Journal { sender, thread: None, submitted, shared, path }, writer)
+    }
+
+    /// As [`Self::split`], for whoever decides which groups each commit takes: those that were submitted, and where
+    /// they are to be sent then.
+    #[cfg(test)]
+    pub(crate) fn split_apart(
+        self,
+        live: Arc<dyn LiveSet>,
+        on_progress: OnProgress,
+    ) -> (Journal, Receiver<Vec<Op>>, Sender<Vec<Op>>, Writer) {
+        let (mut journal, writer) = self.split(live, on_progress);
+        let (sender, submitted) = bounded(JOURNAL_QUEUE_BATCHES);
+        let taken = journal.sender.replace(sender).unwrap();
+        (journal, submitted, taken, writer)
     }
 }
 

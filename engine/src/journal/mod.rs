@@ -42,5 +42,5 @@ pub use options::{FsyncPolicy, FsyncPolicyError, JournalOptions};
 pub use record::SeenRun;
 pub use recovery::Records;
 pub use shared::{Action, JournalError};
-#[cfg(feature = "internals")]
+#[cfg(any(test, feature = "internals"))]
 pub(crate) use writer::Writer;

@@ -120,7 +120,7 @@ impl Writer {
     }
 
     /// Works until the queue's other end is gone and all in it is written and synced.
-    pub(super) fn run(mut self) {
+    pub(crate) fn run(mut self) {
         // The caller's code runs here too. If it panics, nobody may wait for this thread in vain.
         let worked = panic::catch_unwind(AssertUnwindSafe(|| self.work())).unwrap_or_else(|_| {
             let error = io::Error::other("its thread panicked");

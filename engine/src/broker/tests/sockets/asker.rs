@@ -22,6 +22,13 @@ pub(super) enum What {
     Wrong(Option<ErrorCode>),
 }
 
+impl What {
+    /// Whether others that came behind it may be answered before.
+    fn may_wait_for_journal(&self) -> bool {
+        matches!(self, Self::Publish(..) | Self::Ack(_))
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Said {
     Ok,
@@ -51,6 +58,7 @@ pub(super) struct Asker {
     awaited: VecDeque<Awaited>,
     frames: Vec<Vec<u8>>,
     pongs: VecDeque<Vec<u8>>,
+    asked: u32,
 }
 
 impl Asker {
@@ -72,6 +80,7 @@ impl Asker {
             awaited,
             frames,
             pongs,
+            asked: 0,
         }
     }
 
@@ -112,12 +121,17 @@ impl Asker {
     pub(super) fn ask(&mut self, what: What, body: &[u8], world: &mut World) {
         let random = &mut world.random;
         let frames = if self.is_dealer() { random.usize(0..3) } else { 0 };
-        let envelope: Vec<Vec<u8>> = (0..frames)
+        let mut envelope: Vec<Vec<u8>> = (0..frames)
             .map(|_| {
                 let most = [20, 20, 20, 400][random.usize(0..4)];
                 (0..random.usize(1..most)).map(|_| random.u8(..)).collect()
             })
             .collect();
+        if self.is_dealer() && world.has_journal() {
+            // Answers may come in another order than requests.
+            self.asked += 1;
+            envelope.push(self.asked.to_le_bytes().to_vec());
+        }
         let mut bytes = Vec::new();
         for frame in &envelope {
             wire::append(1, frame, &mut bytes);
@@ -190,16 +204,22 @@ impl Asker {
 
     fn answer(&mut self, world: &mut World) -> Result<(What, Said), Broken> {
         let frames = std::mem::take(&mut self.frames);
-        let Some(Awaited { envelope, what, since, .. }) = self.awaited.pop_front() else {
-            return Err(Broken::WrongAnswer(format!("{frames:?}, and nobody asked")));
-        };
         let Some((body, before)) = frames.split_last() else {
             return Err(Broken::WrongAnswer("no frames".into()));
         };
         let (delimiter, repeated) = before.split_last().unwrap_or((body, before));
-        if !delimiter.is_empty() || repeated != envelope {
-            return Err(Broken::WrongAnswer(format!("{repeated:?} is not {envelope:?}: {what:?}")));
-        }
+        let at = self.awaited.iter().position(|awaited| awaited.envelope == repeated);
+        // Only what waits for the journal may be overtaken.
+        let mut overtaken = self.awaited.range(..at.unwrap_or(0));
+        let is_in_order =
+            overtaken.all(|awaited| world.has_journal() && awaited.what.may_wait_for_journal());
+        let found = at.filter(|_| delimiter.is_empty() && is_in_order);
+        let Some(Awaited { what, since, .. }) = found.and_then(|at| self.awaited.remove(at)) else {
+            let first = self.awaited.front();
+            return Err(Broken::WrongAnswer(format!(
+                "{frames:?}, and what is awaited is {first:?}"
+            )));
+        };
         let max = world.conditions.config.max_message_bytes as u64;
         let said = match (reply::read(body), hello::read_answer(body)) {
             (Some(Reply::Ok { .. }), _) => Said::Ok,
@@ -232,15 +252,14 @@ impl Asker {
 
     /// The server has ended: what it had of requests when it was told to, it has answered.
     pub(super) fn check_drained(&self, world: &World) -> Result<(), Broken> {
-        let (Some(link), Some(first)) = (self.link, self.awaited.front()) else { return Ok(()) };
-        let link = &world.links[link];
-        if link.cause.is_none() && first.end <= link.arrived_before_drain {
-            return Err(Broken::WrongAnswer(format!(
-                "none to {:?}, from before the end",
-                first.what
-            )));
+        let Some(link) = self.link.map(|link| &world.links[link]) else { return Ok(()) };
+        let mut awaited = self.awaited.iter();
+        match awaited.find(|awaited| awaited.end <= link.arrived_before_drain) {
+            Some(Awaited { what, .. }) if link.cause.is_none() => {
+                Err(Broken::WrongAnswer(format!("none to {what:?}, from before the end")))
+            }
+            _ => Ok(()),
         }
-        Ok(())
     }
 }
 

@@ -15,6 +15,14 @@ pub(super) enum Broken {
     Missed(usize),
     /// It was answered OK, and nobody was given it.
     Lost(usize),
+    /// What the journal has not stored was answered OK.
+    OkBeforeStored(usize),
+    /// It came to a subscriber before the journal had stored it.
+    PublishedBeforeStored(usize),
+    /// The journal holds what nobody published.
+    Forged(usize),
+    /// The journal cannot be opened, or does not work.
+    Journal(String),
     /// A subscriber got what it had not subscribed to.
     Unwanted(usize),
     /// A client that does all as it should waited too long.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use fastrand::Rng;
 
 pub(super) use super::super::catalog::{FRAME_MESSAGES_MAX, NAMES};
+use super::disk::PATH;
 use crate::config::{Config, SlowSubscriber};
 
 /// The name of those who have no trouble.
@@ -44,6 +45,10 @@ pub(super) struct Conditions {
     pub(super) spurious: u32,
     /// Microseconds that a read takes at most.
     pub(super) read_us: u64,
+    /// Microseconds that a commit of the journal takes, if there is one.
+    pub(super) commit_us: Range<u64>,
+    /// When the server is killed, and started again.
+    pub(super) kills_at: Vec<Duration>,
     /// When the server is told to end, if it is.
     pub(super) drain_at: Option<Duration>,
     /// From then on all wires are good, and nobody has trouble any more.
@@ -90,7 +95,9 @@ impl Conditions {
             SlowSubscriber::Drop => [300_000, 32 << 20, 32 << 20],
             _ => [2000, 30_000, 32 << 20],
         };
+        let has_journal = random.u32(0..3) > 0;
         let config = Config {
+            persist_file: has_journal.then(|| PATH.into()),
             retry_interval: [ms(300), ms(1000), ms(3000)][random.usize(0..3)],
             max_pending_messages: if is_limited { random.usize(8..30) } else { 1_000_000 },
             max_message_bytes: if random.bool() { 100_000 } else { 64 << 20 },
@@ -112,6 +119,7 @@ impl Conditions {
         let most_stalls = if drops { 1000 } else { 400 };
         let calm_ms = random.u64(1000..5000);
         let drains = random.bool();
+        let kills = if has_journal { random.usize(0..4) } else { 0 };
         Self {
             config,
             is_limited,
@@ -132,6 +140,8 @@ impl Conditions {
             shortages: random.usize(0..3),
             spurious: [0, 50, 300][random.usize(0..3)],
             read_us: [0, 50, 2000][random.usize(0..3)],
+            commit_us: [20..300, 200..20_000, 5000..100_000][random.usize(0..3)].clone(),
+            kills_at: (0..kills).map(|_| ms(random.u64(30..calm_ms))).collect(),
             drain_at: drains.then(|| ms(random.u64(50..calm_ms * 5 / 4))),
             calm_at: ms(calm_ms),
         }

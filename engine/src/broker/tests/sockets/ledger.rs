@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::super::catalog::Catalog;
+use crate::wire::id::MessageId;
 
 /// A publisher, and for v1, which has no means of its own to tell what comes again, its connection.
 pub(super) type Line = (usize, usize);
@@ -18,8 +19,8 @@ pub(super) struct Tale {
     pub(super) ok_at: Duration,
     /// Its place among the messages without acknowledgement of its line.
     pub(super) place: Option<(Line, usize)>,
-    /// How often it came to one who wanted it.
-    pub(super) received: u32,
+    /// Somebody has begun to acknowledge it.
+    pub(super) acknowledged: bool,
 }
 
 #[derive(Default)]
@@ -44,6 +45,15 @@ impl Ledger {
 
     pub(super) fn tales(&self) -> impl Iterator<Item = (usize, Tale)> {
         self.tales.iter().copied().enumerate()
+    }
+
+    /// The first message that is to be kept, as it was answered OK and nobody acknowledges it, and is not.
+    pub(super) fn lost(&self, is_kept: impl Fn(MessageId) -> bool) -> Option<usize> {
+        let is_lost = |&(number, tale): &(usize, Tale)| {
+            let made = self.catalog.get(number);
+            made.ack && tale.ok.is_some() && !tale.acknowledged && !is_kept(made.id)
+        };
+        self.tales().find(is_lost).map(|(number, _)| number)
     }
 
     /// A message leaves its publisher, perhaps again.

@@ -69,6 +69,8 @@ pub(super) struct Link {
     pub(super) stalled_until: [Duration; 2],
     /// The server's number for it, while it has it.
     pub(super) key: Option<u64>,
+    /// Which server has it, as they are numbered.
+    pub(super) life: u32,
     /// It has come to its listener.
     pub(super) is_made: bool,
     /// Bytes that had arrived when the server was told to end.
@@ -135,6 +137,7 @@ impl Link {
             is_made: false,
             arrived_before_drain: 0,
             is_registered: false,
+            life: 0,
             tell: Tell::default(),
             is_closed: false,
             is_gone: false,

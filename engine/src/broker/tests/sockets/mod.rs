@@ -3,21 +3,26 @@
 //! strangers, and a clock that moves only when the simulation does.
 //!
 //! One number, the seed, decides everything, so that what went wrong once goes wrong again. The broker is
-//! the real one, turn by turn; its journal is not here, because it has a thread of its own: see
-//! [`super::simulation`]. Clients say what ZMTP says, byte by byte, and judge what they get by what they
-//! know. No one else decides whether a run was good, but for what must be left when everybody has gone.
+//! the real one, turn by turn, and so is its journal, on a [`disk`] that commits when the seed says so; the server is
+//! killed, or the power cut, and it starts again from what is left. Clients say what ZMTP says, byte by byte, and judge what they get by what they
+//! know. No one else decides whether a run was good, but for what must be left when everybody has gone, and what must be
+//! on the disk when a server starts. What a mechanism is worth is seen when it is left out: see [`without`].
 
 mod asker;
 mod broken;
 mod conditions;
+mod crash;
+mod disk;
 mod ledger;
 mod link;
 mod network;
 mod publisher;
 mod stranger;
 mod subscriber;
+mod switched_off;
 mod wire;
 mod wiring;
+mod without;
 mod world;
 
 use std::cell::RefCell;
@@ -33,6 +38,7 @@ use super::seeds::{Seeds, check_repeatable};
 use broken::Broken;
 use conditions::Conditions;
 use network::{Shared, Simulated};
+use without::Without;
 use world::World;
 
 /// How long one who has no trouble waits at most, for answers and for messages.
@@ -62,32 +68,61 @@ const SEEDS: Seeds = Seeds {
         "request that is none",
         "reset on the way to the client",
         "reset on the way to the server",
+        "server started with messages from the journal",
         "subscription cancelled",
         "the policy is to disconnect",
+        "the power was cut",
         "the server ended early",
+        "the server was killed",
+        "the server was killed within a turn",
         "there were too many of its address",
         "write was short",
     ],
 };
 
-fn world(seed: u64) -> Shared {
+fn world(seed: u64, without: Without) -> Shared {
     let mut random = Rng::with_seed(seed);
     let conditions = Conditions::of(&mut random);
-    Rc::new(RefCell::new(World::new(conditions, random)))
+    Rc::new(RefCell::new(World::new(conditions, random, without)))
+}
+
+/// What became of a server.
+enum Outcome {
+    /// It was killed.
+    Killed,
+    /// It was told to end.
+    Ends,
+    /// Everybody has left it.
+    Left,
 }
 
 /// Runs until all is done and everybody has left, or the server has ended, or a promise is broken.
 fn run(shared: &Shared) -> Result<(), Broken> {
-    let (config, counters, stop) = {
-        let world = shared.borrow();
-        let stop = Arc::clone(&world.stop);
-        (world.conditions.config.clone(), Arc::clone(&world.counters), stop)
-    };
-    let core = CoreState::new(&config, counters);
+    loop {
+        let mut broker = start(shared)?;
+        match live(&mut broker, shared)? {
+            Outcome::Killed => {
+                drop(broker);
+                shared.borrow_mut().stay_down();
+            }
+            Outcome::Ends => return end(broker, shared),
+            Outcome::Left => return check_nothing_left(&mut broker),
+        }
+    }
+}
+
+fn start(shared: &Shared) -> Result<Broker<Simulated>, Broken> {
+    let mut world = shared.borrow_mut();
+    let config = world.conditions.config.clone();
+    let mut core = CoreState::new(&config, Arc::clone(&world.counters));
+    let journal = world.start(&mut core)?;
     // Checks at once: a thread would make another history of the same seed.
     let checker = Checker::default();
     let network = Simulated(Rc::clone(shared));
-    let mut broker = Broker::new(core, &config, network, checker, None, stop);
+    Ok(Broker::new(core, &config, network, checker, journal, Arc::clone(&world.stop)))
+}
+
+fn live(broker: &mut Broker<Simulated>, shared: &Shared) -> Result<Outcome, Broken> {
     let mut looked_at = Duration::ZERO;
     loop {
         let failed = broker.turn(None).err();
@@ -95,12 +130,18 @@ fn run(shared: &Shared) -> Result<(), Broken> {
         if let Some(broken) = world.broken.take() {
             return Err(broken);
         }
+        if world.is_down {
+            return Ok(Outcome::Killed);
+        }
         if let Some(error) = failed {
             return Err(Broken::Stuck(error.to_string()));
         }
         if world.is_draining {
-            drop(world);
-            return end(broker, shared);
+            return Ok(Outcome::Ends);
+        }
+        if world.without == Without::JournalWait {
+            broker.core.durable(world.disk.handed_over());
+            while broker.core.release_stored() {}
         }
         // Each turn would be a waste.
         let looks = world.now >= looked_at + LOOKS;
@@ -108,8 +149,7 @@ fn run(shared: &Shared) -> Result<(), Broken> {
         let pending = broker.core.backlog.view().len();
         if world.is_leaving {
             if world.is_quiet || world.now > world.deadline {
-                drop(world);
-                return check_nothing_left(&mut broker);
+                return Ok(Outcome::Left);
             }
         } else if looks && pending == 0 && world.is_done() {
             check_delivered(&world)?;
@@ -121,12 +161,9 @@ fn run(shared: &Shared) -> Result<(), Broken> {
     }
 }
 
-/// What was answered OK and is to be acknowledged came to somebody who wanted it.
+/// What was answered OK and is to be acknowledged came to somebody who wanted it, and was.
 fn check_delivered(world: &World) -> Result<(), Broken> {
-    let lost = world.ledger.tales().find(|&(number, tale)| {
-        world.ledger.catalog.get(number).ack && tale.ok.is_some() && tale.received == 0
-    });
-    lost.map_or(Ok(()), |(number, _)| Err(Broken::Lost(number)))
+    world.ledger.lost(|_| false).map_or(Ok(()), |number| Err(Broken::Lost(number)))
 }
 
 /// Everybody has left: nothing of them is held.
@@ -171,12 +208,12 @@ fn end(broker: Broker<Simulated>, shared: &Shared) -> Result<(), Broken> {
         world.tell("the server ended early");
         world.check_end()?;
     }
-    Ok(())
+    world.check_kept()
 }
 
 /// Fails with the end of what led to it.
 fn fail(seed: u64, broken: &Broken) -> ! {
-    let again = world(seed);
+    let again = world(seed, Without::Nothing);
     again.borrow_mut().trace.is_on = true;
     let _ = run(&again);
     let again = again.borrow();
@@ -192,7 +229,7 @@ fn fail(seed: u64, broken: &Broken) -> ! {
 #[test]
 fn promises_hold_over_sockets_that_do_what_they_may() {
     SEEDS.check("moments", |seed, tally| {
-        let world = world(seed);
+        let world = world(seed, Without::Nothing);
         if let Err(broken) = run(&world) {
             fail(seed, &broken);
         }
@@ -214,7 +251,7 @@ fn promises_hold_over_sockets_that_do_what_they_may() {
 #[test]
 fn the_same_seed_is_the_same_history() {
     check_repeatable(|seed| {
-        let shared = world(seed);
+        let shared = world(seed, Without::Nothing);
         shared.borrow_mut().trace.is_on = true;
         let _ = run(&shared);
         let world = shared.borrow();

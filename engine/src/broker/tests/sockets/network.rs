@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::broken::Broken;
 use super::link::{Cause, DOWN, UP};
+use super::without::Without;
 use super::world::World;
 use crate::net::socket::{ByteStream, Network, Ready};
 use crate::zmtp::inbox::Room;
@@ -34,8 +35,12 @@ impl Network for Simulated {
     }
 
     fn wait(&mut self, timeout: Option<Duration>, ready: &mut Vec<Ready>) -> io::Result<()> {
-        self.0.borrow_mut().wait(timeout, ready);
-        Ok(())
+        let mut world = self.0.borrow_mut();
+        if !world.is_down {
+            world.wait(timeout, ready);
+        }
+        // A server that was killed does nothing further.
+        if world.is_down { Err(io::ErrorKind::Interrupted.into()) } else { Ok(()) }
     }
 
     fn accept(&mut self, port: Port) -> io::Result<Option<(Stream, SocketAddr)>> {
@@ -55,8 +60,9 @@ impl Network for Simulated {
 
     fn register(&mut self, stream: &Stream, key: u64) -> io::Result<()> {
         let mut world = self.0.borrow_mut();
+        let life = world.life;
         let link = &mut world.links[stream.link];
-        link.is_registered = true;
+        (link.is_registered, link.life) = (true, life);
         link.key = Some(key);
         // What is so already is told, too.
         link.tell.readable |= !link.up.is_empty();
@@ -79,9 +85,15 @@ impl Network for Simulated {
 impl ByteStream for Stream {
     fn read(&mut self, room: Room<'_>) -> io::Result<usize> {
         let world = &mut *self.world.borrow_mut();
+        if world.dies_now() {
+            return Err(io::ErrorKind::ConnectionReset.into());
+        }
         let link = &mut world.links[self.link];
         assert!(link.is_registered && !link.is_closed);
-        let result = link.server_reads(room);
+        let mut result = link.server_reads(room);
+        if world.without == Without::Ends && matches!(result, Ok(0)) {
+            result = Err(io::ErrorKind::WouldBlock.into());
+        }
         if !matches!(&result, Err(error) if error.kind() == io::ErrorKind::WouldBlock) {
             world.doings += 1;
         }
@@ -93,6 +105,9 @@ impl ByteStream for Stream {
 
     fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         let world = &mut *self.world.borrow_mut();
+        if world.dies_now() {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
         let link = &mut world.links[self.link];
         let result = link.server_writes(slices, &mut world.random);
         let offered: usize = slices.iter().map(|slice| slice.len()).sum();
@@ -103,7 +118,7 @@ impl ByteStream for Stream {
             }
         }
         world.move_soon(self.link, DOWN);
-        result
+        if world.without == Without::RestsOfWrites && result.is_ok() { Ok(offered) } else { result }
     }
 }
 
@@ -124,7 +139,7 @@ impl World {
         let same = |&&other: &&usize| self.links[other].address.ip() == address;
         let open_here = self.live.iter().filter(same).count();
         let here_max = self.conditions.config.max_connections_per_address;
-        let is_over = self.is_draining || self.is_leaving;
+        let is_over = self.is_draining || self.is_leaving || self.is_down;
         let link = &mut self.links[at];
         link.is_closed = true;
         link.tell = Default::default();

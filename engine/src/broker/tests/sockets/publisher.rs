@@ -194,15 +194,18 @@ impl Publisher {
         }
     }
 
-    fn answered(&mut self, what: What, said: Said, world: &mut World) {
-        let What::Publish(request, ..) = what else { return };
+    fn answered(&mut self, what: What, said: Said, world: &mut World) -> Result<(), Broken> {
+        let What::Publish(request, ..) = what else { return Ok(()) };
         let Some(at) = self.unanswered.iter().position(|other| other.request == request) else {
-            return;
+            return Ok(());
         };
         let moment = world.moment();
         if said == Said::Ok {
-            let Some(unanswered) = self.unanswered.remove(at) else { return };
+            let Some(unanswered) = self.unanswered.remove(at) else { return Ok(()) };
             for number in unanswered.numbers {
+                if !world.is_stored(number) {
+                    return Err(Broken::OkBeforeStored(number));
+                }
                 let now = world.now;
                 let tale = world.ledger.tale(number);
                 (tale.ok, tale.ok_at) = (Some(moment), now);
@@ -213,6 +216,7 @@ impl Publisher {
             let unanswered = &mut self.unanswered[at];
             (unanswered.is_under_way, unanswered.again_at) = (false, world.now + pause);
         }
+        Ok(())
     }
 }
 
@@ -270,7 +274,7 @@ impl Client for Publisher {
             return Ok(());
         }
         for (what, said) in self.asker.hear(bytes, world)? {
-            self.answered(what, said, world);
+            self.answered(what, said, world)?;
         }
         if self.unanswered.iter().any(|unanswered| !unanswered.is_under_way) {
             world.wake_in_us(self.me, 1..1000);

@@ -48,8 +48,8 @@ pub(super) struct Subscriber {
     /// What came by the connection at hand, and how far each line has come.
     got: BTreeSet<usize>,
     lines: BTreeMap<Line, usize>,
-    /// What came by any, of what is sent once.
-    got_once: BTreeSet<usize>,
+    /// What came by any, of what is sent once, and from which server: one that was killed knows nothing of it.
+    got_once: BTreeSet<(u32, usize)>,
     acker: Asker,
     to_acknowledge: VecDeque<usize>,
 }
@@ -210,10 +210,13 @@ impl Subscriber {
         if !is_wanted {
             return Err(Broken::Unwanted(number));
         }
-        world.ledger.tale(number).received += 1;
+        if !world.is_stored(number) {
+            return Err(Broken::PublishedBeforeStored(number));
+        }
         self.got.insert(number);
         if let Some((line, place)) = tale.place {
-            if !self.got_once.insert(number) {
+            let life = self.link.map_or(0, |link| world.links[link].life);
+            if !self.got_once.insert((life, number)) {
                 return Err(Broken::Twice(number));
             }
             let reached = self.lines.insert(line, place).unwrap_or(0);
@@ -252,6 +255,9 @@ impl Subscriber {
                 let ids: Vec<_> = numbers.iter().map(|&number| catalog.get(number).id).collect();
                 (numbers, ack::frame(&ids).into())
             };
+            for &number in &numbers {
+                world.ledger.tale(number).acknowledged = true;
+            }
             self.acker.ask(What::Ack(numbers), &body, world);
         }
     }

@@ -10,11 +10,13 @@ use fastrand::Rng;
 use super::super::trace::Trace;
 use super::broken::Broken;
 use super::conditions::Conditions;
+use super::disk::Disk;
 use super::ledger::Ledger;
 use super::link::{DOWN, Link, UP};
 use super::publisher::Publisher;
 use super::stranger::Stranger;
 use super::subscriber::Subscriber;
+use super::without::Without;
 use crate::metrics::Counters;
 use crate::net::socket::Ready;
 use crate::zmtp::session::Port;
@@ -50,6 +52,10 @@ pub(super) enum Event {
     IsOver(usize, &'static str),
     /// The system runs out of descriptors for so long.
     Shortage(Duration),
+    /// The journal's commit ends, of the server with this number.
+    Commit(u32),
+    /// The server is killed soon.
+    Kill,
     Drain,
     Calm,
 }
@@ -64,9 +70,10 @@ const IDLE_TURNS_MAX_AT_END: u32 = 1200;
 
 pub(super) struct World {
     pub(super) conditions: Conditions,
+    pub(super) without: Without,
     pub(super) random: Rng,
     pub(super) now: Duration,
-    events: BTreeMap<(Duration, u64), Event>,
+    pub(super) events: BTreeMap<(Duration, u64), Event>,
     scheduled: u64,
     /// Moments, numbered: events and what clients send.
     pub(super) moment: u64,
@@ -83,7 +90,15 @@ pub(super) struct World {
     pub(super) ledger: Ledger,
     pub(super) counters: Arc<Counters>,
     pub(super) stop: Arc<AtomicBool>,
-    is_woken: bool,
+    pub(super) is_woken: bool,
+    /// What the journal lies on, if there is one.
+    pub(super) disk: Disk,
+    /// The number of the server that runs, or ran.
+    pub(super) life: u32,
+    /// It was killed.
+    pub(super) is_down: bool,
+    /// It is killed when it has read and written so often.
+    pub(super) dies_in: Option<u32>,
     pub(super) is_calm: bool,
     pub(super) is_draining: bool,
     pub(super) drain_began: Duration,
@@ -107,10 +122,11 @@ pub(super) struct World {
 }
 
 impl World {
-    pub(super) fn new(conditions: Conditions, random: Rng) -> Self {
+    pub(super) fn new(conditions: Conditions, random: Rng, without: Without) -> Self {
         let mut world = Self {
             deadline: conditions.calm_at + CALM + conditions.config.retry_interval * 10,
             conditions,
+            without,
             random,
             now: Duration::ZERO,
             events: BTreeMap::new(),
@@ -128,6 +144,10 @@ impl World {
             counters: Arc::default(),
             stop: Arc::default(),
             is_woken: false,
+            disk: Disk::default(),
+            life: 0,
+            is_down: false,
+            dies_in: None,
             is_calm: false,
             is_draining: false,
             drain_began: Duration::ZERO,
@@ -160,6 +180,9 @@ impl World {
         }
         let calm_at = world.conditions.calm_at;
         world.at(calm_at, Event::Calm);
+        for at in world.conditions.kills_at.clone() {
+            world.at(at, Event::Kill);
+        }
         if let Some(at) = world.conditions.drain_at {
             world.at(at, Event::Drain);
         }
@@ -225,7 +248,7 @@ impl World {
         }
     }
 
-    fn happens(&mut self, event: Event) {
+    pub(super) fn happens(&mut self, event: Event) {
         self.moment += 1;
         self.trace.note(self.now, &event);
         match event {
@@ -252,7 +275,9 @@ impl World {
             }
             Event::Shortage(length) if !self.is_calm => self.short_until = self.now + length,
             Event::Shortage(_) => {}
-            Event::Drain if self.is_leaving => {}
+            Event::Commit(life) => self.commit(life),
+            Event::Kill => self.kill(),
+            Event::Drain if self.is_leaving || self.is_down => {}
             Event::Drain => {
                 self.stop.store(true, Ordering::Release);
                 (self.is_draining, self.is_woken, self.drain_began) = (true, true, self.now);
@@ -279,6 +304,7 @@ impl World {
     /// The broker waits.
     pub(super) fn wait(&mut self, timeout: Option<Duration>, ready: &mut Vec<Ready>) {
         self.notice_idle();
+        self.begin_commit();
         // A turn takes its time.
         self.now += Duration::from_micros(self.random.u64(2..40));
         let end = timeout.map(|timeout| self.now + timeout);
@@ -297,7 +323,11 @@ impl World {
             }
             self.now = reached;
             self.tell_ready(ready);
-            if !ready.is_empty() || self.broken.is_some() || self.now > self.deadline {
+            if !ready.is_empty()
+                || self.is_down
+                || self.broken.is_some()
+                || self.now > self.deadline
+            {
                 self.random.shuffle(ready);
                 break;
             }
@@ -349,7 +379,17 @@ impl World {
             }
             let link = &mut self.links[at];
             let Some(key) = link.key else { continue };
-            let tell = std::mem::take(&mut link.tell);
+            let mut tell = std::mem::take(&mut link.tell);
+            match self.without {
+                Without::WakeUpsToRead if self.random.u32(0..Without::LOST_ONE_IN) == 0 => {
+                    tell.readable = false;
+                }
+                Without::WakeUpsToWrite if self.random.u32(0..Without::LOST_ONE_IN) == 0 => {
+                    tell.writable = false;
+                }
+                Without::Ends => tell.ended = false,
+                _ => {}
+            }
             let (readable, writable, ended) = (tell.readable, tell.writable, tell.ended);
             ready.push(Ready::Stream { key, readable, writable, ended });
         }
