@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::broken::Broken;
+use super::conditions::Conditions;
 use super::wire::{self, End, Version};
 use super::world::World;
 use crate::wire::hello;
@@ -18,6 +19,10 @@ pub(super) enum What {
     /// The publisher's number of it, whether one message of it is kept, and whether it speaks v1.
     Publish(usize, bool, bool),
     Ack(Vec<usize>),
+    /// A subscription, or credit for it.
+    Control,
+    /// A member's verdict on a message, and whether it acknowledges it.
+    Settle(usize, bool),
     /// Something that is refused, and with which code; v1 is told none.
     Wrong(Option<ErrorCode>),
 }
@@ -25,7 +30,7 @@ pub(super) enum What {
 impl What {
     /// Whether others that came behind it may be answered before.
     fn may_wait_for_journal(&self) -> bool {
-        matches!(self, Self::Publish(..) | Self::Ack(_))
+        matches!(self, Self::Publish(..) | Self::Ack(_) | Self::Settle(..))
     }
 }
 
@@ -57,6 +62,8 @@ pub(super) struct Asker {
     end: Option<End>,
     awaited: VecDeque<Awaited>,
     frames: Vec<Vec<u8>>,
+    /// What came and is no answer, each in its frames.
+    deliveries: Vec<Vec<Vec<u8>>>,
     pongs: VecDeque<Vec<u8>>,
     asked: u32,
 }
@@ -68,7 +75,7 @@ impl Asker {
         version: Version,
         is_healthy: bool,
     ) -> Self {
-        let (awaited, frames, pongs) = Default::default();
+        let (awaited, frames, deliveries, pongs) = Default::default();
         Self {
             client,
             socket,
@@ -79,6 +86,7 @@ impl Asker {
             end: None,
             awaited,
             frames,
+            deliveries,
             pongs,
             asked: 0,
         }
@@ -96,6 +104,7 @@ impl Asker {
         (self.link, self.end) = (None, None);
         self.awaited.clear();
         self.frames.clear();
+        self.deliveries.clear();
         self.pongs.clear();
     }
 
@@ -195,11 +204,22 @@ impl Asker {
                 continue;
             }
             self.frames.push(frame.body);
-            if !frame.more {
+            if frame.more {
+                continue;
+            }
+            // An answer with three frames repeats one of the envelope, which is not empty.
+            if self.frames.len() == 3 && self.frames[0].is_empty() {
+                self.deliveries.push(std::mem::take(&mut self.frames));
+            } else {
                 answers.push(self.answer(world)?);
             }
         }
         Ok(answers)
+    }
+
+    /// What was delivered with what was heard.
+    pub(super) fn take_deliveries(&mut self) -> Vec<Vec<Vec<u8>>> {
+        std::mem::take(&mut self.deliveries)
     }
 
     fn answer(&mut self, world: &mut World) -> Result<(What, Said), Broken> {
@@ -236,8 +256,10 @@ impl Asker {
     }
 
     fn check_late(&self, since: Duration, what: &What, world: &World) -> Result<(), Broken> {
-        // One that publishes waits with all that it asks.
-        let may_wait = world.is_draining || (self.publishes && world.conditions.is_tight);
+        // One that publishes waits with all that it asks, and so does everybody when twice as much is queued as may be.
+        // What waited for native subscribers is delivered many at a time, and small limits are soon passed by it.
+        let Conditions { natives, members, is_tight, .. } = world.conditions;
+        let may_wait = world.is_draining || (is_tight && (self.publishes || natives + members > 0));
         if self.is_healthy && !may_wait && world.now > since + super::PATIENCE {
             return Err(Broken::Late(format!("{what:?}")));
         }
@@ -268,6 +290,9 @@ fn is_right(what: &What, said: Said, world: &World) -> bool {
     match (what, said) {
         (What::Hello, Said::Hello) => true,
         (What::Ping | What::Publish(..) | What::Ack(_), Said::Ok) => true,
+        (What::Control | What::Settle(..), Said::Ok) => true,
+        // The message's time was over, and another member has it.
+        (What::Settle(..), Said::Refused(Some(ErrorCode::Subscription))) => true,
         (What::Publish(_, kept, v1), Said::Refused(code)) => {
             let limited = *kept && world.conditions.is_limited;
             match code {

@@ -19,6 +19,10 @@ pub(super) enum Broken {
     OkBeforeStored(usize),
     /// It came to a subscriber before the journal had stored it.
     PublishedBeforeStored(usize),
+    /// A subscription got a delivery although so many bytes more than it had granted had come.
+    Overdrawn(u64),
+    /// More than one member's acknowledgement of a message was taken.
+    SettledTwice(usize),
     /// The journal holds what nobody published.
     Forged(usize),
     /// The journal cannot be opened, or does not work.

@@ -12,6 +12,9 @@ use crate::config::{Config, SlowSubscriber};
 /// The name of those who have no trouble.
 pub(super) const HEALTHY: &str = "c";
 
+/// The name of what a group works on.
+pub(super) const WORK: &str = "w";
+
 #[derive(Clone, Debug)]
 pub(super) struct Conditions {
     pub(super) config: Config,
@@ -32,6 +35,9 @@ pub(super) struct Conditions {
     pub(super) subscribers: usize,
     /// Of a thousand messages, those that a subscriber's program fails to work on.
     pub(super) failing: u32,
+    /// Native subscribers that look on or take part, and members of a group.
+    pub(super) natives: usize,
+    pub(super) members: usize,
     pub(super) strangers: usize,
     pub(super) wires: Wires,
     /// Of a thousand connections, those that are reset at some byte, and those that stall at one.
@@ -132,6 +138,8 @@ impl Conditions {
             pause_ms: 0..[2, 20, 100][random.usize(0..3)],
             subscribers: random.usize(1..4),
             failing: random.u32(0..300),
+            natives: random.usize(0..3),
+            members: [0, 0, 2, 3][random.usize(0..4)],
             strangers: random.usize(0..4),
             wires: Wires::of(drops, random),
             resets: if steady { 0 } else { random.u32(0..600) },

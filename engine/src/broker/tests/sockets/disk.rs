@@ -11,7 +11,7 @@ use fastrand::Rng;
 use crate::broker::run::{CoreState, Live};
 use crate::config::Config;
 use crate::journal::storage::memory::MemoryStorage;
-use crate::journal::storage::power_cut::Tear;
+use crate::journal::storage::power_cut::{PowerCut, Tear};
 use crate::journal::{Journal, JournalError, Op, OpenError, Writer};
 use crate::server::recover;
 use crate::wire::id::MessageId;
@@ -101,9 +101,9 @@ impl Disk {
         let reached = random.usize(before..=trace.events.len());
         self.storage = if power_is_cut {
             let tear = [Tear::Sectors, Tear::Bytes][random.usize(0..2)];
-            trace.power_cut(reached).disk(tear, &mut |n| random.usize(0..n))
+            PowerCut::behind(trace, reached).disk(tear, &mut |n| random.usize(0..n))
         } else {
-            trace.killed(reached)
+            MemoryStorage::killed(trace, reached)
         };
         self.is_busy = false;
     }
@@ -118,7 +118,7 @@ impl Disk {
             writer.run();
         }
         let trace = self.storage.trace();
-        self.storage = trace.power_cut(trace.events.len()).disk(Tear::Sectors, &mut |_| 0);
+        self.storage = PowerCut::behind(trace, trace.events.len()).disk(Tear::Sectors, &mut |_| 0);
         Ok(())
     }
 }

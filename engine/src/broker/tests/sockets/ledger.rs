@@ -21,6 +21,8 @@ pub(super) struct Tale {
     pub(super) place: Option<(Line, usize)>,
     /// Somebody has begun to acknowledge it.
     pub(super) acknowledged: bool,
+    /// Which server was the last to take a group's member's acknowledgement of it.
+    pub(super) settled_in: Option<u32>,
 }
 
 #[derive(Default)]

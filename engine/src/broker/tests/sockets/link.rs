@@ -76,6 +76,8 @@ pub(super) struct Link {
     /// Bytes that had arrived when the server was told to end.
     pub(super) arrived_before_drain: u64,
     pub(super) is_registered: bool,
+    /// The server delivers on it, and expects that it is read.
+    pub(super) delivers: bool,
     pub(super) tell: Tell,
     /// The server closed it.
     pub(super) is_closed: bool,
@@ -137,6 +139,7 @@ impl Link {
             is_made: false,
             arrived_before_drain: 0,
             is_registered: false,
+            delivers: port == Port::Publishing,
             life: 0,
             tell: Tell::default(),
             is_closed: false,

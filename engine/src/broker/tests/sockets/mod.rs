@@ -15,6 +15,7 @@ mod crash;
 mod disk;
 mod ledger;
 mod link;
+mod native;
 mod network;
 mod publisher;
 mod stranger;
@@ -59,10 +60,16 @@ const SEEDS: Seeds = Seeds {
         "accept failed",
         "acknowledgement answered",
         "closed at its end",
+        "delivery beyond the credit",
+        "delivery to a broadcast",
+        "delivery to a member of a group",
+        "delivery to an observer",
         "it paused within what it sent",
         "message dropped",
         "message sent by the server again",
         "message sent to the server again",
+        "message settled by a member",
+        "a native subscriber left",
         "publisher held back",
         "request refused",
         "request that is none",
@@ -76,6 +83,7 @@ const SEEDS: Seeds = Seeds {
         "the server was killed",
         "the server was killed within a turn",
         "there were too many of its address",
+        "verdict of a member too late",
         "write was short",
     ],
 };

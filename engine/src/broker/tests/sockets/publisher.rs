@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::asker::{Asker, Said, What};
 use super::broken::Broken;
-use super::conditions::{FRAME_MESSAGES_MAX, HEALTHY, NAMES};
+use super::conditions::{FRAME_MESSAGES_MAX, HEALTHY, NAMES, WORK};
 use super::wire::Version;
 use super::world::{Client, World};
 use crate::message::Format;
@@ -24,6 +24,16 @@ const WINDOW: usize = 6;
 /// Bytes of a request over what the server keeps of one, whatever it is told.
 const OVERSIZE_BYTES: usize = 1_100_000;
 
+/// What it publishes under.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Topics {
+    Any,
+    /// The name of those who have no trouble; it has none, either.
+    Healthy,
+    /// The name of what a group works on; all is to be acknowledged.
+    Work,
+}
+
 struct Unanswered {
     request: usize,
     numbers: Vec<usize>,
@@ -33,6 +43,7 @@ struct Unanswered {
 
 pub(super) struct Publisher {
     me: usize,
+    topics: Topics,
     is_healthy: bool,
     format: Format,
     secret: hello::Secret,
@@ -49,10 +60,11 @@ pub(super) struct Publisher {
 }
 
 impl Publisher {
-    pub(super) fn new(me: usize, is_healthy: bool, world: &mut World) -> Self {
+    pub(super) fn new(me: usize, topics: Topics, world: &mut World) -> Self {
+        let is_healthy = topics == Topics::Healthy;
         let conditions = &world.conditions;
         let random = &mut world.random;
-        let original = random.u32(0..1000) < conditions.originals && !is_healthy;
+        let original = random.u32(0..1000) < conditions.originals && topics == Topics::Any;
         let socket = if random.u32(0..3) == 0 { "REQ" } else { "DEALER" };
         // The type of REQ is not among those of 2.0 that are played here.
         let versions = [Version::V30, Version::V31, Version::V20];
@@ -61,6 +73,7 @@ impl Publisher {
         secret.fill_with(|| random.u8(..));
         Self {
             me,
+            topics,
             is_healthy,
             format: if original { Format::V1 } else { Format::V2 },
             secret,
@@ -114,10 +127,16 @@ impl Publisher {
 
     fn make(&mut self, world: &mut World) {
         let World { conditions, random, ledger, .. } = world;
-        let at = if self.is_healthy { NAMES.len() } else { random.usize(0..NAMES.len()) };
-        let name = NAMES.get(at).copied().unwrap_or(HEALTHY);
+        let (at, name) = match self.topics {
+            Topics::Any => {
+                let at = random.usize(0..NAMES.len());
+                (at, NAMES[at])
+            }
+            Topics::Healthy => (NAMES.len(), HEALTHY),
+            Topics::Work => (NAMES.len(), WORK),
+        };
         // All of a request are kept, or none: otherwise a refusal would change their order.
-        let ack = random.u32(0..3) == 0;
+        let ack = random.u32(0..3) == 0 || self.topics == Topics::Work;
         let most = if self.format == Format::V1 { 1 } else { FRAME_MESSAGES_MAX };
         let many = random.usize(1..=most).min(self.left);
         self.left -= many;

@@ -49,6 +49,16 @@ fn ends_are_read() {
 }
 
 #[test]
+fn nothing_is_delivered_beyond_the_credit() {
+    check_found(Without::CreditLimit, |broken| matches!(broken, Broken::Overdrawn(_)));
+}
+
+#[test]
+fn all_credit_that_is_granted_counts() {
+    check_found(Without::Grants, is_undone);
+}
+
+#[test]
 fn ok_waits_for_the_journal() {
     check_found(Without::JournalWait, |broken| {
         matches!(broken, Broken::OkBeforeStored(_) | Broken::PublishedBeforeStored(_))

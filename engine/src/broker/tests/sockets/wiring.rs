@@ -147,7 +147,7 @@ impl World {
         }
         if let Some((_, length)) = at.stall_at[DOWN].take_if(|(byte, _)| *byte == at.taken) {
             at.stalled_until[DOWN] = self.now + length;
-            if at.port == Port::Publishing {
+            if at.delivers {
                 at.cause.get_or_insert(Cause::Other("a subscriber did not read"));
             }
             self.tell("a client stalled");

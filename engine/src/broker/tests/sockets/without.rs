@@ -16,11 +16,15 @@ pub(super) enum Without {
     Ends,
     /// What waits for a commit is answered when it is handed over.
     JournalWait,
+    /// Credit is taken for twice as much as was granted.
+    CreditLimit,
+    /// Now and then credit that was granted is not counted.
+    Grants,
     /// A server that starts is not given the messages of its journal.
     Recovery,
 }
 
 impl Without {
-    /// Of so many wake-ups one is lost.
+    /// Of so many wake-ups, or grants of credit, one is lost.
     pub(super) const LOST_ONE_IN: u32 = 8;
 }

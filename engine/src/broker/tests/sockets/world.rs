@@ -13,7 +13,8 @@ use super::conditions::Conditions;
 use super::disk::Disk;
 use super::ledger::Ledger;
 use super::link::{DOWN, Link, UP};
-use super::publisher::Publisher;
+use super::native::{Native, Role};
+use super::publisher::{Publisher, Topics};
 use super::stranger::Stranger;
 use super::subscriber::Subscriber;
 use super::without::Without;
@@ -163,17 +164,28 @@ impl World {
             trace: Trace::default(),
             tally: BTreeMap::new(),
         };
-        let Conditions { publishers, subscribers, strangers, .. } = world.conditions;
+        let Conditions { publishers, subscribers, natives, members, strangers, .. } =
+            world.conditions;
         // Not always: what they do wakes the server again and again, as if it could not sleep too long.
         if world.random.u32(0..3) > 0 {
-            world.join(|me, world| Box::new(Publisher::new(me, true, world)));
+            world.join(|me, world| Box::new(Publisher::new(me, Topics::Healthy, world)));
             world.join(|me, world| Box::new(Subscriber::new(me, 0, true, world)));
         }
         for _ in 0..publishers {
-            world.join(|me, world| Box::new(Publisher::new(me, false, world)));
+            world.join(|me, world| Box::new(Publisher::new(me, Topics::Any, world)));
         }
         for index in 0..subscribers {
             world.join(|me, world| Box::new(Subscriber::new(me, index, false, world)));
+        }
+        for at in 0..natives {
+            let role = [Role::Observer, Role::Broadcast][at % 2];
+            world.join(|me, world| Box::new(Native::new(me, role, world)));
+        }
+        if members > 0 {
+            world.join(|me, world| Box::new(Publisher::new(me, Topics::Work, world)));
+        }
+        for _ in 0..members {
+            world.join(|me, world| Box::new(Native::new(me, Role::Member, world)));
         }
         for _ in 0..strangers {
             world.join(|me, world| Box::new(Stranger::new(me, world)));
