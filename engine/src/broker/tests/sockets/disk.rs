@@ -101,9 +101,9 @@ impl Disk {
         let reached = random.usize(before..=trace.events.len());
         self.storage = if power_is_cut {
             let tear = [Tear::Sectors, Tear::Bytes][random.usize(0..2)];
-            PowerCut::behind(trace, reached).disk(tear, &mut |n| random.usize(0..n))
+            PowerCut::behind(&trace, reached).disk(tear, &mut |n| random.usize(0..n))
         } else {
-            MemoryStorage::killed(trace, reached)
+            MemoryStorage::killed(&trace, reached)
         };
         self.is_busy = false;
     }
@@ -118,7 +118,7 @@ impl Disk {
             writer.run();
         }
         let trace = self.storage.trace();
-        self.storage = PowerCut::behind(trace, trace.events.len()).disk(Tear::Sectors, &mut |_| 0);
+        self.storage = PowerCut::behind(&trace, trace.events.len()).disk(Tear::Sectors, &mut |_| 0);
         Ok(())
     }
 }
