@@ -1,8 +1,8 @@
 //! What was taken under a publisher's last numbers, so that a repeat can be told from another message under the
 //! same number.
 //!
-//! Of each message 32 bits are kept, which depend on its name, its checksum and whether it is kept. Two messages
-//! agree in them by chance once in four billion times.
+//! Of each message 32 bits are kept, which depend on its name and its checksum. Two messages agree in them by chance
+//! once in four billion times.
 
 use std::collections::{HashMap, VecDeque};
 use std::iter::repeat_n;
@@ -27,8 +27,7 @@ pub(super) type Fingerprint = u32;
 pub(super) fn fingerprint(name: u64, record: &Record<'_>) -> Fingerprint {
     let checksum = u128::from_le_bytes(record.checksum);
     let mixed = (checksum as u64 ^ name).wrapping_mul(FACTOR) ^ (checksum >> 64) as u64;
-    let mixed = (mixed ^ u64::from(record.ack)).wrapping_mul(FACTOR);
-    ((mixed >> 32) as Fingerprint).max(1)
+    ((mixed.wrapping_mul(FACTOR) >> 32) as Fingerprint).max(1)
 }
 
 /// The last numbers of one publisher.
@@ -114,11 +113,24 @@ pub(super) struct Contents {
     old: HashMap<u64, Window, IdHashes>,
     /// What the young ones count for.
     young_numbers: usize,
+    /// Room for the fingerprints of the next request: most come and go without an allocation.
+    spare: Vec<Fingerprint>,
 }
 
 impl Contents {
-    /// Notes what was taken of a publisher from a number on.
-    pub(super) fn add(&mut self, publisher: u64, first: u64, fingerprints: &[Fingerprint]) {
+    /// Where to gather the fingerprints of a request: nothing is in it.
+    pub(super) fn room(&mut self) -> Vec<Fingerprint> {
+        std::mem::take(&mut self.spare)
+    }
+
+    /// Notes what was taken of a publisher from a number on, and takes back what it was gathered in.
+    pub(super) fn take(&mut self, publisher: u64, first: u64, mut fingerprints: Vec<Fingerprint>) {
+        self.add(publisher, first, &fingerprints);
+        fingerprints.clear();
+        self.spare = fingerprints;
+    }
+
+    fn add(&mut self, publisher: u64, first: u64, fingerprints: &[Fingerprint]) {
         let window = match self.young.get_mut(&publisher) {
             Some(window) => {
                 self.young_numbers -= window.numbers();

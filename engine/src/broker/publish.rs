@@ -63,7 +63,7 @@ impl<E> Core<E> {
 
     /// Everything about a native request but its checksums, which are dear: a stranger does not get that far.
     pub(super) fn check_native(
-        &self,
+        &mut self,
         connection: ConnectionId,
         name: &str,
         records: &[u8],
@@ -155,8 +155,9 @@ impl<E> Core<E> {
         Ok(Taken { group, kept })
     }
 
-    pub(super) fn check_records(&self, name: &str, records: &[u8]) -> Result<Summary, Refusal> {
+    pub(super) fn check_records(&mut self, name: &str, records: &[u8]) -> Result<Summary, Refusal> {
         let mut summary: Option<Summary> = None;
+        let mut fingerprints = self.publishers.contents.room();
         let name_hash = xxh3_64(name.as_bytes());
         for item in Records::new(records) {
             let (whole, record) = item?;
@@ -164,17 +165,14 @@ impl<E> Core<E> {
                 let (bytes, max) = (records.len(), BATCH_BYTES_MAX);
                 return Err(Refusal::BatchTooLarge { bytes, max });
             }
-            let summary = summary.get_or_insert(Summary {
+            let summary = summary.get_or_insert_with(|| Summary {
                 first: record.id,
                 records: 0,
                 kept: 0,
                 kept_bytes: 0,
-                // As many as there are if all are of one size. One alone may be longer than several.
-                fingerprints: Vec::with_capacity(
-                    records.len().min(BATCH_BYTES_MAX) / whole.len().min(BATCH_BYTES_MAX),
-                ),
+                fingerprints: Vec::new(),
             });
-            summary.fingerprints.push(fingerprint(name_hash, &record));
+            fingerprints.push(fingerprint(name_hash, &record));
             if !record.id.is_native() {
                 return Err(Refusal::Rule(
                     "a publisher's id lies between 1 and 2^63 - 1, and its sequence begins at 1",
@@ -203,7 +201,8 @@ impl<E> Core<E> {
                 summary.kept_bytes += whole.len();
             }
         }
-        summary.ok_or(Refusal::Record(RecordError::NoRecords))
+        let summary = summary.ok_or(Refusal::Record(RecordError::NoRecords))?;
+        Ok(Summary { fingerprints, ..summary })
     }
 
     fn take_records(
@@ -252,7 +251,7 @@ impl<E> Core<E> {
         }
         let group = publisher.barrier;
         let MessageId { publisher, sequence } = summary.first;
-        self.publishers.contents.add(publisher, sequence, &summary.fingerprints);
+        self.publishers.contents.take(publisher, sequence, summary.fingerprints);
         Taken { group, kept }
     }
 
