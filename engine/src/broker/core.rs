@@ -299,7 +299,7 @@ impl<E> Core<E> {
 
     /// A message was acknowledged; unknown ones were acknowledged before. Groups settle what they have themselves.
     fn settle(&mut self, id: MessageId) {
-        if self.groups.has_no_jobs() || !self.backlog.is_held_for_groups(id) {
+        if !self.is_for_groups(id) {
             self.settle_now(id);
         }
     }

@@ -277,6 +277,21 @@ impl<E> Core<E> {
         }
     }
 
+    /// Whether a message is for groups alone: they have it, or it waits for its turn to become their job.
+    pub(super) fn is_for_groups(&mut self, id: MessageId) -> bool {
+        if self.groups.has_no_jobs() && self.groups.has_no_group() {
+            return false;
+        }
+        if self.backlog.is_held_for_groups(id) {
+            return true;
+        }
+        let waits = self.backlog.name_of_waiting(id).filter(|name| self.backlog.is_name_due(name));
+        waits.is_some_and(|name| {
+            let groups = &self.subscribers.topic(&name).groups;
+            !self.groups.open_to(id, groups).is_empty()
+        })
+    }
+
     /// A message that waited for anybody becomes a job of the groups that it fits: of how many. One that is not stored
     /// yet is ready when it is delivered.
     pub(super) fn enlist(&mut self, id: MessageId, is_stored: bool, now: Duration) -> usize {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::backlog::Wanted;
 use super::check::{Carried, Original, check_checksums};
 use super::contents::{Fingerprint, fingerprint};
 use super::core::{Core, Taken};
@@ -339,8 +340,11 @@ impl<E> Core<E> {
         now: Duration,
     ) {
         let kept = Body::keep(request, body);
-        let is_new = self.backlog.add(id, &topic.name, format, kept, topic.wanted(), now);
-        if is_new {
+        // Behind those that waited and are becoming jobs, a part in each turn.
+        let is_behind = !topic.groups.is_empty() && self.backlog.is_name_due(&topic.name);
+        let wanted = if is_behind { Wanted::Nobody } else { topic.wanted() };
+        let is_new = self.backlog.add(id, &topic.name, format, kept, wanted, now);
+        if is_new && !is_behind {
             self.groups.add_jobs(&topic.name, id, &topic.groups);
         }
         if is_new && self.stores() {
@@ -348,6 +352,9 @@ impl<E> Core<E> {
             // The journal is soon done with it, so it can share the buffer.
             let (name, body) = (topic.name.clone(), request.slice_ref(body));
             self.out.journal.push(Op::Append(Message { id, name, format, body }));
+        }
+        if is_new && is_behind {
+            self.backlog.wake(&topic.name, true, self.latest_group());
         }
     }
 

@@ -263,6 +263,20 @@ impl Backlog {
         }
     }
 
+    /// Whether messages of a name that waited are due and were not all sent yet.
+    pub(super) fn is_name_due(&self, name: &str) -> bool {
+        self.waiting.is_name_due(name)
+    }
+
+    /// The name of a message that waits.
+    pub(super) fn name_of_waiting(&self, id: MessageId) -> Option<ArcStr> {
+        let named = |entry: &Entry| match Place::from_bits(entry.token()) {
+            Place::Waiting(_) => Some(entry.name().clone()),
+            Place::Wheel(_) | Place::Groups => None,
+        };
+        self.pending.view().with(&id, named)?
+    }
+
     /// Whether groups say when a message is sent.
     pub(super) fn is_held_for_groups(&self, id: MessageId) -> bool {
         let bits = self.pending.view().with(&id, Entry::token);

@@ -276,6 +276,49 @@ fn jobs_of_many_groups_are_added_a_part_in_each_turn_and_in_order() {
 }
 
 #[test]
+fn what_is_published_while_waiting_messages_become_jobs_stays_behind_them_and_is_the_groups() {
+    for durable in [false, true] {
+        let (groups, waiting, all) = (100, 100, 200);
+        let mut bench = Bench::limited(durable, Limits { messages: 1 << 20, bytes: 1 << 30 });
+        let store = |bench: &mut Bench| {
+            if let Some((group, _)) = bench.core.take_group() {
+                bench.store(group);
+            }
+        };
+        for sequence in 1..=waiting {
+            bench.orders(sequence, true, 1);
+        }
+        store(&mut bench);
+        bench.ask(5, subscribe(1, Kind::Broadcast, ORDERS, ROOMY)).effects();
+        join_many(&mut bench, groups);
+        for sequence in waiting + 1..=all {
+            bench.orders(sequence, true, 1);
+            if sequence % 10 == 0 {
+                store(&mut bench);
+                // A listener takes no job from its workers.
+                bench.request(5, ack::frame(&[id(sequence), id(1), id(waiting)])).effects();
+            }
+            if sequence % 4 == 0 {
+                bench.core.turn(bench.now);
+                bench.core.resend_due(bench.now);
+            }
+        }
+        store(&mut bench);
+        assert_eq!(bench.core.backlog.view().len() as u64, all, "{durable}");
+        for number in 0..groups {
+            if number > 0 {
+                bench.ask(3, grant(number, ROOMY));
+            }
+            let given = bench.given().into_iter().filter(|it| (it.0, it.1) == (3, number));
+            let got: Vec<u64> = given.flat_map(|it| it.3).collect();
+            assert!(got.iter().copied().eq(1..=all), "{durable} {number} {got:?}");
+            bench.ask(3, verdict(number, Verdict::Ack, &got));
+        }
+        assert!(bench.core.backlog.is_empty());
+    }
+}
+
+#[test]
 fn a_name_with_many_groups_keeps_no_other_one_waiting() {
     let mut bench = Bench::limited(false, Limits { messages: 1 << 20, bytes: 1 << 30 });
     join_many(&mut bench, 100);
