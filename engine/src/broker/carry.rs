@@ -7,12 +7,10 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use bytes::Bytes;
 
-use super::check::{Carried, Original};
-use super::core::Core;
-use super::effect::Effect;
+use super::backlog::Backlog;
+use super::check::frame_records;
 use super::groups::GroupId;
-use super::publish::frame_records;
-use super::transcode;
+use super::transcode::{self, Carried, Original};
 use crate::limits::{
     CARRYING_BYTES_MAX, CARRYING_MAX, FRAME_BYTES_TARGET, RESEND_BYTES_PER_TURN_MAX,
     TRANSCODED_BYTES_PER_TURN_MAX,
@@ -70,6 +68,51 @@ impl NativeFrame {
     pub(super) fn has_room(&self) -> bool {
         self.whole.is_none() && self.bytes.len() < FRAME_BYTES_TARGET
     }
+
+    /// Appends a pending message of the frame's name. `false` when it has to be carried over elsewhere first.
+    pub(super) fn append(&mut self, message: &Message, backlog: &mut Backlog) -> bool {
+        let Message { id, name, format, body } = message;
+        match format {
+            Format::V2 => {
+                self.begin(name);
+                self.bytes.extend_from_slice(body);
+                self.cost += body.len();
+            }
+            Format::V1 => {
+                if let Some(carried) = backlog.carried(*id) {
+                    if self.bytes.is_empty() && carried.len() >= FRAME_BYTES_TARGET {
+                        self.whole = Some(carried.clone());
+                    } else {
+                        let record = self.begin(name);
+                        self.bytes.extend_from_slice(&carried[record..]);
+                    }
+                    self.cost += carried.len();
+                    return true;
+                }
+                if body.len() > TRANSCODED_BYTES_PER_TURN_MAX {
+                    return false;
+                }
+                self.cost += cost(body.len());
+                // It was scanned when it was taken, and so can be scanned again.
+                if let Ok(fields) = pickle::scan(body) {
+                    let carried = Bytes::from(transcode::to_v2(name, body, &(&fields).into()));
+                    let record = self.begin(name);
+                    self.bytes.extend_from_slice(&carried[record..]);
+                    backlog.keep_carried(*id, carried);
+                }
+            }
+        }
+        true
+    }
+
+    /// Begins the frame of a name, if it is empty, and returns how long its beginning is.
+    fn begin(&mut self, name: &str) -> usize {
+        if self.bytes.is_empty() {
+            self.bytes = v2_prefix(name);
+        }
+        // A byte for the version, and one behind the name.
+        name.len() + 2
+    }
 }
 
 impl From<NativeFrame> for Bytes {
@@ -80,13 +123,22 @@ impl From<NativeFrame> for Bytes {
 
 /// For what a message is to be carried over.
 #[derive(Debug, Default)]
-struct Want {
+pub(super) struct Want {
     /// To be sent again.
-    is_resend: bool,
+    pub(super) is_resend: bool,
     /// To be handed over to a member of each of these groups.
-    groups: BTreeSet<GroupId>,
+    pub(super) groups: BTreeSet<GroupId>,
     /// To be delivered to these subscriptions, whose credit it waited for.
-    owing: BTreeSet<u32>,
+    pub(super) owing: BTreeSet<u32>,
+}
+
+/// What becomes of the message that waited longest.
+#[derive(Debug)]
+pub(super) enum Next {
+    /// It is begun.
+    Begun(Message),
+    /// It was acknowledged meanwhile; this waited for it.
+    Gone(Want),
 }
 
 /// Messages to be carried over, each once.
@@ -127,124 +179,36 @@ impl Carrying {
         self.wanted.get(&id).is_some_and(|want| want.is_resend)
     }
 
+    /// Takes the message that waited longest, if it may be begun now.
+    pub(super) fn next(&mut self, backlog: &Backlog) -> Option<Next> {
+        while let Some(&id) = self.waiting.front() {
+            let Some(message) = backlog.get(id) else {
+                self.waiting.pop_front();
+                match self.wanted.remove(&id) {
+                    Some(want) => return Some(Next::Gone(want)),
+                    None => continue,
+                }
+            };
+            if !self.has_room(message.bytes()) {
+                return None;
+            }
+            self.waiting.pop_front();
+            self.count += 1;
+            self.bytes += message.bytes();
+            return Some(Next::Begun(message));
+        }
+        None
+    }
+
+    /// A message that was begun is done; returns for what.
+    pub(super) fn end(&mut self, message: &Message) -> Want {
+        self.count -= 1;
+        self.bytes -= message.bytes();
+        self.wanted.remove(&message.id).unwrap_or_default()
+    }
+
     /// Whether one of so many bytes may be begun.
     fn has_room(&self, bytes: usize) -> bool {
         self.count == 0 || (self.count < CARRYING_MAX && self.bytes + bytes <= CARRYING_BYTES_MAX)
-    }
-}
-
-impl<E> Core<E> {
-    /// Has those carried over that waited longest, as many as may be under way.
-    pub(super) fn carry_some(&mut self) {
-        while let Some(&id) = self.carrying.waiting.front() {
-            let Some(message) = self.backlog.get(id) else {
-                // Acknowledged meanwhile.
-                self.carrying.waiting.pop_front();
-                if let Some(want) = self.carrying.wanted.remove(&id) {
-                    self.serve_those(&want);
-                }
-                continue;
-            };
-            if !self.carrying.has_room(message.bytes()) {
-                break;
-            }
-            self.carrying.waiting.pop_front();
-            self.carrying.count += 1;
-            self.carrying.bytes += message.bytes();
-            self.out.queue.push_back(Effect::Carry(message));
-        }
-    }
-
-    /// A message was carried over: it goes to those who want it, unless it was acknowledged meanwhile.
-    pub(super) fn carried(&mut self, message: &Message, carried: Option<Carried>) {
-        let Message { id, format, .. } = message;
-        let want = self.carrying.wanted.remove(id).unwrap_or_default();
-        self.carrying.count -= 1;
-        self.carrying.bytes -= message.bytes();
-        // Without it, who waits for it is served when something else happens: it may fail again.
-        let Some(carried) = carried else { return };
-        if self.backlog.view().contains(id) {
-            if *format == Format::V1 {
-                self.backlog.keep_carried(*id, carried.frame.clone());
-            }
-            if want.is_resend {
-                self.resend_carried(message, carried);
-            }
-        }
-        self.serve_those(&want);
-    }
-
-    fn resend_carried(&mut self, message: &Message, carried: Carried) {
-        let Message { id, name, format, .. } = message;
-        let Carried { frame, checksum } = carried;
-        let Some(to) = self.subscribers.keeping_up(name) else { return };
-        self.note_sent(*id);
-        match format {
-            Format::V1 => {
-                let direct = self.direct_again(&to.native, frame.len());
-                self.publish(frame, to.v2, direct, false);
-            }
-            Format::V2 => {
-                self.backlog.add_alias(checksum, *id);
-                self.publish(frame, to.v1, Vec::new(), false);
-            }
-        }
-    }
-
-    /// What these waited for is there, or no longer wanted.
-    fn serve_those(&mut self, want: &Want) {
-        for &group in &want.groups {
-            self.groups.serve_later(group);
-        }
-        for &at in &want.owing {
-            self.owes_again(at);
-        }
-    }
-
-    /// Appends a pending message to a native frame of its name. `false` when it has to be carried over elsewhere first.
-    pub(super) fn append_native(&mut self, message: &Message, frame: &mut NativeFrame) -> bool {
-        let Message { id, name, format, body } = message;
-        match format {
-            Format::V2 => {
-                frame.begin(name);
-                frame.bytes.extend_from_slice(body);
-                frame.cost += body.len();
-            }
-            Format::V1 => {
-                if let Some(carried) = self.backlog.carried(*id) {
-                    if frame.bytes.is_empty() && carried.len() >= FRAME_BYTES_TARGET {
-                        frame.whole = Some(carried.clone());
-                    } else {
-                        let record = frame.begin(name);
-                        frame.bytes.extend_from_slice(&carried[record..]);
-                    }
-                    frame.cost += carried.len();
-                    return true;
-                }
-                if body.len() > TRANSCODED_BYTES_PER_TURN_MAX {
-                    return false;
-                }
-                frame.cost += cost(body.len());
-                // It was scanned when it was taken, and so can be scanned again.
-                if let Ok(fields) = pickle::scan(body) {
-                    let carried = Bytes::from(transcode::to_v2(name, body, &(&fields).into()));
-                    let record = frame.begin(name);
-                    frame.bytes.extend_from_slice(&carried[record..]);
-                    self.backlog.keep_carried(*id, carried);
-                }
-            }
-        }
-        true
-    }
-}
-
-impl NativeFrame {
-    /// Begins the frame of a name, if it is empty, and returns how long its beginning is.
-    fn begin(&mut self, name: &str) -> usize {
-        if self.bytes.is_empty() {
-            self.bytes = v2_prefix(name);
-        }
-        // A byte for the version, and one behind the name.
-        name.len() + 2
     }
 }

@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 use crossbeam::channel::{Receiver, Sender, TrySendError, bounded};
 
 use super::carry::carry;
-use super::check::{Carried, Check, Verdict};
-use super::effect::Refusal;
+use super::check::{Check, Verdict};
+use super::refusal::Refusal;
 use super::subscribers::ConnectionId;
+use super::transcode::Carried;
 use crate::limits::{CHECKED_BESIDE_BYTES_MAX, CHECKING_BYTES_MAX, CHECKING_MAX};
 use crate::message::Message;
 use crate::net::waker::Waker;

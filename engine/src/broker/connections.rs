@@ -5,12 +5,13 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::checker::Job;
-use super::effect::{Dialect, Direct, Effect, Refusal, Reply};
+use super::effect::{Effect, Reply};
 use super::frames::FrameId;
 use super::output::Lead;
 use super::peer::{Late, Peer};
+use super::refusal::{Dialect, Refusal};
 use super::run::{Broker, Requester, kind};
-use super::subscribers::ConnectionId;
+use super::subscribers::{ConnectionId, Direct};
 use crate::limits::{
     ACCEPTS_PER_TURN_MAX, COSTLY_READ_TIME, COSTLY_REQUEST_BYTES, EVENTS_PER_TURN_MAX,
     PARTIAL_BYTES_MAX, READ_BYTES_PER_TURN_MAX,

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::core::Core;
-use super::effect::{Effect, Refusal, Reply};
+use super::effect::{Effect, Reply};
+use super::refusal::Refusal;
 use super::subscribers::ConnectionId;
 use crate::wire::control::{self, Control, Kind, Subscribe};
 use crate::wire::filter::{ANY_REST, ANY_TOKEN, Filter, TOKEN_SEPARATOR};

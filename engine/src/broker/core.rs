@@ -9,11 +9,12 @@ use bytes::Bytes;
 use super::backlog::{Backlog, Wanted};
 use super::carry::Carrying;
 use super::check::{Waiting, bounded_ids};
-use super::delivery::{Outgoing, Transcoding};
-use super::effect::{Dialect, Effect, Effects, Refusal, Reply};
+use super::effect::{Effect, Effects, Reply};
 use super::groups::Groups;
+use super::outgoing::{Outgoing, Transcoding};
 use super::publishers::Publishers;
 use super::recall::Recalls;
+use super::refusal::{Dialect, Refusal};
 use super::replies::{self, Parked};
 use super::subscribers::{ConnectionId, Subscribers, SubscriptionLimit};
 use crate::config::{Config, Verify};
@@ -386,7 +387,8 @@ impl<E> Core<E> {
         let ending = self.subscribers.turn();
         let waking = self.backlog.sweep(NAMES_WOKEN_PER_TURN_MAX, self.latest_group());
         let transcoding = self.transcode_some();
-        let recalling = self.recall_some(now);
+        let recalling =
+            self.recalls.go_on(&mut self.backlog, &mut self.subscribers, &self.parked, now);
         self.expire_jobs(now);
         let returning = self.groups.take_back(JOBS_TAKEN_BACK_PER_TURN_MAX);
         let enlisting = self.enlist_some();

@@ -1,77 +1,18 @@
 //! Frames on their way to whoever wants their name, in the format they came in and in the other one.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
-use arcstr::ArcStr;
 use bytes::Bytes;
 
+use super::carry::{Next, Want};
 use super::core::Core;
-use super::effect::{Direct, Effect};
-use super::subscribers::ConnectionId;
-use super::transcode;
-use crate::limits::{
-    TRANSCODED_BYTES_PER_TURN_MAX, TRANSCODED_PER_TURN_MAX, TRANSCODING_BYTES_MAX,
-};
-use crate::message::Format;
-use crate::wire::frame::Frame;
+use super::effect::Effect;
+use super::outgoing::Outgoing;
+use super::subscribers::{ConnectionId, Direct};
+use super::transcode::{self, Carried};
+use crate::limits::{TRANSCODED_BYTES_PER_TURN_MAX, TRANSCODED_PER_TURN_MAX};
+use crate::message::{Format, Message};
 use crate::wire::record::{Record, Records};
-
-/// A frame that is to be published.
-#[derive(Debug)]
-pub(super) struct Outgoing {
-    /// The name that it is published under.
-    pub(super) name: ArcStr,
-    /// The frame.
-    pub(super) frame: Bytes,
-    /// The format it is in.
-    pub(super) format: Format,
-    /// Whether a subscriber that does not keep up may lose it.
-    pub(super) droppable: bool,
-    /// Whether subscribers of the other format have it already.
-    pub(super) is_copy: bool,
-}
-
-/// Frames for v1 subscribers: native ones that are still to be carried over, and what came behind them.
-#[derive(Debug, Default)]
-pub(super) struct Transcoding {
-    queue: VecDeque<Part>,
-    bytes: usize,
-}
-
-#[derive(Debug)]
-struct Part {
-    outgoing: Outgoing,
-    /// Where the next record begins; a v1 frame has none.
-    at: usize,
-}
-
-impl Transcoding {
-    /// Whether another request may be taken.
-    pub(super) fn has_room(&self) -> bool {
-        self.bytes < TRANSCODING_BYTES_MAX
-    }
-
-    /// Whether nothing is left to be carried over.
-    pub(super) fn is_empty(&self) -> bool {
-        self.queue.is_empty()
-    }
-
-    fn add(&mut self, outgoing: Outgoing) {
-        self.bytes += outgoing.frame.len();
-        let at = match Frame::parse(&outgoing.frame) {
-            Ok(Frame::V2 { body, .. }) => outgoing.frame.len() - body.len(),
-            _ => 0,
-        };
-        self.queue.push_back(Part { outgoing, at });
-    }
-
-    fn finish(&mut self) -> Option<Outgoing> {
-        let part = self.queue.pop_front()?;
-        self.bytes -= part.outgoing.frame.len();
-        Some(part.outgoing)
-    }
-}
 
 impl<E> Core<E> {
     /// Gives a frame to those who get it, if there is somebody.
@@ -104,10 +45,10 @@ impl<E> Core<E> {
         if v1.is_empty() || is_copy {
             return;
         }
-        if format == Format::V1 && self.transcoding.queue.is_empty() {
+        if format == Format::V1 && self.transcoding.is_empty() {
             self.publish(outgoing.frame, v1, Vec::new(), droppable);
         } else {
-            let is_first = self.transcoding.queue.is_empty();
+            let is_first = self.transcoding.is_empty();
             self.transcoding.add(outgoing);
             if is_first {
                 // Most frames are done at once.
@@ -125,10 +66,10 @@ impl<E> Core<E> {
         let mut bytes = 0;
         while left > 0
             && bytes < TRANSCODED_BYTES_PER_TURN_MAX
-            && let Some(Part { outgoing, at }) = self.transcoding.queue.front()
+            && let Some((outgoing, at)) = self.transcoding.first()
         {
             left -= 1;
-            let (at, Outgoing { name, frame, format, droppable, .. }) = (*at, outgoing);
+            let (at, Outgoing { name, frame, format, droppable, .. }) = (at, outgoing);
             let (name, frame, droppable) = (name.clone(), frame.clone(), *droppable);
             let to = self.subscribers.topic(&name).v1.clone();
             if *format == Format::V1 {
@@ -141,9 +82,7 @@ impl<E> Core<E> {
                     bytes += whole.len();
                     let v1 = self.v1_frame(&name, &record);
                     self.publish(v1, to, Vec::new(), droppable);
-                    if let Some(part) = self.transcoding.queue.front_mut() {
-                        part.at += whole.len();
-                    }
+                    self.transcoding.advance(whole.len());
                 }
                 _ => _ = self.transcoding.finish(),
             }
@@ -158,5 +97,59 @@ impl<E> Core<E> {
             self.backlog.add_alias(checksum, record.id);
         }
         frame.into()
+    }
+
+    /// Has those carried over that waited longest, as many as may be under way.
+    pub(super) fn carry_some(&mut self) {
+        while let Some(next) = self.carrying.next(&self.backlog) {
+            match next {
+                Next::Begun(message) => self.out.queue.push_back(Effect::Carry(message)),
+                Next::Gone(want) => self.serve_those(&want),
+            }
+        }
+    }
+
+    /// A message was carried over: it goes to those who want it, unless it was acknowledged meanwhile.
+    pub(super) fn carried(&mut self, message: &Message, carried: Option<Carried>) {
+        let Message { id, format, .. } = message;
+        let want = self.carrying.end(message);
+        // Without it, who waits for it is served when something else happens: it may fail again.
+        let Some(carried) = carried else { return };
+        if self.backlog.view().contains(id) {
+            if *format == Format::V1 {
+                self.backlog.keep_carried(*id, carried.frame.clone());
+            }
+            if want.is_resend {
+                self.resend_carried(message, carried);
+            }
+        }
+        self.serve_those(&want);
+    }
+
+    fn resend_carried(&mut self, message: &Message, carried: Carried) {
+        let Message { id, name, format, .. } = message;
+        let Carried { frame, checksum } = carried;
+        let Some(to) = self.subscribers.keeping_up(name) else { return };
+        self.note_sent(*id);
+        match format {
+            Format::V1 => {
+                let direct = self.direct_again(&to.native, frame.len());
+                self.publish(frame, to.v2, direct, false);
+            }
+            Format::V2 => {
+                self.backlog.add_alias(checksum, *id);
+                self.publish(frame, to.v1, Vec::new(), false);
+            }
+        }
+    }
+
+    /// What these waited for is there, or no longer wanted.
+    fn serve_those(&mut self, want: &Want) {
+        for &group in &want.groups {
+            self.groups.serve_later(group);
+        }
+        for &at in &want.owing {
+            self.owes_again(at);
+        }
     }
 }

@@ -10,9 +10,9 @@ use bytes::Bytes;
 use super::carry::NativeFrame;
 use super::check::bounded_ids;
 use super::core::{Core, Taken};
-use super::delivery::Outgoing;
-use super::effect::Refusal;
 use super::groups::{GroupError, GroupId, Policy};
+use super::outgoing::Outgoing;
+use super::refusal::Refusal;
 use super::subscribers::ConnectionId;
 use crate::limits::{
     IN_FLIGHT_MAX, MEMBERSHIPS_MAX_EACH, OWED_PER_TURN_MAX, RESEND_BYTES_PER_TURN_MAX,
@@ -250,7 +250,7 @@ impl<E> Core<E> {
                 self.groups.put_back(group, next.id);
                 break;
             }
-            if !self.append_native(&message, &mut frame) {
+            if !frame.append(&message, &mut self.backlog) {
                 // Those behind it wait, too, so that their order holds.
                 self.groups.put_back(group, next.id);
                 self.carrying.want_for_group(next.id, group);

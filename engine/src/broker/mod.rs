@@ -1,16 +1,19 @@
 //! The broker: requests in, frames and replies out.
 //!
 //! [`core`] decides everything and touches nothing: no socket, no file, no clock, no thread. Events are
-//! calls to its methods, and what is to happen leaves it as [`effect`]s. Its parts: [`publish`] takes
-//! messages, [`delivery`] gives them to whoever wants them, [`resend`] sends the unacknowledged ones again, and
-//! [`recall`] makes those due at once that went only to connections that are gone; [`transcode`] carries
-//! messages between the two formats, [`publishers`] and [`contents`] recognise what was sent before,
-//! [`carry`] does that for large ones, [`subscribers`] knows who wants what, [`control`] is what clients ask for besides publishing, [`native`] delivers to their
-//! subscriptions as far as their credit goes, [`groups`] knows which member of a group has what, [`members`] gives it to
-//! them, [`backlog`] holds every unacknowledged message, [`check`] looks whether
-//! messages are in order, and [`replies`] is what waits for the journal.
+//! calls to its methods, and what is to happen leaves it as [`effect`]s. Its methods stand in several files:
+//! [`publish`] takes messages, [`large`] those that take long to check, [`delivery`] gives them to whoever wants
+//! them, [`resend`] sends the unacknowledged ones again, [`control`] is what clients ask for besides publishing,
+//! [`native`] delivers to their subscriptions as far as their credit goes, and [`members`] to those in groups.
 //!
-//! [`run`] owns the thread: [`reading`] says whose turn it is to be read, [`connections`] takes connections in, reads, writes and ends them; [`peer`] is
+//! It decides with values that do not know it: [`backlog`] holds every unacknowledged message, [`publishers`]
+//! and [`contents`] recognise what was sent before, [`subscribers`] knows who wants what, [`groups`] which member of a
+//! group has what, [`replies`] is what waits for the journal, [`outgoing`] what is to be published, and [`recall`]
+//! makes messages due at once that went only to connections that are gone. [`check`] looks whether messages are in
+//! order, [`refusal`] says why not; [`transcode`] carries messages between the two formats, and [`carry`] does that
+//! for those that are delivered later.
+//!
+//! [`run`] owns the thread: [`readable`] says whose turn it is, [`reading`] reads, [`connections`] takes connections in, reads, writes and ends them; [`peer`] is
 //! one of them, [`peers`] their table, [`admission`] says who may connect, [`timers`] when their deadlines
 //! are; [`checking`] hands over to the thread of [`checker`] what takes long to check; [`output`] is what waits
 //! to leave on one, [`frames`] what several share; [`slow`] finds subscribers that do not keep up, and holds
@@ -33,17 +36,21 @@ mod effect;
 mod end;
 mod frames;
 mod groups;
+mod large;
 mod log_rate;
 mod members;
 mod native;
+mod outgoing;
 mod output;
 mod overdraft;
 mod peer;
 mod peers;
 mod publish;
 mod publishers;
+mod readable;
 mod reading;
 mod recall;
+mod refusal;
 mod replies;
 mod resend;
 pub(crate) mod run;

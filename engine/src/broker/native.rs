@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use super::carry::NativeFrame;
+use super::check::frame_records;
 use super::core::Core;
-use super::delivery::Outgoing;
-use super::effect::Direct;
-use super::publish::frame_records;
-use super::subscribers::Charge;
+use super::outgoing::Outgoing;
+use super::subscribers::{Charge, Direct};
 use crate::limits::{OWED_PER_TURN_MAX, RESEND_BYTES_PER_TURN_MAX};
 use crate::wire::frame::Frame;
 use crate::wire::id::MessageId;
@@ -117,7 +116,7 @@ impl<E> Core<E> {
                 self.subscribers.owe_first(at, id);
                 break;
             }
-            if !self.append_native(&message, &mut frame) {
+            if !frame.append(&message, &mut self.backlog) {
                 // Those behind it wait, too, so that their order holds.
                 self.subscribers.owe_first(at, id);
                 self.carrying.want_for_owing(id, at);

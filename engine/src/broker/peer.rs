@@ -7,6 +7,7 @@ use super::check::Check;
 use super::frames::{FrameId, Frames};
 use super::output::{Lead, Output};
 use super::overdraft::Overdraft;
+use super::readable::ReadTime;
 use super::subscribers::ConnectionId;
 use crate::limits::{
     HANDSHAKE_TIME_MAX, PARTIAL_BYTES_MIN, PARTIAL_CHECKED, SOJOURN_INTERVAL, SOJOURN_TARGET,
@@ -51,7 +52,7 @@ pub(super) struct Peer<S> {
     /// Bytes of answers that are booked for it.
     pub(super) booked_reply_bytes: usize,
     /// How long what it sent takes.
-    pub(super) read_time: super::reading::ReadTime,
+    pub(super) read_time: ReadTime,
     /// A subscriber that does not keep up with what this one publishes.
     pub(super) is_held: bool,
     /// Its request is being checked, or waits for that.

@@ -1,43 +1,25 @@
 //! Taking messages: everything is checked before anything is changed.
 
-use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::backlog::Wanted;
-use super::check::{Carried, Original, check_checksums};
+use super::check::{Summary, check_checksums, frame_records};
 use super::contents::{Fingerprint, fingerprint};
 use super::core::{Core, Taken};
-use super::delivery::Outgoing;
-use super::effect::Refusal;
+use super::outgoing::Outgoing;
 use super::publishers::Seen;
+use super::refusal::Refusal;
 use super::subscribers::{ConnectionId, Topic};
-use super::transcode;
+use super::transcode::{self, Carried, Original};
 use crate::journal::Op;
 use crate::limits::BATCH_BYTES_MAX;
 use crate::message::{Body, Format, Message};
 use crate::wire::frame::v2_prefix;
 use crate::wire::id::MessageId;
-use crate::wire::record::{Encoding, Record, RecordError, Records};
-
-/// What a native request holds.
-#[derive(Clone, Debug)]
-pub(super) struct Summary {
-    first: MessageId,
-    records: u64,
-    pub(super) kept: usize,
-    kept_bytes: usize,
-    /// Of each record: what tells one that comes again from another one.
-    fingerprints: Vec<Fingerprint>,
-}
-
-impl Summary {
-    fn sequences(&self) -> RangeInclusive<u64> {
-        self.first.sequence..=self.first.sequence + (self.records - 1)
-    }
-}
+use crate::wire::record::{Encoding, RecordError, Records};
 
 impl<E> Core<E> {
     pub(super) fn publish_v2(
@@ -399,9 +381,4 @@ impl<E> Core<E> {
         }
         Ok(())
     }
-}
-
-/// The records of a frame that was checked before.
-pub(super) fn frame_records(body: &[u8]) -> impl Iterator<Item = (&[u8], Record<'_>)> {
-    Records::new(body).flatten()
 }

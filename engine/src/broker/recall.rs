@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::core::Core;
+use super::backlog::Backlog;
+use super::replies::Parked;
+use super::subscribers::Subscribers;
 
 /// A walk over the messages that were sent, a part in each turn.
 #[derive(Debug, Default)]
@@ -22,22 +24,26 @@ impl Recalls {
             self.next = Some(0);
         }
     }
-}
 
-impl<E> Core<E> {
     /// Goes on with the walk; whether some of it is left. A message that none of those who want its name now
     /// was sent becomes due, and one whose name nobody wants waits.
-    pub(super) fn recall_some(&mut self, now: Duration) -> bool {
-        let Some(part) = self.recalls.next else { return false };
-        let Some(sent) = self.backlog.sent(part) else {
-            self.recalls.next = std::mem::take(&mut self.recalls.again).then_some(0);
-            return self.recalls.next.is_some();
+    pub(super) fn go_on<E>(
+        &mut self,
+        backlog: &mut Backlog,
+        subscribers: &mut Subscribers,
+        parked: &Parked<E>,
+        now: Duration,
+    ) -> bool {
+        let Some(part) = self.next else { return false };
+        let Some(sent) = backlog.sent(part) else {
+            self.next = std::mem::take(&mut self.again).then_some(0);
+            return self.next.is_some();
         };
-        self.recalls.next = Some(part + 1);
-        let (oldest_unstored, tick) = (self.parked.oldest_unstored(), self.backlog.tick());
+        self.next = Some(part + 1);
+        let (oldest_unstored, tick) = (parked.oldest_unstored(), backlog.tick());
         let mut unstored = None;
         for (id, name, since) in sent {
-            let topic = self.subscribers.topic(&name);
+            let topic = subscribers.topic(&name);
             let is_wanted = topic.is_wanted() || !topic.groups.is_empty();
             if is_wanted && topic.since < since {
                 continue;
@@ -46,11 +52,11 @@ impl<E> Core<E> {
             let may_wait = oldest_unstored.is_some_and(|arrived| since + tick >= arrived);
             if is_wanted
                 && may_wait
-                && unstored.get_or_insert_with(|| self.parked.unstored()).contains(&id)
+                && unstored.get_or_insert_with(|| parked.unstored()).contains(&id)
             {
                 continue;
             }
-            self.backlog.recall(id, &name, is_wanted, now);
+            backlog.recall(id, &name, is_wanted, now);
         }
         true
     }

@@ -3,8 +3,8 @@
 use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
 
-use super::delivery::Outgoing;
-use super::effect::Dialect;
+use super::outgoing::Outgoing;
+use super::refusal::Dialect;
 use crate::limits::{PARKED_BYTES_MAX, PARKED_REQUESTS_MAX};
 use crate::wire::id::MessageId;
 

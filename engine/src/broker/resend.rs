@@ -7,8 +7,8 @@ use std::time::Duration;
 use arcstr::ArcStr;
 
 use super::carry::{NativeFrame, cost};
+use super::check::frame_records;
 use super::core::Core;
-use super::publish::frame_records;
 use super::subscribers::{ConnectionId, KeepingUp, Subscribers};
 use super::transcode;
 use crate::limits::{
@@ -171,7 +171,7 @@ impl<E> Core<E> {
         self.note_sent(message.id);
         let frame = gathered.frames.entry(message.name.clone()).or_default();
         // It is small, or was carried over.
-        self.append_native(message, frame);
+        frame.append(message, &mut self.backlog);
         if !frame.has_room()
             && let Some(frame) = gathered.frames.remove(&message.name)
         {

@@ -16,7 +16,7 @@ use super::drain::Drain;
 use super::frames::Frames;
 use super::log_rate::LogRate;
 use super::peers::Peers;
-use super::reading::Readable;
+use super::readable::Readable;
 use super::subscribers::ConnectionId;
 use super::timers::Timers;
 use crate::config::{Config, SlowSubscriber};

@@ -1,11 +1,56 @@
 //! Messages on their way between the two formats.
 
-use super::check::Original;
+use bytes::Bytes;
+
+use super::refusal::Refusal;
+use crate::config::Verify;
 use crate::wire::checksum::{self, Checksum};
 use crate::wire::frame::{v1_prefix, v2_prefix};
 use crate::wire::id::MessageId;
-use crate::wire::pickle;
+use crate::wire::name;
+use crate::wire::pickle::{self, V1Fields};
 use crate::wire::record::{Encoding, Record};
+
+/// What counts of the dict of a v1 message once it was checked.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Original {
+    pub(super) ack: bool,
+    pub(super) timestamp_ns: u64,
+    pub(super) checksum: Checksum,
+}
+
+impl From<&V1Fields<'_>> for Original {
+    fn from(fields: &V1Fields<'_>) -> Self {
+        let &V1Fields { ack, timestamp_ns, checksum, .. } = fields;
+        Self { ack, timestamp_ns, checksum }
+    }
+}
+
+impl Original {
+    /// Reads a dict, and checks it.
+    ///
+    /// # Errors
+    /// When it is no message of this name, or its checksum is wrong.
+    pub(super) fn read(name: &str, dict: &[u8], verify: Verify) -> Result<Self, Refusal> {
+        let fields = pickle::scan(dict)?;
+        if fields.name != name {
+            return Err(Refusal::Rule("the name before the '|' is not the one in the dict"));
+        }
+        name::check_publishable(name)?;
+        if verify.includes(fields.ack) && pickle::checksum_matches(&fields) == Some(false) {
+            return Err(Refusal::Checksum);
+        }
+        Ok((&fields).into())
+    }
+}
+
+/// A message in the other format.
+#[derive(Debug)]
+pub(super) struct Carried {
+    pub(super) frame: Bytes,
+    /// Its checksum in the original format.
+    pub(super) checksum: Checksum,
+}
 
 /// The v1 frame of a native record, and the v1 checksum by which it will be acknowledged.
 pub(super) fn to_v1(name: &str, record: &Record<'_>) -> (Vec<u8>, Checksum) {

@@ -30,11 +30,22 @@ use crate::limits::{
     SUBSCRIPTION_BYTES_MAX_ALL, SUBSCRIPTION_BYTES_MAX_EACH, SUBSCRIPTION_OVERHEAD_BYTES,
     SUBSCRIPTIONS_ENDED_PER_TURN_MAX, SUBSCRIPTIONS_MAX_ALL, SUBSCRIPTIONS_MAX_EACH,
 };
+use crate::wire::control::Delivery;
 use crate::wire::frame::{v1_prefix, v2_prefix};
 use crate::wire::name::SEPARATOR;
 
 /// A connection. No two ever have the same number.
 pub(crate) type ConnectionId = u64;
+
+/// A subscription that gets a frame on its connection for requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Direct {
+    pub(super) connection: ConnectionId,
+    /// What stands before the frame.
+    pub(super) delivery: Delivery,
+    /// The subscription had no credit for it: publishers are to wait until it has some.
+    pub(super) is_overdrawn: bool,
+}
 
 /// A name with what the broker knows of it.
 #[derive(Clone, Debug)]

@@ -4,9 +4,8 @@ mod credit;
 
 use std::time::Duration;
 
-use super::super::effect::Direct;
 use super::super::groups::GroupId;
-use super::{ConnectionId, Subscribers, SubscriptionLimit, cost, nanoseconds};
+use super::{ConnectionId, Direct, Subscribers, SubscriptionLimit, cost, nanoseconds};
 use crate::limits::{CREDIT_BYTES_MAX, PATTERNS_MAX_ALL, WIDE_SUBSCRIPTIONS_MAX_EACH};
 use crate::slab;
 use crate::wire::control::{Delivery, Kind, Overflow, Subscribe};

@@ -1,0 +1,97 @@
+//! Why requests are refused.
+
+use super::groups::GroupError;
+use super::subscribers::NativeError;
+use crate::wire::ack::AckError;
+use crate::wire::control::ControlError;
+use crate::wire::frame::FrameError;
+use crate::wire::name::NameError;
+use crate::wire::pickle::PickleError;
+use crate::wire::record::RecordError;
+use crate::wire::reply::ErrorCode;
+
+/// In which format an answer is understood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Dialect {
+    /// A refusal is an empty frame.
+    V1,
+    /// A refusal has a code and a text.
+    V2,
+}
+
+/// Why a request was refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Refusal {
+    #[error("a request has an empty frame and then one frame; this one has {0}")]
+    Envelope(&'static str),
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    #[error(transparent)]
+    Name(#[from] NameError),
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    #[error(transparent)]
+    Ack(#[from] AckError),
+    #[error(transparent)]
+    Pickle(#[from] PickleError),
+    #[error(transparent)]
+    Control(#[from] ControlError),
+    #[error(transparent)]
+    Subscription(#[from] NativeError),
+    #[error(transparent)]
+    Group(#[from] GroupError),
+    #[error("{0}")]
+    Rule(&'static str),
+    #[error(
+        "message too large: {bytes} bytes, and the server's limit is {max}; send smaller messages or raise \
+         --max-message-size"
+    )]
+    TooLarge { bytes: u64, max: u64 },
+    #[error(
+        "a request with several messages has {bytes} bytes, and at most {max} are allowed; send fewer messages \
+         in one request"
+    )]
+    BatchTooLarge { bytes: usize, max: usize },
+    #[error(
+        "this connection did not prove that it is publisher {publisher:016x}; send a hello with its secret first"
+    )]
+    NotYours { publisher: u64 },
+    #[error(
+        "message {sequence} of publisher {publisher:016x} was published with another content; use a secret of its own \
+         for each client"
+    )]
+    Reused { publisher: u64, sequence: u64 },
+    #[error("the checksum of a message does not match its name, payload and timestamp")]
+    Checksum,
+    #[error("{0}")]
+    PendingFull(String),
+    #[error("{0}")]
+    JournalFailed(String),
+    #[error("the server is ending: send again when it is back")]
+    ShuttingDown,
+}
+
+impl Refusal {
+    /// The code that a native client is told.
+    pub(super) fn code(&self) -> ErrorCode {
+        match self {
+            Self::Frame(FrameError::Version { .. }) => ErrorCode::UnsupportedVersion,
+            Self::Envelope(_)
+            | Self::Frame(_)
+            | Self::Name(_)
+            | Self::Record(_)
+            | Self::Ack(_)
+            | Self::Pickle(_)
+            | Self::Control(_)
+            | Self::Reused { .. }
+            | Self::Rule(_) => ErrorCode::Malformed,
+            Self::NotYours { .. } => ErrorCode::NotYours,
+            Self::Subscription(_) | Self::Group(_) => ErrorCode::Subscription,
+            Self::TooLarge { .. } | Self::BatchTooLarge { .. } => ErrorCode::TooLarge,
+            Self::Checksum => ErrorCode::ChecksumMismatch,
+            Self::PendingFull(_) => ErrorCode::PendingFull,
+            Self::JournalFailed(_) => ErrorCode::JournalFailed,
+            Self::ShuttingDown => ErrorCode::ShuttingDown,
+        }
+    }
+}
