@@ -26,7 +26,8 @@ load *args='--pubs 8 --subs 32':
 
 # Kills server and clients at random moments under load, and accounts for every message answered OK.
 torture *args:
-    cargo build --release
+    cargo build --release -p mezzenger-torture
+    cargo build --release -p mezzenger-server
     target/release/mezzenger-torture "$@"
 
 # Every order in which threads may run what they share without a lock.

@@ -86,6 +86,52 @@ fn help(program: &str, subcommand: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
+/// What a cargo command of this workspace says.
+fn cargo(arguments: &[&str]) -> String {
+    let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        .args(arguments)
+        .current_dir(workspace())
+        .output()
+        .unwrap();
+    let (out, error) = (String::from_utf8_lossy(&output.stdout), &output.stderr);
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(error));
+    out.into_owned()
+}
+
+/// The feature `internals` has test doubles and doors for measurements.
+#[test]
+fn what_the_readme_builds_for_users_has_no_internals() {
+    let metadata = cargo(&["metadata", "--locked", "--no-deps", "--format-version", "1"]);
+    let metadata: serde_json::Value = serde_json::from_str(&metadata).unwrap();
+    let defaults = metadata["workspace_default_members"].as_array().unwrap();
+    let packages = metadata["packages"].as_array().unwrap();
+    let for_users: Vec<_> = packages
+        .iter()
+        .filter(|package| defaults.contains(&package["id"]))
+        .map(|package| package["name"].as_str().unwrap())
+        .collect();
+    assert!(for_users.contains(&"mezzenger-server"), "{for_users:?}");
+    let (lines, mut built) = (commands(&readme()), Vec::new());
+    for line in &lines {
+        let words: Vec<_> = line.split_whitespace().collect();
+        let (["cargo", "build", rest @ ..] | ["cargo", "run", rest @ ..]) = &words[..] else {
+            continue;
+        };
+        let package = rest.iter().position(|word| *word == "-p").map(|at| rest[at + 1]);
+        if package.is_none_or(|package| for_users.contains(&package)) {
+            built.push(package);
+        }
+    }
+    assert!(built.contains(&None) && built.len() > 1, "the commands were not found");
+    for package in built.into_iter().chain([Some("mezzenger-server"), Some("mezzenger-cli")]) {
+        let mut tree = vec!["tree", "--locked", "-e", "no-dev,features", "-i", "mezzenger"];
+        tree.extend(package.into_iter().flat_map(|package| ["-p", package]));
+        let features = cargo(&tree);
+        assert!(features.contains("mezzenger feature \"default\""), "{features}");
+        assert!(!features.contains("internals"), "{package:?} has internals:\n{features}");
+    }
+}
+
 /// Whether a help text has a flag.
 fn has_flag(help: &str, flag: &str) -> bool {
     help.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-')).any(|word| word == flag)

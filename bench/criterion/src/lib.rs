@@ -5,8 +5,8 @@ pub mod server;
 use std::time::Duration;
 
 /// The id of the `n`th message when eight publishers take turns.
-pub fn id(n: u64) -> mezzenger::wire::id::MessageId {
-    mezzenger::wire::id::MessageId { publisher: 0x5eed_0000_0000_0001 + n % 8, sequence: n / 8 + 1 }
+pub fn id(n: u64) -> mezzenger::MessageId {
+    mezzenger::MessageId { publisher: 0x5eed_0000_0000_0001 + n % 8, sequence: n / 8 + 1 }
 }
 
 /// A payload of so many bytes, not all alike.
