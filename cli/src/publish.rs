@@ -7,8 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::error::ErrorKind;
 use clap::{ArgGroup, CommandFactory};
-use mezzenger::wire::name;
-use mezzenger::{Client, ClientBuilder, SendError};
+use mezzenger::{Client, ClientBuilder, NameError, SendError, check_name};
 
 use crate::error::Error;
 
@@ -44,9 +43,8 @@ pub(crate) struct PublishArgs {
     ack: bool,
 }
 
-fn publishable(text: &str) -> Result<String, name::NameError> {
-    name::check(text.as_bytes())?;
-    name::check_publishable(text)?;
+fn publishable(text: &str) -> Result<String, NameError> {
+    check_name(text)?;
     Ok(text.to_owned())
 }
 

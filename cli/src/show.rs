@@ -5,9 +5,7 @@ use std::io::{self, Write};
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use mezzenger::wire::checksum;
-use mezzenger::wire::pickle::{self, Value};
-use mezzenger::{Encoding, Message};
+use mezzenger::{Encoding, Message, PayloadError, Value};
 use serde_json::{Map, json};
 
 /// Prints a line and sees it off.
@@ -20,18 +18,18 @@ pub(crate) fn line(text: &[u8]) -> io::Result<()> {
 
 /// The payload: text as it is, bytes with escapes, a v1 value as its text or as JSON.
 pub(crate) fn text(message: &Message) -> Cow<'_, [u8]> {
-    payload_text(message.encoding(), message.payload())
+    payload_text(message.encoding(), message.payload(), || message.value())
 }
 
 /// The whole message.
 pub(crate) fn json(message: &Message) -> serde_json::Value {
     json!({
         "name": message.name(),
-        "payload": payload_json(message.encoding(), message.payload()),
+        "payload": payload_json(message.encoding(), message.payload(), || message.value()),
         "encoding": encoding(message.encoding()),
         "ack": message.ack(),
         "timestamp": humantime::format_rfc3339_nanos(message.timestamp()).to_string(),
-        "checksum": checksum::to_hex(message.checksum()),
+        "checksum": hex(&message.checksum()),
         "id": message.id().to_string(),
     })
 }
@@ -45,11 +43,16 @@ fn encoding(encoding: Encoding) -> &'static str {
     }
 }
 
-fn payload_text(encoding: Encoding, payload: &[u8]) -> Cow<'_, [u8]> {
+/// `value` reads a pickle.
+fn payload_text(
+    encoding: Encoding,
+    payload: &[u8],
+    value: impl FnOnce() -> Result<Value, PayloadError>,
+) -> Cow<'_, [u8]> {
     match encoding {
         Encoding::Text => Cow::Borrowed(payload),
         Encoding::Bytes | Encoding::Archive => Cow::Owned(escaped(payload)),
-        Encoding::Pickle => Cow::Owned(match pickle::payload_value(payload) {
+        Encoding::Pickle => Cow::Owned(match value() {
             Ok(Value::Text(text)) => text.into_bytes(),
             Ok(Value::Bytes(bytes)) => escaped(&bytes),
             Ok(value) => value_json(&value).to_string().into_bytes(),
@@ -58,14 +61,19 @@ fn payload_text(encoding: Encoding, payload: &[u8]) -> Cow<'_, [u8]> {
     }
 }
 
-fn payload_json(encoding: Encoding, payload: &[u8]) -> serde_json::Value {
+/// `value` reads a pickle.
+fn payload_json(
+    encoding: Encoding,
+    payload: &[u8],
+    value: impl FnOnce() -> Result<Value, PayloadError>,
+) -> serde_json::Value {
     match encoding {
         Encoding::Text => match std::str::from_utf8(payload) {
             Ok(text) => text.into(),
             Err(error) => unreadable(payload, &error.to_string()),
         },
         Encoding::Bytes | Encoding::Archive => base64(payload).into(),
-        Encoding::Pickle => match pickle::payload_value(payload) {
+        Encoding::Pickle => match value() {
             Ok(value) => value_json(&value),
             Err(error) => unreadable(payload, &error.to_string()),
         },
@@ -79,6 +87,11 @@ fn unreadable(payload: &[u8], error: &str) -> serde_json::Value {
 
 fn escaped(bytes: &[u8]) -> Vec<u8> {
     bytes.escape_ascii().collect()
+}
+
+/// Lower-case hexadecimal digits.
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn base64(bytes: &[u8]) -> String {
@@ -131,19 +144,23 @@ fn dict_json(pairs: &[(Value, Value)]) -> serde_json::Value {
 mod tests {
     use super::*;
 
+    fn no_pickle() -> Result<Value, PayloadError> {
+        Err(PayloadError::NotAPickle { encoding: Encoding::Bytes })
+    }
+
     /// Expects a payload to be shown as this text and this JSON.
     #[track_caller]
     fn check(encoding: Encoding, payload: &[u8], text: &str, json: serde_json::Value) {
-        assert_eq!(String::from_utf8_lossy(&payload_text(encoding, payload)), text);
-        assert_eq!(payload_json(encoding, payload), json);
+        assert_eq!(String::from_utf8_lossy(&payload_text(encoding, payload, no_pickle)), text);
+        assert_eq!(payload_json(encoding, payload, no_pickle), json);
     }
 
-    /// What an original client sends, with this pickled payload.
-    fn pickled(payload: &[u8]) -> Vec<u8> {
-        let mut pickle = b"\x80\x02}(X\x04\0\0\0nameX\x01\0\0\0aX\x07\0\0\0payload".to_vec();
-        pickle.extend_from_slice(payload);
-        pickle.extend_from_slice(b"u.");
-        pickle
+    /// The same of a value that an original client pickled.
+    #[track_caller]
+    fn check_value(value: &Value, text: &str, json: serde_json::Value) {
+        let read = || Ok(value.clone());
+        assert_eq!(String::from_utf8_lossy(&payload_text(Encoding::Pickle, b"", read)), text);
+        assert_eq!(payload_json(Encoding::Pickle, b"", read), json);
     }
 
     #[test]
@@ -160,20 +177,21 @@ mod tests {
 
     #[test]
     fn a_pickle_is_shown_as_its_value() {
-        check(Encoding::Pickle, &pickled(b"X\x02\0\0\0hi"), "hi", json!("hi"));
-        check(Encoding::Pickle, &pickled(b"K\x07"), "7", json!(7));
-        check(Encoding::Pickle, &pickled(b"]K\x07a"), "[7]", json!([7]));
-        check(Encoding::Pickle, &pickled(b"N"), "null", json!(null));
-        let object = json!({ "a": 1 });
-        check(Encoding::Pickle, &pickled(b"}X\x01\0\0\0aK\x01s"), "{\"a\":1}", object);
-        let pairs = json!({ "dict": [[1, 2]] });
-        check(Encoding::Pickle, &pickled(b"}K\x01K\x02s"), "{\"dict\":[[1,2]]}", pairs);
+        let text = |text: &str| Value::Text(text.to_owned());
+        check_value(&text("hi"), "hi", json!("hi"));
+        check_value(&Value::Int(7), "7", json!(7));
+        check_value(&Value::List(vec![Value::Int(7)]), "[7]", json!([7]));
+        check_value(&Value::None, "null", json!(null));
+        let object = Value::Dict(vec![(text("a"), Value::Int(1))]);
+        check_value(&object, "{\"a\":1}", json!({ "a": 1 }));
+        let pairs = Value::Dict(vec![(Value::Int(1), Value::Int(2))]);
+        check_value(&pairs, "{\"dict\":[[1,2]]}", json!({ "dict": [[1, 2]] }));
     }
 
     #[test]
     fn an_unreadable_pickle_is_shown_as_its_bytes() {
-        assert_eq!(payload_text(Encoding::Pickle, b"?\n").as_ref(), b"?\\n");
-        let json = payload_json(Encoding::Pickle, b"?\n");
+        assert_eq!(payload_text(Encoding::Pickle, b"?\n", no_pickle).as_ref(), b"?\\n");
+        let json = payload_json(Encoding::Pickle, b"?\n", no_pickle);
         assert_eq!(json["base64"], "Pwo=");
         assert!(json["error"].is_string());
     }

@@ -6,8 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clap::error::ErrorKind;
-use mezzenger::wire::name;
-use mezzenger::{ClientBuilder, ConnectionEvent, Link, Message, ReceiveError, Subscription};
+use mezzenger::{
+    ClientBuilder, ConnectionEvent, Link, Message, ReceiveError, Subscription, check_name,
+    check_prefix,
+};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::error::{Error, written};
@@ -60,15 +62,9 @@ impl SubscribeArgs {
     }
 
     fn check_name(&self) {
-        if self.prefix && self.name.is_empty() {
-            return;
-        }
-        let mut checked = name::check(self.name.as_bytes()).map(drop);
-        if !self.prefix {
-            // A prefix may read like a reserved name.
-            checked = checked.and_then(|()| name::check_publishable(&self.name));
-        }
-        if let Err(error) = checked {
+        // A prefix may read like a reserved name.
+        let check = if self.prefix { check_prefix } else { check_name };
+        if let Err(error) = check(&self.name) {
             let mut command = <crate::Args as clap::CommandFactory>::command();
             command.error(ErrorKind::ValueValidation, error).exit();
         }

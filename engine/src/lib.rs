@@ -25,42 +25,61 @@
 //!
 //! # The map
 //!
-//! Bytes flow one way: sockets bring them in, [`wire`] gives them meaning, [`message`] is what is
-//! kept of them, the broker decides, [`pending`], [`retry`] and [`journal`] remember, and sockets
-//! take them out again. `engine/docs/architecture.md` has the rules of who may use what.
+//! - [`Client`], made by a [`ClientBuilder`]: publishes messages, subscribes to them, acknowledges them.
+//! - [`Server`], configured by [`Config`] or a [`ServerBuilder`]: a broker in this process. [`config`] has the
+//!   defaults that programs name.
+//! - [`inspect_journal`]: what a server's file holds.
 //!
-//! - [`Client`], in [`client`]: publishing, subscribing, acknowledging.
-//! - [`Server`]: a broker in this process, configured by [`Config`].
-//! - [`wire`]: both formats as bytes, for whoever speaks to a broker without the client.
-//! - [`message`]: a message as the broker keeps it.
-//! - [`pending`]: the lock-free map of unacknowledged messages.
-//! - [`retry`]: when to send one again.
-//! - [`journal`]: the file that outlives the server.
-//! - [`limits`] and [`config`]: every bound, and every setting with its default.
-//! - [`metrics`]: what a server counts.
+//! Everything else is private. `engine/docs/architecture.md` says what there is, and who may use what.
 
-// Without the door, the few functions behind it have no caller.
-#![cfg_attr(not(feature = "internals"), allow(dead_code, unreachable_pub))]
+// Without the door, what is behind it has no caller.
+#![cfg_attr(not(feature = "internals"), allow(dead_code, unreachable_pub, unused_imports))]
 
 mod broker;
-pub mod client;
+mod client;
 pub mod config;
 mod hash;
-#[cfg(feature = "internals")]
-#[doc(hidden)]
-pub mod internals;
-pub mod journal;
-pub mod limits;
-pub mod message;
-pub mod metrics;
+mod metrics;
 mod net;
-pub mod pending;
-pub mod retry;
 mod server;
 mod slab;
 mod sync;
-pub mod wire;
 mod zmtp;
+
+// What tests and measurements use, too, by this door alone.
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub mod internals;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub mod journal;
+#[cfg(not(feature = "internals"))]
+mod journal;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub mod limits;
+#[cfg(not(feature = "internals"))]
+mod limits;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub mod message;
+#[cfg(not(feature = "internals"))]
+mod message;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub mod pending;
+#[cfg(not(feature = "internals"))]
+mod pending;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub mod retry;
+#[cfg(not(feature = "internals"))]
+mod retry;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub mod wire;
+#[cfg(not(feature = "internals"))]
+mod wire;
 
 pub use broker::run::RunError;
 pub use client::{
@@ -68,11 +87,16 @@ pub use client::{
     DisconnectReason, Failure, Link, Message, Missed, Outcome, Payload, PayloadError, Receipt,
     ReceiveError, SendError, SubscribeError, Subscription,
 };
-pub use config::{Config, SlowSubscriber};
+pub use config::{Config, ConfigError, SlowSubscriber, Verify};
+pub use journal::{
+    Damage as JournalDamage, DamageReport as JournalDamageReport, FsyncPolicy, FsyncPolicyError,
+    Inspection as JournalInspection, JournalError, OpenError as JournalOpenError,
+    Records as JournalRecords, Torn as JournalTorn, inspect_journal,
+};
 pub use metrics::Metrics;
 pub use server::{Server, ServerBuilder, StartError, StopHandle};
 pub use wire::checksum::Checksum;
 pub use wire::id::MessageId;
-pub use wire::name::NameError;
-pub use wire::pickle::Value;
+pub use wire::name::{NameError, check_prefix, check_publishable as check_name};
+pub use wire::pickle::{Object, PickleError, Value};
 pub use wire::record::Encoding;

@@ -11,10 +11,10 @@ use std::{env, fs, thread};
 
 use bytesize::ByteSize;
 use clap::Parser;
-use mezzenger::config::{Config, SlowSubscriber, Verify, parse_duration};
-use mezzenger::journal::storage::RealStorage;
-use mezzenger::journal::{self, FsyncPolicy};
-use mezzenger::{Server, StartError, StopHandle};
+use mezzenger::config::parse_duration;
+use mezzenger::{
+    Config, FsyncPolicy, Server, SlowSubscriber, StartError, StopHandle, Verify, inspect_journal,
+};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -237,7 +237,7 @@ fn serve(config: &Config, log: &Log) -> Result<(), Box<dyn std::error::Error>> {
 }
 
 fn check_journal(file: &Path) -> Result<ExitCode, Box<dyn std::error::Error>> {
-    let found = journal::inspect(file, &RealStorage)?;
+    let found = inspect_journal(file)?;
     // Whoever asks may want the exit code alone.
     let _ = writeln!(io::stdout(), "{found}");
     Ok(if found.damage.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -350,9 +350,8 @@ impl Drop for Core {
 fn check_target(target: &Target) -> Result<(), SubscribeError> {
     match target {
         Target::Name(name) => name::check_publishable(name)?,
-        Target::Prefix(prefix) if prefix.is_empty() => {}
         // A prefix may read like a reserved name.
-        Target::Prefix(prefix) => _ = name::check(prefix.as_bytes())?,
+        Target::Prefix(prefix) => name::check_prefix(prefix)?,
     }
     Ok(())
 }

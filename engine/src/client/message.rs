@@ -142,7 +142,7 @@ impl Message {
     ///
     /// # Errors
     /// [`PayloadError::NotAPickle`] for a native message, [`PayloadError::Pickle`] for a pickle that
-    /// Python would not load, or that goes beyond the bounds in [`crate::limits`].
+    /// Python would not load, or that is nested too deeply or unfolds to too much.
     pub fn value(&self) -> Result<Value, PayloadError> {
         if self.encoding != Encoding::Pickle {
             return Err(PayloadError::NotAPickle { encoding: self.encoding });

@@ -26,7 +26,7 @@ impl Damage {
 /// All that is damaged in a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DamageReport {
-    /// The first [`JOURNAL_DAMAGES_LISTED_MAX`] damaged stretches.
+    /// The first damaged stretches: a file may have more than are listed.
     pub listed: Vec<Damage>,
     /// How many stretches there are.
     pub stretches: u64,

@@ -8,12 +8,12 @@ use super::damage::{DamageReport, Torn};
 use super::error::{OpenError, check_kind, io_error};
 use super::record::RECORDS_OFFSET;
 use super::recovery::{Records, read_all};
-use super::storage::{PathKind, Storage};
+use super::storage::{PathKind, RealStorage, Storage};
 
 /// Times that a file which looks damaged is read before it is said to change.
 const READS_MAX: usize = 4;
 
-/// What [`inspect`] found in a journal. Shown, it is the report of `--check-journal`.
+/// What [`inspect_journal`] found. Shown, it is the report of `--check-journal`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Inspection {
     /// The file.
@@ -39,6 +39,15 @@ pub struct Inspection {
     pub torn: Torn,
     /// What is damaged.
     pub damage: DamageReport,
+}
+
+/// Reads a server's journal, as `mezzenger-server --check-journal` does, and changes nothing, nor locks it: a
+/// server may use it meanwhile, or start on it. What that server is just writing may seem torn.
+///
+/// # Errors
+/// As opening it, except that damage is part of the answer, and a missing file is [`OpenError::Missing`].
+pub fn inspect_journal(path: &Path) -> Result<Inspection, OpenError> {
+    inspect(path, &RealStorage)
 }
 
 /// Reads a journal and changes nothing, nor locks it: a server may use it meanwhile, or start on it. What

@@ -34,7 +34,7 @@ mod writer;
 pub use damage::{Damage, DamageReport, Torn};
 pub use error::OpenError;
 pub use handle::{Journal, JournalStats, Opened, SubmitError, open};
-pub use inspect::{Inspection, inspect};
+pub use inspect::{Inspection, inspect, inspect_journal};
 pub use live::Messages;
 pub use open::Recovered;
 pub use ops::{LiveSet, OnProgress, Op, fits, record_bytes};

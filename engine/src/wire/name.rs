@@ -58,13 +58,21 @@ pub fn check(bytes: &[u8]) -> Result<&str, NameError> {
     Ok(name)
 }
 
-/// Checks a name that a message is to be published or subscribed under: [`check`], and not reserved.
+/// Checks a name that a message is to be published or subscribed under: no rule broken, and not reserved.
 ///
 /// # Errors
 /// The first rule that the name breaks.
 pub fn check_publishable(name: &str) -> Result<(), NameError> {
     check(name.as_bytes())?;
     if is_reserved(name) { Err(NameError::Reserved) } else { Ok(()) }
+}
+
+/// Checks what names are to begin with. The empty text is what all of them begin with.
+///
+/// # Errors
+/// The rule that it breaks.
+pub fn check_prefix(prefix: &str) -> Result<(), NameError> {
+    if prefix.is_empty() { Ok(()) } else { check(prefix.as_bytes()).map(drop) }
 }
 
 /// Whether the broker keeps this name for itself.

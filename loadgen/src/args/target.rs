@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use loadgen::report::Durability;
+use mezzenger::FsyncPolicy;
 use mezzenger::config::{PUB_PORT, RECV_PORT, parse_duration};
-use mezzenger::journal::FsyncPolicy;
 use serde::Serialize;
 
 use super::values::{durability, optional_seconds};

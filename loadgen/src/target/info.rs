@@ -1,7 +1,7 @@
 //! What results say of a target that is of this project.
 
 use loadgen::report::{Durability, TargetInfo};
-use mezzenger::journal::FsyncPolicy;
+use mezzenger::FsyncPolicy;
 
 use crate::address::Target;
 use crate::args::TargetArgs;

@@ -36,7 +36,7 @@ pub mod write;
 pub use error::{Key, PickleError};
 pub use scan::{Payload, V1Fields, scan};
 pub use tree::{dict_value, payload_value};
-pub use value::Value;
+pub use value::{Object, Value};
 pub use verify::checksum_matches;
 pub use write::{Plain, write};
 

@@ -4,7 +4,6 @@ use std::io::{self, IoSlice, Write};
 use std::net::TcpStream;
 
 use bytes::Bytes;
-use mezzenger::wire::{hello, reply};
 use rustix::buffer::spare_capacity;
 use rustix::io::Errno;
 
@@ -32,9 +31,12 @@ const MORE: u8 = 1;
 const LONG: u8 = 2;
 const COMMAND: u8 = 4;
 
-/// What a client that says hello is told.
-const ANSWER: hello::Answer =
-    hello::Answer { max_message_bytes: FRAME_BYTES_MAX as u64, instance: 0 };
+/// What a hello begins with, and its answer.
+const HELLO: &[u8] = b"\x02\x01";
+/// The numbers in the answer: how large a message may be, and the server's instance.
+const ANSWER: [u64; 2] = [FRAME_BYTES_MAX as u64, 0];
+/// How the answer to any other request begins. For how many connections its messages were stands behind that.
+const OK: &[u8] = b"OK";
 /// What the body of a client's ping begins with.
 const PING: &[u8] = b"\x01ping|";
 /// What a subscription begins with, and one of 18 bytes that asks to be confirmed.
@@ -136,14 +138,14 @@ impl Connection {
                 continue;
             } else {
                 self.output.extend(&self.input[done..frame.start]);
-                if hello::read_request(body).is_some() {
-                    let answer = hello::answer(ANSWER);
-                    self.output.extend([0, answer.len() as u8]);
-                    self.output.extend(answer);
+                if body.starts_with(HELLO) {
+                    self.output.extend([0, (HELLO.len() + size_of_val(&ANSWER)) as u8]);
+                    self.output.extend(HELLO);
+                    self.output.extend(ANSWER.iter().flat_map(|number| number.to_le_bytes()));
                 } else {
-                    let answer = reply::taken(queue.readers);
-                    self.output.extend([0, answer.len() as u8]);
-                    self.output.extend(answer);
+                    self.output.extend([0, (OK.len() + size_of_val(&queue.readers)) as u8]);
+                    self.output.extend(OK);
+                    self.output.extend(queue.readers.to_le_bytes());
                     if !body.starts_with(PING) {
                         taken.push(frame);
                     }
