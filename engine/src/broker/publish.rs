@@ -7,7 +7,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::backlog::Wanted;
 use super::check::{Summary, check_checksums, frame_records};
-use super::contents::{Fingerprint, fingerprint};
+use super::contents::fingerprint;
 use super::core::{Core, Taken};
 use super::outgoing::Outgoing;
 use super::publishers::Seen;
