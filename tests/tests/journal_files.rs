@@ -56,10 +56,16 @@ fn a_hard_link_gives_no_second_server_the_journal() {
 #[test]
 fn what_is_no_file_is_refused_with_a_reason() {
     let directory = tempfile::tempdir().unwrap();
-    let [pipe, link, none] = ["pipe", "link", "none"].map(|name| directory.path().join(name));
+    let pipe = directory.path().join("pipe");
     assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     let line = refusal_for(&pipe);
     assert!(line.contains("is a named pipe"), "{line}");
+}
+
+#[test]
+fn a_link_to_no_file_is_refused_and_left_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let [link, none] = ["link", "none"].map(|name| directory.path().join(name));
     symlink(&none, &link).unwrap();
     let line = refusal_for(&link);
     assert!(line.contains("does not exist"), "{line}");
