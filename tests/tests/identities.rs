@@ -60,6 +60,32 @@ fn those_that_share_one_are_all_served_and_leave_no_descriptors() {
 }
 
 #[test]
+fn those_that_share_one_and_leave_with_much_unread_leave_no_descriptors() {
+    const CONNECTIONS: usize = 500;
+    const AT_ONCE: usize = 50;
+    let server = Server::start::<&str>(&[]);
+    // Their end lies behind more requests than a queue holds that is not read while the first one stays.
+    let pings = request(&v2_prefix(name::PING)).repeat(2000);
+    let mut first = connect(&server, b"shared");
+    let descriptors = format!("/proc/{}/fd", server.process.id());
+    let count = || std::fs::read_dir(&descriptors).unwrap().count();
+    let before = count();
+    let mut open = Vec::new();
+    for _ in 0..CONNECTIONS {
+        let mut raw = connect(&server, b"shared");
+        raw.say(&pings);
+        open.push(raw);
+        if open.len() == AT_ONCE {
+            open.swap_remove(fastrand::usize(..AT_ONCE));
+        }
+    }
+    drop(open);
+    println!("{before} descriptors before, {} as the last ones leave", count());
+    eventually("the end of their descriptors", || (count() <= before).then_some(()));
+    ping(&mut first);
+}
+
+#[test]
 fn up_to_255_bytes_are_taken_and_a_longer_one_is_closed() {
     let server = Server::start::<&str>(&[]);
     ping(&mut connect(&server, &[7; 255]));
