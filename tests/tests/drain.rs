@@ -15,6 +15,7 @@ use crate::harness::native::{connect, try_receive};
 use crate::harness::pickles::{Dict, int, text};
 use crate::harness::raw::request;
 use crate::harness::{Native, NativeSubscriber, Raw, Server, eventually};
+use crate::large_requests::dear_pickle;
 use crate::stalled_subscriber::subscriber;
 
 /// The default of `--drain-timeout`, and what a process takes to begin and end.
@@ -214,15 +215,18 @@ fn a_subscriber_that_does_not_read_does_not_hold_up_the_end_nor_the_answers() {
 
 #[test]
 fn a_peer_that_sends_large_requests_all_the_while_does_not_delay_the_end() {
+    // Far more than are checked before the end, and a bound for what a server holds that takes them all.
+    const REQUESTS: usize = 24;
     let mut server = Server::start(&["--drain-timeout", "1s"]);
     let mut raw = Raw::connect(server.recv_addr, "DEALER");
-    let large = request(&Dict::message("large", text(&"x".repeat(60 << 20))).frame("large"));
+    let mut answers = Raw { stream: raw.stream.try_clone().unwrap() };
+    // Each takes longer to check than to send.
+    let large = request(&dear_pickle(20 << 20));
     std::thread::scope(|scope| {
-        // Until the server is gone.
-        scope.spawn(|| while raw.try_say(&large) {});
-        eventually("requests under way", || {
-            (server.process.memory_max_bytes() > 60 << 20).then_some(())
-        });
+        // Or until the server is gone.
+        scope.spawn(|| (0..REQUESTS).all(|_| raw.try_say(&large)));
+        // By then, a server that takes all that comes has others queued.
+        assert_eq!(answers.hear().as_deref(), Some(&b""[..]), "a refusal");
         server.process.signal(Signal::TERM);
         let status = server.process.wait_at_most(Duration::from_millis(1500));
         assert_eq!(status.code(), Some(0));
