@@ -86,7 +86,8 @@ fn check_held_back(server: &Server, ack: bool) {
     println!("{said} of {} bytes, the longest round {longest:?}", requests.len());
     // What queues and the system hold.
     assert!(said < requests.len() / 2, "{said}");
-    assert!(longest < Duration::from_secs(1), "{longest:?}");
+    // Half a grace, on a machine that has other work.
+    assert!(longest < Duration::from_millis(500), "{longest:?}");
     server.log_line("does not keep up");
 }
 
