@@ -3,7 +3,7 @@
 //! Data goes one way. The broker [submits](Journal::submit) groups of [`Op`]s and never waits (`handle`). The
 //! journal's thread (`writer`, and `full_disk` when there is no room) encodes (`encode`, `record`) whatever has
 //! queued up, writes and syncs it in one go through the file seam ([`storage`]), and reports in `shared` how
-//! far it came. [`open`] (`recovery`, with `read`, `live` and `seen`) gives back what a file holds; [`inspect()`]
+//! far it came. [`open()`] (`recovery`, with `read`, `live` and `seen`) gives back what a file holds; [`inspect()`]
 //! only tells. `compaction` rewrites a file that is mostly garbage (`rewrite`) while the writer goes on.
 //!
 //! The journal knows nothing of sockets, of the map of pending messages, nor of retries. The bytes are in
