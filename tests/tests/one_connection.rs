@@ -276,3 +276,54 @@ fn publishers_wait_for_the_credit_of_one_that_holds_them_up_and_nothing_is_lost(
         assert_ok(receive(&publisher.socket).last().unwrap());
     }
 }
+
+#[test]
+fn one_that_lacks_credit_for_what_it_publishes_itself_is_read_on() {
+    const MESSAGES: usize = 100;
+    let server = Server::start::<&str>(&[]);
+    let mut one = One::connect(&server);
+    let (kind, filter) = (Kind::Broadcast, Filter::Name("greet"));
+    let wanted = Subscribe { number: 1, kind, overflow: Overflow::Hold, filter, credit: 10_000 };
+    one.ask(&control::request(&Control::Subscribe(wanted)));
+    // All of it before any credit comes back: what grants credit stands behind it on the connection.
+    for _ in 0..MESSAGES {
+        let frame = one.native.frame("greet", &[7; 1000], false);
+        one.native.socket.send_multipart([b"", &frame[..]], 0).unwrap();
+    }
+    let mut answers = 0;
+    while answers < MESSAGES {
+        answers += usize::from(one.receive().is_some());
+    }
+    for n in 1..=MESSAGES as u64 {
+        let [_, frame] = one.delivery();
+        let (_, mut records) = split_v2(&frame).unwrap();
+        assert_eq!(records.next().unwrap().unwrap().1.id.sequence, n);
+        one.ask(&control::request(&Control::Credit { number: 1, bytes: frame.len() as u64 }));
+    }
+    let log = server.process.stderr();
+    assert!(!log.contains("granted no credit") && !log.contains("does not keep up"), "{log}");
+}
+
+#[test]
+fn publishers_do_not_wait_for_ever_for_credit_that_does_not_come() {
+    const MESSAGES: usize = 100;
+    let server = Server::start::<&str>(&[]);
+    let mut one = One::connect(&server);
+    let (kind, filter) = (Kind::Broadcast, Filter::Name("greet"));
+    let wanted = Subscribe { number: 1, kind, overflow: Overflow::Hold, filter, credit: 10_000 };
+    one.ask(&control::request(&Control::Subscribe(wanted)));
+    let mut publisher = Native::connect(&server);
+    for _ in 0..MESSAGES {
+        let frame = publisher.frame("greet", &[7; 1000], false);
+        publisher.socket.send_multipart([b"", &frame[..]], 0).unwrap();
+    }
+    for _ in 0..MESSAGES {
+        assert_ok(receive(&publisher.socket).last().unwrap());
+    }
+    // It is far from the bound on what it gets without credit.
+    for n in 1..=MESSAGES as u64 {
+        let [_, frame] = one.delivery();
+        let (_, mut records) = split_v2(&frame).unwrap();
+        assert_eq!(records.next().unwrap().unwrap().1.id.sequence, n);
+    }
+}

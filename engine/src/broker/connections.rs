@@ -221,13 +221,14 @@ impl<N: Network> Broker<N> {
     /// journal: who asked waits when a subscriber of them does not keep up.
     pub(super) fn carry_out(&mut self, now: Duration) {
         let (mut publishes, mut slow, mut deferred) = (false, None, false);
-        let mut connections = 0;
+        // Connections whose credit publishers are to wait for.
+        let (mut connections, mut lacking) = (0, Vec::new());
         while let Some(effect) = self.core.out.queue.pop_front() {
             match effect {
                 Effect::Publish { frame, to, direct, droppable } => {
                     publishes = true;
                     connections += to.len() + direct.len();
-                    slow = self.publish(frame, &to, &direct, droppable, now).or(slow);
+                    slow = self.publish(frame, &to, &direct, droppable, &mut lacking, now).or(slow);
                 }
                 Effect::Deferred { to } => {
                     (publishes, deferred) = (true, true);
@@ -239,7 +240,9 @@ impl<N: Network> Broker<N> {
                 }
                 Effect::Reply(to, reply) => {
                     self.reply(&to, &reply, std::mem::take(&mut connections));
-                    let slow = slow.take();
+                    // Its own credit comes behind what it publishes, and only if it is read on.
+                    let others = lacking.drain(..).find(|&id| id != to.connection);
+                    let slow = slow.take().or(others);
                     if std::mem::take(&mut publishes) {
                         self.hold(to.connection, slow, now);
                     }
@@ -253,13 +256,15 @@ impl<N: Network> Broker<N> {
         }
     }
 
-    /// Queues a frame for its subscribers; one of them that does not keep up.
+    /// Queues a frame for its subscribers; one of them that does not keep up. Those that got it without credit, and are
+    /// to be waited for, are added to `lacking`.
     fn publish(
         &mut self,
         frame: Bytes,
         to: &[ConnectionId],
         direct: &[Direct],
         droppable: bool,
+        lacking: &mut Vec<ConnectionId>,
         now: Duration,
     ) -> Option<ConnectionId> {
         self.counters.frames_published.add(1);
@@ -274,7 +279,7 @@ impl<N: Network> Broker<N> {
         for &Direct { connection, delivery, is_overdrawn } in direct {
             slow = self.push(connection, id, Lead::delivery(delivery), now).or(slow);
             if is_overdrawn && self.holds_for_credit(connection, now) {
-                slow = Some(connection);
+                lacking.push(connection);
             }
         }
         slow

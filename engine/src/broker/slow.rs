@@ -59,11 +59,14 @@ impl<N: Network> Broker<N> {
 
     /// A connection got a message for which it had no credit; whether publishers are to wait for it.
     pub(super) fn holds_for_credit(&mut self, id: ConnectionId, now: Duration) -> bool {
+        // Then nobody waits for anybody.
+        if self.settings.slow_subscriber == SlowSubscriber::Drop {
+            return false;
+        }
         let Some(peer) = self.peers.get_mut(id) else { return false };
-        let holds =
-            peer.overdraft.overdraw(now) && self.settings.slow_subscriber == SlowSubscriber::Hold;
+        let is_waited_for = peer.overdraft.overdraw(now);
         self.schedule(id, now);
-        holds
+        is_waited_for && self.settings.slow_subscriber == SlowSubscriber::Hold
     }
 
     /// A connection granted credit.
@@ -93,6 +96,7 @@ impl<N: Network> Broker<N> {
             );
         }
         self.release_holds(id);
+        self.schedule(id, now);
     }
 
     /// Lets those go on that wait for a subscriber, unless it still does not keep up.
