@@ -6,7 +6,7 @@ use super::carry::NativeFrame;
 use super::check::frame_records;
 use super::core::Core;
 use super::outgoing::Outgoing;
-use super::subscribers::{Charge, Direct};
+use super::subscribers::Direct;
 use crate::limits::{OWED_PER_TURN_MAX, RESEND_BYTES_PER_TURN_MAX};
 use crate::wire::frame::Frame;
 use crate::wire::id::MessageId;
@@ -28,12 +28,15 @@ impl<E> Core<E> {
             let Some(native) = self.subscribers.native(at) else { continue };
             // What waits already goes first.
             let waits = native.owes() && native.takes_part() && !droppable;
-            if !waits && self.subscribers.charge(at, frame.len()) != Charge::Refused {
-                direct.extend(self.subscribers.native(at).map(|native| native.direct(false, 0)));
+            if !waits && native.pay(frame.len()) {
+                direct.push(native.direct(false, 0));
                 continue;
             }
-            let Some(native) = self.subscribers.native(at) else { continue };
             let takes_part = native.takes_part();
+            if !waits && let Some(beyond) = self.subscribers.overdraw(at, frame.len()) {
+                direct.push(beyond);
+                continue;
+            }
             let (kept, rest) = content.get_or_insert_with(|| read_content(frame));
             if takes_part {
                 kept.iter().for_each(|&id| self.subscribers.owe(at, id));

@@ -24,7 +24,7 @@ use prefixes::Prefixes;
 
 use crate::slab::Slab;
 
-pub(super) use native::{Charge, Native, NativeError};
+pub(super) use native::{Native, NativeError};
 
 use crate::limits::{
     SUBSCRIPTION_BYTES_MAX_ALL, SUBSCRIPTION_BYTES_MAX_EACH, SUBSCRIPTION_OVERHEAD_BYTES,

@@ -13,7 +13,6 @@ use crate::wire::filter::Filter;
 use crate::wire::frame::v1_prefix;
 use crate::wire::name::SEPARATOR;
 
-pub(in super::super) use credit::Charge;
 use credit::{Owed, check_credit};
 
 /// What a subscription is to its messages.
@@ -127,7 +126,7 @@ fn wanting(connection: ConnectionId, at: u32) -> u64 {
 #[derive(Clone, Copy, Debug)]
 pub(in super::super) struct Ended {
     cost: usize,
-    /// It was to a prefix or a pattern, or to a name that its connection has another one to.
+    /// It was to a prefix or a pattern.
     is_wide: bool,
 }
 
@@ -279,11 +278,19 @@ impl Subscribers {
         let connection = self.connections.get_mut(&id).ok_or(unknown)?;
         let at = connection.natives.remove(&number).ok_or(unknown)?;
         connection.members.retain(|&member| member != at);
-        let was_overdrawn = self.natives.at(at).is_overdrawn;
+        let native = self.natives.at(at);
+        let (part, was_overdrawn) = (native.part, native.is_overdrawn);
+        // One of several to a name is counted as those to prefixes and patterns are.
+        let has_same = match native.place {
+            Place::Prefix(prefix) if part != Part::Member => {
+                self.count_same_prefix(id, part, prefix) > 1
+            }
+            _ => false,
+        };
         let Ended { cost, is_wide } = self.end_native(at);
         let Some(connection) = self.connections.get_mut(&id) else { return Ok(false) };
         connection.bytes -= cost;
-        connection.wide -= usize::from(is_wide);
+        connection.wide -= usize::from(is_wide || has_same);
         connection.overdrawn -= usize::from(was_overdrawn);
         Ok(was_overdrawn && connection.overdrawn == 0)
     }
@@ -301,17 +308,11 @@ impl Subscribers {
                 Ended { cost: cost(pattern.as_bytes()), is_wide: true }
             }
             &Place::Prefix(number) => {
-                let same = match native.part {
-                    Part::Observer | Part::Broadcast => {
-                        self.count_same_prefix(native.connection, native.part, number)
-                    }
-                    Part::Member | Part::Group(_) => 0,
-                };
                 let Some(prefix) = self.native_prefixes.get(number) else { return nothing };
                 self.names.changed(&prefix.bytes);
                 let name = prefix.bytes.strip_suffix(&[SEPARATOR]);
                 let cost = cost(name.unwrap_or(&prefix.bytes));
-                let is_wide = name.is_none() || same > 1;
+                let is_wide = name.is_none();
                 self.native_prefixes.remove(number, wanting);
                 Ended { cost, is_wide }
             }

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::super::{ConnectionId, Subscribers};
+use super::super::{ConnectionId, Direct, Subscribers};
 use super::NativeError;
 use crate::limits::{
     CREDIT_BYTES_MAX, OVERDRAFT_BYTES_MAX, OWED_MESSAGES_MAX_ALL, OWED_MESSAGES_MAX_EACH,
@@ -18,36 +18,20 @@ pub(super) struct Owed {
     is_listed: bool,
 }
 
-/// Whether a subscription gets a delivery.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in super::super::super) enum Charge {
-    /// It had credit for it.
-    Paid,
-    /// It had none: publishers are to wait.
-    Overdrawn,
-    /// It does not.
-    Refused,
-}
-
 impl Subscribers {
-    /// Takes the bytes of a delivery out of a subscription's credit: whether it gets it, and whether it is overdrawn
-    /// then.
-    pub(in super::super::super) fn charge(&mut self, at: u32, bytes: usize) -> Charge {
-        let Some(native) = self.native(at) else { return Charge::Refused };
-        if native.pay(bytes) {
-            return Charge::Paid;
-        }
+    /// Delivers so many bytes beyond a subscription's credit, if it may get them; publishers are to wait then.
+    pub(in super::super::super) fn overdraw(&mut self, at: u32, bytes: usize) -> Option<Direct> {
+        let native = self.natives.at(at);
         if native.overflow == Overflow::Drop || native.credit <= -OVERDRAFT_BYTES_MAX {
-            return Charge::Refused;
+            return None;
         }
         native.credit = native.credit.saturating_sub_unsigned(bytes as u64);
-        if !std::mem::replace(&mut native.is_overdrawn, true) {
-            let id = native.connection;
-            if let Some(connection) = self.connections.get_mut(&id) {
-                connection.overdrawn += 1;
-            }
+        if !std::mem::replace(&mut native.is_overdrawn, true)
+            && let Some(connection) = self.connections.get_mut(&native.connection)
+        {
+            connection.overdrawn += 1;
         }
-        Charge::Overdrawn
+        Some(native.direct(false, 0))
     }
 
     /// Notes that a subscription has credit again, or is over; whether its connection is to be told, and then whether
