@@ -83,8 +83,8 @@ impl NativeFrame {
                     if self.bytes.is_empty() && carried.len() >= FRAME_BYTES_TARGET {
                         self.whole = Some(carried.clone());
                     } else {
-                        let record = self.begin(name);
-                        self.bytes.extend_from_slice(&carried[record..]);
+                        let head_bytes = self.begin(name);
+                        self.bytes.extend_from_slice(&carried[head_bytes..]);
                     }
                     self.cost += carried.len();
                     return true;
@@ -96,8 +96,8 @@ impl NativeFrame {
                 // It was scanned when it was taken, and so can be scanned again.
                 if let Ok(fields) = pickle::scan(body) {
                     let carried = Bytes::from(transcode::to_v2(name, body, &(&fields).into()));
-                    let record = self.begin(name);
-                    self.bytes.extend_from_slice(&carried[record..]);
+                    let head_bytes = self.begin(name);
+                    self.bytes.extend_from_slice(&carried[head_bytes..]);
                     backlog.keep_carried(*id, carried);
                 }
             }
