@@ -107,7 +107,7 @@ impl ClientBuilder {
     /// longer. While the server cannot be reached, only [`Self::buffer_bytes`] counts. Where a message goes to hundreds
     /// of connections, frames stay large and take up to eight times as long: each costs the server a write for each
     /// connection. A longer delay helps where round trips vary much; more than zero, a year at most.
-    /// Default: 20 ms.
+    /// Default: 8 ms.
     pub fn target_delay(mut self, delay: Duration) -> Self {
         self.options.target_delay = delay;
         self

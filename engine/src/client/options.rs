@@ -44,7 +44,7 @@ impl Default for Options {
             max_message_size: 64 * 1024 * 1024,
             window: 32,
             buffer_bytes: 4 * 1024 * 1024,
-            target_delay: Duration::from_millis(20),
+            target_delay: Duration::from_millis(8),
             verify_checksums: false,
             on_missed: None,
             on_blocked: None,
