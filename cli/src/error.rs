@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use mezzenger::{ConnectError, SendError, SubscribeError};
+use mezzenger::{ConnectError, ReceiveError, SendError, SubscribeError};
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -17,6 +17,17 @@ pub(crate) enum Error {
     /// There is no subscription.
     #[error(transparent)]
     Subscribe(#[from] SubscribeError),
+    /// A subscription has ended.
+    #[error(transparent)]
+    Receive(ReceiveError),
+    /// A command cannot be run.
+    #[error("{command} could not be run: {source}; the message was given back")]
+    Command {
+        /// The program.
+        command: String,
+        /// Why.
+        source: io::Error,
+    },
     /// The message could not be read from a file.
     #[error("{} could not be read: {source}", path.display())]
     File {

@@ -1,22 +1,29 @@
-//! Mezzenger from the shell: publish, subscribe, ping.
+//! Mezzenger from the shell: publish, subscribe, work, ping.
 
 mod error;
+mod filter;
 mod publish;
 mod show;
 mod subscribe;
+mod work;
 
 use std::fmt::Display;
+use std::io;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clap::builder::RangedI64ValueParser;
 use clap::{Parser, Subcommand};
-use mezzenger::config::{PUB_PORT, RECV_PORT, parse_duration};
-use mezzenger::{Client, ClientBuilder};
+use mezzenger::config::{RECV_PORT, parse_duration};
+use mezzenger::{Client, ClientBuilder, ConnectionEvent};
+use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::error::Error;
 use crate::publish::PublishArgs;
 use crate::subscribe::SubscribeArgs;
+use crate::work::WorkArgs;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -40,8 +47,10 @@ struct Args {
 enum Command {
     /// Publish a message, and wait until the server has taken it.
     Pub(PublishArgs),
-    /// Print the messages of a name as they arrive, until Ctrl-C.
+    /// Print messages as they arrive, until Ctrl-C.
     Sub(SubscribeArgs),
+    /// Run a command for each message that a group gives this process, until Ctrl-C.
+    Work(WorkArgs),
     /// Ask the server for a sign of life, and print how long its answer took.
     Ping,
 }
@@ -53,13 +62,9 @@ struct ServerArgs {
     #[arg(long, global = true, value_name = "HOST", default_value = "127.0.0.1")]
     server: String,
 
-    /// Port that requests go to: the server's --recv-port.
+    /// Port of the server: its --recv-port.
     #[arg(long, global = true, value_name = "PORT", default_value_t = RECV_PORT, value_parser = port())]
-    send_port: u16,
-
-    /// Port that messages come from: the server's --pub-port.
-    #[arg(long, global = true, value_name = "PORT", default_value_t = PUB_PORT, value_parser = port())]
-    sub_port: u16,
+    port: u16,
 
     /// How long to wait for an answer of the server, in five tries: 5s, 500ms; a bare number is seconds.
     #[arg(long, global = true, value_name = "DURATION", default_value = "5s", value_parser = timeout)]
@@ -71,8 +76,8 @@ impl ServerArgs {
     fn client(&self) -> ClientBuilder {
         Client::builder()
             .server_address(&self.server)
-            .send_port(self.send_port)
-            .sub_port(self.sub_port)
+            .send_port(self.port)
+            .auto_start(false)
             .send_timeout(self.timeout / TRIES)
             .connection_retries(TRIES)
     }
@@ -95,6 +100,7 @@ fn main() -> ExitCode {
     let result = match args.command {
         Command::Pub(publish) => publish.run(args.server.client()),
         Command::Sub(subscribe) => subscribe.run(args.server.client()),
+        Command::Work(work) => work.run(args.server.client()),
         Command::Ping => ping(&args.server),
     };
     match result {
@@ -107,12 +113,45 @@ fn main() -> ExitCode {
 }
 
 fn ping(server: &ServerArgs) -> Result<(), Error> {
-    let client = server.client().auto_start(false).connect()?;
+    let client = server.client().connect()?;
     let time = client.ping()?;
     let us = time.as_secs_f64() * 1e6;
     error::written(show::line(
-        format!("{}:{} answered in {us:.0} µs", server.server, server.send_port).as_bytes(),
+        format!("{}:{} answered in {us:.0} µs", server.server, server.port).as_bytes(),
     ))
+}
+
+/// How soon a signal is noticed.
+const SIGNAL_TICK: Duration = Duration::from_millis(100);
+
+/// A flag that SIGINT and SIGTERM set; the second of them ends the process at once.
+fn stop_flag() -> io::Result<Arc<AtomicBool>> {
+    let stopped = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        // In this order, so that the first signal does not find the flag set.
+        signal_hook::flag::register_conditional_shutdown(
+            signal,
+            128 + signal,
+            Arc::clone(&stopped),
+        )?;
+        signal_hook::flag::register(signal, Arc::clone(&stopped))?;
+    }
+    Ok(stopped)
+}
+
+/// Says when the connection is lost, and when there is one again.
+fn tell_of_losses() -> impl Fn(&ConnectionEvent) + Send + Sync {
+    let is_lost = AtomicBool::new(false);
+    move |event| match event {
+        ConnectionEvent::Disconnected { why, .. } => {
+            is_lost.store(true, Ordering::Relaxed);
+            complain(&format!("no messages for now: {why}; connecting again"));
+        }
+        ConnectionEvent::Connected { .. } if is_lost.swap(false, Ordering::Relaxed) => {
+            complain(&"connected again");
+        }
+        _ => {}
+    }
 }
 
 /// Says on stderr what is wrong.

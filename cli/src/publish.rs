@@ -50,7 +50,6 @@ fn publishable(text: &str) -> Result<String, NameError> {
 
 impl PublishArgs {
     pub(crate) fn run(self, builder: ClientBuilder) -> Result<(), Error> {
-        let builder = builder.auto_start(false);
         if self.lines {
             if self.text.as_deref() != Some(STDIN) {
                 let mut command = crate::Args::command();

@@ -1,7 +1,7 @@
 //! Messages as people and programs read them.
 
 use std::borrow::Cow;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -16,25 +16,53 @@ pub(crate) fn line(text: &[u8]) -> io::Result<()> {
     stdout.flush()
 }
 
-/// The payload: text as it is, bytes with escapes, a v1 value as its text or as JSON.
-pub(crate) fn text(message: &Message) -> Cow<'_, [u8]> {
-    payload_text(message.encoding(), message.payload(), || message.value())
+/// The payload: text as it is, bytes with escapes, a v1 value as its text or as JSON. On a terminal, control characters
+/// are escaped, unless `raw`.
+pub(crate) fn text(message: &Message, raw: bool) -> Cow<'_, [u8]> {
+    let text = payload_text(message.encoding(), message.payload(), || message.value());
+    if raw || !io::stdout().is_terminal() { text } else { without_controls(&text).into() }
+}
+
+/// A text of somebody else's for standard error: control characters are escaped.
+pub(crate) fn on_terminal(text: &str) -> String {
+    String::from_utf8_lossy(&without_controls(text.as_bytes())).into_owned()
+}
+
+/// A text whose control characters are escaped, but for tabs and line feeds; what is no UTF-8 is escaped, too.
+fn without_controls(text: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    for chunk in text.utf8_chunks() {
+        for char in chunk.valid().chars() {
+            match char {
+                '\t' | '\n' => out.push(char as u8),
+                char if char.is_control() => {
+                    out.extend(char.escape_unicode().to_string().as_bytes());
+                }
+                char => out.extend(char.encode_utf8(&mut [0; 4]).as_bytes()),
+            }
+        }
+        out.extend(chunk.invalid().escape_ascii());
+    }
+    out
 }
 
 /// The whole message.
-pub(crate) fn json(message: &Message) -> serde_json::Value {
+pub(crate) fn json(message: &Message, again: bool, attempt: u16) -> serde_json::Value {
     json!({
         "name": message.name(),
         "payload": payload_json(message.encoding(), message.payload(), || message.value()),
         "encoding": encoding(message.encoding()),
-        "ack": message.ack(),
+        "ack": message.requires_ack(),
         "timestamp": humantime::format_rfc3339_nanos(message.timestamp()).to_string(),
         "checksum": hex(&message.checksum()),
         "id": message.id().to_string(),
+        "redelivered": again,
+        "attempt": attempt,
     })
 }
 
-fn encoding(encoding: Encoding) -> &'static str {
+/// How it is called.
+pub(crate) fn encoding(encoding: Encoding) -> &'static str {
     match encoding {
         Encoding::Bytes => "bytes",
         Encoding::Text => "text",
@@ -161,6 +189,13 @@ mod tests {
         let read = || Ok(value.clone());
         assert_eq!(String::from_utf8_lossy(&payload_text(Encoding::Pickle, b"", read)), text);
         assert_eq!(payload_json(Encoding::Pickle, b"", read), json);
+    }
+
+    #[test]
+    fn control_characters_do_nothing_to_a_terminal() {
+        let shown = on_terminal("grüße\t\u{1b}[2J\u{9b}1m\u{7f}");
+        assert_eq!(shown, "grüße\t\\u{1b}[2J\\u{9b}1m\\u{7f}");
+        assert_eq!(without_controls(b"a\xffb\n"), b"a\\xffb\n");
     }
 
     #[test]

@@ -13,7 +13,7 @@ const DEADLINE: Duration = Duration::from_secs(20);
 /// A server, and the command pointed at it.
 struct Broker {
     server: Server,
-    ports: [String; 2],
+    port: String,
 }
 
 impl Broker {
@@ -24,14 +24,14 @@ impl Broker {
             .retry_interval(Duration::from_millis(200))
             .start()
             .expect("a server on free ports");
-        let ports = [server.recv_addr().port().to_string(), server.pub_addr().port().to_string()];
-        Self { server, ports }
+        let port = server.recv_addr().port().to_string();
+        Self { server, port }
     }
 
     fn command(&self, args: &[&str]) -> Command {
-        let [send_port, sub_port] = &self.ports;
         let mut command = Command::new(env!("CARGO_BIN_EXE_mezzenger"));
-        command.args(args).args(["--send-port", send_port, "--sub-port", sub_port]);
+        // Before the command, whose arguments may be another program's.
+        command.args(["--port", &self.port]).args(args);
         command
     }
 
@@ -62,10 +62,10 @@ impl Broker {
             .expect("the server answers")
     }
 
-    /// A subscription, whose messages asked for acknowledgement find it however late it comes: what
-    /// is published before is delivered again.
+    /// A subscription that takes part, whose messages asked for acknowledgement find it however late it comes:
+    /// what is published before is delivered again.
     fn subscribe(&self, args: &[&str]) -> Child {
-        self.spawn(&[&["sub"], args].concat())
+        self.spawn(&[&["sub", "--ack"], args].concat())
     }
 }
 
@@ -114,7 +114,20 @@ fn json_tells_everything() {
     let object = message.as_object().expect("an object");
     let mut keys: Vec<_> = object.keys().map(String::as_str).collect();
     keys.sort_unstable();
-    assert_eq!(keys, ["ack", "checksum", "encoding", "id", "name", "payload", "timestamp"]);
+    assert_eq!(
+        keys,
+        [
+            "ack",
+            "attempt",
+            "checksum",
+            "encoding",
+            "id",
+            "name",
+            "payload",
+            "redelivered",
+            "timestamp"
+        ]
+    );
     assert_eq!(message["name"], "greet.de");
     assert_eq!(message["payload"], "grüße");
     assert_eq!(message["encoding"], "text");
@@ -168,12 +181,75 @@ fn a_closed_output_and_a_signal_end_a_subscription_quietly() {
 }
 
 #[test]
+fn who_looks_on_takes_no_job_and_a_pattern_fits_several_names() {
+    let broker = Broker::start();
+    let client = broker.client();
+    let mut child = broker.spawn(&["sub", "orders.>", "--count", "2"]);
+    let mut stdout = BufReader::new(child.stdout.take().expect("a pipe"));
+    let mut line = String::new();
+    // It gets what is published once it is there; each time another one, so that it does not wait for this one.
+    let there = std::thread::spawn(move || {
+        stdout.read_line(&mut line).expect("a line");
+        stdout.read_line(&mut line).expect("a line");
+        line
+    });
+    while !there.is_finished() {
+        client.send_message("orders.new", "tea", true).expect("the server takes it");
+    }
+    assert_eq!(there.join().expect("two lines"), "tea\ntea\n");
+    assert_eq!(check_ok(&finish(child)), "");
+    let metrics = broker.server.metrics();
+    assert_eq!((metrics.pending_messages > 1, metrics.settled), (true, 0));
+}
+
+#[test]
+fn a_command_works_for_a_group_and_its_exit_code_decides() {
+    let broker = Broker::start();
+    let client = broker.client();
+    for text in ["fine", "later", "broken"] {
+        client.send_message("jobs.new", text, true).expect("the server takes it");
+    }
+    // What fails at its first attempt succeeds at its second one.
+    let script = r#"
+        read -r text
+        echo "$MEZZENGER_NAME $MEZZENGER_GROUP $MEZZENGER_ENCODING $text $MEZZENGER_ATTEMPT"
+        if [ "$MEZZENGER_ATTEMPT" = 1 ]; then
+            case $text in later) exit 75 ;; broken) exit 3 ;; esac
+        fi
+    "#;
+    let work = ["work", "jobs.*", "--group", "g", "--retry-delay", "10ms", "--count", "3"];
+    let output = broker.run(&[&work[..], &["--", "sh", "-c", script]].concat());
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{stderr}");
+    let mut lines: Vec<_> = str::from_utf8(&output.stdout).expect("text").lines().collect();
+    lines.sort_unstable();
+    let expected = ["broken 1", "broken 2", "fine 1", "later 1", "later 2"];
+    assert!(lines.into_iter().eq(expected.map(|end| format!("jobs.new g text {end}"))));
+    // Only what failed is said.
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    assert!(stderr.contains("sh: exit status: 3") && stderr.contains("attempt 1"), "{stderr}");
+    assert_eq!(broker.server.metrics().pending_messages, 0);
+}
+
+#[test]
+fn a_command_that_cannot_be_run_gives_the_message_back() {
+    let broker = Broker::start();
+    broker.client().send_message("jobs", "x", true).expect("the server takes it");
+    let output = broker.run(&["work", "jobs", "--group", "g", "--", "/nowhere/at/all"]);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("/nowhere/at/all could not be run"), "{stderr}");
+    let subscriber = broker.subscribe(&["jobs", "--count", "1"]);
+    assert_eq!(check_ok(&finish(subscriber)), "x\n");
+}
+
+#[test]
 fn a_server_that_is_away_is_one_line_and_exit_1() {
     // The discard port: nothing listens there.
     for args in [&["ping"][..], &["pub", "a", "b"], &["sub", "a"], &["sub", "ping", "--prefix"]] {
         let output = Command::new(env!("CARGO_BIN_EXE_mezzenger"))
             .args(args)
-            .args(["--send-port", "9", "--sub-port", "9", "--timeout", "200ms"])
+            .args(["--port", "9", "--timeout", "200ms"])
             .output()
             .expect("mezzenger starts");
         let stderr = String::from_utf8_lossy(&output.stderr);
@@ -216,6 +292,10 @@ fn usage_errors_are_exit_2_and_say_what_is_wrong() {
     check_usage(&["sub", ""], "name");
     check_usage(&["sub", "ping"], "ping");
     check_usage(&["sub", "ack"], "ack");
+    check_usage(&["sub", "a..>"], "token 2 of a pattern is empty");
     check_usage(&["sub", "a", "--count", "0"], "--count");
+    check_usage(&["sub", "a", "--ack", "--group", "g"], "--group");
+    check_usage(&["work", "a", "--", "cat"], "--group");
+    check_usage(&["work", "a", "--group", "g"], "COMMAND");
     check_usage(&["ping", "--timeout", "soon"], "--timeout");
 }

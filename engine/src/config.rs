@@ -11,6 +11,8 @@ use crate::journal::FsyncPolicy;
 pub const PUB_PORT: u16 = 7201;
 /// Default port of the request socket, the original's.
 pub const RECV_PORT: u16 = 7202;
+/// How long an unacknowledged message waits before it is sent again, unless it is said otherwise.
+pub const RETRY_INTERVAL: Duration = Duration::from_secs(10);
 /// Default limit on a message, in bytes.
 pub const MAX_MESSAGE_BYTES: usize = 64 * 1024 * 1024;
 
@@ -139,7 +141,7 @@ impl Default for Config {
             persist_file: None,
             fsync: FsyncPolicy::Always,
             repair: false,
-            retry_interval: Duration::from_secs(10),
+            retry_interval: RETRY_INTERVAL,
             max_pending_messages: 10_000_000,
             max_pending_bytes: 2 * 1024 * 1024 * 1024,
             max_message_bytes: MAX_MESSAGE_BYTES,

@@ -84,8 +84,9 @@ mod wire;
 pub use broker::run::RunError;
 pub use client::{
     ArchivePayload, Blocked, Client, ClientBuilder, ConnectError, ConnectionEvent, Counters,
-    DisconnectReason, Failure, Link, Message, Missed, Outcome, Payload, PayloadError, Receipt,
-    ReceiveError, SendError, SubscribeError, Subscription,
+    Delivery, DisconnectReason, Failure, Filter, GroupBuilder, Link, Message, Missed, Outcome,
+    Payload, PayloadError, Receipt, ReceiveError, SendError, SubscribeError, Subscription,
+    SubscriptionBuilder,
 };
 pub use config::{Config, ConfigError, SlowSubscriber, Verify};
 pub use journal::{
@@ -96,6 +97,7 @@ pub use journal::{
 pub use metrics::Metrics;
 pub use server::{Server, ServerBuilder, StartError, StopHandle};
 pub use wire::checksum::Checksum;
+pub use wire::filter::FilterError;
 pub use wire::id::MessageId;
 pub use wire::name::{NameError, check_prefix, check_publishable as check_name};
 pub use wire::pickle::{Object, PickleError, Value};

@@ -346,8 +346,8 @@ pub const CLIENT_RUNS_TRACKED_MAX: usize = 65_536;
 /// Frames received in one turn before a client's receiving thread looks at anything else.
 pub const CLIENT_FRAMES_PER_TURN: usize = 64;
 
-/// Frames that wait in one `Subscription`.
-pub const CLIENT_SUBSCRIPTION_FRAMES_MAX: usize = 256;
+/// Bytes of messages that a subscription may have and not have dealt with, unless it says otherwise.
+pub const CLIENT_CREDIT_BYTES: u64 = 4 * 1024 * 1024;
 
-/// Bytes that wait in one `Subscription`, beyond a first frame.
-pub const CLIENT_SUBSCRIPTION_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// The same for a member of a group: what one member has, others do not get.
+pub const CLIENT_GROUP_CREDIT_BYTES: u64 = 256 * 1024;

@@ -5,7 +5,7 @@ use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use mezzenger::wire::pickle::{Plain, write};
-use mezzenger::{Client, ClientBuilder, PayloadError, SendError, Server, Value};
+use mezzenger::{Client, ClientBuilder, Filter, PayloadError, SendError, Server, Value};
 
 /// Longer than anything takes that works.
 const LONG: Duration = Duration::from_secs(30);
@@ -91,15 +91,14 @@ fn what_a_callback_refuses_comes_again_until_it_is_taken() {
 fn a_thousand_acknowledged_messages_are_settled() {
     let server = server();
     let client = options(&server).connect().unwrap();
-    let mut messages = client.subscription_prefix("jobs/").unwrap();
+    let mut messages = client.subscription_to(Filter::prefix("jobs/")).open().unwrap();
     for n in 0..1000 {
         client.publish(&format!("jobs/{}", n % 10), n.to_string(), true).unwrap();
     }
     client.flush().unwrap();
     for _ in 0..1000 {
-        messages.recv_timeout(LONG).unwrap();
+        messages.recv_timeout(LONG).unwrap().ack();
     }
-    messages.acknowledge();
     wait_for("the last acknowledgement", || client.counters().acknowledged == 1000);
     assert_eq!(server.metrics().pending_messages, 0);
 }
@@ -144,9 +143,9 @@ fn a_message_of_an_original_client_is_read_as_data() {
     request.send_multipart([&b""[..], &frame], 0).unwrap();
     let message = messages.recv_timeout(LONG).unwrap();
     assert_eq!(message.value(), Ok(Value::Text("hello".to_owned())));
-    assert!(message.id().is_v1() && message.ack());
+    assert!(message.id().is_v1() && message.requires_ack());
     assert_eq!((message.ordinal(), message.verify(), message.text()), (0, None, None));
-    messages.acknowledge();
+    message.ack();
     wait_for("the acknowledgement", || server.metrics().pending_messages == 0);
     // The original's reply is there, too.
     request.set_rcvtimeo(LONG.as_millis() as i32).unwrap();
@@ -168,8 +167,6 @@ fn a_server_that_restarts_finds_its_clients_again() {
     let receipt = client.publish("a", "while away", true).unwrap();
     let second = Server::builder().pub_port(sub_port).recv_port(send_port).start().unwrap();
     receipt.wait().unwrap();
-    // The subscription may come back after the message was published; this one does not.
-    client.subscribe("b", |_, _| ()).unwrap();
     client.send_message("a", "back", false).unwrap();
     let texts = std::iter::from_fn(|| messages.recv_timeout(LONG).ok())
         .map(|message| message.text().unwrap().to_owned());

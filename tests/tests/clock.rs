@@ -154,15 +154,15 @@ fn a_wall_clock_that_jumps_back_and_ahead_changes_no_interval() {
 fn such_a_clock_disturbs_the_command_neither_as_publisher_nor_as_subscriber() {
     let Some(clock) = WallClock::new() else { return };
     let server = Server::start::<&str>(&[]);
-    let ports = [server.recv_addr, server.pub_addr].map(|address| address.port().to_string());
+    let port = server.recv_addr.port().to_string();
     let mezzenger = |args: &[&str]| {
         let mut command = Command::new(binaries::path("mezzenger"));
-        command.args(args).args(["--send-port", &ports[0], "--sub-port", &ports[1]]);
+        command.args(args).args(["--port", &port]);
         Process::start(clock.show_to(&mut command))
     };
     let count = JUMPS.len().to_string();
     // Whenever it is subscribed: a message with ack=1 waits for it.
-    let mut subscriber = mezzenger(&["sub", "task", "--json", "--count", &count]);
+    let mut subscriber = mezzenger(&["sub", "task", "--ack", "--json", "--count", &count]);
     let mut years = Vec::new();
     for offset in JUMPS {
         clock.jump(offset);

@@ -13,8 +13,7 @@ use crate::harness::{Native, NativeSubscriber, Python, Server, binaries, eventua
 fn command(server: &Server, args: &[&str]) -> Command {
     let mut command = Command::new(binaries::path("mezzenger"));
     command.args(args);
-    command.args(["--send-port", &server.recv_addr.port().to_string()]);
-    command.args(["--sub-port", &server.pub_addr.port().to_string()]);
+    command.args(["--port", &server.recv_addr.port().to_string()]);
     command
 }
 
@@ -114,9 +113,9 @@ fn sub_json_prints_one_object_a_line() {
 }
 
 #[test]
-fn what_sub_printed_is_acknowledged() {
+fn what_sub_printed_is_acknowledged_when_it_is_asked_to() {
     let server = Server::start(&["--max-pending-messages", "1", "--retry-interval", "1h"]);
-    let process = subscribe(&server, &["sub", "greet"]);
+    let process = subscribe(&server, &["sub", "greet", "--ack"]);
     for text in ["first", "second", "third"] {
         eventually("room for the next message", || {
             run(&server, &["pub", "greet", text, "--ack"], b"").status.success().then_some(())
@@ -150,7 +149,7 @@ fn ping_answers_or_fails() {
     let server = Server::start::<&str>(&[]);
     assert!(run_ok(&server, &["ping"], b"").contains("answered in"));
     let output = Command::new(binaries::path("mezzenger"))
-        .args(["ping", "--send-port", "1", "--timeout", "200ms"])
+        .args(["ping", "--port", "1", "--timeout", "200ms"])
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(1));

@@ -149,7 +149,7 @@ fn what_is_dropped_is_counted_by_the_server_and_seen_as_missed_by_the_subscriber
     let mut is_first = true;
     subscriber
         .subscribe("flood", move |_: &[u8], message: &mezzenger::Message| {
-            seen.send((message.ordinal(), message.ack())).unwrap();
+            seen.send((message.ordinal(), message.requires_ack())).unwrap();
             if std::mem::take(&mut is_first) {
                 // It reads nothing until the test says so.
                 wait.recv().unwrap();

@@ -21,7 +21,7 @@ fn the_dict_is_the_payload_in_every_protocol() {
             assert_eq!(message.name(), "greet");
             assert_eq!(message.encoding(), Encoding::Pickle);
             assert_eq!(message.payload(), dict);
-            assert!(!message.ack());
+            assert!(!message.requires_ack());
             // The dict's clock is a float of seconds, good to less than a microsecond.
             let slack = Duration::from_millis(1);
             assert!(message.timestamp() + slack >= before, "{:?}", message.timestamp());

@@ -1,7 +1,7 @@
 //! Native clients talk to each other.
 
-use mezzenger::Encoding;
 use mezzenger::wire::record::Encoding as WireEncoding;
+use mezzenger::{Encoding, Filter};
 
 use crate::harness::native::assert_ok;
 use crate::harness::{Native, NativeSubscriber, PATIENCE, Server};
@@ -21,7 +21,7 @@ fn bytes_text_and_archives_arrive_as_what_they_are() {
     publisher.send_message("greet", "grüß dich", true).unwrap();
     let message = subscription.recv_timeout(PATIENCE).unwrap();
     assert_eq!((message.encoding(), message.text()), (Encoding::Text, Some("grüß dich")));
-    assert!(message.ack());
+    assert!(message.requires_ack());
     assert_eq!(message.verify(), Some(true));
 
     let readings: Vec<(String, u32)> = vec![("a".into(), 1), ("b".into(), 2)];
@@ -77,7 +77,7 @@ fn a_frame_reaches_the_subscriber_with_the_bytes_it_left_with() {
 fn a_prefix_subscription_gets_every_name_that_begins_so() {
     let server = Server::start::<&str>(&[]);
     let client = server.client();
-    let mut subscription = client.subscription_prefix("sensor/").unwrap();
+    let mut subscription = client.subscription_to(Filter::prefix("sensor/")).open().unwrap();
     let publisher = server.client();
     for name in ["sensor/1", "other", "sensor/2/x", "sensor"] {
         publisher.send_message(name, name, false).unwrap();

@@ -42,7 +42,9 @@ impl<E> Core<E> {
         }
         self.prove(connection, publisher);
         let max_message_bytes = self.rules.max_message_bytes as u64;
-        Ok(hello::Answer { max_message_bytes, instance: self.instance })
+        let retry_interval_ms =
+            u32::try_from(self.rules.retry_interval.as_millis()).unwrap_or(u32::MAX).max(1);
+        Ok(hello::Answer { max_message_bytes, instance: self.instance, retry_interval_ms })
     }
 
     fn subscribe(

@@ -34,6 +34,8 @@ use crate::wire::{frame, hello, name, pickle};
 pub(super) struct Rules {
     pub(super) verify: Verify,
     pub(super) max_message_bytes: usize,
+    /// Told to clients, whose groups take it unless they say otherwise.
+    pub(super) retry_interval: Duration,
     /// Whether there is a journal, so that an acknowledged message is taken only once it is stored.
     pub(super) durable: bool,
 }
@@ -43,6 +45,7 @@ impl From<&Config> for Rules {
         Self {
             verify: config.verify,
             max_message_bytes: config.max_message_bytes,
+            retry_interval: config.retry_interval,
             durable: config.persist_file.is_some(),
         }
     }

@@ -18,13 +18,12 @@ use super::options::Options;
 use super::outbox::{Outbox, frame_bytes};
 use super::outcome::Outcome;
 use super::payload::{ArchivePayload, Payload};
-use super::queue::Queue;
 use super::receipt::{Fate, Receipt};
+use super::receive::{Commands, Filter, Opener, SubscriptionBuilder};
 use super::report::{Counters, Reporter};
 use super::requester::{Requester, Setup};
-use super::routes::{Receiver, Target};
+use super::routes::Target;
 use super::subscriber::{Control, Subscriber, random_u64};
-use super::subscription::Subscription;
 use super::worker::Worker;
 use crate::limits::{CLIENT_FRAME_SLACK_BYTES, CLIENT_OWN_FRAME_BYTES};
 use crate::net::connection::{Address, Connection, Settings};
@@ -55,10 +54,12 @@ pub(super) struct Core {
     publisher: u64,
     max_message_bytes: usize,
     timeout: Duration,
+    tries: u32,
     verify: bool,
     outbox: Arc<Outbox>,
     line: Arc<Line>,
     errands: Arc<Errands>,
+    commands: Arc<Commands>,
     reporter: Arc<Reporter>,
     links: Arc<Links>,
     request_waker: Waker,
@@ -138,6 +139,7 @@ impl Core {
         };
         let outbox = Arc::new(Outbox::new(bounds, Arc::clone(&reporter), request_waker.clone()));
         let errands = Arc::new(Errands::new(request_waker.clone(), Arc::clone(&reporter)));
+        let commands = Arc::new(Commands::new(request_waker.clone(), Arc::clone(&reporter)));
         let stopping = Arc::<AtomicBool>::default();
         let mut secret = hello::Secret::default();
         secret[..8].copy_from_slice(&random_u64().to_le_bytes());
@@ -148,6 +150,8 @@ impl Core {
             tries: options.connection_retries,
             verbose: options.verbose,
             links: Arc::clone(&links),
+            commands: Arc::clone(&commands),
+            verify: options.verify_checksums,
             hello: hello::request(&secret).into(),
         };
         let requester = Requester::new(
@@ -164,10 +168,12 @@ impl Core {
             publisher: hello::publisher(&secret),
             max_message_bytes: options.max_message_size,
             timeout: options.send_timeout,
+            tries: options.connection_retries,
             verify: options.verify_checksums,
             outbox,
             line,
             errands,
+            commands,
             reporter,
             links,
             request_waker,
@@ -300,15 +306,13 @@ impl Core {
         check_target(&target)?;
         let callback =
             Box::new(move |payload: &[u8], message: &Message| callback(payload, message).failure());
-        control.subscribe(target, Receiver::Callback(callback))
+        control.subscribe(target, callback)
     }
 
-    pub(super) fn subscription(&self, target: Target) -> Result<Subscription, SubscribeError> {
-        let control = self.control()?;
-        check_target(&target)?;
-        let queue = Arc::new(Queue::new(control.waker()));
-        control.subscribe(target, Receiver::Queue(Arc::clone(&queue)))?;
-        Ok(Subscription::new(queue, Arc::clone(control), Arc::clone(&self.errands)))
+    pub(super) fn subscription_to(&self, filter: Filter) -> SubscriptionBuilder {
+        let (commands, errands) = (Arc::clone(&self.commands), Arc::clone(&self.errands));
+        let opener = Opener::new(commands, errands, self.timeout, self.tries);
+        SubscriptionBuilder::new(opener, filter)
     }
 
     pub(super) fn unsubscribe(&self, target: Target) -> Result<(), SubscribeError> {
@@ -327,6 +331,7 @@ impl Core {
     pub(super) fn stop(&self) {
         // A callback that waits for room shall not hold the end up.
         self.outbox.refuse();
+        self.commands.stop();
         if let Some(control) = &self.control {
             control.stop();
         }

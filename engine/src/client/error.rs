@@ -4,6 +4,7 @@ use std::error::Error;
 use std::io;
 use std::time::Duration;
 
+use crate::wire::filter::FilterError;
 use crate::wire::name::NameError;
 use crate::wire::pickle::PickleError;
 use crate::wire::reply::ErrorCode;
@@ -307,6 +308,23 @@ pub enum SubscribeError {
     /// The name or prefix breaks a rule.
     #[error(transparent)]
     Name(#[from] NameError),
+    /// The filter breaks a rule.
+    #[error(transparent)]
+    Filter(#[from] FilterError),
+    /// An option has a value that cannot work.
+    #[error("the option {option} {problem}")]
+    Option {
+        /// The builder's method.
+        option: &'static str,
+        /// What is wrong with the value.
+        problem: &'static str,
+    },
+    /// The server refused it.
+    #[error("the server refused the subscription: {text}")]
+    Refused {
+        /// The server's explanation.
+        text: String,
+    },
     /// The client was built with `auto_start(false)`.
     #[error(
         "this client was built with auto_start(false), for publishing only: build one without it"
@@ -321,8 +339,7 @@ pub enum SubscribeError {
     /// The server did not confirm the subscription; it was taken back.
     #[error(
         "the server did not confirm the subscription within {tries} tries of {timeout:?}: check that \
-         sub_port is the server's --pub-port, that no callback takes longer, and that no full \
-         Subscription waits to be read"
+         sub_port is the server's --pub-port, and that no callback takes longer"
     )]
     NotConfirmed {
         /// How many confirmations were asked for.
@@ -342,7 +359,8 @@ pub enum SubscribeError {
 
 /// Why [`Subscription::recv_timeout`](super::Subscription::recv_timeout) or
 /// [`try_recv`](super::Subscription::try_recv) has no message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ReceiveError {
     /// No message came in time.
     #[error("no message within the time given")]
@@ -350,6 +368,9 @@ pub enum ReceiveError {
     /// The subscription ended: unsubscribed, or the client stopped. All its messages were read.
     #[error("the subscription has ended")]
     Closed,
+    /// The server refused the subscription on a new connection. All its messages were read.
+    #[error("the subscription has ended: {0}")]
+    Refused(SubscribeError),
 }
 
 /// Why a typed payload could not be read.

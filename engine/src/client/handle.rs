@@ -9,9 +9,9 @@ use super::message::Message;
 use super::outcome::Outcome;
 use super::payload::{ArchivePayload, Archived, Payload};
 use super::receipt::Receipt;
+use super::receive::{Filter, Subscription, SubscriptionBuilder};
 use super::report::Counters;
 use super::routes::Target;
-use super::subscription::Subscription;
 
 /// A connection to a Mezzenger server: publishes and subscribes, from any number of threads.
 ///
@@ -191,25 +191,21 @@ impl Client {
         self.core.subscribe_callback(Target::Prefix(prefix.to_owned()), callback)
     }
 
-    /// Subscribes to a name and returns what is read like an iterator. When it returns, the server has
-    /// the subscription.
+    /// Subscribes to a name and returns what is read like an iterator, whose acknowledgements count:
+    /// [`Self::subscription_to`] at its defaults. When it returns, the server has the subscription.
     ///
     /// # Errors
-    /// As for [`Self::subscribe`].
+    /// As for [`SubscriptionBuilder::open`].
     pub fn subscription(&self, name: &str) -> Result<Subscription, SubscribeError> {
-        self.core.subscription(Target::Name(name.to_owned()))
+        self.subscription_to(Filter::name(name)).open()
     }
 
-    /// [`Self::subscription`] to all names that begin with `prefix`.
-    ///
-    /// # Errors
-    /// As for [`Self::subscribe`].
-    pub fn subscription_prefix(&self, prefix: &str) -> Result<Subscription, SubscribeError> {
-        self.core.subscription(Target::Prefix(prefix.to_owned()))
+    /// Begins to subscribe to what a filter is for: as an observer, a broadcast subscription or a member of a group.
+    pub fn subscription_to(&self, filter: Filter) -> SubscriptionBuilder {
+        self.core.subscription_to(filter)
     }
 
-    /// Ends all subscriptions to this name, callbacks and iterators, but not those by prefix. No
-    /// callback for it runs after this returned.
+    /// Ends all callbacks for this name, but not those for a prefix. None of them runs after this returned.
     ///
     /// # Errors
     /// [`SubscribeError::NotSubscribed`] when there is none.
@@ -217,7 +213,7 @@ impl Client {
         self.core.unsubscribe(Target::Name(name.to_owned()))
     }
 
-    /// Ends all subscriptions to exactly this prefix.
+    /// Ends all callbacks for exactly this prefix.
     ///
     /// # Errors
     /// [`SubscribeError::NotSubscribed`] when there is none.

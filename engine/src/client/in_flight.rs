@@ -8,13 +8,25 @@ use bytes::Bytes;
 
 use super::batches::Cut;
 use super::receipt::Fate;
+use super::receive::Asked;
 
 /// What a request carries.
 #[derive(Debug)]
 pub(super) enum Cargo {
     Messages(Cut),
-    Acks { messages: usize },
+    Acks {
+        messages: usize,
+    },
     Ping(Arc<Fate>),
+    /// What a subscription asks for, on this connection alone.
+    Subscription(Asked),
+}
+
+impl Cargo {
+    /// Whether it says what became of messages.
+    fn settles(&self) -> bool {
+        matches!(self, Self::Acks { .. } | Self::Subscription(Asked::Settle { .. }))
+    }
 }
 
 /// A request on its way.
@@ -48,7 +60,7 @@ impl InFlight {
     /// Notes a request that is being sent now.
     pub(super) fn add(&mut self, frame: Bytes, cargo: Cargo, now: Instant) -> &mut Request {
         self.last_id += 1;
-        self.acks += usize::from(matches!(cargo, Cargo::Acks { .. }));
+        self.acks += usize::from(cargo.settles());
         let (id, left) = (self.last_id, false);
         self.requests.push_back(Request { id, frame, cargo, tries: 1, left, sent: now });
         let last = self.requests.len() - 1;
@@ -59,7 +71,7 @@ impl InFlight {
     pub(super) fn answered(&mut self, id: u64) -> Option<Request> {
         let at = self.requests.binary_search_by_key(&id, |request| request.id).ok()?;
         let request = self.requests.remove(at)?;
-        self.acks -= usize::from(matches!(request.cargo, Cargo::Acks { .. }));
+        self.acks -= usize::from(request.cargo.settles());
         Some(request)
     }
 
@@ -76,7 +88,7 @@ impl InFlight {
         let (given_up, kept): (VecDeque<_>, _) =
             std::mem::take(&mut self.requests).into_iter().partition(late);
         self.requests = kept;
-        self.acks = self.requests.iter().filter(|r| matches!(r.cargo, Cargo::Acks { .. })).count();
+        self.acks = self.requests.iter().filter(|r| r.cargo.settles()).count();
         given_up.into()
     }
 
@@ -86,6 +98,20 @@ impl InFlight {
             request.tries += 1;
             request.sent = now;
         }
+    }
+
+    /// Takes those that were for the last connection alone.
+    pub(super) fn take_subscriptions(&mut self) -> Vec<Asked> {
+        let mut taken = Vec::new();
+        self.requests.retain(|request| match request.cargo {
+            Cargo::Subscription(asked) => {
+                taken.push(asked);
+                false
+            }
+            _ => true,
+        });
+        self.acks = self.requests.iter().filter(|r| r.cargo.settles()).count();
+        taken
     }
 
     /// All requests, in order, to be sent on a new connection.

@@ -80,14 +80,20 @@ impl Connection {
         transmit(&mut self.wire, self.in_flight.add(frame, cargo, now));
     }
 
-    /// Sends a hello, and then all that is on its way on a new connection; how much of it was sent before.
-    pub(super) fn start_again(&mut self, hello: &Bytes, now: Instant) -> usize {
+    /// Says hello on a new connection.
+    pub(super) fn greet(&mut self, hello: &Bytes, now: Instant) {
         self.hello_at = Some(now);
         send(&mut self.wire, HELLO_ID, hello);
+    }
+
+    /// Sends all that is on its way on a new connection, but for what was begun on it; how much of it was sent before.
+    pub(super) fn send_again(&mut self) -> usize {
         let mut again = 0;
         for request in self.in_flight.all() {
-            if let Cargo::Messages(cut) = &mut request.cargo {
-                cut.sent_again = true;
+            match &mut request.cargo {
+                Cargo::Subscription(_) => continue,
+                Cargo::Messages(cut) => cut.sent_again = true,
+                Cargo::Acks { .. } | Cargo::Ping(_) => {}
             }
             again += usize::from(transmit(&mut self.wire, request));
         }

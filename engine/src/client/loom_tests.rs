@@ -5,21 +5,6 @@ use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
 
 use super::claim::Claim;
-use super::queue::Joint;
-
-#[test]
-fn exactly_one_receiver_of_a_record_is_the_last() {
-    loom::model(|| {
-        let joint = Arc::new(Joint::new(1, 3));
-        let others = [(); 2].map(|()| {
-            let joint = Arc::clone(&joint);
-            thread::spawn(move || joint.is_last(0))
-        });
-        let this = joint.is_last(0);
-        let others = others.map(|thread| thread.join().unwrap());
-        assert_eq!([this, others[0], others[1]].iter().filter(|&&is_last| is_last).count(), 1);
-    });
-}
 
 /// A caller is told that its subscription failed if, and only if, it was taken back: whichever of the
 /// confirmation, the caller's patience and the thread's own comes first.

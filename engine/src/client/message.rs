@@ -99,7 +99,7 @@ impl Message {
     }
 
     /// Whether the server resends it until a subscriber acknowledged it.
-    pub fn ack(&self) -> bool {
+    pub fn requires_ack(&self) -> bool {
         self.ack
     }
 

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use crate::limits::CLIENT_RUNS_TRACKED_MAX;
+use crate::wire::record::Record;
 
 /// A message further from the last than this many of its name did not come from the same count.
 const JUMP_MAX: u64 = 1 << 32;
@@ -131,6 +132,13 @@ impl Tracker {
 }
 
 impl Runs<'_> {
+    /// [`Self::see`] of a record.
+    #[inline(always)]
+    pub(super) fn see_record(&mut self, record: &Record<'_>) -> Gap {
+        let Record { id, ordinal, .. } = record;
+        self.see(id.publisher, Place { sequence: id.sequence, ordinal: *ordinal })
+    }
+
     /// Notes a message and returns what is missing before it. One that was seen before, or comes late,
     /// misses nothing; nor does one that is not counted (ordinal 0).
     #[inline(always)]

@@ -9,8 +9,8 @@
 //!   to send again; `errands`: acknowledgements and pings; `links`: what
 //!   becomes of both connections.
 //! - `subscriber`: the thread that owns the receiving connection; `routes`: who wants what; `delivery`:
-//!   hands it to them; `verify`: checksums; `missed`: sees gaps; `queue`, `subscription`: what is read
-//!   like an iterator.
+//!   hands it to them; `verify`: checksums; `missed`: sees gaps.
+//! - `receive`: subscriptions on the connection for requests, read like an iterator, and groups.
 //! - `message`: a received message, a view of its frame. `worker`: threads that end within a bound.
 //! - `driven`: a client without threads, for measurements.
 
@@ -36,14 +36,13 @@ mod outbox;
 mod outcome;
 mod pace;
 mod payload;
-mod queue;
 mod receipt;
+mod receive;
 mod report;
 mod requester;
 mod routes;
 mod seal;
 mod subscriber;
-mod subscription;
 #[cfg(all(test, not(loom)))]
 mod tests;
 mod verify;
@@ -57,5 +56,5 @@ pub use message::Message;
 pub use outcome::Outcome;
 pub use payload::{ArchivePayload, Payload};
 pub use receipt::Receipt;
+pub use receive::{Delivery, Filter, GroupBuilder, Subscription, SubscriptionBuilder};
 pub use report::{Blocked, Counters, Failure, Missed};
-pub use subscription::Subscription;

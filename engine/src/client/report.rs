@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::batches::Batch;
-use super::error::SendError;
+use super::error::{SendError, SubscribeError};
+use super::missed::Gap;
 use crate::wire::id::MessageId;
 
 /// Messages that were published but never arrived here.
@@ -81,6 +82,21 @@ pub enum Failure {
     BadFrame {
         /// How many.
         bytes: usize,
+    },
+    /// The server refused some acknowledgements of jobs, because they came too late: others of the group have those
+    /// messages, or get them.
+    #[error("the server refused acknowledgements: {text}")]
+    Refused {
+        /// The server's explanation.
+        text: String,
+    },
+    /// A subscription could not be made again on a new connection, and has ended.
+    #[error("the subscription to {filter} has ended: {error}")]
+    Subscription {
+        /// What it was for.
+        filter: String,
+        /// Why.
+        error: SubscribeError,
     },
     /// Acknowledgements were dropped: the server did not take them. It will deliver again.
     #[error(
@@ -168,7 +184,11 @@ impl Reporter {
         match failure {
             Failure::Callback { .. } => add(&self.callback_failures, 1),
             Failure::AcksDropped { messages } => add(&self.acks_dropped, *messages as u64),
-            Failure::Publish { .. } | Failure::Checksum { .. } | Failure::BadFrame { .. } => {}
+            Failure::Publish { .. }
+            | Failure::Checksum { .. }
+            | Failure::BadFrame { .. }
+            | Failure::Refused { .. }
+            | Failure::Subscription { .. } => {}
         }
         tracing::error!("{failure}");
         if let Some(on_error) = &self.on_error {
@@ -201,8 +221,20 @@ impl Reporter {
         }
     }
 
+    /// What a message of a publisher tells of those before it.
+    #[inline]
+    pub(super) fn gap(&self, name: &str, publisher: u64, gap: Gap) {
+        match gap {
+            Gap::Missing(0) => {}
+            Gap::Missing(messages) => {
+                self.missed(&Missed { name: name.to_owned(), publisher, messages });
+            }
+            Gap::Implausible => add(&self.implausible, 1),
+        }
+    }
+
     /// Logs, counts and hands on a gap.
-    pub(super) fn missed(&self, missed: &Missed) {
+    fn missed(&self, missed: &Missed) {
         add(&self.missed, missed.messages);
         tracing::warn!(
             "missed {} messages of publisher {:016x} under '{}'",
@@ -218,9 +250,4 @@ impl Reporter {
 
 pub(super) fn add(counter: &AtomicU64, n: u64) {
     counter.fetch_add(n, Ordering::Relaxed);
-}
-
-/// Adds to a counter that only this thread adds to, which takes no lock of the processor's.
-pub(super) fn add_alone(counter: &AtomicU64, n: u64) {
-    counter.store(counter.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
 }

@@ -9,11 +9,12 @@ use bytes::Bytes;
 
 use super::batches::Finished;
 use super::errands::Errands;
-use super::error::SendError;
+use super::error::{SendError, SubscribeError};
 use super::in_flight::{Cargo, InFlight, Request};
 use super::line::{Connection, HELLO_ID, Line};
 use super::links::{Link, Links};
 use super::outbox::Outbox;
+use super::receive::{Commands, Registry};
 use super::report::{Blocked, Failure, Reporter, add};
 use crate::limits::{CLIENT_ACKS_PER_FRAME, CLIENT_BLOCKED_TOLD, CLIENT_FRAMES_PER_TURN};
 use crate::net;
@@ -33,6 +34,10 @@ pub(super) struct Setup {
     pub(super) tries: u32,
     pub(super) verbose: bool,
     pub(super) links: Arc<Links>,
+    /// What subscriptions ask for.
+    pub(super) commands: Arc<Commands>,
+    /// Whether checksums of what they get are checked.
+    pub(super) verify: bool,
     /// What is said first on each connection.
     pub(super) hello: Bytes,
 }
@@ -46,6 +51,7 @@ pub(super) struct Requester {
     parts: Vec<Bytes>,
     outbox: Arc<Outbox>,
     errands: Arc<Errands>,
+    registry: Registry,
     reporter: Arc<Reporter>,
     stopping: Arc<AtomicBool>,
     finished: Vec<Finished>,
@@ -65,6 +71,8 @@ impl Requester {
         reporter: Arc<Reporter>,
         stopping: Arc<AtomicBool>,
     ) -> Self {
+        let (commands, reports) = (Arc::clone(&setup.commands), Arc::clone(&reporter));
+        let registry = Registry::new(commands, reports, setup.verify);
         let in_flight = InFlight::new(setup.timeout, setup.tries);
         let line = Arc::new(Line::new(Connection::new(wire, in_flight)));
         let (parts, finished, blocked_at, stop_at) = Default::default();
@@ -75,6 +83,7 @@ impl Requester {
             parts,
             outbox,
             errands,
+            registry,
             reporter,
             stopping,
             finished,
@@ -132,7 +141,7 @@ impl Requester {
             self.connected(connection);
         }
         let now = Instant::now();
-        let more = self.receive(connection);
+        let more = self.receive(connection, now);
         self.check_time(connection, now);
         self.send(connection, now);
         connection.wire.flush();
@@ -147,9 +156,10 @@ impl Requester {
             self.setup.links.note(Link::Requests, changes, None);
         }
         if self.stopping.load(Ordering::Acquire) {
+            self.registry.stop();
             let stop_at = *self.stop_at.get_or_insert(now + self.setup.timeout);
             let idle = connection.in_flight.is_empty() && self.outbox.is_empty();
-            if (idle && self.errands.is_empty())
+            if (idle && self.errands.is_empty() && self.registry.is_idle())
                 || now >= stop_at
                 || self.setup.links.is_abandoned()
             {
@@ -158,7 +168,7 @@ impl Requester {
         }
         let hello_due = connection.hello_at.map(|at| at + self.setup.timeout);
         let due = connection.in_flight.deadline().into_iter().chain(connection.wire.deadline(true));
-        let due = due.chain(hello_due);
+        let due = due.chain(hello_due).chain(self.registry.deadline());
         // A publisher that sends meanwhile does not tell. What it sends is due after the timeout.
         let time = match due.chain(self.stop_at).min() {
             _ if more => Duration::ZERO,
@@ -168,11 +178,17 @@ impl Requester {
         Some(Pause { connection: connection.wire.polled(), time: Some(time) })
     }
 
-    fn connected(&self, connection: &mut Connection) {
-        add(
-            &self.reporter.resent_frames,
-            connection.start_again(&self.setup.hello, Instant::now()) as u64,
-        );
+    fn connected(&mut self, connection: &mut Connection) {
+        let now = Instant::now();
+        connection.greet(&self.setup.hello, now);
+        for asked in connection.in_flight.take_subscriptions() {
+            self.registry.lost(asked);
+        }
+        // Before what is published, which they may be for.
+        self.registry.connected(|request, asked| {
+            connection.start(request.into(), Cargo::Subscription(asked), now);
+        });
+        add(&self.reporter.resent_frames, connection.send_again() as u64);
         let text = format_args!("connected to {}", self.setup.server);
         if self.setup.verbose {
             tracing::info!("{text}");
@@ -198,12 +214,17 @@ impl Requester {
     }
 
     /// Reads some answers; whether there may be more.
-    fn receive(&mut self, connection: &mut Connection) -> bool {
+    fn receive(&mut self, connection: &mut Connection, now: Instant) -> bool {
         let mut parts = std::mem::take(&mut self.parts);
         let mut received = 0;
         while received < CLIENT_FRAMES_PER_TURN && connection.wire.receive(&mut parts) {
             received += 1;
             let [id, empty, body] = &parts[..] else { continue };
+            if id.is_empty() {
+                // No request has an empty id: behind it is a delivery.
+                self.registry.deliver(empty, body, now);
+                continue;
+            }
             let Ok(id) = id.as_ref().try_into().map(u64::from_le_bytes) else { continue };
             if !empty.is_empty() {
                 continue;
@@ -212,17 +233,23 @@ impl Requester {
                 connection.hello_at = None;
                 self.hello_answered(body);
             } else if let Some(request) = connection.in_flight.answered(id) {
-                self.finish(request, read_reply(body));
+                match request.cargo {
+                    Cargo::Subscription(asked) => {
+                        self.registry.answered(asked, read_subscription_reply(body));
+                    }
+                    _ => self.finish(request, read_reply(body)),
+                }
             }
         }
         self.parts = parts;
         received == CLIENT_FRAMES_PER_TURN
     }
 
-    fn hello_answered(&self, body: &[u8]) {
+    fn hello_answered(&mut self, body: &[u8]) {
         let result = match (hello::read_answer(body), read_reply(body)) {
             (Some(answer), _) => {
                 self.outbox.server_takes(answer.max_message_bytes);
+                self.registry.retries_after(Duration::from_millis(answer.retry_interval_ms.into()));
                 tracing::debug!("{}: instance {:016x}", self.setup.server, answer.instance);
                 Ok(())
             }
@@ -257,6 +284,11 @@ impl Requester {
                 Err(_) => self.reporter.failure(&Failure::AcksDropped { messages }),
             },
             Cargo::Ping(fate) => fate.decide(result),
+            Cargo::Subscription(asked) => {
+                let (tries, timeout) = (self.setup.tries, self.setup.timeout);
+                let error = SubscribeError::NotConfirmed { tries, timeout };
+                self.registry.answered(asked, Err(error));
+            }
         }
     }
 
@@ -325,6 +357,10 @@ impl Requester {
         for ping in taken.pings {
             connection.start(v2_prefix(name::PING).into(), Cargo::Ping(ping), now);
         }
+        let (is_open, settles) = (connection.wire.is_open(), connection.in_flight.ack_frames());
+        self.registry.ask(is_open, settles, now, |request, asked| {
+            connection.start(request.into(), Cargo::Subscription(asked), now);
+        });
     }
 }
 
@@ -348,6 +384,20 @@ impl Drop for Requester {
         let acks_dropped = self.errands.close();
         if acks_dropped > 0 {
             self.reporter.failure(&Failure::AcksDropped { messages: acks_dropped });
+        }
+    }
+}
+
+/// What the server says to what a subscription asked for.
+fn read_subscription_reply(bytes: &[u8]) -> Result<(), SubscribeError> {
+    match reply::read(bytes) {
+        Some(Reply::Ok { .. }) => Ok(()),
+        Some(Reply::Refused { text, .. }) => {
+            Err(SubscribeError::Refused { text: text.into_owned() })
+        }
+        None => {
+            let text = format!("an answer of {} bytes that this client cannot read", bytes.len());
+            Err(SubscribeError::Refused { text })
         }
     }
 }
@@ -403,7 +453,12 @@ mod tests {
             peer.read_exact(&mut request).unwrap();
             // It does not hang up.
             await_silence(&peer, patience * 7 / 10);
-            let said = hello::answer(hello::Answer { max_message_bytes: 1 << 20, instance: 1 });
+            let said = hello::Answer {
+                max_message_bytes: 1 << 20,
+                instance: 1,
+                retry_interval_ms: 10_000,
+            };
+            let said = hello::answer(said);
             let head = [1, 0, 0, said.len() as u8];
             peer.write_all(&[&[1, 8][..], &request[2..10], &head, &said].concat()).unwrap();
             // Until the client goes.

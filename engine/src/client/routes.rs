@@ -2,10 +2,8 @@
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 
 use super::message::Message;
-use super::queue::Queue;
 use crate::wire::frame::{V2, v2_prefix};
 
 /// What is subscribed to.
@@ -36,16 +34,10 @@ impl Target {
 /// A callback, which returns why it failed.
 pub(super) type Callback = Box<dyn FnMut(&[u8], &Message) -> Option<String> + Send>;
 
-/// Who receives.
-pub(super) enum Receiver {
-    Callback(Callback),
-    Queue(Arc<Queue>),
-}
-
 /// A receiver with its number.
-pub(super) struct Route {
+struct Route {
     number: u64,
-    pub(super) receiver: Receiver,
+    callback: Callback,
 }
 
 /// All receivers of a client.
@@ -58,9 +50,9 @@ pub(super) struct Routes {
 
 impl Routes {
     /// Adds a receiver and returns its number.
-    pub(super) fn add(&mut self, target: &Target, receiver: Receiver) -> u64 {
+    pub(super) fn add(&mut self, target: &Target, callback: Callback) -> u64 {
         self.last_number += 1;
-        let route = Route { number: self.last_number, receiver };
+        let route = Route { number: self.last_number, callback };
         match target {
             Target::Name(name) => self.names.entry(name.clone()).or_default().push(route),
             Target::Prefix(prefix) => self.prefixes.push((prefix.clone(), route)),
@@ -100,26 +92,11 @@ impl Routes {
         self.remove_where(target, |route| route.number == number) > 0
     }
 
-    /// Removes the receiver with this queue and returns what it had subscribed to.
-    pub(super) fn remove_queue(&mut self, queue: &Arc<Queue>) -> Option<Target> {
-        let is_it = |route: &Route| matches!(&route.receiver, Receiver::Queue(other) if Arc::ptr_eq(other, queue));
-        let name = self.names.iter().find(|(_, routes)| routes.iter().any(is_it));
-        let target = match name {
-            Some((name, _)) => Target::Name(name.clone()),
-            None => {
-                let (prefix, _) = self.prefixes.iter().find(|(_, route)| is_it(route))?;
-                Target::Prefix(prefix.clone())
-            }
-        };
-        self.remove_where(&target, is_it);
-        Some(target)
-    }
-
     /// All that receive messages of this name.
-    pub(super) fn of(&mut self, name: &str) -> impl Iterator<Item = &mut Receiver> {
+    pub(super) fn of(&mut self, name: &str) -> impl Iterator<Item = &mut Callback> {
         let named = self.names.get_mut(name).into_iter().flatten();
         let prefixed = self.prefixes.iter_mut().filter(|(prefix, _)| name.starts_with(&**prefix));
-        named.chain(prefixed.map(|(_, route)| route)).map(|route| &mut route.receiver)
+        named.chain(prefixed.map(|(_, route)| route)).map(|route| &mut route.callback)
     }
 
     /// Whether anyone receives messages of this name.
@@ -136,11 +113,6 @@ impl Routes {
 }
 
 fn discard(route: Route) {
-    match route.receiver {
-        Receiver::Queue(queue) => queue.close(),
-        // What a callback captured is foreign code, and may panic when dropped.
-        Receiver::Callback(callback) => {
-            let _ = catch_unwind(AssertUnwindSafe(|| drop(callback)));
-        }
-    }
+    // What a callback captured is foreign code, and may panic when dropped.
+    let _ = catch_unwind(AssertUnwindSafe(|| drop(route)));
 }

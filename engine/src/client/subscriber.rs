@@ -12,11 +12,10 @@ use bytes::Bytes;
 use crossbeam::channel::{Receiver as Channel, Sender, at, bounded, never, select_biased};
 
 use super::claim::Claim;
-use super::delivery::{Delivered, Deliverer};
+use super::delivery::Deliverer;
 use super::error::SubscribeError;
 use super::links::{Link, Links};
-use super::queue::Queue;
-use super::routes::{Receiver, Target};
+use super::routes::{Callback, Target};
 use crate::limits::CLIENT_FRAMES_PER_TURN;
 use crate::net::subscribing::Subscribing;
 use crate::net::wait::{Pause, Woken, wait};
@@ -39,14 +38,13 @@ impl Reply {
 
 /// What the receiving thread is asked to do.
 pub(super) enum Command {
-    Subscribe { target: Target, receiver: Receiver, reply: Reply },
+    Subscribe { target: Target, callback: Callback, reply: Reply },
     Unsubscribe { target: Target, reply: Reply },
-    DropQueue(Arc<Queue>),
 }
 
 /// How other threads reach the receiving thread.
 pub(super) struct Control {
-    /// Unbounded, but each entry belongs to a thread that waits, or to a dropped subscription.
+    /// Unbounded, but each entry belongs to a thread that waits.
     commands: Sender<Command>,
     waker: Waker,
     stopping: Arc<AtomicBool>,
@@ -69,10 +67,6 @@ impl Control {
         let (stopping, thread) = Default::default();
         let running = Mutex::new(Some(running));
         Self { commands, waker, stopping, thread, stopped, running, timeout, tries }
-    }
-
-    pub(super) fn waker(&self) -> Waker {
-        self.waker.clone()
     }
 
     pub(super) fn stopping(&self) -> Arc<AtomicBool> {
@@ -115,19 +109,13 @@ impl Control {
     pub(super) fn subscribe(
         &self,
         target: Target,
-        receiver: Receiver,
+        callback: Callback,
     ) -> Result<(), SubscribeError> {
-        self.call(|reply| Command::Subscribe { target, receiver, reply })
+        self.call(|reply| Command::Subscribe { target, callback, reply })
     }
 
     pub(super) fn unsubscribe(&self, target: Target) -> Result<(), SubscribeError> {
         self.call(|reply| Command::Unsubscribe { target, reply })
-    }
-
-    /// Ends a subscription whose reader is gone. Does not wait, so any thread may.
-    pub(super) fn drop_queue(&self, queue: Arc<Queue>) {
-        let _ = self.commands.send(Command::DropQueue(queue));
-        self.waker.wake();
     }
 
     pub(super) fn stop(&self) {
@@ -167,8 +155,6 @@ pub(super) struct Subscriber {
 pub(super) struct Running {
     subscriber: Subscriber,
     pending: Vec<Pending>,
-    /// A frame for which a `Subscription` has no room.
-    held: Option<Bytes>,
 }
 
 impl Subscriber {
@@ -183,7 +169,7 @@ impl Subscriber {
     /// Makes the current thread the receiving one.
     pub(super) fn begin(self) -> Running {
         let _ = self.control.thread.set(thread::current().id());
-        Running { subscriber: self, pending: Vec::new(), held: None }
+        Running { subscriber: self, pending: Vec::new() }
     }
 }
 
@@ -217,27 +203,26 @@ impl Running {
         }
         self.check_time(now);
         let more = self.receive();
-        let reading = self.held.is_none();
         let changes = self.subscriber.wire.take_changes();
         let wire = &self.subscriber.wire;
         self.subscriber.links.note(Link::Messages, changes, wire.socket());
         let deadlines = self.pending.iter().map(|pending| pending.deadline);
-        let deadline = deadlines.chain(wire.deadline(reading)).min();
+        let deadline = deadlines.chain(wire.deadline(true)).min();
         let time = deadline.map(|at| at.saturating_duration_since(Instant::now()));
         let time = if more { Some(Duration::ZERO) } else { time };
-        Some(Pause { connection: wire.polled().filter(|_| reading), time })
+        Some(Pause { connection: wire.polled(), time })
     }
 
     fn execute(&mut self, command: Command, now: Instant) {
         let Subscriber { wire, deliverer, .. } = &mut self.subscriber;
         match command {
-            Command::Subscribe { target, receiver, reply } => {
+            Command::Subscribe { target, callback, reply } => {
                 if reply.claim.is_taken() {
                     // The caller was told that it failed.
                     return;
                 }
                 wire.subscribe(&target.topic());
-                let route = deliverer.routes.add(&target, receiver);
+                let route = deliverer.routes.add(&target, callback);
                 let topic = new_topic();
                 wire.subscribe(&topic);
                 let deadline = now + self.subscriber.timeout;
@@ -257,12 +242,6 @@ impl Running {
                     0 => Err(SubscribeError::NotSubscribed { name }),
                     _ => Ok(()),
                 });
-            }
-            Command::DropQueue(queue) => {
-                if let Some(target) = deliverer.routes.remove_queue(&queue) {
-                    wire.unsubscribe(&target.topic());
-                    deliverer.forget_unsubscribed();
-                }
             }
         }
     }
@@ -290,24 +269,18 @@ impl Running {
 
     /// Receives some frames; whether there may be more.
     fn receive(&mut self) -> bool {
-        if let Some(frame) = self.held.take() {
-            self.deliver(frame);
-        }
         for _ in 0..CLIENT_FRAMES_PER_TURN {
-            if self.held.is_some() {
-                return false;
-            }
             let Some(frame) = self.subscriber.wire.receive() else { return false };
-            self.deliver(frame);
+            self.deliver(&frame);
         }
         true
     }
 
-    fn deliver(&mut self, frame: Bytes) {
-        if confirm::is_topic(&frame) {
-            self.confirmed(&frame);
-        } else if let Delivered::NoRoom = self.subscriber.deliverer.deliver(&frame) {
-            self.held = Some(frame);
+    fn deliver(&mut self, frame: &Bytes) {
+        if confirm::is_topic(frame) {
+            self.confirmed(frame);
+        } else {
+            self.subscriber.deliverer.deliver(frame);
         }
     }
 

@@ -1,11 +1,25 @@
 //! Checks the checksums of a received frame, all at once.
 
+use std::sync::Arc;
+
+use super::report::{Failure, Reporter};
 use crate::wire::checksum::{self, Content};
 use crate::wire::record::{Encoding, Record, Records};
 
 /// Whether a record's checksum can be checked here. A v1 checksum is over Python's text of the payload.
 pub(super) fn is_checkable(record: &Record<'_>) -> bool {
     !record.id.is_v1() && record.encoding != Encoding::Pickle
+}
+
+/// [`mismatches`], after each was reported.
+pub(super) fn reported(name: &str, records: &Records<'_>, reporter: &Reporter) -> Arc<[usize]> {
+    let wrong = mismatches(name, records);
+    for &at in &wrong {
+        if let Some(Ok((_, Record { id, .. }))) = records.clone().nth(at) {
+            reporter.failure(&Failure::Checksum { name: name.to_owned(), id });
+        }
+    }
+    wrong.into()
 }
 
 /// The places of the records whose checksum does not match their content, ascending.

@@ -14,12 +14,12 @@ pub struct AckError {
 
 /// A frame that acknowledges these messages.
 pub fn frame(ids: &[MessageId]) -> Vec<u8> {
-    let mut out = v2_prefix(name::ACK);
-    out.reserve(ids.len() * MessageId::BYTES);
-    for id in ids {
-        out.extend_from_slice(&id.to_bytes());
-    }
-    out
+    [v2_prefix(name::ACK), body(ids)].concat()
+}
+
+/// The ids behind the name.
+pub fn body(ids: &[MessageId]) -> Vec<u8> {
+    ids.iter().flat_map(|id| id.to_bytes()).collect()
 }
 
 /// Reads the ids behind the name.

@@ -2,8 +2,8 @@
 //!
 //! A request whose body is `0x02`, the kind `0x01`, and a secret of 16 bytes. The publisher's id is a hash of
 //! the secret: only who knows the secret can publish under the id, on any connection. The answer is `0x02
-//! 0x01`, the server's `max_message_bytes`, and a number that changes with each start of the server, both
-//! little-endian `u64`. Readers ignore what follows.
+//! 0x01`, the server's `max_message_bytes` and a number that changes with each start of the server, both `u64`, and its
+//! retry interval in milliseconds, `u32`, all little-endian. Readers ignore what follows.
 
 use md5::{Digest, Md5};
 
@@ -28,6 +28,8 @@ pub struct Answer {
     pub max_message_bytes: u64,
     /// A random number, another for each start of the server.
     pub instance: u64,
+    /// How long an unacknowledged message waits before it is sent again, in milliseconds.
+    pub retry_interval_ms: u32,
 }
 
 /// The body of a hello.
@@ -42,19 +44,21 @@ pub fn read_request(body: &[u8]) -> Option<Secret> {
 
 /// The body of the answer.
 pub fn answer(answer: Answer) -> Vec<u8> {
-    let Answer { max_message_bytes, instance } = answer;
+    let Answer { max_message_bytes, instance, retry_interval_ms } = answer;
     let (limit, instance) = (max_message_bytes.to_le_bytes(), instance.to_le_bytes());
-    [&[CONTROL, HELLO][..], &limit, &instance].concat()
+    [&[CONTROL, HELLO][..], &limit, &instance, &retry_interval_ms.to_le_bytes()].concat()
 }
 
 /// Reads the body of an answer; `None` for one that is none.
 pub fn read_answer(body: &[u8]) -> Option<Answer> {
     let rest = body.strip_prefix(&[CONTROL, HELLO])?;
     let (limit, rest) = rest.split_first_chunk()?;
-    let instance = rest.first_chunk()?;
+    let (instance, rest) = rest.split_first_chunk()?;
+    let interval = rest.first_chunk()?;
     Some(Answer {
         max_message_bytes: u64::from_le_bytes(*limit),
         instance: u64::from_le_bytes(*instance),
+        retry_interval_ms: u32::from_le_bytes(*interval),
     })
 }
 
@@ -87,9 +91,10 @@ mod tests {
 
     #[test]
     fn an_answer_is_as_the_format_says_and_comes_back() {
-        let said = Answer { max_message_bytes: 0x0102, instance: 0x0304 };
+        let said =
+            Answer { max_message_bytes: 0x0102, instance: 0x0304, retry_interval_ms: 0x0506 };
         let body = answer(said);
-        assert_eq!(body, *b"\x02\x01\x02\x01\0\0\0\0\0\0\x04\x03\0\0\0\0\0\0");
+        assert_eq!(body, *b"\x02\x01\x02\x01\0\0\0\0\0\0\x04\x03\0\0\0\0\0\0\x06\x05\0\0");
         assert_eq!(read_answer(&body), Some(said));
         assert_eq!(read_answer(&[&body[..], b"more"].concat()), Some(said));
         for end in 0..body.len() {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use zmq::{Context, DONTWAIT, POLLIN, SNDMORE, Socket, SocketType};
 
+use super::hello;
 use crate::args::PortArgs;
 use crate::child::ServerCounts;
 use crate::count::Count;
@@ -74,14 +75,19 @@ impl Forwarder {
             self.confirm()?;
             for _ in 0..REQUESTS_PER_TURN {
                 let Some([to, id, empty, body]) = self.receive()? else { break };
-                if !body.starts_with(PING) {
-                    self.publisher.send(body, 0)?;
-                    self.frames.set(self.frames.get() + 1);
-                }
+                let answer = if body.starts_with(hello::HELLO) {
+                    hello::answer(u64::MAX)
+                } else {
+                    if !body.starts_with(PING) {
+                        self.publisher.send(body, 0)?;
+                        self.frames.set(self.frames.get() + 1);
+                    }
+                    b"OK".to_vec()
+                };
                 for part in [to, id, empty] {
                     self.requests.send(part, SNDMORE)?;
                 }
-                self.requests.send("OK", 0)?;
+                self.requests.send(answer, 0)?;
             }
         }
     }

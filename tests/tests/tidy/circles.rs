@@ -68,8 +68,13 @@ fn the_reader_of_methods_finds_them() {
 
 fn defines(module: &Module, name: &str) -> bool {
     module.code.lines().any(|line| {
+        // `pub(in a::b) struct C`.
+        let line = line
+            .strip_prefix("pub(")
+            .and_then(|rest| rest.split_once(") "))
+            .map_or(line, |(_, rest)| rest);
         let mut words = line.split(|c: char| !(c.is_alphanumeric() || c == '_'));
-        let kind = words.find(|word| !["", "pub", "in", "super", "crate"].contains(word));
+        let kind = words.find(|word| !["", "pub"].contains(word));
         matches!(kind, Some("struct" | "enum")) && words.next() == Some(name)
     })
 }

@@ -93,7 +93,12 @@ impl Bench {
     }
 
     fn limited(durable: bool, limits: Limits) -> Self {
-        let rules = Rules { verify: Verify::Stored, max_message_bytes: 1 << 20, durable };
+        let rules = Rules {
+            verify: Verify::Stored,
+            max_message_bytes: 1 << 20,
+            retry_interval: INTERVAL,
+            durable,
+        };
         let backlog = Backlog::new(limits, INTERVAL);
         let core = Core::new(rules, backlog, Arc::new(Counters::default()));
         Self { core, now: Duration::ZERO, checks: Vec::new(), carries: Vec::new() }

@@ -8,7 +8,7 @@ use crossbeam::channel::{Receiver, unbounded};
 
 use super::fake_server::{FakeServer, LONG, frame};
 use crate::client::{ClientBuilder, ConnectionEvent, DisconnectReason, Link};
-use crate::limits::{CLIENT_OWN_FRAME_BYTES, CLIENT_SUBSCRIPTION_FRAMES_MAX};
+use crate::limits::CLIENT_OWN_FRAME_BYTES;
 use crate::net::tests::accept;
 use crate::zmtp::frame::Head;
 
@@ -134,22 +134,6 @@ fn a_callback_that_is_busy_is_told_that_its_connection_ended() {
     // It is told once, though the connection's own thread sees it later.
     drop(leave);
     inside.recv_timeout(LONG).unwrap();
-}
-
-#[test]
-fn a_subscription_that_is_not_read_is_told_that_its_connection_ended() {
-    let mut messages = None;
-    let subscribe = |client: &crate::Client| messages = Some(client.subscription("a").unwrap());
-    let frames = CLIENT_SUBSCRIPTION_FRAMES_MAX * 2;
-    let (client, events, _server) = cut_off(subscribe, frames, || {});
-    let (link, why) = (Link::Messages, DisconnectReason::Closed);
-    assert_eq!(of(&events, link), ConnectionEvent::Disconnected { link, why });
-    // What had come can still be read.
-    let mut messages = messages.unwrap();
-    for _ in 0..frames {
-        messages.recv_timeout(LONG).unwrap();
-    }
-    drop(client);
 }
 
 #[test]

@@ -11,12 +11,12 @@ use crossbeam::channel::{Receiver, Sender, unbounded};
 use crate::client::{Client, ClientBuilder};
 use crate::net::tests::listen;
 use crate::net::waker::{self, WakeReceiver, Waker};
-use crate::wire::confirm;
+use crate::wire::control::{self, Control, Delivery};
 use crate::wire::frame::{Frame, v2_prefix};
 use crate::wire::id::MessageId;
 use crate::wire::record::{Encoding, Record, Records};
 use crate::wire::reply::{self, ErrorCode};
-use crate::wire::{ack, checksum, hello};
+use crate::wire::{self, ack, checksum, confirm, hello};
 
 /// Longer than anything takes that works.
 pub(super) const LONG: Duration = Duration::from_secs(20);
@@ -76,6 +76,8 @@ pub(super) struct FakeServer {
     pub(super) requests: Receiver<Request>,
     /// Whether subscriptions are confirmed.
     pub(super) confirms: Arc<AtomicBool>,
+    /// Whether subscriptions on the port for requests are refused.
+    pub(super) refuses: Arc<AtomicBool>,
     /// The limit that it tells; 0: it refuses to say hello, as an older server does.
     pub(super) limit: Arc<AtomicU64>,
     policy: Arc<Mutex<Policy>>,
@@ -99,6 +101,7 @@ impl FakeServer {
         let (commands, incoming) = unbounded();
         let stopping = Arc::<AtomicBool>::default();
         let confirms = Arc::new(AtomicBool::new(true));
+        let refuses = Arc::<AtomicBool>::default();
         let limit = Arc::new(AtomicU64::new(u64::MAX));
         let first: Policy = Arc::new(Mutex::new(|_: &Request| Answer::Ok));
         let policy = Arc::new(Mutex::new(first));
@@ -111,8 +114,10 @@ impl FakeServer {
             held: Vec::new(),
             stopping: Arc::clone(&stopping),
             confirms: Arc::clone(&confirms),
+            refuses: Arc::clone(&refuses),
             limit: Arc::clone(&limit),
             policy: Arc::clone(&policy),
+            natives: Vec::new(),
         };
         let thread = Some(std::thread::spawn(move || state.run()));
         Self {
@@ -120,6 +125,7 @@ impl FakeServer {
             sub_port,
             requests,
             confirms,
+            refuses,
             limit,
             policy,
             commands,
@@ -177,6 +183,9 @@ impl Drop for FakeServer {
     }
 }
 
+/// The connection, the number, and whether a name fits.
+type Native = (Vec<u8>, u32, Box<dyn Fn(&str) -> bool + Send>);
+
 struct State {
     router: zmq::Socket,
     xpub: zmq::Socket,
@@ -186,8 +195,11 @@ struct State {
     held: Vec<Request>,
     stopping: Arc<AtomicBool>,
     confirms: Arc<AtomicBool>,
+    refuses: Arc<AtomicBool>,
     limit: Arc<AtomicU64>,
     policy: Arc<Mutex<Policy>>,
+    /// Subscriptions on the port for requests.
+    natives: Vec<Native>,
 }
 
 fn receive(socket: &zmq::Socket) -> Option<Vec<Vec<u8>>> {
@@ -236,9 +248,22 @@ impl State {
             let max_message_bytes = self.limit.load(Ordering::Acquire);
             let said = match max_message_bytes {
                 0 => reply::refusal(ErrorCode::UnsupportedVersion, "too old"),
-                _ => hello::answer(hello::Answer { max_message_bytes, instance: 1 }),
+                _ => hello::answer(hello::Answer {
+                    max_message_bytes,
+                    instance: 1,
+                    retry_interval_ms: 10_000,
+                }),
             };
             return self.send(peer, id, &said);
+        }
+        if let Ok(control) = control::read(frame) {
+            if self.refuses.load(Ordering::Acquire) {
+                return self.send(peer, id, &reply::refusal(ErrorCode::Subscription, "because"));
+            }
+            if self.control(peer, &control) {
+                self.send(peer, id, reply::OK);
+            }
+            return;
         }
         let Ok(Frame::V2 { name, .. }) = Frame::parse(frame) else { panic!("no native frame") };
         let name = name.to_owned();
@@ -255,6 +280,26 @@ impl State {
             Answer::Refuse(code) => self.reply(&request, &reply::refusal(code, "because")),
             Answer::Silence => {}
             Answer::Hold => self.held.push(request),
+        }
+    }
+
+    /// Does what a subscription asks for; whether it is answered.
+    fn control(&mut self, peer: &[u8], control: &Control<'_>) -> bool {
+        match control {
+            Control::Subscribe(wanted) if self.confirms.load(Ordering::Acquire) => {
+                let (filter, number) = (wanted.filter, wanted.number);
+                let (kind, text) = (filter.kind(), filter.text().as_bytes().to_vec());
+                let fits =
+                    move |name: &str| wire::filter::Filter::read(kind, &text).unwrap().fits(name);
+                self.natives.push((peer.to_vec(), number, Box::new(fits)));
+                true
+            }
+            Control::Subscribe(_) => false,
+            Control::Unsubscribe(ended) => {
+                self.natives.retain(|(of, number, _)| of != peer || number != ended);
+                true
+            }
+            _ => true,
         }
     }
 
@@ -276,6 +321,16 @@ impl State {
 
     fn publish(&mut self, frame: &[u8]) {
         self.xpub.send(frame, zmq::DONTWAIT).unwrap();
+        for (peer, number, fits) in &self.natives {
+            // Of a torn frame, the name alone.
+            let name = frame.get(1..).unwrap_or_default().split(|&byte| byte == b'|').next();
+            if name.and_then(|name| str::from_utf8(name).ok()).is_some_and(fits) {
+                let delivery = Delivery { number: *number, again: false, attempt: 0 };
+                let head = control::delivery(delivery);
+                // It may have gone.
+                let _ = self.router.send_multipart([&peer[..], b"", &head, frame], zmq::DONTWAIT);
+            }
+        }
     }
 }
 

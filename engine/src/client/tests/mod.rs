@@ -3,6 +3,8 @@
 mod connecting;
 mod events;
 mod fake_server;
+mod groups;
 mod lifecycle;
 mod publishing;
 mod receiving;
+mod subscriptions;

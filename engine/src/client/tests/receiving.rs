@@ -5,8 +5,7 @@ use std::time::{Duration, Instant};
 use crossbeam::channel::{Receiver, unbounded};
 
 use super::fake_server::{Answer, FakeServer, LONG, Request, frame};
-use crate::client::{Failure, Message, Missed, ReceiveError, SendError, SubscribeError};
-use crate::limits::CLIENT_SUBSCRIPTION_FRAMES_MAX;
+use crate::client::{Failure, Message, Missed, SendError, SubscribeError};
 
 /// Sequences acknowledged, in order, until there are so many.
 fn acked(server: &FakeServer, count: usize) -> Vec<u64> {
@@ -38,7 +37,7 @@ fn what_is_published_after_subscribe_returned_arrives_whole() {
     client.send_message("greet", "hello", false).unwrap();
     client.send_archive("greet", &String::from("typed"), false).unwrap();
     let hello = messages.recv_timeout(LONG).unwrap();
-    assert_eq!((hello.name(), hello.text(), hello.ack()), ("greet", Some("hello"), false));
+    assert_eq!((hello.name(), hello.text(), hello.requires_ack()), ("greet", Some("hello"), false));
     assert_eq!((hello.id().publisher, hello.id().sequence), (client.publisher_id(), 2));
     assert_eq!((hello.ordinal(), hello.verify()), (1, Some(true)));
     assert!(hello.timestamp().elapsed().unwrap() < LONG);
@@ -140,65 +139,15 @@ fn a_message_is_acknowledged_when_all_that_match_are_through() {
             if failing.load(Ordering::Acquire) { Err("not now") } else { Ok(()) }
         })
         .unwrap();
-    let mut iterated = client.subscription_prefix("ord").unwrap();
     server.publish(frame("orders/1", 7, &[(1, "x", true)]));
-    assert_eq!(iterated.recv_timeout(LONG).unwrap().ordinal(), 1);
-    iterated.acknowledge();
-    // The iterator may have the message before the callbacks.
     let deadline = Instant::now() + LONG;
     while client.counters().callback_failures == 0 {
         assert!(Instant::now() < deadline);
         std::thread::yield_now();
     }
     fails.store(false, Ordering::Release);
-    server.publish(frame("orders/1", 7, &[(2, "x", true), (3, "x", true)]));
-    assert_eq!(iterated.recv_timeout(LONG).unwrap().ordinal(), 2);
-    assert_eq!(iterated.recv_timeout(LONG).unwrap().ordinal(), 3);
+    server.publish(frame("orders/1", 7, &[(2, "x", true)]));
     assert_eq!(acked(&server, 1), [1002]);
-    iterated.acknowledge();
-    assert_eq!(acked(&server, 1), [1003]);
-}
-
-#[test]
-fn an_iterator_acknowledges_a_message_when_its_reader_comes_back() {
-    let server = FakeServer::start();
-    let client = server.patient().connect().unwrap();
-    let mut messages = client.subscription("a").unwrap();
-    assert_eq!(messages.try_recv().unwrap_err(), ReceiveError::TimedOut);
-    server.publish(frame("a", 7, &[(1, "x", true), (2, "y", true)]));
-    assert_eq!(messages.recv_timeout(LONG).unwrap().text(), Some("x"));
-    client.send_message("other", "x", false).unwrap();
-    assert_eq!(server.next().name, "other");
-    assert_eq!(messages.next().unwrap().text(), Some("y"));
-    assert_eq!(acked(&server, 1), [1001]);
-    assert_eq!(messages.recv_timeout(Duration::ZERO).unwrap_err(), ReceiveError::TimedOut);
-    assert_eq!(acked(&server, 1), [1002]);
-    client.unsubscribe("a").unwrap();
-    assert_eq!(messages.recv().unwrap_err(), ReceiveError::Closed);
-}
-
-#[test]
-fn a_full_iterator_holds_the_client_back_and_loses_nothing() {
-    let server = FakeServer::start();
-    let client = server.patient().connect().unwrap();
-    let mut messages = client.subscription("a").unwrap();
-    let count = CLIENT_SUBSCRIPTION_FRAMES_MAX as u64 * 3;
-    for n in 1..=count {
-        server.publish(frame("a", 7, &[(n, "x", false)]));
-    }
-    let deadline = Instant::now() + LONG;
-    while client.counters().received < CLIENT_SUBSCRIPTION_FRAMES_MAX as u64 {
-        assert!(Instant::now() < deadline);
-        std::thread::yield_now();
-    }
-    for _ in 0..20 {
-        client.ping().unwrap();
-    }
-    assert_eq!(client.counters().received, CLIENT_SUBSCRIPTION_FRAMES_MAX as u64);
-    for n in 1..=count {
-        assert_eq!(messages.recv_timeout(LONG).unwrap().ordinal(), n);
-    }
-    assert_eq!((client.missed(), client.counters().received), (0, count));
 }
 
 #[test]
@@ -221,16 +170,6 @@ fn unsubscribing_ends_it_and_needs_a_subscription() {
         client.subscribe("ack", |_, _| ()),
         Err(SubscribeError::Name(crate::wire::name::NameError::Reserved))
     );
-}
-
-#[test]
-fn a_dropped_iterator_is_unsubscribed() {
-    let server = FakeServer::start();
-    let client = server.patient().connect().unwrap();
-    drop(client.subscription("a").unwrap());
-    // Commands are taken in order, so the end of the iterator was before this.
-    let missing = SubscribeError::NotSubscribed { name: "a".to_owned() };
-    assert_eq!(client.unsubscribe("a"), Err(missing));
 }
 
 #[test]
@@ -264,22 +203,6 @@ fn a_gap_is_counted_and_told_and_a_copy_is_delivered_without_one() {
     assert_eq!(missed.len(), 1);
     assert_eq!((&*missed[0].name, missed[0].publisher, missed[0].messages), ("a", 7, 3));
     assert_eq!(client.missed(), 3);
-}
-
-#[test]
-fn forged_ordinals_are_counted_told_to_nobody_and_hide_no_gap() {
-    let server = FakeServer::start();
-    let (report, reported) = unbounded();
-    let client =
-        server.patient().on_missed(move |m| report.send(m.clone()).unwrap()).connect().unwrap();
-    let mut messages = client.subscription("a").unwrap();
-    for ordinal in [1, 1 << 50, 2, 6] {
-        server.publish(frame("a", 7, &[(ordinal, "x", false)]));
-        messages.recv_timeout(LONG).unwrap();
-    }
-    let missed: Vec<_> = reported.try_iter().map(|missed| missed.messages).collect();
-    assert_eq!(missed, [3]);
-    assert_eq!((client.missed(), client.counters().implausible), (3, 1));
 }
 
 #[test]

@@ -8,6 +8,7 @@ use rustix::buffer::spare_capacity;
 use rustix::io::Errno;
 
 use super::queue::Queue;
+use crate::target::hello;
 
 /// Room for one read.
 const READ_BYTES: usize = 256 * 1024;
@@ -31,10 +32,6 @@ const MORE: u8 = 1;
 const LONG: u8 = 2;
 const COMMAND: u8 = 4;
 
-/// What a hello begins with, and its answer.
-const HELLO: &[u8] = b"\x02\x01";
-/// The numbers in the answer: how large a message may be, and the server's instance.
-const ANSWER: [u64; 2] = [FRAME_BYTES_MAX as u64, 0];
 /// How the answer to any other request begins. For how many connections its messages were stands behind that.
 const OK: &[u8] = b"OK";
 /// What the body of a client's ping begins with.
@@ -138,10 +135,10 @@ impl Connection {
                 continue;
             } else {
                 self.output.extend(&self.input[done..frame.start]);
-                if body.starts_with(HELLO) {
-                    self.output.extend([0, (HELLO.len() + size_of_val(&ANSWER)) as u8]);
-                    self.output.extend(HELLO);
-                    self.output.extend(ANSWER.iter().flat_map(|number| number.to_le_bytes()));
+                if body.starts_with(hello::HELLO) {
+                    let answer = hello::answer(FRAME_BYTES_MAX as u64);
+                    self.output.extend([0, answer.len() as u8]);
+                    self.output.extend(answer);
                 } else {
                     self.output.extend([0, (OK.len() + size_of_val(&queue.readers)) as u8]);
                     self.output.extend(OK);

@@ -82,6 +82,7 @@ impl Server {
         let rules = Rules {
             verify: conditions.verify,
             max_message_bytes: 4 << 20,
+            retry_interval: conditions.interval,
             durable: conditions.durable,
         };
         let limits = match without {

@@ -1,0 +1,132 @@
+//! `mezzenger work`: runs a command for each message that a group gives it.
+
+use std::io::{self, Write};
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use mezzenger::config::parse_duration;
+use mezzenger::{ClientBuilder, Delivery, ReceiveError};
+
+use crate::error::Error;
+use crate::filter::FilterArgs;
+use crate::{SIGNAL_TICK, complain, show, stop_flag, tell_of_losses};
+
+/// How a command asks for a later try: `EX_TEMPFAIL` of sysexits.h.
+const LATER: i32 = 75;
+
+/// What to work at.
+#[derive(clap::Args)]
+#[command(override_usage = "mezzenger work [OPTIONS] <FILTER> --group <GROUP> -- <COMMAND>...")]
+pub(crate) struct WorkArgs {
+    #[command(flatten)]
+    filter: FilterArgs,
+
+    /// Group to be a member of: each message goes to one of its members.
+    #[arg(long)]
+    group: String,
+
+    /// How long a message may take before another member gets it, should this process hang. It is extended while the
+    /// command runs. All members have to say the same. Default: the server's --retry-interval.
+    #[arg(long, value_name = "DURATION", value_parser = positive)]
+    ack_wait: Option<Duration>,
+
+    /// How long a message waits before it is tried again.
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = parse_duration)]
+    retry_delay: Duration,
+
+    /// End after so many messages that are done.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    count: Option<u64>,
+
+    /// The command, and its arguments. The payload is on its standard input; MEZZENGER_NAME, MEZZENGER_ID,
+    /// MEZZENGER_ATTEMPT, MEZZENGER_GROUP and MEZZENGER_ENCODING tell the rest. Exit code 0: the message is done. 75: it
+    /// shall be tried again later. Anything else: it failed, which is said, and it is tried again as well.
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    command: Vec<String>,
+}
+
+fn positive(text: &str) -> Result<Duration, String> {
+    let time = parse_duration(text).map_err(|_| "expected a duration, such as 30s or 500ms")?;
+    if time < Duration::from_millis(1) {
+        return Err("must be at least 1ms".to_owned());
+    }
+    Ok(time)
+}
+
+impl WorkArgs {
+    pub(crate) fn run(self, builder: ClientBuilder) -> Result<(), Error> {
+        let filter = self.filter.checked();
+        let stopped = stop_flag().map_err(Error::Signals)?;
+        let client = builder
+            .on_error(|failure| complain(failure))
+            .on_connection(tell_of_losses())
+            .connect()?;
+        // One at a time: what waits here, others could have done.
+        let mut member = client.subscription_to(filter).group(&self.group).credit(1);
+        if let Some(time) = self.ack_wait {
+            member = member.ack_wait(time);
+        }
+        let mut jobs = member.open()?;
+        let mut left = self.count;
+        let mut result = Ok(());
+        while left != Some(0) && result.is_ok() && !stopped.load(Ordering::Relaxed) {
+            match jobs.recv_timeout(SIGNAL_TICK) {
+                Ok(job) => match self.work(&job) {
+                    Ok(true) => {
+                        job.ack();
+                        left = left.map(|left| left - 1);
+                    }
+                    Ok(false) => job.nak(self.retry_delay),
+                    Err(source) => {
+                        job.nak(self.retry_delay);
+                        let command = self.command[0].clone();
+                        result = Err(Error::Command { command, source });
+                    }
+                },
+                Err(ReceiveError::TimedOut) => {}
+                Err(error) => result = Err(Error::Receive(error)),
+            }
+        }
+        // Also sends the acknowledgements that wait.
+        client.stop();
+        result
+    }
+
+    /// Runs the command for a message; whether it is done.
+    fn work(&self, job: &Delivery) -> io::Result<bool> {
+        let mut child = Command::new(&self.command[0])
+            .args(&self.command[1..])
+            .env("MEZZENGER_NAME", job.name())
+            .env("MEZZENGER_ID", job.id().to_string())
+            .env("MEZZENGER_ATTEMPT", job.attempt().to_string())
+            .env("MEZZENGER_GROUP", &self.group)
+            .env("MEZZENGER_ENCODING", show::encoding(job.encoding()))
+            .stdin(Stdio::piped())
+            .spawn()?;
+        if let Some(mut stdin) = child.stdin.take() {
+            match stdin.write_all(job.payload()) {
+                // It need not read all of it.
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+                written => written?,
+            }
+        }
+        let status = child.wait()?;
+        if !status.success() && status.code() != Some(LATER) {
+            complain(&self.failed(job, status));
+        }
+        Ok(status.success())
+    }
+
+    fn failed(&self, job: &Delivery, status: ExitStatus) -> String {
+        let Self { command, retry_delay, .. } = self;
+        format!(
+            "{}: {status} for message {} under '{}', attempt {}; it is tried again in {}",
+            command[0],
+            job.id(),
+            show::on_terminal(job.name()),
+            job.attempt(),
+            humantime::format_duration(*retry_delay)
+        )
+    }
+}

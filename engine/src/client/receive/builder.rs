@@ -1,0 +1,200 @@
+//! Opens a subscription.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam::channel::{RecvTimeoutError, bounded};
+
+use super::delivery::Voice;
+use super::filter::Filter;
+use super::inbox::Inbox;
+use super::subscription::Subscription;
+use super::terms::{Group, Kind, Terms};
+use crate::client::error::SubscribeError;
+use crate::limits::{CLIENT_CREDIT_BYTES, CLIENT_GROUP_CREDIT_BYTES};
+use crate::wire::control::Overflow;
+use crate::wire::name;
+
+/// How a client opens subscriptions.
+#[derive(Clone)]
+pub(in crate::client) struct Opener {
+    voice: Voice,
+    timeout: Duration,
+    tries: u32,
+}
+
+impl Opener {
+    pub(in crate::client) fn new(
+        commands: Arc<super::commands::Commands>,
+        errands: Arc<crate::client::errands::Errands>,
+        timeout: Duration,
+        tries: u32,
+    ) -> Self {
+        Self { voice: Voice { commands, errands }, timeout, tries }
+    }
+
+    fn open(self, terms: Terms) -> Result<Subscription, SubscribeError> {
+        terms.filter.check()?;
+        if terms.credit == 0 {
+            return Err(SubscribeError::Option {
+                option: "credit",
+                problem: "must be at least 1 byte",
+            });
+        }
+        let Self { voice, timeout, tries } = self;
+        let number = voice.commands.number().ok_or(SubscribeError::Stopped)?;
+        let inbox = Arc::new(Inbox::new(number, terms));
+        // From here on, what fails ends it.
+        let subscription = Subscription::new(Arc::clone(&inbox), voice);
+        let (answer, outcome) = bounded(1);
+        subscription.begin(answer);
+        let patience = timeout.saturating_mul(tries);
+        let outcome = match Instant::now().checked_add(patience) {
+            Some(end) => outcome.recv_deadline(end),
+            None => outcome.recv().map_err(|_| RecvTimeoutError::Disconnected),
+        };
+        match outcome {
+            Ok(Ok(())) => Ok(subscription),
+            Ok(Err(error)) => Err(error),
+            Err(RecvTimeoutError::Disconnected) => Err(SubscribeError::Stopped),
+            Err(RecvTimeoutError::Timeout) => Err(SubscribeError::NotConfirmed { tries, timeout }),
+        }
+    }
+}
+
+/// A subscription that is about to be opened, as a broadcast one unless it says otherwise:
+/// [`Client::subscription_to`](crate::Client::subscription_to).
+///
+/// ```no_run
+/// use mezzenger::{Client, Filter};
+///
+/// let client = Client::connect("127.0.0.1")?;
+/// for delivery in client.subscription_to(Filter::pattern("orders.>")).observe().open()? {
+///     println!("{}: {} bytes", delivery.name(), delivery.payload().len());
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use = "call open() to subscribe"]
+pub struct SubscriptionBuilder {
+    opener: Opener,
+    terms: Terms,
+}
+
+impl SubscriptionBuilder {
+    pub(in crate::client) fn new(opener: Opener, filter: Filter) -> Self {
+        let (kind, overflow, credit) = (Kind::Broadcast, Overflow::Hold, CLIENT_CREDIT_BYTES);
+        Self { opener, terms: Terms { filter, kind, overflow, credit } }
+    }
+
+    /// Looks on: gets each message when it is published, none again, and acknowledges nothing.
+    pub fn observe(mut self) -> Self {
+        self.terms.kind = Kind::Observer;
+        self
+    }
+
+    /// Works: of each message one member of the group gets it. A message that asks for acknowledgement is done when
+    /// a member of each group that it fits has acknowledged it, and nobody else can.
+    pub fn group(mut self, name: impl Into<String>) -> GroupBuilder {
+        let (name, ack_wait_ms, in_flight_max, extends) = (name.into(), 0, 0, true);
+        // For groups it has no meaning.
+        self.terms.overflow = Overflow::Drop;
+        self.terms.credit = CLIENT_GROUP_CREDIT_BYTES;
+        let group = Group { name, ack_wait_ms, in_flight_max, extends };
+        GroupBuilder { opener: self.opener, terms: self.terms, group }
+    }
+
+    /// How many bytes of messages may be here and not dealt with: 1 byte to 1 GiB. A frame of messages is delivered
+    /// while any is left, so that it may be exceeded by one frame. Default: 4 MiB.
+    pub fn credit(mut self, bytes: u64) -> Self {
+        self.terms.credit = bytes;
+        self
+    }
+
+    /// Loses what does not fit into the credit, instead of slowing the publishers down; messages that ask for
+    /// acknowledgement wait at the server all the same. What is lost is told to
+    /// [`on_missed`](crate::ClientBuilder::on_missed).
+    pub fn lossy(mut self) -> Self {
+        self.terms.overflow = Overflow::Drop;
+        self
+    }
+
+    /// Subscribes. When it returns, the server has the subscription: what is published from now on arrives. When the
+    /// connection is lost, the client subscribes again on the next one, before anything else.
+    ///
+    /// # Errors
+    /// What is wrong with the filter or an option; [`SubscribeError::Refused`] with what the server says;
+    /// [`SubscribeError::NotConfirmed`] without an answer within `send_timeout` times `connection_retries`.
+    pub fn open(self) -> Result<Subscription, SubscribeError> {
+        self.opener.open(self.terms)
+    }
+}
+
+/// A member of a group that is about to join: [`SubscriptionBuilder::group`]. All members of a group have to say the
+/// same of [`Self::ack_wait`] and [`Self::in_flight_max`], and have the same filter.
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use mezzenger::{Client, Filter};
+///
+/// let client = Client::connect("127.0.0.1")?;
+/// let jobs = client.subscription_to(Filter::name("orders")).group("packers").open()?;
+/// for job in jobs {
+///     match job.text() {
+///         Some(order) => {
+///             println!("packing {order}");
+///             job.ack();
+///         }
+///         None => job.nak(Duration::from_secs(1)),
+///     }
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use = "call open() to join the group"]
+pub struct GroupBuilder {
+    opener: Opener,
+    terms: Terms,
+    group: Group,
+}
+
+impl GroupBuilder {
+    /// How long a member may take to settle a message before another one gets it: a millisecond to 49 days, counted
+    /// from the delivery, and anew with each [`Delivery::extend`](super::Delivery::extend). Default: the server's retry
+    /// interval.
+    pub fn ack_wait(mut self, time: Duration) -> Self {
+        let ms = u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
+        self.group.ack_wait_ms = ms.max(1);
+        self
+    }
+
+    /// Most messages that a member may have without having settled them. Default: as many as the server allows, 8,192.
+    pub fn in_flight_max(mut self, messages: u32) -> Self {
+        self.group.in_flight_max = messages;
+        self
+    }
+
+    /// How many bytes of messages may be here and not dealt with, as for
+    /// [`SubscriptionBuilder::credit`]. Who takes long for a message gives 1, and gets the next one when the last was
+    /// dropped or settled: until then it goes to another member. Default: 256 KiB.
+    pub fn credit(mut self, bytes: u64) -> Self {
+        self.terms.credit = bytes;
+        self
+    }
+
+    /// Whether the client asks for more time by itself for what was delivered and is not settled yet, read or not, as
+    /// long as the process lives and the connection does. Default: true.
+    pub fn extend_automatically(mut self, extends: bool) -> Self {
+        self.group.extends = extends;
+        self
+    }
+
+    /// Joins the group, as [`SubscriptionBuilder::open`] subscribes.
+    ///
+    /// # Errors
+    /// As for [`SubscriptionBuilder::open`]; [`SubscribeError::Refused`] when the group's other members say otherwise of
+    /// what they have to agree on.
+    pub fn open(mut self) -> Result<Subscription, SubscribeError> {
+        name::check_publishable(&self.group.name)?;
+        self.terms.kind = Kind::Group(self.group);
+        self.opener.open(self.terms)
+    }
+}

@@ -1,0 +1,210 @@
+//! What subscriptions ask the server for, until the request thread takes it.
+
+use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crossbeam::channel::Sender;
+
+use super::inbox::Inbox;
+use crate::client::error::SubscribeError;
+use crate::client::report::{Reporter, add};
+use crate::limits::{CLIENT_ACK_FRAMES_MAX, CLIENT_ACKS_PER_FRAME, CLIENT_ACKS_WAITING_MAX};
+use crate::net::waker::Waker;
+use crate::wire::control::Verdict;
+use crate::wire::id::MessageId;
+
+/// Where the outcome of opening a subscription goes.
+pub(super) type Answer = Sender<Result<(), SubscribeError>>;
+
+/// A subscription begins or ends.
+pub(super) enum Change {
+    Begin { inbox: Arc<Inbox>, answer: Answer },
+    End { number: u32 },
+}
+
+/// What a member of a group says of messages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Settle {
+    pub(super) number: u32,
+    pub(super) verdict: Verdict,
+    pub(super) ids: Vec<MessageId>,
+}
+
+#[derive(Default)]
+struct State {
+    changes: VecDeque<Change>,
+    numbers: HashSet<u32>,
+    last_number: u32,
+    credit: BTreeMap<u32, u64>,
+    verdicts: VecDeque<(u32, Verdict, MessageId)>,
+    acks_dropped: usize,
+    /// Which connection verdicts and credit are for.
+    connection: u64,
+    /// No verdict is on its way, so the next one must wake the request thread.
+    idle: bool,
+    /// No subscription begins any more.
+    stopping: bool,
+    closed: bool,
+}
+
+/// What waits to be sent for subscriptions. Any thread adds; the request thread takes.
+pub(in crate::client) struct Commands {
+    waker: Waker,
+    reporter: Arc<Reporter>,
+    state: Mutex<State>,
+}
+
+/// What the request thread took.
+#[derive(Default)]
+pub(super) struct Taken {
+    pub(super) changes: VecDeque<Change>,
+    pub(super) credit: BTreeMap<u32, u64>,
+    pub(super) settles: Vec<Settle>,
+    /// Acknowledgements dropped since the last time.
+    pub(super) acks_dropped: usize,
+}
+
+impl Commands {
+    pub(in crate::client) fn new(waker: Waker, reporter: Arc<Reporter>) -> Self {
+        Self { waker, reporter, state: Mutex::default() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing in here panics half-way.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A number that no subscription has. `None` when the client stops.
+    pub(super) fn number(&self) -> Option<u32> {
+        let mut state = self.lock();
+        if state.stopping {
+            return None;
+        }
+        loop {
+            state.last_number = state.last_number.wrapping_add(1);
+            let number = state.last_number;
+            if state.numbers.insert(number) {
+                return Some(number);
+            }
+        }
+    }
+
+    /// Asks for a subscription. When the client stops before it has the answer, the sender goes.
+    pub(super) fn begin(&self, inbox: Arc<Inbox>, answer: Answer) {
+        self.change(Change::Begin { inbox, answer });
+    }
+
+    /// Ends a subscription. Does not wait.
+    pub(super) fn end(&self, number: u32) {
+        self.change(Change::End { number });
+    }
+
+    fn change(&self, change: Change) {
+        let mut state = self.lock();
+        if !state.closed {
+            state.changes.push_back(change);
+            self.waker.wake();
+        }
+    }
+
+    /// A subscription has ended: its number may be another's.
+    pub(super) fn free(&self, number: u32) {
+        self.lock().numbers.remove(&number);
+    }
+
+    /// Grants more bytes, unless the connection that they were taken on has ended.
+    pub(super) fn grant(&self, number: u32, bytes: u64, connection: u64) {
+        let mut state = self.lock();
+        if state.connection == connection && !state.closed {
+            *state.credit.entry(number).or_default() += bytes;
+            self.waker.wake();
+        }
+    }
+
+    /// Says what becomes of a message. Never waits: at the bound it is dropped, and the server delivers again.
+    pub(super) fn settle(&self, number: u32, verdict: Verdict, id: MessageId) {
+        let mut state = self.lock();
+        if state.closed || state.verdicts.len() >= CLIENT_ACKS_WAITING_MAX {
+            if verdict == Verdict::Ack {
+                match state.closed {
+                    // Counted only: nobody is left to tell.
+                    true => add(&self.reporter.acks_dropped, 1),
+                    false => state.acks_dropped += 1,
+                }
+            }
+            return;
+        }
+        state.verdicts.push_back((number, verdict, id));
+        let is_full = state.verdicts.len().is_multiple_of(CLIENT_ACKS_PER_FRAME);
+        if std::mem::take(&mut state.idle) || is_full {
+            self.waker.wake();
+        }
+    }
+
+    /// A connection begins: what was to be said on the last one is void.
+    pub(super) fn connected(&self, connection: u64) {
+        let mut state = self.lock();
+        state.connection = connection;
+        state.credit.clear();
+        let verdicts = std::mem::take(&mut state.verdicts);
+        let acks = verdicts.iter().filter(|(_, verdict, _)| *verdict == Verdict::Ack).count();
+        state.acks_dropped += acks;
+    }
+
+    /// Takes what waits. `is_open`: whether the server can be told; `frames`: how many verdicts are on their way.
+    pub(super) fn take(&self, is_open: bool, frames: usize) -> Taken {
+        let mut state = self.lock();
+        let mut taken = Taken {
+            changes: std::mem::take(&mut state.changes),
+            acks_dropped: std::mem::take(&mut state.acks_dropped),
+            ..Taken::default()
+        };
+        if !is_open {
+            return taken;
+        }
+        taken.credit = std::mem::take(&mut state.credit);
+        let mut room = CLIENT_ACK_FRAMES_MAX.saturating_sub(frames);
+        // What does not fill a frame gathers while one is on its way.
+        while room > 0
+            && (frames == 0 || state.verdicts.len() >= CLIENT_ACKS_PER_FRAME)
+            && let Some(&(number, verdict, _)) = state.verdicts.front()
+        {
+            let same = |&&(n, v, _): &&(u32, Verdict, MessageId)| n == number && v == verdict;
+            let count = state.verdicts.iter().take(CLIENT_ACKS_PER_FRAME).take_while(same).count();
+            let ids = state.verdicts.drain(..count).map(|(_, _, id)| id).collect();
+            taken.settles.push(Settle { number, verdict, ids });
+            room -= 1;
+        }
+        state.idle = frames == 0 && taken.settles.is_empty();
+        taken
+    }
+
+    /// Whether nothing waits that could be sent.
+    pub(super) fn is_empty(&self) -> bool {
+        let state = self.lock();
+        state.changes.is_empty() && state.verdicts.is_empty()
+    }
+
+    /// The client stops: no subscription begins any more.
+    pub(in crate::client) fn stop(&self) {
+        self.lock().stopping = true;
+    }
+
+    /// The end: what waits is dropped, and nothing more comes in. Returns how many acknowledgements were dropped
+    /// and not told.
+    pub(super) fn close(&self) -> usize {
+        let mut state = self.lock();
+        (state.stopping, state.closed) = (true, true);
+        // Whoever waits for an answer hears that there is none.
+        state.changes.clear();
+        let verdicts = std::mem::take(&mut state.verdicts);
+        let acks = verdicts.iter().filter(|(_, verdict, _)| *verdict == Verdict::Ack).count();
+        acks + std::mem::take(&mut state.acks_dropped)
+    }
+}
+
+impl std::fmt::Debug for Commands {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Commands").finish_non_exhaustive()
+    }
+}

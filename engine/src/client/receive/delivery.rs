@@ -1,0 +1,144 @@
+//! A message that was delivered, and what its receiver says of it.
+
+use std::ops::Deref;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::commands::Commands;
+use super::inbox::Inbox;
+use super::terms::Kind;
+use crate::client::errands::Errands;
+use crate::client::message::Message;
+use crate::wire::control::Verdict;
+
+/// Ways to the server for what a receiver says.
+#[derive(Clone)]
+pub(super) struct Voice {
+    pub(super) commands: Arc<Commands>,
+    pub(super) errands: Arc<Errands>,
+}
+
+/// A frame of messages that is being dealt with; when it goes, as many bytes may come again.
+pub(super) struct Lease {
+    pub(super) inbox: Arc<Inbox>,
+    pub(super) voice: Voice,
+    pub(super) bytes: usize,
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if let Some((bytes, connection)) = self.inbox.release(self.bytes) {
+            self.voice.commands.grant(self.inbox.number, bytes, connection);
+        }
+    }
+}
+
+/// A message that was delivered to a [`Subscription`](super::Subscription), which is to be settled if it
+/// [asks for it](Message::requires_ack).
+///
+/// It is a [`Message`], with what the delivery adds. [`Self::ack`] says that it is done. In a group, [`Self::nak`] gives
+/// it back and [`Self::extend`] asks for more time; what is dropped without a word goes to a member again when its
+/// time is over. For a broadcast subscription, what nobody acknowledges is delivered again after the server's retry
+/// interval. For an observer nothing waits, and all of these do nothing.
+///
+/// While it lives, its bytes count against the subscription's credit.
+pub struct Delivery {
+    message: Message,
+    again: bool,
+    attempt: u16,
+    lease: Arc<Lease>,
+    settled: bool,
+}
+
+impl Delivery {
+    pub(super) fn new(message: Message, again: bool, attempt: u16, lease: Arc<Lease>) -> Self {
+        Self { message, again, attempt, lease, settled: false }
+    }
+
+    /// The message, which may be kept longer than the delivery.
+    pub fn message(&self) -> &Message {
+        &self.message
+    }
+
+    /// Whether it was sent before, to this subscription or to another one.
+    pub fn is_redelivered(&self) -> bool {
+        self.again
+    }
+
+    /// How often its group got it, this time included; 0 outside of groups.
+    pub fn attempt(&self) -> u16 {
+        self.attempt
+    }
+
+    /// It is done. Does not wait: acknowledgements leave together, and one that is lost with the connection is told to
+    /// [`on_error`](crate::ClientBuilder::on_error), and the message delivered again.
+    pub fn ack(mut self) {
+        if !self.message.requires_ack() {
+            return;
+        }
+        let Lease { inbox, voice, .. } = &*self.lease;
+        match inbox.terms.kind {
+            Kind::Observer => {}
+            Kind::Broadcast => voice.errands.acknowledge(self.message.id()),
+            Kind::Group(_) => self.say(Verdict::Ack),
+        }
+        self.settled = true;
+    }
+
+    /// Gives it back to its group, which gets it again after `delay`: this member or another one. Outside of groups it
+    /// does nothing: what is not acknowledged comes again by itself. At most some 49 days; a longer delay is shortened.
+    pub fn nak(mut self, delay: Duration) {
+        if self.is_job() {
+            let delay_ms = u32::try_from(delay.as_millis()).unwrap_or(u32::MAX);
+            self.say(Verdict::Nak { delay_ms });
+            self.settled = true;
+        }
+    }
+
+    /// Asks for as much time again as the group gives, from now on. A client does so by itself while it
+    /// holds a delivery, unless that was [switched off](super::GroupBuilder::extend_automatically).
+    pub fn extend(&self) {
+        if self.is_job() {
+            self.say(Verdict::Extend);
+        }
+    }
+
+    /// Whether its group waits for what becomes of it.
+    fn is_job(&self) -> bool {
+        self.message.requires_ack() && self.lease.inbox.terms.is_group()
+    }
+
+    fn say(&self, verdict: Verdict) {
+        let Lease { inbox, voice, .. } = &*self.lease;
+        if verdict != Verdict::Extend {
+            inbox.forget(self.message.id());
+        }
+        voice.commands.settle(inbox.number, verdict, self.message.id());
+    }
+}
+
+impl Deref for Delivery {
+    type Target = Message;
+
+    fn deref(&self) -> &Message {
+        &self.message
+    }
+}
+
+impl Drop for Delivery {
+    fn drop(&mut self) {
+        if !self.settled && self.is_job() {
+            self.lease.inbox.forget(self.message.id());
+        }
+    }
+}
+
+impl std::fmt::Debug for Delivery {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Delivery")
+            .field("message", &self.message)
+            .field("again", &self.again)
+            .field("attempt", &self.attempt)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,73 @@
+//! Which messages a subscription is for.
+
+use std::fmt;
+
+use crate::wire::filter::{self, FilterError};
+
+/// Which messages a subscription is for, by their names. What parts the tokens of a pattern is `.`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Filter {
+    /// Those of this one name.
+    Name(String),
+    /// Those whose name begins with this text; the empty text stands for all messages.
+    Prefix(String),
+    /// Those whose tokens fit: `*` fits any one token, and `>` at the end fits one or more.
+    Pattern(String),
+}
+
+impl Filter {
+    /// Messages of one name.
+    pub fn name(name: impl Into<String>) -> Self {
+        Self::Name(name.into())
+    }
+
+    /// Messages whose name begins with `prefix`; the empty one means all messages.
+    pub fn prefix(prefix: impl Into<String>) -> Self {
+        Self::Prefix(prefix.into())
+    }
+
+    /// Messages whose name fits a pattern of tokens.
+    ///
+    /// ```
+    /// use mezzenger::Filter;
+    ///
+    /// assert!(Filter::pattern("orders.*.paid").fits("orders.7.paid"));
+    /// assert!(Filter::pattern("orders.>").fits("orders.7.paid"));
+    /// assert!(!Filter::pattern("orders.*").fits("orders.7.paid"));
+    /// ```
+    pub fn pattern(pattern: impl Into<String>) -> Self {
+        Self::Pattern(pattern.into())
+    }
+
+    /// Whether messages of this name are among them.
+    pub fn fits(&self, name: &str) -> bool {
+        self.wire().fits(name)
+    }
+
+    /// Checks it against the rules for names and patterns, as the server does.
+    ///
+    /// # Errors
+    /// The rule that it breaks.
+    pub fn check(&self) -> Result<(), FilterError> {
+        let wire = self.wire();
+        filter::Filter::read(wire.kind(), wire.text().as_bytes()).map(drop)
+    }
+
+    pub(super) fn wire(&self) -> filter::Filter<'_> {
+        match self {
+            Self::Name(text) => filter::Filter::Name(text),
+            Self::Prefix(text) => filter::Filter::Prefix(text),
+            Self::Pattern(text) => filter::Filter::Pattern(text),
+        }
+    }
+}
+
+impl fmt::Display for Filter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(text) => write!(f, "the name '{text}'"),
+            Self::Prefix(text) => write!(f, "the prefix '{text}'"),
+            Self::Pattern(text) => write!(f, "the pattern '{text}'"),
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! What was delivered to one subscription and waits for its reader, and the credit that it takes.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::terms::Terms;
+use crate::client::error::ReceiveError;
+use crate::wire::id::MessageId;
+
+/// A valid native frame that was delivered.
+#[derive(Debug)]
+pub(super) struct Frame {
+    pub(super) bytes: Bytes,
+    pub(super) name_bytes: usize,
+    /// Places of the records that are not to be read.
+    pub(super) wrong: Arc<[usize]>,
+    pub(super) again: bool,
+    pub(super) attempt: u16,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    frames: VecDeque<Frame>,
+    closed: Option<ReceiveError>,
+    /// The reader waits.
+    awaited: bool,
+    /// Messages of a group that were delivered and are not settled.
+    held: HashSet<MessageId>,
+    /// Bytes that were delivered and are not dealt with.
+    taken: u64,
+    /// Bytes that were dealt with, and for which no credit was granted yet.
+    returned: u64,
+    /// Bytes for which none will be granted: they were taken beyond the credit of an earlier connection.
+    debt: u64,
+    /// Which connection the credit is of.
+    connection: u64,
+}
+
+/// One subscription's messages, between the request thread and the reader.
+#[derive(Debug)]
+pub(super) struct Inbox {
+    pub(super) number: u32,
+    pub(super) terms: Terms,
+    state: Mutex<State>,
+    arrived: Condvar,
+}
+
+impl Inbox {
+    pub(super) fn new(number: u32, terms: Terms) -> Self {
+        Self { number, terms, state: Mutex::default(), arrived: Condvar::new() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing in here panics half-way.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A connection begins: returns the credit that is left on it. What a group had delivered on the last one went
+    /// to other members.
+    pub(super) fn connected(&self, connection: u64) -> u64 {
+        let mut state = self.lock();
+        if self.terms.is_group() {
+            let unread: usize = state.frames.drain(..).map(|frame| frame.bytes.len()).sum();
+            state.taken -= unread as u64;
+            state.held.clear();
+        }
+        let credit = self.terms.credit;
+        (state.connection, state.returned) = (connection, 0);
+        state.debt = state.taken.saturating_sub(credit);
+        credit.saturating_sub(state.taken)
+    }
+
+    /// Adds a frame, and the messages in it that are to be settled.
+    pub(super) fn push(&self, frame: Frame, to_settle: impl IntoIterator<Item = MessageId>) {
+        let mut state = self.lock();
+        if state.closed.is_some() {
+            return;
+        }
+        state.held.extend(to_settle);
+        state.taken += frame.bytes.len() as u64;
+        state.frames.push_back(frame);
+        if std::mem::take(&mut state.awaited) {
+            self.arrived.notify_one();
+        }
+    }
+
+    /// Takes a frame, waiting until `end` for one, or (`None`) for ever.
+    pub(super) fn pop(&self, end: Option<Instant>) -> Result<Frame, ReceiveError> {
+        let mut state = self.lock();
+        loop {
+            if let Some(frame) = state.frames.pop_front() {
+                return Ok(frame);
+            }
+            if let Some(why) = &state.closed {
+                return Err(why.clone());
+            }
+            state.awaited = true;
+            state = match end {
+                None => self.arrived.wait(state).unwrap_or_else(PoisonError::into_inner),
+                Some(end) => {
+                    let left = end.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        state.awaited = false;
+                        return Err(ReceiveError::TimedOut);
+                    }
+                    let woken = self.arrived.wait_timeout(state, left);
+                    woken.unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
+    }
+
+    /// Bytes were dealt with: as many may come again. Half the credit is granted at a time: how much, and on which
+    /// connection.
+    pub(super) fn release(&self, bytes: usize) -> Option<(u64, u64)> {
+        let mut state = self.lock();
+        let bytes = bytes as u64;
+        state.taken -= bytes;
+        let paid = state.debt.min(bytes);
+        state.debt -= paid;
+        state.returned += bytes - paid;
+        (state.returned >= (self.terms.credit / 2).max(1))
+            .then(|| (std::mem::take(&mut state.returned), state.connection))
+    }
+
+    /// A message of a group is settled, or nobody will say anything of it any more.
+    pub(super) fn forget(&self, id: MessageId) {
+        self.lock().held.remove(&id);
+    }
+
+    /// The messages that are not settled.
+    pub(super) fn held(&self) -> Vec<MessageId> {
+        self.lock().held.iter().copied().collect()
+    }
+
+    /// Nothing comes any more. What was delivered can still be read, unless other members of a group get it.
+    pub(super) fn close(&self, why: ReceiveError) {
+        let mut state = self.lock();
+        state.closed.get_or_insert(why);
+        if self.terms.is_group() {
+            state.frames.clear();
+            state.held.clear();
+        }
+        self.arrived.notify_all();
+    }
+}

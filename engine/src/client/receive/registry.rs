@@ -1,0 +1,300 @@
+//! The request thread's list of subscriptions: asks the server for them, and hands on what it delivers.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::commands::{Answer, Change, Commands, Settle};
+use super::inbox::{Frame, Inbox};
+use crate::client::error::{ReceiveError, SubscribeError};
+use crate::client::missed::Tracker;
+use crate::client::report::{Failure, Reporter, add};
+use crate::client::verify;
+use crate::config::RETRY_INTERVAL;
+use crate::limits::CLIENT_ACKS_PER_FRAME;
+use crate::wire::ack;
+use crate::wire::control::{self, Control, Delivery, Verdict};
+use crate::wire::frame::split_v2;
+use crate::wire::id::MessageId;
+
+/// What a request of a subscription is about. Such requests are of one connection: the next one begins with others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::client) enum Asked {
+    /// Its begin.
+    Begin { number: u32 },
+    /// Its end.
+    End { number: u32 },
+    /// More bytes.
+    Credit,
+    /// What a member of a group says.
+    Settle { verdict: Verdict, messages: usize },
+}
+
+struct Entry {
+    inbox: Arc<Inbox>,
+    /// Of whoever opens it, until there is one.
+    answer: Option<Answer>,
+    tracker: Tracker,
+    /// Whether more time will be asked for: it is noted when.
+    extends: bool,
+}
+
+/// All subscriptions of a client. When it goes, they end.
+pub(in crate::client) struct Registry {
+    commands: Arc<Commands>,
+    reporter: Arc<Reporter>,
+    verify: bool,
+    entries: BTreeMap<u32, Entry>,
+    /// When each asks for more time.
+    extending: BTreeSet<(Instant, u32)>,
+    /// How many connections there were.
+    connection: u64,
+    /// The server's.
+    retry_interval: Duration,
+}
+
+impl Registry {
+    pub(in crate::client) fn new(
+        commands: Arc<Commands>,
+        reporter: Arc<Reporter>,
+        verify: bool,
+    ) -> Self {
+        let (entries, extending, connection) = Default::default();
+        let retry_interval = RETRY_INTERVAL;
+        Self { commands, reporter, verify, entries, extending, connection, retry_interval }
+    }
+
+    /// The server said how long messages of groups that say nothing else may take.
+    pub(in crate::client) fn retries_after(&mut self, interval: Duration) {
+        self.retry_interval = interval;
+    }
+
+    /// A connection begins: asks for all subscriptions, with the credit that is left.
+    pub(in crate::client) fn connected(&mut self, mut ask: impl FnMut(Vec<u8>, Asked)) {
+        self.connection += 1;
+        self.commands.connected(self.connection);
+        self.extending.clear();
+        for (&number, entry) in &mut self.entries {
+            let credit = entry.inbox.connected(self.connection);
+            entry.extends = false;
+            ask(entry.inbox.terms.request(number, credit), Asked::Begin { number });
+        }
+    }
+
+    /// Asks for what waits. `is_open`: whether there is a connection; `settles`: how many verdicts are on their way.
+    pub(in crate::client) fn ask(
+        &mut self,
+        is_open: bool,
+        settles: usize,
+        now: Instant,
+        mut ask: impl FnMut(Vec<u8>, Asked),
+    ) {
+        let taken = self.commands.take(is_open, settles);
+        if taken.acks_dropped > 0 {
+            self.reporter.failure(&Failure::AcksDropped { messages: taken.acks_dropped });
+        }
+        for change in taken.changes {
+            match change {
+                Change::Begin { inbox, answer } => {
+                    let number = inbox.number;
+                    // Without a connection it is asked for on the next one.
+                    if is_open {
+                        let credit = inbox.connected(self.connection);
+                        ask(inbox.terms.request(number, credit), Asked::Begin { number });
+                    }
+                    let (tracker, answer) = (Tracker::default(), Some(answer));
+                    let entry = Entry { inbox, answer, tracker, extends: false };
+                    self.entries.insert(number, entry);
+                }
+                Change::End { number } => {
+                    let is_known = self.entries.remove(&number).is_some();
+                    if is_known && is_open {
+                        let request = control::request(&Control::Unsubscribe(number));
+                        ask(request, Asked::End { number });
+                    } else {
+                        self.commands.free(number);
+                    }
+                }
+            }
+        }
+        for (number, bytes) in taken.credit {
+            if self.entries.contains_key(&number) {
+                ask(control::request(&Control::Credit { number, bytes }), Asked::Credit);
+            }
+        }
+        for Settle { number, verdict, ids } in taken.settles {
+            settle(number, verdict, &ids, &mut ask);
+        }
+        if is_open {
+            self.extend(now, &mut ask);
+        }
+    }
+
+    fn extend(&mut self, now: Instant, ask: &mut impl FnMut(Vec<u8>, Asked)) {
+        while let Some(&(at, number)) = self.extending.first()
+            && at <= now
+        {
+            self.extending.pop_first();
+            let Some(entry) = self.entries.get_mut(&number) else { continue };
+            let held = entry.inbox.held();
+            let every = entry.inbox.terms.extends_every(self.retry_interval);
+            let next = every.filter(|_| !held.is_empty()).map(|every| (now + every, number));
+            entry.extends = next.is_some();
+            self.extending.extend(next);
+            for ids in held.chunks(CLIENT_ACKS_PER_FRAME) {
+                settle(number, Verdict::Extend, ids, ask);
+            }
+        }
+    }
+
+    /// When [`Self::ask`] is due, whatever else happens.
+    pub(in crate::client) fn deadline(&self) -> Option<Instant> {
+        self.extending.first().map(|&(at, _)| at)
+    }
+
+    /// The server answered, or did not in time.
+    pub(in crate::client) fn answered(&mut self, asked: Asked, answer: Result<(), SubscribeError>) {
+        match (asked, answer) {
+            (Asked::Begin { number }, answer) => self.begun(number, answer),
+            (Asked::End { number }, _) => self.commands.free(number),
+            (Asked::Settle { verdict: Verdict::Ack, messages }, Ok(())) => {
+                add(&self.reporter.acknowledged, messages as u64);
+            }
+            (
+                Asked::Settle { verdict: Verdict::Ack, .. },
+                Err(SubscribeError::Refused { text }),
+            ) => {
+                self.reporter.failure(&Failure::Refused { text });
+            }
+            (Asked::Settle { verdict: Verdict::Ack, messages }, Err(_)) => {
+                self.reporter.failure(&Failure::AcksDropped { messages });
+            }
+            // Of a message whose time was over, or of a subscription that has just ended.
+            (Asked::Credit | Asked::Settle { .. }, Err(error)) => tracing::debug!("{error}"),
+            (Asked::Credit | Asked::Settle { .. }, Ok(())) => {}
+        }
+    }
+
+    fn begun(&mut self, number: u32, answer: Result<(), SubscribeError>) {
+        let Some(entry) = self.entries.get_mut(&number) else { return };
+        let error = match (answer, entry.answer.take()) {
+            (Ok(()), Some(opening)) => {
+                // Whoever no longer waits ends it.
+                let _ = opening.try_send(Ok(()));
+                return;
+            }
+            (Err(error), Some(opening)) => {
+                let _ = opening.try_send(Err(error.clone()));
+                error
+            }
+            // It is asked for again on the next connection, if this one answers no more.
+            (Ok(()) | Err(SubscribeError::NotConfirmed { .. }), None) => return,
+            (Err(error), None) => {
+                let filter = entry.inbox.terms.filter.to_string();
+                self.reporter.failure(&Failure::Subscription { filter, error: error.clone() });
+                error
+            }
+        };
+        if let Some(entry) = self.entries.remove(&number) {
+            entry.inbox.close(ReceiveError::Refused(error));
+            self.commands.free(number);
+        }
+    }
+
+    /// A request is lost with its connection.
+    pub(in crate::client) fn lost(&mut self, asked: Asked) {
+        match asked {
+            Asked::End { number } => self.commands.free(number),
+            Asked::Settle { verdict: Verdict::Ack, messages } => {
+                self.reporter.failure(&Failure::AcksDropped { messages });
+            }
+            Asked::Begin { .. } | Asked::Credit | Asked::Settle { .. } => {}
+        }
+    }
+
+    /// Hands a delivery to its subscription.
+    pub(in crate::client) fn deliver(&mut self, head: &[u8], frame: &Bytes, now: Instant) {
+        let Some(Delivery { number, again, attempt }) = control::read_delivery(head) else {
+            self.reporter.failure(&Failure::BadFrame { bytes: head.len() });
+            return;
+        };
+        // One that has ended may still get something.
+        let Some(Entry { inbox, tracker, extends, .. }) = self.entries.get_mut(&number) else {
+            return;
+        };
+        let reporter = &self.reporter;
+        let mut read =
+            Frame { bytes: frame.clone(), name_bytes: 0, wrong: Arc::default(), again, attempt };
+        let mut to_settle = Vec::new();
+        match split_v2(frame) {
+            None => {
+                // Empty for its reader, who gives its credit back.
+                reporter.failure(&Failure::BadFrame { bytes: frame.len() });
+                read.name_bytes = frame.len();
+            }
+            Some((name, records)) => {
+                read.name_bytes = name.len();
+                if self.verify {
+                    read.wrong = verify::reported(name, &records, reporter);
+                }
+                let is_group = inbox.terms.is_group();
+                // A group's members get parts of what is published, and what comes again comes late.
+                let mut runs = (!is_group && !again).then(|| tracker.runs(name));
+                let mut messages = 0;
+                for item in records {
+                    let Ok((_, record)) = item else {
+                        reporter.failure(&Failure::BadFrame { bytes: frame.len() });
+                        break;
+                    };
+                    if let Some(runs) = &mut runs {
+                        reporter.gap(name, record.id.publisher, runs.see_record(&record));
+                    }
+                    if is_group && record.ack && read.wrong.binary_search(&messages).is_err() {
+                        to_settle.push(record.id);
+                    }
+                    messages += 1;
+                }
+                add(&reporter.received, messages as u64);
+            }
+        }
+        if !to_settle.is_empty()
+            && !*extends
+            && let Some(every) = inbox.terms.extends_every(self.retry_interval)
+        {
+            *extends = true;
+            self.extending.insert((now + every, number));
+        }
+        inbox.push(read, to_settle);
+    }
+
+    /// The client stops: its subscriptions end.
+    pub(in crate::client) fn stop(&mut self) {
+        for (number, entry) in std::mem::take(&mut self.entries) {
+            entry.inbox.close(ReceiveError::Closed);
+            self.commands.free(number);
+        }
+    }
+
+    /// Whether nothing waits that could be sent.
+    pub(in crate::client) fn is_idle(&self) -> bool {
+        self.commands.is_empty()
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        self.stop();
+        let acks_dropped = self.commands.close();
+        if acks_dropped > 0 {
+            self.reporter.failure(&Failure::AcksDropped { messages: acks_dropped });
+        }
+    }
+}
+
+fn settle(number: u32, verdict: Verdict, ids: &[MessageId], ask: &mut impl FnMut(Vec<u8>, Asked)) {
+    let ids_bytes = ack::body(ids);
+    let request = control::request(&Control::Settle { number, verdict, ids: &ids_bytes });
+    ask(request, Asked::Settle { verdict, messages: ids.len() });
+}

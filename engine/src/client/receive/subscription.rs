@@ -1,0 +1,147 @@
+//! A subscription that is read like an iterator.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::commands::Answer;
+use super::delivery::{Delivery, Lease, Voice};
+use super::inbox::{Frame, Inbox};
+use crate::client::error::ReceiveError;
+use crate::client::message::Message;
+use crate::wire::record::Records;
+
+/// A subscription that is read like an iterator, made by [`Client::subscription`](crate::Client::subscription) and
+/// [`Client::subscription_to`](crate::Client::subscription_to).
+///
+/// Each message comes as a [`Delivery`], which is acknowledged explicitly. Dropping the subscription ends it: what was
+/// not acknowledged is delivered again, to whoever is subscribed then.
+///
+/// What is not read waits here, up to the subscription's credit in bytes; it holds up neither other subscriptions nor
+/// callbacks. Beyond, messages wait at the server, which slows their publishers down, or are lost, as the subscription
+/// was opened.
+///
+/// ```no_run
+/// use std::time::Duration;
+///
+/// let client = mezzenger::Client::connect("127.0.0.1")?;
+/// let mut greetings = client.subscription("greet")?;
+/// while let Ok(delivery) = greetings.recv_timeout(Duration::from_secs(10)) {
+///     println!("{:?}", delivery.text());
+///     delivery.ack();
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Subscription {
+    inbox: Arc<Inbox>,
+    voice: Voice,
+    current: Option<Cursor>,
+}
+
+/// A frame that is being read.
+struct Cursor {
+    frame: Frame,
+    lease: Arc<Lease>,
+    /// Where the next record begins, and its number.
+    at: usize,
+    record: usize,
+}
+
+impl Subscription {
+    pub(super) fn new(inbox: Arc<Inbox>, voice: Voice) -> Self {
+        Self { inbox, voice, current: None }
+    }
+
+    /// Asks the server for it.
+    pub(super) fn begin(&self, answer: Answer) {
+        self.voice.commands.begin(Arc::clone(&self.inbox), answer);
+    }
+
+    /// Waits for the next message.
+    ///
+    /// # Errors
+    /// [`ReceiveError::Closed`] when the subscription has ended and all was read, [`ReceiveError::Refused`] when the
+    /// server refused it on a new connection.
+    pub fn recv(&mut self) -> Result<Delivery, ReceiveError> {
+        self.next_until(None)
+    }
+
+    /// Waits for the next message, so long at most.
+    ///
+    /// # Errors
+    /// [`ReceiveError::TimedOut`] when none came; the others as for [`Self::recv`].
+    pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Delivery, ReceiveError> {
+        self.next_until(Instant::now().checked_add(timeout))
+    }
+
+    /// Takes the next message if one is here.
+    ///
+    /// # Errors
+    /// [`ReceiveError::TimedOut`] when there is none now; the others as for [`Self::recv`].
+    pub fn try_recv(&mut self) -> Result<Delivery, ReceiveError> {
+        self.next_until(Some(Instant::now()))
+    }
+
+    fn next_until(&mut self, end: Option<Instant>) -> Result<Delivery, ReceiveError> {
+        loop {
+            if let Some(delivery) = self.next_here() {
+                return Ok(delivery);
+            }
+            let frame = self.inbox.pop(end)?;
+            let (inbox, voice) = (Arc::clone(&self.inbox), self.voice.clone());
+            let lease = Arc::new(Lease { inbox, voice, bytes: frame.bytes.len() });
+            let at = frame.name_bytes + 2;
+            self.current = Some(Cursor { frame, lease, at, record: 0 });
+        }
+    }
+
+    /// The next message of the current frame.
+    fn next_here(&mut self) -> Option<Delivery> {
+        loop {
+            let cursor = self.current.as_mut()?;
+            let frame = &cursor.frame;
+            let rest = frame.bytes.get(cursor.at..).unwrap_or_default();
+            let Some(Ok((whole, record))) = Records::new(rest).next() else {
+                self.current = None;
+                return None;
+            };
+            let message = Message::new(frame.bytes.clone(), frame.name_bytes, &record);
+            let is_wrong = frame.wrong.binary_search(&cursor.record).is_ok();
+            cursor.at += whole.len();
+            cursor.record += 1;
+            if is_wrong {
+                continue;
+            }
+            let lease = Arc::clone(&cursor.lease);
+            let delivery = Delivery::new(message, frame.again, frame.attempt, lease);
+            if cursor.at == frame.bytes.len() {
+                // The last of its frame alone holds the frame's credit.
+                self.current = None;
+            }
+            return Some(delivery);
+        }
+    }
+}
+
+impl Iterator for Subscription {
+    type Item = Delivery;
+
+    /// Waits like [`Subscription::recv`]; `None` when the subscription has ended.
+    fn next(&mut self) -> Option<Delivery> {
+        self.recv().ok()
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        self.inbox.close(ReceiveError::Closed);
+        self.voice.commands.end(self.inbox.number);
+    }
+}
+
+impl std::fmt::Debug for Subscription {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Subscription")
+            .field("filter", &self.inbox.terms.filter)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,71 @@
+//! What a subscription is opened with.
+
+use std::time::Duration;
+
+use super::filter::Filter;
+use crate::wire::control::{self, Overflow, Subscribe};
+
+/// What a subscriber is to its messages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Observer,
+    Broadcast,
+    Group(Group),
+}
+
+/// A group, and what its members agree on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Group {
+    pub(super) name: String,
+    /// 0: the server's retry interval.
+    pub(super) ack_wait_ms: u32,
+    /// 0: as many as the server allows.
+    pub(super) in_flight_max: u32,
+    /// Whether the client asks for more time by itself for what was not settled.
+    pub(super) extends: bool,
+}
+
+/// All that a subscription is asked for with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Terms {
+    pub(super) filter: Filter,
+    pub(super) kind: Kind,
+    pub(super) overflow: Overflow,
+    /// Bytes that may be here and not dealt with.
+    pub(super) credit: u64,
+}
+
+impl Terms {
+    pub(super) fn is_group(&self) -> bool {
+        matches!(self.kind, Kind::Group(_))
+    }
+
+    /// The request for it.
+    pub(super) fn request(&self, number: u32, credit: u64) -> Vec<u8> {
+        let kind = match &self.kind {
+            Kind::Observer => control::Kind::Observer,
+            Kind::Broadcast => control::Kind::Broadcast,
+            Kind::Group(Group { name, ack_wait_ms, in_flight_max, .. }) => {
+                control::Kind::Group(control::Group {
+                    name,
+                    ack_wait_ms: *ack_wait_ms,
+                    in_flight_max: *in_flight_max,
+                })
+            }
+        };
+        let (overflow, filter) = (self.overflow, self.filter.wire());
+        let subscribe = Subscribe { number, kind, overflow, filter, credit };
+        control::request(&control::Control::Subscribe(subscribe))
+    }
+
+    /// How often more time is asked for, if it is. `retry_interval` is the server's.
+    pub(super) fn extends_every(&self, retry_interval: Duration) -> Option<Duration> {
+        let Kind::Group(group) = &self.kind else { return None };
+        let ack_wait = match group.ack_wait_ms {
+            0 => retry_interval,
+            ms => Duration::from_millis(ms.into()),
+        };
+        // Twice before it is over, so that one request may be late.
+        group.extends.then(|| (ack_wait / 3).max(Duration::from_millis(1)))
+    }
+}

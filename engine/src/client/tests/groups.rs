@@ -1,0 +1,173 @@
+use std::time::Duration;
+
+use crossbeam::channel::unbounded;
+
+use super::fake_server::LONG;
+use super::subscriptions::{MOMENT, builder, client, options, server, wait_for};
+use crate::client::{Client, Failure, Filter, GroupBuilder, ReceiveError, SubscribeError};
+
+fn jobs(client: &Client) -> GroupBuilder {
+    client.subscription_to(Filter::pattern("jobs.*")).group("workers")
+}
+
+/// No time for what comes again.
+const SHORT: Duration = Duration::from_millis(100);
+
+#[test]
+fn each_message_goes_to_one_member_and_is_done_when_that_acknowledges() {
+    let server = server();
+    let workers = [client(&server), client(&server)];
+    let mut members = workers.each_ref().map(|client| jobs(client).credit(1).open().unwrap());
+    let publisher = client(&server);
+    for n in 0..2 {
+        publisher.send_message("jobs.new", n.to_string(), true).unwrap();
+    }
+    // Nobody has room for a second one, so each has one.
+    let mut texts = members.each_mut().map(|member| {
+        let job = member.recv_timeout(LONG).unwrap();
+        assert_eq!((job.attempt(), job.is_redelivered()), (1, false));
+        let text = job.text().unwrap().to_owned();
+        job.ack();
+        text
+    });
+    texts.sort();
+    assert_eq!(texts, ["0", "1"]);
+    wait_for("the acknowledgements", || server.metrics().pending_messages == 0);
+    let acknowledged = || workers.iter().map(|client| client.counters().acknowledged).sum::<u64>();
+    wait_for("their answers", || acknowledged() == 2);
+}
+
+#[test]
+fn what_is_given_back_comes_again_after_its_delay_with_its_attempt() {
+    let server = server();
+    let client = client(&server);
+    let mut member = jobs(&client).open().unwrap();
+    client.send_message("jobs.new", "x", true).unwrap();
+    let start = std::time::Instant::now();
+    member.recv_timeout(LONG).unwrap().nak(SHORT);
+    let again = member.recv_timeout(LONG).unwrap();
+    assert!(start.elapsed() >= SHORT, "{:?}", start.elapsed());
+    assert_eq!((again.text(), again.attempt(), again.is_redelivered()), (Some("x"), 2, true));
+    again.nak(Duration::ZERO);
+    let last = member.recv_timeout(LONG).unwrap();
+    assert_eq!(last.attempt(), 3);
+    last.ack();
+    wait_for("the acknowledgement", || server.metrics().pending_messages == 0);
+}
+
+#[test]
+fn what_is_dropped_without_a_word_comes_again_when_its_time_is_over() {
+    let server = server();
+    let client = client(&server);
+    let mut member = jobs(&client).ack_wait(SHORT).open().unwrap();
+    client.send_message("jobs.new", "x", true).unwrap();
+    drop(member.recv_timeout(LONG).unwrap());
+    let again = member.recv_timeout(LONG).unwrap();
+    assert_eq!(again.attempt(), 2);
+    again.ack();
+}
+
+#[test]
+fn what_takes_long_is_extended_and_nobody_else_gets_it() {
+    let server = server();
+    let clients = [client(&server), client(&server)];
+    let [mut busy, mut idle] =
+        clients.each_ref().map(|client| jobs(client).ack_wait(SHORT).credit(1).open().unwrap());
+    clients[0].send_message("jobs.new", "x", true).unwrap();
+    wait_for("the job", || {
+        clients.iter().map(|client| client.counters().received).sum::<u64>() == 1
+    });
+    if clients[1].counters().received == 1 {
+        std::mem::swap(&mut busy, &mut idle);
+    }
+    let job = busy.recv_timeout(LONG).unwrap();
+    assert_eq!(idle.recv_timeout(MOMENT).unwrap_err(), ReceiveError::TimedOut);
+    assert_eq!(idle.recv_timeout(MOMENT).unwrap_err(), ReceiveError::TimedOut);
+    job.ack();
+    wait_for("the acknowledgement", || server.metrics().pending_messages == 0);
+}
+
+#[test]
+fn without_extensions_its_time_is_over_and_the_late_acknowledgement_is_told() {
+    let server = server();
+    let (report, reported) = unbounded();
+    let told = options(&server).on_error(move |failure| report.send(failure.clone()).unwrap());
+    let client = told.auto_start(false).connect().unwrap();
+    let other = super::subscriptions::client(&server);
+    let open = |client| {
+        let member = jobs(client).ack_wait(SHORT).credit(1);
+        member.extend_automatically(false).open().unwrap()
+    };
+    let mut member = open(&client);
+    client.send_message("jobs.new", "x", true).unwrap();
+    let late = member.recv_timeout(LONG).unwrap();
+    let mut second = open(&other);
+    let again = second.recv_timeout(LONG).unwrap();
+    assert_eq!(again.attempt(), 2);
+    late.ack();
+    let refused = reported.recv_timeout(LONG).unwrap();
+    assert!(matches!(refused, Failure::Refused { .. }), "{refused}");
+    again.ack();
+    wait_for("the acknowledgement", || server.metrics().pending_messages == 0);
+}
+
+#[test]
+fn what_a_member_had_goes_to_another_one_at_once_when_it_goes() {
+    let server = builder().retry_interval(LONG * 10).start().unwrap();
+    let clients = [client(&server), client(&server)];
+    let mut leaving = jobs(&clients[0]).open().unwrap();
+    for n in 0..100 {
+        clients[0].send_message("jobs.new", n.to_string(), true).unwrap();
+    }
+    let held = leaving.recv_timeout(LONG).unwrap();
+    let mut staying = jobs(&clients[1]).open().unwrap();
+    clients[0].stop();
+    assert_eq!(leaving.recv_timeout(LONG).unwrap_err(), ReceiveError::Closed);
+    drop(held);
+    for n in 0..100 {
+        let job = staying.recv_timeout(LONG).unwrap();
+        assert_eq!(job.text(), Some(&*n.to_string()));
+        job.ack();
+    }
+    wait_for("the acknowledgements", || server.metrics().pending_messages == 0);
+}
+
+#[test]
+fn members_that_say_otherwise_of_the_policy_are_refused() {
+    let server = server();
+    let client = client(&server);
+    let _member = jobs(&client).open().unwrap();
+    let error = jobs(&client).in_flight_max(7).open().map(drop).unwrap_err();
+    let SubscribeError::Refused { text } = &error else { panic!("{error}") };
+    assert!(text.contains('7'), "{text}");
+    jobs(&client).open().unwrap();
+}
+
+#[test]
+fn a_thousand_jobs_are_settled_each_once_by_several_readers() {
+    const JOBS: usize = 1000;
+    let server = server();
+    let publisher = client(&server);
+    let clients: Vec<_> = (0..4).map(|_| client(&server)).collect();
+    let (seen, done) = unbounded();
+    std::thread::scope(|scope| {
+        for client in &clients {
+            let (mut member, seen) = (jobs(client).open().unwrap(), seen.clone());
+            scope.spawn(move || {
+                while let Ok(job) = member.recv() {
+                    seen.send(job.text().unwrap().parse::<usize>().unwrap()).unwrap();
+                    job.ack();
+                }
+            });
+        }
+        for n in 0..JOBS {
+            publisher.publish("jobs.new", n.to_string(), true).unwrap();
+        }
+        publisher.flush().unwrap();
+        wait_for("the acknowledgements", || server.metrics().pending_messages == 0);
+        clients.iter().for_each(Client::stop);
+    });
+    let mut all: Vec<_> = done.try_iter().collect();
+    all.sort_unstable();
+    assert!(all.into_iter().eq(0..JOBS));
+}

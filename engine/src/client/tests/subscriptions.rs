@@ -1,0 +1,264 @@
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use crossbeam::channel::unbounded;
+
+use super::fake_server::{FakeServer, LONG, frame};
+use crate::client::{Client, ClientBuilder, Failure, Filter, Missed, ReceiveError, SubscribeError};
+use crate::wire::filter::FilterError;
+use crate::wire::name::NameError;
+use crate::{Server, ServerBuilder};
+
+/// As long as nothing may come that must not.
+pub(super) const MOMENT: Duration = Duration::from_millis(300);
+
+pub(super) fn builder() -> ServerBuilder {
+    Server::builder().pub_port(0).recv_port(0)
+}
+
+pub(super) fn server() -> Server {
+    builder().start().unwrap()
+}
+
+pub(super) fn options(server: &Server) -> ClientBuilder {
+    Client::builder().send_port(server.recv_addr().port()).sub_port(server.pub_addr().port())
+}
+
+pub(super) fn client(server: &Server) -> Client {
+    options(server).auto_start(false).connect().unwrap()
+}
+
+#[track_caller]
+pub(super) fn wait_for(what: &str, mut is_there: impl FnMut() -> bool) {
+    let deadline = Instant::now() + LONG;
+    while !is_there() {
+        assert!(Instant::now() < deadline, "{what} did not come");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn what_is_published_after_it_was_opened_arrives_and_is_done_when_it_is_acknowledged() {
+    let server = server();
+    let client = client(&server);
+    let mut messages = client.subscription("a").unwrap();
+    assert_eq!(messages.try_recv().unwrap_err(), ReceiveError::TimedOut);
+    client.send_message("a", "x", true).unwrap();
+    client.send_message("b", "of another name", true).unwrap();
+    client.send_message("a", "y", false).unwrap();
+    let first = messages.recv_timeout(LONG).unwrap();
+    assert_eq!((first.name(), first.text(), first.attempt()), ("a", Some("x"), 0));
+    assert!(first.requires_ack() && !first.is_redelivered());
+    let kept = first.message().clone();
+    let second = messages.next().unwrap();
+    assert_eq!((second.text(), second.requires_ack()), (Some("y"), false));
+    // Reading on acknowledges nothing.
+    client.ping().unwrap();
+    assert_eq!(server.metrics().pending_messages, 2);
+    first.ack();
+    second.ack();
+    wait_for("the acknowledgement", || server.metrics().pending_messages == 1);
+    assert_eq!(client.counters().acknowledged, 1);
+    assert_eq!(kept.text(), Some("x"));
+}
+
+#[test]
+fn each_kind_of_filter_gets_what_fits() {
+    let server = server();
+    let client = client(&server);
+    let mut prefix = client.subscription_to(Filter::prefix("or")).open().unwrap();
+    let mut pattern = client.subscription_to(Filter::pattern("orders.*.paid")).open().unwrap();
+    for name in ["orders.1.paid", "orders.1.sent", "bill.1.paid", "order", "orders.2.paid"] {
+        client.send_message(name, name, false).unwrap();
+    }
+    for name in ["orders.1.paid", "orders.1.sent", "order", "orders.2.paid"] {
+        assert_eq!(prefix.recv_timeout(LONG).unwrap().name(), name);
+    }
+    for name in ["orders.1.paid", "orders.2.paid"] {
+        assert_eq!(pattern.recv_timeout(LONG).unwrap().name(), name);
+    }
+    assert_eq!(pattern.try_recv().unwrap_err(), ReceiveError::TimedOut);
+}
+
+#[test]
+fn an_observer_acknowledges_nothing_and_gets_nothing_again() {
+    let server = builder().retry_interval(Duration::from_millis(50)).start().unwrap();
+    let client = client(&server);
+    let mut observer = client.subscription_to(Filter::name("a")).observe().open().unwrap();
+    client.send_message("a", "x", true).unwrap();
+    observer.recv_timeout(LONG).unwrap().ack();
+    assert_eq!(observer.recv_timeout(MOMENT).unwrap_err(), ReceiveError::TimedOut);
+    assert_eq!(server.metrics().pending_messages, 1);
+    assert_eq!(client.counters().acknowledged, 0);
+    // A subscription that takes part gets it, again and again.
+    let mut broadcast = client.subscription("a").unwrap();
+    for _ in 0..3 {
+        assert!(broadcast.recv_timeout(LONG).unwrap().is_redelivered());
+    }
+    broadcast.recv_timeout(LONG).unwrap().ack();
+    wait_for("the acknowledgement", || server.metrics().pending_messages == 0);
+}
+
+#[test]
+fn one_that_is_not_read_holds_up_nobody_but_its_publishers_and_loses_nothing() {
+    const COUNT: usize = 40;
+    let server = server();
+    let subscriber = client(&server);
+    let mut unread =
+        subscriber.subscription_to(Filter::name("a")).credit(64 * 1024).open().unwrap();
+    let mut other = subscriber.subscription("b").unwrap();
+    let publisher = client(&server);
+    std::thread::scope(|scope| {
+        // Some of it waits at the server: credit and what may be beyond it are 8 MiB.
+        scope.spawn(|| {
+            for n in 0..COUNT {
+                let mut payload = vec![0; 100_000];
+                payload[0] = n as u8;
+                publisher.publish("a", payload, false).unwrap();
+            }
+            publisher.flush().unwrap();
+        });
+        for n in 0..100 {
+            subscriber.send_message("b", n.to_string(), false).unwrap();
+            assert_eq!(other.recv_timeout(LONG).unwrap().text(), Some(&*n.to_string()));
+        }
+        for n in 0..COUNT {
+            assert_eq!(unread.recv_timeout(LONG).unwrap().payload()[0], n as u8);
+        }
+    });
+    assert_eq!(subscriber.missed(), 0);
+}
+
+#[test]
+fn a_lossy_one_loses_what_does_not_fit_and_is_told() {
+    let server = server();
+    let (report, missed) = unbounded();
+    let told = options(&server).on_missed(move |m: &Missed| report.send(m.messages).unwrap());
+    let client = told.auto_start(false).connect().unwrap();
+    let mut messages = client.subscription_to(Filter::name("a")).lossy().credit(1).open().unwrap();
+    for n in 0..10 {
+        client.send_message("a", n.to_string(), false).unwrap();
+    }
+    let first = messages.recv_timeout(LONG).unwrap();
+    assert_eq!(first.text(), Some("0"));
+    assert_eq!(messages.recv_timeout(MOMENT).unwrap_err(), ReceiveError::TimedOut);
+    drop(first);
+    // Credit comes back some time later.
+    wait_for("a message that fits", || {
+        client.send_message("a", "fits", false).unwrap();
+        messages.try_recv().is_ok_and(|message| message.text() == Some("fits"))
+    });
+    assert!(missed.try_iter().sum::<u64>() >= 9);
+}
+
+#[test]
+fn what_cannot_be_subscribed_to_is_refused_with_the_rule_and_the_client_goes_on() {
+    let server = server();
+    let client = client(&server);
+    let open = |filter| client.subscription_to(filter).open().map(drop).unwrap_err();
+    let empty = FilterError::EmptyToken { at: 2 };
+    assert_eq!(open(Filter::pattern("a..b")), SubscribeError::Filter(empty));
+    let reserved = FilterError::Name(NameError::Reserved);
+    assert_eq!(open(Filter::name("ping")), SubscribeError::Filter(reserved));
+    let named = client.subscription_to(Filter::name("a")).group("a|b").open().map(drop);
+    assert_eq!(named, Err(SubscribeError::Name(NameError::Separator)));
+    let none = client.subscription_to(Filter::name("a")).credit(0).open().map(drop);
+    assert!(matches!(none, Err(SubscribeError::Option { option: "credit", .. })), "{none:?}");
+    let much = client.subscription_to(Filter::name("a")).credit(1 << 40).open().map(drop);
+    let Err(SubscribeError::Refused { text }) = much else { panic!("{much:?}") };
+    assert!(text.contains(&(1_u64 << 40).to_string()), "{text}");
+    client.subscription("a").unwrap();
+}
+
+#[test]
+fn one_that_is_dropped_ends_at_the_server() {
+    let server = server();
+    let client = client(&server);
+    // As many as a connection may have of this kind, and again.
+    for _ in 0..3 {
+        let open = || client.subscription_to(Filter::prefix("a")).open();
+        let all: Vec<_> = (0..1024).map(|_| open().unwrap()).collect();
+        assert!(matches!(open(), Err(SubscribeError::Refused { .. })));
+        drop(all);
+    }
+}
+
+#[test]
+fn one_that_nobody_confirms_fails_in_time_and_is_taken_back() {
+    let server = FakeServer::start();
+    let client = server.options().auto_start(false).connect().unwrap();
+    server.confirms.store(false, Ordering::Release);
+    let error = client.subscription("a").map(drop).unwrap_err();
+    let timeout = Duration::from_millis(200);
+    assert_eq!(error, SubscribeError::NotConfirmed { tries: 3, timeout });
+    server.confirms.store(true, Ordering::Release);
+    client.subscription("a").unwrap();
+}
+
+#[test]
+fn one_that_is_refused_on_a_new_connection_ends_and_says_why() {
+    let first = FakeServer::start();
+    let (report, reported) = unbounded();
+    let told = first.options().connection_retries(100).auto_start(false);
+    let told = told.on_error(move |failure| report.send(failure.clone()).unwrap());
+    let client = told.connect().unwrap();
+    let mut messages = client.subscription("a").unwrap();
+    let ports = (first.send_port, first.sub_port);
+    first.publish(frame("a", 7, &[(1, "read", false)]));
+    wait_for("the message", || client.counters().received == 1);
+    drop(first);
+    let second = FakeServer::start_on(ports.0, ports.1);
+    second.refuses.store(true, Ordering::Release);
+    assert_eq!(messages.recv_timeout(LONG).unwrap().text(), Some("read"));
+    let because = SubscribeError::Refused { text: "because".to_owned() };
+    // Unless it was confirmed in the moment before it was to be refused; then it is on the next connection.
+    let error = messages.recv_timeout(LONG).unwrap_err();
+    assert_eq!(error, ReceiveError::Refused(because.clone()));
+    let filter = "the name 'a'".to_owned();
+    let expected = Failure::Subscription { filter, error: because };
+    assert_eq!(reported.try_iter().last(), Some(expected));
+}
+
+#[test]
+fn garbage_is_reported_and_what_is_sound_of_it_is_delivered() {
+    let server = FakeServer::start();
+    let (report, reported) = unbounded();
+    let told = server.patient().on_error(move |failure| report.send(failure.clone()).unwrap());
+    let client = told.auto_start(false).connect().unwrap();
+    let mut messages = client.subscription("a").unwrap();
+    let mut torn = frame("a", 7, &[(1, "whole", false), (2, "torn", false)]);
+    torn.pop();
+    let bytes = torn.len();
+    server.publish(torn);
+    server.publish(frame("a", 7, &[(3, "next", false)]));
+    for text in ["whole", "next"] {
+        assert_eq!(messages.recv_timeout(LONG).unwrap().text(), Some(text));
+    }
+    assert_eq!(reported.try_iter().collect::<Vec<_>>(), [Failure::BadFrame { bytes }]);
+}
+
+#[test]
+fn a_checksum_that_does_not_match_keeps_a_message_away_when_asked_to() {
+    let server = FakeServer::start();
+    let client = server.patient().verify_checksums(true).connect().unwrap();
+    let mut messages = client.subscription("a").unwrap();
+    let mut damaged = frame("a", 7, &[(1, "damaged", true), (2, "sound", true)]);
+    damaged[7] ^= 1;
+    server.publish(damaged);
+    assert_eq!(messages.recv_timeout(LONG).unwrap().text(), Some("sound"));
+}
+#[test]
+fn forged_ordinals_are_counted_told_to_nobody_and_hide_no_gap() {
+    let server = FakeServer::start();
+    let (report, reported) = unbounded();
+    let client =
+        server.patient().on_missed(move |m| report.send(m.clone()).unwrap()).connect().unwrap();
+    let mut messages = client.subscription("a").unwrap();
+    for ordinal in [1, 1 << 50, 2, 6] {
+        server.publish(frame("a", 7, &[(ordinal, "x", false)]));
+        messages.recv_timeout(LONG).unwrap();
+    }
+    let missed: Vec<_> = reported.try_iter().map(|missed: Missed| missed.messages).collect();
+    assert_eq!(missed, [3]);
+    assert_eq!((client.missed(), client.counters().implausible), (3, 1));
+}
