@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use mezzenger::{ConnectError, ReceiveError, SendError, SubscribeError};
+use mezzenger::{ConnectError, ReceiveError, RequestError, SendError, SubscribeError};
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -17,6 +17,9 @@ pub(crate) enum Error {
     /// There is no subscription.
     #[error(transparent)]
     Subscribe(#[from] SubscribeError),
+    /// A request has no answer.
+    #[error(transparent)]
+    Request(#[from] RequestError),
     /// A subscription has ended.
     #[error(transparent)]
     Receive(ReceiveError),

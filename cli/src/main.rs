@@ -1,8 +1,10 @@
 //! Mezzenger from the shell: publish, subscribe, work, ping.
 
+mod command;
 mod error;
 mod filter;
 mod publish;
+mod request;
 mod show;
 mod subscribe;
 mod work;
@@ -22,6 +24,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::error::Error;
 use crate::publish::PublishArgs;
+use crate::request::{ReplyArgs, RequestArgs};
 use crate::subscribe::SubscribeArgs;
 use crate::work::WorkArgs;
 
@@ -51,6 +54,10 @@ enum Command {
     Sub(SubscribeArgs),
     /// Run a command for each message that a group gives this process, until Ctrl-C.
     Work(WorkArgs),
+    /// Publish a request, and print the first answer.
+    Request(RequestArgs),
+    /// Run a command for each request, and answer with what it prints, until Ctrl-C.
+    Reply(ReplyArgs),
     /// Ask the server for a sign of life, and print how long its answer took.
     Ping,
 }
@@ -66,7 +73,7 @@ struct ServerArgs {
     #[arg(long, global = true, value_name = "PORT", default_value_t = RECV_PORT, value_parser = port())]
     port: u16,
 
-    /// How long to wait for an answer of the server, in five tries: 5s, 500ms; a bare number is seconds.
+    /// How long to wait for an answer of the server, in five tries, or to a request: 5s, 500ms; a bare number is seconds.
     #[arg(long, global = true, value_name = "DURATION", default_value = "5s", value_parser = timeout)]
     timeout: Duration,
 }
@@ -101,6 +108,11 @@ fn main() -> ExitCode {
         Command::Pub(publish) => publish.run(args.server.client()),
         Command::Sub(subscribe) => subscribe.run(args.server.client()),
         Command::Work(work) => work.run(args.server.client()),
+        Command::Request(request) => {
+            let timeout = args.server.timeout;
+            request.run(args.server.client(), timeout)
+        }
+        Command::Reply(reply) => reply.run(args.server.client()),
         Command::Ping => ping(&args.server),
     };
     match result {

@@ -2,12 +2,15 @@
 
 use std::io::{self, BufRead, Read};
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::error::ErrorKind;
 use clap::{ArgGroup, CommandFactory};
-use mezzenger::{Client, ClientBuilder, NameError, SendError, check_name};
+use mezzenger::{
+    Client, ClientBuilder, Encoding, NameError, OutgoingMessage, Payload, SendError, check_name,
+};
 
 use crate::error::Error;
 
@@ -41,9 +44,29 @@ pub(crate) struct PublishArgs {
     /// it.
     #[arg(long)]
     ack: bool,
+
+    /// Add a header; can be given several times. Original clients do not see them.
+    #[arg(long, value_name = "KEY=VALUE")]
+    header: Vec<Header>,
 }
 
-fn publishable(text: &str) -> Result<String, NameError> {
+/// A header of a message.
+#[derive(Clone, Debug)]
+pub(crate) struct Header {
+    pub(crate) key: String,
+    pub(crate) value: String,
+}
+
+impl FromStr for Header {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (key, value) = text.split_once('=').ok_or("expected KEY=VALUE")?;
+        Ok(Self { key: key.to_owned(), value: value.to_owned() })
+    }
+}
+
+pub(crate) fn publishable(text: &str) -> Result<String, NameError> {
     check_name(text)?;
     Ok(text.to_owned())
 }
@@ -65,21 +88,23 @@ impl PublishArgs {
         // Read first: what cannot be read needs no server.
         let content = self.content()?;
         let client = builder.connect()?;
-        send(&client, &self.name, &content, self.ack)?;
+        self.publish(&client, &content)?;
         Ok(client.flush()?)
     }
 
-    fn content(&self) -> Result<Vec<u8>, Error> {
+    fn publish(&self, client: &Client, content: &Content) -> Result<(), SendError> {
+        let headers = self.header.iter().map(|header| (&*header.key, &*header.value));
+        let message = content.message(client, &self.name, headers);
+        (if self.ack { message.ack() } else { message }).publish().map(drop)
+    }
+
+    fn content(&self) -> Result<Content, Error> {
         match (&self.file, &self.text) {
             (Some(path), _) => {
-                std::fs::read(path).map_err(|source| Error::File { path: path.clone(), source })
+                let content = std::fs::read(path);
+                content.map(Content).map_err(|source| Error::File { path: path.clone(), source })
             }
-            (None, Some(text)) if text != STDIN => Ok(text.clone().into_bytes()),
-            (None, _) => {
-                let mut content = Vec::new();
-                io::stdin().read_to_end(&mut content).map_err(Error::Stdin)?;
-                Ok(content)
-            }
+            (None, text) => Content::of_text(text.as_deref().unwrap_or(STDIN)),
         }
     }
 
@@ -95,17 +120,44 @@ impl PublishArgs {
             if stdin.read_until(b'\n', &mut line).map_err(Error::Stdin)? == 0 {
                 break;
             }
-            let content = line.strip_suffix(b"\n").unwrap_or(&line);
-            send(&client, &self.name, content, self.ack)?;
+            let content = line.strip_suffix(b"\n").unwrap_or(&line).to_vec();
+            self.publish(&client, &Content(content))?;
         }
         Ok(client.flush()?)
     }
 }
 
-fn send(client: &Client, name: &str, content: &[u8], ack: bool) -> Result<(), SendError> {
-    match std::str::from_utf8(content) {
-        Ok(text) => client.publish(name, text, ack)?,
-        Err(_) => client.publish(name, content, ack)?,
-    };
-    Ok(())
+/// What is published: as text if it is UTF-8, else as bytes.
+pub(crate) struct Content(Vec<u8>);
+
+impl Content {
+    /// A text of the command line; `-` stands for what is on standard input.
+    pub(crate) fn of_text(text: &str) -> Result<Self, Error> {
+        if text != STDIN {
+            return Ok(Self(text.to_owned().into_bytes()));
+        }
+        let mut content = Vec::new();
+        io::stdin().read_to_end(&mut content).map_err(Error::Stdin)?;
+        Ok(Self(content))
+    }
+
+    /// A message with these headers.
+    pub(crate) fn message<'a>(
+        &'a self,
+        client: &'a Client,
+        name: &'a str,
+        headers: impl Iterator<Item = (&'a str, &'a str)>,
+    ) -> OutgoingMessage<'a, &'a Self> {
+        headers.fold(client.message(name, self), |message, (key, value)| message.header(key, value))
+    }
+}
+
+impl Payload for Content {
+    fn encoding(&self) -> Encoding {
+        if str::from_utf8(&self.0).is_ok() { Encoding::Text } else { Encoding::Bytes }
+    }
+
+    fn as_payload(&self) -> &[u8] {
+        &self.0
+    }
 }

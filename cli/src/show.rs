@@ -56,9 +56,16 @@ pub(crate) fn json(message: &Message, again: bool, attempt: u16) -> serde_json::
         "timestamp": humantime::format_rfc3339_nanos(message.timestamp()).to_string(),
         "checksum": hex(&message.checksum()),
         "id": message.id().to_string(),
+        "content_type": message.content_type(),
+        "headers": headers(message),
         "redelivered": again,
         "attempt": attempt,
     })
+}
+
+/// A list of pairs, because a key may come again.
+pub(crate) fn headers(message: &Message) -> serde_json::Value {
+    message.headers().map(|(key, value)| json!([key, value])).collect()
 }
 
 /// How it is called.

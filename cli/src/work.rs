@@ -1,7 +1,7 @@
 //! `mezzenger work`: runs a command for each message that a group gives it.
 
-use std::io::{self, Write};
-use std::process::{Command, ExitStatus, Stdio};
+use std::io;
+use std::process::{ExitStatus, Stdio};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use mezzenger::{ClientBuilder, Delivery, ReceiveError};
 
 use crate::error::Error;
 use crate::filter::FilterArgs;
-use crate::{SIGNAL_TICK, complain, show, stop_flag, tell_of_losses};
+use crate::{SIGNAL_TICK, command, complain, show, stop_flag, tell_of_losses};
 
 /// How a command asks for a later try: `EX_TEMPFAIL` of sysexits.h.
 const LATER: i32 = 75;
@@ -40,7 +40,8 @@ pub(crate) struct WorkArgs {
     count: Option<u64>,
 
     /// The command, and its arguments. The payload is on its standard input; MEZZENGER_NAME, MEZZENGER_ID,
-    /// MEZZENGER_ATTEMPT, MEZZENGER_GROUP and MEZZENGER_ENCODING tell the rest. Exit code 0: the message is done. 75: it
+    /// MEZZENGER_ATTEMPT, MEZZENGER_GROUP, MEZZENGER_ENCODING, MEZZENGER_CONTENT_TYPE and MEZZENGER_HEADERS (a JSON list of
+    /// pairs) tell the rest. Exit code 0: the message is done. 75: it
     /// shall be tried again later. Anything else: it failed, which is said, and it is tried again as well.
     #[arg(last = true, required = true, value_name = "COMMAND")]
     command: Vec<String>,
@@ -95,23 +96,7 @@ impl WorkArgs {
 
     /// Runs the command for a message; whether it is done.
     fn work(&self, job: &Delivery) -> io::Result<bool> {
-        let mut child = Command::new(&self.command[0])
-            .args(&self.command[1..])
-            .env("MEZZENGER_NAME", job.name())
-            .env("MEZZENGER_ID", job.id().to_string())
-            .env("MEZZENGER_ATTEMPT", job.attempt().to_string())
-            .env("MEZZENGER_GROUP", &self.group)
-            .env("MEZZENGER_ENCODING", show::encoding(job.encoding()))
-            .stdin(Stdio::piped())
-            .spawn()?;
-        if let Some(mut stdin) = child.stdin.take() {
-            match stdin.write_all(job.payload()) {
-                // It need not read all of it.
-                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
-                written => written?,
-            }
-        }
-        let status = child.wait()?;
+        let status = command::run(&self.command, &self.group, job, Stdio::inherit())?.status;
         if !status.success() && status.code() != Some(LATER) {
             complain(&self.failed(job, status));
         }

@@ -108,7 +108,7 @@ fn bytes_from_stdin_and_files_arrive_as_they_are() {
 #[test]
 fn json_tells_everything() {
     let broker = Broker::start();
-    check_ok(&broker.run(&["pub", "greet.de", "grüße", "--ack"]));
+    check_ok(&broker.run(&["pub", "greet.de", "grüße", "--ack", "--header", "a=b=c"]));
     let output = broker.subscribe(&["greet", "--prefix", "--json", "--count", "1"]);
     let message: Value = serde_json::from_str(&check_ok(&finish(output))).expect("an object");
     let object = message.as_object().expect("an object");
@@ -120,7 +120,9 @@ fn json_tells_everything() {
             "ack",
             "attempt",
             "checksum",
+            "content_type",
             "encoding",
+            "headers",
             "id",
             "name",
             "payload",
@@ -132,6 +134,7 @@ fn json_tells_everything() {
     assert_eq!(message["payload"], "grüße");
     assert_eq!(message["encoding"], "text");
     assert_eq!(message["ack"], true);
+    assert_eq!(message["headers"], serde_json::json!([["a", "b=c"]]));
     assert_eq!(message["checksum"].as_str().map(str::len), Some(32));
 }
 
@@ -232,6 +235,27 @@ fn a_command_works_for_a_group_and_its_exit_code_decides() {
 }
 
 #[test]
+fn a_request_is_answered_by_a_command_and_one_to_nobody_fails_at_once() {
+    let broker = Broker::start();
+    let output = broker.run(&["request", "sum", "1"]);
+    assert_eq!(output.status.code(), Some(1));
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(stderr.contains("nobody is there to answer requests under 'sum'"), "{stderr}");
+    let script = r#"read -r text; echo "$MEZZENGER_HEADERS"; cat > /dev/null; [ "$text" != no ]"#;
+    let reply = ["reply", "sum", "--count", "1", "--", "sh", "-c", script];
+    let replying = broker.spawn(&reply);
+    while !broker.run(&["request", "sum", "no", "--timeout", "100ms"]).stderr.ends_with(b"100ms\n")
+    {
+    }
+    let asked = broker.run_with(&["request", "sum", "-", "--header", "k=v"], &[b'x'; 300_000]);
+    assert_eq!(check_ok(&asked), "[[\"k\",\"v\"]]\n\n");
+    let replied = finish(replying);
+    assert_eq!(replied.status.code(), Some(0));
+    let stderr = String::from_utf8_lossy(&replied.stderr);
+    assert!(stderr.contains("exit status: 1") && stderr.contains("it gets no answer"), "{stderr}");
+}
+
+#[test]
 fn a_command_that_cannot_be_run_gives_the_message_back() {
     let broker = Broker::start();
     broker.client().send_message("jobs", "x", true).expect("the server takes it");
@@ -295,6 +319,8 @@ fn usage_errors_are_exit_2_and_say_what_is_wrong() {
     check_usage(&["sub", "a..>"], "token 2 of a pattern is empty");
     check_usage(&["sub", "a", "--count", "0"], "--count");
     check_usage(&["sub", "a", "--ack", "--group", "g"], "--group");
+    check_usage(&["pub", "a", "b", "--header", "c"], "KEY=VALUE");
+    check_usage(&["request", "ping", "b"], "ping");
     check_usage(&["work", "a", "--", "cat"], "--group");
     check_usage(&["work", "a", "--group", "g"], "COMMAND");
     check_usage(&["ping", "--timeout", "soon"], "--timeout");

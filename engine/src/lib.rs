@@ -85,8 +85,8 @@ pub use broker::run::RunError;
 pub use client::{
     ArchivePayload, Blocked, Client, ClientBuilder, ConnectError, ConnectionEvent, Counters,
     Delivery, DisconnectReason, Failure, Filter, GroupBuilder, Link, Message, Missed, Outcome,
-    Payload, PayloadError, Receipt, ReceiveError, SendError, SubscribeError, Subscription,
-    SubscriptionBuilder,
+    OutgoingMessage, Payload, PayloadError, Receipt, ReceiveError, RequestError, SendError,
+    SubscribeError, Subscription, SubscriptionBuilder,
 };
 pub use config::{Config, ConfigError, SlowSubscriber, Verify};
 pub use journal::{
@@ -101,4 +101,5 @@ pub use wire::filter::FilterError;
 pub use wire::id::MessageId;
 pub use wire::name::{NameError, check_prefix, check_publishable as check_name};
 pub use wire::pickle::{Object, PickleError, Value};
+pub use wire::properties::PropertiesError;
 pub use wire::record::Encoding;

@@ -8,6 +8,9 @@ use std::time::Duration;
 /// Longest name of a message, in bytes of UTF-8.
 pub const NAME_BYTES_MAX: usize = 255;
 
+/// Bytes of a message's properties: headers, and where answers go.
+pub const PROPERTIES_BYTES_MAX: usize = 64 * 1024;
+
 /// Most frames before a request's body, its empty delimiter included, and so the most that a reply
 /// repeats.
 pub const ENVELOPE_FRAMES_MAX: usize = 7;

@@ -31,6 +31,7 @@ fn expected<'a>(fields: &Value, payload: &'a [u8]) -> Record<'a> {
         timestamp_ns: number("timestamp_ns"),
         checksum: checksum::from_hex(fields["checksum"].as_str().unwrap().as_bytes()).unwrap(),
         ack: fields["ack"].as_bool().unwrap(),
+        has_properties: false,
         encoding: match fields["encoding"].as_str().unwrap() {
             "bytes" => Encoding::Bytes,
             "text" => Encoding::Text,

@@ -27,6 +27,7 @@ fn frame_at(publisher: u64, sequence: u64, timestamp_ns: u64) -> Vec<u8> {
         timestamp_ns,
         checksum: checksum::native("task", payload, timestamp_ns),
         ack: true,
+        has_properties: false,
         encoding: Encoding::Bytes,
         payload,
     };

@@ -250,13 +250,15 @@ fn wire_table(heading: &str) -> Vec<Vec<String>> {
 
 #[test]
 fn the_table_of_a_records_fields_is_where_they_are() {
-    let payload = b"PAYLOAD";
+    // No properties behind it, but room for them.
+    let payload = b"PAYLOAD\0\0\0\0";
     let record = Record {
         id: MessageId { publisher: 0x0102_0304_0506_0708, sequence: 0x1112_1314_1516_1718 },
         ordinal: 0x2122_2324_2526_2728,
         timestamp_ns: 0x3132_3334_3536_3738,
         checksum: *b"checksum-of-this",
         ack: true,
+        has_properties: true,
         encoding: Encoding::Archive,
         payload,
     };
@@ -276,7 +278,7 @@ fn the_table_of_a_records_fields_is_where_they_are() {
             "ordinal" => record.ordinal.to_le_bytes().into(),
             "timestamp" => record.timestamp_ns.to_le_bytes().into(),
             "checksum" => record.checksum.into(),
-            "ack" => vec![1],
+            "flags" => vec![3],
             "encoding" => vec![2],
             // From its own place back to the archive's first byte.
             "payload offset" => (-((payload.len() + offset) as i32)).to_le_bytes().into(),

@@ -263,6 +263,43 @@ fn versions_that_are_not_known() {
     check_v2(ErrorCode::UnsupportedVersion, &requests);
 }
 
+#[test]
+fn properties_that_are_none() {
+    let with = |properties: &[u8]| {
+        let length = u32::try_from(properties.len()).unwrap().to_le_bytes();
+        let payload = [b"hello", properties, &length].concat();
+        let timestamp_ns = 1_763_866_000_250_000_000;
+        let record = Record {
+            id: MessageId { publisher: hello::publisher(&SECRET), sequence: 9 },
+            ordinal: 1,
+            timestamp_ns,
+            checksum: mezzenger::wire::checksum::native("greet", &payload, timestamp_ns),
+            ack: true,
+            has_properties: true,
+            encoding: Encoding::Bytes,
+            payload: &payload,
+        };
+        let mut frame = v2_prefix("greet");
+        record.append_to(&mut frame).unwrap();
+        frame
+    };
+    check_v2(
+        ErrorCode::Malformed,
+        &[
+            ("cut short", with(b"\x04\x09\0\0\0\x01\0k")),
+            ("no text", with(b"\x03\x01\0\0\0\xff")),
+            ("a name for answers that is none", with(b"\x01\x03\0\0\0a|b")),
+            ("a correlation of seven bytes", with(b"\x02\x07\0\0\0abcdefg")),
+            ("too much", with(&[b"\x04\0\x01\x01\0\0\0", &[b'x'; 0x100fe][..]].concat())),
+            // Flags say that properties are there, and they overrun the payload.
+            ("overrunning", changed(|archive| archive[FIELDS + 48] = 3)),
+        ],
+    );
+    let server = Server::start::<&str>(&[]);
+    let publisher = Native::with(&server, SECRET);
+    assert_ok(&publisher.request(&with(b"\x03\x03\0\0\0a/b\x63\x01\0\0\0?")));
+}
+
 /// The frame of one record, kept, with something changed in its archive.
 fn changed(change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     let (payload, timestamp_ns) = (b"hello", 1_763_866_000_250_000_000);
@@ -272,6 +309,7 @@ fn changed(change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
         timestamp_ns,
         checksum: mezzenger::wire::checksum::native("greet", payload, timestamp_ns),
         ack: true,
+        has_properties: false,
         encoding: Encoding::Bytes,
         payload,
     };
@@ -305,7 +343,7 @@ fn native_frames_that_are_none() {
         ("zeros", [&prefix[..], &58_u32.to_le_bytes(), &[0; 58]].concat()),
         ("ones", [&prefix[..], &58_u32.to_le_bytes(), &[0xff; 58]].concat()),
         ("shorter than its fields", [&prefix[..], &57_u32.to_le_bytes(), &[0; 57]].concat()),
-        ("an ack flag of 2", changed(|a| a[FIELDS + 48] = 2)),
+        ("an unknown flag", changed(|a| a[FIELDS + 48] = 4)),
         ("an unknown encoding", changed(|a| a[FIELDS + 49] = 9)),
         ("the server's own encoding", changed(|a| a[FIELDS + 49] = Encoding::Pickle as u8)),
         ("a payload elsewhere", changed(|a| a[FIELDS + 50] ^= 1)),

@@ -24,6 +24,7 @@ fn forged(seen: MessageId, count: u64, payload: &[u8], ack: bool) -> Vec<u8> {
             timestamp_ns: 0,
             checksum: checksum::native("task", payload, 0),
             ack,
+            has_properties: false,
             encoding: Encoding::Bytes,
             payload,
         };

@@ -191,7 +191,7 @@ fn the_clock_on_the_wall_only_stamps_messages() {
     // It jumps. What waits for a time waits by the monotonic clock of `Instant`, as libzmq does.
     forbid(&["SystemTime"], "only a client's messages have a time of the day", |module| {
         // Batches take from it the phase of a period that all clients of a server share.
-        let stamps = ["client::core", "client::message", "client::batches"];
+        let stamps = ["client::publisher", "client::message", "client::batches"];
         !stamps.iter().any(|stamp| module.is_in(stamp))
     });
 }

@@ -29,6 +29,18 @@ fn check(payload: &impl mezzenger::Payload, expected_type: &str, expected_repr: 
 }
 
 #[test]
+fn headers_are_left_out() {
+    let server = Server::start::<&str>(&[]);
+    let mut subscriber = Python::connect(&server);
+    subscriber.subscribe("greet");
+    let client = server.client_options().auto_start(false).connect().unwrap();
+    client.message("greet", "hello").header("shop", "7").reply_to("answers").send().unwrap();
+    let received = subscriber.receive();
+    assert_eq!((&*received.payload, &*received.payload_type), ("'hello'", "str"));
+    assert_eq!(received.checksum, received.expected_checksum);
+}
+
+#[test]
 fn text_arrives_as_str() {
     check(&"hello", "str", "'hello'");
     check(&"", "str", "''");

@@ -23,6 +23,7 @@ fn record(payload: &[u8]) -> Record<'_> {
         timestamp_ns: TIMESTAMP_NS,
         checksum: checksum::native(NAME, payload, TIMESTAMP_NS),
         ack: true,
+        has_properties: false,
         encoding: Encoding::Bytes,
         payload,
     }

@@ -147,6 +147,7 @@ fn native_frame(text: &str, number: u64, ack: bool) -> Vec<u8> {
         timestamp_ns: TIMESTAMP_NS,
         checksum: checksum::native(NAME, text.as_bytes(), TIMESTAMP_NS),
         ack,
+        has_properties: false,
         encoding: Encoding::Text,
         payload: text.as_bytes(),
     };

@@ -19,6 +19,7 @@ use crate::limits::BATCH_BYTES_MAX;
 use crate::message::{Body, Format, Message};
 use crate::wire::frame::v2_prefix;
 use crate::wire::id::MessageId;
+use crate::wire::properties::Properties;
 use crate::wire::record::{Encoding, RecordError, Records};
 
 impl<E> Core<E> {
@@ -173,6 +174,9 @@ impl<E> Core<E> {
                 return Err(Refusal::Rule(
                     "only the server marks a payload as a pickle: send it as bytes",
                 ));
+            }
+            if record.has_properties {
+                Properties::read(record.parts().1)?;
             }
             let (bytes, max) = (whole.len() as u64, self.rules.max_message_bytes as u64);
             if bytes > max {

@@ -7,6 +7,7 @@ use crate::wire::control::ControlError;
 use crate::wire::frame::FrameError;
 use crate::wire::name::NameError;
 use crate::wire::pickle::PickleError;
+use crate::wire::properties::PropertiesError;
 use crate::wire::record::RecordError;
 use crate::wire::reply::ErrorCode;
 
@@ -30,6 +31,8 @@ pub(super) enum Refusal {
     Name(#[from] NameError),
     #[error(transparent)]
     Record(#[from] RecordError),
+    #[error(transparent)]
+    Properties(#[from] PropertiesError),
     #[error(transparent)]
     Ack(#[from] AckError),
     #[error(transparent)]
@@ -84,6 +87,7 @@ impl Refusal {
             | Self::Pickle(_)
             | Self::Control(_)
             | Self::Reused { .. }
+            | Self::Properties(_)
             | Self::Rule(_) => ErrorCode::Malformed,
             Self::NotYours { .. } => ErrorCode::NotYours,
             Self::Subscription(_) | Self::Group(_) => ErrorCode::Subscription,

@@ -54,9 +54,10 @@ pub(super) struct Carried {
 
 /// The v1 frame of a native record, and the v1 checksum by which it will be acknowledged.
 pub(super) fn to_v1(name: &str, record: &Record<'_>) -> (Vec<u8>, Checksum) {
-    let payload = match (record.encoding, std::str::from_utf8(record.payload)) {
+    let (payload, _) = record.parts();
+    let payload = match (record.encoding, std::str::from_utf8(payload)) {
         (Encoding::Text, Ok(text)) => pickle::Plain::Text(text),
-        _ => pickle::Plain::Bytes(record.payload),
+        _ => pickle::Plain::Bytes(payload),
     };
     let (dict, checksum) = pickle::write(name, payload, record.ack, record.timestamp_ns);
     let mut frame = v1_prefix(name);
@@ -72,6 +73,7 @@ pub(super) fn append_v2(name: &str, dict: &[u8], original: &Original, out: &mut 
         timestamp_ns: original.timestamp_ns,
         checksum: checksum::native(name, dict, original.timestamp_ns),
         ack: original.ack,
+        has_properties: false,
         encoding: Encoding::Pickle,
         payload: dict,
     };

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use crossbeam::channel::unbounded;
 
@@ -11,15 +11,16 @@ use super::batches::Bounds;
 use super::delivery::Deliverer;
 use super::errands::Errands;
 use super::error::{ConnectError, SendError, SubscribeError};
-use super::line::Line;
 use super::links::{Link, Links};
 use super::message::Message;
 use super::options::Options;
-use super::outbox::{Outbox, frame_bytes};
+use super::outbox::Outbox;
 use super::outcome::Outcome;
+use super::outgoing::OutgoingMessage;
 use super::payload::{ArchivePayload, Payload};
+use super::publisher::{Content, Publisher};
 use super::receipt::{Fate, Receipt};
-use super::receive::{Commands, Filter, Opener, SubscriptionBuilder};
+use super::receive::{Commands, Filter, Opener, Requests, SubscriptionBuilder, Voice};
 use super::report::{Counters, Reporter};
 use super::requester::{Requester, Setup};
 use super::routes::Target;
@@ -29,12 +30,8 @@ use crate::limits::{CLIENT_FRAME_SLACK_BYTES, CLIENT_OWN_FRAME_BYTES};
 use crate::net::connection::{Address, Connection, Settings};
 use crate::net::subscribing::Subscribing;
 use crate::net::waker::{self, Waker};
-use crate::wire::checksum::Checksum;
-use crate::wire::frame::v2_prefix;
 use crate::wire::hello;
-use crate::wire::id::MessageId;
 use crate::wire::name;
-use crate::wire::record::Record;
 use crate::zmtp::handshake::Kind;
 
 /// How long a thread may take to notice that it is to end.
@@ -51,15 +48,14 @@ const RECEIVING_SILENCE: Duration = Duration::from_secs(60);
 
 /// A running client.
 pub(super) struct Core {
-    publisher: u64,
-    max_message_bytes: usize,
+    publisher: Arc<Publisher>,
     timeout: Duration,
-    tries: u32,
     verify: bool,
     outbox: Arc<Outbox>,
-    line: Arc<Line>,
     errands: Arc<Errands>,
     commands: Arc<Commands>,
+    opener: Opener,
+    requests: Requests,
     reporter: Arc<Reporter>,
     links: Arc<Links>,
     request_waker: Waker,
@@ -163,17 +159,28 @@ impl Core {
             Arc::clone(&reporter),
             Arc::clone(&stopping),
         );
-        let line = requester.line();
-        let mut core = Self {
-            publisher: hello::publisher(&secret),
+        let publisher = Arc::new(Publisher {
+            id: hello::publisher(&secret),
             max_message_bytes: options.max_message_size,
+            outbox: Arc::clone(&outbox),
+            line: requester.line(),
+            waker: request_waker.clone(),
+        });
+        let voice = Voice {
+            commands: Arc::clone(&commands),
+            errands: Arc::clone(&errands),
+            publisher: Arc::clone(&publisher),
+        };
+        let opener = Opener::new(voice, options.send_timeout, options.connection_retries);
+        let mut core = Self {
+            requests: Requests::new(opener.clone(), publisher.id),
+            publisher,
             timeout: options.send_timeout,
-            tries: options.connection_retries,
             verify: options.verify_checksums,
             outbox,
-            line,
             errands,
             commands,
+            opener,
             reporter,
             links,
             request_waker,
@@ -217,7 +224,7 @@ impl Core {
         Receipt { fate: self.errands.ping() }.wait()
     }
 
-    /// Gives a message to the outbox. `unattended`: nobody waits for the answer.
+    /// Gives a message without properties to the outbox. `unattended`: nobody waits for the answer.
     pub(super) fn publish(
         &self,
         name: &str,
@@ -227,41 +234,18 @@ impl Core {
     ) -> Result<Receipt, SendError> {
         let encoding = payload.encoding();
         let payload = payload.as_payload();
-        let bytes = frame_bytes(name, payload.len());
-        let bytes_max = self.max_message_bytes;
-        if bytes > bytes_max {
-            return Err(SendError::TooLarge { bytes, bytes_max });
-        }
-        let bytes_max = self.outbox.server_bytes_max();
-        if bytes > bytes_max {
-            return Err(SendError::TooLargeForServer { bytes, bytes_max });
-        }
-        let timestamp_ns = now_ns();
-        let record = Record {
-            // The stamp of the frame that it leaves in gives it the rest.
-            id: MessageId { publisher: self.publisher, sequence: 0 },
-            ordinal: 0,
-            timestamp_ns,
-            checksum: Checksum::default(),
-            ack,
-            encoding,
-            payload,
-        };
-        let pushed = if bytes < CLIENT_OWN_FRAME_BYTES {
-            self.outbox.push(name, &record, unattended)?
-        } else {
-            name::check_publishable(name)?;
-            let mut frame = v2_prefix(name);
-            frame.reserve_exact(bytes - frame.len());
-            record
-                .append_to(&mut frame)
-                .map_err(|_| SendError::TooLarge { bytes, bytes_max: i32::MAX as usize })?;
-            self.outbox.push_frame(name, frame, unattended)?
-        };
-        if pushed.may_leave && !self.line.send(&self.outbox) {
-            self.request_waker.wake();
-        }
-        Ok(Receipt { fate: pushed.fate })
+        let has_properties = false;
+        let content = Content { name, encoding, payload, has_properties, ack, unattended };
+        self.publisher.publish(content)
+    }
+
+    /// Begins a message with properties.
+    pub(super) fn message<'a, P: Payload>(
+        &'a self,
+        name: &'a str,
+        payload: P,
+    ) -> OutgoingMessage<'a, P> {
+        OutgoingMessage::new(&self.publisher, &self.requests, name, payload)
     }
 
     /// Archives a value and lends its bytes out.
@@ -310,9 +294,7 @@ impl Core {
     }
 
     pub(super) fn subscription_to(&self, filter: Filter) -> SubscriptionBuilder {
-        let (commands, errands) = (Arc::clone(&self.commands), Arc::clone(&self.errands));
-        let opener = Opener::new(commands, errands, self.timeout, self.tries);
-        SubscriptionBuilder::new(opener, filter)
+        SubscriptionBuilder::new(self.opener.clone(), filter)
     }
 
     pub(super) fn unsubscribe(&self, target: Target) -> Result<(), SubscribeError> {
@@ -320,7 +302,7 @@ impl Core {
     }
 
     pub(super) fn publisher_id(&self) -> u64 {
-        self.publisher
+        self.publisher.id
     }
 
     pub(super) fn counters(&self) -> Counters {
@@ -382,10 +364,4 @@ pub(super) fn settings(options: &Options, kind: Kind, silence_max: Duration) -> 
         heartbeat: HEARTBEAT,
         silence_max,
     }
-}
-
-fn now_ns() -> u64 {
-    // A clock before 1970 reads as 1970.
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }

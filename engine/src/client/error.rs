@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::wire::filter::FilterError;
 use crate::wire::name::NameError;
 use crate::wire::pickle::PickleError;
+use crate::wire::properties::PropertiesError;
 use crate::wire::reply::ErrorCode;
 use crate::zmtp::error::ConnectionError;
 
@@ -186,6 +187,14 @@ pub enum SendError {
         /// The client's limit in bytes.
         bytes_max: usize,
     },
+    /// The properties of the message break a rule.
+    #[error(transparent)]
+    Properties(#[from] PropertiesError),
+    /// The message does not say where an answer goes.
+    #[error(
+        "the message asks for no answer: it has no name for replies; it was not sent as a request"
+    )]
+    NoReplyWanted,
     /// The value of a typed message could not be archived.
     #[error("the value could not be archived: {text}")]
     Archive {
@@ -299,6 +308,32 @@ impl SendError {
             Some(ErrorCode::Subscription) | None => Self::Unknown { code: raw_code, text },
         }
     }
+}
+
+/// Why a request has no answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RequestError {
+    /// Nobody is subscribed to the name.
+    #[error("nobody is there to answer requests under '{name}': start who replies to them")]
+    NoSubscriber {
+        /// The request's name.
+        name: String,
+    },
+    /// No answer came in time. The request may have been dealt with.
+    #[error("no answer to the request under '{name}' within {timeout:?}")]
+    TimedOut {
+        /// The request's name.
+        name: String,
+        /// How long it was waited for.
+        timeout: Duration,
+    },
+    /// The request was not published.
+    #[error(transparent)]
+    Send(#[from] SendError),
+    /// Answers could not be subscribed to.
+    #[error(transparent)]
+    Subscribe(#[from] SubscribeError),
 }
 
 /// Why a subscription could not be made or ended.

@@ -7,6 +7,7 @@ use super::core::Core;
 use super::error::{SendError, SubscribeError};
 use super::message::Message;
 use super::outcome::Outcome;
+use super::outgoing::OutgoingMessage;
 use super::payload::{ArchivePayload, Archived, Payload};
 use super::receipt::Receipt;
 use super::receive::{Filter, Subscription, SubscriptionBuilder};
@@ -107,6 +108,12 @@ impl Client {
         ack: bool,
     ) -> Result<Receipt, SendError> {
         self.core.publish(name, &payload, ack, true)
+    }
+
+    /// Begins a message that says more than its payload: headers, what it is, where an answer goes. With
+    /// [`OutgoingMessage::request`], waits for the answer.
+    pub fn message<'a, P: Payload>(&'a self, name: &'a str, payload: P) -> OutgoingMessage<'a, P> {
+        self.core.message(name, payload)
     }
 
     /// [`Self::publish`] with the archive of a typed value, which subscribers read in place with

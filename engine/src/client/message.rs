@@ -12,6 +12,7 @@ use super::error::PayloadError;
 use crate::wire::checksum::{self, Checksum};
 use crate::wire::id::MessageId;
 use crate::wire::pickle::{self, Value};
+use crate::wire::properties::{self, Properties};
 use crate::wire::record::{Encoding, Record};
 
 /// A received message.
@@ -25,6 +26,8 @@ pub struct Message {
     name_bytes: usize,
     payload_at: usize,
     payload_bytes: usize,
+    /// Of the payload and what stands behind it.
+    whole_bytes: usize,
     id: MessageId,
     ordinal: u64,
     timestamp_ns: u64,
@@ -41,6 +44,7 @@ impl Message {
             name_bytes,
             payload_at: 0,
             payload_bytes: 0,
+            whole_bytes: 0,
             id: record.id,
             ordinal: 0,
             timestamp_ns: 0,
@@ -54,9 +58,10 @@ impl Message {
 
     /// Turns the view to another record of the same frame.
     pub(super) fn move_to(&mut self, record: &Record<'_>) {
-        self.payload_bytes = record.payload.len();
+        self.payload_bytes = record.parts().0.len();
+        self.whole_bytes = record.payload.len();
         // An empty payload may lie anywhere.
-        self.payload_at = if self.payload_bytes == 0 {
+        self.payload_at = if record.payload.is_empty() {
             0
         } else {
             record.payload.as_ptr().addr() - self.frame.as_ptr().addr()
@@ -93,6 +98,44 @@ impl Message {
         }
     }
 
+    fn properties(&self) -> Properties<'_> {
+        let behind = &self.whole()[self.payload_bytes..];
+        let properties = behind.split_last_chunk::<{ properties::LENGTH_BYTES }>();
+        // The server lets none through that break a rule.
+        properties.and_then(|(it, _)| Properties::read(it).ok()).unwrap_or_default()
+    }
+
+    /// The payload and what stands behind it.
+    fn whole(&self) -> &[u8] {
+        &self.frame[self.payload_at..self.payload_at + self.whole_bytes]
+    }
+
+    /// The first header with this key.
+    pub fn header(&self, key: &str) -> Option<&str> {
+        let headers = self.properties().headers;
+        headers.into_iter().find_map(|(found, value)| (found == key).then_some(value))
+    }
+
+    /// All headers, in the order in which they were given.
+    pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.properties().headers.into_iter()
+    }
+
+    /// What its publisher says that the payload is, as a media type of MIME.
+    pub fn content_type(&self) -> Option<&str> {
+        self.properties().content_type
+    }
+
+    /// The name that an answer is to be published under.
+    pub fn reply_to(&self) -> Option<&str> {
+        self.properties().reply_to
+    }
+
+    /// What an answer has to repeat so that it finds its request.
+    pub(super) fn correlation(&self) -> Option<u64> {
+        self.properties().correlation
+    }
+
     /// What the payload's bytes are.
     pub fn encoding(&self) -> Encoding {
         self.encoding
@@ -113,7 +156,7 @@ impl Message {
         SystemTime::UNIX_EPOCH + Duration::from_nanos(self.timestamp_ns)
     }
 
-    /// The MD5 over name, payload and timestamp.
+    /// The MD5 over name, payload with its properties, and timestamp.
     pub fn checksum(&self) -> Checksum {
         self.checksum
     }
@@ -134,7 +177,7 @@ impl Message {
         if self.id.is_v1() || self.encoding == Encoding::Pickle {
             return None;
         }
-        Some(checksum::native(self.name(), self.payload(), self.timestamp_ns) == self.checksum)
+        Some(checksum::native(self.name(), self.whole(), self.timestamp_ns) == self.checksum)
     }
 
     /// The payload that an original (v1) client published, as a tree of plain data. Nothing in a pickle

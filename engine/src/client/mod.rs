@@ -2,6 +2,7 @@
 //!
 //! - `handle`: [`Client`], what users hold; `builder` makes it of its `options`; `error`, `payload`, `outcome`, `report`: what
 //!   they give and get; `core`: what the handles share.
+//! - `publisher`: gives messages to the outbox; `outgoing`: with headers, and requests.
 //! - `outbox`: where published messages gather into frames, `batches` what its lock guards, `pace` how much
 //!   of it may leave; `receipt`: the promise of an answer.
 //! - `requester`: the thread that sends requests and reads the answers; `line`: its connection, which
@@ -34,8 +35,10 @@ mod missed;
 mod options;
 mod outbox;
 mod outcome;
+mod outgoing;
 mod pace;
 mod payload;
+mod publisher;
 mod receipt;
 mod receive;
 mod report;
@@ -49,11 +52,14 @@ mod verify;
 mod worker;
 
 pub use builder::ClientBuilder;
-pub use error::{ConnectError, PayloadError, ReceiveError, SendError, SubscribeError};
+pub use error::{
+    ConnectError, PayloadError, ReceiveError, RequestError, SendError, SubscribeError,
+};
 pub use handle::Client;
 pub use links::{ConnectionEvent, DisconnectReason, Link};
 pub use message::Message;
 pub use outcome::Outcome;
+pub use outgoing::OutgoingMessage;
 pub use payload::{ArchivePayload, Payload};
 pub use receipt::Receipt;
 pub use receive::{Delivery, Filter, GroupBuilder, Subscription, SubscriptionBuilder};

@@ -5,6 +5,13 @@ use std::time::{Duration, Instant};
 
 use super::error::SendError;
 
+/// What the server says of what it took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Taken {
+    /// How many connections it was for; `None` where that is not known.
+    pub(super) receivers: Option<u32>,
+}
+
 /// The fate that all messages of one frame share.
 #[derive(Debug, Default)]
 pub(super) struct Fate {
@@ -14,7 +21,7 @@ pub(super) struct Fate {
 
 #[derive(Debug, Default)]
 struct State {
-    decided: Option<Result<(), SendError>>,
+    decided: Option<Result<Taken, SendError>>,
     waiting: usize,
 }
 
@@ -26,6 +33,11 @@ impl Fate {
 
     /// Decides it, once: later decisions change nothing.
     pub(super) fn decide(&self, result: Result<(), SendError>) {
+        self.decide_for(result.map(|()| Taken::default()));
+    }
+
+    /// [`Self::decide`] with what the server says.
+    pub(super) fn decide_for(&self, result: Result<Taken, SendError>) {
         let mut state = self.lock();
         if state.decided.is_none() {
             state.decided = Some(result);
@@ -38,6 +50,11 @@ impl Fate {
 
     /// Waits for the decision until `end`, or for ever.
     pub(super) fn wait_until(&self, end: Option<Instant>) -> Option<Result<(), SendError>> {
+        self.taken_until(end).map(|result| result.map(|_| ()))
+    }
+
+    /// [`Self::wait_until`] with what the server says.
+    pub(super) fn taken_until(&self, end: Option<Instant>) -> Option<Result<Taken, SendError>> {
         let mut state = self.lock();
         state.waiting += 1;
         while state.decided.is_none() {

@@ -14,6 +14,7 @@ use super::in_flight::{Cargo, InFlight, Request};
 use super::line::{Connection, HELLO_ID, Line};
 use super::links::{Link, Links};
 use super::outbox::Outbox;
+use super::receipt::Taken;
 use super::receive::{Commands, Registry};
 use super::report::{Blocked, Failure, Reporter, add};
 use crate::limits::{CLIENT_ACKS_PER_FRAME, CLIENT_BLOCKED_TOLD, CLIENT_FRAMES_PER_TURN};
@@ -276,7 +277,9 @@ impl Requester {
                     Ok(()) => add(&self.reporter.published, cut.batch.messages as u64),
                     Err(error) => self.reporter.not_published(&cut.batch, error),
                 }
-                cut.batch.fate.decide(result.clone());
+                // One that was taken on an earlier connection is told to be for nobody.
+                let receivers = (!cut.sent_again).then_some(connections);
+                cut.batch.fate.decide_for(result.clone().map(|()| Taken { receivers }));
                 self.finished.push(Finished { cut, result, connections });
             }
             Cargo::Acks { messages } => match result {

@@ -137,6 +137,7 @@ mod tests {
             timestamp_ns: 1_763_866_000_123_456_789,
             checksum: checksum::native("greet", payload, 1_763_866_000_123_456_789),
             ack: true,
+            has_properties: false,
             encoding: Encoding::Text,
             payload,
         }
@@ -185,7 +186,7 @@ mod tests {
                 timestamp_ns,
                 checksum: checksum::native("name", payload, timestamp_ns),
                 ack,
-                encoding: Encoding::Bytes,
+                has_properties: false, encoding: Encoding::Bytes,
                 payload,
             }).collect();
             let mut bytes = v2_prefix("name");

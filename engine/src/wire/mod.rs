@@ -16,5 +16,6 @@ pub mod hello;
 pub mod id;
 pub mod name;
 pub mod pickle;
+pub mod properties;
 pub mod record;
 pub mod reply;

@@ -13,6 +13,7 @@ use rkyv::{Archive, Serialize};
 
 use super::checksum::Checksum;
 use super::id::MessageId;
+use super::properties;
 
 /// Bytes of the length before each record.
 pub const LENGTH_BYTES: usize = 4;
@@ -34,6 +35,11 @@ pub enum Encoding {
     Pickle = 3,
 }
 
+/// The flag of a message that is delivered again until it is acknowledged.
+const ACK: u8 = 1;
+/// The flag of a payload with properties behind it.
+const PROPERTIES: u8 = 2;
+
 /// The fields as they are archived. The order is the wire format's.
 #[derive(Archive, Serialize)]
 struct Fields<'a> {
@@ -42,7 +48,7 @@ struct Fields<'a> {
     ordinal: u64,
     timestamp_ns: u64,
     checksum: Checksum,
-    ack: bool,
+    flags: u8,
     encoding: Encoding,
     #[rkyv(with = InlineAsBox)]
     payload: &'a [u8],
@@ -62,9 +68,12 @@ pub struct Record<'a> {
     pub checksum: Checksum,
     /// Whether the message is resent until a subscriber acknowledged it.
     pub ack: bool,
+    /// Whether [properties](super::properties) stand behind the payload.
+    pub has_properties: bool,
     /// What the payload's bytes are.
     pub encoding: Encoding,
-    /// The payload, in the buffer that the record was read from.
+    /// The payload, in the buffer that the record was read from, and its properties, if it has any:
+    /// [`Self::parts`] parts them.
     pub payload: &'a [u8],
 }
 
@@ -106,6 +115,11 @@ impl<'a> Record<'a> {
         {
             return Err(RecordError::Archive);
         }
+        let flags = fields.flags;
+        let has_properties = flags & PROPERTIES != 0;
+        if flags > ACK | PROPERTIES || (has_properties && properties::split(payload).is_none()) {
+            return Err(RecordError::Archive);
+        }
         Ok(Self {
             id: MessageId {
                 publisher: fields.publisher.to_native(),
@@ -114,7 +128,8 @@ impl<'a> Record<'a> {
             ordinal: fields.ordinal.to_native(),
             timestamp_ns: fields.timestamp_ns.to_native(),
             checksum: fields.checksum,
-            ack: fields.ack,
+            ack: flags & ACK != 0,
+            has_properties,
             encoding: match fields.encoding {
                 ArchivedEncoding::Bytes => Encoding::Bytes,
                 ArchivedEncoding::Text => Encoding::Text,
@@ -123,6 +138,13 @@ impl<'a> Record<'a> {
             },
             payload,
         })
+    }
+
+    /// The payload alone, and the properties behind it.
+    pub fn parts(&self) -> (&'a [u8], &'a [u8]) {
+        // Checked when it was read.
+        let parts = if self.has_properties { properties::split(self.payload) } else { None };
+        parts.unwrap_or((self.payload, &[]))
     }
 
     /// Appends the record to a frame, its length first. This is the one copy of the payload.
@@ -142,7 +164,8 @@ impl<'a> Record<'a> {
             ordinal: self.ordinal,
             timestamp_ns: self.timestamp_ns,
             checksum: self.checksum,
-            ack: self.ack,
+            flags: if self.ack { ACK } else { 0 }
+                | if self.has_properties { PROPERTIES } else { 0 },
             encoding: self.encoding,
             payload: self.payload,
         };

@@ -226,6 +226,7 @@ fn servers() -> Outcome {
             timestamp_ns,
             checksum: native(name, payload, timestamp_ns),
             ack,
+            has_properties: false,
             encoding: Encoding::Text,
             payload,
         };

@@ -2,6 +2,7 @@
 
 use mezzenger::wire::checksum::{Content, native, native_each};
 use mezzenger::wire::id::MessageId;
+use mezzenger::wire::properties::Properties;
 use mezzenger::wire::record::{Encoding, LENGTH_BYTES, ROOT_BYTES, Record, Records, Stamp, stamp};
 
 /// Reads any bytes as records: those come out that the document allows, each is written back to the
@@ -69,16 +70,25 @@ fn expected(bytes: &[u8]) -> Option<(&[u8], Record<'_>)> {
     // From the field, which is the 50th byte behind the payload, to the payload's first byte.
     let is_canonical = i32_at(50).map(i64::from) == Some(-(payload_bytes as i64 + 50))
         && i32_at(54).map(|bytes| bytes as u32 as usize) == Some(payload_bytes);
+    let flags = fields[48];
+    let has_properties = flags & 2 != 0;
+    if flags > 3 {
+        return None;
+    }
+    if has_properties {
+        let (before, length) = payload.split_last_chunk()?;
+        let length = u32::from_le_bytes(*length) as usize;
+        let (_, properties) = before.split_at(before.len().checked_sub(length)?);
+        // Any bytes are properties, or are not.
+        let _ = Properties::read(properties);
+    }
     let record = Record {
         id: MessageId { publisher: u64_at(0)?, sequence: u64_at(8)? },
         ordinal: u64_at(16)?,
         timestamp_ns: u64_at(24)?,
         checksum: *fields[32..].first_chunk()?,
-        ack: match fields[48] {
-            0 => false,
-            1 => true,
-            _ => return None,
-        },
+        ack: flags & 1 != 0,
+        has_properties,
         encoding: match fields[49] {
             0 => Encoding::Bytes,
             1 => Encoding::Text,

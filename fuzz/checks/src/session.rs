@@ -180,6 +180,7 @@ fn frame(id: MessageId) -> Vec<u8> {
         timestamp_ns: TIMESTAMP_NS,
         checksum: checksum::native(NAME, payload, TIMESTAMP_NS),
         ack: false,
+        has_properties: false,
         encoding: Encoding::Text,
         payload,
     };

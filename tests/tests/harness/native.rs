@@ -111,6 +111,7 @@ impl Native {
             timestamp_ns,
             checksum: checksum::native(name, payload, timestamp_ns),
             ack,
+            has_properties: false,
             encoding,
             payload,
         };

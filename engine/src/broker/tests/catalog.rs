@@ -74,6 +74,7 @@ impl Catalog {
             timestamp_ns: TIMESTAMP_NS,
             checksum: checksum::native(name, payload.as_bytes(), TIMESTAMP_NS),
             ack,
+            has_properties: false,
             encoding: Encoding::Text,
             payload: payload.as_bytes(),
         };

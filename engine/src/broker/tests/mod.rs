@@ -212,6 +212,7 @@ fn record(name: &str, sequence: u64, ack: bool, payload: &[u8]) -> Vec<u8> {
         timestamp_ns: TIMESTAMP_NS,
         checksum: checksum::native(name, payload, TIMESTAMP_NS),
         ack,
+        has_properties: false,
         encoding: Encoding::Text,
         payload,
     };

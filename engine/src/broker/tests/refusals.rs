@@ -13,6 +13,7 @@ fn frame_of(publisher: u64, name: &str, sequence: u64, payload: &[u8]) -> Bytes 
         timestamp_ns: TIMESTAMP_NS,
         checksum: checksum::native(name, payload, TIMESTAMP_NS),
         ack: false,
+        has_properties: false,
         encoding: Encoding::Bytes,
         payload,
     };

@@ -8,6 +8,7 @@ use crossbeam::channel::{RecvTimeoutError, bounded};
 use super::delivery::Voice;
 use super::filter::Filter;
 use super::inbox::Inbox;
+use super::replies::Replies;
 use super::subscription::Subscription;
 use super::terms::{Group, Kind, Terms};
 use crate::client::error::SubscribeError;
@@ -24,16 +25,16 @@ pub(in crate::client) struct Opener {
 }
 
 impl Opener {
-    pub(in crate::client) fn new(
-        commands: Arc<super::commands::Commands>,
-        errands: Arc<crate::client::errands::Errands>,
-        timeout: Duration,
-        tries: u32,
-    ) -> Self {
-        Self { voice: Voice { commands, errands }, timeout, tries }
+    pub(in crate::client) fn new(voice: Voice, timeout: Duration, tries: u32) -> Self {
+        Self { voice, timeout, tries }
     }
 
-    fn open(self, terms: Terms) -> Result<Subscription, SubscribeError> {
+    /// Opens a subscription, whose messages are answers to these requests if there are any.
+    pub(super) fn open(
+        self,
+        terms: Terms,
+        replies: Option<Arc<Replies>>,
+    ) -> Result<Subscription, SubscribeError> {
         terms.filter.check()?;
         if terms.credit == 0 {
             return Err(SubscribeError::Option {
@@ -43,7 +44,7 @@ impl Opener {
         }
         let Self { voice, timeout, tries } = self;
         let number = voice.commands.number().ok_or(SubscribeError::Stopped)?;
-        let inbox = Arc::new(Inbox::new(number, terms));
+        let inbox = Arc::new(Inbox::new(number, terms, replies));
         // From here on, what fails ends it.
         let subscription = Subscription::new(Arc::clone(&inbox), voice);
         let (answer, outcome) = bounded(1);
@@ -125,7 +126,7 @@ impl SubscriptionBuilder {
     /// What is wrong with the filter or an option; [`SubscribeError::Refused`] with what the server says;
     /// [`SubscribeError::NotConfirmed`] without an answer within `send_timeout` times `connection_retries`.
     pub fn open(self) -> Result<Subscription, SubscribeError> {
-        self.opener.open(self.terms)
+        self.opener.open(self.terms, None)
     }
 }
 
@@ -195,6 +196,6 @@ impl GroupBuilder {
     pub fn open(mut self) -> Result<Subscription, SubscribeError> {
         name::check_publishable(&self.group.name)?;
         self.terms.kind = Kind::Group(self.group);
-        self.opener.open(self.terms)
+        self.opener.open(self.terms, None)
     }
 }

@@ -8,14 +8,20 @@ use super::commands::Commands;
 use super::inbox::Inbox;
 use super::terms::Kind;
 use crate::client::errands::Errands;
+use crate::client::error::SendError;
 use crate::client::message::Message;
+use crate::client::payload::Payload;
+use crate::client::publisher::{Content, Publisher};
+use crate::client::receipt::Receipt;
 use crate::wire::control::Verdict;
+use crate::wire::properties::Properties;
 
 /// Ways to the server for what a receiver says.
 #[derive(Clone)]
-pub(super) struct Voice {
-    pub(super) commands: Arc<Commands>,
-    pub(super) errands: Arc<Errands>,
+pub(in crate::client) struct Voice {
+    pub(in crate::client) commands: Arc<Commands>,
+    pub(in crate::client) errands: Arc<Errands>,
+    pub(in crate::client) publisher: Arc<Publisher>,
 }
 
 /// A frame of messages that is being dealt with; when it goes, as many bytes may come again.
@@ -101,6 +107,22 @@ impl Delivery {
         if self.is_job() {
             self.say(Verdict::Extend);
         }
+    }
+
+    /// Answers it, if it is a request. Does not wait for the server, and settles nothing.
+    ///
+    /// # Errors
+    /// [`SendError::NoReplyWanted`] when it says nothing of where an answer goes; else as for
+    /// [`Client::publish`](crate::Client::publish).
+    pub fn reply(&self, payload: impl Payload) -> Result<Receipt, SendError> {
+        let name = self.message.reply_to().ok_or(SendError::NoReplyWanted)?;
+        let correlation = self.message.correlation();
+        let mut whole = payload.as_payload().to_vec();
+        Properties { correlation, ..Properties::default() }.append_to(&mut whole)?;
+        let (encoding, payload) = (payload.encoding(), &*whole);
+        let (has_properties, ack, unattended) = (true, false, true);
+        let content = Content { name, encoding, payload, has_properties, ack, unattended };
+        self.lease.voice.publisher.publish(content)
     }
 
     /// Whether its group waits for what becomes of it.

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+use super::replies::Replies;
 use super::terms::Terms;
 use crate::client::error::ReceiveError;
 use crate::wire::id::MessageId;
@@ -44,13 +45,15 @@ struct State {
 pub(super) struct Inbox {
     pub(super) number: u32,
     pub(super) terms: Terms,
+    /// The requests that its messages are answers to, if they are.
+    pub(super) replies: Option<Arc<Replies>>,
     state: Mutex<State>,
     arrived: Condvar,
 }
 
 impl Inbox {
-    pub(super) fn new(number: u32, terms: Terms) -> Self {
-        Self { number, terms, state: Mutex::default(), arrived: Condvar::new() }
+    pub(super) fn new(number: u32, terms: Terms, replies: Option<Arc<Replies>>) -> Self {
+        Self { number, terms, replies, state: Mutex::default(), arrived: Condvar::new() }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -124,6 +127,16 @@ impl Inbox {
         state.returned += bytes - paid;
         (state.returned >= (self.terms.credit / 2).max(1))
             .then(|| (std::mem::take(&mut state.returned), state.connection))
+    }
+
+    /// Notes bytes that were delivered and are not kept here.
+    pub(super) fn take(&self, bytes: usize) {
+        self.lock().taken += bytes as u64;
+    }
+
+    /// Whether nothing comes any more.
+    pub(super) fn is_closed(&self) -> bool {
+        self.lock().closed.is_some()
     }
 
     /// A message of a group is settled, or nobody will say anything of it any more.

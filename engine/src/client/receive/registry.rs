@@ -9,6 +9,7 @@ use bytes::Bytes;
 use super::commands::{Answer, Change, Commands, Settle};
 use super::inbox::{Frame, Inbox};
 use crate::client::error::{ReceiveError, SubscribeError};
+use crate::client::message::Message;
 use crate::client::missed::Tracker;
 use crate::client::report::{Failure, Reporter, add};
 use crate::client::verify;
@@ -18,6 +19,7 @@ use crate::wire::ack;
 use crate::wire::control::{self, Control, Delivery, Verdict};
 use crate::wire::frame::split_v2;
 use crate::wire::id::MessageId;
+use crate::wire::record::Records;
 
 /// What a request of a subscription is about. Such requests are of one connection: the next one begins with others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -266,7 +268,18 @@ impl Registry {
             *extends = true;
             self.extending.insert((now + every, number));
         }
-        inbox.push(read, to_settle);
+        if let Some(replies) = &inbox.replies {
+            inbox.take(frame.len());
+            for record in Records::new(frame.get(read.name_bytes + 2..).unwrap_or_default()) {
+                let Ok((_, record)) = record else { break };
+                replies.answer(Message::new(frame.clone(), read.name_bytes, &record));
+            }
+            if let Some((bytes, connection)) = inbox.release(frame.len()) {
+                self.commands.grant(number, bytes, connection);
+            }
+        } else {
+            inbox.push(read, to_settle);
+        }
     }
 
     /// The client stops: its subscriptions end.

@@ -81,6 +81,11 @@ impl Subscription {
         self.next_until(Some(Instant::now()))
     }
 
+    /// Whether nothing comes any more.
+    pub(super) fn has_ended(&self) -> bool {
+        self.inbox.is_closed()
+    }
+
     fn next_until(&mut self, end: Option<Instant>) -> Result<Delivery, ReceiveError> {
         loop {
             if let Some(delivery) = self.next_here() {

@@ -345,6 +345,7 @@ pub(super) fn frame(name: &str, publisher: u64, messages: &[(u64, &str, bool)]) 
             timestamp_ns: 5,
             checksum: checksum::native(name, payload, 5),
             ack,
+            has_properties: false,
             encoding: Encoding::Text,
             payload,
         }

@@ -7,4 +7,5 @@ mod groups;
 mod lifecycle;
 mod publishing;
 mod receiving;
+mod requests;
 mod subscriptions;

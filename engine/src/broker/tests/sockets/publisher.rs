@@ -166,8 +166,16 @@ impl Publisher {
             let mut body = v2_prefix("a");
             let id = MessageId { publisher, sequence: 1 << 40 };
             let (ordinal, timestamp_ns, encoding) = (1, TIMESTAMP_NS, Encoding::Bytes);
-            let record =
-                Record { id, ordinal, timestamp_ns, checksum: sum, ack, encoding, payload };
+            let record = Record {
+                id,
+                ordinal,
+                timestamp_ns,
+                checksum: sum,
+                ack,
+                has_properties: false,
+                encoding,
+                payload,
+            };
             record.append_to(&mut body).unwrap();
             body
         };

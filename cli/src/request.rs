@@ -1,0 +1,120 @@
+//! `mezzenger request` and `mezzenger reply`: a question, and who answers it.
+
+use std::process::Stdio;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use mezzenger::{ClientBuilder, ReceiveError};
+
+use crate::error::{Error, written};
+use crate::filter::FilterArgs;
+use crate::publish::{Content, Header, publishable};
+use crate::{SIGNAL_TICK, command, complain, show, stop_flag, tell_of_losses};
+
+/// Bytes of requests that may wait here.
+const CREDIT_BYTES: u64 = 4 * 1024 * 1024;
+
+/// What to ask.
+#[derive(clap::Args)]
+pub(crate) struct RequestArgs {
+    /// Name to ask under.
+    #[arg(value_parser = publishable)]
+    name: String,
+
+    /// The request; `-` reads it from standard input, to its end and as it is.
+    #[arg(allow_negative_numbers = true)]
+    text: String,
+
+    /// Add a header; can be given several times.
+    #[arg(long, value_name = "KEY=VALUE")]
+    header: Vec<Header>,
+
+    /// Print the answer as a JSON object, as `mezzenger sub --json` does.
+    #[arg(long)]
+    json: bool,
+
+    /// Print control characters of a text as they are, on a terminal, too.
+    #[arg(long, conflicts_with = "json")]
+    raw: bool,
+}
+
+impl RequestArgs {
+    pub(crate) fn run(self, builder: ClientBuilder, timeout: Duration) -> Result<(), Error> {
+        let content = Content::of_text(&self.text)?;
+        let client = builder.connect()?;
+        let headers = self.header.iter().map(|header| (&*header.key, &*header.value));
+        let answer = content.message(&client, &self.name, headers).request(timeout)?;
+        written(if self.json {
+            show::line(show::json(&answer, false, 0).to_string().as_bytes())
+        } else {
+            show::line(&show::text(&answer, self.raw))
+        })
+    }
+}
+
+/// What to answer.
+#[derive(clap::Args)]
+#[command(override_usage = "mezzenger reply [OPTIONS] <FILTER> -- <COMMAND>...")]
+pub(crate) struct ReplyArgs {
+    #[command(flatten)]
+    filter: FilterArgs,
+
+    /// Group of those who answer: each request goes to one of its members.
+    #[arg(long, default_value = "repliers")]
+    group: String,
+
+    /// End after so many answers.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    count: Option<u64>,
+
+    /// The command, and its arguments. The request is on its standard input, and the rest in its environment as for
+    /// `mezzenger work`. What it prints is the answer if it ends with exit code 0; otherwise there is none.
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    command: Vec<String>,
+}
+
+impl ReplyArgs {
+    pub(crate) fn run(self, builder: ClientBuilder) -> Result<(), Error> {
+        let filter = self.filter.checked();
+        let stopped = stop_flag().map_err(Error::Signals)?;
+        let client = builder
+            .on_error(|failure| complain(failure))
+            .on_connection(tell_of_losses())
+            .connect()?;
+        let member = client.subscription_to(filter).group(&self.group).credit(CREDIT_BYTES);
+        let mut requests = member.open()?;
+        let mut left = self.count;
+        while left != Some(0) && !stopped.load(Ordering::Relaxed) {
+            let request = match requests.recv_timeout(SIGNAL_TICK) {
+                Ok(request) => request,
+                Err(ReceiveError::TimedOut) => continue,
+                Err(error) => return Err(Error::Receive(error)),
+            };
+            let output = command::run(&self.command, &self.group, &request, Stdio::piped());
+            let output = output.map_err(|source| {
+                let command = self.command[0].clone();
+                Error::Command { command, source }
+            })?;
+            if !output.status.success() {
+                complain(&format!(
+                    "{}: {} for request {} under '{}'; it gets no answer",
+                    self.command[0],
+                    output.status,
+                    request.id(),
+                    show::on_terminal(request.name())
+                ));
+                continue;
+            }
+            match str::from_utf8(&output.stdout) {
+                Ok(text) => request.reply(text)?,
+                Err(_) => request.reply(&output.stdout)?,
+            };
+            request.ack();
+            left = left.map(|left| left - 1);
+        }
+        client.flush()?;
+        // Also sends the acknowledgements that wait.
+        client.stop();
+        Ok(())
+    }
+}

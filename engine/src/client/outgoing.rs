@@ -1,0 +1,136 @@
+//! A message that is about to be published, and a request.
+
+use std::time::{Duration, Instant};
+
+use super::error::{RequestError, SendError};
+use super::message::Message;
+use super::payload::Payload;
+use super::publisher::{Content, Publisher};
+use super::receipt::{Receipt, Taken};
+use super::receive::Requests;
+use crate::wire::properties::Properties;
+
+/// A message that is about to be published, made by [`Client::message`](super::Client::message).
+///
+/// ```no_run
+/// let client = mezzenger::Client::connect("127.0.0.1")?;
+/// client.message("orders.new", "tea").ack().header("shop", "7").send()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use = "call publish(), send() or request()"]
+pub struct OutgoingMessage<'a, P> {
+    publisher: &'a Publisher,
+    requests: &'a Requests,
+    name: &'a str,
+    payload: P,
+    ack: bool,
+    properties: Properties<'a>,
+}
+
+impl<'a, P: Payload> OutgoingMessage<'a, P> {
+    pub(super) fn new(
+        publisher: &'a Publisher,
+        requests: &'a Requests,
+        name: &'a str,
+        payload: P,
+    ) -> Self {
+        let (ack, properties) = Default::default();
+        Self { publisher, requests, name, payload, ack, properties }
+    }
+
+    /// Asks for acknowledgement: the server keeps the message, and delivers it again until a receiver
+    /// acknowledged it.
+    pub fn ack(mut self) -> Self {
+        self.ack = true;
+        self
+    }
+
+    /// Adds a header, a pair of texts that receivers find with [`Message::header`]. All properties of a message
+    /// together have 64 KiB at most. Original clients do not see them.
+    pub fn header(mut self, key: &'a str, value: &'a str) -> Self {
+        self.properties.headers.push((key, value));
+        self
+    }
+
+    /// Says what the payload is, as a media type of MIME: `application/json`.
+    pub fn content_type(mut self, content_type: &'a str) -> Self {
+        self.properties.content_type = Some(content_type);
+        self
+    }
+
+    /// Says under which name an answer is to be published, for who listens there himself; [`Self::request`] does both.
+    pub fn reply_to(mut self, name: &'a str) -> Self {
+        self.properties.reply_to = Some(name);
+        self
+    }
+
+    /// Publishes it without waiting for the server, as [`Client::publish`](super::Client::publish) does.
+    ///
+    /// # Errors
+    /// As for [`Client::publish`](super::Client::publish), and [`SendError::Properties`].
+    pub fn publish(self) -> Result<Receipt, SendError> {
+        self.leave(true)
+    }
+
+    /// Publishes it and waits until the server has taken it, as
+    /// [`Client::send_message`](super::Client::send_message) does.
+    ///
+    /// # Errors
+    /// As for [`Client::send_message`](super::Client::send_message), and [`SendError::Properties`].
+    pub fn send(self) -> Result<(), SendError> {
+        self.leave(false)?.wait()
+    }
+
+    /// Publishes it as a request, and waits for the first answer: what a receiver says with
+    /// [`Delivery::reply`](super::Delivery::reply).
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    ///
+    /// let client = mezzenger::Client::connect("127.0.0.1")?;
+    /// let answer = client.message("sum", "1 2 3").request(Duration::from_secs(1))?;
+    /// assert_eq!(answer.text(), Some("6"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`RequestError::NoSubscriber`] at once when nobody gets the request; [`RequestError::TimedOut`] without an answer
+    /// in time; the others when it could not be published, or answers not be subscribed to.
+    pub fn request(mut self, timeout: Duration) -> Result<Message, RequestError> {
+        let end = Instant::now().checked_add(timeout);
+        let request = self.requests.begin()?;
+        self.properties.reply_to = Some(self.requests.name());
+        self.properties.correlation = Some(request.number);
+        let name = self.name;
+        let late = || RequestError::TimedOut { name: name.to_owned(), timeout };
+        let Taken { receivers } = self.leave(false)?.fate.taken_until(end).ok_or_else(late)??;
+        if receivers == Some(0) {
+            return Err(RequestError::NoSubscriber { name: name.to_owned() });
+        }
+        let answer = match end {
+            Some(end) => request.answer.recv_deadline(end).ok(),
+            None => request.answer.recv().ok(),
+        };
+        answer.ok_or_else(late)
+    }
+
+    fn leave(&self, unattended: bool) -> Result<Receipt, SendError> {
+        let Self { publisher, name, payload, ack, properties, .. } = self;
+        let encoding = payload.encoding();
+        let plain = payload.as_payload();
+        let content = |payload, has_properties| Content {
+            name,
+            encoding,
+            payload,
+            has_properties,
+            ack: *ack,
+            unattended,
+        };
+        if properties.is_empty() {
+            return publisher.publish(content(plain, false));
+        }
+        let mut whole = plain.to_vec();
+        properties.append_to(&mut whole)?;
+        publisher.publish(content(&whole, true))
+    }
+}

@@ -1,0 +1,132 @@
+use std::time::{Duration, Instant};
+
+use super::fake_server::LONG;
+use super::subscriptions::{MOMENT, client, server, wait_for};
+use crate::client::{Filter, ReceiveError, RequestError, SendError};
+use crate::limits::PROPERTIES_BYTES_MAX;
+
+#[test]
+fn headers_arrive_in_their_order_and_the_payload_alone() {
+    let server = server();
+    let client = client(&server);
+    let mut messages = client.subscription("a").unwrap();
+    let message = client.message("a", "tea").ack().content_type("text/plain");
+    message
+        .header("shop", "7")
+        .header("shop", "8")
+        .header("", "")
+        .reply_to("answers")
+        .send()
+        .unwrap();
+    let tea = messages.recv_timeout(LONG).unwrap();
+    assert_eq!((tea.text(), tea.requires_ack(), tea.verify()), (Some("tea"), true, Some(true)));
+    let headers: Vec<_> = tea.headers().collect();
+    assert_eq!(headers, [("shop", "7"), ("shop", "8"), ("", "")]);
+    assert_eq!((tea.header("shop"), tea.header("no")), (Some("7"), None));
+    assert_eq!((tea.content_type(), tea.reply_to()), (Some("text/plain"), Some("answers")));
+    tea.ack();
+    client.message("a", vec![7; 300_000]).header("k", "v").publish().unwrap();
+    let large = messages.recv_timeout(LONG).unwrap();
+    assert_eq!((large.payload(), large.header("k")), (&[7; 300_000][..], Some("v")));
+    client.message("a", "").header("k", "v").send().unwrap();
+    let empty = messages.recv_timeout(LONG).unwrap();
+    assert_eq!(
+        (empty.payload(), empty.header("k"), empty.verify()),
+        (&b""[..], Some("v"), Some(true))
+    );
+    client.message("a", "plain").send().unwrap();
+    let plain = messages.recv_timeout(LONG).unwrap();
+    assert_eq!((plain.headers().count(), plain.reply_to()), (0, None));
+    assert_eq!(plain.reply("x").unwrap_err(), SendError::NoReplyWanted);
+}
+
+#[test]
+fn headers_that_are_too_long_and_names_that_are_none_are_refused_here() {
+    let server = server();
+    let client = client(&server);
+    let long = "x".repeat(PROPERTIES_BYTES_MAX);
+    let error = client.message("a", "x").header("k", &long).send().unwrap_err();
+    assert!(error.to_string().contains("65536 bytes at most"), "{error}");
+    let error = client.message("a", "x").reply_to("a|b").send().unwrap_err();
+    assert!(matches!(error, SendError::Properties(_)), "{error}");
+    client.send_message("a", "x", false).unwrap();
+}
+
+#[test]
+fn a_request_is_answered_and_each_caller_gets_its_own_answer() {
+    const CALLERS: u64 = 8;
+    let server = server();
+    let [responder, requester] = [client(&server), client(&server)];
+    let requests =
+        responder.subscription_to(Filter::name("double")).group("doublers").open().unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for request in requests {
+                let n: u64 = request.text().unwrap().parse().unwrap();
+                request.reply((2 * n).to_string()).unwrap();
+                // A further answer is nobody's.
+                request.reply("late").unwrap();
+            }
+        });
+        let callers: Vec<_> = (0..CALLERS)
+            .map(|caller| {
+                let requester = &requester;
+                scope.spawn(move || {
+                    for n in (caller..200).step_by(CALLERS as usize) {
+                        let answer =
+                            requester.message("double", n.to_string()).request(LONG).unwrap();
+                        assert_eq!(answer.text(), Some(&*(2 * n).to_string()));
+                    }
+                })
+            })
+            .collect();
+        callers.into_iter().for_each(|caller| caller.join().unwrap());
+        responder.stop();
+    });
+}
+
+#[test]
+fn a_request_to_nobody_fails_at_once_and_one_without_an_answer_in_time() {
+    let server = server();
+    let client = client(&server);
+    let start = Instant::now();
+    let error = client.message("nobody", "x").request(LONG).unwrap_err();
+    assert_eq!(error, RequestError::NoSubscriber { name: "nobody".to_owned() });
+    assert!(start.elapsed() < LONG / 2);
+    let mut silent = client.subscription("silent").unwrap();
+    let timeout = Duration::from_millis(50);
+    let error = client.message("silent", "x").request(timeout).unwrap_err();
+    assert_eq!(error, RequestError::TimedOut { name: "silent".to_owned(), timeout });
+    // An answer that comes too late reaches nobody, and the next request gets its own.
+    let late = silent.recv_timeout(LONG).unwrap();
+    std::thread::scope(|scope| {
+        let asking = scope.spawn(|| client.message("silent", "y").request(LONG));
+        let request = silent.recv_timeout(LONG).unwrap();
+        late.reply("late").unwrap();
+        request.reply("in time").unwrap();
+        assert_eq!(asking.join().unwrap().unwrap().text(), Some("in time"));
+    });
+    assert_eq!(silent.recv_timeout(MOMENT).unwrap_err(), ReceiveError::TimedOut);
+}
+
+#[test]
+fn requests_go_on_after_the_server_was_away() {
+    let first = server();
+    let ports = (first.pub_addr().port(), first.recv_addr().port());
+    let options = super::subscriptions::options(&first).auto_start(false).connection_retries(100);
+    let client = options.send_timeout(Duration::from_millis(200)).connect().unwrap();
+    let mut requests = client.subscription("a").unwrap();
+    let mut ask = || {
+        std::thread::scope(|scope| {
+            let asking = scope.spawn(|| client.message("a", "x").request(LONG).unwrap());
+            requests.recv_timeout(LONG).unwrap().reply("y").unwrap();
+            assert_eq!(asking.join().unwrap().text(), Some("y"));
+        });
+    };
+    ask();
+    first.shutdown().unwrap();
+    let second = crate::Server::builder().pub_port(ports.0).recv_port(ports.1).start().unwrap();
+    wait_for("the client", || client.ping().is_ok());
+    ask();
+    second.shutdown().unwrap();
+}

@@ -1,0 +1,223 @@
+//! What a message says beside its payload: where answers go, what the payload is, headers.
+//!
+//! They stand behind the payload, each as a number, a length and so many bytes, and at their end how many bytes they
+//! are. Numbers are little-endian; readers pass over what they do not know. The table is in
+//! `engine/docs/wire-format.md`.
+
+use super::name::{self, NameError};
+use crate::limits::PROPERTIES_BYTES_MAX;
+
+const REPLY_TO: u8 = 1;
+const CORRELATION: u8 = 2;
+const CONTENT_TYPE: u8 = 3;
+const HEADER: u8 = 4;
+
+/// Bytes before each property.
+const HEAD_BYTES: usize = 5;
+/// Bytes behind them all.
+pub const LENGTH_BYTES: usize = 4;
+
+/// The properties of a message, borrowed from where they lie.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Properties<'a> {
+    /// The name that an answer is to be published under.
+    pub reply_to: Option<&'a str>,
+    /// What an answer repeats, so that it finds its question.
+    pub correlation: Option<u64>,
+    /// What the payload is, a media type as in MIME.
+    pub content_type: Option<&'a str>,
+    /// Pairs of texts, in their order; a key may come again.
+    pub headers: Vec<(&'a str, &'a str)>,
+}
+
+/// Why bytes are no properties.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PropertiesError {
+    /// They are too many bytes.
+    #[error(
+        "the properties of a message have {PROPERTIES_BYTES_MAX} bytes at most, and these have {bytes}"
+    )]
+    TooLong {
+        /// How many.
+        bytes: usize,
+    },
+    /// One of them is cut short.
+    #[error("property {at} of a message is cut short")]
+    Short {
+        /// Which one, from 1.
+        at: usize,
+    },
+    /// A text is not UTF-8.
+    #[error("property {at} of a message is not UTF-8 text")]
+    NotUtf8 {
+        /// Which one, from 1.
+        at: usize,
+    },
+    /// The name for answers breaks a rule.
+    #[error("the name for answers: {0}")]
+    ReplyTo(#[from] NameError),
+}
+
+impl<'a> Properties<'a> {
+    /// Reads properties.
+    ///
+    /// # Errors
+    /// The rule that they break.
+    pub fn read(bytes: &'a [u8]) -> Result<Self, PropertiesError> {
+        if bytes.len() > PROPERTIES_BYTES_MAX {
+            return Err(PropertiesError::TooLong { bytes: bytes.len() });
+        }
+        let (mut properties, mut rest, mut at) = (Self::default(), bytes, 0);
+        while !rest.is_empty() {
+            at += 1;
+            let short = PropertiesError::Short { at };
+            let (&[number, length @ ..], behind) =
+                rest.split_first_chunk::<HEAD_BYTES>().ok_or(short)?;
+            let length = u32::from_le_bytes(length) as usize;
+            let (value, behind) = behind.split_at_checked(length).ok_or(short)?;
+            rest = behind;
+            let text = |value| str::from_utf8(value).map_err(|_| PropertiesError::NotUtf8 { at });
+            match number {
+                REPLY_TO => {
+                    let to = text(value)?;
+                    name::check_publishable(to)?;
+                    properties.reply_to = Some(to);
+                }
+                CORRELATION => {
+                    let value = value.try_into().map_err(|_| short)?;
+                    properties.correlation = Some(u64::from_le_bytes(value));
+                }
+                CONTENT_TYPE => properties.content_type = Some(text(value)?),
+                HEADER => {
+                    let (length, value) = value.split_first_chunk().ok_or(short)?;
+                    let length = usize::from(u16::from_le_bytes(*length));
+                    let (key, value) = value.split_at_checked(length).ok_or(short)?;
+                    properties.headers.push((text(key)?, text(value)?));
+                }
+                _ => {}
+            }
+        }
+        Ok(properties)
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        let Self { reply_to, correlation, content_type, headers } = self;
+        reply_to.is_none() && correlation.is_none() && content_type.is_none() && headers.is_empty()
+    }
+
+    /// Appends them, and how many bytes they are, to a payload.
+    ///
+    /// # Errors
+    /// [`PropertiesError::TooLong`], and [`PropertiesError::ReplyTo`]; `payload` is then unchanged.
+    pub fn append_to(&self, payload: &mut Vec<u8>) -> Result<(), PropertiesError> {
+        if let Some(to) = self.reply_to {
+            name::check_publishable(to)?;
+        }
+        let start = payload.len();
+        let mut put = |number, parts: &[&[u8]]| {
+            let bytes: usize = parts.iter().map(|part| part.len()).sum();
+            payload.push(number);
+            payload.extend((bytes as u32).to_le_bytes());
+            parts.iter().for_each(|part| payload.extend_from_slice(part));
+        };
+        if let Some(to) = self.reply_to {
+            put(REPLY_TO, &[to.as_bytes()]);
+        }
+        if let Some(correlation) = self.correlation {
+            put(CORRELATION, &[&correlation.to_le_bytes()]);
+        }
+        if let Some(content_type) = self.content_type {
+            put(CONTENT_TYPE, &[content_type.as_bytes()]);
+        }
+        let mut key_bytes_max = 0;
+        for (key, value) in &self.headers {
+            key_bytes_max = key_bytes_max.max(key.len());
+            let length = (key.len() as u16).to_le_bytes();
+            put(HEADER, &[&length, key.as_bytes(), value.as_bytes()]);
+        }
+        let bytes = payload.len() - start;
+        if bytes > PROPERTIES_BYTES_MAX || key_bytes_max > usize::from(u16::MAX) {
+            payload.truncate(start);
+            return Err(PropertiesError::TooLong { bytes });
+        }
+        payload.extend((bytes as u32).to_le_bytes());
+        Ok(())
+    }
+}
+
+/// Parts a payload from the properties behind it; `None` where they overrun it.
+pub fn split(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (rest, length) = bytes.split_last_chunk::<LENGTH_BYTES>()?;
+    let at = rest.len().checked_sub(u32::from_le_bytes(*length) as usize)?;
+    Some(rest.split_at(at))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn properties_are_as_the_format_says_and_come_back() {
+        let properties = Properties {
+            reply_to: Some("me"),
+            correlation: Some(0x0102),
+            content_type: Some("a/b"),
+            headers: vec![("k", "v"), ("k", "")],
+        };
+        let mut bytes = b"payload".to_vec();
+        properties.append_to(&mut bytes).unwrap();
+        let expected =
+            b"payload\x01\x02\0\0\0me\x02\x08\0\0\0\x02\x01\0\0\0\0\0\0\x03\x03\0\0\0a/b\
+            \x04\x04\0\0\0\x01\0kv\x04\x03\0\0\0\x01\0k\x2d\0\0\0";
+        assert_eq!(bytes, expected);
+        let (payload, rest) = split(&bytes).unwrap();
+        assert_eq!(payload, b"payload");
+        assert_eq!(Properties::read(rest), Ok(properties.clone()));
+        // One that a later version knows.
+        let more = [rest, b"\x09\x01\0\0\0x"].concat();
+        assert_eq!(Properties::read(&more), Ok(properties));
+        for end in 0..rest.len() {
+            let _ = Properties::read(&rest[..end]);
+        }
+    }
+
+    #[test]
+    fn each_rule_has_its_error() {
+        let read = |bytes: &[u8]| Properties::read(bytes).unwrap_err();
+        assert_eq!(read(b"\x03\x01\0\0"), PropertiesError::Short { at: 1 });
+        assert_eq!(read(b"\x09\0\0\0\0\x03\x02\0\0\0a"), PropertiesError::Short { at: 2 });
+        assert_eq!(read(b"\x02\x01\0\0\0a"), PropertiesError::Short { at: 1 });
+        assert_eq!(read(b"\x04\x03\0\0\0\x02\0a"), PropertiesError::Short { at: 1 });
+        assert_eq!(read(b"\x03\x01\0\0\0\xff"), PropertiesError::NotUtf8 { at: 1 });
+        assert_eq!(read(b"\x01\x03\0\0\0a|b"), PropertiesError::ReplyTo(NameError::Separator));
+        let bytes = PROPERTIES_BYTES_MAX + 1;
+        assert_eq!(read(&vec![0; bytes]), PropertiesError::TooLong { bytes });
+        let long = "x".repeat(PROPERTIES_BYTES_MAX);
+        let mut payload = b"kept".to_vec();
+        for headers in [vec![("k", &*long)], vec![(&*long, "v")]] {
+            let properties = Properties { headers, ..Properties::default() };
+            let error = properties.append_to(&mut payload).unwrap_err();
+            assert!(matches!(error, PropertiesError::TooLong { .. }));
+            assert_eq!(payload, b"kept");
+        }
+        assert_eq!(split(b"abc"), None);
+        assert_eq!(split(b"abc\x04\0\0\0"), None);
+        assert_eq!(split(b"abc\x03\0\0\0"), Some((&b""[..], &b"abc"[..])));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_properties_or_are_not(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            if let Ok(properties) = Properties::read(&bytes) {
+                let mut again = Vec::new();
+                properties.append_to(&mut again).unwrap();
+                let (payload, rest) = split(&again).unwrap();
+                prop_assert!(payload.is_empty());
+                prop_assert_eq!(Properties::read(rest), Ok(properties));
+            }
+        }
+    }
+}
