@@ -42,6 +42,27 @@ impl Message {
     }
 }
 
+/// What a group that gave a message up says of it. The message itself is kept as long as it has a dead letter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadLetter {
+    /// The message's id.
+    pub id: MessageId,
+    /// The group's name.
+    pub group: ArcStr,
+    /// The kind of the group's filter, as in the wire format.
+    pub filter_kind: u8,
+    /// The text of the group's filter.
+    pub filter: ArcStr,
+    /// What the member said that rejected the message; `None` when its attempts were used up.
+    pub reason: Option<ArcStr>,
+    /// How often the group got the message.
+    pub attempts: u16,
+    /// When the group gave it up, in nanoseconds since the Unix epoch.
+    pub died_ns: u64,
+    /// Whether the message is done but for its dead letters: nobody else is to get it.
+    pub is_done: bool,
+}
+
 /// The body of a message that is kept until it is acknowledged.
 ///
 /// One of up to [`PENDING_COPY_BYTES_MAX`] bytes has memory of its own, because a slice would pin the

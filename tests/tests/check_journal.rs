@@ -78,7 +78,7 @@ fn a_sound_journal() {
     journal(&path);
     let report = report(&path, 0);
     check_line(&report, &format!("journal: {}", path.display()));
-    check_line(&report, "format: version 1");
+    check_line(&report, "format: version 2");
     check_line(&report, &format!("size: {} bytes", fs::metadata(&path).unwrap().len()));
     assert!(report.contains(" (20 append, 1 settle, 0 seen, "), "{report}");
     check_line(&report, "messages: 20 appended, 5 settled, 15 live");

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, bounded};
 
+use super::letters::Letters;
 use super::ops::LiveSet;
 use super::options::FsyncPolicy;
 use super::read::{Next, Reader};
@@ -115,14 +116,21 @@ fn copy_most(job: &Job, stop: &AtomicBool) -> Result<Copied, CompactionError> {
         Ok(())
     };
     // The broker forgot the settled ones of this part before it handed their settlement over, so these
-    // messages are not copied and the settle records not needed.
-    copied.copy(first_end, false, live, Some(&mut seen), &mut |offset| watch(offset, true))?;
+    // messages are not copied and the settle records not needed. Of dead letters only those are copied that are left.
+    let mut letters = Letters::default();
+    let first = Some(&mut letters);
+    copied.copy(first_end, first, live, Some(&mut seen), &mut |offset| watch(offset, true))?;
+    for letter in letters.into_letters() {
+        if job.live.is_live(&letter.id) {
+            copied.new.letter(&letter)?;
+        }
+    }
     for _ in 0..ROUNDS_MAX {
         let end = job.shared.written_bytes();
         if end - copied.to <= LEFT_BYTES_TARGET {
             break;
         }
-        copied.copy(end, true, live, Some(&mut seen), &mut |offset| watch(offset, false))?;
+        copied.copy(end, None, live, Some(&mut seen), &mut |offset| watch(offset, false))?;
     }
     copied.new.seen(&seen.into_runs())?;
     Ok(copied)
@@ -145,12 +153,12 @@ impl Pace {
 }
 
 impl Copied {
-    /// Copies the records of the old file up to `end`: messages that `live` lets pass, settlements if
-    /// `settles`, and notes in `seen` what was appended.
+    /// Copies the records of the old file up to `end`: messages that `live` lets pass, and notes in `seen` what was
+    /// appended. Of the first part of the file it copies no settlements, and gathers in `first` which dead letters are left.
     fn copy(
         &mut self,
         end: u64,
-        settles: bool,
+        mut first: Option<&mut Letters>,
         live: Option<&dyn LiveSet>,
         mut seen: Option<&mut Seen>,
         watch: &mut dyn FnMut(u64) -> Result<(), CompactionError>,
@@ -172,7 +180,29 @@ impl Copied {
                     }
                     live.is_none_or(|live| live.is_live(&id))
                 }
-                Body::Settle(_) => settles,
+                Body::Settle(ids) => match &mut first {
+                    Some(letters) => {
+                        if !letters.is_empty() {
+                            record::ids(ids).for_each(|id| letters.remove(id));
+                        }
+                        false
+                    }
+                    None => true,
+                },
+                Body::Letter(letter) => match &mut first {
+                    Some(letters) => {
+                        letters.add(&letter);
+                        false
+                    }
+                    None => true,
+                },
+                Body::LetterEnd(end) => match &mut first {
+                    Some(letters) => {
+                        letters.end(&end);
+                        false
+                    }
+                    None => true,
+                },
                 Body::Seen(runs) => match &mut seen {
                     Some(seen) => {
                         record::runs(runs).for_each(|run| seen.add_run(run));
@@ -192,10 +222,10 @@ impl Copied {
 
     /// Copies the rest of the old file, up to `end`, and syncs the new one.
     ///
-    /// Returns it with the number and bytes of the messages in it, settled ones of the rest included.
+    /// Returns it with the number and bytes of the messages and dead letters in it, settled ones of the rest included.
     pub(super) fn catch_up(mut self, end: u64) -> Result<(Finished, u64, u64), CompactionError> {
-        self.copy(end, true, None, None, &mut |_| Ok(()))?;
-        let (messages, bytes) = (self.new.messages, self.new.message_bytes);
-        Ok((self.new.finish()?, messages, bytes))
+        self.copy(end, None, None, None, &mut |_| Ok(()))?;
+        let (kept, bytes) = (self.new.kept, self.new.kept_bytes);
+        Ok((self.new.finish()?, kept, bytes))
     }
 }

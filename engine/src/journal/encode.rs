@@ -5,11 +5,12 @@ use std::io::{self, IoSlice};
 use bytes::Bytes;
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
+use super::letter::{self, LetterEnd};
 use super::options::FsyncPolicy;
 use super::record::{Kind, RECORD_HEADER_BYTES, RecordHeader, SeenRun, UNDER_NEVER};
 use super::storage::{StorageFile, append_all};
 use crate::limits::{JOURNAL_SETTLES_PER_RECORD_MAX, JOURNAL_VECTORED_BYTES_MIN};
-use crate::message::Message;
+use crate::message::{DeadLetter, Message};
 use crate::wire::id::MessageId;
 
 /// What the buffer keeps of its capacity between two writes, in bytes.
@@ -120,10 +121,7 @@ impl Encoder {
 
     /// Adds a message, which [`super::ops::fits`] must have let pass.
     pub(super) fn append(&mut self, message: Message) {
-        if self.may_be_settled(message.id) {
-            // Settled and published anew: the order of the two must stay.
-            self.end_settles();
-        }
+        self.keep_order(message.id);
         let start = self.start();
         self.buffer.extend_from_slice(&message.id.to_bytes());
         self.buffer.extend_from_slice(message.name.as_bytes());
@@ -151,6 +149,25 @@ impl Encoder {
         if shared {
             self.large_bytes += message.body.len();
             self.large.push((self.buffer.len(), message.body));
+        }
+    }
+
+    /// Adds a dead letter.
+    pub(super) fn letter(&mut self, letter: &DeadLetter) {
+        self.keep_order(letter.id);
+        self.whole(Kind::Letter, &letter::encode(letter));
+    }
+
+    /// Adds the end of a dead letter.
+    pub(super) fn end_letter(&mut self, id: MessageId, group: &str, end: LetterEnd) {
+        self.keep_order(id);
+        self.whole(Kind::LetterEnd, &letter::encode_end(id, group, end));
+    }
+
+    /// What is added next concerns this message, and stays behind its settlement if that comes first.
+    fn keep_order(&mut self, id: MessageId) {
+        if self.may_be_settled(id) {
+            self.end_settles();
         }
     }
 

@@ -52,8 +52,10 @@ impl End<'_> {
                     let before = waiting.len();
                     waiting.extend(ops.iter().filter_map(|op| match op {
                         Op::Settle(id) => Some(*id),
-                        // Queued before the failure; its publisher is told that it is not stored.
-                        Op::Append(_) => None,
+                        // Queued before the failure; who asked for it is told that it is not stored.
+                        Op::Append(_) | Op::Letter(_) => None,
+                        // The letter comes back at the next start.
+                        Op::EndLetter { .. } => None,
                     }));
                     let settled = (waiting.len() - before) as u64;
                     self.shared.settled.fetch_add(settled, Ordering::Relaxed);

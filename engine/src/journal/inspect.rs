@@ -35,6 +35,8 @@ pub struct Inspection {
     pub live: u64,
     /// Bytes their records occupy.
     pub live_bytes: u64,
+    /// Dead letters that opening the journal would recover; their messages are live, too.
+    pub letters: u64,
     /// What opening the journal would take out, as a crash tore it.
     pub torn: Torn,
     /// What is damaged.
@@ -93,6 +95,7 @@ fn read(path: &Path, storage: &dyn Storage) -> Result<Inspection, OpenError> {
             settled_elsewhere: 0,
             live: 0,
             live_bytes: 0,
+            letters: 0,
             torn: Torn { offset: 0, bytes, stretches: u64::from(bytes > 0) },
             damage: DamageReport::default(),
         });
@@ -107,6 +110,7 @@ fn read(path: &Path, storage: &dyn Storage) -> Result<Inspection, OpenError> {
         settled_elsewhere: found.settled_elsewhere,
         live: found.live.len() as u64,
         live_bytes: found.live.bytes,
+        letters: found.letters.len() as u64,
         torn: found.torn,
         damage: found.damage,
     })
@@ -114,7 +118,7 @@ fn read(path: &Path, storage: &dyn Storage) -> Result<Inspection, OpenError> {
 
 impl fmt::Display for Inspection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Records { append, settle, seen, mark } = self.records;
+        let Records { append, settle, seen, mark, letter, letter_end } = self.records;
         writeln!(f, "journal: {}", self.path.display())?;
         match self.version {
             Some(version) => writeln!(f, "format: version {version}")?,
@@ -122,7 +126,11 @@ impl fmt::Display for Inspection {
         }
         writeln!(f, "size: {} bytes", self.bytes)?;
         let all = self.records.all();
-        writeln!(f, "records: {all} ({append} append, {settle} settle, {seen} seen, {mark} mark)")?;
+        writeln!(
+            f,
+            "records: {all} ({append} append, {settle} settle, {seen} seen, {mark} mark, {letter} letter, \
+             {letter_end} letter end)"
+        )?;
         let Self { appended, settled, live, live_bytes, .. } = self;
         writeln!(f, "messages: {appended} appended, {settled} settled, {live} live")?;
         if self.settled_elsewhere > 0 {
@@ -133,6 +141,7 @@ impl fmt::Display for Inspection {
             )?;
         }
         writeln!(f, "live: {live_bytes} bytes")?;
+        writeln!(f, "dead letters: {}", self.letters)?;
         let Torn { offset, bytes, stretches } = self.torn;
         match stretches {
             0 => writeln!(f, "torn end: none")?,

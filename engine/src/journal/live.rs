@@ -4,21 +4,20 @@
 //! second takes those out. So nothing is allocated for a message that a later record settles, and the
 //! server's memory afterwards is what the messages take.
 
+use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use arcstr::ArcStr;
 use bytes::Bytes;
 
 use super::error::OpenError;
+use super::names::Names;
 use super::read::{Next, Reader};
 use super::record::Body;
 use super::storage::StorageFile;
 use crate::hash::IdHashes;
-use crate::limits::NAMES_CACHED_MAX;
 use crate::message::Message;
 use crate::wire::id::MessageId;
 
@@ -38,6 +37,11 @@ pub(super) struct Live {
 }
 
 impl Live {
+    /// Whether a message is live.
+    pub(super) fn contains(&self, id: MessageId) -> bool {
+        self.places.contains_key(&id)
+    }
+
     /// Messages that are live.
     pub(super) fn len(&self) -> usize {
         self.places.len()
@@ -138,36 +142,6 @@ impl fmt::Debug for Messages {
     }
 }
 
-/// One shared copy of each name.
-#[derive(Debug, Default)]
-struct Names {
-    names: HashSet<ArcStr>,
-    last: Option<ArcStr>,
-}
-
-impl Names {
-    fn share(&mut self, name: &str) -> ArcStr {
-        if let Some(last) = &self.last
-            && &**last == name
-        {
-            return last.clone();
-        }
-        let shared = match self.names.get(name) {
-            Some(shared) => shared.clone(),
-            None => {
-                if self.names.len() >= NAMES_CACHED_MAX {
-                    self.names.clear();
-                }
-                let shared: ArcStr = name.into();
-                self.names.insert(shared.clone());
-                shared
-            }
-        };
-        self.last = Some(shared.clone());
-        shared
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -192,12 +166,5 @@ mod tests {
         let mut expected: Vec<u64> = (0..1000).step_by(7).map(|n| 100 * n).collect();
         expected.push(100_050);
         assert_eq!(live.into_offsets(), expected);
-    }
-
-    #[test]
-    fn messages_of_one_name_share_it() {
-        let mut names = Names::default();
-        let [a, b, again] = ["a", "b", "a"].map(|name| names.share(name));
-        assert!(ArcStr::ptr_eq(&a, &again) && !ArcStr::ptr_eq(&a, &b));
     }
 }

@@ -9,10 +9,11 @@ use super::encode::{Encoder, Synced};
 use super::error::{OpenError, check_kind, io_error};
 use super::live::Messages;
 use super::options::{FsyncPolicy, JournalOptions};
-use super::record::{FileHeader, RECORDS_OFFSET, SeenRun};
+use super::record::{FileHeader, RECORDS_OFFSET, SeenRun, VERSION};
 use super::recovery::{Scan, read_all};
 use super::rewrite::{Finished, Rewrite, beside, directory, install, new_path, remove_if_there};
 use super::storage::{PathKind, Storage, StorageFile, append_all};
+use crate::message::DeadLetter;
 
 /// Bytes copied at a time.
 const COPY_BYTES: usize = 1024 * 1024;
@@ -24,6 +25,8 @@ const OPENS_MAX: usize = 100;
 pub struct Recovered {
     /// Messages appended and not settled, in the order in which they were appended.
     pub messages: Messages,
+    /// Their dead letters, in the order in which they came.
+    pub letters: Vec<DeadLetter>,
     /// Every run of native sequence numbers ever appended, the publisher last heard of at the end.
     pub seen: Vec<SeenRun>,
     /// What a crash tore and was taken out, which nobody had been promised.
@@ -45,7 +48,9 @@ pub(super) struct OpenFile {
     pub(super) file: Box<dyn StorageFile>,
     pub(super) encoder: Encoder,
     pub(super) salt: u64,
+    /// Records of live messages and of dead letters.
     pub(super) live_records: u64,
+    /// Their bytes.
     pub(super) live_bytes: u64,
     /// Whether a mark would tell more about what is synced than the last record does.
     pub(super) wants_mark: bool,
@@ -77,8 +82,9 @@ pub(super) fn open_file(
     let opening = Opening { storage, path: &path, policy: options.fsync, is_new };
     match read {
         None => opening.create(&*file, bytes),
-        Some((header, found)) if found.has_holes(bytes) => {
-            opening.rebuild(&*file, bytes, header.salt, found)
+        // What an earlier version would not read stands in a file that says so.
+        Some((header, found)) if found.has_holes(bytes) || header.version < VERSION => {
+            opening.rebuild(&*file, bytes, header, found)
         }
         Some((header, found)) => {
             let kept = opening.keep_torn(&*file, found.torn, bytes)?;
@@ -156,6 +162,7 @@ impl Opening<'_> {
         let new = self.new_file().map_err(io_error("create", self.path))?;
         let recovered = Recovered {
             messages: Messages::none(self.path),
+            letters: Vec::new(),
             seen: Vec::new(),
             torn,
             torn_copy,
@@ -196,13 +203,14 @@ impl Opening<'_> {
             file,
             encoder,
             salt,
-            live_records: found.live.len() as u64,
-            live_bytes: found.live.bytes,
+            live_records: (found.live.len() + found.letters.len()) as u64,
+            live_bytes: found.live.bytes + found.letters.bytes(),
             wants_mark: found.synced < found.content_end,
         };
         let read = storage.open_to_read(path).map_err(io_error("open", path))?;
         let recovered = Recovered {
             messages: Messages::new(path, read, salt, found.end, found.live.into_offsets()),
+            letters: found.letters.into_letters(),
             seen: found.seen.into_runs(),
             torn: found.torn,
             torn_copy,
@@ -213,20 +221,28 @@ impl Opening<'_> {
         Ok((recovered, open))
     }
 
-    /// Puts a file of all good records in place of one that has faults between them.
+    /// Puts a file of all good records in place of one that has faults between them, or is of an earlier format.
     fn rebuild(
         self,
         file: &dyn StorageFile,
         bytes: u64,
-        salt: u64,
+        FileHeader { version, salt }: FileHeader,
         found: Scan,
     ) -> Result<(Recovered, OpenFile), OpenError> {
         let Self { storage, path, is_new, .. } = self;
+        if version < VERSION {
+            tracing::info!(
+                from = version,
+                to = VERSION,
+                "rewriting the journal {}",
+                path.display()
+            );
+        }
         let (damaged_copy, torn_copy) = match found.damage.is_empty() {
             true => (None, self.keep_torn(file, found.torn, bytes)?),
             false => (Some(self.keep(".damaged-", file, 0, bytes)?), None),
         };
-        let seen = found.seen.into_runs();
+        let (seen, letters) = (found.seen.into_runs(), found.letters.into_letters());
         let offsets = found.live.into_offsets();
         // The old file, which stays readable when another takes its name.
         let messages = |offsets| {
@@ -234,14 +250,18 @@ impl Opening<'_> {
             Ok::<_, OpenError>(Messages::new(path, file, salt, found.end, offsets))
         };
         let recovered_messages = messages(offsets.clone())?;
-        let failed = || io_error("write the repaired journal", path);
+        let failed = || io_error("rewrite the journal", path);
         let mut new = self.new_file().map_err(failed())?;
         new.seen(&seen).map_err(failed())?;
         for message in messages(offsets)? {
             new.append(message?).map_err(failed())?;
         }
+        for letter in &letters {
+            new.letter(letter).map_err(failed())?;
+        }
         let recovered = Recovered {
             messages: recovered_messages,
+            letters,
             seen,
             torn: found.torn,
             torn_copy,
@@ -258,7 +278,7 @@ impl Opening<'_> {
 
     fn put_in_place(self, new: Rewrite) -> Result<OpenFile, OpenError> {
         let Self { storage, path, .. } = self;
-        let (live_records, live_bytes) = (new.messages, new.message_bytes);
+        let (live_records, live_bytes) = (new.kept, new.kept_bytes);
         let Finished { file, encoder, salt } = new.finish().map_err(io_error("write", path))?;
         install(storage, path).map_err(io_error("put in place", path))?;
         Ok(OpenFile {

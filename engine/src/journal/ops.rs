@@ -1,8 +1,11 @@
 //! What goes into a journal, and what the journal asks of its caller.
 
+use arcstr::ArcStr;
+
+use super::letter::LetterEnd;
 use super::record;
 use crate::limits::{JOURNAL_RECORD_BYTES_MAX, NAME_BYTES_MAX};
-use crate::message::Message;
+use crate::message::{DeadLetter, Message};
 use crate::wire::id::MessageId;
 
 /// Tells compaction which messages are still needed; asked from another thread than the broker's.
@@ -20,15 +23,27 @@ pub trait LiveSet: Send + Sync {
 pub enum Op {
     /// A message to keep.
     Append(Message),
-    /// A message that is no longer needed.
+    /// A message that is no longer needed, nor are its dead letters.
     Settle(MessageId),
+    /// A dead letter of a message that was appended and is not settled. The same one again says that its message is done
+    /// by now.
+    Letter(DeadLetter),
+    /// A dead letter is no more.
+    EndLetter {
+        /// The message's id.
+        id: MessageId,
+        /// The group whose letter it was.
+        group: ArcStr,
+        /// How it ended.
+        end: LetterEnd,
+    },
 }
 
 /// Called by the journal's thread with [`Journal::durable`](super::Journal::durable) after it advanced, after a failure, and after
 /// a compaction ended. It must be quick: the next commit waits for it.
 pub type OnProgress = Box<dyn Fn(u64) + Send>;
 
-/// Bytes that a message occupies in the file.
+/// Bytes that a message occupies in the file, without its dead letters.
 pub fn record_bytes(message: &Message) -> u64 {
     record::append_bytes(message.name.len(), message.body.len())
 }

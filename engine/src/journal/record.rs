@@ -4,13 +4,14 @@
 
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
+use super::letter::{self, EndBody, LetterBody};
 use crate::message::Format;
 use crate::wire::id::MessageId;
 
 /// The first bytes of every journal. The first is not ASCII, so that no text file starts like this.
 pub const MAGIC: [u8; 8] = *b"\x8dMEZJRNL";
 /// The version of the format that this code writes, and the newest that it reads.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// Bytes of one copy of the file's header.
 pub const FILE_HEADER_BYTES: usize = 32;
 /// Where the second copy of the file's header lies, in bytes: on another page than the first.
@@ -78,6 +79,10 @@ pub enum Kind {
     Seen = 3,
     /// Nothing; its header tells that what lies before it is synced.
     Mark = 4,
+    /// A group gave a message up.
+    Letter = 5,
+    /// A dead letter is no more.
+    LetterEnd = 6,
 }
 
 impl Kind {
@@ -87,6 +92,8 @@ impl Kind {
             2 => Self::Settle,
             3 => Self::Seen,
             4 => Self::Mark,
+            5 => Self::Letter,
+            6 => Self::LetterEnd,
             _ => return None,
         })
     }
@@ -215,6 +222,10 @@ pub enum Body<'a> {
     Seen(&'a [u8]),
     /// Nothing.
     Mark,
+    /// A dead letter.
+    Letter(LetterBody<'a>),
+    /// The end of a dead letter.
+    LetterEnd(EndBody<'a>),
 }
 
 impl<'a> Body<'a> {
@@ -240,6 +251,8 @@ impl<'a> Body<'a> {
             }
             Kind::Seen => bytes.len().is_multiple_of(SEEN_RUN_BYTES).then_some(Self::Seen(bytes)),
             Kind::Mark => bytes.is_empty().then_some(Self::Mark),
+            Kind::Letter => letter::read(bytes).map(Self::Letter),
+            Kind::LetterEnd => letter::read_end(bytes).map(Self::LetterEnd),
         }
     }
 }
@@ -272,10 +285,10 @@ mod tests {
 
     #[test]
     fn a_file_header_lies_as_documented_and_reads_back() {
-        let header = FileHeader { version: 1, salt: 0x1122 };
+        let header = FileHeader { version: 2, salt: 0x1122 };
         let bytes = header.encode();
         assert_eq!(&bytes[..8], b"\x8dMEZJRNL");
-        assert_eq!(&bytes[8..24], &[1, 0, 0, 0, 0, 0, 0, 0, 0x22, 0x11, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(&bytes[8..24], &[2, 0, 0, 0, 0, 0, 0, 0, 0x22, 0x11, 0, 0, 0, 0, 0, 0]);
         assert_eq!(FileHeader::decode(&bytes), Some(header));
         for bit in 0..bytes.len() * 8 {
             let mut bytes = bytes;
@@ -327,5 +340,7 @@ mod tests {
         assert!(!check(Kind::Settle, 0, 0, &[1; 33]));
         assert!(!check(Kind::Seen, 0, 0, &[1; 25]));
         assert!(!check(Kind::Mark, 0, 0, &[1]));
+        assert!(!check(Kind::Letter, 0, 0, &[1; 31]));
+        assert!(!check(Kind::LetterEnd, 0, 0, &[1; 16]));
     }
 }

@@ -9,6 +9,7 @@ use std::path::Path;
 
 use super::damage::{Damage, DamageReport, Torn};
 use super::error::{OpenError, io_error};
+use super::letters::Letters;
 use super::live::Live;
 use super::read::{Ahead, Next, Reader};
 use super::record::{
@@ -17,6 +18,7 @@ use super::record::{
 };
 use super::seen::Seen;
 use super::storage::StorageFile;
+use crate::wire::id::MessageId;
 
 /// What the start of a file tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,12 +80,16 @@ pub struct Records {
     pub seen: u64,
     /// Each tells that all before it is synced.
     pub mark: u64,
+    /// Dead letters, ended and repeated ones among them.
+    pub letter: u64,
+    /// Ends of dead letters.
+    pub letter_end: u64,
 }
 
 impl Records {
     /// Those of all kinds.
     pub fn all(&self) -> u64 {
-        self.append + self.settle + self.seen + self.mark
+        self.append + self.settle + self.seen + self.mark + self.letter + self.letter_end
     }
 }
 
@@ -92,6 +98,8 @@ impl Records {
 pub(super) struct Scan {
     /// Messages that are not settled.
     pub(super) live: Live,
+    /// Their dead letters.
+    pub(super) letters: Letters,
     /// Runs of all messages ever appended.
     pub(super) seen: Seen,
     /// Good records.
@@ -247,18 +255,34 @@ impl Scan {
             }
             Body::Settle(bytes) => {
                 self.records.settle += 1;
-                for id in record::ids(bytes) {
-                    match self.live.settle(id) {
-                        true => self.settled += 1,
-                        false => self.settled_elsewhere += 1,
-                    }
-                }
+                record::ids(bytes).for_each(|id| self.settle(id));
             }
             Body::Seen(bytes) => {
                 self.records.seen += 1;
                 record::runs(bytes).for_each(|run| self.seen.add_run(run));
             }
             Body::Mark => self.records.mark += 1,
+            Body::Letter(letter) => {
+                self.records.letter += 1;
+                // Without its message, which may be damaged, it is nothing.
+                if self.live.contains(letter.id) {
+                    self.letters.add(&letter);
+                }
+            }
+            Body::LetterEnd(end) => {
+                self.records.letter_end += 1;
+                if self.letters.end(&end) {
+                    self.settle(end.id);
+                }
+            }
+        }
+    }
+
+    fn settle(&mut self, id: MessageId) {
+        self.letters.remove(id);
+        match self.live.settle(id) {
+            true => self.settled += 1,
+            false => self.settled_elsewhere += 1,
         }
     }
 }

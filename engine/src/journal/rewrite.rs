@@ -9,7 +9,7 @@ use super::options::FsyncPolicy;
 use super::record::{FileHeader, Kind, RECORDS_OFFSET, RecordHeader, SeenRun, VERSION};
 use super::storage::{Storage, StorageFile, append_all};
 use crate::hash::random;
-use crate::message::Message;
+use crate::message::{DeadLetter, Message};
 
 /// Bytes gathered before they are written.
 const WRITE_BYTES: usize = 1024 * 1024;
@@ -46,10 +46,10 @@ pub(super) struct Rewrite {
     file: Box<dyn StorageFile>,
     encoder: Encoder,
     salt: u64,
-    /// Messages written so far.
-    pub(super) messages: u64,
+    /// Messages and dead letters written so far.
+    pub(super) kept: u64,
     /// Bytes of their records.
-    pub(super) message_bytes: u64,
+    pub(super) kept_bytes: u64,
 }
 
 /// A finished file and the encoder for what comes behind.
@@ -81,7 +81,7 @@ impl Rewrite {
         head[second..].copy_from_slice(&header);
         append_all(&mut *file, &mut [IoSlice::new(&head)])?;
         let encoder = Encoder::new(salt, (RECORDS_OFFSET, 0), Synced::Throughout, policy);
-        Ok(Self { file, encoder, salt, messages: 0, message_bytes: 0 })
+        Ok(Self { file, encoder, salt, kept: 0, kept_bytes: 0 })
     }
 
     fn write_if_much(&mut self) -> io::Result<()> {
@@ -95,17 +95,26 @@ impl Rewrite {
     pub(super) fn append(&mut self, message: Message) -> io::Result<()> {
         let start = self.encoder.offset();
         self.encoder.append(message);
-        self.messages += 1;
-        self.message_bytes += self.encoder.offset() - start;
+        self.kept += 1;
+        self.kept_bytes += self.encoder.offset() - start;
+        self.write_if_much()
+    }
+
+    /// Adds a dead letter.
+    pub(super) fn letter(&mut self, letter: &DeadLetter) -> io::Result<()> {
+        let start = self.encoder.offset();
+        self.encoder.letter(letter);
+        self.kept += 1;
+        self.kept_bytes += self.encoder.offset() - start;
         self.write_if_much()
     }
 
     /// Adds a record of another journal file.
     pub(super) fn copy(&mut self, header: &RecordHeader, body: &[u8]) -> io::Result<()> {
         self.encoder.copy(header, body);
-        if header.kind == Kind::Append {
-            self.messages += 1;
-            self.message_bytes += header.record_bytes();
+        if matches!(header.kind, Kind::Append | Kind::Letter) {
+            self.kept += 1;
+            self.kept_bytes += header.record_bytes();
         }
         self.write_if_much()
     }

@@ -12,6 +12,7 @@ use crossbeam::channel::{Receiver, at, never, select};
 use super::compaction::{Compaction, CompactionError, Copied, Job};
 use super::encode::Encoder;
 use super::full_disk;
+use super::letters;
 use super::open::OpenFile;
 use super::ops::{LiveSet, OnProgress, Op, record_bytes};
 use super::options::FsyncPolicy;
@@ -27,7 +28,7 @@ const SETTLE_SYNC_MAX: Duration = Duration::from_secs(1);
 /// How long nothing must have come before a mark is written.
 const MARK_AFTER: Duration = Duration::from_secs(1);
 
-/// How much of the file its live messages occupy. A settlement counts with the average.
+/// How much of the file its live messages and dead letters occupy. A settlement counts with the average.
 struct Estimate {
     records: u64,
     bytes: u64,
@@ -208,10 +209,12 @@ impl Writer {
     /// Writes this group and those that queued up behind it, and makes them durable.
     fn commit(&mut self, first: Vec<Op>) -> Result<(), JournalError> {
         let start = self.encoder.offset();
-        let mut messages = self.take(first);
+        let (mut messages, mut wants_sync) = self.take(first);
         while self.encoder.waiting_bytes() < JOURNAL_COMMIT_BYTES_TARGET {
             let Ok(ops) = self.queue.try_recv() else { break };
-            messages += self.take(ops);
+            let (more, wants) = self.take(ops);
+            messages += more;
+            wants_sync |= wants;
         }
         self.write()?;
         if self.encoder.offset() > start {
@@ -219,7 +222,7 @@ impl Writer {
             self.wants_mark = true;
             self.shared.commits.fetch_add(1, Ordering::Relaxed);
         }
-        if messages > 0 && self.policy == FsyncPolicy::Always {
+        if wants_sync && self.policy == FsyncPolicy::Always {
             self.sync()?;
         }
         self.shared.appended.fetch_add(messages, Ordering::Relaxed);
@@ -229,10 +232,10 @@ impl Writer {
         Ok(())
     }
 
-    /// Encodes one group; returns how many messages it appends.
-    fn take(&mut self, ops: Vec<Op>) -> u64 {
+    /// Encodes one group; returns how many messages it appends, and whether somebody waits until it is synced.
+    fn take(&mut self, ops: Vec<Op>) -> (u64, bool) {
         self.taken += 1;
-        let (mut messages, mut settled) = (0, 0);
+        let (mut messages, mut settled, mut has_letters) = (0, 0, false);
         for op in ops {
             match op {
                 Op::Append(message) => {
@@ -246,10 +249,19 @@ impl Writer {
                     self.settling.push(id);
                     self.encoder.settle(id);
                 }
+                Op::Letter(letter) => {
+                    has_letters = true;
+                    self.estimate.append(letters::record_bytes(&letter));
+                    self.encoder.letter(&letter);
+                }
+                Op::EndLetter { id, group, end } => {
+                    self.estimate.settle();
+                    self.encoder.end_letter(id, &group, end);
+                }
             }
         }
         self.shared.settled.fetch_add(settled, Ordering::Relaxed);
-        messages
+        (messages, messages > 0 || has_letters)
     }
 
     fn write(&mut self) -> Result<(), JournalError> {
@@ -310,7 +322,7 @@ impl Writer {
     ) -> Result<(), JournalError> {
         let before = self.encoder.offset();
         let copied = copied.and_then(|copied| copied.catch_up(before));
-        let (new, messages, bytes) = match copied.and_then(|new| self.has_place().map(|()| new)) {
+        let (new, records, bytes) = match copied.and_then(|new| self.has_place().map(|()| new)) {
             Ok(new) => new,
             Err(error) => {
                 self.give_compaction_up(&error);
@@ -333,7 +345,7 @@ impl Writer {
         self.synced = self.encoder.offset();
         self.dirty_since = None;
         self.wants_mark = false;
-        self.estimate = Estimate { records: messages, bytes };
+        self.estimate = Estimate { records, bytes };
         self.compact_from_bytes = self.compact_min_bytes;
         self.shared.written.store(self.synced, Ordering::Release);
         self.shared.live_bytes.store(bytes, Ordering::Relaxed);

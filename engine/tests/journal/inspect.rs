@@ -25,7 +25,7 @@ fn it_tells_what_opening_would_find_and_changes_nothing() {
     assert_eq!((found.settled, found.settled_elsewhere), (3, 1));
     assert_eq!(found.appended, found.settled + found.live);
     assert_eq!(found.live, fold(&records).len() as u64);
-    assert_eq!((found.version, found.torn.bytes), (Some(1), 4));
+    assert_eq!((found.version, found.torn.bytes), (Some(2), 4));
     assert!(found.damage.is_empty());
     assert!(storage.trace().events.is_empty());
 }
@@ -171,19 +171,19 @@ fn the_report_tells_a_person_what_is_there_and_what_to_do() {
     let size = bytes.len();
     assert_eq!(
         lines[..3],
-        ["journal: /data/journal", "format: version 1", &format!("size: {size} bytes")]
+        ["journal: /data/journal", "format: version 2", &format!("size: {size} bytes")]
     );
     // Of the settled ones, one was never appended, and one may be the damaged one.
     let elsewhere = "settlements of messages not in this file (compacted, torn or damaged): ";
     assert!(lines[5].starts_with(elsewhere), "{text}");
     assert!(
-        lines[7].starts_with(&format!("torn end: 4 bytes from offset {}: ", size - 4)),
+        lines[8].starts_with(&format!("torn end: 4 bytes from offset {}: ", size - 4)),
         "{text}"
     );
-    assert_eq!(lines[8], format!("damage: 1 record in {} bytes", 32 + record_bytes));
-    assert_eq!(lines[9], "  offset 0: 32 bytes, a copy of the header");
-    assert_eq!(lines[10], format!("  offset {}: {record_bytes} bytes, 1 record", record.start));
-    assert!(lines[11].contains("--repair") && lines.len() == 12, "{text}");
+    assert_eq!(lines[9], format!("damage: 1 record in {} bytes", 32 + record_bytes));
+    assert_eq!(lines[10], "  offset 0: 32 bytes, a copy of the header");
+    assert_eq!(lines[11], format!("  offset {}: {record_bytes} bytes, 1 record", record.start));
+    assert!(lines[12].contains("--repair") && lines.len() == 13, "{text}");
 }
 
 #[test]

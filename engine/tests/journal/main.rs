@@ -11,6 +11,7 @@ mod harness;
 mod history;
 mod inspect;
 mod kill;
+mod letters;
 mod model;
 mod power_cut;
 mod recovery;

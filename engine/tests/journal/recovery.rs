@@ -101,7 +101,7 @@ fn settled_and_published_anew_in_one_group_is_live() {
 
 #[test]
 fn other_files_and_newer_journals_are_left_alone() {
-    let newer = FileHeader { version: 2, salt: 1 }.encode();
+    let newer = FileHeader { version: 3, salt: 1 }.encode();
     let mut newer_whole = sample(FsyncPolicy::Always, true);
     newer_whole[..32].copy_from_slice(&newer);
     let second = SECOND_HEADER_OFFSET as usize;
@@ -112,7 +112,7 @@ fn other_files_and_newer_journals_are_left_alone() {
         for repair in [false, true] {
             let storage = disk(bytes);
             match recover(&storage, JournalOptions { repair, ..options() }).map(|_| ()) {
-                Err(OpenError::NotAJournal { .. } | OpenError::Newer { version: 2, .. }) => {}
+                Err(OpenError::NotAJournal { .. } | OpenError::Newer { version: 3, .. }) => {}
                 other => panic!("{other:?}"),
             }
             assert_eq!(storage.read(Path::new(PATH)).as_deref(), Some(bytes));

@@ -12,8 +12,8 @@ use bytes::Bytes;
 use mezzenger::MessageId;
 use mezzenger::journal::record::RECORDS_OFFSET;
 use mezzenger::journal::storage::memory::MemoryStorage;
-use mezzenger::journal::{Journal, JournalOptions, LiveSet, Op, open};
-use mezzenger::message::{Format, Message};
+use mezzenger::journal::{Journal, JournalOptions, LetterEnd, LiveSet, Op, open};
+use mezzenger::message::{DeadLetter, Format, Message};
 use mezzenger::wire::checksum::native;
 use mezzenger::wire::frame::{Frame, v1_prefix, v2_prefix};
 use mezzenger::wire::pickle::{Plain, write};
@@ -143,6 +143,18 @@ fn journals() -> Outcome {
         submit(&journal, vec![Op::Append(message(2 * n)), Op::Append(message(2 * n + 1))])?;
         submit(&journal, vec![Op::Settle(message(n).id)])?;
     }
+    let letter = |n, group: &str, is_done| {
+        let reason = (n % 2 == 0).then(|| "why".into());
+        let (group, filter) = (group.into(), "name/".into());
+        let id = message(n).id;
+        let (filter_kind, attempts, died_ns) = (1, 3, 1_763_866_000_250_000_000);
+        DeadLetter { id, group, filter_kind, filter, reason, attempts, died_ns, is_done }
+    };
+    let end = |n, group: &str, end| Op::EndLetter { id: message(n).id, group: group.into(), end };
+    submit(&journal, vec![Op::Letter(letter(4, "a", false)), Op::Letter(letter(4, "b", true))])?;
+    submit(&journal, vec![Op::Letter(letter(5, "a", true)), Op::Letter(letter(6, "a", true))])?;
+    submit(&journal, vec![end(4, "a", LetterEnd::Purged), end(5, "a", LetterEnd::Replayed)])?;
+    submit(&journal, vec![end(6, "a", LetterEnd::Done)])?;
     let crashed = records(&storage, path);
     journal.close()?;
     let closed = records(&storage, path);
@@ -166,6 +178,7 @@ fn journals() -> Outcome {
         ("second_header_damaged", 2, &closed),
         ("both_headers_damaged", 3, &closed),
         ("newer", 4, &closed),
+        ("version_1", 16, &closed),
     ] {
         seed("journal", name, &[&[choice], records].concat())?;
     }

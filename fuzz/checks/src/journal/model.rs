@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use mezzenger::MessageId;
 use mezzenger::journal::{Damage, SeenRun, Torn};
-use mezzenger::message::{Format, Message};
+use mezzenger::message::{DeadLetter, Format, Message};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 pub(crate) const MAGIC: &[u8; 8] = b"\x8dMEZJRNL";
@@ -25,8 +25,12 @@ pub(super) enum Model {
 /// What is in a journal.
 #[derive(Debug, Default)]
 pub(super) struct Recovery {
+    /// Of the file's format.
+    pub(super) version: u32,
     /// In the order in which they were appended.
     pub(super) live: Vec<Message>,
+    /// In the order in which they died. Each says whether its message is done.
+    pub(super) letters: Vec<DeadLetter>,
     /// One for each native message and each run, in no order.
     pub(super) seen: Vec<SeenRun>,
     pub(super) append_records: u64,
@@ -72,7 +76,7 @@ struct Journal<'a> {
 impl Journal<'_> {
     fn header(&self, at: usize) -> Option<Header> {
         let bytes = self.file.get(at..)?.first_chunk::<HEADER_BYTES>()?;
-        if !(1..=4).contains(&bytes[4]) || bytes[7] != 0 {
+        if !(1..=6).contains(&bytes[4]) || bytes[7] != 0 {
             return None;
         }
         let sum = xxh3_64_with_seed(&bytes[..24], self.salt.wrapping_add(at as u64));
@@ -117,7 +121,12 @@ impl Journal<'_> {
             }
             2 => body.len().is_multiple_of(16),
             3 => body.len().is_multiple_of(24),
-            _ => body.is_empty(),
+            4 => body.is_empty(),
+            5 => letter(body).is_some(),
+            _ => {
+                let is_known = body.get(16).is_some_and(|end| (1..=3).contains(end));
+                is_known && std::str::from_utf8(&body[17..]).is_ok()
+            }
         };
         (is_well_formed && xxh3_64(body) == header.body_checksum).then_some(body)
     }
@@ -125,6 +134,33 @@ impl Journal<'_> {
 
 fn id(bytes: &[u8]) -> Option<MessageId> {
     Some(MessageId { publisher: u64_at(bytes, 0)?, sequence: u64_at(bytes, 8)? })
+}
+
+/// The body of a letter record.
+fn letter(body: &[u8]) -> Option<DeadLetter> {
+    let (head, texts) = body.split_first_chunk::<32>()?;
+    let [flags, filter_kind] = [head[26], head[27]];
+    let lengths = [head[28], head[29], head[30]].map(usize::from);
+    if flags > 3 || head[31] != 0 || texts.len() != lengths.iter().sum::<usize>() {
+        return None;
+    }
+    let (group, rest) = texts.split_at(lengths[0]);
+    let (filter, reason) = rest.split_at(lengths[1]);
+    let text = |bytes| std::str::from_utf8(bytes).ok();
+    let (is_rejected, reason) = (flags & 2 != 0, text(reason)?);
+    if !is_rejected && !reason.is_empty() {
+        return None;
+    }
+    Some(DeadLetter {
+        id: id(head)?,
+        group: text(group)?.into(),
+        filter_kind,
+        filter: text(filter)?.into(),
+        reason: is_rejected.then(|| reason.into()),
+        attempts: u16::from_le_bytes([head[24], head[25]]),
+        died_ns: u64_at(head, 16)?,
+        is_done: flags & 1 != 0,
+    })
 }
 
 impl Model {
@@ -137,10 +173,10 @@ impl Model {
         let copies = [copy(0), copy(SECOND_HEADER)];
         let is_short = file.len() < RECORDS;
         match copies[0].or(copies[1]) {
-            Some((version @ 2.., _)) => Self::Newer(version),
+            Some((version @ 3.., _)) => Self::Newer(version),
             Some(_) if is_short => Self::Fresh,
-            Some((_, salt)) => {
-                let mut recovery = Recovery { end: RECORDS, ..Recovery::default() };
+            Some((version, salt)) => {
+                let mut recovery = Recovery { version, end: RECORDS, ..Recovery::default() };
                 for (copy, offset) in copies.iter().zip([0, SECOND_HEADER as u64]) {
                     if copy.is_none() {
                         recovery.damage.push(Damage { offset, bytes: 32, records: 0 });
@@ -244,12 +280,7 @@ impl Recovery {
             }
             2 => {
                 for id in body.chunks(16).filter_map(id) {
-                    let before = self.live.len();
-                    self.live.retain(|message| message.id != id);
-                    match self.live.len() < before {
-                        true => self.settled += 1,
-                        false => self.settled_elsewhere += 1,
-                    }
+                    self.settle(id);
                 }
             }
             3 => {
@@ -261,7 +292,57 @@ impl Recovery {
                     }
                 }
             }
+            5 => self.die(body),
+            6 => self.end_letter(body),
             _ => {}
+        }
+    }
+
+    fn settle(&mut self, id: MessageId) {
+        let before = self.live.len();
+        self.live.retain(|message| message.id != id);
+        self.letters.retain(|letter| letter.id != id);
+        match self.live.len() < before {
+            true => self.settled += 1,
+            false => self.settled_elsewhere += 1,
+        }
+    }
+
+    fn die(&mut self, body: &[u8]) {
+        let Some(letter) = letter(body) else { return };
+        if self.live.iter().all(|message| message.id != letter.id) {
+            return;
+        }
+        let (id, mut is_done) = (letter.id, letter.is_done);
+        match self.letters.iter_mut().find(|it| it.id == id && it.group == letter.group) {
+            Some(same) => {
+                is_done |= same.is_done;
+                *same = letter;
+            }
+            None => self.letters.push(letter),
+        }
+        let of_message = || self.letters.iter().filter(|letter| letter.id == id);
+        is_done |= of_message().any(|letter| letter.is_done);
+        self.set_done(id, is_done);
+    }
+
+    fn set_done(&mut self, id: MessageId, is_done: bool) {
+        let of_message = self.letters.iter_mut().filter(|letter| letter.id == id);
+        of_message.for_each(|letter| letter.is_done = is_done);
+    }
+
+    fn end_letter(&mut self, body: &[u8]) {
+        let (Some(id), Ok(group)) = (id(body), std::str::from_utf8(&body[17..])) else { return };
+        if body[16] == 3 {
+            return self.settle(id);
+        }
+        let was_done = self.letters.iter().any(|letter| letter.id == id && letter.is_done);
+        let has_letters = self.letters.iter().any(|letter| letter.id == id);
+        self.letters.retain(|letter| letter.id != id || letter.group != group);
+        if body[16] == 2 {
+            self.set_done(id, false);
+        } else if has_letters && was_done && self.letters.iter().all(|letter| letter.id != id) {
+            self.settle(id);
         }
     }
 }

@@ -22,7 +22,11 @@ const GROW: u8 = 4;
 /// A file of these records.
 pub(super) fn file(choice: u8, mut records: &[u8]) -> Vec<u8> {
     let mut file = vec![0; RECORDS];
-    let version = if choice & 4 == 0 { 1 } else { 2 };
+    let version = match (choice & 4, choice >> 3) {
+        (0, 2) => 1,
+        (0, _) => 2,
+        _ => 3,
+    };
     let bytes_max = if choice >> 3 == 1 { FILE_BYTES_MAX } else { 0 };
     for (at, spoilt) in [(0, choice & 1 != 0), (SECOND_HEADER, choice & 2 != 0)] {
         let header = file_header(version);

@@ -188,6 +188,7 @@ impl Run {
                     Entry::Append(number)
                 }
                 Op::Settle(id) => Entry::Settle(self.catalog.number(*id).unwrap()),
+                Op::Letter(_) | Op::EndLetter { .. } => panic!("no group gives anything up"),
             };
             (group, ops.iter().map(entry).collect())
         });
