@@ -229,6 +229,24 @@ pub const MEMBERSHIPS_MAX_EACH: usize = 1000;
 /// Messages that one member of a group may have without having acknowledged them.
 pub const IN_FLIGHT_MAX: u32 = 8192;
 
+/// Delays of a group before further attempts.
+pub const BACKOFF_DELAYS_MAX: usize = 16;
+
+/// Of the limits on pending messages and their bytes, dead letters have one in so many.
+pub const LETTERS_SHARE: usize = 2;
+
+/// Bytes that a dead letter counts for beyond its message and its reason: its places in three tables.
+pub const LETTER_OVERHEAD_BYTES: usize = 256;
+
+/// Dead letters in one answer that lists them.
+pub const LETTERS_LISTED_MAX: usize = 256;
+
+/// Dead letters that one request replays or purges, or looks at for the name of their messages.
+pub const LETTERS_CHANGED_MAX: usize = 1024;
+
+/// Messages whose last attempt failed, and which one turn makes dead letters.
+pub const LETTERS_MADE_PER_TURN_MAX: usize = 4096;
+
 /// Jobs of messages that fit several groups, which one turn adds or makes ready. A job takes about a microsecond.
 pub const JOBS_CHANGED_PER_TURN_MAX: usize = 4096;
 

@@ -44,6 +44,17 @@ counters! {
     resent,
     /// Messages acknowledged.
     settled,
+    /// Dead letters now. Their messages are among those that wait for an acknowledgement.
+    dead_letters,
+    /// Dead letters in all, a message counted for each group that gave it up.
+    dead_letters_made,
+    /// Dead letters in all that a member of their group rejected.
+    dead_letters_rejected,
+    /// Dead letters in all whose attempts were used up.
+    dead_letters_used_up,
+    /// Times that a message stayed in its group, because there were as many dead letters as may be, or the journal had
+    /// failed.
+    dead_letters_put_off,
     /// Messages found in the journal at the start.
     recovered,
     /// Times that publishers were held back, because a subscriber's queue was full or too much was unsent.

@@ -232,6 +232,9 @@ pub(crate) fn recover(
     for message in recovered.messages {
         core.restore(message?);
     }
+    for letter in recovered.letters {
+        core.restore_letter(letter);
+    }
     Ok(opened)
 }
 

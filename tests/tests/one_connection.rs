@@ -209,7 +209,7 @@ fn credit_brings_what_waited_at_once() {
 fn a_worker_that_is_killed_gives_its_jobs_to_another_at_once() {
     const JOBS: usize = 1000;
     let server = Server::start(&["--retry-interval", "1h"]);
-    let group = Kind::Group(Group { name: "packers", ack_wait_ms: 0, in_flight_max: 0 });
+    let group = Kind::Group(Group::named("packers"));
     let join = subscribe(1, group, Filter::Prefix("orders"), 1 << 20);
     let mut killed = One::connect(&server);
     killed.ask(&join);

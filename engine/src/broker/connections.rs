@@ -324,6 +324,7 @@ impl<N: Network> Broker<N> {
                 peer.said_hello = true;
                 to.envelope.append_reply(&hello::answer(*answer), own);
             }
+            Reply::Answer(answer) => to.envelope.append_reply(answer, own),
             Reply::Refused(_, Dialect::V1) => to.envelope.append_reply(&[], own),
             Reply::Refused(why, Dialect::V2) => {
                 to.envelope.append_reply(&refusal(why.code(), &why.to_string()), own);

@@ -1,31 +1,78 @@
-//! What clients ask for besides publishing: who they are, subscriptions, and credit for these.
+//! What clients ask for besides publishing: who they are, subscriptions, credit for these, and what becomes of messages.
 
 use std::time::Duration;
 
-use super::core::Core;
+use super::core::{Asker, Core, Taken};
 use super::effect::{Effect, Reply};
-use super::refusal::Refusal;
+use super::refusal::{Dialect, Refusal};
 use super::subscribers::ConnectionId;
 use crate::wire::control::{self, Control, Kind, Subscribe};
 use crate::wire::filter::{ANY_REST, ANY_TOKEN, Filter, TOKEN_SEPARATOR};
 use crate::wire::hello::{self, Secret};
 
+/// What comes of a control request.
+enum Outcome {
+    /// It is answered at once.
+    Reply(Reply),
+    /// It is answered once all is stored that it caused.
+    Taken(Taken),
+}
+
 impl<E> Core<E> {
     /// A control request.
-    pub(super) fn control(
+    pub(super) fn control_request(&mut self, from: E, body: &[u8], now: Duration)
+    where
+        E: Asker,
+    {
+        match self.control(from.connection(), body, now) {
+            Ok(Outcome::Reply(reply)) => self.out.queue.push_back(Effect::Reply(from, reply)),
+            Ok(Outcome::Taken(taken)) => {
+                self.answer(from, body.len(), Dialect::V2, Ok(taken), now);
+            }
+            Err(refusal) => self.refuse(from, refusal, Dialect::V2),
+        }
+    }
+
+    fn control(
         &mut self,
         connection: ConnectionId,
         body: &[u8],
         now: Duration,
-    ) -> Result<Reply, Refusal> {
-        match control::read(body)? {
+    ) -> Result<Outcome, Refusal> {
+        let reply = match control::read(body)? {
             Control::Hello(secret) => self.hello(connection, secret).map(Reply::Hello),
             Control::Subscribe(wanted) => self.subscribe(connection, &wanted, now),
             Control::Unsubscribe(number) => self.unsubscribe(connection, number),
             Control::Credit { number, bytes } => self.credit(connection, number, bytes),
             Control::Settle { number, verdict, ids } => {
-                self.settle_jobs(connection, number, verdict, ids, now).map(|_| Reply::Ok)
+                let taken = self.settle_jobs(connection, number, verdict, ids, now)?;
+                return Ok(Outcome::Taken(taken));
             }
+            Control::Letters(request) => self.letters_request(connection, &request),
+        };
+        reply.map(Outcome::Reply)
+    }
+
+    /// From now on this connection may publish as this publisher.
+    pub(super) fn prove(&mut self, connection: ConnectionId, publisher: u64) {
+        self.proved.insert(connection, publisher);
+    }
+
+    /// Whether a connection said hello.
+    pub(super) fn has_proved(&self, connection: ConnectionId) -> bool {
+        self.proved.contains_key(&connection)
+    }
+
+    /// Whether a connection proved that it is a publisher.
+    pub(super) fn check_proved(
+        &self,
+        connection: ConnectionId,
+        publisher: u64,
+    ) -> Result<(), Refusal> {
+        if self.proved.get(&connection) == Some(&publisher) {
+            Ok(())
+        } else {
+            Err(Refusal::NotYours { publisher })
         }
     }
 

@@ -11,6 +11,7 @@ use super::carry::Carrying;
 use super::check::{Waiting, bounded_ids};
 use super::effect::{Effect, Effects, Reply};
 use super::groups::Groups;
+use super::letters::Letters;
 use super::outgoing::{Outgoing, Transcoding};
 use super::publishers::Publishers;
 use super::recall::Recalls;
@@ -59,7 +60,7 @@ pub(super) struct Core<E> {
     /// A journal that failed for want of room stores settlements once there is some.
     takes_settlements: bool,
     /// The publisher that each connection proved to be.
-    proved: HashMap<ConnectionId, u64>,
+    pub(super) proved: HashMap<ConnectionId, u64>,
     /// Another number for each start of the server.
     pub(super) instance: u64,
     /// Whether all messages are refused, because the server ends.
@@ -71,6 +72,9 @@ pub(super) struct Core<E> {
     /// Subscriptions that have credit again for what waited for it.
     pub(super) owing: VecDeque<u32>,
     pub(super) groups: Groups,
+    pub(super) letters: Letters,
+    /// The time of the day, in nanoseconds since the Unix epoch, for what keeps one.
+    pub(super) unix_ns: u64,
     /// What is carried over to the original format, a part in each turn.
     pub(super) transcoding: Transcoding,
     pub(super) recalls: Recalls,
@@ -110,6 +114,7 @@ pub(super) trait Asker {
 
 impl<E> Core<E> {
     pub(super) fn new(rules: Rules, backlog: Backlog, counters: Arc<Counters>) -> Self {
+        let letters = Letters::new(backlog.messages_max(), backlog.bytes_max());
         Self {
             rules,
             journal_failure: None,
@@ -123,6 +128,8 @@ impl<E> Core<E> {
             subscribers: Subscribers::default(),
             owing: VecDeque::new(),
             groups: Groups::default(),
+            letters,
+            unix_ns: 0,
             transcoding: Transcoding::default(),
             recalls: Recalls::default(),
             parked: Parked::default(),
@@ -166,10 +173,7 @@ impl<E> Core<E> {
         let native = body.first().is_some_and(|&first| frame::is_native(first));
         let dialect = if native { Dialect::V2 } else { Dialect::V1 };
         if body.first() == Some(&hello::CONTROL) {
-            return match self.control(from.connection(), &body, now) {
-                Ok(reply) => self.out.queue.push_back(Effect::Reply(from, reply)),
-                Err(refusal) => self.refuse(from, refusal, dialect),
-            };
+            return self.control_request(from, &body, now);
         }
         if body.len() > CHECKED_AT_ONCE_BYTES_MAX {
             return self.large_request(from, body, dialect, now);
@@ -234,24 +238,6 @@ impl<E> Core<E> {
         self.out.queue.push_back(Effect::Reply(from, Reply::Refused(refusal, dialect)));
     }
 
-    /// From now on this connection may publish as this publisher.
-    pub(super) fn prove(&mut self, connection: ConnectionId, publisher: u64) {
-        self.proved.insert(connection, publisher);
-    }
-
-    /// Whether a connection proved that it is a publisher.
-    pub(super) fn check_proved(
-        &self,
-        connection: ConnectionId,
-        publisher: u64,
-    ) -> Result<(), Refusal> {
-        if self.proved.get(&connection) == Some(&publisher) {
-            Ok(())
-        } else {
-            Err(Refusal::NotYours { publisher })
-        }
-    }
-
     pub(super) fn dispatch(
         &mut self,
         connection: ConnectionId,
@@ -310,6 +296,9 @@ impl<E> Core<E> {
 
     /// A message is done.
     pub(super) fn settle_now(&mut self, id: MessageId) {
+        if !self.letters.is_empty() && self.stays_for_letters(id) {
+            return;
+        }
         if self.backlog.remove(id) {
             self.groups.settled(id);
             self.counters.settled.add(1);
@@ -394,9 +383,10 @@ impl<E> Core<E> {
             self.recalls.go_on(&mut self.backlog, &mut self.subscribers, &self.parked, now);
         self.expire_jobs(now);
         let returning = self.groups.take_back(JOBS_TAKEN_BACK_PER_TURN_MAX);
+        let burying = self.give_some_up(now);
         let enlisting = self.enlist_some();
         let over = self.end_groups(now);
-        ending || waking || transcoding || recalling || returning || enlisting || over
+        ending || waking || transcoding || recalling || returning || burying || enlisting || over
     }
 
     /// Everything up to this journal group is stored. [`Self::release_stored`] answers those who wait for it.

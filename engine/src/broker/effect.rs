@@ -52,6 +52,8 @@ pub(super) enum Effect<E> {
 pub(super) enum Reply {
     Ok,
     Hello(hello::Answer),
+    /// What a request about dead letters asked for.
+    Answer(Vec<u8>),
     Refused(Refusal, Dialect),
 }
 

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::carry::NativeFrame;
 use super::check::bounded_ids;
 use super::core::{Core, Taken};
-use super::groups::{GroupError, GroupId, Policy};
+use super::groups::{GroupError, GroupId, Nak, Policy};
 use super::outgoing::Outgoing;
 use super::refusal::Refusal;
 use super::subscribers::ConnectionId;
@@ -41,6 +41,8 @@ impl<E> Core<E> {
                 max if max > IN_FLIGHT_MAX => return Err(GroupError::InFlight(max).into()),
                 max => max,
             },
+            attempts_max: group.attempts_max,
+            backoff: group.backoff,
         };
         let known = self.groups.find(group.name, &wanted.filter, policy)?;
         if known.is_none() {
@@ -73,7 +75,7 @@ impl<E> Core<E> {
         &mut self,
         connection: ConnectionId,
         number: u32,
-        verdict: Verdict,
+        verdict: Verdict<'_>,
         ids: &[u8],
         now: Duration,
     ) -> Result<Taken, Refusal> {
@@ -85,7 +87,13 @@ impl<E> Core<E> {
         let (all, mut unknown, mut first) = (ids.len(), 0, None);
         let has_credit = self.has_credit(member);
         // Each of those that come again at once goes before all others: the last one first, so that their order holds.
-        let is_backwards = matches!(verdict, Verdict::Nak { delay_ms: 0 });
+        let is_backwards = matches!(verdict, Verdict::Nak { delay_ms: 0 })
+            && self.groups.comes_again_at_once(member);
+        let reason = match verdict {
+            Verdict::Reject { reason } => Some(ArcStr::from(reason)),
+            _ => None,
+        };
+        let (mut is_dead, mut stays) = (false, None);
         while let Some(id) = if is_backwards { ids.next_back() } else { ids.next() } {
             let is_known = match verdict {
                 Verdict::Ack => match self.groups.acknowledge(member, id, has_credit) {
@@ -99,8 +107,25 @@ impl<E> Core<E> {
                 },
                 Verdict::Nak { delay_ms } => {
                     let delay = Duration::from_millis(delay_ms.into());
-                    self.groups.nak(member, id, delay, now, has_credit)
+                    match self.groups.nak(member, id, delay, now, has_credit) {
+                        Nak::Unknown => false,
+                        Nak::Again => true,
+                        Nak::Spent(group) => {
+                            is_dead |= self.give_up(group, id, None, now).is_ok();
+                            true
+                        }
+                    }
                 }
+                Verdict::Reject { .. } => match self.groups.reject(member, id, has_credit) {
+                    Some(group) => {
+                        match self.give_up(group, id, reason.as_ref(), now) {
+                            Ok(()) => is_dead = true,
+                            Err(refusal) => _ = stays.get_or_insert(refusal),
+                        }
+                        true
+                    }
+                    None => false,
+                },
                 Verdict::Extend => self.groups.extend(member, id, now),
             };
             if !is_known {
@@ -110,11 +135,13 @@ impl<E> Core<E> {
                 }
             }
         }
-        match first {
-            Some(id) => Err(GroupError::NotUnderWay { id, number, unknown, all }.into()),
-            None if verdict == Verdict::Ack => self.check_settlements(),
+        match (first, stays) {
+            (Some(id), _) => Err(GroupError::NotUnderWay { id, number, unknown, all }.into()),
+            (None, Some(refusal)) => Err(refusal),
+            (None, None) if verdict == Verdict::Ack => self.check_settlements(),
+            (None, None) if is_dead => Ok(Taken { group: self.latest_group(), kept: true }),
             // Nothing of it is stored.
-            None => Ok(Taken::AT_ONCE),
+            (None, None) => Ok(Taken::AT_ONCE),
         }
     }
 
@@ -279,10 +306,11 @@ impl<E> Core<E> {
 
     /// Whether a message is for groups alone: they have it, or it waits for its turn to become their job.
     pub(super) fn is_for_groups(&mut self, id: MessageId) -> bool {
-        if self.groups.has_no_jobs() && self.groups.has_no_group() {
+        let is_alone = self.groups.has_no_jobs() && self.groups.has_no_group();
+        if is_alone && self.letters.is_empty() {
             return false;
         }
-        if self.backlog.is_held_for_groups(id) {
+        if self.backlog.is_held_for_groups(id) || self.backlog.is_dead(id) {
             return true;
         }
         let waits = self.backlog.name_of_waiting(id).filter(|name| self.backlog.is_name_due(name));

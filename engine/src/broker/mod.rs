@@ -4,11 +4,12 @@
 //! calls to its methods, and what is to happen leaves it as [`effect`]s. Its methods stand in several files:
 //! [`publish`] takes messages, [`large`] those that take long to check, [`delivery`] gives them to whoever wants
 //! them, [`resend`] sends the unacknowledged ones again, [`control`] is what clients ask for besides publishing,
-//! [`native`] delivers to their subscriptions as far as their credit goes, and [`members`] to those in groups.
+//! [`native`] delivers to their subscriptions as far as their credit goes, [`members`] to those in groups, and
+//! [`dead_letters`] is what groups give up.
 //!
 //! It decides with values that do not know it: [`backlog`] holds every unacknowledged message, [`publishers`]
 //! and [`contents`] recognise what was sent before, [`subscribers`] knows who wants what, [`groups`] which member of a
-//! group has what, [`replies`] is what waits for the journal, [`outgoing`] what is to be published, and [`recall`]
+//! group has what, [`letters`] what groups gave up, [`replies`] is what waits for the journal, [`outgoing`] what is to be published, and [`recall`]
 //! makes messages due at once that went only to connections that are gone. [`check`] looks whether messages are in
 //! order, [`refusal`] says why not; [`transcode`] carries messages between the two formats, and [`carry`] does that
 //! for those that are delivered later.
@@ -30,6 +31,7 @@ mod connections;
 mod contents;
 mod control;
 mod core;
+mod dead_letters;
 mod delivery;
 mod drain;
 mod effect;
@@ -37,6 +39,7 @@ mod end;
 mod frames;
 mod groups;
 mod large;
+mod letters;
 mod log_rate;
 mod members;
 mod native;

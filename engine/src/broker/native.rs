@@ -109,8 +109,8 @@ impl<E> Core<E> {
                 break;
             }
             let Some(id) = self.subscribers.next_owed(at) else { break };
-            // Without it, somebody else acknowledged it.
-            let Some(message) = self.backlog.get(id) else {
+            // Without it, somebody else acknowledged it, or gave it up.
+            let Some(message) = self.backlog.get(id).filter(|_| !self.is_dead(id)) else {
                 messages += 1;
                 continue;
             };
@@ -144,6 +144,11 @@ impl<E> Core<E> {
         let is_last = is_carried_first || !(native.owes() && native.has_credit());
         self.publish(frame.into(), [].into(), direct, false);
         Paid { messages, cost, is_last }
+    }
+
+    /// Whether a message is a dead letter and nothing else.
+    fn is_dead(&self, id: MessageId) -> bool {
+        !self.letters.is_empty() && self.backlog.is_dead(id)
     }
 
     /// Notes that a message was sent, if somebody may have to know.

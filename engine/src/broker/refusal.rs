@@ -1,6 +1,7 @@
 //! Why requests are refused.
 
 use super::groups::GroupError;
+use super::letters::LetterError;
 use super::subscribers::NativeError;
 use crate::wire::ack::AckError;
 use crate::wire::control::ControlError;
@@ -43,6 +44,8 @@ pub(super) enum Refusal {
     Subscription(#[from] NativeError),
     #[error(transparent)]
     Group(#[from] GroupError),
+    #[error(transparent)]
+    Letter(#[from] LetterError),
     #[error("{0}")]
     Rule(&'static str),
     #[error(
@@ -91,6 +94,7 @@ impl Refusal {
             | Self::Rule(_) => ErrorCode::Malformed,
             Self::NotYours { .. } => ErrorCode::NotYours,
             Self::Subscription(_) | Self::Group(_) => ErrorCode::Subscription,
+            Self::Letter(_) => ErrorCode::Letter,
             Self::TooLarge { .. } | Self::BatchTooLarge { .. } => ErrorCode::TooLarge,
             Self::Checksum => ErrorCode::ChecksumMismatch,
             Self::PendingFull(_) => ErrorCode::PendingFull,

@@ -22,7 +22,7 @@ use super::timers::Timers;
 use crate::config::{Config, SlowSubscriber};
 use crate::journal::{Journal, JournalError, LiveSet, Op, SubmitError};
 use crate::limits::{QUEUED_BYTES_EACH_PER_TURN_MAX, QUEUED_BYTES_PER_TURN_MAX};
-use crate::message::Message;
+use crate::message::{DeadLetter, Message};
 use crate::metrics::Counters;
 use crate::net::socket::{Network, Ready};
 use crate::pending::{Limits, PendingView};
@@ -93,6 +93,9 @@ pub(crate) struct Broker<N: Network> {
     pub(super) refusal_log: LogRate,
     pub(super) close_log: LogRate,
     pub(super) slow_log: LogRate,
+    letter_log: LogRate,
+    /// How many messages that stay in their groups the log has told.
+    put_off_told: u64,
     ready: Vec<Ready>,
     pub(super) journal: Option<Journal>,
     /// A group that the journal's queue had no room for.
@@ -156,6 +159,8 @@ impl<N: Network> Broker<N> {
             refusal_log: LogRate::new(second),
             close_log: LogRate::new(second),
             slow_log: LogRate::new(10 * second),
+            letter_log: LogRate::new(10 * second),
+            put_off_told: 0,
             ready: Vec::new(),
             journal,
             unsent_group: None,
@@ -204,6 +209,7 @@ impl<N: Network> Broker<N> {
             self.begin_drain(now);
         }
         (self.turn_bytes, self.turn_fan_out) = (0, 0);
+        self.core.unix_ns = self.network.unix_ns();
         self.accept(now);
         self.hear_journal(now);
         self.carry_out(now);
@@ -218,7 +224,7 @@ impl<N: Network> Broker<N> {
         self.write_journal();
         self.write_some(now);
         self.look_at_deadlines(now);
-        self.count();
+        self.count(now);
         let now = self.network.now();
         Ok(self.drain.filter(|drain| {
             let reading = !self.readable.is_empty() && now < drain.refused_until;
@@ -341,10 +347,22 @@ impl<N: Network> Broker<N> {
         }
     }
 
-    fn count(&self) {
+    fn count(&mut self, now: Duration) {
         self.counters.unsent_bytes.set(self.frames.bytes() as u64);
         self.counters.connections.set(self.peers.len() as u64);
         self.counters.subscriptions.set(self.core.subscribers.len() as u64);
+        let letters = self.core.letters.len() as u64;
+        self.counters.dead_letters.set(letters);
+        let put_off = self.counters.dead_letters_put_off.get();
+        if put_off > self.put_off_told && self.letter_log.admit(now).is_some() {
+            tracing::warn!(
+                letters,
+                messages = put_off - self.put_off_told,
+                "messages that should be dead letters stay in their groups, because there are as many letters as may be or \
+                 the journal failed: replay or purge some, or raise --max-pending-messages and --max-pending-bytes"
+            );
+            self.put_off_told = put_off;
+        }
     }
 
     /// From now on nobody may connect, and messages are rejected.
@@ -424,6 +442,10 @@ impl CoreState {
 
     pub(crate) fn restore(&mut self, message: Message) {
         self.0.restore(message);
+    }
+
+    pub(crate) fn restore_letter(&mut self, letter: DeadLetter) {
+        self.0.restore_letter(letter);
     }
 
     pub(crate) fn restore_seen(&mut self, publisher: u64, first: u64, last: u64) {

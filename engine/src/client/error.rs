@@ -305,7 +305,9 @@ impl SendError {
             Some(ErrorCode::ShuttingDown) => Self::ShuttingDown { text },
             Some(ErrorCode::ChecksumMismatch) => Self::ChecksumMismatch { text },
             // No message is a subscription.
-            Some(ErrorCode::Subscription) | None => Self::Unknown { code: raw_code, text },
+            Some(ErrorCode::Subscription | ErrorCode::Letter) | None => {
+                Self::Unknown { code: raw_code, text }
+            }
         }
     }
 }

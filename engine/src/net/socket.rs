@@ -94,6 +94,9 @@ pub(crate) trait Network {
     /// Time since the network began.
     fn now(&self) -> Duration;
 
+    /// The time of the day, in nanoseconds since the Unix epoch. It stamps, and nothing waits by it.
+    fn unix_ns(&self) -> u64;
+
     /// Waits until something is ready, or the time is over (`None`: no end), and appends what is.
     ///
     /// # Errors

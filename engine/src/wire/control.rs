@@ -5,8 +5,12 @@
 //! follows. The byte diagrams are in `engine/docs/wire-format.md`.
 
 use super::filter::{Filter, FilterError};
+use super::group::{self, GroupReadError, append_text};
+pub use super::group::{Backoff, Group};
 use super::hello::{self, CONTROL, Secret};
-use super::name::{self, NameError};
+use super::letter;
+use super::name::NameError;
+use crate::limits::BACKOFF_DELAYS_MAX;
 
 /// The first byte of the frame that stands before a delivery.
 pub const DELIVERY: u8 = 0x03;
@@ -27,6 +31,7 @@ const HOLD: u8 = 1;
 const ACK: u8 = 0;
 const NAK: u8 = 1;
 const EXTEND: u8 = 2;
+const REJECT: u8 = 3;
 
 /// What a subscriber is to the messages that it gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -59,21 +64,9 @@ pub enum Overflow {
     Hold,
 }
 
-/// A group, and what its members agree on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Group<'a> {
-    /// Its name: a name like those of messages.
-    pub name: &'a str,
-    /// Milliseconds that a member may take to acknowledge a message before it goes to another one; 0 for the server's
-    /// retry interval.
-    pub ack_wait_ms: u32,
-    /// Messages that one member may have without having acknowledged them; 0 for as many as the server allows.
-    pub in_flight_max: u32,
-}
-
 /// What a member of a group says of messages that it got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum Verdict<'a> {
     /// They are done.
     Ack,
     /// They are to be delivered again, in so many milliseconds.
@@ -83,6 +76,11 @@ pub enum Verdict {
     },
     /// They take longer: their time begins anew.
     Extend,
+    /// They will never be done: they become dead letters.
+    Reject {
+        /// Why, in at most 255 bytes.
+        reason: &'a str,
+    },
 }
 
 /// A subscription that is asked for.
@@ -121,10 +119,12 @@ pub enum Control<'a> {
         /// The subscription's number.
         number: u32,
         /// What it says.
-        verdict: Verdict,
+        verdict: Verdict<'a>,
         /// Which messages, 16 bytes each: the body of an [acknowledgement](super::ack).
         ids: &'a [u8],
     },
+    /// Something about dead letters.
+    Letters(letter::Request<'a>),
 }
 
 /// Why a request that begins with [`CONTROL`] is none.
@@ -142,8 +142,8 @@ pub enum ControlError {
     },
     /// Its kind is none that this version knows.
     #[error(
-        "a request that begins with 0x02 is a hello (1), subscribe (2), unsubscribe (3), credit (4) or settle (5), and \
-         not {0}"
+        "a request that begins with 0x02 is a hello (1), subscribe (2), unsubscribe (3), credit (4), settle (5), or about \
+         dead letters: list (6), show (7), replay (8) or purge (9), and not {0}"
     )]
     Kind(u8),
     /// The subscription's kind is none that this version knows.
@@ -158,9 +158,20 @@ pub enum ControlError {
     Overflow(u8),
     /// The verdict is none that this version knows.
     #[error(
-        "a member of a group acknowledges (0), refuses for now (1) or extends (2), and does not {0}"
+        "a member of a group acknowledges (0), refuses for now (1), extends (2) or rejects (3), and does not {0}"
     )]
     Verdict(u8),
+    /// The reason of a rejection is no text.
+    #[error("the reason of a rejection must be UTF-8 text")]
+    Reason,
+    /// The group waits too often.
+    #[error(
+        "a group has at most {BACKOFF_DELAYS_MAX} delays before further attempts, and this one {0}"
+    )]
+    Backoff(u8),
+    /// Which dead letters are meant is said in no way that this version knows.
+    #[error("dead letters are chosen by their ids (0) or one after the other (1), and not by {0}")]
+    Letters(u8),
     /// The name of the group breaks a rule.
     #[error("the name of the group: {0}")]
     GroupName(NameError),
@@ -200,9 +211,10 @@ pub fn read(body: &[u8]) -> Result<Control<'_>, ControlError> {
                 BROADCAST => Kind::Broadcast,
                 GROUP => {
                     let before = SUBSCRIBE_BYTES + filter_bytes;
-                    Kind::Group(read_group(rest).map_err(|error| match error {
-                        GroupError::Name(error) => ControlError::GroupName(error),
-                        GroupError::Short(expected) => short(before + expected),
+                    Kind::Group(group::read(rest).map_err(|error| match error {
+                        GroupReadError::Name(error) => ControlError::GroupName(error),
+                        GroupReadError::Short(expected) => short(before + expected),
+                        GroupReadError::Backoff(delays) => ControlError::Backoff(delays),
                     })?)
                 }
                 kind => return Err(ControlError::SubscriptionKind(kind)),
@@ -229,49 +241,38 @@ pub fn read(body: &[u8]) -> Result<Control<'_>, ControlError> {
             Ok(Control::Credit { number, bytes })
         }
         Some(SETTLE) => {
-            let (head, ids) = rest.split_first_chunk().ok_or(short("a settle", 11))?;
+            let (head, mut ids) = rest.split_first_chunk().ok_or(short("a settle", 11))?;
             let [n0, n1, n2, n3, verdict, delay @ ..]: [u8; 9] = *head;
             let verdict = match verdict {
                 ACK => Verdict::Ack,
                 NAK => Verdict::Nak { delay_ms: u32::from_le_bytes(delay) },
                 EXTEND => Verdict::Extend,
+                REJECT => {
+                    let (&length, rest) = ids.split_first().ok_or(short("a rejection", 12))?;
+                    let expected = 12 + usize::from(length);
+                    let (reason, rest) = rest
+                        .split_at_checked(length.into())
+                        .ok_or(short("a rejection", expected))?;
+                    ids = rest;
+                    let reason = std::str::from_utf8(reason).map_err(|_| ControlError::Reason)?;
+                    Verdict::Reject { reason }
+                }
                 verdict => return Err(ControlError::Verdict(verdict)),
             };
             let number = u32::from_le_bytes([n0, n1, n2, n3]);
             Ok(Control::Settle { number, verdict, ids })
         }
-        Some(kind) => Err(ControlError::Kind(kind)),
+        Some(kind) => match letter::read(kind, rest) {
+            Ok(Some(request)) => Ok(Control::Letters(request)),
+            Ok(None) => Err(ControlError::Kind(kind)),
+            Err(letter::ReadError::Short(expected)) => {
+                Err(short("a request about dead letters", 2 + expected))
+            }
+            Err(letter::ReadError::Group(error)) => Err(ControlError::GroupName(error)),
+            Err(letter::ReadError::Name(error)) => Err(FilterError::Name(error).into()),
+            Err(letter::ReadError::Choice(choice)) => Err(ControlError::Letters(choice)),
+        },
     }
-}
-
-enum GroupError {
-    Short(usize),
-    Name(NameError),
-}
-
-/// Bytes of a group behind its name's length and the name.
-const POLICY_BYTES: usize = 8;
-
-fn read_group(bytes: &[u8]) -> Result<Group<'_>, GroupError> {
-    let (&length, rest) = bytes.split_first().ok_or(GroupError::Short(1))?;
-    let expected = 1 + usize::from(length) + POLICY_BYTES;
-    let short = GroupError::Short(expected);
-    let Some((name, policy)) = rest.split_at_checked(length.into()) else { return Err(short) };
-    let Some(&[a0, a1, a2, a3, f0, f1, f2, f3]) = policy.first_chunk() else { return Err(short) };
-    Ok(Group {
-        name: name::check(name).map_err(GroupError::Name)?,
-        ack_wait_ms: u32::from_le_bytes([a0, a1, a2, a3]),
-        in_flight_max: u32::from_le_bytes([f0, f1, f2, f3]),
-    })
-}
-
-/// Appends a text that is at most 255 bytes long behind its length.
-fn append_text(text: &str, body: &mut Vec<u8>) {
-    // What was read has no more; a longer one is cut, and refused for its text.
-    let text = text.as_bytes();
-    let bytes = text.len().min(u8::MAX.into());
-    body.push(bytes as u8);
-    body.extend(&text[..bytes]);
 }
 
 /// The body of a control request.
@@ -288,10 +289,8 @@ pub fn request(control: &Control<'_>) -> Vec<u8> {
             body.extend([kind.number(), overflow, filter.kind()]);
             body.extend(credit.to_le_bytes());
             append_text(filter.text(), &mut body);
-            if let Kind::Group(Group { name, ack_wait_ms, in_flight_max }) = kind {
-                append_text(name, &mut body);
-                body.extend(ack_wait_ms.to_le_bytes());
-                body.extend(in_flight_max.to_le_bytes());
+            if let Kind::Group(group) = kind {
+                group::append(group, &mut body);
             }
             body
         }
@@ -302,14 +301,21 @@ pub fn request(control: &Control<'_>) -> Vec<u8> {
             [&[CONTROL, CREDIT][..], &number.to_le_bytes(), &bytes.to_le_bytes()].concat()
         }
         Control::Settle { number, verdict, ids } => {
-            let (verdict, delay_ms) = match *verdict {
+            let (verdict_byte, delay_ms) = match *verdict {
                 Verdict::Ack => (ACK, 0),
                 Verdict::Nak { delay_ms } => (NAK, delay_ms),
                 Verdict::Extend => (EXTEND, 0_u32),
+                Verdict::Reject { .. } => (REJECT, 0),
             };
             let (number, delay) = (number.to_le_bytes(), delay_ms.to_le_bytes());
-            [&[CONTROL, SETTLE][..], &number, &[verdict], &delay, ids].concat()
+            let mut body = [&[CONTROL, SETTLE][..], &number, &[verdict_byte], &delay].concat();
+            if let Verdict::Reject { reason } = verdict {
+                append_text(reason, &mut body);
+            }
+            body.extend(*ids);
+            body
         }
+        Control::Letters(request) => letter::request(request),
     }
 }
 
@@ -370,16 +376,26 @@ mod tests {
             Control::Subscribe(SUBSCRIPTION),
             b"\x02\x02\x02\x01\0\0\x01\x01\x02\x04\x03\0\0\0\0\0\0\x03a.>",
         );
-        let group = Group { name: "g", ack_wait_ms: 0x0506, in_flight_max: 0x0708 };
-        check(
-            Control::Subscribe(Subscribe { kind: Kind::Group(group), ..SUBSCRIPTION }),
-            b"\x02\x02\x02\x01\0\0\x02\x01\x02\x04\x03\0\0\0\0\0\0\x03a.>\x01g\x06\x05\0\0\x08\x07\0\0",
-        );
         check(Control::Unsubscribe(0x0102), b"\x02\x03\x02\x01\0\0");
         check(
             Control::Credit { number: 0x0102, bytes: 0x0304 },
             b"\x02\x04\x02\x01\0\0\x04\x03\0\0\0\0\0\0",
         );
+    }
+
+    #[test]
+    fn one_for_a_group_is_as_the_format_says_and_comes_back() {
+        let backoff = Backoff::new(&[9]).unwrap();
+        let group = Group { ack_wait_ms: 0x0506, attempts_max: 3, backoff, ..Group::named("g") };
+        let control = Control::Subscribe(Subscribe { kind: Kind::Group(group), ..SUBSCRIPTION });
+        let bytes = request(&control);
+        let head = b"\x02\x02\x02\x01\0\0\x02\x01\x02\x04\x03\0\0\0\0\0\0\x03a.>";
+        let of_group = b"\x01g\x06\x05\0\0\0\0\0\0\x03\0\x01\x09\0\0\0";
+        assert_eq!(bytes, [&head[..], of_group].concat());
+        assert_eq!(read(&bytes), Ok(control));
+        let expected = bytes.len();
+        let short = ControlError::Short { what: "a subscribe", expected, bytes: expected - 1 };
+        assert_eq!(read(&bytes[..expected - 1]), Err(short));
     }
 
     #[test]
@@ -398,12 +414,22 @@ mod tests {
                 assert!(matches!(read(&bytes[..end]), Err(ControlError::Short { .. })), "{end}");
             }
         }
-        assert_eq!(read(b"\x02\x05\x02\x01\0\0\x03\0\0\0\0"), Err(ControlError::Verdict(3)));
+        assert_eq!(read(b"\x02\x05\x02\x01\0\0\x04\0\0\0\0"), Err(ControlError::Verdict(4)));
+        let verdict = Verdict::Reject { reason: "no" };
+        let control = Control::Settle { number: 0x0102, verdict, ids };
+        let bytes = [&b"\x02\x05\x02\x01\0\0\x03\0\0\0\0\x02no"[..], ids].concat();
+        assert_eq!(request(&control), bytes);
+        assert_eq!(read(&bytes), Ok(control));
+        for end in 0..14 {
+            assert!(matches!(read(&bytes[..end]), Err(ControlError::Short { .. })), "{end}");
+        }
+        let no_text = b"\x02\x05\x02\x01\0\0\x03\0\0\0\0\x01\xff";
+        assert_eq!(read(no_text), Err(ControlError::Reason));
     }
 
     #[test]
     fn each_rule_has_its_error() {
-        assert_eq!(read(b"\x02\x06"), Err(ControlError::Kind(6)));
+        assert_eq!(read(b"\x02\x0a"), Err(ControlError::Kind(10)));
         let mut bytes = request(&Control::Subscribe(SUBSCRIPTION));
         bytes[6] = 9;
         assert_eq!(read(&bytes), Err(ControlError::SubscriptionKind(9)));
@@ -411,10 +437,18 @@ mod tests {
         assert_eq!(read(&bytes), Err(ControlError::Overflow(7)));
         bytes[7..9].copy_from_slice(&[0, 7]);
         assert_eq!(read(&bytes), Err(FilterError::Kind(7).into()));
-        let group = Group { name: "a|b", ack_wait_ms: 0, in_flight_max: 0 };
-        let bytes =
-            request(&Control::Subscribe(Subscribe { kind: Kind::Group(group), ..SUBSCRIPTION }));
-        assert_eq!(read(&bytes), Err(ControlError::GroupName(NameError::Separator)));
+        let group = |name| {
+            let kind = Kind::Group(Group::named(name));
+            request(&Control::Subscribe(Subscribe { kind, ..SUBSCRIPTION }))
+        };
+        assert_eq!(read(&group("a|b")), Err(ControlError::GroupName(NameError::Separator)));
+        let mut bytes = group("g");
+        *bytes.last_mut().unwrap() = 17;
+        assert_eq!(read(&bytes), Err(ControlError::Backoff(17)));
+        // Those about dead letters, by their kind: all other rules are tested where they are read.
+        assert_eq!(read(b"\x02\x08\x01g\x09"), Err(ControlError::Letters(9)));
+        assert_eq!(read(b"\x02\x06\x01|"), Err(ControlError::GroupName(NameError::Separator)));
+        assert!(matches!(read(b"\x02\x06"), Err(ControlError::Short { expected: 3, .. })));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! the native (v2) records in it, `pickle` the dicts of the original (v1) format, `checksum` has the
 //! MD5 formulas of both, `name` the rules for names, `ack` and `reply` the two small frames that
 //! travel back, `hello` what a client says first, `control` what it asks for besides publishing, `filter` which names a
-//! subscription is for, and `confirm` the topics by which a SUB socket learns that the server has its subscription. The byte diagrams are in `engine/docs/wire-format.md`.
+//! subscription is for, `group` what members of a group agree on, `letter` what is asked and told of dead letters, and `confirm` the topics by which a SUB socket learns that the server has its subscription. The byte diagrams are in `engine/docs/wire-format.md`.
 
 pub mod ack;
 pub mod checksum;
@@ -12,8 +12,10 @@ pub mod confirm;
 pub mod control;
 pub mod filter;
 pub mod frame;
+pub mod group;
 pub mod hello;
 pub mod id;
+pub mod letter;
 pub mod name;
 pub mod pickle;
 pub mod properties;

@@ -33,6 +33,8 @@ pub enum ErrorCode {
     NotYours = 8,
     /// A subscription cannot be begun, ended or granted credit.
     Subscription = 9,
+    /// A dead letter, or a group that should have some, is not there, or there may be no more of them.
+    Letter = 10,
 }
 
 impl ErrorCode {
@@ -47,6 +49,7 @@ impl ErrorCode {
             7 => Self::ChecksumMismatch,
             8 => Self::NotYours,
             9 => Self::Subscription,
+            10 => Self::Letter,
             _ => return None,
         })
     }
@@ -116,7 +119,7 @@ mod tests {
             assert_eq!(read(&taken(connections)), Some(Reply::Ok { connections }));
         }
         assert_eq!(read(&taken(1)[..5]), None);
-        for code in (1..=9).map(|n| ErrorCode::from_u16(n).unwrap()) {
+        for code in (1..=10).map(|n| ErrorCode::from_u16(n).unwrap()) {
             let bytes = refusal(code, "why");
             assert_eq!(read(&bytes), Some(Reply::Refused { code: Some(code), text: "why".into() }));
         }

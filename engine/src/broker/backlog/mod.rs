@@ -2,7 +2,8 @@
 //!
 //! A message comes in by [`Backlog::add`] and leaves by [`Backlog::remove`], whatever holds it meanwhile: the
 //! wheel, when somebody wants its name; the messages that [`waiting`] holds, when nobody does; and perhaps the
-//! aliases by which v1 subscribers acknowledge it.
+//! aliases by which v1 subscribers acknowledge it. Groups say themselves when they send what they have, and nobody gets
+//! what is but a dead letter.
 
 mod aliases;
 mod carried;
@@ -76,6 +77,11 @@ impl Backlog {
         self.pending.limits().messages
     }
 
+    /// How many bytes they may have.
+    pub(super) fn bytes_max(&self) -> usize {
+        self.pending.limits().bytes
+    }
+
     /// Makes room for so many messages that wait.
     pub(super) fn reserve(&mut self, messages: usize) {
         self.pending.reserve(messages);
@@ -118,7 +124,7 @@ impl Backlog {
                 self.retrier.cancel(token, &id);
             }
             Place::Waiting(place) => self.waiting.remove(place, id),
-            Place::Groups => {}
+            Place::Groups | Place::Dead => {}
         }
     }
 
@@ -263,6 +269,25 @@ impl Backlog {
         }
     }
 
+    /// From now on nobody gets a message, until [`Self::hold_for_groups`].
+    pub(super) fn hold_as_dead(&mut self, id: MessageId) {
+        if let Some(bits) = self.pending.view().with(&id, Entry::token) {
+            self.leave(Place::from_bits(bits), id);
+            self.note(id, Place::Dead);
+        }
+    }
+
+    /// Whether a message is a dead letter and nothing else.
+    pub(super) fn is_dead(&self, id: MessageId) -> bool {
+        let bits = self.pending.view().with(&id, Entry::token);
+        bits.map(Place::from_bits) == Some(Place::Dead)
+    }
+
+    /// Bytes of a message, if it is there.
+    pub(super) fn bytes_of(&self, id: MessageId) -> Option<usize> {
+        self.pending.view().with(&id, |entry| entry.body().len())
+    }
+
     /// Whether messages of a name that waited are due and were not all sent yet.
     pub(super) fn is_name_due(&self, name: &str) -> bool {
         self.waiting.is_name_due(name)
@@ -272,7 +297,7 @@ impl Backlog {
     pub(super) fn name_of_waiting(&self, id: MessageId) -> Option<ArcStr> {
         let named = |entry: &Entry| match Place::from_bits(entry.token()) {
             Place::Waiting(_) => Some(entry.name().clone()),
-            Place::Wheel(_) | Place::Groups => None,
+            Place::Wheel(_) | Place::Groups | Place::Dead => None,
         };
         self.pending.view().with(&id, named)?
     }

@@ -2,20 +2,23 @@
 
 use crate::retry::Token;
 
-/// A message is on the retry wheel, among the waiting, or with groups, and nowhere else.
+/// A message is on the retry wheel, among the waiting, with groups, or dead, and nowhere else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
     Wheel(Token),
     Waiting(u32),
     /// Groups know when it is sent.
     Groups,
+    /// It is a dead letter and nothing else: nobody gets it.
+    Dead,
 }
 
 const WAITING_BIT: u32 = 1 << 31;
 const GROUPS: u32 = u32::MAX;
+const DEAD: u32 = u32::MAX - 1;
 
 impl Place {
-    /// Tokens of the wheel lie below 2^31, and places among the waiting below 2^31 - 1.
+    /// Tokens of the wheel lie below 2^31, and places among the waiting below 2^31 - 2.
     pub(super) fn to_bits(self) -> u32 {
         match self {
             Self::Wheel(token) => {
@@ -24,12 +27,15 @@ impl Place {
             }
             Self::Waiting(place) => place | WAITING_BIT,
             Self::Groups => GROUPS,
+            Self::Dead => DEAD,
         }
     }
 
     pub(super) fn from_bits(bits: u32) -> Self {
         if bits == GROUPS {
             Self::Groups
+        } else if bits == DEAD {
+            Self::Dead
         } else if bits & WAITING_BIT == 0 {
             Self::Wheel(Token::from_bits(bits))
         } else {

@@ -98,7 +98,7 @@ impl Waiting {
         let list_at = self.list(name);
         let at = match self.free {
             NONE => {
-                assert!(self.slots.len() < (1 << 31) - 1, "two billion messages wait");
+                assert!(self.slots.len() < (1 << 31) - 2, "two billion messages wait");
                 self.slots.push(Slot { id, prev: NONE, next: NONE, list: list_at });
                 self.slots.len() as u32 - 1
             }

@@ -15,12 +15,25 @@ const TICK: Duration = Duration::from_millis(10);
 #[derive(Debug)]
 pub(super) struct Job {
     /// How often it was handed over.
-    attempts: u16,
-    state: State,
+    pub(super) attempts: u16,
+    pub(super) state: State,
+}
+
+impl Job {
+    /// Whether it gets no further attempt under this policy.
+    fn is_used_up(&self, policy: &Policy) -> bool {
+        policy.attempts_max != 0 && self.attempts >= policy.attempts_max
+    }
+
+    /// How long it waits for its next attempt under this policy, if it does.
+    fn backoff(&self, policy: &Policy) -> Option<Duration> {
+        let delay = policy.backoff.after(self.attempts).filter(|&ms| ms > 0)?;
+        Some(Duration::from_millis(delay.into()))
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+pub(super) enum State {
     /// Its message is not delivered to anybody yet: it waits for the journal.
     Unstored,
     /// It stands among those that are handed over next.
@@ -29,6 +42,19 @@ enum State {
     UnderWay { member: u32, token: Token },
     /// It is handed over again later.
     PutOff { token: Token },
+    /// Its last attempt failed, or a member rejected it.
+    Spent,
+}
+
+/// What becomes of a job that a member refuses for now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in super::super) enum Nak {
+    /// The member does not have it.
+    Unknown,
+    /// It is handed over again.
+    Again,
+    /// That was its last attempt in this group.
+    Spent(GroupId),
 }
 
 /// What is handed over next.
@@ -39,7 +65,7 @@ pub(in super::super) struct Next {
     pub(in super::super) attempt: u16,
 }
 
-fn tick(time: Duration) -> u64 {
+pub(super) fn tick(time: Duration) -> u64 {
     u64::try_from(time.as_nanos().div_ceil(TICK.as_nanos())).unwrap_or(u64::MAX)
 }
 
@@ -59,11 +85,17 @@ impl Groups {
                 }
                 continue;
             };
+            let policy = &found.policy;
             let Some(job) = self.jobs.get_mut(&(group, id)) else { continue };
             if let State::UnderWay { token, .. } = job.state {
                 self.timers.cancel(token, &(group, id));
-                job.state = State::Ready;
-                self.put_back(group, id);
+                if job.is_used_up(policy) {
+                    job.state = State::Spent;
+                    self.spent.push_back((group, id));
+                } else {
+                    job.state = State::Ready;
+                    found.ready.push_front(id);
+                }
             }
         }
         // The next turn is another group's.
@@ -110,7 +142,7 @@ impl Groups {
         self.settled(id);
     }
 
-    fn stop(&mut self, group: GroupId, id: MessageId, state: State) {
+    pub(super) fn stop(&mut self, group: GroupId, id: MessageId, state: State) {
         match state {
             State::UnderWay { member, token } => {
                 self.timers.cancel(token, &(group, id));
@@ -120,7 +152,7 @@ impl Groups {
             }
             State::PutOff { token } => _ = self.timers.cancel(token, &(group, id)),
             // It is passed over when its turn comes.
-            State::Ready | State::Unstored => {}
+            State::Ready | State::Unstored | State::Spent => {}
         }
     }
 
@@ -158,7 +190,7 @@ impl Groups {
         now: Duration,
     ) -> bool {
         let Some(Some(found)) = self.all.get(group as usize) else { return false };
-        let Policy { ack_wait, in_flight_max } = found.policy;
+        let Policy { ack_wait, in_flight_max, .. } = found.policy;
         let Some(job) = self.jobs.get_mut(&(group, id)) else { return true };
         let token = self.timers.schedule((group, id), tick(now.saturating_add(ack_wait)));
         job.attempts = job.attempts.saturating_add(1);
@@ -168,7 +200,7 @@ impl Groups {
         member.under_way.len() < in_flight_max as usize
     }
 
-    fn under_way(&mut self, member: u32, id: MessageId) -> Option<(GroupId, Token)> {
+    pub(super) fn under_way(&mut self, member: u32, id: MessageId) -> Option<(GroupId, Token)> {
         let group = self.members.get(&member).filter(|it| it.under_way.contains(&id))?.group;
         match self.jobs.get(&(group, id))?.state {
             State::UnderWay { token, .. } => Some((group, token)),
@@ -188,9 +220,12 @@ impl Groups {
         self.stop(group, id, job.state);
         self.set_free(member, has_credit);
         let is_last = self.is_last(id);
-        if !is_last && let Some(Some(group)) = self.all.get(group as usize) {
-            self.done.entry(id).or_default().push(group.name.clone());
-            self.done_names += 1;
+        // Of one that has dead letters it is remembered as long as they are there.
+        if (!is_last || self.done.contains_key(&id))
+            && let Some(Some(group)) = self.all.get(group as usize)
+        {
+            let name = group.name.clone();
+            self.note_done(id, name);
         }
         Some(is_last)
     }
@@ -220,7 +255,7 @@ impl Groups {
     }
 
     /// Whether that was the last job of a message.
-    fn is_last(&mut self, id: MessageId) -> bool {
+    pub(super) fn is_last(&mut self, id: MessageId) -> bool {
         let Some(left) = self.shared.get_mut(&id) else { return true };
         *left -= 1;
         if *left == 1 {
@@ -229,7 +264,14 @@ impl Groups {
         false
     }
 
-    /// A member wants a job to be handed over again, after a while. `false` when it does not have it.
+    /// Whether what a member refuses without a delay comes again at once.
+    pub(in super::super) fn comes_again_at_once(&self, member: u32) -> bool {
+        let group = self.members.get(&member).map(|member| member.group as usize);
+        let group = group.and_then(|group| self.all.get(group)?.as_ref());
+        group.is_some_and(|group| group.policy.backoff.delays_ms().is_empty())
+    }
+
+    /// A member wants a job to be handed over again, after a while: without a delay, as its group has it.
     pub(in super::super) fn nak(
         &mut self,
         member: u32,
@@ -237,25 +279,32 @@ impl Groups {
         delay: Duration,
         now: Duration,
         has_credit: bool,
-    ) -> bool {
-        let Some((group, token)) = self.under_way(member, id) else { return false };
+    ) -> Nak {
+        let Some((group, token)) = self.under_way(member, id) else { return Nak::Unknown };
         self.timers.cancel(token, &(group, id));
         if let Some(member) = self.members.get_mut(&member) {
             member.under_way.remove(&id);
         }
-        let state = if delay.is_zero() {
-            self.put_back(group, id);
-            self.serve_later(group);
-            State::Ready
-        } else {
-            let at = tick(now.saturating_add(delay));
-            State::PutOff { token: self.timers.schedule((group, id), at) }
+        let (Some(Some(found)), Some(job)) =
+            (self.all.get_mut(group as usize), self.jobs.get_mut(&(group, id)))
+        else {
+            return Nak::Unknown;
         };
-        if let Some(job) = self.jobs.get_mut(&(group, id)) {
-            job.state = state;
+        let delay = Some(delay).filter(|delay| !delay.is_zero());
+        let mut nak = Nak::Again;
+        if job.is_used_up(&found.policy) {
+            job.state = State::Spent;
+            nak = Nak::Spent(group);
+        } else if let Some(delay) = delay.or_else(|| job.backoff(&found.policy)) {
+            let at = tick(now.saturating_add(delay));
+            job.state = State::PutOff { token: self.timers.schedule((group, id), at) };
+        } else {
+            job.state = State::Ready;
+            found.ready.push_front(id);
+            self.serve_later(group);
         }
         self.set_free(member, has_credit);
-        true
+        nak
     }
 
     /// A member needs more time for a job. `false` when it does not have it.
@@ -277,7 +326,8 @@ impl Groups {
         Some(Duration::from_nanos(tick.saturating_mul(TICK.as_nanos() as u64)))
     }
 
-    /// Makes jobs ready whose time is over, so many at most. Returns the members that have one less.
+    /// Ends attempts whose time is over, so many at most, and makes jobs ready that were put off until now. Returns the
+    /// members that have one less.
     pub(in super::super) fn expire(&mut self, now: Duration, max: usize) -> Vec<u32> {
         let now_tick = u64::try_from(now.as_nanos() / TICK.as_nanos()).unwrap_or(u64::MAX);
         let mut due = std::mem::take(&mut self.due);
@@ -285,15 +335,29 @@ impl Groups {
         let mut members = Vec::new();
         // The one that was due first is the first to be handed over.
         for (group, id) in due.drain(..).rev() {
-            let Some(job) = self.jobs.get_mut(&(group, id)) else { continue };
+            let (Some(Some(found)), Some(job)) =
+                (self.all.get_mut(group as usize), self.jobs.get_mut(&(group, id)))
+            else {
+                continue;
+            };
             if let State::UnderWay { member, .. } = job.state {
                 if let Some(member) = self.members.get_mut(&member) {
                     member.under_way.remove(&id);
                 }
                 members.push(member);
+                if job.is_used_up(&found.policy) {
+                    job.state = State::Spent;
+                    self.spent.push_back((group, id));
+                    continue;
+                }
+                if let Some(delay) = job.backoff(&found.policy) {
+                    let at = tick(now.saturating_add(delay));
+                    job.state = State::PutOff { token: self.timers.schedule((group, id), at) };
+                    continue;
+                }
             }
             job.state = State::Ready;
-            self.put_back(group, id);
+            found.ready.push_front(id);
             self.serve_later(group);
         }
         self.due = due;
@@ -302,8 +366,10 @@ impl Groups {
 
     /// Takes a message away from a group that is over; whether that was its last job. `None` when none is left.
     pub(in super::super) fn next_ended(&mut self) -> Option<(MessageId, bool)> {
-        // Not before all is taken back, and all jobs are changed that were to be: the number may soon be another group's.
-        while let Some(&(group, number)) = self.ending.front()
+        // Not before all is taken back, what is spent is given up, and all jobs are changed that were to be: the number may
+        // soon be another group's.
+        while self.spent.is_empty()
+            && let Some(&(group, number)) = self.ending.front()
             && !self.is_returning(group)
             && !self.enlisting.has_before(number)
         {

@@ -2,10 +2,12 @@
 //!
 //! A message that has to be acknowledged is a *job* of each group that it fitted when it was published. A job is
 //! ready, under way at one member, or put off; it is done when that member acknowledges it, and the message when the
-//! last of its jobs is. A member that is gone gives its jobs back at once.
+//! last of its jobs is. A member that is gone gives its jobs back at once. A job whose attempts are used up, or which a
+//! member rejected, is spent: the core makes it a dead letter.
 
 mod enlisting;
 mod jobs;
+mod spent;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque, btree_set};
 use std::time::Duration;
@@ -14,8 +16,11 @@ use arcstr::ArcStr;
 
 use self::enlisting::Enlisting;
 use self::jobs::Job;
+pub(super) use self::jobs::Nak;
+pub(super) use self::spent::GivenUp;
 use crate::limits::{GROUPS_MAX, IN_FLIGHT_MAX, MEMBERSHIPS_MAX_EACH};
 use crate::retry::wheel::Wheel;
+use crate::wire::control::Backoff;
 use crate::wire::filter::Filter;
 use crate::wire::id::MessageId;
 
@@ -29,6 +34,10 @@ pub(super) struct Policy {
     pub(super) ack_wait: Duration,
     /// Jobs that one member may have under way, [`IN_FLIGHT_MAX`](crate::limits::IN_FLIGHT_MAX) at most.
     pub(super) in_flight_max: u32,
+    /// Attempts after which a job is given up; 0 for no end.
+    pub(super) attempts_max: u16,
+    /// What comes before further attempts.
+    pub(super) backoff: Backoff,
 }
 
 /// Why a group cannot be joined, or a job not be settled.
@@ -103,6 +112,8 @@ pub(super) struct Groups {
     done: HashMap<MessageId, Vec<ArcStr>>,
     /// How many names that are.
     done_names: usize,
+    /// Jobs that are spent, in the order in which they became so.
+    spent: VecDeque<(GroupId, MessageId)>,
     timers: Wheel<(GroupId, MessageId)>,
     due: Vec<(GroupId, MessageId)>,
     /// Groups that may have something to hand over, each once.
@@ -126,6 +137,7 @@ impl Default for Groups {
             shared: HashMap::new(),
             done: HashMap::new(),
             done_names: 0,
+            spent: VecDeque::new(),
             timers: Wheel::new(0),
             due: Vec::new(),
             serving: VecDeque::new(),
@@ -158,8 +170,12 @@ impl Groups {
             return taken("filter", there, text(filter.kind(), filter.text()));
         }
         let text = |policy: Policy| {
-            let Policy { ack_wait, in_flight_max } = policy;
-            format!("{ack_wait:?} to acknowledge, {in_flight_max} under way")
+            let Policy { ack_wait, in_flight_max, attempts_max, backoff } = policy;
+            let delays = backoff.delays_ms();
+            format!(
+                "{ack_wait:?} to acknowledge, {in_flight_max} under way, {attempts_max} attempts (0: without end), \
+                 delays of {delays:?} ms"
+            )
         };
         if group.policy != policy {
             return taken("policy", text(group.policy), text(policy));
@@ -210,6 +226,11 @@ impl Groups {
             self.members.insert(member, Member { group, bytes: 0, under_way: BTreeSet::new() });
             self.set_free(member, has_credit);
         }
+    }
+
+    /// The group of this name.
+    pub(super) fn by_name(&self, name: &str) -> Option<GroupId> {
+        self.by_name.get(name).copied()
     }
 
     /// Whether a subscription belongs to a group.
@@ -325,6 +346,7 @@ impl Groups {
             && self.shared.is_empty()
             && self.done.is_empty()
             && self.done_names == 0
+            && self.spent.is_empty()
             && self.timers.is_empty()
             && self.by_name.is_empty()
             && self.enlisting.is_empty()

@@ -7,19 +7,25 @@ use proptest::prelude::*;
 use super::native::{grant, subscribe};
 use super::*;
 use crate::limits::{IN_FLIGHT_MAX, JOBS_TAKEN_BACK_PER_TURN_MAX};
-use crate::wire::control::{self, Control, Group, Kind, Verdict};
+use crate::wire::control::{self, Backoff, Control, Group, Kind, Verdict};
 use crate::wire::filter::Filter;
 
 pub(super) const ROOMY: u64 = 1 << 20;
 pub(super) const WAIT: Duration = Duration::from_secs(2);
-pub(super) const GROUP: Group<'_> = Group { name: "g", ack_wait_ms: 2000, in_flight_max: 0 };
+pub(super) const GROUP: Group<'_> = Group {
+    name: "g",
+    ack_wait_ms: 2000,
+    in_flight_max: 0,
+    attempts_max: 0,
+    backoff: Backoff::NONE,
+};
 pub(super) const ORDERS: Filter<'_> = Filter::Prefix("orders");
 
 pub(super) fn join(number: u32, credit: u64) -> Vec<u8> {
     subscribe(number, Kind::Group(GROUP), ORDERS, credit)
 }
 
-pub(super) fn verdict(number: u32, verdict: Verdict, sequences: &[u64]) -> Vec<u8> {
+pub(super) fn verdict(number: u32, verdict: Verdict<'_>, sequences: &[u64]) -> Vec<u8> {
     let ids: Vec<u8> = sequences.iter().flat_map(|&n| id(n).to_bytes()).collect();
     control::request(&Control::Settle { number, verdict, ids: &ids })
 }

@@ -247,7 +247,7 @@ impl Run {
             .map(|(from, reply)| match reply {
                 Reply::Ok => (*from, Answer::Ok),
                 Reply::Refused(why, _) => (*from, Answer::Refused(why.code())),
-                Reply::Hello(_) => panic!("nobody said hello"),
+                Reply::Hello(_) | Reply::Answer(_) => panic!("nobody asked for that"),
             })
             .collect();
         assert_eq!(answers, std::mem::take(&mut self.reference.answers));

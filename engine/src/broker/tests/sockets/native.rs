@@ -93,7 +93,8 @@ impl Native {
                 world.may_close(link, "the policy is to disconnect");
             }
         }
-        let group = Group { name: "workers", ack_wait_ms: self.ack_wait_ms, in_flight_max: 5 };
+        let group =
+            Group { ack_wait_ms: self.ack_wait_ms, in_flight_max: 5, ..Group::named("workers") };
         let kind = match self.role {
             Role::Observer => Kind::Observer,
             Role::Broadcast => Kind::Broadcast,

@@ -34,6 +34,10 @@ impl Network for Simulated {
         self.0.borrow().now
     }
 
+    fn unix_ns(&self) -> u64 {
+        self.0.borrow().now.as_nanos() as u64
+    }
+
     fn wait(&mut self, timeout: Option<Duration>, ready: &mut Vec<Ready>) -> io::Result<()> {
         let mut world = self.0.borrow_mut();
         if !world.is_down {
