@@ -11,6 +11,7 @@ mod clock;
 mod command_line;
 mod connections;
 mod crash;
+mod dead_letters;
 mod differential;
 mod disk_full;
 mod documents;

@@ -18,19 +18,19 @@ use crate::harness::raw::request;
 use crate::harness::{Native, PATIENCE, Python, Raw, Server, binaries, python};
 use crate::stalled_subscriber::patient_publisher;
 
-fn subscribe(number: u32, kind: Kind<'_>, filter: Filter<'_>, credit: u64) -> Vec<u8> {
+pub(crate) fn subscribe(number: u32, kind: Kind<'_>, filter: Filter<'_>, credit: u64) -> Vec<u8> {
     let overflow = Overflow::Drop;
     control::request(&Control::Subscribe(Subscribe { number, kind, overflow, filter, credit }))
 }
 
 /// A client with one connection: what is delivered between answers is kept.
-struct One {
+pub(crate) struct One {
     native: Native,
     deliveries: VecDeque<[Vec<u8>; 2]>,
 }
 
 impl One {
-    fn connect(server: &Server) -> Self {
+    pub(crate) fn connect(server: &Server) -> Self {
         Self { native: Native::connect(server), deliveries: VecDeque::new() }
     }
 
@@ -48,16 +48,22 @@ impl One {
         }
     }
 
-    /// Sends a request that is taken.
+    /// Sends a request, and returns its answer.
     #[track_caller]
-    fn ask(&mut self, body: &[u8]) {
+    pub(crate) fn request(&mut self, body: &[u8]) -> Vec<u8> {
         self.native.socket.send_multipart([b"", body], 0).unwrap();
         let answer = std::iter::from_fn(|| Some(self.receive())).find_map(|answer| answer);
-        assert_ok(&answer.unwrap());
+        answer.unwrap()
+    }
+
+    /// Sends a request that is taken.
+    #[track_caller]
+    pub(crate) fn ask(&mut self, body: &[u8]) {
+        assert_ok(&self.request(body));
     }
 
     #[track_caller]
-    fn publish(&mut self, name: &str, payload: &[u8]) -> MessageId {
+    pub(crate) fn publish(&mut self, name: &str, payload: &[u8]) -> MessageId {
         let frame = self.native.frame(name, payload, true);
         self.ask(&frame);
         self.native.last_id()
@@ -65,7 +71,7 @@ impl One {
 
     /// What stands before the next delivery, and its frame.
     #[track_caller]
-    fn delivery(&mut self) -> [Vec<u8>; 2] {
+    pub(crate) fn delivery(&mut self) -> [Vec<u8>; 2] {
         while self.deliveries.is_empty() {
             self.receive();
         }

@@ -18,3 +18,4 @@ mod recovery;
 mod special_files;
 mod switched_off;
 mod unsynced;
+mod version_1;

@@ -1,0 +1,104 @@
+//! Dead letters of the real server: kept through a crash, listed, and replayed.
+
+use std::process::Command;
+
+use mezzenger::wire::control::{self, Backoff, Control, Group, Kind, Verdict};
+use mezzenger::wire::filter::Filter;
+use mezzenger::wire::frame::split_v2;
+use mezzenger::wire::id::MessageId;
+use mezzenger::wire::letter::{self, Changed, Request, Which};
+use rustix::process::Signal;
+
+use crate::harness::native::now_ns;
+use crate::harness::{Server, binaries};
+use crate::one_connection::{One, subscribe};
+
+fn join() -> Vec<u8> {
+    let backoff = Backoff::new(&[1, 50]).unwrap();
+    let group = Group { attempts_max: 3, backoff, ..Group::named("packers") };
+    subscribe(1, Kind::Group(group), Filter::Pattern("orders.*"), 1 << 20)
+}
+
+fn settle(verdict: Verdict<'_>, id: MessageId) -> Vec<u8> {
+    control::request(&Control::Settle { number: 1, verdict, ids: &id.to_bytes() })
+}
+
+/// The next message that a member gets, and which attempt that is.
+#[track_caller]
+fn next(member: &mut One) -> (MessageId, u16) {
+    let [head, frame] = member.delivery();
+    let attempt = control::read_delivery(&head).unwrap().attempt;
+    let (_, mut records) = split_v2(&frame).unwrap();
+    let (_, record) = records.next().unwrap().unwrap();
+    assert!(records.next().is_none());
+    (record.id, attempt)
+}
+
+#[test]
+fn they_outlive_a_killed_server_and_are_delivered_again_when_they_are_replayed() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = folder.path().join("journal");
+    let mut server = Server::start_with_journal(&journal, &["--retry-interval", "1h"]);
+    let began_ns = now_ns();
+    let mut member = One::connect(&server);
+    member.ask(&join());
+    let used_up = member.publish("orders.new", b"used up");
+    for attempt in 1..=3 {
+        assert_eq!(next(&mut member), (used_up, attempt));
+        member.ask(&settle(Verdict::Nak { delay_ms: 0 }, used_up));
+    }
+    let rejected = member.publish("orders.old", b"rejected");
+    assert_eq!(next(&mut member), (rejected, 1));
+    member.ask(&settle(Verdict::Reject { reason: "no such customer" }, rejected));
+    let left = member.publish("orders.new", b"left");
+    assert_eq!(next(&mut member), (left, 1));
+
+    // What was answered is stored.
+    server.signal_and_wait(Signal::KILL);
+    let server = Server::start_with_journal(&journal, &["--retry-interval", "1h"]);
+    let mut asker = One::connect(&server);
+    let group = "packers";
+    let answer = asker.request(&letter::request(&Request::List { group, from: 0, limit: 0 }));
+    let (listed, rest) = letter::read_listed(&answer).unwrap();
+    let (first, rest) = letter::read_entry(rest).unwrap();
+    let (second, rest) = letter::read_entry(rest).unwrap();
+    assert_eq!((listed.total, listed.next, rest), (2, 0, &b""[..]));
+    assert_eq!((first.id, first.attempts, first.reason), (used_up, 3, None));
+    let reason = Some("no such customer");
+    assert_eq!((second.id, second.attempts, second.reason), (rejected, 1, reason));
+    assert_eq!((second.name, second.filter), ("orders.old", "orders.*"));
+    let times = [began_ns, first.published_ns, first.died_ns, second.died_ns, now_ns()];
+    assert!(times.is_sorted(), "{times:?}");
+    let answer = asker.request(&letter::request(&Request::Show { group, id: rejected }));
+    let (_, frame) = letter::read_shown(&answer).unwrap();
+    let (name, mut records) = split_v2(frame).unwrap();
+    assert_eq!(
+        (name, records.next().unwrap().unwrap().1.payload),
+        ("orders.old", &b"rejected"[..])
+    );
+
+    // They do not come by themselves.
+    let replay = Request::Replay { group, which: Which::Range { from: 0, name: "" } };
+    let replay = letter::request(&replay);
+    let refused = String::from_utf8(asker.request(&replay)[3..].to_vec()).unwrap();
+    assert!(refused.contains("'packers' has no members"), "{refused}");
+    let mut member = One::connect(&server);
+    member.ask(&join());
+    assert_eq!(next(&mut member), (left, 1));
+    let changed = letter::read_changed(&asker.request(&replay));
+    assert_eq!(changed, Some(Changed { done: 2, next: 0 }));
+    for id in [used_up, rejected] {
+        assert_eq!(next(&mut member), (id, 1));
+        member.ask(&settle(Verdict::Ack, id));
+    }
+    member.ask(&settle(Verdict::Reject { reason: "" }, left));
+    server.terminate();
+    let report = Command::new(binaries::path("mezzenger-server"))
+        .arg("--check-journal")
+        .arg(&journal)
+        .output()
+        .unwrap();
+    let report = String::from_utf8(report.stdout).unwrap();
+    assert!(report.contains("3 appended, 2 settled, 1 live\n"), "{report}");
+    assert!(report.contains("dead letters: 1\n"), "{report}");
+}
