@@ -306,11 +306,10 @@ impl<E> Core<E> {
 
     /// Whether a message is for groups alone: they have it, or it waits for its turn to become their job.
     pub(super) fn is_for_groups(&mut self, id: MessageId) -> bool {
-        let is_alone = self.groups.has_no_jobs() && self.groups.has_no_group();
-        if is_alone && self.letters.is_empty() {
+        if self.groups.has_no_jobs() && self.groups.has_no_group() {
             return false;
         }
-        if self.backlog.is_held_for_groups(id) || self.backlog.is_dead(id) {
+        if self.backlog.is_held_for_groups(id) {
             return true;
         }
         let waits = self.backlog.name_of_waiting(id).filter(|name| self.backlog.is_name_due(name));

@@ -121,7 +121,10 @@ impl Encoder {
 
     /// Adds a message, which [`super::ops::fits`] must have let pass.
     pub(super) fn append(&mut self, message: Message) {
-        self.keep_order(message.id);
+        if self.may_be_settled(message.id) {
+            // Settled and published anew: the order of the two must stay.
+            self.end_settles();
+        }
         let start = self.start();
         self.buffer.extend_from_slice(&message.id.to_bytes());
         self.buffer.extend_from_slice(message.name.as_bytes());
@@ -152,23 +155,14 @@ impl Encoder {
         }
     }
 
-    /// Adds a dead letter.
+    /// Adds a dead letter. Its message is gone whether a settlement of it stands before or behind the letter.
     pub(super) fn letter(&mut self, letter: &DeadLetter) {
-        self.keep_order(letter.id);
         self.whole(Kind::Letter, &letter::encode(letter));
     }
 
-    /// Adds the end of a dead letter.
+    /// Adds the end of a dead letter, likewise.
     pub(super) fn end_letter(&mut self, id: MessageId, group: &str, end: LetterEnd) {
-        self.keep_order(id);
         self.whole(Kind::LetterEnd, &letter::encode_end(id, group, end));
-    }
-
-    /// What is added next concerns this message, and stays behind its settlement if that comes first.
-    fn keep_order(&mut self, id: MessageId) {
-        if self.may_be_settled(id) {
-            self.end_settles();
-        }
     }
 
     /// Adds an id to those that the next settle record will hold.

@@ -214,6 +214,24 @@ fn a_replay_of_a_message_that_others_have_is_one_more_job() {
 }
 
 #[test]
+fn who_was_done_with_a_message_does_not_get_it_after_a_replay_and_who_replayed_it_does() {
+    let mut bench = fresh();
+    let other = subscribe(1, Kind::Group(Group { name: "other", ..GROUP }), ORDERS, ROOMY);
+    bench.ask(3, join(1, ROOMY)).ask(4, other.clone()).orders(1, true, 1).given();
+    bench.ask(3, verdict(1, NO, &[1])).ask(4, verdict(1, Verdict::Ack, &[1]));
+    assert_eq!(bench.change(&Request::Replay { group: "g", which: ALL }), (1, 0));
+    assert_eq!(bench.given(), [(3, 1, 1, vec![1])]);
+    // Its group is over before it is done.
+    bench.core.disconnected(3);
+    assert!(bench.given().is_empty());
+    bench.ask(4, subscribe(2, Kind::Group(Group::named("new")), Filter::Name("x"), ROOMY));
+    bench.ask(5, other);
+    assert!(bench.given().is_empty());
+    bench.ask(3, join(1, ROOMY));
+    assert_eq!(bench.given(), [(3, 1, 1, vec![1])]);
+}
+
+#[test]
 fn a_purged_letter_is_gone_and_its_message_with_the_last_one() {
     let mut bench = fresh();
     let other = Kind::Group(Group { name: "other", ..GROUP });
