@@ -3,7 +3,9 @@
 use std::io;
 use std::path::PathBuf;
 
-use mezzenger::{ConnectError, ReceiveError, RequestError, SendError, SubscribeError};
+use mezzenger::{
+    ConnectError, DeadLetterError, ReceiveError, RequestError, SendError, SubscribeError,
+};
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -17,6 +19,9 @@ pub(crate) enum Error {
     /// There is no subscription.
     #[error(transparent)]
     Subscribe(#[from] SubscribeError),
+    /// Dead letters could not be dealt with.
+    #[error(transparent)]
+    DeadLetters(#[from] DeadLetterError),
     /// A request has no answer.
     #[error(transparent)]
     Request(#[from] RequestError),

@@ -1,6 +1,7 @@
 //! Mezzenger from the shell: publish, subscribe, work, ping.
 
 mod command;
+mod dead;
 mod error;
 mod filter;
 mod publish;
@@ -22,6 +23,7 @@ use mezzenger::config::{RECV_PORT, parse_duration};
 use mezzenger::{Client, ClientBuilder, ConnectionEvent};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
+use crate::dead::DeadCommand;
 use crate::error::Error;
 use crate::publish::PublishArgs;
 use crate::request::{ReplyArgs, RequestArgs};
@@ -58,6 +60,9 @@ enum Command {
     Request(RequestArgs),
     /// Run a command for each request, and answer with what it prints, until Ctrl-C.
     Reply(ReplyArgs),
+    /// Deal with messages that groups gave up.
+    #[command(subcommand)]
+    Dead(DeadCommand),
     /// Ask the server for a sign of life, and print how long its answer took.
     Ping,
 }
@@ -112,6 +117,7 @@ fn main() -> ExitCode {
             let timeout = args.server.timeout;
             request.run(args.server.client(), timeout)
         }
+        Command::Dead(dead) => dead.run(args.server.client()),
         Command::Reply(reply) => reply.run(args.server.client()),
         Command::Ping => ping(&args.server),
     };

@@ -35,6 +35,11 @@ pub(crate) struct WorkArgs {
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = parse_duration)]
     retry_delay: Duration,
 
+    /// How often a message is tried before it becomes a dead letter (see `mezzenger dead`); 0: without end. All members have
+    /// to say the same.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    max_attempts: u16,
+
     /// End after so many messages that are done.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
@@ -42,7 +47,8 @@ pub(crate) struct WorkArgs {
     /// The command, and its arguments. The payload is on its standard input; MEZZENGER_NAME, MEZZENGER_ID,
     /// MEZZENGER_ATTEMPT, MEZZENGER_GROUP, MEZZENGER_ENCODING, MEZZENGER_CONTENT_TYPE and MEZZENGER_HEADERS (a JSON list of
     /// pairs) tell the rest. Exit code 0: the message is done. 75: it
-    /// shall be tried again later. Anything else: it failed, which is said, and it is tried again as well.
+    /// shall be tried again later. Anything else: it failed, which is said, and it is tried again as well. Each try counts
+    /// as an attempt.
     #[arg(last = true, required = true, value_name = "COMMAND")]
     command: Vec<String>,
 }
@@ -64,7 +70,11 @@ impl WorkArgs {
             .on_connection(tell_of_losses())
             .connect()?;
         // One at a time: what waits here, others could have done.
-        let mut member = client.subscription_to(filter).group(&self.group).credit(1);
+        let mut member = client
+            .subscription_to(filter)
+            .group(&self.group)
+            .credit(1)
+            .attempts_max(self.max_attempts);
         if let Some(time) = self.ack_wait {
             member = member.ack_wait(time);
         }
@@ -105,13 +115,17 @@ impl WorkArgs {
 
     fn failed(&self, job: &Delivery, status: ExitStatus) -> String {
         let Self { command, retry_delay, .. } = self;
+        let then = if job.attempt() == self.max_attempts {
+            "it becomes a dead letter".to_owned()
+        } else {
+            format!("it is tried again in {}", humantime::format_duration(*retry_delay))
+        };
         format!(
-            "{}: {status} for message {} under '{}', attempt {}; it is tried again in {}",
+            "{}: {status} for message {} under '{}', attempt {}; {then}",
             command[0],
             job.id(),
             show::on_terminal(job.name()),
-            job.attempt(),
-            humantime::format_duration(*retry_delay)
+            job.attempt()
         )
     }
 }

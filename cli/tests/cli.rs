@@ -256,6 +256,45 @@ fn a_request_is_answered_by_a_command_and_one_to_nobody_fails_at_once() {
 }
 
 #[test]
+fn what_fails_too_often_is_a_dead_letter_that_is_listed_shown_replayed_and_purged() {
+    let broker = Broker::start();
+    let client = broker.client();
+    client.send_message("jobs.bad", "poi\u{1b}son", true).expect("the server takes it");
+    client.send_message("jobs.bad", "fine", true).expect("the server takes it");
+    let work = ["work", "jobs.*", "--group", "g", "--retry-delay", "1ms", "--max-attempts", "2"];
+    let script = r#"read -r text; [ "$text" = fine ]"#;
+    let mut child = broker.spawn(&[&work[..], &["--", "sh", "-c", script]].concat());
+    let letters = client.dead_letters("g");
+    while letters.count() != Ok(1) || broker.server.metrics().settled != 1 {
+        std::thread::yield_now();
+    }
+    let listed = check_ok(&broker.run(&["dead", "list"]));
+    let (id, rest) = listed.split_once(' ').expect("an id");
+    assert!(rest.contains("attempts 2  g  jobs.bad  its attempts were used up\n"), "{listed}");
+    assert_eq!(listed.lines().count(), 1);
+    let json = check_ok(&broker.run(&["dead", "show", "g", id, "--json"]));
+    let letter: Value = serde_json::from_str(&json).expect("an object");
+    assert_eq!(
+        (&letter["id"], &letter["message"]["payload"]),
+        (&id.into(), &"poi\u{1b}son".into())
+    );
+    // It fails twice again.
+    assert_eq!(check_ok(&broker.run(&["dead", "replay", "g", "--all"])), "1 replayed\n");
+    while letters.count() != Ok(1) {
+        std::thread::yield_now();
+    }
+    assert_eq!(check_ok(&broker.run(&["dead", "purge", "g", id])), "1 purged\n");
+    assert_eq!(check_ok(&broker.run(&["dead", "list", "g", "--json"])), "");
+    let gone = broker.run(&["dead", "show", "g", id]);
+    assert_eq!(gone.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&gone.stderr).contains(id));
+    child.kill().expect("it runs");
+    let worked = finish(child);
+    let stderr = String::from_utf8_lossy(&worked.stderr);
+    assert!(stderr.contains("attempt 2; it becomes a dead letter"), "{stderr}");
+}
+
+#[test]
 fn a_command_that_cannot_be_run_gives_the_message_back() {
     let broker = Broker::start();
     broker.client().send_message("jobs", "x", true).expect("the server takes it");
@@ -321,6 +360,8 @@ fn usage_errors_are_exit_2_and_say_what_is_wrong() {
     check_usage(&["sub", "a", "--ack", "--group", "g"], "--group");
     check_usage(&["pub", "a", "b", "--header", "c"], "KEY=VALUE");
     check_usage(&["request", "ping", "b"], "ping");
+    check_usage(&["dead", "replay", "g"], "--all");
+    check_usage(&["dead", "show", "g", "1"], "16 hexadecimal digits");
     check_usage(&["work", "a", "--", "cat"], "--group");
     check_usage(&["work", "a", "--group", "g"], "COMMAND");
     check_usage(&["ping", "--timeout", "soon"], "--timeout");

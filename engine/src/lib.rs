@@ -5,23 +5,77 @@
 //! and sent again until one subscriber acknowledged it. Clients of the original Mezzenger, in Python,
 //! work unmodified.
 //!
-//! ```
-//! use std::time::Duration;
+//! # Publish
 //!
+//! ```
 //! use mezzenger::{Client, Server};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // A server of its own, for a test; programs run mezzenger-server and call Client::connect("host").
 //! let server = Server::builder().pub_port(0).recv_port(0).start()?;
-//! let client = Client::builder()
-//!     .send_port(server.recv_addr().port())
-//!     .sub_port(server.pub_addr().port())
-//!     .connect()?;
-//! let mut greetings = client.subscription("greet")?;
-//! client.send_message("greet", "hello", true)?;
-//! assert_eq!(greetings.recv_timeout(Duration::from_secs(5))?.text(), Some("hello"));
+//! let client = Client::builder().send_port(server.recv_addr().port()).auto_start(false).connect()?;
+//!
+//! // Waits until the server has it, and until it is on disk if the server has a journal.
+//! client.send_message("orders.new", "tea", true)?;
+//! // The fast path: returns at once, and messages travel together.
+//! for n in 0..1000 {
+//!     client.publish("orders.new", format!("order {n}"), false)?;
+//! }
+//! client.flush()?;
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! # Work
+//!
+//! Of each message one member of a group gets it, until one has acknowledged it: [`Delivery`] has what a member can say.
+//!
+//! ```
+//! # use mezzenger::{Client, Filter, Server};
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let server = Server::builder().pub_port(0).recv_port(0).start()?;
+//! # let client = Client::builder().send_port(server.recv_addr().port()).auto_start(false).connect()?;
+//! let mut jobs = client.subscription_to(Filter::pattern("orders.*")).group("packers").open()?;
+//! client.send_message("orders.new", "tea", true)?;
+//! let job = jobs.recv()?;
+//! assert_eq!((job.name(), job.text(), job.attempt()), ("orders.new", Some("tea"), 1));
+//! job.ack();
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! [`SubscriptionBuilder::observe`] looks on instead, and [`Client::subscribe`] calls a function.
+//!
+//! # Request
+//!
+//! ```
+//! # use std::time::Duration;
+//! # use mezzenger::{Client, RequestError, Server};
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let server = Server::builder().pub_port(0).recv_port(0).start()?;
+//! # let client = Client::builder().send_port(server.recv_addr().port()).auto_start(false).connect()?;
+//! let second = Duration::from_secs(1);
+//! let nobody = client.message("words", "one two").request(second).unwrap_err();
+//! assert!(matches!(nobody, RequestError::NoSubscriber { .. }));
+//!
+//! let requests = client.subscription("words")?;
+//! std::thread::spawn(move || {
+//!     for request in requests {
+//!         let words = request.text().unwrap_or_default().split_whitespace().count();
+//!         if let Err(error) = request.reply(words.to_string()) {
+//!             eprintln!("no answer to {}: {error}", request.id());
+//!         }
+//!     }
+//! });
+//! assert_eq!(client.message("words", "one two").request(second)?.text(), Some("2"));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Stop
+//!
+//! A client stops when its last handle is dropped, or with [`Client::stop`]: what was published is sent, and answers are waited for
+//! within a bound. What was delivered and not acknowledged goes to others.
 //!
 //! # The map
 //!
@@ -84,9 +138,9 @@ mod wire;
 pub use broker::run::RunError;
 pub use client::{
     ArchivePayload, Blocked, Client, ClientBuilder, ConnectError, ConnectionEvent, Counters,
-    Delivery, DisconnectReason, Failure, Filter, GroupBuilder, Link, Message, Missed, Outcome,
-    OutgoingMessage, Payload, PayloadError, Receipt, ReceiveError, RequestError, SendError,
-    SubscribeError, Subscription, SubscriptionBuilder,
+    DeadLetter, DeadLetterError, DeadLetters, Delivery, DisconnectReason, Failure, Filter,
+    GroupBuilder, Link, Message, Missed, Outcome, OutgoingMessage, Payload, PayloadError, Receipt,
+    ReceiveError, RequestError, SendError, SubscribeError, Subscription, SubscriptionBuilder,
 };
 pub use config::{Config, ConfigError, SlowSubscriber, Verify};
 pub use journal::{
@@ -98,7 +152,7 @@ pub use metrics::Metrics;
 pub use server::{Server, ServerBuilder, StartError, StopHandle};
 pub use wire::checksum::Checksum;
 pub use wire::filter::FilterError;
-pub use wire::id::MessageId;
+pub use wire::id::{MessageId, MessageIdError};
 pub use wire::name::{NameError, check_prefix, check_publishable as check_name};
 pub use wire::pickle::{Object, PickleError, Value};
 pub use wire::properties::PropertiesError;

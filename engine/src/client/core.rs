@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use crossbeam::channel::unbounded;
 
 use super::batches::Bounds;
+use super::dead_letters::DeadLetters;
 use super::delivery::Deliverer;
 use super::errands::Errands;
 use super::error::{ConnectError, SendError, SubscribeError};
@@ -299,6 +300,10 @@ impl Core {
 
     pub(super) fn unsubscribe(&self, target: Target) -> Result<(), SubscribeError> {
         self.control()?.unsubscribe(target)
+    }
+
+    pub(super) fn dead_letters(&self, group: &str) -> DeadLetters {
+        DeadLetters::new(Arc::clone(&self.errands), group.to_owned())
     }
 
     pub(super) fn publisher_id(&self) -> u64 {

@@ -1,7 +1,10 @@
-//! The small requests beside the messages: acknowledgements and pings.
+//! The small requests beside the messages: acknowledgements, pings and questions.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use crossbeam::channel::{Receiver, Sender, bounded};
 
 use super::error::SendError;
 use super::receipt::Fate;
@@ -10,11 +13,19 @@ use crate::limits::{CLIENT_ACK_FRAMES_MAX, CLIENT_ACKS_PER_FRAME, CLIENT_ACKS_WA
 use crate::net::waker::Waker;
 use crate::wire::id::MessageId;
 
+/// A request whose answer is read by whoever asks.
+#[derive(Debug)]
+pub(super) struct Question {
+    pub(super) request: Bytes,
+    pub(super) answer: Sender<Result<Bytes, SendError>>,
+}
+
 #[derive(Debug, Default)]
 struct State {
     acks: VecDeque<MessageId>,
     acks_dropped: usize,
     pings: Vec<Arc<Fate>>,
+    questions: Vec<Question>,
     /// No acknowledgement is on its way, so the next one must wake the request thread.
     idle: bool,
     closed: bool,
@@ -35,6 +46,7 @@ pub(super) struct Taken {
     /// Acknowledgements dropped since the last time.
     pub(super) acks_dropped: usize,
     pub(super) pings: Vec<Arc<Fate>>,
+    pub(super) questions: Vec<Question>,
 }
 
 impl Errands {
@@ -80,12 +92,24 @@ impl Errands {
         fate
     }
 
-    /// Takes pings, and the acknowledgements that may leave while so many frames of them are on their way.
+    /// Asks the server soon. When the client stops before, the sender of the answer goes.
+    pub(super) fn ask(&self, request: Bytes) -> Receiver<Result<Bytes, SendError>> {
+        let (answer, answered) = bounded(1);
+        let mut state = self.lock();
+        if !state.closed {
+            state.questions.push(Question { request, answer });
+            self.waker.wake();
+        }
+        answered
+    }
+
+    /// Takes pings and questions, and the acknowledgements that may leave while so many frames of them are on their way.
     pub(super) fn take(&self, ack_frames: usize) -> Taken {
         let mut state = self.lock();
         let mut taken = Taken {
             acks_dropped: std::mem::take(&mut state.acks_dropped),
             pings: std::mem::take(&mut state.pings),
+            questions: std::mem::take(&mut state.questions),
             acks: Vec::new(),
         };
         let room = CLIENT_ACK_FRAMES_MAX.saturating_sub(ack_frames) * CLIENT_ACKS_PER_FRAME;
@@ -100,7 +124,7 @@ impl Errands {
     /// Whether nothing waits.
     pub(super) fn is_empty(&self) -> bool {
         let state = self.lock();
-        state.acks.is_empty() && state.pings.is_empty()
+        state.acks.is_empty() && state.pings.is_empty() && state.questions.is_empty()
     }
 
     /// The end: what waits is dropped, and nothing more comes in. Returns how many acknowledgements were
@@ -113,6 +137,8 @@ impl Errands {
         for ping in state.pings.drain(..) {
             ping.decide(Err(SendError::Stopped));
         }
+        // Whoever waits hears that there is no answer.
+        state.questions.clear();
         dropped
     }
 }

@@ -312,6 +312,21 @@ impl SendError {
     }
 }
 
+/// Why something about dead letters could not be done.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DeadLetterError {
+    /// The server refused it.
+    #[error("the server refused: {text}")]
+    Refused {
+        /// The server's explanation.
+        text: String,
+    },
+    /// The server could not be asked, or did not answer.
+    #[error(transparent)]
+    Send(SendError),
+}
+
 /// Why a request has no answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

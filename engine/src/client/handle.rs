@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::core::Core;
+use super::dead_letters::DeadLetters;
 use super::error::{SendError, SubscribeError};
 use super::message::Message;
 use super::outcome::Outcome;
@@ -210,6 +211,12 @@ impl Client {
     /// Begins to subscribe to what a filter is for: as an observer, a broadcast subscription or a member of a group.
     pub fn subscription_to(&self, filter: Filter) -> SubscriptionBuilder {
         self.core.subscription_to(filter)
+    }
+
+    /// The messages that a group gave up, or all groups for the empty name: those that a member
+    /// [rejected](super::Delivery::reject), and those whose [attempts](super::GroupBuilder::attempts_max) were used up.
+    pub fn dead_letters(&self, group: &str) -> DeadLetters {
+        self.core.dead_letters(group)
     }
 
     /// Ends all callbacks for this name, but not those for a prefix. None of them runs after this returned.

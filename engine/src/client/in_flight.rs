@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use crossbeam::channel::Sender;
 
 use super::batches::Cut;
+use super::error::SendError;
 use super::receipt::Fate;
 use super::receive::Asked;
 
@@ -18,6 +20,8 @@ pub(super) enum Cargo {
         messages: usize,
     },
     Ping(Arc<Fate>),
+    /// Its answer goes to whoever asks.
+    Question(Sender<Result<Bytes, SendError>>),
     /// What a subscription asks for, on this connection alone.
     Subscription(Asked),
 }

@@ -93,7 +93,7 @@ impl Connection {
             match &mut request.cargo {
                 Cargo::Subscription(_) => continue,
                 Cargo::Messages(cut) => cut.sent_again = true,
-                Cargo::Acks { .. } | Cargo::Ping(_) => {}
+                Cargo::Acks { .. } | Cargo::Ping(_) | Cargo::Question(_) => {}
             }
             again += usize::from(transmit(&mut self.wire, request));
         }

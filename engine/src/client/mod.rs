@@ -12,6 +12,7 @@
 //! - `subscriber`: the thread that owns the receiving connection; `routes`: who wants what; `delivery`:
 //!   hands it to them; `verify`: checksums; `missed`: sees gaps.
 //! - `receive`: subscriptions on the connection for requests, read like an iterator, and groups.
+//! - `dead_letters`: what groups gave up: asks for it, replays and purges it.
 //! - `message`: a received message, a view of its frame. `worker`: threads that end within a bound.
 //! - `driven`: a client without threads, for measurements.
 
@@ -19,6 +20,7 @@ mod batches;
 mod builder;
 mod claim;
 mod core;
+mod dead_letters;
 mod delivery;
 #[cfg(feature = "internals")]
 pub(crate) mod driven;
@@ -52,8 +54,10 @@ mod verify;
 mod worker;
 
 pub use builder::ClientBuilder;
+pub use dead_letters::{DeadLetter, DeadLetters};
 pub use error::{
-    ConnectError, PayloadError, ReceiveError, RequestError, SendError, SubscribeError,
+    ConnectError, DeadLetterError, PayloadError, ReceiveError, RequestError, SendError,
+    SubscribeError,
 };
 pub use handle::Client;
 pub use links::{ConnectionEvent, DisconnectReason, Link};

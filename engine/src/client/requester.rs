@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::batches::Finished;
-use super::errands::Errands;
+use super::errands::{Errands, Question};
 use super::error::{SendError, SubscribeError};
 use super::in_flight::{Cargo, InFlight, Request};
 use super::line::{Connection, HELLO_ID, Line};
@@ -238,6 +238,10 @@ impl Requester {
                     Cargo::Subscription(asked) => {
                         self.registry.answered(asked, read_subscription_reply(body));
                     }
+                    Cargo::Question(answer) => {
+                        // Who asked may have gone.
+                        let _ = answer.try_send(read_answer(body));
+                    }
                     _ => self.finish(request, read_reply(body)),
                 }
             }
@@ -287,6 +291,9 @@ impl Requester {
                 Err(_) => self.reporter.failure(&Failure::AcksDropped { messages }),
             },
             Cargo::Ping(fate) => fate.decide(result),
+            Cargo::Question(answer) => {
+                let _ = answer.try_send(result.map(|()| Bytes::new()));
+            }
             Cargo::Subscription(asked) => {
                 let (tries, timeout) = (self.setup.tries, self.setup.timeout);
                 let error = SubscribeError::NotConfirmed { tries, timeout };
@@ -360,6 +367,9 @@ impl Requester {
         for ping in taken.pings {
             connection.start(v2_prefix(name::PING).into(), Cargo::Ping(ping), now);
         }
+        for Question { request, answer } in taken.questions {
+            connection.start(request, Cargo::Question(answer), now);
+        }
         let (is_open, settles) = (connection.wire.is_open(), connection.in_flight.ack_frames());
         self.registry.ask(is_open, settles, now, |request, asked| {
             connection.start(request.into(), Cargo::Subscription(asked), now);
@@ -388,6 +398,15 @@ impl Drop for Requester {
         if acks_dropped > 0 {
             self.reporter.failure(&Failure::AcksDropped { messages: acks_dropped });
         }
+    }
+}
+
+/// The answer to a question, or why there is none.
+fn read_answer(body: &Bytes) -> Result<Bytes, SendError> {
+    match reply::read(body) {
+        Some(Reply::Refused { .. }) => Err(read_reply(body).err().unwrap_or(SendError::Stopped)),
+        // The answer to a question begins as that does, which no reply does.
+        _ => Ok(body.clone()),
     }
 }
 

@@ -14,7 +14,10 @@ pub struct AckError {
 
 /// A frame that acknowledges these messages.
 pub fn frame(ids: &[MessageId]) -> Vec<u8> {
-    [v2_prefix(name::ACK), body(ids)].concat()
+    let mut frame = v2_prefix(name::ACK);
+    frame.reserve_exact(ids.len() * MessageId::BYTES);
+    frame.extend(ids.iter().flat_map(|id| id.to_bytes()));
+    frame
 }
 
 /// The ids behind the name.

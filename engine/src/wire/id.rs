@@ -1,6 +1,7 @@
 //! The identity of a message: 16 bytes, the same for both formats.
 
 use std::fmt;
+use std::str::FromStr;
 
 /// The bit of [`MessageId::publisher`] that tells an id made from a v1 checksum from a native one.
 pub const V1_ID_BIT: u64 = 1 << 63;
@@ -62,9 +63,47 @@ impl fmt::Debug for MessageId {
     }
 }
 
+/// Why a text is no id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("an id is two numbers of 16 hexadecimal digits each, with a dash between them")]
+pub struct MessageIdError;
+
+impl FromStr for MessageId {
+    type Err = MessageIdError;
+
+    /// Reads what `to_string` wrote.
+    fn from_str(text: &str) -> Result<Self, MessageIdError> {
+        let (publisher, sequence) = text.split_once('-').ok_or(MessageIdError)?;
+        let number = |digits: &str| {
+            let is_number =
+                digits.len() == 16 && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+            if !is_number {
+                return Err(MessageIdError);
+            }
+            u64::from_str_radix(digits, 16).map_err(|_| MessageIdError)
+        };
+        Ok(Self { publisher: number(publisher)?, sequence: number(sequence)? })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn its_text_is_read_back_and_others_are_refused() {
+        let id = MessageId { publisher: 0x0102, sequence: u64::MAX };
+        assert_eq!(id.to_string().parse(), Ok(id));
+        for text in [
+            "",
+            "-",
+            "0-0",
+            "0000000000000001-000000000000000g",
+            "+000000000000001-0000000000000001",
+        ] {
+            assert_eq!(text.parse::<MessageId>(), Err(MessageIdError), "{text}");
+        }
+    }
 
     #[test]
     fn bytes_are_publisher_then_sequence_little_endian() {

@@ -12,8 +12,8 @@ use super::replies::Replies;
 use super::subscription::Subscription;
 use super::terms::{Group, Kind, Terms};
 use crate::client::error::SubscribeError;
-use crate::limits::{CLIENT_CREDIT_BYTES, CLIENT_GROUP_CREDIT_BYTES};
-use crate::wire::control::Overflow;
+use crate::limits::{BACKOFF_DELAYS_MAX, CLIENT_CREDIT_BYTES, CLIENT_GROUP_CREDIT_BYTES};
+use crate::wire::control::{Backoff, Overflow};
 use crate::wire::name;
 
 /// How a client opens subscriptions.
@@ -96,12 +96,13 @@ impl SubscriptionBuilder {
     /// Works: of each message one member of the group gets it. A message that asks for acknowledgement is done when
     /// a member of each group that it fits has acknowledged it, and nobody else can.
     pub fn group(mut self, name: impl Into<String>) -> GroupBuilder {
-        let (name, ack_wait_ms, in_flight_max, extends) = (name.into(), 0, 0, true);
+        let (name, extends, backoff) = (name.into(), true, Backoff::NONE);
+        let (ack_wait_ms, in_flight_max, attempts_max) = Default::default();
         // For groups it has no meaning.
         self.terms.overflow = Overflow::Drop;
         self.terms.credit = CLIENT_GROUP_CREDIT_BYTES;
-        let group = Group { name, ack_wait_ms, in_flight_max, extends };
-        GroupBuilder { opener: self.opener, terms: self.terms, group }
+        let group = Group { name, ack_wait_ms, in_flight_max, attempts_max, backoff, extends };
+        GroupBuilder { opener: self.opener, terms: self.terms, group, delays: 0 }
     }
 
     /// How many bytes of messages may be here and not dealt with: 1 byte to 1 GiB. A frame of messages is delivered
@@ -131,7 +132,7 @@ impl SubscriptionBuilder {
 }
 
 /// A member of a group that is about to join: [`SubscriptionBuilder::group`]. All members of a group have to say the
-/// same of [`Self::ack_wait`] and [`Self::in_flight_max`], and have the same filter.
+/// same of [`Self::ack_wait`], [`Self::in_flight_max`], [`Self::attempts_max`] and [`Self::backoff`], and have the same filter.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -155,6 +156,8 @@ pub struct GroupBuilder {
     opener: Opener,
     terms: Terms,
     group: Group,
+    /// Delays of the backoff that were given.
+    delays: usize,
 }
 
 impl GroupBuilder {
@@ -170,6 +173,24 @@ impl GroupBuilder {
     /// Most messages that a member may have without having settled them. Default: as many as the server allows, 8,192.
     pub fn in_flight_max(mut self, messages: u32) -> Self {
         self.group.in_flight_max = messages;
+        self
+    }
+
+    /// How often the group gets a message before it becomes a [dead letter](crate::Client::dead_letters). An attempt fails when its
+    /// time is over, or its member [gives it back](super::Delivery::nak) or is gone. Default: without end.
+    pub fn attempts_max(mut self, attempts: u16) -> Self {
+        self.group.attempts_max = attempts;
+        self
+    }
+
+    /// How long the group waits after a failed attempt before the next one: the first delay after the first attempt, and so on;
+    /// the last one after all further attempts. At most 16, each of at most some 49 days. A delay above zero that a member gives
+    /// comes first. Default: none, the next attempt comes at once.
+    pub fn backoff(mut self, delays: &[Duration]) -> Self {
+        let ms = |delay: &Duration| u32::try_from(delay.as_millis()).unwrap_or(u32::MAX);
+        let delays: Vec<_> = delays.iter().map(ms).collect();
+        self.delays = delays.len();
+        self.group.backoff = Backoff::new(&delays).unwrap_or(Backoff::NONE);
         self
     }
 
@@ -195,6 +216,10 @@ impl GroupBuilder {
     /// what they have to agree on.
     pub fn open(mut self) -> Result<Subscription, SubscribeError> {
         name::check_publishable(&self.group.name)?;
+        if self.delays > BACKOFF_DELAYS_MAX {
+            let (option, problem) = ("backoff", "must have at most 16 delays");
+            return Err(SubscribeError::Option { option, problem });
+        }
         self.terms.kind = Kind::Group(self.group);
         self.opener.open(self.terms, None)
     }

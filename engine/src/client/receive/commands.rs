@@ -22,11 +22,36 @@ pub(super) enum Change {
     End { number: u32 },
 }
 
+/// What a member of a group says of a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Word {
+    Ack,
+    Nak { delay_ms: u32 },
+    Extend,
+    Reject { reason: Arc<str> },
+}
+
+impl Word {
+    pub(super) fn verdict(&self) -> Verdict<'_> {
+        match self {
+            Self::Ack => Verdict::Ack,
+            &Self::Nak { delay_ms } => Verdict::Nak { delay_ms },
+            Self::Extend => Verdict::Extend,
+            Self::Reject { reason } => Verdict::Reject { reason },
+        }
+    }
+
+    /// Whether the message is done for its group, so that it comes again if this is lost.
+    pub(super) fn ends(&self) -> bool {
+        matches!(self, Self::Ack | Self::Reject { .. })
+    }
+}
+
 /// What a member of a group says of messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Settle {
     pub(super) number: u32,
-    pub(super) verdict: Verdict,
+    pub(super) word: Word,
     pub(super) ids: Vec<MessageId>,
 }
 
@@ -36,7 +61,7 @@ struct State {
     numbers: HashSet<u32>,
     last_number: u32,
     credit: BTreeMap<u32, u64>,
-    verdicts: VecDeque<(u32, Verdict, MessageId)>,
+    verdicts: VecDeque<(u32, Word, MessageId)>,
     acks_dropped: usize,
     /// Which connection verdicts and credit are for.
     connection: u64,
@@ -122,10 +147,10 @@ impl Commands {
     }
 
     /// Says what becomes of a message. Never waits: at the bound it is dropped, and the server delivers again.
-    pub(super) fn settle(&self, number: u32, verdict: Verdict, id: MessageId) {
+    pub(super) fn settle(&self, number: u32, word: Word, id: MessageId) {
         let mut state = self.lock();
         if state.closed || state.verdicts.len() >= CLIENT_ACKS_WAITING_MAX {
-            if verdict == Verdict::Ack {
+            if word.ends() {
                 match state.closed {
                     // Counted only: nobody is left to tell.
                     true => add(&self.reporter.acks_dropped, 1),
@@ -134,7 +159,7 @@ impl Commands {
             }
             return;
         }
-        state.verdicts.push_back((number, verdict, id));
+        state.verdicts.push_back((number, word, id));
         let is_full = state.verdicts.len().is_multiple_of(CLIENT_ACKS_PER_FRAME);
         if std::mem::take(&mut state.idle) || is_full {
             self.waker.wake();
@@ -147,7 +172,7 @@ impl Commands {
         state.connection = connection;
         state.credit.clear();
         let verdicts = std::mem::take(&mut state.verdicts);
-        let acks = verdicts.iter().filter(|(_, verdict, _)| *verdict == Verdict::Ack).count();
+        let acks = verdicts.iter().filter(|(_, word, _)| word.ends()).count();
         state.acks_dropped += acks;
     }
 
@@ -167,12 +192,12 @@ impl Commands {
         // What does not fill a frame gathers while one is on its way.
         while room > 0
             && (frames == 0 || state.verdicts.len() >= CLIENT_ACKS_PER_FRAME)
-            && let Some(&(number, verdict, _)) = state.verdicts.front()
+            && let Some((number, word, _)) = state.verdicts.front().cloned()
         {
-            let same = |&&(n, v, _): &&(u32, Verdict, MessageId)| n == number && v == verdict;
+            let same = |(n, w, _): &&(u32, Word, MessageId)| *n == number && *w == word;
             let count = state.verdicts.iter().take(CLIENT_ACKS_PER_FRAME).take_while(same).count();
             let ids = state.verdicts.drain(..count).map(|(_, _, id)| id).collect();
-            taken.settles.push(Settle { number, verdict, ids });
+            taken.settles.push(Settle { number, word, ids });
             room -= 1;
         }
         state.idle = frames == 0 && taken.settles.is_empty();
@@ -198,7 +223,7 @@ impl Commands {
         // Whoever waits for an answer hears that there is none.
         state.changes.clear();
         let verdicts = std::mem::take(&mut state.verdicts);
-        let acks = verdicts.iter().filter(|(_, verdict, _)| *verdict == Verdict::Ack).count();
+        let acks = verdicts.iter().filter(|(_, word, _)| word.ends()).count();
         acks + std::mem::take(&mut state.acks_dropped)
     }
 }

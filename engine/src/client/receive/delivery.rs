@@ -4,7 +4,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::commands::Commands;
+use super::commands::{Commands, Word};
 use super::inbox::Inbox;
 use super::terms::Kind;
 use crate::client::errands::Errands;
@@ -13,8 +13,10 @@ use crate::client::message::Message;
 use crate::client::payload::Payload;
 use crate::client::publisher::{Content, Publisher};
 use crate::client::receipt::Receipt;
-use crate::wire::control::Verdict;
 use crate::wire::properties::Properties;
+
+/// Bytes of a reason.
+const REASON_BYTES_MAX: usize = u8::MAX as usize;
 
 /// Ways to the server for what a receiver says.
 #[derive(Clone)]
@@ -43,7 +45,7 @@ impl Drop for Lease {
 /// [asks for it](Message::requires_ack).
 ///
 /// It is a [`Message`], with what the delivery adds. [`Self::ack`] says that it is done. In a group, [`Self::nak`] gives
-/// it back and [`Self::extend`] asks for more time; what is dropped without a word goes to a member again when its
+/// it back, [`Self::reject`] gives it up and [`Self::extend`] asks for more time; what is dropped without a word goes to a member again when its
 /// time is over. For a broadcast subscription, what nobody acknowledges is delivered again after the server's retry
 /// interval. For an observer nothing waits, and all of these do nothing.
 ///
@@ -86,7 +88,7 @@ impl Delivery {
         match inbox.terms.kind {
             Kind::Observer => {}
             Kind::Broadcast => voice.errands.acknowledge(self.message.id()),
-            Kind::Group(_) => self.say(Verdict::Ack),
+            Kind::Group(_) => self.say(Word::Ack),
         }
         self.settled = true;
     }
@@ -96,7 +98,17 @@ impl Delivery {
     pub fn nak(mut self, delay: Duration) {
         if self.is_job() {
             let delay_ms = u32::try_from(delay.as_millis()).unwrap_or(u32::MAX);
-            self.say(Verdict::Nak { delay_ms });
+            self.say(Word::Nak { delay_ms });
+            self.settled = true;
+        }
+    }
+
+    /// It will never be done: it becomes a dead letter of its group, with the reason, of which the first 255 bytes count.
+    /// [`Client::dead_letters`](crate::Client::dead_letters) has those. Outside of groups it does nothing.
+    pub fn reject(mut self, reason: &str) {
+        if self.is_job() {
+            let reason = reason[..reason.floor_char_boundary(REASON_BYTES_MAX)].into();
+            self.say(Word::Reject { reason });
             self.settled = true;
         }
     }
@@ -105,7 +117,7 @@ impl Delivery {
     /// holds a delivery, unless that was [switched off](super::GroupBuilder::extend_automatically).
     pub fn extend(&self) {
         if self.is_job() {
-            self.say(Verdict::Extend);
+            self.say(Word::Extend);
         }
     }
 
@@ -130,12 +142,12 @@ impl Delivery {
         self.message.requires_ack() && self.lease.inbox.terms.is_group()
     }
 
-    fn say(&self, verdict: Verdict) {
+    fn say(&self, word: Word) {
         let Lease { inbox, voice, .. } = &*self.lease;
-        if verdict != Verdict::Extend {
+        if word != Word::Extend {
             inbox.forget(self.message.id());
         }
-        voice.commands.settle(inbox.number, verdict, self.message.id());
+        voice.commands.settle(inbox.number, word, self.message.id());
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::commands::{Answer, Change, Commands, Settle};
+use super::commands::{Answer, Change, Commands, Settle, Word};
 use super::inbox::{Frame, Inbox};
 use crate::client::error::{ReceiveError, SubscribeError};
 use crate::client::message::Message;
@@ -16,7 +16,7 @@ use crate::client::verify;
 use crate::config::RETRY_INTERVAL;
 use crate::limits::CLIENT_ACKS_PER_FRAME;
 use crate::wire::ack;
-use crate::wire::control::{self, Control, Delivery, Verdict};
+use crate::wire::control::{self, Control, Delivery};
 use crate::wire::frame::split_v2;
 use crate::wire::id::MessageId;
 use crate::wire::record::Records;
@@ -31,7 +31,7 @@ pub(in crate::client) enum Asked {
     /// More bytes.
     Credit,
     /// What a member of a group says.
-    Settle { verdict: Verdict, messages: usize },
+    Settle { acks: bool, ends: bool, messages: usize },
 }
 
 struct Entry {
@@ -126,8 +126,8 @@ impl Registry {
                 ask(control::request(&Control::Credit { number, bytes }), Asked::Credit);
             }
         }
-        for Settle { number, verdict, ids } in taken.settles {
-            settle(number, verdict, &ids, &mut ask);
+        for Settle { number, word, ids } in taken.settles {
+            settle(number, &word, &ids, &mut ask);
         }
         if is_open {
             self.extend(now, &mut ask);
@@ -146,7 +146,7 @@ impl Registry {
             entry.extends = next.is_some();
             self.extending.extend(next);
             for ids in held.chunks(CLIENT_ACKS_PER_FRAME) {
-                settle(number, Verdict::Extend, ids, ask);
+                settle(number, &Word::Extend, ids, ask);
             }
         }
     }
@@ -161,16 +161,13 @@ impl Registry {
         match (asked, answer) {
             (Asked::Begin { number }, answer) => self.begun(number, answer),
             (Asked::End { number }, _) => self.commands.free(number),
-            (Asked::Settle { verdict: Verdict::Ack, messages }, Ok(())) => {
+            (Asked::Settle { acks: true, messages, .. }, Ok(())) => {
                 add(&self.reporter.acknowledged, messages as u64);
             }
-            (
-                Asked::Settle { verdict: Verdict::Ack, .. },
-                Err(SubscribeError::Refused { text }),
-            ) => {
+            (Asked::Settle { ends: true, .. }, Err(SubscribeError::Refused { text })) => {
                 self.reporter.failure(&Failure::Refused { text });
             }
-            (Asked::Settle { verdict: Verdict::Ack, messages }, Err(_)) => {
+            (Asked::Settle { ends: true, messages, .. }, Err(_)) => {
                 self.reporter.failure(&Failure::AcksDropped { messages });
             }
             // Of a message whose time was over, or of a subscription that has just ended.
@@ -209,7 +206,7 @@ impl Registry {
     pub(in crate::client) fn lost(&mut self, asked: Asked) {
         match asked {
             Asked::End { number } => self.commands.free(number),
-            Asked::Settle { verdict: Verdict::Ack, messages } => {
+            Asked::Settle { ends: true, messages, .. } => {
                 self.reporter.failure(&Failure::AcksDropped { messages });
             }
             Asked::Begin { .. } | Asked::Credit | Asked::Settle { .. } => {}
@@ -306,8 +303,10 @@ impl Drop for Registry {
     }
 }
 
-fn settle(number: u32, verdict: Verdict, ids: &[MessageId], ask: &mut impl FnMut(Vec<u8>, Asked)) {
+fn settle(number: u32, word: &Word, ids: &[MessageId], ask: &mut impl FnMut(Vec<u8>, Asked)) {
     let ids_bytes = ack::body(ids);
+    let verdict = word.verdict();
     let request = control::request(&Control::Settle { number, verdict, ids: &ids_bytes });
-    ask(request, Asked::Settle { verdict, messages: ids.len() });
+    let acks = *word == Word::Ack;
+    ask(request, Asked::Settle { acks, ends: word.ends(), messages: ids.len() });
 }

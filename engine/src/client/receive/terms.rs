@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::filter::Filter;
-use crate::wire::control::{self, Overflow, Subscribe};
+use crate::wire::control::{self, Backoff, Overflow, Subscribe};
 
 /// What a subscriber is to its messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +21,9 @@ pub(super) struct Group {
     pub(super) ack_wait_ms: u32,
     /// 0: as many as the server allows.
     pub(super) in_flight_max: u32,
+    /// 0: without end.
+    pub(super) attempts_max: u16,
+    pub(super) backoff: Backoff,
     /// Whether the client asks for more time by itself for what was not settled.
     pub(super) extends: bool,
 }
@@ -45,13 +48,13 @@ impl Terms {
         let kind = match &self.kind {
             Kind::Observer => control::Kind::Observer,
             Kind::Broadcast => control::Kind::Broadcast,
-            Kind::Group(Group { name, ack_wait_ms, in_flight_max, .. }) => {
-                control::Kind::Group(control::Group {
-                    name,
-                    ack_wait_ms: *ack_wait_ms,
-                    in_flight_max: *in_flight_max,
-                })
-            }
+            Kind::Group(group) => control::Kind::Group(control::Group {
+                name: &group.name,
+                ack_wait_ms: group.ack_wait_ms,
+                in_flight_max: group.in_flight_max,
+                attempts_max: group.attempts_max,
+                backoff: group.backoff,
+            }),
         };
         let (overflow, filter) = (self.overflow, self.filter.wire());
         let subscribe = Subscribe { number, kind, overflow, filter, credit };

@@ -1,6 +1,7 @@
 //! What a client promises, against a server that can be watched and spoiled.
 
 mod connecting;
+mod dead_letters;
 mod events;
 mod fake_server;
 mod groups;

@@ -1,0 +1,168 @@
+//! `mezzenger dead`: the messages that groups gave up.
+
+use std::io;
+
+use clap::{ArgGroup, Subcommand};
+use mezzenger::{ClientBuilder, DeadLetter, DeadLetterError, DeadLetters, MessageId};
+use serde_json::json;
+
+use crate::error::{Error, written};
+use crate::show;
+
+/// What to do with dead letters.
+#[derive(Subcommand)]
+pub(crate) enum DeadCommand {
+    /// List them: id, time, attempts, name and reason, those that died first on top.
+    List(ListArgs),
+    /// Show one, with its payload.
+    Show(ShowArgs),
+    /// Deliver them to their group again, with attempts from 1. The group must have members.
+    Replay(ChangeArgs),
+    /// Forget them for good.
+    Purge(ChangeArgs),
+}
+
+/// Which to list.
+#[derive(clap::Args)]
+pub(crate) struct ListArgs {
+    /// The group; all groups without it.
+    #[arg(default_value = "")]
+    group: String,
+
+    /// So many at most.
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    limit: usize,
+
+    /// Print each as a JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Which to show.
+#[derive(clap::Args)]
+pub(crate) struct ShowArgs {
+    /// The group.
+    group: String,
+
+    /// The message's id, as `list` has it.
+    id: MessageId,
+
+    /// Print a JSON object, with the message as `mezzenger sub --json` has it.
+    #[arg(long)]
+    json: bool,
+
+    /// Print control characters of a text as they are, on a terminal, too.
+    #[arg(long, conflicts_with = "json")]
+    raw: bool,
+}
+
+/// Which to replay or to purge.
+#[derive(clap::Args)]
+#[command(group = ArgGroup::new("which").required(true))]
+pub(crate) struct ChangeArgs {
+    /// The group.
+    group: String,
+
+    /// Those of these messages.
+    #[arg(group = "which")]
+    ids: Vec<MessageId>,
+
+    /// Those of messages of this name.
+    #[arg(long, group = "which")]
+    name: Option<String>,
+
+    /// All of them.
+    #[arg(long, group = "which")]
+    all: bool,
+}
+
+impl DeadCommand {
+    pub(crate) fn run(self, builder: ClientBuilder) -> Result<(), Error> {
+        let client = builder.connect()?;
+        match self {
+            Self::List(args) => {
+                let letters = client.dead_letters(&args.group).list(args.limit)?;
+                written(letters.iter().try_for_each(|letter| args.print(letter)))
+            }
+            Self::Show(args) => {
+                let (letter, message) = client.dead_letters(&args.group).show(args.id)?;
+                written(if args.json {
+                    let mut object = object(&letter);
+                    object["message"] = show::json(&message, true, letter.attempts);
+                    show::line(object.to_string().as_bytes())
+                } else {
+                    show::line(line(&letter).as_bytes())
+                        .and_then(|()| show::line(&show::text(&message, args.raw)))
+                })
+            }
+            Self::Replay(args) => {
+                let letters = client.dead_letters(&args.group);
+                let count = args.change(
+                    || letters.replay(&args.ids),
+                    |name| letters.replay_named(name),
+                    || letters.replay_all(),
+                )?;
+                written(show::line(format!("{count} replayed").as_bytes()))
+            }
+            Self::Purge(args) => {
+                let letters: DeadLetters = client.dead_letters(&args.group);
+                let count = args.change(
+                    || letters.purge(&args.ids),
+                    |name| letters.purge_named(name),
+                    || letters.purge_all(),
+                )?;
+                written(show::line(format!("{count} purged").as_bytes()))
+            }
+        }
+    }
+}
+
+impl ListArgs {
+    fn print(&self, letter: &DeadLetter) -> io::Result<()> {
+        if self.json {
+            show::line(object(letter).to_string().as_bytes())
+        } else {
+            show::line(line(letter).as_bytes())
+        }
+    }
+}
+
+impl ChangeArgs {
+    fn change(
+        &self,
+        ids: impl FnOnce() -> Result<u64, DeadLetterError>,
+        named: impl FnOnce(&str) -> Result<u64, DeadLetterError>,
+        all: impl FnOnce() -> Result<u64, DeadLetterError>,
+    ) -> Result<u64, DeadLetterError> {
+        match &self.name {
+            Some(name) => named(name),
+            None if self.all => all(),
+            None => ids(),
+        }
+    }
+}
+
+fn line(letter: &DeadLetter) -> String {
+    let DeadLetter { id, died, attempts, name, group, reason, .. } = letter;
+    let died = humantime::format_rfc3339_seconds(*died);
+    let (name, group) = (show::on_terminal(name), show::on_terminal(group));
+    let why = reason.as_deref().map_or("its attempts were used up".into(), |reason| {
+        format!("rejected: {}", show::on_terminal(reason))
+    });
+    format!("{id}  {died}  attempts {attempts}  {group}  {name}  {why}")
+}
+
+fn object(letter: &DeadLetter) -> serde_json::Value {
+    let time = |time| humantime::format_rfc3339_nanos(time).to_string();
+    json!({
+        "id": letter.id.to_string(),
+        "name": letter.name,
+        "group": letter.group,
+        "filter": letter.filter.to_string(),
+        "attempts": letter.attempts,
+        "reason": letter.reason,
+        "published": letter.published.map(time),
+        "died": time(letter.died),
+        "bytes": letter.bytes,
+    })
+}

@@ -1,0 +1,249 @@
+//! Dead letters: the messages that groups gave up.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+
+use super::errands::Errands;
+use super::error::{DeadLetterError, SendError};
+use super::message::Message;
+use super::receive::Filter;
+use crate::limits::{LETTERS_CHANGED_MAX, LETTERS_LISTED_MAX};
+use crate::wire::ack;
+use crate::wire::frame::split_v2;
+use crate::wire::id::MessageId;
+use crate::wire::letter::{self, Entry, Listed, Request, Which};
+
+/// What is known of a message that a group gave up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DeadLetter {
+    /// The message's id.
+    pub id: MessageId,
+    /// The message's name.
+    pub name: String,
+    /// The group that gave it up.
+    pub group: String,
+    /// What the group was for.
+    pub filter: Filter,
+    /// How often the group got it.
+    pub attempts: u16,
+    /// Why a member rejected it; `None` when its attempts were used up.
+    pub reason: Option<String>,
+    /// When it was made, by its publisher's clock; `None` for a message of an original client, which says it in its dict.
+    pub published: Option<SystemTime>,
+    /// When it was given up, by the server's clock.
+    pub died: SystemTime,
+    /// Bytes of the message without its name.
+    pub bytes: u32,
+}
+
+impl DeadLetter {
+    fn read(entry: &Entry<'_>) -> Self {
+        let time = |ns| SystemTime::UNIX_EPOCH + Duration::from_nanos(ns);
+        let filter = match entry.filter_kind {
+            0 => Filter::name(entry.filter),
+            1 => Filter::prefix(entry.filter),
+            _ => Filter::pattern(entry.filter),
+        };
+        Self {
+            id: entry.id,
+            name: entry.name.to_owned(),
+            group: entry.group.to_owned(),
+            filter,
+            attempts: entry.attempts,
+            reason: entry.reason.map(ToOwned::to_owned),
+            published: (entry.published_ns != 0).then(|| time(entry.published_ns)),
+            died: time(entry.died_ns),
+            bytes: entry.bytes,
+        }
+    }
+}
+
+/// The dead letters of a group, or of all groups: [`Client::dead_letters`](super::Client::dead_letters).
+///
+/// ```no_run
+/// let client = mezzenger::Client::connect("127.0.0.1")?;
+/// let letters = client.dead_letters("packers");
+/// for letter in letters.list(100)? {
+///     println!("{} under {}: {:?}", letter.id, letter.name, letter.reason);
+/// }
+/// println!("{} replayed", letters.replay_all()?);
+/// # Ok::<(), mezzenger::DeadLetterError>(())
+/// ```
+#[derive(Clone)]
+pub struct DeadLetters {
+    errands: Arc<Errands>,
+    group: String,
+}
+
+/// What becomes of letters.
+#[derive(Clone, Copy)]
+enum Change {
+    Replay,
+    Purge,
+}
+
+impl DeadLetters {
+    pub(super) fn new(errands: Arc<Errands>, group: String) -> Self {
+        Self { errands, group }
+    }
+
+    /// How many there are.
+    ///
+    /// # Errors
+    /// Why the server does not tell.
+    pub fn count(&self) -> Result<u64, DeadLetterError> {
+        self.page(0, 1, |_| {}).map(|listed| listed.total)
+    }
+
+    /// Those that died first, so many at most.
+    ///
+    /// # Errors
+    /// Why the server does not tell.
+    pub fn list(&self, limit: usize) -> Result<Vec<DeadLetter>, DeadLetterError> {
+        let (mut letters, mut from) = (Vec::new(), 0);
+        while letters.len() < limit {
+            let left = (limit - letters.len()).min(LETTERS_LISTED_MAX);
+            let page = self.page(from, left as u16, |letter| letters.push(letter))?;
+            from = page.next;
+            if from == 0 {
+                break;
+            }
+        }
+        Ok(letters)
+    }
+
+    fn page(
+        &self,
+        from: u64,
+        limit: u16,
+        mut each: impl FnMut(DeadLetter),
+    ) -> Result<Listed, DeadLetterError> {
+        let answer = self.ask(&Request::List { group: &self.group, from, limit })?;
+        let (listed, mut entries) = letter::read_listed(&answer).ok_or_else(|| unread(&answer))?;
+        while !entries.is_empty() {
+            let (entry, rest) = letter::read_entry(entries).ok_or_else(|| unread(&answer))?;
+            each(DeadLetter::read(&entry));
+            entries = rest;
+        }
+        Ok(listed)
+    }
+
+    /// One of them, and its message.
+    ///
+    /// # Errors
+    /// [`DeadLetterError::Refused`] when the group has no such letter.
+    pub fn show(&self, id: MessageId) -> Result<(DeadLetter, Message), DeadLetterError> {
+        let answer = self.ask(&Request::Show { group: &self.group, id })?;
+        let shown = letter::read_shown(&answer).and_then(|(entry, frame)| {
+            let frame = answer.slice_ref(frame);
+            let (name, mut records) = split_v2(&frame)?;
+            let (_, record) = records.next()?.ok()?;
+            let message = Message::new(frame.clone(), name.len(), &record);
+            Some((DeadLetter::read(&entry), message))
+        });
+        shown.ok_or_else(|| unread(&answer))
+    }
+
+    /// Delivers these to the group again, with attempts from 1; how many there were. The group must have members.
+    ///
+    /// # Errors
+    /// [`DeadLetterError::Refused`] when the group has no members or none of these letters: nothing is lost then.
+    pub fn replay(&self, ids: &[MessageId]) -> Result<u64, DeadLetterError> {
+        self.change_ids(Change::Replay, ids)
+    }
+
+    /// [`Self::replay`] of all that there are now.
+    ///
+    /// # Errors
+    /// As for [`Self::replay`].
+    pub fn replay_all(&self) -> Result<u64, DeadLetterError> {
+        self.change_all(Change::Replay, "")
+    }
+
+    /// [`Self::replay`] of all messages of a name that there are now.
+    ///
+    /// # Errors
+    /// As for [`Self::replay`].
+    pub fn replay_named(&self, name: &str) -> Result<u64, DeadLetterError> {
+        self.change_all(Change::Replay, name)
+    }
+
+    /// Forgets these for good; how many there were.
+    ///
+    /// # Errors
+    /// [`DeadLetterError::Refused`] when the group has none of these letters.
+    pub fn purge(&self, ids: &[MessageId]) -> Result<u64, DeadLetterError> {
+        self.change_ids(Change::Purge, ids)
+    }
+
+    /// [`Self::purge`] of all that there are now.
+    ///
+    /// # Errors
+    /// As for [`Self::purge`].
+    pub fn purge_all(&self) -> Result<u64, DeadLetterError> {
+        self.change_all(Change::Purge, "")
+    }
+
+    /// [`Self::purge`] of all messages of a name that there are now.
+    ///
+    /// # Errors
+    /// As for [`Self::purge`].
+    pub fn purge_named(&self, name: &str) -> Result<u64, DeadLetterError> {
+        self.change_all(Change::Purge, name)
+    }
+
+    fn change_ids(&self, change: Change, ids: &[MessageId]) -> Result<u64, DeadLetterError> {
+        let mut done = 0;
+        for ids in ids.chunks(LETTERS_CHANGED_MAX) {
+            done += u64::from(self.change(change, Which::Ids(&ack::body(ids)))?.done);
+        }
+        Ok(done)
+    }
+
+    fn change_all(&self, change: Change, name: &str) -> Result<u64, DeadLetterError> {
+        // What is replayed and dies again comes behind these.
+        let end = self.page(0, 1, |_| {})?.end;
+        let (mut done, mut from) = (0, 0);
+        while from < end {
+            let changed = self.change(change, Which::Range { from, name })?;
+            done += u64::from(changed.done);
+            if changed.next == 0 {
+                break;
+            }
+            from = changed.next;
+        }
+        Ok(done)
+    }
+
+    fn change(&self, change: Change, which: Which<'_>) -> Result<letter::Changed, DeadLetterError> {
+        let group = &self.group;
+        let answer = self.ask(&match change {
+            Change::Replay => Request::Replay { group, which },
+            Change::Purge => Request::Purge { group, which },
+        })?;
+        letter::read_changed(&answer).ok_or_else(|| unread(&answer))
+    }
+
+    fn ask(&self, request: &Request<'_>) -> Result<Bytes, DeadLetterError> {
+        let answer = self.errands.ask(letter::request(request).into());
+        // Whoever does not answer drops the other end.
+        answer.recv().unwrap_or(Err(SendError::Stopped)).map_err(|error| match error {
+            SendError::Unknown { text, .. } => DeadLetterError::Refused { text },
+            error => DeadLetterError::Send(error),
+        })
+    }
+}
+
+fn unread(answer: &[u8]) -> DeadLetterError {
+    let text = format!("an answer of {} bytes that this client cannot read", answer.len());
+    DeadLetterError::Refused { text }
+}
+
+impl std::fmt::Debug for DeadLetters {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DeadLetters").field("group", &self.group).finish_non_exhaustive()
+    }
+}
