@@ -7,8 +7,8 @@ use std::{fs, io};
 use loadgen::report::number::short;
 use serde::Deserialize;
 
+use crate::error::RecordError;
 use crate::markdown::table;
-use crate::record::RecordError;
 
 /// Where the gate keeps it, from the root of the workspace.
 const FILE: &str = "bench/gate/baseline.json";

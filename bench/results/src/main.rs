@@ -3,6 +3,7 @@
 
 mod baseline;
 mod charts;
+mod error;
 mod goals;
 mod interop;
 mod markdown;
@@ -130,6 +131,6 @@ fn run(command: Command) -> Result<(), Box<dyn Error>> {
 }
 
 /// Reads a record; links need its path without `./` and a slash at the end.
-fn read(folder: &Path) -> Result<Record, record::RecordError> {
+fn read(folder: &Path) -> Result<Record, error::RecordError> {
     Record::read(&folder.components().collect::<PathBuf>())
 }

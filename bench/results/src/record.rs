@@ -5,12 +5,13 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use loadgen::report::hgrm::{HgrmError, Percentiles};
-use loadgen::report::{Durability, Environment, Figure, ReadError, Run, Spread};
+use loadgen::report::hgrm::Percentiles;
+use loadgen::report::{Durability, Environment, Figure, Run, Spread};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::baseline::Baseline;
+use crate::error::RecordError;
 
 /// The target that the others are compared with.
 pub(crate) const OURS: &str = "mezzenger";
@@ -21,27 +22,6 @@ pub(crate) const OLD: &str = "mezzenger-old";
 pub(crate) const ROUNDS_MIN: usize = 5;
 
 const FILE: &str = "results.jsonl";
-
-/// Why there is no record.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum RecordError {
-    #[error("{}: {source}", path.display())]
-    Io { path: PathBuf, source: io::Error },
-    #[error("{}:{line}: {source}; it was written by another version of this program", path.display())]
-    Line { path: PathBuf, line: usize, source: serde_json::Error },
-    #[error("{}: {source}", path.display())]
-    Json { path: PathBuf, source: serde_json::Error },
-    #[error(transparent)]
-    Result(#[from] ReadError),
-    #[error(transparent)]
-    Hgrm(#[from] HgrmError),
-    #[error("{}: a result to add holds one run, measured without --runs", path.display())]
-    Several { path: PathBuf },
-    #[error("{workload}/{target}: round {round} is missing; measure it again")]
-    Missing { workload: String, target: String, round: usize },
-    #[error("{workload}/{target}, round {round} failed: {failure}; measure it again")]
-    Failed { workload: String, target: String, round: usize, failure: String },
-}
 
 /// A line.
 #[derive(Debug, Deserialize, Serialize)]

@@ -70,7 +70,7 @@ impl DeadLetter {
 ///     println!("{} under {}: {:?}", letter.id, letter.name, letter.reason);
 /// }
 /// println!("{} replayed", letters.replay_all()?);
-/// # Ok::<(), mezzenger::DeadLetterError>(())
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone)]
 pub struct DeadLetters {

@@ -144,8 +144,10 @@ fn check_circles(modules: &[Module], place: impl Fn(&str) -> String) {
 }
 
 #[test]
-fn no_module_of_loadgen_imports_itself_in_a_circle() {
-    check_circles(&modules_in("loadgen/src"), ToOwned::to_owned);
+fn no_module_of_a_program_imports_itself_in_a_circle() {
+    for source in ["loadgen/src", "cli/src", "server/src", "bench/results/src", "bench/gate/src"] {
+        check_circles(&modules_in(source), ToOwned::to_owned);
+    }
 }
 
 #[test]

@@ -52,7 +52,7 @@ pub(crate) fn modules_in(source: &str) -> Vec<Module> {
         }
         modules.push(Module { file: shown(&file), path, code: code(&file) });
     }
-    assert!(modules.len() > 20);
+    assert!(!modules.is_empty(), "no modules in {}", source.display());
     modules
 }
 
