@@ -139,6 +139,10 @@ pub const REPLY_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// it is not read before it takes some.
 pub const SUBSCRIBER_OWN_BYTES_MAX: usize = 64 * 1024;
 
+/// Bytes of answers that wait for a requester, beyond which it is not read before it takes some: a small request can ask
+/// for a large answer.
+pub const REQUESTER_OWN_BYTES_MAX: usize = 1024 * 1024;
+
 /// Age of a subscriber's oldest frame at which its queue begins to stand.
 pub const SOJOURN_TARGET: Duration = Duration::from_millis(10);
 /// How long a queue must stand before its publishers are held back.

@@ -5,12 +5,14 @@ use std::process::Command;
 use mezzenger::wire::control::{self, Backoff, Control, Group, Kind, Verdict};
 use mezzenger::wire::filter::Filter;
 use mezzenger::wire::frame::split_v2;
+use mezzenger::wire::hello;
 use mezzenger::wire::id::MessageId;
 use mezzenger::wire::letter::{self, Changed, Request, Which};
 use rustix::process::Signal;
 
 use crate::harness::native::now_ns;
-use crate::harness::{Server, binaries};
+use crate::harness::raw::request;
+use crate::harness::{Raw, Server, binaries};
 use crate::one_connection::{One, subscribe};
 
 fn join() -> Vec<u8> {
@@ -32,6 +34,32 @@ fn next(member: &mut One) -> (MessageId, u16) {
     let (_, record) = records.next().unwrap().unwrap();
     assert!(records.next().is_none());
     (record.id, attempt)
+}
+
+/// They are small, and the answers are not.
+#[test]
+fn requests_to_show_one_take_bounded_memory_however_many_come_at_once() {
+    const MIB: usize = 1024 * 1024;
+    const REQUESTS: usize = 250;
+    let server = Server::start::<&str>(&[]);
+    let mut member = One::connect(&server);
+    member.ask(&join());
+    let id = member.publish("orders.new", &vec![7; 4 * MIB]);
+    assert_eq!(next(&mut member), (id, 1));
+    member.ask(&settle(Verdict::Reject { reason: "too large" }, id));
+    let before = server.process.memory_max_bytes();
+    let mut raw = Raw::connect(server.recv_addr, "DEALER");
+    raw.say(&request(&hello::request(&[7; 16])));
+    raw.hear().unwrap();
+    let show = letter::request(&Request::Show { group: "packers", id });
+    raw.say(&request(&show).repeat(REQUESTS));
+    for _ in 0..REQUESTS {
+        let answer = raw.hear().unwrap();
+        let (entry, frame) = letter::read_shown(&answer).unwrap();
+        assert_eq!((entry.id, frame.len() > 4 * MIB), (id, true));
+    }
+    let more = server.process.memory_max_bytes() - before;
+    assert!(more < 100 * MIB, "{more} bytes more");
 }
 
 #[test]

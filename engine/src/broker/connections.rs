@@ -97,8 +97,8 @@ impl<N: Network> Broker<N> {
                     let (may_read, is_full) = (self.may_read(), self.turn_is_full());
                     let Some(peer) = self.peers.get_mut(id) else { return false };
                     if !peer.may_be_read() {
-                        // Listed again when it may.
-                        return false;
+                        // Otherwise it is listed again when it may.
+                        return peer.waits_for_a_turn();
                     }
                     if events >= EVENTS_PER_TURN_MAX
                         || is_late
@@ -331,6 +331,10 @@ impl<N: Network> Broker<N> {
             }
         }
         let added = peer.output.own_bytes() - before;
+        if let Reply::Answer(_) = reply {
+            // It may be as large as a message, and requests for it are small.
+            self.turn_bytes += added;
+        }
         self.book_own(id, added);
     }
 

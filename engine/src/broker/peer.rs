@@ -10,8 +10,8 @@ use super::overdraft::Overdraft;
 use super::readable::ReadTime;
 use super::subscribers::ConnectionId;
 use crate::limits::{
-    HANDSHAKE_TIME_MAX, PARTIAL_BYTES_MIN, PARTIAL_CHECKED, SOJOURN_INTERVAL, SOJOURN_TARGET,
-    SUBSCRIBER_OWN_BYTES_MAX,
+    HANDSHAKE_TIME_MAX, PARTIAL_BYTES_MIN, PARTIAL_CHECKED, REQUESTER_OWN_BYTES_MAX,
+    SOJOURN_INTERVAL, SOJOURN_TARGET, SUBSCRIBER_OWN_BYTES_MAX,
 };
 use crate::retry::Token;
 use crate::zmtp::inbox::Inbox;
@@ -156,9 +156,18 @@ impl<S> Peer<S> {
     /// Whether it may be read: answers that it does not take stop that, and so do a slow subscriber and a
     /// request that is being checked. One that takes nothing may still cancel, as long as it asks for few answers.
     pub(super) fn may_be_read(&self) -> bool {
-        let is_listening = !self.output.is_blocked()
-            || (self.is_subscriber() && self.output.own_bytes() <= SUBSCRIBER_OWN_BYTES_MAX);
+        let (own_bytes, is_blocked) = (self.output.own_bytes(), self.output.is_blocked());
+        let is_listening = if self.is_subscriber() {
+            !is_blocked || own_bytes <= SUBSCRIBER_OWN_BYTES_MAX
+        } else {
+            !is_blocked && own_bytes <= REQUESTER_OWN_BYTES_MAX
+        };
         !self.is_held && !self.is_checked && !self.is_closing && is_listening
+    }
+
+    /// Whether one that may not be read may be after the next write, without any event.
+    pub(super) fn waits_for_a_turn(&self) -> bool {
+        !(self.is_held || self.is_checked || self.is_closing || self.output.is_blocked())
     }
 
     /// Bytes of requests that are not whole, or wait to be checked.

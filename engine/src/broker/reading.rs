@@ -42,8 +42,7 @@ impl<N: Network> Broker<N> {
             peer.is_listed = false;
             if !peer.may_be_read() || !(may_read || peer.is_subscriber()) {
                 // Held ones are listed again when they may be read; others wait for room here.
-                let is_paused = peer.is_held || peer.is_checked || peer.is_closing;
-                if !is_paused && !peer.output.is_blocked() {
+                if peer.waits_for_a_turn() {
                     self.list(id);
                 }
                 continue;

@@ -12,8 +12,8 @@ use crate::wire::id::MessageId;
 pub trait LiveSet: Send + Sync {
     /// Whether the message must stay in the journal.
     ///
-    /// Must be true from before the message's [`Op::Append`] is submitted until its settlement, and false
-    /// before its [`Op::Settle`] is submitted. (If it were still true then, the message could come back after
+    /// Must be true from before the message's [`Op::Append`] is submitted until its settlement, also while it has dead
+    /// letters, and false before its [`Op::Settle`] or [`LetterEnd::Done`] is submitted. (If it were still true then, the message could come back after
     /// a restart, as a duplicate.)
     fn is_live(&self, id: &MessageId) -> bool;
 }
