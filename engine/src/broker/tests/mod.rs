@@ -9,6 +9,7 @@ mod delivery;
 mod formats;
 mod groups;
 mod journal;
+mod letter_model;
 mod letter_requests;
 mod many_groups;
 mod model;
