@@ -70,7 +70,7 @@ enum Command {
 /// Where the server is, for all commands.
 #[derive(clap::Args)]
 struct ServerArgs {
-    /// Host name or IP address of the server.
+    /// Host name or IP address of the server, or its URL: mezzenger://HOST:PORT.
     #[arg(long, global = true, value_name = "HOST", default_value = "127.0.0.1")]
     server: String,
 
@@ -87,8 +87,8 @@ impl ServerArgs {
     /// A builder for a client of this server.
     fn client(&self) -> ClientBuilder {
         Client::builder()
-            .server_address(&self.server)
             .send_port(self.port)
+            .server_address(&self.server)
             .auto_start(false)
             .send_timeout(self.timeout / TRIES)
             .connection_retries(TRIES)
@@ -134,9 +134,9 @@ fn ping(server: &ServerArgs) -> Result<(), Error> {
     let client = server.client().connect()?;
     let time = client.ping()?;
     let us = time.as_secs_f64() * 1e6;
-    error::written(show::line(
-        format!("{}:{} answered in {us:.0} µs", server.server, server.port).as_bytes(),
-    ))
+    let ServerArgs { server, port, .. } = server;
+    let whole = if server.contains("://") { server.clone() } else { format!("{server}:{port}") };
+    error::written(show::line(format!("{whole} answered in {us:.0} µs").as_bytes()))
 }
 
 /// How soon a signal is noticed.

@@ -7,7 +7,7 @@ use super::core::Core;
 use super::error::ConnectError;
 use super::handle::Client;
 use super::links::ConnectionEvent;
-use super::options::Options;
+use super::options::{Options, read_url};
 use super::report::{Blocked, Failure, Missed};
 
 /// Collects a client's options; [`Self::connect`] starts it.
@@ -29,10 +29,17 @@ pub struct ClientBuilder {
 }
 
 impl ClientBuilder {
-    /// The server's host name or IP address. An IPv6 address may stand in brackets, or without.
-    /// Default: 127.0.0.1.
+    /// The server's host name or IP address, or its URL: `mezzenger://host`, or with the port that requests go to,
+    /// `mezzenger://host:7202`, which then counts instead of an earlier [`Self::send_port`]. An IPv6 address may stand in
+    /// brackets, or without them where no port follows. Default: 127.0.0.1.
     pub fn server_address(mut self, address: impl Into<String>) -> Self {
-        self.options.server_address = address.into();
+        let address = address.into();
+        if let Some((host, port)) = read_url(&address) {
+            self.options.server_address = host.to_owned();
+            self.options.send_port = port.unwrap_or(self.options.send_port);
+        } else {
+            self.options.server_address = address;
+        }
         self
     }
 

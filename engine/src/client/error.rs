@@ -66,8 +66,7 @@ pub enum ConnectError {
     },
     /// `server_address` is more than a host.
     #[error(
-        "the server's address '{address}' is not a host: give the host alone, '{host}', and its ports as settings of \
-         their own"
+        "the server's address '{address}' is neither a host nor a URL: give '{host}' alone, or mezzenger://{host}:7202"
     )]
     NotAHost {
         /// What was given.

@@ -94,6 +94,27 @@ impl Options {
     }
 }
 
+/// The host, and the port if it is said, of a server's URL: `mezzenger://host:7202`. `None` for what is no such URL.
+pub(super) fn read_url(text: &str) -> Option<(&str, Option<u16>)> {
+    let rest = text.strip_prefix("mezzenger://")?;
+    let rest = rest.strip_suffix('/').unwrap_or(rest);
+    let (host, port) = match rest.strip_prefix('[').and_then(|inner| inner.split_once(']')) {
+        Some((host, "")) => (host, None),
+        Some((host, port)) => (host, Some(port.strip_prefix(':')?)),
+        None => match rest.split_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (rest, None),
+        },
+    };
+    let port = match port {
+        // Not `+7202`, which is a number, too.
+        Some(port) if port.bytes().all(|digit| digit.is_ascii_digit()) => Some(port.parse().ok()?),
+        Some(_) => return None,
+        None => None,
+    };
+    (!host.is_empty() && port != Some(0)).then_some((host, port))
+}
+
 /// The host in what is more than a host; `None` when it is one.
 fn host_in(address: &str) -> Option<String> {
     let is_ipv6 = |text: &str| {

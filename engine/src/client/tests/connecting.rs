@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::fake_server::{FakeServer, LONG};
+use crate::client::options::read_url;
 use crate::client::{Client, ClientBuilder, ConnectError, SendError};
 use crate::zmtp::handshake;
 
@@ -101,6 +102,39 @@ fn what_is_more_than_a_host_is_refused_with_the_right_form() {
         let error = patient(free_port()).server_address(host).send_timeout(TIMEOUT);
         let error = error.connection_retries(1).connect().unwrap_err();
         assert!(!matches!(error, ConnectError::NotAHost { .. }), "{host}: {error}");
+    }
+}
+
+#[test]
+fn a_url_has_the_host_and_the_port() {
+    let server = crate::Server::builder().pub_port(0).recv_port(0).start().unwrap();
+    let port = server.recv_addr().port();
+    for url in [format!("mezzenger://127.0.0.1:{port}"), format!("mezzenger://localhost:{port}/")] {
+        let client = Client::builder().auto_start(false).server_address(url).connect().unwrap();
+        client.ping().unwrap();
+    }
+    for (url, host, port) in [
+        ("mezzenger://a.b", "a.b", None),
+        ("mezzenger://a.b:7", "a.b", Some(7)),
+        ("mezzenger://[::1]", "::1", None),
+        ("mezzenger://[::1]:65535/", "::1", Some(65535)),
+    ] {
+        assert_eq!(read_url(url), Some((host, port)));
+    }
+    for wrong in [
+        "mezzenger://",
+        "mezzenger://:7",
+        "mezzenger://a:0",
+        "mezzenger://a:65536",
+        "mezzenger://a:+7",
+        "mezzenger://a:7:8",
+        "mezzenger://[::1]7",
+        "tcp://a:7",
+        "a:7",
+    ] {
+        assert_eq!(read_url(wrong), None, "{wrong}");
+        let error = at_once(Client::builder().server_address(wrong));
+        assert!(matches!(error, ConnectError::NotAHost { .. }), "{wrong}: {error}");
     }
 }
 
