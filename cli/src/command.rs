@@ -1,12 +1,18 @@
 //! Runs a command for a message.
 
 use std::io::{self, Write};
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Output, Stdio};
 use std::thread;
 
 use mezzenger::Delivery;
 
 use crate::show;
+
+/// Whether no message can be worked at: the command is not there.
+pub(crate) fn is_not_there(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied)
+}
 
 /// Runs a command with a message: the payload on its standard input, the rest in its environment. What it prints goes
 /// where `stdout` says.
@@ -28,6 +34,8 @@ pub(crate) fn run(
         .env("MEZZENGER_HEADERS", show::headers(message).to_string())
         .stdin(Stdio::piped())
         .stdout(stdout)
+        // Ctrl-C ends the wait for the next message, and not the work at this one.
+        .process_group(0)
         .spawn()?;
     let stdin = child.stdin.take();
     thread::scope(|scope| {

@@ -7,6 +7,7 @@ use mezzenger::{ClientBuilder, DeadLetter, DeadLetterError, DeadLetters, Message
 use serde_json::json;
 
 use crate::error::{Error, written};
+use crate::publish::publishable;
 use crate::show;
 
 /// What to do with dead letters.
@@ -68,7 +69,7 @@ pub(crate) struct ChangeArgs {
     ids: Vec<MessageId>,
 
     /// Those of messages of this name.
-    #[arg(long, group = "which")]
+    #[arg(long, group = "which", value_parser = publishable)]
     name: Option<String>,
 
     /// All of them.

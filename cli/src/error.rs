@@ -29,7 +29,7 @@ pub(crate) enum Error {
     #[error(transparent)]
     Receive(ReceiveError),
     /// A command cannot be run.
-    #[error("{command} could not be run: {source}; the message was given back")]
+    #[error("{command} could not be run: {source}")]
     Command {
         /// The program.
         command: String,

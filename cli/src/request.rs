@@ -1,10 +1,11 @@
 //! `mezzenger request` and `mezzenger reply`: a question, and who answers it.
 
+use std::io;
 use std::process::Stdio;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use mezzenger::{ClientBuilder, ReceiveError};
+use mezzenger::{ClientBuilder, Delivery, ReceiveError, SendError};
 
 use crate::error::{Error, written};
 use crate::filter::FilterArgs;
@@ -90,31 +91,42 @@ impl ReplyArgs {
                 Err(ReceiveError::TimedOut) => continue,
                 Err(error) => return Err(Error::Receive(error)),
             };
-            let output = command::run(&self.command, &self.group, &request, Stdio::piped());
-            let output = output.map_err(|source| {
-                let command = self.command[0].clone();
-                Error::Command { command, source }
-            })?;
-            if !output.status.success() {
-                complain(&format!(
-                    "{}: {} for request {} under '{}'; it gets no answer",
-                    self.command[0],
-                    output.status,
-                    request.id(),
-                    show::on_terminal(request.name())
-                ));
-                continue;
+            match self.answer(&request) {
+                Ok(()) => {
+                    request.ack();
+                    left = left.map(|left| left - 1);
+                }
+                Err(Error::Command { command, source }) if command::is_not_there(&source) => {
+                    return Err(Error::Command { command, source });
+                }
+                Err(error) => {
+                    let (id, name) = (request.id(), show::on_terminal(request.name()));
+                    complain(&format!("{error}; request {id} under '{name}' gets no answer"));
+                    request.reject("it could not be answered");
+                }
             }
-            match str::from_utf8(&output.stdout) {
-                Ok(text) => request.reply(text)?,
-                Err(_) => request.reply(&output.stdout)?,
-            };
-            request.ack();
-            left = left.map(|left| left - 1);
         }
         client.flush()?;
         // Also sends the acknowledgements that wait.
         client.stop();
+        Ok(())
+    }
+
+    fn answer(&self, request: &Delivery) -> Result<(), Error> {
+        if request.reply_to().is_none() {
+            return Err(SendError::NoReplyWanted.into());
+        }
+        let output = command::run(&self.command, &self.group, request, Stdio::piped());
+        let command = || self.command[0].clone();
+        let output = output.map_err(|source| Error::Command { command: command(), source })?;
+        if !output.status.success() {
+            let source = io::Error::other(output.status.to_string());
+            return Err(Error::Command { command: command(), source });
+        }
+        match str::from_utf8(&output.stdout) {
+            Ok(text) => request.reply(text)?,
+            Err(_) => request.reply(&output.stdout)?,
+        };
         Ok(())
     }
 }

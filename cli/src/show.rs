@@ -23,9 +23,10 @@ pub(crate) fn text(message: &Message, raw: bool) -> Cow<'_, [u8]> {
     if raw || !io::stdout().is_terminal() { text } else { without_controls(&text).into() }
 }
 
-/// A text of somebody else's for standard error: control characters are escaped.
+/// A text of somebody else's within a line: control characters are escaped.
 pub(crate) fn on_terminal(text: &str) -> String {
-    String::from_utf8_lossy(&without_controls(text.as_bytes())).into_owned()
+    let text = String::from_utf8_lossy(&without_controls(text.as_bytes())).into_owned();
+    text.replace('\n', "\\n").replace('\t', "\\t")
 }
 
 /// A text whose control characters are escaped, but for tabs and line feeds; what is no UTF-8 is escaped, too.
@@ -200,8 +201,8 @@ mod tests {
 
     #[test]
     fn control_characters_do_nothing_to_a_terminal() {
-        let shown = on_terminal("grüße\t\u{1b}[2J\u{9b}1m\u{7f}");
-        assert_eq!(shown, "grüße\t\\u{1b}[2J\\u{9b}1m\\u{7f}");
+        let shown = on_terminal("grüße\n\u{1b}[2J\u{9b}1m\u{7f}");
+        assert_eq!(shown, "grüße\\n\\u{1b}[2J\\u{9b}1m\\u{7f}");
         assert_eq!(without_controls(b"a\xffb\n"), b"a\\xffb\n");
     }
 

@@ -56,7 +56,8 @@ impl SubscribeArgs {
         let mut messages = match &self.group {
             Some(group) => subscription.group(group).open()?,
             None if self.ack => subscription.open()?,
-            None => subscription.observe().open()?,
+            // Who looks on holds nobody up.
+            None => subscription.observe().lossy().open()?,
         };
         let result = self.print(&mut messages, &stopped);
         // Also sends the acknowledgements that wait.

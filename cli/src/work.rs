@@ -1,7 +1,8 @@
 //! `mezzenger work`: runs a command for each message that a group gives it.
 
+use std::fmt::Display;
 use std::io;
-use std::process::{ExitStatus, Stdio};
+use std::process::Stdio;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -89,6 +90,10 @@ impl WorkArgs {
                         left = left.map(|left| left - 1);
                     }
                     Ok(false) => job.nak(self.retry_delay),
+                    Err(source) if !command::is_not_there(&source) => {
+                        complain(&self.failed(&job, &source));
+                        job.nak(self.retry_delay);
+                    }
                     Err(source) => {
                         job.nak(self.retry_delay);
                         let command = self.command[0].clone();
@@ -108,20 +113,22 @@ impl WorkArgs {
     fn work(&self, job: &Delivery) -> io::Result<bool> {
         let status = command::run(&self.command, &self.group, job, Stdio::inherit())?.status;
         if !status.success() && status.code() != Some(LATER) {
-            complain(&self.failed(job, status));
+            complain(&self.failed(job, &status));
         }
         Ok(status.success())
     }
 
-    fn failed(&self, job: &Delivery, status: ExitStatus) -> String {
+    fn failed(&self, job: &Delivery, why: &dyn Display) -> String {
         let Self { command, retry_delay, .. } = self;
-        let then = if job.attempt() == self.max_attempts {
+        let then = if !job.requires_ack() {
+            "it is lost, as it was published without ack".to_owned()
+        } else if job.attempt() == self.max_attempts {
             "it becomes a dead letter".to_owned()
         } else {
             format!("it is tried again in {}", humantime::format_duration(*retry_delay))
         };
         format!(
-            "{}: {status} for message {} under '{}', attempt {}; {then}",
+            "{}: {why} for message {} under '{}', attempt {}; {then}",
             command[0],
             job.id(),
             show::on_terminal(job.name()),

@@ -60,6 +60,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         })
         .collect();
 
+    // So that the end of both workers ends the wait for what they packed.
+    drop(done);
+
     let shop = connect()?;
     for order in ORDERS {
         shop.message("orders.new", order).ack().header("shop", "7").send()?;

@@ -141,12 +141,7 @@ impl<E> Core<E> {
     }
 
     fn list(&self, group: &str, from: u64, limit: u16) -> Result<Vec<u8>, Refusal> {
-        let total = if group.is_empty() {
-            self.letters.len()
-        } else {
-            self.check_group(group)?;
-            self.letters.len_of(group)
-        };
+        let total = if group.is_empty() { self.letters.len() } else { self.letters.len_of(group) };
         let limit = match limit {
             0 => LETTERS_LISTED_MAX,
             limit => LETTERS_LISTED_MAX.min(limit.into()),
@@ -241,8 +236,11 @@ impl<E> Core<E> {
                     None => Ok(Changed { done, next: 0 }),
                 }
             }
-            Which::Range { from, name } => {
-                let numbers = self.letters.from(group, from, LETTERS_CHANGED_MAX + 1);
+            Which::Range { from, to, name } => {
+                let mut numbers = self.letters.from(group, from, LETTERS_CHANGED_MAX + 1);
+                if to > 0 {
+                    numbers.retain(|&number| number < to);
+                }
                 for &number in numbers.iter().take(LETTERS_CHANGED_MAX) {
                     let is_meant = name.is_empty()
                         || self.with_entry(number, |entry| entry.name == name) == Some(true);

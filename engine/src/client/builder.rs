@@ -127,7 +127,8 @@ impl ClientBuilder {
         self
     }
 
-    /// Called, on the receiving thread, when messages were published that did not arrive here. One that
+    /// Called, on the receiving thread or the request thread, when messages were published that did not arrive here. It must not
+    /// block, as [`Self::on_error`] says. One that
     /// asks for acknowledgement can still arrive later. See [`Missed`] for what is reported although
     /// nothing was missed.
     pub fn on_missed(mut self, callback: impl Fn(&Missed) + Send + Sync + 'static) -> Self {
@@ -184,8 +185,9 @@ impl ClientBuilder {
     }
 
     /// Called, on the thread concerned, when something failed that no caller was told of. It must not
-    /// block: on the request thread, [`Client::send_message`], [`Client::flush`], [`Client::ping`] and
-    /// [`Receipt::wait`](super::Receipt::wait) would wait for that very thread, for ever.
+    /// block: on the request thread, what waits for the server would wait for that very thread, and fails with
+    /// [`SendError::InCallback`](super::SendError::InCallback) or
+    /// [`SubscribeError::InCallback`](super::SubscribeError::InCallback).
     pub fn on_error(mut self, callback: impl Fn(&Failure) + Send + Sync + 'static) -> Self {
         self.options.on_error = Some(Arc::new(callback));
         self

@@ -7,13 +7,18 @@ use bytes::Bytes;
 
 use super::errands::Errands;
 use super::error::{DeadLetterError, SendError};
+use super::here::is_request_thread;
 use super::message::Message;
 use super::receive::Filter;
 use crate::limits::{LETTERS_CHANGED_MAX, LETTERS_LISTED_MAX};
 use crate::wire::ack;
-use crate::wire::frame::split_v2;
+use crate::wire::checksum;
+use crate::wire::frame::{V2, split_v2, v2_prefix};
 use crate::wire::id::MessageId;
 use crate::wire::letter::{self, Entry, Listed, Request, Which};
+use crate::wire::name;
+use crate::wire::pickle;
+use crate::wire::record::{Encoding, Record};
 
 /// What is known of a message that a group gave up.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -138,7 +143,7 @@ impl DeadLetters {
     pub fn show(&self, id: MessageId) -> Result<(DeadLetter, Message), DeadLetterError> {
         let answer = self.ask(&Request::Show { group: &self.group, id })?;
         let shown = letter::read_shown(&answer).and_then(|(entry, frame)| {
-            let frame = answer.slice_ref(frame);
+            let frame = native(&answer.slice_ref(frame), entry.id)?;
             let (name, mut records) = split_v2(&frame)?;
             let (_, record) = records.next()?.ok()?;
             let message = Message::new(frame.clone(), name.len(), &record);
@@ -150,7 +155,8 @@ impl DeadLetters {
     /// Delivers these to the group again, with attempts from 1; how many there were. The group must have members.
     ///
     /// # Errors
-    /// [`DeadLetterError::Refused`] when the group has no members or none of these letters: nothing is lost then.
+    /// [`DeadLetterError::Refused`] when the group has no members, and nothing is lost then; and when some of these are no letters
+    /// of it: the others are delivered.
     pub fn replay(&self, ids: &[MessageId]) -> Result<u64, DeadLetterError> {
         self.change_ids(Change::Replay, ids)
     }
@@ -168,13 +174,14 @@ impl DeadLetters {
     /// # Errors
     /// As for [`Self::replay`].
     pub fn replay_named(&self, name: &str) -> Result<u64, DeadLetterError> {
+        name::check_publishable(name)?;
         self.change_all(Change::Replay, name)
     }
 
     /// Forgets these for good; how many there were.
     ///
     /// # Errors
-    /// [`DeadLetterError::Refused`] when the group has none of these letters.
+    /// [`DeadLetterError::Refused`] when some of these are no letters of the group: the others are gone.
     pub fn purge(&self, ids: &[MessageId]) -> Result<u64, DeadLetterError> {
         self.change_ids(Change::Purge, ids)
     }
@@ -192,6 +199,7 @@ impl DeadLetters {
     /// # Errors
     /// As for [`Self::purge`].
     pub fn purge_named(&self, name: &str) -> Result<u64, DeadLetterError> {
+        name::check_publishable(name)?;
         self.change_all(Change::Purge, name)
     }
 
@@ -208,7 +216,7 @@ impl DeadLetters {
         let end = self.page(0, 1, |_| {})?.end;
         let (mut done, mut from) = (0, 0);
         while from < end {
-            let changed = self.change(change, Which::Range { from, name })?;
+            let changed = self.change(change, Which::Range { from, to: end, name })?;
             done += u64::from(changed.done);
             if changed.next == 0 {
                 break;
@@ -228,6 +236,12 @@ impl DeadLetters {
     }
 
     fn ask(&self, request: &Request<'_>) -> Result<Bytes, DeadLetterError> {
+        if is_request_thread() {
+            return Err(DeadLetterError::Send(SendError::InCallback));
+        }
+        if !self.group.is_empty() {
+            name::check_publishable(&self.group)?;
+        }
         let answer = self.errands.ask(letter::request(request).into());
         // Whoever does not answer drops the other end.
         answer.recv().unwrap_or(Err(SendError::Stopped)).map_err(|error| match error {
@@ -235,6 +249,31 @@ impl DeadLetters {
             error => DeadLetterError::Send(error),
         })
     }
+}
+
+/// A frame in the native format: one of an original client is carried over.
+fn native(frame: &Bytes, id: MessageId) -> Option<Bytes> {
+    if frame.first() == Some(&V2) {
+        return Some(frame.clone());
+    }
+    let at = frame.iter().position(|&byte| byte == name::SEPARATOR)?;
+    let name = str::from_utf8(&frame[..at]).ok()?;
+    let payload = &frame[at + 1..];
+    let fields = pickle::scan(payload).ok()?;
+    let timestamp_ns = fields.timestamp_ns;
+    let record = Record {
+        id,
+        ordinal: 0,
+        timestamp_ns,
+        checksum: checksum::native(name, payload, timestamp_ns),
+        ack: fields.ack,
+        has_properties: false,
+        encoding: Encoding::Pickle,
+        payload,
+    };
+    let mut native = v2_prefix(name);
+    record.append_to(&mut native).ok()?;
+    Some(native.into())
 }
 
 fn unread(answer: &[u8]) -> DeadLetterError {

@@ -190,9 +190,7 @@ pub enum SendError {
     #[error(transparent)]
     Properties(#[from] PropertiesError),
     /// The message does not say where an answer goes.
-    #[error(
-        "the message asks for no answer: it has no name for replies; it was not sent as a request"
-    )]
+    #[error("the message asks for no answer: it was published, and not sent as a request")]
     NoReplyWanted,
     /// The value of a typed message could not be archived.
     #[error("the value could not be archived: {text}")]
@@ -219,6 +217,11 @@ pub enum SendError {
         /// How long each try waited for the answer.
         timeout: Duration,
     },
+    /// Called on the thread that reads the server's answers, from a callback that reports something.
+    #[error(
+        "a callback that reports must not wait for the server: publish without waiting, or use another thread"
+    )]
+    InCallback,
     /// The client was stopped, or one of its threads ended, before the server answered.
     #[error("the client has stopped; make a new one to go on")]
     Stopped,
@@ -321,8 +324,11 @@ pub enum DeadLetterError {
         /// The server's explanation.
         text: String,
     },
-    /// The server could not be asked, or did not answer.
+    /// The name of a message or of a group breaks a rule.
     #[error(transparent)]
+    Name(#[from] NameError),
+    /// The server could not be asked, or did not answer: what was asked for may have been done.
+    #[error("{0}; what was asked for may have been done")]
     Send(SendError),
 }
 
@@ -330,8 +336,10 @@ pub enum DeadLetterError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RequestError {
-    /// Nobody is subscribed to the name.
-    #[error("nobody is there to answer requests under '{name}': start who replies to them")]
+    /// Nobody got it: nobody is subscribed to the name, or no member of a group has credit.
+    #[error(
+        "nobody takes requests under '{name}' now: nobody is subscribed to it, or no member of a group has room"
+    )]
     NoSubscriber {
         /// The request's name.
         name: String,
@@ -378,7 +386,7 @@ pub enum SubscribeError {
     },
     /// The client was built with `auto_start(false)`.
     #[error(
-        "this client was built with auto_start(false), for publishing only: build one without it"
+        "this client was built with auto_start(false), without callbacks: build one without it"
     )]
     NotStarted,
     /// There is no such subscription.
@@ -389,8 +397,8 @@ pub enum SubscribeError {
     },
     /// The server did not confirm the subscription; it was taken back.
     #[error(
-        "the server did not confirm the subscription within {tries} tries of {timeout:?}: check that \
-         sub_port is the server's --pub-port, and that no callback takes longer"
+        "the server did not confirm the subscription within {tries} tries of {timeout:?}: for \
+         callbacks, check that sub_port is the server's --pub-port, and that no callback takes longer"
     )]
     NotConfirmed {
         /// How many confirmations were asked for.

@@ -27,9 +27,12 @@ pub(super) enum Cargo {
 }
 
 impl Cargo {
-    /// Whether it says what became of messages.
-    fn settles(&self) -> bool {
-        matches!(self, Self::Acks { .. } | Self::Subscription(Asked::Settle { .. }))
+    fn is_acks(&self) -> bool {
+        matches!(self, Self::Acks { .. })
+    }
+
+    fn is_settle(&self) -> bool {
+        matches!(self, Self::Subscription(Asked::Settle { .. }))
     }
 }
 
@@ -52,19 +55,21 @@ pub(super) struct InFlight {
     requests: VecDeque<Request>,
     last_id: u64,
     acks: usize,
+    settles: usize,
     timeout: Duration,
     tries_max: u32,
 }
 
 impl InFlight {
     pub(super) fn new(timeout: Duration, tries_max: u32) -> Self {
-        Self { requests: VecDeque::new(), last_id: 0, acks: 0, timeout, tries_max }
+        Self { requests: VecDeque::new(), last_id: 0, acks: 0, settles: 0, timeout, tries_max }
     }
 
     /// Notes a request that is being sent now.
     pub(super) fn add(&mut self, frame: Bytes, cargo: Cargo, now: Instant) -> &mut Request {
         self.last_id += 1;
-        self.acks += usize::from(cargo.settles());
+        self.acks += usize::from(cargo.is_acks());
+        self.settles += usize::from(cargo.is_settle());
         let (id, left) = (self.last_id, false);
         self.requests.push_back(Request { id, frame, cargo, tries: 1, left, sent: now });
         let last = self.requests.len() - 1;
@@ -75,7 +80,8 @@ impl InFlight {
     pub(super) fn answered(&mut self, id: u64) -> Option<Request> {
         let at = self.requests.binary_search_by_key(&id, |request| request.id).ok()?;
         let request = self.requests.remove(at)?;
-        self.acks -= usize::from(request.cargo.settles());
+        self.acks -= usize::from(request.cargo.is_acks());
+        self.settles -= usize::from(request.cargo.is_settle());
         Some(request)
     }
 
@@ -92,7 +98,7 @@ impl InFlight {
         let (given_up, kept): (VecDeque<_>, _) =
             std::mem::take(&mut self.requests).into_iter().partition(late);
         self.requests = kept;
-        self.acks = self.requests.iter().filter(|r| r.cargo.settles()).count();
+        self.count();
         given_up.into()
     }
 
@@ -114,7 +120,7 @@ impl InFlight {
             }
             _ => true,
         });
-        self.acks = self.requests.iter().filter(|r| r.cargo.settles()).count();
+        self.count();
         taken
     }
 
@@ -128,13 +134,23 @@ impl InFlight {
         self.acks
     }
 
+    /// How many of them say what members of groups do.
+    pub(super) fn settle_frames(&self) -> usize {
+        self.settles
+    }
+
+    fn count(&mut self) {
+        self.acks = self.requests.iter().filter(|request| request.cargo.is_acks()).count();
+        self.settles = self.requests.iter().filter(|request| request.cargo.is_settle()).count();
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.requests.is_empty()
     }
 
     /// The end: takes all.
     pub(super) fn take_all(&mut self) -> VecDeque<Request> {
-        self.acks = 0;
+        (self.acks, self.settles) = (0, 0);
         std::mem::take(&mut self.requests)
     }
 }

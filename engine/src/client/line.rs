@@ -92,7 +92,7 @@ impl Connection {
         for request in self.in_flight.all() {
             match &mut request.cargo {
                 Cargo::Subscription(_) => continue,
-                Cargo::Messages(cut) => cut.sent_again = true,
+                Cargo::Messages(cut) => cut.sent_again |= request.left,
                 Cargo::Acks { .. } | Cargo::Ping(_) | Cargo::Question(_) => {}
             }
             again += usize::from(transmit(&mut self.wire, request));

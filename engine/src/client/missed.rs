@@ -157,6 +157,17 @@ impl Runs<'_> {
         self.see_another(publisher, place)
     }
 
+    /// Notes a message that is sent again, if it is the next one of a run that is known.
+    pub(super) fn follow(&mut self, record: &Record<'_>) {
+        self.write_back();
+        let Record { id, ordinal, .. } = record;
+        if let Some(run) = self.publishers.get_mut(&id.publisher)
+            && run.last.ordinal.checked_add(1) == Some(*ordinal)
+        {
+            run.see(Place { sequence: id.sequence, ordinal: *ordinal });
+        }
+    }
+
     fn see_another(&mut self, publisher: u64, place: Place) -> Gap {
         self.write_back();
         let (run, gap) = match self.publishers.get(&publisher) {

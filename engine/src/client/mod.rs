@@ -13,6 +13,7 @@
 //!   hands it to them; `verify`: checksums; `missed`: sees gaps.
 //! - `receive`: subscriptions on the connection for requests, read like an iterator, and groups.
 //! - `dead_letters`: what groups gave up: asks for it, replays and purges it.
+//! - `here`: which thread must not wait.
 //! - `message`: a received message, a view of its frame. `worker`: threads that end within a bound.
 //! - `driven`: a client without threads, for measurements.
 
@@ -27,6 +28,7 @@ pub(crate) mod driven;
 mod errands;
 mod error;
 mod handle;
+mod here;
 mod in_flight;
 mod line;
 mod links;

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::batches::{Batch, Batches, Bounds, Cut, Finished};
 use super::error::SendError;
+use super::here::is_request_thread;
 use super::receipt::Fate;
 use super::report::{Reporter, add};
 use crate::limits::{
@@ -316,6 +317,9 @@ impl Outbox {
     /// Waits until all earlier messages have their answers; the first error since the last call.
     pub(super) fn flush(&self) -> Result<(), SendError> {
         let mut state = self.lock();
+        if is_request_thread() && !state.unsettled.is_empty() {
+            return Err(SendError::InCallback);
+        }
         let last = state.last_number;
         state.flushing += 1;
         let mut state = self

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use crossbeam::channel::RecvTimeoutError;
+
 use super::error::{RequestError, SendError};
 use super::message::Message;
 use super::payload::Payload;
@@ -94,8 +96,9 @@ impl<'a, P: Payload> OutgoingMessage<'a, P> {
     /// ```
     ///
     /// # Errors
-    /// [`RequestError::NoSubscriber`] at once when nobody gets the request; [`RequestError::TimedOut`] without an answer
-    /// in time; the others when it could not be published, or answers not be subscribed to.
+    /// [`RequestError::NoSubscriber`] at once when nobody gets the request, unless it asks for acknowledgement and so
+    /// waits for somebody; [`RequestError::TimedOut`] without an answer in time, to which a client's first request adds what it takes to
+    /// subscribe to answers; the others when it could not be published, or answers not be subscribed to.
     pub fn request(mut self, timeout: Duration) -> Result<Message, RequestError> {
         let end = Instant::now().checked_add(timeout);
         let request = self.requests.begin()?;
@@ -104,14 +107,19 @@ impl<'a, P: Payload> OutgoingMessage<'a, P> {
         let name = self.name;
         let late = || RequestError::TimedOut { name: name.to_owned(), timeout };
         let Taken { receivers } = self.leave(false)?.fate.taken_until(end).ok_or_else(late)??;
-        if receivers == Some(0) {
+        // A message that asks for acknowledgement waits for who is to get it.
+        if receivers == Some(0) && !self.ack {
             return Err(RequestError::NoSubscriber { name: name.to_owned() });
         }
         let answer = match end {
-            Some(end) => request.answer.recv_deadline(end).ok(),
-            None => request.answer.recv().ok(),
+            Some(end) => request.answer.recv_deadline(end),
+            None => request.answer.recv().map_err(|_| RecvTimeoutError::Disconnected),
         };
-        answer.ok_or_else(late)
+        answer.map_err(|error| match error {
+            RecvTimeoutError::Timeout => late(),
+            // With the client, or with the subscription to the answers.
+            RecvTimeoutError::Disconnected => SendError::Stopped.into(),
+        })
     }
 
     fn leave(&self, unattended: bool) -> Result<Receipt, SendError> {

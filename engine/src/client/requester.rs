@@ -10,6 +10,7 @@ use bytes::Bytes;
 use super::batches::Finished;
 use super::errands::{Errands, Question};
 use super::error::{SendError, SubscribeError};
+use super::here;
 use super::in_flight::{Cargo, InFlight, Request};
 use super::line::{Connection, HELLO_ID, Line};
 use super::links::{Link, Links};
@@ -101,6 +102,7 @@ impl Requester {
     /// The thread's body: runs until told to stop, and then until all is answered or time is over.
     pub(super) fn run(mut self) {
         self.outbox.makes_room_here();
+        here::enter();
         if let Err(error) = self.serve() {
             tracing::error!("the client's request thread ends: {error}");
         }
@@ -370,7 +372,7 @@ impl Requester {
         for Question { request, answer } in taken.questions {
             connection.start(request, Cargo::Question(answer), now);
         }
-        let (is_open, settles) = (connection.wire.is_open(), connection.in_flight.ack_frames());
+        let (is_open, settles) = (connection.wire.is_open(), connection.in_flight.settle_frames());
         self.registry.ask(is_open, settles, now, |request, asked| {
             connection.start(request.into(), Cargo::Subscription(asked), now);
         });

@@ -60,6 +60,8 @@ pub enum Which<'a> {
     Range {
         /// From which number on.
         from: u64,
+        /// Up to which number, which is not among them; 0: to the end.
+        to: u64,
         /// Those of messages of this name alone, if it is not empty.
         name: &'a str,
     },
@@ -123,7 +125,10 @@ pub(super) fn read(kind: u8, bytes: &[u8]) -> Result<Option<Request<'_>>, ReadEr
         _ => {
             let which = match bytes.take()? {
                 [IDS] => Which::Ids(bytes.rest),
-                [RANGE] => Which::Range { from: bytes.u64()?, name: bytes.name(ReadError::Name)? },
+                [RANGE] => {
+                    let (from, to) = (bytes.u64()?, bytes.u64()?);
+                    Which::Range { from, to, name: bytes.name(ReadError::Name)? }
+                }
                 [choice] => return Err(ReadError::Choice(choice)),
             };
             match kind {
@@ -155,9 +160,10 @@ pub fn request(request: &Request<'_>) -> Vec<u8> {
                 body.push(IDS);
                 body.extend(*ids);
             }
-            Which::Range { from, name } => {
+            Which::Range { from, to, name } => {
                 body.push(RANGE);
                 body.extend(from.to_le_bytes());
+                body.extend(to.to_le_bytes());
                 append_text(name, &mut body);
             }
         },
@@ -357,11 +363,11 @@ mod tests {
         check(Request::Replay { group, which: ids }, &bytes, true);
         let bytes = [&b"\x02\x09\x01g\0"[..], &[7; 32]].concat();
         check(Request::Purge { group, which: ids }, &bytes, true);
-        let range = |name| Which::Range { from: 3, name };
+        let range = |name| Which::Range { from: 3, to: 0x0405, name };
         let replay = Request::Replay { group, which: range("ab") };
-        check(replay, b"\x02\x08\x01g\x01\x03\0\0\0\0\0\0\0\x02ab", false);
+        check(replay, b"\x02\x08\x01g\x01\x03\0\0\0\0\0\0\0\x05\x04\0\0\0\0\0\0\x02ab", false);
         let purge = Request::Purge { group, which: range("") };
-        check(purge, b"\x02\x09\x01g\x01\x03\0\0\0\0\0\0\0\0", false);
+        check(purge, b"\x02\x09\x01g\x01\x03\0\0\0\0\0\0\0\x05\x04\0\0\0\0\0\0\0", false);
     }
 
     #[test]
@@ -370,7 +376,7 @@ mod tests {
         assert_eq!(read(10, b""), Ok(None));
         assert_eq!(read(6, b"\x01|"), Err(ReadError::Group(NameError::Separator)));
         assert_eq!(read(8, b"\x01g\x02"), Err(ReadError::Choice(2)));
-        let bytes = b"\x01g\x01\0\0\0\0\0\0\0\0\x01\n";
+        let bytes = b"\x01g\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\n";
         assert_eq!(read(9, bytes), Err(ReadError::Name(NameError::Control)));
     }
 

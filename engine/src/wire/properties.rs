@@ -53,6 +53,9 @@ pub enum PropertiesError {
         /// Which one, from 1.
         at: usize,
     },
+    /// A content type holds a control character.
+    #[error("a content type must not hold control characters")]
+    ContentType,
     /// The name for answers breaks a rule.
     #[error("the name for answers: {0}")]
     ReplyTo(#[from] NameError),
@@ -87,7 +90,7 @@ impl<'a> Properties<'a> {
                     let value = value.try_into().map_err(|_| short)?;
                     properties.correlation = Some(u64::from_le_bytes(value));
                 }
-                CONTENT_TYPE => properties.content_type = Some(text(value)?),
+                CONTENT_TYPE => properties.content_type = Some(check_type(text(value)?)?),
                 HEADER => {
                     let (length, value) = value.split_first_chunk().ok_or(short)?;
                     let length = usize::from(u16::from_le_bytes(*length));
@@ -114,6 +117,7 @@ impl<'a> Properties<'a> {
         if let Some(to) = self.reply_to {
             name::check_publishable(to)?;
         }
+        self.content_type.map(check_type).transpose()?;
         let start = payload.len();
         let mut put = |number, parts: &[&[u8]]| {
             let bytes: usize = parts.iter().map(|part| part.len()).sum();
@@ -144,6 +148,10 @@ impl<'a> Properties<'a> {
         payload.extend((bytes as u32).to_le_bytes());
         Ok(())
     }
+}
+
+fn check_type(text: &str) -> Result<&str, PropertiesError> {
+    if text.chars().any(char::is_control) { Err(PropertiesError::ContentType) } else { Ok(text) }
 }
 
 /// Parts a payload from the properties behind it; `None` where they overrun it.
@@ -192,6 +200,7 @@ mod tests {
         assert_eq!(read(b"\x02\x01\0\0\0a"), PropertiesError::Short { at: 1 });
         assert_eq!(read(b"\x04\x03\0\0\0\x02\0a"), PropertiesError::Short { at: 1 });
         assert_eq!(read(b"\x03\x01\0\0\0\xff"), PropertiesError::NotUtf8 { at: 1 });
+        assert_eq!(read(b"\x03\x01\0\0\0\n"), PropertiesError::ContentType);
         assert_eq!(read(b"\x01\x03\0\0\0a|b"), PropertiesError::ReplyTo(NameError::Separator));
         let bytes = PROPERTIES_BYTES_MAX + 1;
         assert_eq!(read(&vec![0; bytes]), PropertiesError::TooLong { bytes });

@@ -173,11 +173,11 @@ impl World {
             Step::Acknowledge(sequence) => self.request(40, ack::frame(&[id(sequence)])),
             Step::Pass(ms) => _ = self.bench.pass(Duration::from_millis(ms)),
             Step::Replay(group) => {
-                let which = Which::Range { from: 0, name: "" };
+                let which = Which::Range { from: 0, to: 0, name: "" };
                 self.request_letters(&Request::Replay { group: GROUPS[group], which });
             }
             Step::Purge(group) => {
-                let which = Which::Range { from: 0, name: "orders" };
+                let which = Which::Range { from: 0, to: 0, name: "orders" };
                 self.request_letters(&Request::Purge { group: GROUPS[group], which });
             }
             Step::Restart => self.restart(),

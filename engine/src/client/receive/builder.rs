@@ -12,6 +12,7 @@ use super::replies::Replies;
 use super::subscription::Subscription;
 use super::terms::{Group, Kind, Terms};
 use crate::client::error::SubscribeError;
+use crate::client::here::is_request_thread;
 use crate::limits::{BACKOFF_DELAYS_MAX, CLIENT_CREDIT_BYTES, CLIENT_GROUP_CREDIT_BYTES};
 use crate::wire::control::{Backoff, Overflow};
 use crate::wire::name;
@@ -35,6 +36,9 @@ impl Opener {
         terms: Terms,
         replies: Option<Arc<Replies>>,
     ) -> Result<Subscription, SubscribeError> {
+        if is_request_thread() {
+            return Err(SubscribeError::InCallback);
+        }
         terms.filter.check()?;
         if terms.credit == 0 {
             return Err(SubscribeError::Option {
@@ -106,7 +110,8 @@ impl SubscriptionBuilder {
     }
 
     /// How many bytes of messages may be here and not dealt with: 1 byte to 1 GiB. A frame of messages is delivered
-    /// while any is left, so that it may be exceeded by one frame. Default: 4 MiB.
+    /// while any is left, so that it may be exceeded by one frame; and by 8 MiB more, unless [`Self::lossy`], before publishers
+    /// are slowed down. Default: 4 MiB.
     pub fn credit(mut self, bytes: u64) -> Self {
         self.terms.credit = bytes;
         self

@@ -55,6 +55,9 @@ pub(super) struct Settle {
     pub(super) ids: Vec<MessageId>,
 }
 
+/// Verdicts that are looked through for those that may leave with the first one.
+const GATHERED_MAX: usize = 1024;
+
 #[derive(Default)]
 struct State {
     changes: VecDeque<Change>,
@@ -194,9 +197,21 @@ impl Commands {
             && (frames == 0 || state.verdicts.len() >= CLIENT_ACKS_PER_FRAME)
             && let Some((number, word, _)) = state.verdicts.front().cloned()
         {
-            let same = |(n, w, _): &&(u32, Word, MessageId)| *n == number && *w == word;
-            let count = state.verdicts.iter().take(CLIENT_ACKS_PER_FRAME).take_while(same).count();
-            let ids = state.verdicts.drain(..count).map(|(_, _, id)| id).collect();
+            // Those behind others, too: order matters for one message alone, of which one thing is said at a time.
+            let same = |(n, w, _): &(u32, Word, MessageId)| *n == number && *w == word;
+            let run = state.verdicts.iter().take(CLIENT_ACKS_PER_FRAME).take_while(|it| same(it));
+            let run = run.count();
+            let mut ids: Vec<_> = state.verdicts.drain(..run).map(|(_, _, id)| id).collect();
+            let window = state.verdicts.len().min(GATHERED_MAX);
+            let mut others = Vec::new();
+            for verdict in state.verdicts.drain(..window) {
+                if same(&verdict) && ids.len() < CLIENT_ACKS_PER_FRAME {
+                    ids.push(verdict.2);
+                } else {
+                    others.push(verdict);
+                }
+            }
+            others.into_iter().rev().for_each(|verdict| state.verdicts.push_front(verdict));
             taken.settles.push(Settle { number, word, ids });
             room -= 1;
         }

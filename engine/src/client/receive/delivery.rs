@@ -145,7 +145,7 @@ impl Delivery {
     fn say(&self, word: Word) {
         let Lease { inbox, voice, .. } = &*self.lease;
         if word != Word::Extend {
-            inbox.forget(self.message.id());
+            inbox.forget(self.message.id(), self.attempt);
         }
         voice.commands.settle(inbox.number, word, self.message.id());
     }
@@ -162,7 +162,7 @@ impl Deref for Delivery {
 impl Drop for Delivery {
     fn drop(&mut self) {
         if !self.settled && self.is_job() {
-            self.lease.inbox.forget(self.message.id());
+            self.lease.inbox.forget(self.message.id(), self.attempt);
         }
     }
 }

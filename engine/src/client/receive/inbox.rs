@@ -1,6 +1,7 @@
 //! What was delivered to one subscription and waits for its reader, and the credit that it takes.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -20,6 +21,8 @@ pub(super) struct Frame {
     pub(super) wrong: Arc<[usize]>,
     pub(super) again: bool,
     pub(super) attempt: u16,
+    /// Which connection it came by; a group's are void on the next one.
+    pub(super) connection: u64,
 }
 
 #[derive(Debug, Default)]
@@ -28,8 +31,8 @@ struct State {
     closed: Option<ReceiveError>,
     /// The reader waits.
     awaited: bool,
-    /// Messages of a group that were delivered and are not settled.
-    held: HashSet<MessageId>,
+    /// Messages of a group that were delivered and are not settled, with their attempts.
+    held: HashMap<MessageId, u16>,
     /// Bytes that were delivered and are not dealt with.
     taken: u64,
     /// Bytes that were dealt with, and for which no credit was granted yet.
@@ -49,11 +52,23 @@ pub(super) struct Inbox {
     pub(super) replies: Option<Arc<Replies>>,
     state: Mutex<State>,
     arrived: Condvar,
+    /// The connection whose frames are to be read.
+    connection: AtomicU64,
 }
+
+/// No connection.
+const CLOSED: u64 = u64::MAX;
 
 impl Inbox {
     pub(super) fn new(number: u32, terms: Terms, replies: Option<Arc<Replies>>) -> Self {
-        Self { number, terms, replies, state: Mutex::default(), arrived: Condvar::new() }
+        Self {
+            number,
+            terms,
+            replies,
+            state: Mutex::default(),
+            arrived: Condvar::new(),
+            connection: AtomicU64::new(0),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -65,6 +80,7 @@ impl Inbox {
     /// to other members.
     pub(super) fn connected(&self, connection: u64) -> u64 {
         let mut state = self.lock();
+        self.connection.store(connection, Ordering::Release);
         if self.terms.is_group() {
             let unread: usize = state.frames.drain(..).map(|frame| frame.bytes.len()).sum();
             state.taken -= unread as u64;
@@ -82,7 +98,8 @@ impl Inbox {
         if state.closed.is_some() {
             return;
         }
-        state.held.extend(to_settle);
+        let attempt = frame.attempt;
+        state.held.extend(to_settle.into_iter().map(|id| (id, attempt)));
         state.taken += frame.bytes.len() as u64;
         state.frames.push_back(frame);
         if std::mem::take(&mut state.awaited) {
@@ -129,6 +146,11 @@ impl Inbox {
             .then(|| (std::mem::take(&mut state.returned), state.connection))
     }
 
+    /// Whether a frame is still to be read: a group's unread jobs go to others when the connection ends.
+    pub(super) fn is_current(&self, frame: &Frame) -> bool {
+        !self.terms.is_group() || self.connection.load(Ordering::Acquire) == frame.connection
+    }
+
     /// Notes bytes that were delivered and are not kept here.
     pub(super) fn take(&self, bytes: usize) {
         self.lock().taken += bytes as u64;
@@ -140,13 +162,17 @@ impl Inbox {
     }
 
     /// A message of a group is settled, or nobody will say anything of it any more.
-    pub(super) fn forget(&self, id: MessageId) {
-        self.lock().held.remove(&id);
+    pub(super) fn forget(&self, id: MessageId, attempt: u16) {
+        let mut state = self.lock();
+        // A later attempt is another delivery's.
+        if state.held.get(&id) == Some(&attempt) {
+            state.held.remove(&id);
+        }
     }
 
     /// The messages that are not settled.
     pub(super) fn held(&self) -> Vec<MessageId> {
-        self.lock().held.iter().copied().collect()
+        self.lock().held.keys().copied().collect()
     }
 
     /// Nothing comes any more. What was delivered can still be read, unless other members of a group get it.
@@ -154,9 +180,13 @@ impl Inbox {
         let mut state = self.lock();
         state.closed.get_or_insert(why);
         if self.terms.is_group() {
+            self.connection.store(CLOSED, Ordering::Release);
             state.frames.clear();
             state.held.clear();
         }
         self.arrived.notify_all();
+        if let Some(replies) = &self.replies {
+            replies.close();
+        }
     }
 }

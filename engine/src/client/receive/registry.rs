@@ -224,8 +224,14 @@ impl Registry {
             return;
         };
         let reporter = &self.reporter;
-        let mut read =
-            Frame { bytes: frame.clone(), name_bytes: 0, wrong: Arc::default(), again, attempt };
+        let mut read = Frame {
+            bytes: frame.clone(),
+            name_bytes: 0,
+            wrong: Arc::default(),
+            again,
+            attempt,
+            connection: self.connection,
+        };
         let mut to_settle = Vec::new();
         match split_v2(frame) {
             None => {
@@ -239,16 +245,21 @@ impl Registry {
                     read.wrong = verify::reported(name, &records, reporter);
                 }
                 let is_group = inbox.terms.is_group();
-                // A group's members get parts of what is published, and what comes again comes late.
-                let mut runs = (!is_group && !again).then(|| tracker.runs(name));
+                // A group's members get parts of what is published.
+                let mut runs = (!is_group).then(|| tracker.runs(name));
                 let mut messages = 0;
                 for item in records {
                     let Ok((_, record)) = item else {
                         reporter.failure(&Failure::BadFrame { bytes: frame.len() });
                         break;
                     };
-                    if let Some(runs) = &mut runs {
-                        reporter.gap(name, record.id.publisher, runs.see_record(&record));
+                    match &mut runs {
+                        // What comes again comes late, or in its turn after all.
+                        Some(runs) if again => runs.follow(&record),
+                        Some(runs) => {
+                            reporter.gap(name, record.id.publisher, runs.see_record(&record));
+                        }
+                        None => {}
                     }
                     if is_group && record.ack && read.wrong.binary_search(&messages).is_err() {
                         to_settle.push(record.id);
@@ -267,8 +278,12 @@ impl Registry {
         }
         if let Some(replies) = &inbox.replies {
             inbox.take(frame.len());
-            for record in Records::new(frame.get(read.name_bytes + 2..).unwrap_or_default()) {
+            let records = Records::new(frame.get(read.name_bytes + 2..).unwrap_or_default());
+            for (at, record) in records.enumerate() {
                 let Ok((_, record)) = record else { break };
+                if read.wrong.binary_search(&at).is_ok() {
+                    continue;
+                }
                 replies.answer(Message::new(frame.clone(), read.name_bytes, &record));
             }
             if let Some((bytes, connection)) = inbox.release(frame.len()) {

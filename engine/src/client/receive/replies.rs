@@ -40,6 +40,11 @@ impl Replies {
         self.lock().waiting.remove(&number);
     }
 
+    /// No answer comes any more.
+    pub(super) fn close(&self) {
+        self.lock().waiting.clear();
+    }
+
     /// Hands an answer to whoever waits for it. A further one, or one to nobody, is dropped.
     pub(super) fn answer(&self, message: Message) {
         let Some(number) = message.correlation() else { return };

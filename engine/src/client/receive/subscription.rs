@@ -104,6 +104,10 @@ impl Subscription {
         loop {
             let cursor = self.current.as_mut()?;
             let frame = &cursor.frame;
+            if !self.inbox.is_current(frame) {
+                self.current = None;
+                return None;
+            }
             let rest = frame.bytes.get(cursor.at..).unwrap_or_default();
             let Some(Ok((whole, record))) = Records::new(rest).next() else {
                 self.current = None;

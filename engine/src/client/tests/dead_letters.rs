@@ -6,6 +6,7 @@ use crate::client::{
     Client, DeadLetterError, Filter, GroupBuilder, ReceiveError, SendError, SubscribeError,
 };
 use crate::wire::id::MessageId;
+use crate::wire::pickle::{Plain, write};
 
 fn jobs(client: &Client) -> GroupBuilder {
     client.subscription_to(Filter::prefix("jobs")).group("workers")
@@ -141,4 +142,46 @@ fn what_cannot_be_is_refused_and_nothing_is_lost() {
     assert!(matches!(error, SubscribeError::Option { option: "backoff", .. }), "{error}");
     client.stop();
     assert_eq!(letters.count(), Err(DeadLetterError::Send(SendError::Stopped)));
+}
+
+#[test]
+fn a_name_or_a_group_that_is_none_does_nothing() {
+    let server = server();
+    let client = client(&server);
+    let mut member = jobs(&client).open().unwrap();
+    client.send_message("jobs.new", "x", true).unwrap();
+    member.recv_timeout(LONG).unwrap().reject("no");
+    let letters = client.dead_letters("workers");
+    wait_for("the letter", || letters.count() == Ok(1));
+    for name in ["", "a|b", &*"a".repeat(256)] {
+        for done in [letters.purge_named(name), letters.replay_named(name)] {
+            assert!(matches!(done, Err(DeadLetterError::Name(_))), "{name}: {done:?}");
+        }
+    }
+    let done = client.dead_letters(&"a".repeat(256)).purge_all();
+    assert!(matches!(done, Err(DeadLetterError::Name(_))), "{done:?}");
+    assert_eq!(client.dead_letters("others").list(9), Ok(Vec::new()));
+    assert_eq!(letters.count(), Ok(1));
+}
+
+#[test]
+fn a_message_of_an_original_client_is_shown_as_it_is_delivered() {
+    let server = server();
+    let client = client(&server);
+    let mut member = jobs(&client).open().unwrap();
+    let request = zmq::Context::new().socket(zmq::DEALER).unwrap();
+    request.set_linger(0).unwrap();
+    request.connect(&format!("tcp://{}", server.recv_addr())).unwrap();
+    let mut frame = b"jobs|".to_vec();
+    frame.extend(write("jobs", Plain::Text("hello"), true, 1_763_866_000_000_000_000).0);
+    request.send_multipart([&b""[..], &frame], 0).unwrap();
+    let job = member.recv_timeout(LONG).unwrap();
+    let delivered = job.message().clone();
+    job.reject("no");
+    let letters = client.dead_letters("workers");
+    wait_for("the letter", || letters.count() == Ok(1));
+    let (letter, message) = letters.show(delivered.id()).unwrap();
+    assert_eq!(letter.published, None);
+    assert_eq!(message.value(), delivered.value());
+    assert_eq!((message.timestamp(), message.requires_ack()), (delivered.timestamp(), true));
 }

@@ -171,3 +171,42 @@ fn a_thousand_jobs_are_settled_each_once_by_several_readers() {
     all.sort_unstable();
     assert!(all.into_iter().eq(0..JOBS));
 }
+
+#[test]
+fn the_unread_jobs_of_a_frame_are_not_handed_out_once_they_are_others() {
+    let server = server();
+    let clients = [client(&server), client(&server)];
+    let publisher = client(&server);
+    for n in 0..10 {
+        publisher.publish("jobs.new", n.to_string(), true).unwrap();
+    }
+    publisher.flush().unwrap();
+    let mut leaving = jobs(&clients[0]).open().unwrap();
+    wait_for("the jobs", || clients[0].counters().received == 10);
+    let first = leaving.recv_timeout(LONG).unwrap();
+    assert_eq!(first.text(), Some("0"));
+    clients[0].stop();
+    assert_eq!(leaving.recv().unwrap_err(), ReceiveError::Closed);
+    let mut staying = jobs(&clients[1]).open().unwrap();
+    for n in 0..10 {
+        assert_eq!(staying.recv_timeout(LONG).unwrap().text(), Some(&*n.to_string()));
+    }
+}
+
+#[test]
+fn verdicts_of_many_kinds_are_said_without_waiting_for_each_other() {
+    const JOBS: u64 = 2000;
+    let server = server();
+    let client = client(&server);
+    let mut member = jobs(&client).open().unwrap();
+    for n in 0..JOBS {
+        client.publish("jobs.new", n.to_string(), true).unwrap();
+    }
+    for n in 0..JOBS {
+        let job = member.recv_timeout(LONG).unwrap();
+        if n % 2 == 0 { job.ack() } else { job.reject(["odd", "very odd"][(n % 4 / 2) as usize]) }
+    }
+    let letters = client.dead_letters("workers");
+    wait_for("the letters", || letters.count() == Ok(JOBS / 2));
+    wait_for("the acknowledgements", || client.counters().acknowledged == JOBS / 2);
+}

@@ -130,3 +130,30 @@ fn requests_go_on_after_the_server_was_away() {
     ask();
     second.shutdown().unwrap();
 }
+
+#[test]
+fn a_request_that_asks_for_acknowledgement_waits_for_whoever_works() {
+    let server = server();
+    let client = client(&server);
+    let mut member = client.subscription_to(Filter::name("a")).group("g").open().unwrap();
+    std::thread::scope(|scope| {
+        let asking = scope.spawn(|| client.message("a", "x").ack().request(LONG));
+        let request = member.recv_timeout(LONG).unwrap();
+        request.reply("y").unwrap();
+        request.ack();
+        assert_eq!(asking.join().unwrap().unwrap().text(), Some("y"));
+    });
+}
+
+#[test]
+fn the_end_of_the_client_ends_its_requests() {
+    let server = server();
+    let client = client(&server);
+    let mut silent = client.subscription("a").unwrap();
+    std::thread::scope(|scope| {
+        let asking = scope.spawn(|| client.message("a", "x").request(LONG * 100));
+        silent.recv_timeout(LONG).unwrap();
+        client.stop();
+        assert_eq!(asking.join().unwrap().unwrap_err(), RequestError::Send(SendError::Stopped));
+    });
+}

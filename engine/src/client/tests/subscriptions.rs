@@ -4,7 +4,10 @@ use std::time::{Duration, Instant};
 use crossbeam::channel::unbounded;
 
 use super::fake_server::{FakeServer, LONG, frame};
-use crate::client::{Client, ClientBuilder, Failure, Filter, Missed, ReceiveError, SubscribeError};
+use crate::client::{
+    Client, ClientBuilder, DeadLetterError, Failure, Filter, Missed, ReceiveError, SendError,
+    SubscribeError,
+};
 use crate::wire::filter::FilterError;
 use crate::wire::name::NameError;
 use crate::{Server, ServerBuilder};
@@ -261,4 +264,60 @@ fn forged_ordinals_are_counted_told_to_nobody_and_hide_no_gap() {
     let missed: Vec<_> = reported.try_iter().map(|missed: Missed| missed.messages).collect();
     assert_eq!(missed, [3]);
     assert_eq!((client.missed(), client.counters().implausible), (3, 1));
+}
+
+#[test]
+fn a_callback_that_reports_and_would_wait_for_the_server_fails_at_once() {
+    let server = server();
+    let (sender, outcomes) = unbounded();
+    let handle = std::sync::Arc::new(std::sync::OnceLock::<Client>::new());
+    let inside = std::sync::Arc::clone(&handle);
+    let told = options(&server).auto_start(false).on_missed(move |_: &Missed| {
+        let client = inside.get().unwrap();
+        let receipt = client.publish("b", "without waiting", false).unwrap();
+        sender
+            .send((
+                client.send_message("b", "x", false),
+                receipt.wait(),
+                client.ping().map(drop),
+                client.subscription("c").map(drop),
+                client.dead_letters("").count().map(drop),
+            ))
+            .unwrap();
+    });
+    let client = handle.get_or_init(|| told.connect().unwrap());
+    let mut messages = client.subscription_to(Filter::name("a")).lossy().credit(1).open().unwrap();
+    client.send_message("a", "read", false).unwrap();
+    let read = messages.recv_timeout(LONG).unwrap();
+    client.send_message("a", "lost", false).unwrap();
+    drop(read);
+    wait_for("a message that fits", || {
+        client.send_message("a", "fits", false).unwrap();
+        messages.try_recv().is_ok()
+    });
+    let (sent, waited, ping, subscribed, letters) = outcomes.recv_timeout(LONG).unwrap();
+    let refused = Err(SendError::InCallback);
+    assert_eq!((sent, waited, ping), (refused.clone(), refused.clone(), refused));
+    assert_eq!(subscribed, Err(SubscribeError::InCallback));
+    assert_eq!(letters, Err(DeadLetterError::Send(SendError::InCallback)));
+}
+
+#[test]
+fn what_waited_for_credit_and_came_after_all_was_not_missed() {
+    let server = server();
+    let clients = [client(&server), client(&server)];
+    let mut slow = clients[0].subscription_to(Filter::name("a")).lossy().credit(1).open().unwrap();
+    let mut quick = clients[1].subscription("a").unwrap();
+    let publisher = client(&server);
+    for n in 1..=5 {
+        publisher.send_message("a", n.to_string(), true).unwrap();
+    }
+    let seen: Vec<_> = (0..5).map(|_| quick.recv_timeout(LONG).unwrap()).collect();
+    for n in 1..=5 {
+        assert_eq!(slow.recv_timeout(LONG).unwrap().ordinal(), n);
+    }
+    publisher.send_message("a", "6", true).unwrap();
+    assert_eq!(slow.recv_timeout(LONG).unwrap().ordinal(), 6);
+    assert_eq!(clients[0].missed(), 0);
+    drop(seen);
 }
