@@ -3,7 +3,7 @@
 use std::io;
 
 use clap::{ArgGroup, Subcommand};
-use mezzenger::{ClientBuilder, DeadLetter, DeadLetterError, DeadLetters, MessageId};
+use mezzenger::{ClientBuilder, DeadLetter, DeadLetterError, DeadLetters, Filter, MessageId};
 use serde_json::json;
 
 use crate::error::{Error, written};
@@ -155,11 +155,16 @@ fn line(letter: &DeadLetter) -> String {
 
 fn object(letter: &DeadLetter) -> serde_json::Value {
     let time = |time| humantime::format_rfc3339_nanos(time).to_string();
+    let (kind, filter) = match &letter.filter {
+        Filter::Name(text) => ("name", text),
+        Filter::Prefix(text) => ("prefix", text),
+        Filter::Pattern(text) => ("pattern", text),
+    };
     json!({
         "id": letter.id.to_string(),
         "name": letter.name,
         "group": letter.group,
-        "filter": letter.filter.to_string(),
+        "filter": { kind: filter },
         "attempts": letter.attempts,
         "reason": letter.reason,
         "published": letter.published.map(time),

@@ -69,7 +69,8 @@ pub(crate) struct ReplyArgs {
     count: Option<u64>,
 
     /// The command, and its arguments. The request is on its standard input, and the rest in its environment as for
-    /// `mezzenger work`. What it prints is the answer if it ends with exit code 0; otherwise there is none.
+    /// `mezzenger work`. What it prints, without a line feed at its end, is the answer if it ends with exit code 0;
+    /// otherwise there is none.
     #[arg(last = true, required = true, value_name = "COMMAND")]
     command: Vec<String>,
 }
@@ -124,7 +125,8 @@ impl ReplyArgs {
             return Err(Error::Command { command: command(), source });
         }
         match str::from_utf8(&output.stdout) {
-            Ok(text) => request.reply(text)?,
+            // As a shell takes what a command prints.
+            Ok(text) => request.reply(text.strip_suffix('\n').unwrap_or(text))?,
             Err(_) => request.reply(&output.stdout)?,
         };
         Ok(())

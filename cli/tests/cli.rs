@@ -253,7 +253,7 @@ fn a_request_is_answered_by_a_command_and_one_to_nobody_fails_at_once() {
     // What is no request ends nobody.
     check_ok(&broker.run(&["pub", "sum", "no request", "--ack"]));
     let asked = broker.run_with(&["request", "sum", "-", "--header", "k=v"], &[b'x'; 300_000]);
-    assert_eq!(check_ok(&asked), "[[\"k\",\"v\"]]\n\n");
+    assert_eq!(check_ok(&asked), "[[\"k\",\"v\"]]\n");
     let replied = finish(replying);
     assert_eq!(replied.status.code(), Some(0));
     let stderr = String::from_utf8_lossy(&replied.stderr);
@@ -279,6 +279,7 @@ fn what_fails_too_often_is_a_dead_letter_that_is_listed_shown_replayed_and_purge
     assert_eq!(listed.lines().count(), 1);
     let json = check_ok(&broker.run(&["dead", "show", "g", id, "--json"]));
     let letter: Value = serde_json::from_str(&json).expect("an object");
+    assert_eq!(letter["filter"], serde_json::json!({ "pattern": "jobs.*" }));
     assert_eq!(
         (&letter["id"], &letter["message"]["payload"]),
         (&id.into(), &"poi\u{1b}son".into())

@@ -245,8 +245,13 @@ impl DeadLetters {
         let answer = self.errands.ask(letter::request(request).into());
         // Whoever does not answer drops the other end.
         answer.recv().unwrap_or(Err(SendError::Stopped)).map_err(|error| match error {
-            SendError::Unknown { text, .. } => DeadLetterError::Refused { text },
-            error => DeadLetterError::Send(error),
+            error @ (SendError::TimedOut { .. } | SendError::Stopped) => {
+                DeadLetterError::Send(error)
+            }
+            SendError::Unknown { text, .. } | SendError::Malformed { text } => {
+                DeadLetterError::Refused { text }
+            }
+            error => DeadLetterError::Refused { text: error.to_string() },
         })
     }
 }
