@@ -126,6 +126,8 @@ impl Peer {
             match self.stream.read(&mut buffer) {
                 Ok(0) => self.has_ended = true,
                 Ok(bytes) => self.heard.extend(&buffer[..bytes]),
+                // A process that is stopped for a moment may find its wait interrupted.
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::ConnectionReset => self.has_ended = true,
                 Err(error) => {
                     let heard = self.heard.escape_ascii();

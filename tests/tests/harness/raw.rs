@@ -168,6 +168,7 @@ impl Raw {
             match self.stream.read(&mut buffer) {
                 Ok(0) => return,
                 Ok(_) => {}
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return,
                 Err(error) => panic!("the server did not hang up: {error}"),
             }
