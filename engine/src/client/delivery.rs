@@ -80,7 +80,7 @@ impl Deliverer {
             let mut successes = 0;
             // Each is called, whatever the others return.
             for callback in &mut callbacks {
-                successes += usize::from(call(callback, record.payload, message, reporter));
+                successes += usize::from(call(callback, message, reporter));
             }
             if record.ack && successes == callbacks.len() {
                 errands.acknowledge(record.id);
@@ -92,8 +92,8 @@ impl Deliverer {
 
 /// Calls a callback; whether it succeeded. A failure is reported and goes no further.
 #[inline]
-fn call(callback: &mut Callback, payload: &[u8], message: &Message, reporter: &Reporter) -> bool {
-    let outcome = catch_unwind(AssertUnwindSafe(|| callback(payload, message)));
+fn call(callback: &mut Callback, message: &Message, reporter: &Reporter) -> bool {
+    let outcome = catch_unwind(AssertUnwindSafe(|| callback(message.payload(), message)));
     let reason = match outcome {
         Ok(None) => return true,
         Ok(Some(reason)) => reason,

@@ -1,8 +1,10 @@
 use std::time::{Duration, Instant};
 
+use crossbeam::channel::unbounded;
+
 use super::fake_server::LONG;
-use super::subscriptions::{MOMENT, client, server, wait_for};
-use crate::client::{Filter, ReceiveError, RequestError, SendError};
+use super::subscriptions::{MOMENT, client, options, server, wait_for};
+use crate::client::{Filter, Message, ReceiveError, RequestError, SendError};
 use crate::limits::PROPERTIES_BYTES_MAX;
 
 #[test]
@@ -38,6 +40,23 @@ fn headers_arrive_in_their_order_and_the_payload_alone() {
     let plain = messages.recv_timeout(LONG).unwrap();
     assert_eq!((plain.headers().count(), plain.reply_to()), (0, None));
     assert_eq!(plain.reply("x").unwrap_err(), SendError::NoReplyWanted);
+}
+
+#[test]
+fn a_callback_gets_the_payload_without_what_stands_behind_it() {
+    let server = server();
+    let client = options(&server).connect().unwrap();
+    let (sender, messages) = unbounded();
+    let callback = move |payload: &[u8], message: &Message| {
+        sender.send((payload.to_vec(), message.clone())).unwrap();
+    };
+    client.subscribe("a", callback).unwrap();
+    client.message("a", "tea").header("shop", "7").send().unwrap();
+    let (payload, message) = messages.recv_timeout(LONG).unwrap();
+    assert_eq!(
+        (&*payload, message.text(), message.header("shop")),
+        (&b"tea"[..], Some("tea"), Some("7"))
+    );
 }
 
 #[test]
