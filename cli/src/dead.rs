@@ -3,7 +3,7 @@
 use std::io;
 
 use clap::{ArgGroup, Subcommand};
-use mezzenger::{ClientBuilder, DeadLetter, DeadLetterError, DeadLetters, Filter, MessageId};
+use mezzenger::{ClientBuilder, DeadLetter, DeadLetterError, Filter, MessageId};
 use serde_json::json;
 
 use crate::error::{Error, written};
@@ -106,7 +106,7 @@ impl DeadCommand {
                 written(show::line(format!("{count} replayed").as_bytes()))
             }
             Self::Purge(args) => {
-                let letters: DeadLetters = client.dead_letters(&args.group);
+                let letters = client.dead_letters(&args.group);
                 let count = args.change(
                     || letters.purge(&args.ids),
                     |name| letters.purge_named(name),

@@ -172,6 +172,12 @@ fn tell_of_losses() -> impl Fn(&ConnectionEvent) + Send + Sync {
     }
 }
 
+/// Connects a client that says on stderr what fails, and when its connection is lost.
+fn connect(builder: ClientBuilder) -> Result<Client, Error> {
+    let told = builder.on_error(|failure| complain(failure)).on_connection(tell_of_losses());
+    Ok(told.connect()?)
+}
+
 /// Says on stderr what is wrong.
 fn complain(what: &dyn Display) {
     eprintln!("mezzenger: {what}");

@@ -10,7 +10,7 @@ use mezzenger::{ClientBuilder, Delivery, ReceiveError, SendError};
 use crate::error::{Error, written};
 use crate::filter::FilterArgs;
 use crate::publish::{Content, Header, publishable};
-use crate::{SIGNAL_TICK, command, complain, show, stop_flag, tell_of_losses};
+use crate::{SIGNAL_TICK, command, complain, connect, show, stop_flag};
 
 /// Bytes of requests that may wait here.
 const CREDIT_BYTES: u64 = 4 * 1024 * 1024;
@@ -79,10 +79,7 @@ impl ReplyArgs {
     pub(crate) fn run(self, builder: ClientBuilder) -> Result<(), Error> {
         let filter = self.filter.checked();
         let stopped = stop_flag().map_err(Error::Signals)?;
-        let client = builder
-            .on_error(|failure| complain(failure))
-            .on_connection(tell_of_losses())
-            .connect()?;
+        let client = connect(builder)?;
         let member = client.subscription_to(filter).group(&self.group).credit(CREDIT_BYTES);
         let mut requests = member.open()?;
         let mut left = self.count;

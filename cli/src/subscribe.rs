@@ -7,7 +7,7 @@ use mezzenger::{ClientBuilder, Message, ReceiveError, Subscription};
 
 use crate::error::{Error, written};
 use crate::filter::FilterArgs;
-use crate::{SIGNAL_TICK, complain, show, stop_flag, tell_of_losses};
+use crate::{SIGNAL_TICK, complain, connect, show, stop_flag};
 
 /// What to print.
 #[derive(clap::Args)]
@@ -44,14 +44,10 @@ impl SubscribeArgs {
     pub(crate) fn run(self, builder: ClientBuilder) -> Result<(), Error> {
         let filter = self.filter.checked();
         let stopped = stop_flag().map_err(Error::Signals)?;
-        let client = builder
-            .on_missed(|missed| {
-                let name = show::on_terminal(&missed.name);
-                complain(&format!("missed {} messages under '{name}'", missed.messages));
-            })
-            .on_error(|failure| complain(failure))
-            .on_connection(tell_of_losses())
-            .connect()?;
+        let client = connect(builder.on_missed(|missed| {
+            let name = show::on_terminal(&missed.name);
+            complain(&format!("missed {} messages under '{name}'", missed.messages));
+        }))?;
         let subscription = client.subscription_to(filter);
         let mut messages = match &self.group {
             Some(group) => subscription.group(group).open()?,

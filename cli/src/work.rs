@@ -11,7 +11,7 @@ use mezzenger::{ClientBuilder, Delivery, ReceiveError};
 
 use crate::error::Error;
 use crate::filter::FilterArgs;
-use crate::{SIGNAL_TICK, command, complain, show, stop_flag, tell_of_losses};
+use crate::{SIGNAL_TICK, command, complain, connect, show, stop_flag};
 
 /// How a command asks for a later try: `EX_TEMPFAIL` of sysexits.h.
 const LATER: i32 = 75;
@@ -66,10 +66,7 @@ impl WorkArgs {
     pub(crate) fn run(self, builder: ClientBuilder) -> Result<(), Error> {
         let filter = self.filter.checked();
         let stopped = stop_flag().map_err(Error::Signals)?;
-        let client = builder
-            .on_error(|failure| complain(failure))
-            .on_connection(tell_of_losses())
-            .connect()?;
+        let client = connect(builder)?;
         // One at a time: what waits here, others could have done.
         let mut member = client
             .subscription_to(filter)

@@ -17,7 +17,7 @@ fn run(journal: &Path) -> Output {
 
 /// Checks a journal that is there, and that this changed neither it nor what lies beside it.
 #[track_caller]
-fn report(journal: &Path, code: i32) -> String {
+pub(crate) fn report(journal: &Path, code: i32) -> String {
     let state = || {
         let mut files: Vec<_> = fs::read_dir(journal.parent().unwrap())
             .unwrap()

@@ -1,7 +1,5 @@
 //! Dead letters of the real server: kept through a crash, listed, and replayed.
 
-use std::process::Command;
-
 use mezzenger::wire::control::{self, Backoff, Control, Group, Kind, Verdict};
 use mezzenger::wire::filter::Filter;
 use mezzenger::wire::frame::split_v2;
@@ -10,9 +8,10 @@ use mezzenger::wire::id::MessageId;
 use mezzenger::wire::letter::{self, Changed, Request, Which};
 use rustix::process::Signal;
 
+use crate::check_journal;
 use crate::harness::native::now_ns;
 use crate::harness::raw::request;
-use crate::harness::{Raw, Server, binaries};
+use crate::harness::{Raw, Server};
 use crate::one_connection::{One, subscribe};
 
 fn join() -> Vec<u8> {
@@ -121,12 +120,7 @@ fn they_outlive_a_killed_server_and_are_delivered_again_when_they_are_replayed()
     }
     member.ask(&settle(Verdict::Reject { reason: "" }, left));
     server.terminate();
-    let report = Command::new(binaries::path("mezzenger-server"))
-        .arg("--check-journal")
-        .arg(&journal)
-        .output()
-        .unwrap();
-    let report = String::from_utf8(report.stdout).unwrap();
+    let report = check_journal::report(&journal, 0);
     assert!(report.contains("3 appended, 2 settled, 1 live\n"), "{report}");
     assert!(report.contains("dead letters: 1\n"), "{report}");
 }

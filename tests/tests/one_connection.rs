@@ -13,6 +13,7 @@ use mezzenger::wire::id::MessageId;
 use mezzenger::wire::name;
 use mezzenger::wire::record::Encoding;
 
+use crate::check_journal;
 use crate::harness::native::{assert_ok, receive};
 use crate::harness::raw::request;
 use crate::harness::{Native, PATIENCE, Python, Raw, Server, binaries, python};
@@ -32,6 +33,16 @@ pub(crate) struct One {
 impl One {
     pub(crate) fn connect(server: &Server) -> Self {
         Self { native: Native::connect(server), deliveries: VecDeque::new() }
+    }
+
+    /// One with little credit, for which publishers of `greet` wait.
+    fn that_holds_up(server: &Server) -> Self {
+        let mut one = Self::connect(server);
+        let (kind, filter) = (Kind::Broadcast, Filter::Name("greet"));
+        let overflow = Overflow::Hold;
+        let wanted = Subscribe { number: 1, kind, overflow, filter, credit: 10_000 };
+        one.ask(&control::request(&Control::Subscribe(wanted)));
+        one
     }
 
     /// The answer that is the next message, if it is none that is kept.
@@ -102,12 +113,7 @@ fn the_program_of_the_wire_formats_page_joins_a_group_publishes_and_acknowledges
     let server = Server::start_with_journal(&journal, &[]);
     assert_eq!(run_the_page(&server), "order 1\norder 2\norder 3\n");
     server.terminate();
-    let report = Command::new(binaries::path("mezzenger-server"))
-        .arg("--check-journal")
-        .arg(&journal)
-        .output()
-        .unwrap();
-    let report = String::from_utf8(report.stdout).unwrap();
+    let report = check_journal::report(&journal, 0);
     assert!(report.contains("3 settled, 0 live"), "{report}");
 }
 
@@ -257,10 +263,7 @@ fn a_worker_that_is_killed_gives_its_jobs_to_another_at_once() {
 fn publishers_wait_for_the_credit_of_one_that_holds_them_up_and_nothing_is_lost() {
     const MESSAGES: usize = 300;
     let server = Server::start::<&str>(&[]);
-    let mut one = One::connect(&server);
-    let (kind, filter) = (Kind::Broadcast, Filter::Name("greet"));
-    let wanted = Subscribe { number: 1, kind, overflow: Overflow::Hold, filter, credit: 10_000 };
-    one.ask(&control::request(&Control::Subscribe(wanted)));
+    let mut one = One::that_holds_up(&server);
     let mut publisher = Native::connect(&server);
     for _ in 0..MESSAGES {
         let frame = publisher.frame("greet", &[7; 1000], false);
@@ -287,10 +290,7 @@ fn publishers_wait_for_the_credit_of_one_that_holds_them_up_and_nothing_is_lost(
 fn one_that_lacks_credit_for_what_it_publishes_itself_is_read_on() {
     const MESSAGES: usize = 100;
     let server = Server::start::<&str>(&[]);
-    let mut one = One::connect(&server);
-    let (kind, filter) = (Kind::Broadcast, Filter::Name("greet"));
-    let wanted = Subscribe { number: 1, kind, overflow: Overflow::Hold, filter, credit: 10_000 };
-    one.ask(&control::request(&Control::Subscribe(wanted)));
+    let mut one = One::that_holds_up(&server);
     // All of it before any credit comes back: what grants credit stands behind it on the connection.
     for _ in 0..MESSAGES {
         let frame = one.native.frame("greet", &[7; 1000], false);
@@ -314,10 +314,7 @@ fn one_that_lacks_credit_for_what_it_publishes_itself_is_read_on() {
 fn publishers_do_not_wait_for_ever_for_credit_that_does_not_come() {
     const MESSAGES: usize = 100;
     let server = Server::start::<&str>(&[]);
-    let mut one = One::connect(&server);
-    let (kind, filter) = (Kind::Broadcast, Filter::Name("greet"));
-    let wanted = Subscribe { number: 1, kind, overflow: Overflow::Hold, filter, credit: 10_000 };
-    one.ask(&control::request(&Control::Subscribe(wanted)));
+    let mut one = One::that_holds_up(&server);
     let mut publisher = Native::connect(&server);
     for _ in 0..MESSAGES {
         let frame = publisher.frame("greet", &[7; 1000], false);

@@ -4,9 +4,8 @@ use bytes::Bytes;
 
 use super::refusal::Refusal;
 use crate::config::Verify;
-use crate::wire::checksum::{self, Checksum};
+use crate::wire::checksum::Checksum;
 use crate::wire::frame::{v1_prefix, v2_prefix};
-use crate::wire::id::MessageId;
 use crate::wire::name;
 use crate::wire::pickle::{self, V1Fields};
 use crate::wire::record::{Encoding, Record};
@@ -67,16 +66,8 @@ pub(super) fn to_v1(name: &str, record: &Record<'_>) -> (Vec<u8>, Checksum) {
 
 /// Appends a v1 message, dict and all, as a native record.
 pub(super) fn append_v2(name: &str, dict: &[u8], original: &Original, out: &mut Vec<u8>) {
-    let record = Record {
-        id: MessageId::from_v1_checksum(original.checksum),
-        ordinal: 0,
-        timestamp_ns: original.timestamp_ns,
-        checksum: checksum::native(name, dict, original.timestamp_ns),
-        ack: original.ack,
-        has_properties: false,
-        encoding: Encoding::Pickle,
-        payload: dict,
-    };
+    let &Original { ack, timestamp_ns, checksum } = original;
+    let record = Record::of_v1(name, dict, ack, timestamp_ns, checksum);
     // A request is far smaller than the 2 GiB at which this fails.
     let appended = record.append_to(out);
     debug_assert!(appended.is_ok());

@@ -6,19 +6,18 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 
 use super::errands::Errands;
-use super::error::{DeadLetterError, SendError};
+use super::error::{DeadLetterError, SendError, unreadable};
 use super::here::is_request_thread;
 use super::message::Message;
 use super::receive::Filter;
 use crate::limits::{LETTERS_CHANGED_MAX, LETTERS_LISTED_MAX};
 use crate::wire::ack;
-use crate::wire::checksum;
 use crate::wire::frame::{V2, split_v2, v2_prefix};
 use crate::wire::id::MessageId;
 use crate::wire::letter::{self, Entry, Listed, Request, Which};
 use crate::wire::name;
-use crate::wire::pickle;
-use crate::wire::record::{Encoding, Record};
+use crate::wire::pickle::{self, V1Fields};
+use crate::wire::record::Record;
 
 /// What is known of a message that a group gave up.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,24 +44,20 @@ pub struct DeadLetter {
 }
 
 impl DeadLetter {
-    fn read(entry: &Entry<'_>) -> Self {
+    /// `None` for a filter that is none.
+    fn read(entry: &Entry<'_>) -> Option<Self> {
         let time = |ns| SystemTime::UNIX_EPOCH + Duration::from_nanos(ns);
-        let filter = match entry.filter_kind {
-            0 => Filter::name(entry.filter),
-            1 => Filter::prefix(entry.filter),
-            _ => Filter::pattern(entry.filter),
-        };
-        Self {
+        Some(Self {
             id: entry.id,
             name: entry.name.to_owned(),
             group: entry.group.to_owned(),
-            filter,
+            filter: Filter::read(entry.filter_kind, entry.filter)?,
             attempts: entry.attempts,
             reason: entry.reason.map(ToOwned::to_owned),
             published: (entry.published_ns != 0).then(|| time(entry.published_ns)),
             died: time(entry.died_ns),
             bytes: entry.bytes,
-        }
+        })
     }
 }
 
@@ -130,7 +125,7 @@ impl DeadLetters {
         let (listed, mut entries) = letter::read_listed(&answer).ok_or_else(|| unread(&answer))?;
         while !entries.is_empty() {
             let (entry, rest) = letter::read_entry(entries).ok_or_else(|| unread(&answer))?;
-            each(DeadLetter::read(&entry));
+            each(DeadLetter::read(&entry).ok_or_else(|| unread(&answer))?);
             entries = rest;
         }
         Ok(listed)
@@ -143,11 +138,11 @@ impl DeadLetters {
     pub fn show(&self, id: MessageId) -> Result<(DeadLetter, Message), DeadLetterError> {
         let answer = self.ask(&Request::Show { group: &self.group, id })?;
         let shown = letter::read_shown(&answer).and_then(|(entry, frame)| {
-            let frame = native(&answer.slice_ref(frame), entry.id)?;
+            let frame = native(&answer.slice_ref(frame))?;
             let (name, mut records) = split_v2(&frame)?;
             let (_, record) = records.next()?.ok()?;
             let message = Message::new(frame.clone(), name.len(), &record);
-            Some((DeadLetter::read(&entry), message))
+            Some((DeadLetter::read(&entry)?, message))
         });
         shown.ok_or_else(|| unread(&answer))
     }
@@ -257,33 +252,22 @@ impl DeadLetters {
 }
 
 /// A frame in the native format: one of an original client is carried over.
-fn native(frame: &Bytes, id: MessageId) -> Option<Bytes> {
+fn native(frame: &Bytes) -> Option<Bytes> {
     if frame.first() == Some(&V2) {
         return Some(frame.clone());
     }
     let at = frame.iter().position(|&byte| byte == name::SEPARATOR)?;
     let name = str::from_utf8(&frame[..at]).ok()?;
     let payload = &frame[at + 1..];
-    let fields = pickle::scan(payload).ok()?;
-    let timestamp_ns = fields.timestamp_ns;
-    let record = Record {
-        id,
-        ordinal: 0,
-        timestamp_ns,
-        checksum: checksum::native(name, payload, timestamp_ns),
-        ack: fields.ack,
-        has_properties: false,
-        encoding: Encoding::Pickle,
-        payload,
-    };
+    let V1Fields { ack, timestamp_ns, checksum, .. } = pickle::scan(payload).ok()?;
+    let record = Record::of_v1(name, payload, ack, timestamp_ns, checksum);
     let mut native = v2_prefix(name);
     record.append_to(&mut native).ok()?;
     Some(native.into())
 }
 
 fn unread(answer: &[u8]) -> DeadLetterError {
-    let text = format!("an answer of {} bytes that this client cannot read", answer.len());
-    DeadLetterError::Refused { text }
+    DeadLetterError::Refused { text: unreadable(answer) }
 }
 
 impl std::fmt::Debug for DeadLetters {

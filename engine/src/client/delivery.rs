@@ -53,7 +53,7 @@ impl Deliverer {
             return;
         }
         let wrong =
-            if self.verify { verify::reported(name, &records, reporter) } else { Arc::default() };
+            if self.verify { verify::reported(name, &records, reporter) } else { Vec::new() };
         let mut runs = tracker.runs(name);
         let mut message = None;
         let mut received = 0;

@@ -294,6 +294,11 @@ pub enum SendError {
     },
 }
 
+/// What is said of an answer that is none.
+pub(super) fn unreadable(answer: &[u8]) -> String {
+    format!("an answer of {} bytes that this client cannot read", answer.len())
+}
+
 impl SendError {
     /// The error for a server's refusal.
     pub(crate) fn refused(code: Option<ErrorCode>, raw_code: u16, text: String) -> Self {

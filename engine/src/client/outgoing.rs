@@ -7,7 +7,7 @@ use crossbeam::channel::RecvTimeoutError;
 use super::error::{RequestError, SendError};
 use super::message::Message;
 use super::payload::Payload;
-use super::publisher::{Content, Publisher};
+use super::publisher::Publisher;
 use super::receipt::{Receipt, Taken};
 use super::receive::Requests;
 use crate::wire::properties::Properties;
@@ -124,21 +124,6 @@ impl<'a, P: Payload> OutgoingMessage<'a, P> {
 
     fn leave(&self, unattended: bool) -> Result<Receipt, SendError> {
         let Self { publisher, name, payload, ack, properties, .. } = self;
-        let encoding = payload.encoding();
-        let plain = payload.as_payload();
-        let content = |payload, has_properties| Content {
-            name,
-            encoding,
-            payload,
-            has_properties,
-            ack: *ack,
-            unattended,
-        };
-        if properties.is_empty() {
-            return publisher.publish(content(plain, false));
-        }
-        let mut whole = plain.to_vec();
-        properties.append_to(&mut whole)?;
-        publisher.publish(content(&whole, true))
+        publisher.publish_with(name, payload, properties, *ack, unattended)
     }
 }

@@ -6,6 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use super::error::SendError;
 use super::line::Line;
 use super::outbox::{Outbox, frame_bytes};
+use super::payload::Payload;
 use super::receipt::Receipt;
 use crate::limits::CLIENT_OWN_FRAME_BYTES;
 use crate::net::waker::Waker;
@@ -13,6 +14,7 @@ use crate::wire::checksum::Checksum;
 use crate::wire::frame::v2_prefix;
 use crate::wire::id::MessageId;
 use crate::wire::name;
+use crate::wire::properties::Properties;
 use crate::wire::record::{Encoding, Record};
 
 /// What is published.
@@ -38,6 +40,26 @@ pub(super) struct Publisher {
 }
 
 impl Publisher {
+    /// Publishes a payload with what is to stand behind it.
+    pub(super) fn publish_with(
+        &self,
+        name: &str,
+        payload: &impl Payload,
+        properties: &Properties<'_>,
+        ack: bool,
+        unattended: bool,
+    ) -> Result<Receipt, SendError> {
+        let (encoding, payload) = (payload.encoding(), payload.as_payload());
+        let has_properties = !properties.is_empty();
+        let content = Content { name, encoding, payload, has_properties, ack, unattended };
+        if !has_properties {
+            return self.publish(content);
+        }
+        let mut payload = payload.to_vec();
+        properties.append_to(&mut payload)?;
+        self.publish(Content { payload: &payload, ..content })
+    }
+
     /// Gives a message to the outbox.
     pub(super) fn publish(&self, content: Content<'_>) -> Result<Receipt, SendError> {
         let Content { name, encoding, payload, has_properties, ack, unattended } = content;

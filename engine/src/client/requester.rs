@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::batches::Finished;
 use super::errands::{Errands, Question};
-use super::error::{SendError, SubscribeError};
+use super::error::{SendError, SubscribeError, unreadable};
 use super::here;
 use super::in_flight::{Cargo, InFlight, Request};
 use super::line::{Connection, HELLO_ID, Line};
@@ -419,10 +419,7 @@ fn read_subscription_reply(bytes: &[u8]) -> Result<(), SubscribeError> {
         Some(Reply::Refused { text, .. }) => {
             Err(SubscribeError::Refused { text: text.into_owned() })
         }
-        None => {
-            let text = format!("an answer of {} bytes that this client cannot read", bytes.len());
-            Err(SubscribeError::Refused { text })
-        }
+        None => Err(SubscribeError::Refused { text: unreadable(bytes) }),
     }
 }
 
@@ -434,10 +431,7 @@ fn read_reply(bytes: &[u8]) -> Result<u32, SendError> {
             let raw_code = bytes.get(1..3).map_or(0, |b| u16::from_le_bytes([b[0], b[1]]));
             Err(SendError::refused(code, raw_code, text.into_owned()))
         }
-        None => {
-            let text = format!("an answer of {} bytes that this client cannot read", bytes.len());
-            Err(SendError::Unknown { code: 0, text })
-        }
+        None => Err(SendError::Unknown { code: 0, text: unreadable(bytes) }),
     }
 }
 

@@ -1,7 +1,5 @@
 //! Checks the checksums of a received frame, all at once.
 
-use std::sync::Arc;
-
 use super::report::{Failure, Reporter};
 use crate::wire::checksum::{self, Content};
 use crate::wire::record::{Encoding, Record, Records};
@@ -12,14 +10,14 @@ pub(super) fn is_checkable(record: &Record<'_>) -> bool {
 }
 
 /// [`mismatches`], after each was reported.
-pub(super) fn reported(name: &str, records: &Records<'_>, reporter: &Reporter) -> Arc<[usize]> {
+pub(super) fn reported(name: &str, records: &Records<'_>, reporter: &Reporter) -> Vec<usize> {
     let wrong = mismatches(name, records);
     for &at in &wrong {
         if let Some(Ok((_, Record { id, .. }))) = records.clone().nth(at) {
             reporter.failure(&Failure::Checksum { name: name.to_owned(), id });
         }
     }
-    wrong.into()
+    wrong
 }
 
 /// The places of the records whose checksum does not match their content, ascending.

@@ -134,14 +134,13 @@ impl<'a> Properties<'a> {
         if let Some(content_type) = self.content_type {
             put(CONTENT_TYPE, &[content_type.as_bytes()]);
         }
-        let mut key_bytes_max = 0;
         for (key, value) in &self.headers {
-            key_bytes_max = key_bytes_max.max(key.len());
+            // A longer key is over the bound of them all.
             let length = (key.len() as u16).to_le_bytes();
             put(HEADER, &[&length, key.as_bytes(), value.as_bytes()]);
         }
         let bytes = payload.len() - start;
-        if bytes > PROPERTIES_BYTES_MAX || key_bytes_max > usize::from(u16::MAX) {
+        if bytes > PROPERTIES_BYTES_MAX {
             payload.truncate(start);
             return Err(PropertiesError::TooLong { bytes });
         }

@@ -11,7 +11,7 @@ use rkyv::ser::allocator::SubAllocator;
 use rkyv::with::InlineAsBox;
 use rkyv::{Archive, Serialize};
 
-use super::checksum::Checksum;
+use super::checksum::{self, Checksum};
 use super::id::MessageId;
 use super::properties;
 
@@ -138,6 +138,26 @@ impl<'a> Record<'a> {
             },
             payload,
         })
+    }
+
+    /// A v1 message, dict and all: `v1_checksum` is its own, by which it is known.
+    pub fn of_v1(
+        name: &str,
+        dict: &'a [u8],
+        ack: bool,
+        timestamp_ns: u64,
+        v1_checksum: Checksum,
+    ) -> Self {
+        Self {
+            id: MessageId::from_v1_checksum(v1_checksum),
+            ordinal: 0,
+            timestamp_ns,
+            checksum: checksum::native(name, dict, timestamp_ns),
+            ack,
+            has_properties: false,
+            encoding: Encoding::Pickle,
+            payload: dict,
+        }
     }
 
     /// The payload alone, and the properties behind it.

@@ -10,10 +10,10 @@ use super::filter::Filter;
 use super::inbox::Inbox;
 use super::replies::Replies;
 use super::subscription::Subscription;
-use super::terms::{Group, Kind, Terms};
+use super::terms::{Group, Kind, Terms, millis};
 use crate::client::error::SubscribeError;
 use crate::client::here::is_request_thread;
-use crate::limits::{BACKOFF_DELAYS_MAX, CLIENT_CREDIT_BYTES, CLIENT_GROUP_CREDIT_BYTES};
+use crate::limits::{CLIENT_CREDIT_BYTES, CLIENT_GROUP_CREDIT_BYTES};
 use crate::wire::control::{Backoff, Overflow};
 use crate::wire::name;
 
@@ -106,7 +106,7 @@ impl SubscriptionBuilder {
         self.terms.overflow = Overflow::Drop;
         self.terms.credit = CLIENT_GROUP_CREDIT_BYTES;
         let group = Group { name, ack_wait_ms, in_flight_max, attempts_max, backoff, extends };
-        GroupBuilder { opener: self.opener, terms: self.terms, group, delays: 0 }
+        GroupBuilder { opener: self.opener, terms: self.terms, group, backoff: Some(backoff) }
     }
 
     /// How many bytes of messages may be here and not dealt with: 1 byte to 1 GiB. A frame of messages is delivered
@@ -161,8 +161,8 @@ pub struct GroupBuilder {
     opener: Opener,
     terms: Terms,
     group: Group,
-    /// Delays of the backoff that were given.
-    delays: usize,
+    /// `None` when there are too many delays.
+    backoff: Option<Backoff>,
 }
 
 impl GroupBuilder {
@@ -170,8 +170,7 @@ impl GroupBuilder {
     /// from the delivery, and anew with each [`Delivery::extend`](super::Delivery::extend). Default: the server's retry
     /// interval.
     pub fn ack_wait(mut self, time: Duration) -> Self {
-        let ms = u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
-        self.group.ack_wait_ms = ms.max(1);
+        self.group.ack_wait_ms = millis(time).max(1);
         self
     }
 
@@ -192,10 +191,8 @@ impl GroupBuilder {
     /// the last one after all further attempts. At most 16, each of at most some 49 days. A delay above zero that a member gives
     /// comes first. Default: none, the next attempt comes at once.
     pub fn backoff(mut self, delays: &[Duration]) -> Self {
-        let ms = |delay: &Duration| u32::try_from(delay.as_millis()).unwrap_or(u32::MAX);
-        let delays: Vec<_> = delays.iter().map(ms).collect();
-        self.delays = delays.len();
-        self.group.backoff = Backoff::new(&delays).unwrap_or(Backoff::NONE);
+        let delays: Vec<_> = delays.iter().copied().map(millis).collect();
+        self.backoff = Backoff::new(&delays);
         self
     }
 
@@ -221,10 +218,8 @@ impl GroupBuilder {
     /// what they have to agree on.
     pub fn open(mut self) -> Result<Subscription, SubscribeError> {
         name::check_publishable(&self.group.name)?;
-        if self.delays > BACKOFF_DELAYS_MAX {
-            let (option, problem) = ("backoff", "must have at most 16 delays");
-            return Err(SubscribeError::Option { option, problem });
-        }
+        let (option, problem) = ("backoff", "must have at most 16 delays");
+        self.group.backoff = self.backoff.ok_or(SubscribeError::Option { option, problem })?;
         self.terms.kind = Kind::Group(self.group);
         self.opener.open(self.terms, None)
     }

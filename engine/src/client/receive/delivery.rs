@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use super::commands::{Commands, Word};
 use super::inbox::Inbox;
-use super::terms::Kind;
+use super::terms::{Kind, millis};
 use crate::client::errands::Errands;
 use crate::client::error::SendError;
 use crate::client::message::Message;
 use crate::client::payload::Payload;
-use crate::client::publisher::{Content, Publisher};
+use crate::client::publisher::Publisher;
 use crate::client::receipt::Receipt;
 use crate::wire::properties::Properties;
 
@@ -97,8 +97,7 @@ impl Delivery {
     /// does nothing: what is not acknowledged comes again by itself. At most some 49 days; a longer delay is shortened.
     pub fn nak(mut self, delay: Duration) {
         if self.is_job() {
-            let delay_ms = u32::try_from(delay.as_millis()).unwrap_or(u32::MAX);
-            self.say(Word::Nak { delay_ms });
+            self.say(Word::Nak { delay_ms: millis(delay) });
             self.settled = true;
         }
     }
@@ -129,12 +128,8 @@ impl Delivery {
     pub fn reply(&self, payload: impl Payload) -> Result<Receipt, SendError> {
         let name = self.message.reply_to().ok_or(SendError::NoReplyWanted)?;
         let correlation = self.message.correlation();
-        let mut whole = payload.as_payload().to_vec();
-        Properties { correlation, ..Properties::default() }.append_to(&mut whole)?;
-        let (encoding, payload) = (payload.encoding(), &*whole);
-        let (has_properties, ack, unattended) = (true, false, true);
-        let content = Content { name, encoding, payload, has_properties, ack, unattended };
-        self.lease.voice.publisher.publish(content)
+        let properties = Properties { correlation, ..Properties::default() };
+        self.lease.voice.publisher.publish_with(name, &payload, &properties, false, true)
     }
 
     /// Whether its group waits for what becomes of it.

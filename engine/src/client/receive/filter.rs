@@ -53,6 +53,16 @@ impl Filter {
         filter::Filter::read(wire.kind(), wire.text().as_bytes()).map(drop)
     }
 
+    /// The filter with this number of its kind in the wire format, if it is one.
+    pub(in crate::client) fn read(kind: u8, text: &str) -> Option<Self> {
+        let owned = text.to_owned();
+        Some(match filter::Filter::read(kind, text.as_bytes()).ok()? {
+            filter::Filter::Name(_) => Self::Name(owned),
+            filter::Filter::Prefix(_) => Self::Prefix(owned),
+            filter::Filter::Pattern(_) => Self::Pattern(owned),
+        })
+    }
+
     pub(super) fn wire(&self) -> filter::Filter<'_> {
         match self {
             Self::Name(text) => filter::Filter::Name(text),

@@ -18,7 +18,7 @@ pub(super) struct Frame {
     pub(super) bytes: Bytes,
     pub(super) name_bytes: usize,
     /// Places of the records that are not to be read.
-    pub(super) wrong: Arc<[usize]>,
+    pub(super) wrong: Vec<usize>,
     pub(super) again: bool,
     pub(super) attempt: u16,
     /// Which connection it came by; a group's are void on the next one.
@@ -39,8 +39,6 @@ struct State {
     returned: u64,
     /// Bytes for which none will be granted: they were taken beyond the credit of an earlier connection.
     debt: u64,
-    /// Which connection the credit is of.
-    connection: u64,
 }
 
 /// One subscription's messages, between the request thread and the reader.
@@ -52,7 +50,7 @@ pub(super) struct Inbox {
     pub(super) replies: Option<Arc<Replies>>,
     state: Mutex<State>,
     arrived: Condvar,
-    /// The connection whose frames are to be read.
+    /// The connection that credit is of, and whose frames a member of a group is to read. Stored under the lock.
     connection: AtomicU64,
 }
 
@@ -87,7 +85,7 @@ impl Inbox {
             state.held.clear();
         }
         let credit = self.terms.credit;
-        (state.connection, state.returned) = (connection, 0);
+        state.returned = 0;
         state.debt = state.taken.saturating_sub(credit);
         credit.saturating_sub(state.taken)
     }
@@ -143,7 +141,7 @@ impl Inbox {
         state.debt -= paid;
         state.returned += bytes - paid;
         (state.returned >= (self.terms.credit / 2).max(1))
-            .then(|| (std::mem::take(&mut state.returned), state.connection))
+            .then(|| (std::mem::take(&mut state.returned), self.connection.load(Ordering::Acquire)))
     }
 
     /// Whether a frame is still to be read: a group's unread jobs go to others when the connection ends.

@@ -227,7 +227,7 @@ impl Registry {
         let mut read = Frame {
             bytes: frame.clone(),
             name_bytes: 0,
-            wrong: Arc::default(),
+            wrong: Vec::new(),
             again,
             attempt,
             connection: self.connection,

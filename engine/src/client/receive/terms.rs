@@ -5,6 +5,11 @@ use std::time::Duration;
 use super::filter::Filter;
 use crate::wire::control::{self, Backoff, Overflow, Subscribe};
 
+/// Whole milliseconds, at most as many as the wire format takes: some 49 days.
+pub(super) fn millis(time: Duration) -> u32 {
+    u32::try_from(time.as_millis()).unwrap_or(u32::MAX)
+}
+
 /// What a subscriber is to its messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
