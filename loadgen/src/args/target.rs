@@ -16,8 +16,8 @@ use crate::address::Target;
 pub(crate) struct TargetArgs {
     /// What to put under load: `mezzenger` (an own server, or the one that --server names), `relay`
     /// (the physical limit: one thread and epoll write what a publisher sends to every subscriber; it
-    /// answers handshakes, pings and each request, reads nothing but the heads of frames, matches no
-    /// names and keeps nothing), `zmq-forwarder` (a bare loop over libzmq; needs a build with
+    /// answers handshakes, pings and each request, reads nothing but the heads of frames and the names
+    /// that clients subscribe to, and keeps nothing), `zmq-forwarder` (a bare loop over libzmq; needs a build with
     /// `--features libzmq`), `nats://HOST:PORT`, `nats+raw://HOST:PORT` (spoken by hand, without the cost of its client), `nats+js://HOST:PORT[?storage=memory|file]`,
     /// `redis://HOST:PORT` (pub/sub), `redis+streams://HOST:PORT`, `mqtt://HOST:PORT[?qos=0|1]`. Other
     /// brokers need a build with `--features peers`.

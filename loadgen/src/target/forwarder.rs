@@ -2,22 +2,22 @@
 //! libzmq allows. Built with the feature `libzmq` alone: it compiles C++.
 //!
 //! It checks nothing, keeps nothing and knows no acknowledgement. Each request is published as it is
-//! and answered OK; a subscription that asks for it is confirmed. The crate `zmq` cannot tell an XPUB to
-//! wait for room, so queues have no bound and nothing is dropped; the run bounds what is in flight.
+//! and answered OK; a SUB socket's subscription that asks for it is confirmed, and a client's gets what it names. The crate
+//! `zmq` cannot tell an XPUB to wait for room, so queues have no bound and nothing is dropped; the run bounds what is in
+//! flight, which is why credit changes nothing.
 
 use std::sync::Arc;
 
-use zmq::{Context, DONTWAIT, POLLIN, SNDMORE, Socket, SocketType};
+use zmq::{Context, DONTWAIT, POLLIN, Socket, SocketType};
 
-use super::hello;
+use super::native::{self, Request, Subscribe};
 use crate::args::PortArgs;
 use crate::child::ServerCounts;
 use crate::count::Count;
 use crate::serve;
 
-/// Requests and answers that may wait for one publisher.
+/// Requests that may wait for one publisher.
 const REQUESTS_MAX: i32 = 64;
-const ANSWERS_MAX: i32 = 16_384;
 
 /// How libzmq writes that a queue has no bound.
 const NO_BOUND: i32 = 0;
@@ -28,8 +28,6 @@ const REQUESTS_PER_TURN: usize = 256;
 /// Parts of a client's request: routing id, request id, an empty one, the body.
 const PARTS: usize = 4;
 
-/// What the body of a client's ping begins with.
-const PING: &[u8] = b"\x01ping|";
 /// A subscription that asks to be confirmed is the byte of a subscription, this one and 16 others.
 const CONFIRM: u8 = 2;
 const CONFIRM_BYTES: usize = 18;
@@ -39,7 +37,9 @@ pub(crate) fn forward(args: PortArgs) -> Result<(), Box<dyn std::error::Error>> 
     let context = Context::new();
     let requests = context.socket(SocketType::ROUTER)?;
     requests.set_rcvhwm(REQUESTS_MAX)?;
-    requests.set_sndhwm(ANSWERS_MAX)?;
+    requests.set_sndhwm(NO_BOUND)?;
+    // It says which clients are gone.
+    requests.set_router_mandatory(true)?;
     let publisher = context.socket(SocketType::XPUB)?;
     publisher.set_sndhwm(NO_BOUND)?;
     let pub_addr = bind(&publisher, args.pub_port)?;
@@ -50,7 +50,7 @@ pub(crate) fn forward(args: PortArgs) -> Result<(), Box<dyn std::error::Error>> 
         frames_published: counted.get(),
         ..ServerCounts::default()
     })?;
-    Ok(Forwarder { requests, publisher, frames }.run()?)
+    Ok(Forwarder { requests, publisher, frames, subscriptions: Vec::new() }.run()?)
 }
 
 /// Binds to a port of 127.0.0.1; returns the address without its scheme.
@@ -64,10 +64,14 @@ struct Forwarder {
     requests: Socket,
     publisher: Socket,
     frames: Arc<Count>,
+    subscriptions: Vec<Subscription>,
 }
 
+/// A client's subscription, with its routing id.
+type Subscription = (Vec<u8>, Subscribe);
+
 impl Forwarder {
-    fn run(&self) -> Result<(), zmq::Error> {
+    fn run(mut self) -> Result<(), zmq::Error> {
         loop {
             let items =
                 &mut [self.requests.as_poll_item(POLLIN), self.publisher.as_poll_item(POLLIN)];
@@ -75,21 +79,44 @@ impl Forwarder {
             self.confirm()?;
             for _ in 0..REQUESTS_PER_TURN {
                 let Some([to, id, empty, body]) = self.receive()? else { break };
-                let answer = if body.starts_with(hello::HELLO) {
-                    hello::answer(u64::MAX)
-                } else {
-                    if !body.starts_with(PING) {
-                        self.publisher.send(body, 0)?;
-                        self.frames.set(self.frames.get() + 1);
+                let mut answer = native::ok(0);
+                match native::read(&body) {
+                    Request::Hello => answer = native::hello(u64::MAX),
+                    Request::Refused => answer = native::REFUSAL.to_vec(),
+                    Request::Publish => answer = native::ok(self.publish(body)?),
+                    Request::Subscribe(wanted) => self.subscriptions.push((to.to_vec(), wanted)),
+                    Request::Unsubscribe(number) => {
+                        let ends = |of: &Subscription| of.0[..] == to[..] && of.1.number == number;
+                        self.subscriptions.retain(|of| !ends(of));
                     }
-                    b"OK".to_vec()
-                };
-                for part in [to, id, empty] {
-                    self.requests.send(part, SNDMORE)?;
+                    Request::Ping | Request::Credit { .. } => {}
                 }
-                self.requests.send(answer, 0)?;
+                // A client that is gone needs no answer.
+                is_sent(self.requests.send_multipart([&to[..], &id, &empty, &answer], 0))?;
             }
         }
+    }
+
+    /// Sends a frame to whoever wants it, and counts the clients' subscriptions that do; SUB sockets are not known here.
+    /// The crate cannot share a frame between two sockets, nor between two messages.
+    fn publish(&mut self, frame: zmq::Message) -> Result<u32, zmq::Error> {
+        let (mut count, mut outcome) = (0, Ok(()));
+        let requests = &self.requests;
+        self.subscriptions.retain(|(to, wanted)| {
+            if outcome.is_err() || !frame.starts_with(&wanted.topic) {
+                return true;
+            }
+            let parts = [&to[..], b"", &wanted.lead(), &frame[..]];
+            let sent = is_sent(requests.send_multipart(parts, 0));
+            let is_there = !matches!(sent, Ok(false));
+            count += u32::from(is_there);
+            outcome = sent.map(|_| ());
+            is_there
+        });
+        outcome?;
+        self.publisher.send(frame, 0)?;
+        self.frames.set(self.frames.get() + 1);
+        Ok(count)
     }
 
     /// Reads subscriptions, and confirms those that ask for it.
@@ -113,6 +140,15 @@ impl Forwarder {
             }
         }
         Ok(Some(parts))
+    }
+}
+
+/// Whether the client that a message is for is there.
+fn is_sent(sent: Result<(), zmq::Error>) -> Result<bool, zmq::Error> {
+    match sent {
+        Ok(()) => Ok(true),
+        Err(zmq::Error::EHOSTUNREACH) => Ok(false),
+        Err(error) => Err(error),
     }
 }
 

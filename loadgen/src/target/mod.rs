@@ -4,16 +4,16 @@
 //! - `mezzenger`: ends that are clients of this project, for a server, the relay or the forwarder.
 //! - `relay` and `forwarder`: two targets that are child processes of the run.
 //! - `peers`: ends that are other brokers' own clients.
-//! - `hello`: how these two answer a client that connects.
+//! - `native`: what those two answer on a client's connection for requests.
 //! - `info`: what results say of a target. `common`: what all ends share.
 
 mod common;
 mod ends;
 #[cfg(feature = "libzmq")]
 pub(crate) mod forwarder;
-mod hello;
 mod info;
 mod mezzenger;
+mod native;
 #[cfg(feature = "peers")]
 mod peers;
 pub(crate) mod relay;

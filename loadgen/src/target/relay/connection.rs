@@ -7,8 +7,9 @@ use bytes::Bytes;
 use rustix::buffer::spare_capacity;
 use rustix::io::Errno;
 
-use super::queue::Queue;
-use crate::target::hello;
+use super::deliveries::Deliveries;
+use super::queue::{LONG, Queue};
+use crate::target::native::{self, Request};
 
 /// Room for one read.
 const READ_BYTES: usize = 256 * 1024;
@@ -16,8 +17,8 @@ const READ_BYTES: usize = 256 * 1024;
 /// A buffer of this many times the bytes of its frames is not queued with them: they are copied.
 const WASTE_MAX: usize = 4;
 
-/// Frames in one vectored write, one less than Linux takes.
-const WRITE_FRAMES_MAX: usize = 1023;
+/// Slices in one vectored write: what Linux takes.
+const WRITE_SLICES_MAX: usize = 1024;
 
 /// A larger frame ends its connection; clients send at most 64 MiB and some headers.
 const FRAME_BYTES_MAX: usize = 80 * 1024 * 1024;
@@ -29,21 +30,16 @@ const READY_XPUB: &[u8] = b"\x04\x1a\x05READY\x0bSocket-Type\0\0\0\x04XPUB";
 
 /// Flags of a frame.
 const MORE: u8 = 1;
-const LONG: u8 = 2;
 const COMMAND: u8 = 4;
 
-/// How the answer to any other request begins. For how many connections its messages were stands behind that.
-const OK: &[u8] = b"OK";
-/// What the body of a client's ping begins with.
-const PING: &[u8] = b"\x01ping|";
-/// What a subscription begins with, and one of 18 bytes that asks to be confirmed.
+/// What the subscription of a SUB socket begins with, and one of 18 bytes that asks to be confirmed.
 const SUBSCRIBE: &[u8] = b"\x01";
 const CONFIRM: &[u8] = b"\x01\x02";
 const CONFIRM_BYTES: usize = 18;
 
 pub(super) struct Connection {
     socket: TcpStream,
-    pub(super) is_subscriber: bool,
+    is_subscriber: bool,
     pub(super) is_readable: bool,
     pub(super) is_writable: bool,
     /// The peer says no more: reads go on until the system tells so.
@@ -56,10 +52,7 @@ pub(super) struct Connection {
     wanted: usize,
     /// For this peer alone: handshake, answers, confirmations.
     output: Vec<u8>,
-    /// The number of a subscriber's next frame, from its first subscription on.
-    pub(super) next: Option<u64>,
-    /// Bytes of that frame that are written.
-    written: usize,
+    pub(super) deliveries: Deliveries,
 }
 
 impl Connection {
@@ -77,9 +70,13 @@ impl Connection {
             input: Vec::new(),
             wanted: 0,
             output,
-            next: None,
-            written: 0,
+            deliveries: Deliveries::default(),
         }
+    }
+
+    /// Whether it may wait until subscribers have caught up. Where there are subscriptions credit comes in, too.
+    pub(super) fn only_publishes(&self) -> bool {
+        !self.is_subscriber && self.deliveries.next().is_none()
     }
 
     /// Reads once. An error ends the connection.
@@ -126,7 +123,9 @@ impl Connection {
             if flags & COMMAND != 0 {
                 pong(body, &mut self.output);
             } else if self.is_subscriber {
-                self.next = self.next.or(body.starts_with(SUBSCRIBE).then(|| queue.end()));
+                if self.deliveries.next().is_none() && body.starts_with(SUBSCRIBE) {
+                    self.deliveries.take_all(queue);
+                }
                 if body.starts_with(CONFIRM) && body.len() == CONFIRM_BYTES {
                     self.output.extend([0, body.len() as u8 - 1]);
                     self.output.extend(&body[1..]);
@@ -135,17 +134,21 @@ impl Connection {
                 continue;
             } else {
                 self.output.extend(&self.input[done..frame.start]);
-                if body.starts_with(hello::HELLO) {
-                    let answer = hello::answer(FRAME_BYTES_MAX as u64);
-                    self.output.extend([0, answer.len() as u8]);
-                    self.output.extend(answer);
-                } else {
-                    self.output.extend([0, (OK.len() + size_of_val(&queue.readers)) as u8]);
-                    self.output.extend(OK);
-                    self.output.extend(queue.readers.to_le_bytes());
-                    if !body.starts_with(PING) {
-                        taken.push(frame);
-                    }
+                let request = native::read(body);
+                let answer = match request {
+                    Request::Hello => native::hello(FRAME_BYTES_MAX as u64),
+                    Request::Refused => native::REFUSAL.to_vec(),
+                    Request::Publish => native::ok(queue.readers),
+                    _ => native::ok(0),
+                };
+                self.output.extend([0, answer.len() as u8]);
+                self.output.extend(answer);
+                match request {
+                    Request::Publish => taken.push(frame),
+                    Request::Subscribe(wanted) => self.deliveries.subscribe(wanted, queue),
+                    Request::Unsubscribe(number) => self.deliveries.unsubscribe(number),
+                    Request::Credit { number, bytes } => self.deliveries.grant(number, bytes),
+                    Request::Hello | Request::Ping | Request::Refused => {}
                 }
             }
             done = at;
@@ -164,20 +167,17 @@ impl Connection {
 
     /// Whether there is something to be written, and the system takes it.
     pub(super) fn wants_write(&self, queue: &Queue) -> bool {
-        let is_behind = self.next.is_some_and(|next| next < queue.end());
-        self.is_writable && (is_behind || !self.output.is_empty())
+        self.is_writable && (self.deliveries.is_due(queue) || !self.output.is_empty())
     }
 
     /// Writes once. An error ends the connection.
     pub(super) fn write(&mut self, queue: &Queue) -> io::Result<()> {
+        self.deliveries.pay(queue);
         // Between two frames, not within one.
-        let own = if self.written == 0 { &self.output[..] } else { &[] };
-        let frames = queue.from(self.next.unwrap_or(queue.end())).take(WRITE_FRAMES_MAX);
+        let own = if self.deliveries.is_within_frame() { &[] } else { &self.output[..] };
         let mut slices = vec![IoSlice::new(own)];
-        slices.extend(frames.clone().map(|frame| IoSlice::new(frame)));
-        if let Some(first) = slices.get_mut(1) {
-            first.advance(self.written);
-        }
+        let lengths = self.deliveries.gather(queue, &mut slices);
+        slices.truncate(WRITE_SLICES_MAX);
         let bytes: usize = slices.iter().map(|slice| slice.len()).sum();
         let written = match self.socket.write_vectored(&slices) {
             Ok(written) => written,
@@ -187,15 +187,8 @@ impl Connection {
         };
         self.is_writable = written == bytes;
         let own = own.len().min(written);
-        self.written += written - own;
         self.output.drain(..own);
-        for frame in frames {
-            if self.written < frame.len() {
-                break;
-            }
-            self.written -= frame.len();
-            self.next = self.next.map(|next| next + 1);
-        }
+        self.deliveries.advance(written - own, &lengths);
         Ok(())
     }
 }

@@ -3,15 +3,18 @@
 //!
 //! It does what our clients need, and nothing else:
 //!
-//! - it answers the ZMTP handshake, PING commands and pings, and confirms subscriptions;
+//! - it answers the ZMTP handshake, PING commands and pings, confirms the subscriptions of SUB sockets, and
+//!   takes those of clients, with their credit;
 //! - of a request it reads the heads of its frames: the last frame goes to all subscribers as it came,
 //!   those before it go back with OK;
 //! - it stops reading publishers while a subscriber is [`QUEUE_BYTES_MAX`] behind.
 //!
-//! It looks into no message: no names (whoever subscribed to anything gets everything), no records, no
-//! checksums, no acknowledgements. Peers are trusted. `connection` has what is done for one of them.
+//! It looks into no message: no records, no checksums, no acknowledgements, and no names but for the subscriptions of
+//! clients, which are to get what they name (a SUB socket that subscribed to anything gets everything). Peers are
+//! trusted. `connection` has what is done for one of them, `deliveries` what its subscriptions get.
 
 mod connection;
+mod deliveries;
 mod queue;
 
 use std::io;
@@ -138,7 +141,7 @@ impl Relay {
         for number in std::mem::take(&mut self.readable) {
             let is_full = self.is_full();
             let Some(connection) = &mut self.connections[number] else { continue };
-            if is_full && !connection.is_subscriber {
+            if is_full && connection.only_publishes() {
                 self.readable.push(number);
             } else if connection.read(&mut self.queue).is_err() {
                 self.connections[number] = None;
@@ -164,7 +167,7 @@ impl Relay {
                 }
                 takes_more |= connection.wants_write(&self.queue);
             }
-            if let Some(next) = connection.next {
+            if let Some(next) = connection.deliveries.next() {
                 slowest = slowest.min(next);
                 self.queue.readers += 1;
             }

@@ -4,6 +4,14 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
+/// The body of a whole frame.
+pub(super) fn body(frame: &[u8]) -> &[u8] {
+    &frame[if frame[0] & LONG == 0 { 2 } else { 9 }..]
+}
+
+/// The flag of a frame whose length takes eight bytes instead of one.
+pub(super) const LONG: u8 = 2;
+
 /// Frames are numbered from the relay's start.
 #[derive(Default)]
 pub(super) struct Queue {
@@ -11,7 +19,7 @@ pub(super) struct Queue {
     /// The number of the first.
     first: u64,
     bytes: usize,
-    /// How many subscribers there are to get them.
+    /// How many connections with subscriptions there are.
     pub(super) readers: u32,
 }
 
