@@ -101,6 +101,19 @@ fn bounded((messages, bytes): (u64, u64), message_bytes: usize) -> u64 {
     (bytes / message_bytes as u64).clamp(1, messages)
 }
 
+/// Bytes of credit that each member of a group has at a Mezzenger server.
+pub(crate) const GROUP_CREDIT: u64 = 1024 * 1024;
+
+/// What a message takes of it, beside its payload, when it is alone in its frame: the record's fields and the name.
+const FRAME_BYTES: u64 = 128;
+
+/// Messages without acknowledgement that so many members of a group can take: they are lost when none has credit.
+/// Half of the credit may be on its way back.
+pub(crate) fn group_inflight(members: u16, message_bytes: usize) -> u64 {
+    let credit = u64::from(members) * GROUP_CREDIT / 2;
+    (credit / (message_bytes as u64 + FRAME_BYTES)).max(1)
+}
+
 /// Why there are no other brokers.
 const NO_PEERS: TargetError =
     TargetError::NotBuilt { what: "clients of other brokers", feature: "peers" };
@@ -124,6 +137,23 @@ impl Target {
             Self::Peer(address) => {
                 matches!(address.broker, Broker::JetStream(_) | Broker::RedisStreams)
             }
+        }
+    }
+
+    /// Whether its subscribers can be a group that shares the messages.
+    pub(crate) fn has_groups(&self) -> bool {
+        match self {
+            Self::Mezzenger => true,
+            Self::Relay | Self::ZmqForwarder => false,
+            Self::Peer(address) => !matches!(address.broker, Broker::Redis | Broker::Mqtt(_)),
+        }
+    }
+
+    /// Whether its subscribers can answer requests.
+    pub(crate) fn answers(&self) -> bool {
+        match self {
+            Self::Mezzenger | Self::Relay | Self::ZmqForwarder => true,
+            Self::Peer(address) => matches!(address.broker, Broker::Nats | Broker::NatsRaw),
         }
     }
 

@@ -51,7 +51,8 @@ impl Churner {
     }
 
     fn session(&mut self) -> Result<Churned, ConnectError> {
-        let subscriber = Subscriber::start(&self.ends, self.index, self.plan.names, self.expected)?;
+        let names = self.plan.names;
+        let subscriber = Subscriber::start(&self.ends, self.index, names, self.expected, None)?;
         let from = self.plan.handed_over();
         self.pause_ms(STAY_MS);
         let to = self.plan.handed_over();

@@ -32,11 +32,11 @@ pub(crate) enum DrainError {
     Connect(#[from] ConnectError),
 }
 
-/// Waits until every subscriber has every message, or nothing arrives any more. `acks`: some of them
-/// are delivered again.
-pub(crate) fn deliveries(sent: &[Sent], subscribers: &[Subscriber], acks: bool) {
+/// Waits until the subscribers have so many copies of every message, or nothing arrives any more. `acks`: some of
+/// them are delivered again.
+pub(crate) fn deliveries(sent: &[Sent], subscribers: &[Subscriber], copies: u64, acks: bool) {
     let taken: u64 = sent.iter().map(Sent::taken).sum();
-    let expected = taken * subscribers.len() as u64;
+    let expected = taken * copies;
     let mut quiet = Quiet::new(if acks { UNSETTLED_MAX } else { QUIET_MAX });
     loop {
         let delivered: u64 = subscribers.iter().map(Subscriber::received).sum();

@@ -3,6 +3,10 @@
 //! It runs for each delivered message, so its common case, the next message of a publisher, is one
 //! comparison and one addition. What has a gap before it, or comes late, takes a slower path.
 
+use std::sync::Arc;
+
+use crate::roll::{Marks, Roll};
+
 /// Gaps remembered for one publisher; the oldest is given up beyond it, and stays a loss.
 const GAPS_MAX: usize = 65_536;
 
@@ -34,6 +38,8 @@ pub(crate) struct Stream {
     received: u64,
     duplicated: u64,
     reordered: u64,
+    /// What it has in common with other members of a group, which then say what is missing, and not its gaps.
+    marks: Option<Marks>,
 }
 
 /// The result for one publisher.
@@ -52,6 +58,15 @@ pub(crate) struct Count {
 impl Ledger {
     pub(crate) fn new(publishers: usize) -> Self {
         Self { streams: (0..publishers).map(|_| Stream::new()).collect(), foreign: 0 }
+    }
+
+    /// That of a member of a group, under the name with this index.
+    pub(crate) fn of_member(publishers: usize, name: usize, roll: &Arc<Roll>) -> Self {
+        let mut ledger = Self::new(publishers);
+        for (publisher, stream) in ledger.streams.iter_mut().enumerate() {
+            stream.marks = Some(Marks::new(roll, name, publisher));
+        }
+        ledger
     }
 
     /// Enters a message.
@@ -101,17 +116,33 @@ impl Ledger {
 
 impl Stream {
     fn new() -> Self {
-        Self { next: 1, gaps: Vec::new(), received: 0, duplicated: 0, reordered: 0 }
+        Self { next: 1, gaps: Vec::new(), received: 0, duplicated: 0, reordered: 0, marks: None }
     }
 
     #[inline]
     fn enter(&mut self, sequence: u64) -> Seen {
+        if let Some(marks) = &mut self.marks {
+            let is_first = marks.mark(sequence);
+            return self.enter_marked(sequence, is_first);
+        }
         if sequence == self.next {
             self.next += 1;
             self.received += 1;
             return Seen::First;
         }
         self.enter_out_of_turn(sequence)
+    }
+
+    /// Enters a message of which the group knows whether it is new.
+    fn enter_marked(&mut self, sequence: u64, is_first: bool) -> Seen {
+        if !is_first {
+            self.duplicated += 1;
+            return Seen::Again;
+        }
+        self.received += 1;
+        self.reordered += u64::from(sequence < self.next);
+        self.next = self.next.max(sequence.saturating_add(1));
+        Seen::First
     }
 
     #[cold]
@@ -245,6 +276,25 @@ mod tests {
         assert_eq!([missing(1, 2), missing(1, 1), missing(3, 4), missing(4, 7)], [2, 1, 0, 2]);
         assert_eq!([missing(6, 10), missing(9, 10), missing(1, 10)], [3, 2, 6]);
         assert_eq!([missing(5, 4), missing(9, 8), ledger.highest(0)], [0, 0, 8]);
+    }
+
+    #[test]
+    fn members_of_a_group_receive_each_message_once() {
+        let roll = Arc::default();
+        let mut members = [0; 2].map(|_| Ledger::of_member(1, 0, &roll));
+        for (member, sequence) in [(0, 1), (1, 3), (0, 2), (1, 2), (1, 4), (0, 5), (1, 1), (0, 5)] {
+            members[member].enter(0, sequence);
+        }
+        let counts = members.map(|of| of.counts().next().unwrap_or_default());
+        let expected = [
+            Count { received: 3, duplicated: 1, reordered: 0, highest: 5 },
+            Count { received: 2, duplicated: 2, reordered: 0, highest: 4 },
+        ];
+        assert_eq!(counts, expected);
+        let mut member = Ledger::of_member(1, 0, &Arc::default());
+        let seen = [9, 3, 9].map(|sequence| member.enter(0, sequence));
+        assert_eq!(seen, [Seen::First, Seen::First, Seen::Again]);
+        assert_eq!(member.counts().map(|count| count.reordered).sum::<u64>(), 1);
     }
 
     #[test]

@@ -18,6 +18,7 @@ mod output;
 mod proc;
 mod progress;
 mod publisher;
+mod roll;
 mod run;
 mod schedule;
 mod search;

@@ -14,7 +14,7 @@ pub(crate) fn histogram() -> Histogram<u64> {
         .expect("constant bounds that HDR histograms allow")
 }
 
-/// What one subscriber measured.
+/// What one subscriber measured, or all who sent requests.
 #[derive(Clone, Debug)]
 pub(crate) struct Measured {
     /// From when messages were due, in nanoseconds.
@@ -26,5 +26,11 @@ pub(crate) struct Measured {
 impl Measured {
     pub(crate) fn new() -> Self {
         Self { latency: histogram(), service: histogram() }
+    }
+
+    /// Adds what another one measured.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.latency += &other.latency;
+        self.service += &other.service;
     }
 }

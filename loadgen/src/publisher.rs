@@ -1,7 +1,7 @@
 //! One publisher: an end and a thread that sends numbered messages, flat out or on schedule.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::clock::Clock;
 use crate::content::{Content, Place};
 use crate::count::Count;
 use crate::header::Header;
-use crate::measured::histogram;
+use crate::measured::{Measured, histogram};
 use crate::proc;
 use crate::schedule::Schedule;
 use crate::target::{Finished, PublishError, PublisherEnd};
@@ -21,7 +21,7 @@ use crate::window::Window;
 /// a noticeable part of what sending costs.
 const SAMPLE_EVERY: u64 = 64;
 
-/// Messages of this size and more are all measured: they are slow enough.
+/// Messages of this size and more, and requests, are all measured: they are slow enough.
 const SAMPLE_ALL_BYTES: usize = 4096;
 
 /// How long after the end a publisher on schedule goes on with what was due before it.
@@ -40,6 +40,8 @@ pub(crate) struct Plan {
     pub(crate) count: Option<u64>,
     /// What each publisher has begun to hand over, a count for each name.
     pub(crate) begun: Vec<Vec<Count>>,
+    /// What is measured to the answers, where messages are requests.
+    pub(crate) round_trips: Option<Mutex<Measured>>,
     /// Bounds what subscribers have not received yet.
     pub(crate) window: Option<Window>,
     pub(crate) clock: Clock,
@@ -61,6 +63,12 @@ impl Plan {
             count / publishers + u64::from(u64::from(publisher) < count % publishers)
         };
         self.count.map_or(u64::MAX, share)
+    }
+
+    /// What was measured to the answers so far, where messages are requests.
+    pub(crate) fn round_trips(&self) -> Option<Measured> {
+        let measured = self.round_trips.as_ref()?;
+        Some(measured.lock().unwrap_or_else(PoisonError::into_inner).clone())
     }
 
     /// The last sequence that each publisher may have handed over under each name. What comes later is
@@ -142,7 +150,8 @@ impl Publisher {
 
     fn flat_out(&mut self) -> Result<(), PublishError> {
         let plan = Arc::clone(&self.plan);
-        let sample_every = if plan.content.size.max < SAMPLE_ALL_BYTES { SAMPLE_EVERY } else { 1 };
+        let is_slow = plan.content.size.max >= SAMPLE_ALL_BYTES || plan.round_trips.is_some();
+        let sample_every = if is_slow { 1 } else { SAMPLE_EVERY };
         while !plan.stop.load(Ordering::Relaxed) && self.count < self.quota && self.has_room() {
             let sampled = self.count.is_multiple_of(sample_every);
             let now_ns = if sampled { plan.clock.now_ns() } else { 0 };
@@ -200,12 +209,23 @@ impl Publisher {
     fn send(&mut self, due_ns: u64, sent_ns: u64) -> Result<(), PublishError> {
         let (at, publisher, name) = (self.name, self.index, self.name as u16);
         let sequence = self.by_name[at] + 1;
-        let Plan { run, content, begun, .. } = &*self.plan;
-        Header { run: *run, publisher, name, sequence, due_ns, sent_ns }.write(&mut self.payload);
+        let Plan { run, content, begun, round_trips, clock, .. } = &*self.plan;
+        let mut header = Header { run: *run, publisher, name, sequence, due_ns, sent_ns };
+        if round_trips.is_some() {
+            // Its subscriber is only half of the way.
+            (header.due_ns, header.sent_ns) = (0, 0);
+        }
+        header.write(&mut self.payload);
         let place = Place { publisher, name, sequence };
         begun[usize::from(publisher)][at].set(sequence);
         let payload = &self.payload[..content.size(place)];
         self.end.publish(at, payload, content.ack(place))?;
+        if let Some(measured) = round_trips.as_ref().filter(|_| due_ns != 0) {
+            let now_ns = clock.now_ns();
+            let mut measured = measured.lock().unwrap_or_else(PoisonError::into_inner);
+            measured.latency.saturating_record(now_ns.saturating_sub(due_ns));
+            measured.service.saturating_record(now_ns.saturating_sub(sent_ns));
+        }
         self.by_name[at] = sequence;
         self.count += 1;
         self.room = self.room.saturating_sub(1);

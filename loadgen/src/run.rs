@@ -1,8 +1,8 @@
 //! One run: server, subscribers, publishers, the measured time between two snapshots, the drain.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
 use loadgen::report::{Churned, Idle, Step, TargetInfo, process};
@@ -17,14 +17,17 @@ use crate::count::Count;
 use crate::drain::{self, DrainError};
 use crate::idle::IdleConnections;
 use crate::kills::Kills;
+use crate::measured::Measured;
 use crate::notes::Notes;
 use crate::progress::{Length, Progress};
 use crate::publisher::{Plan, Publisher, Sent};
+use crate::roll::Roll;
 use crate::schedule::Schedule;
 use crate::series::{Second, Series};
 use crate::snapshot::{Counters, Snapshot};
-use crate::subscriber::{Received, Subscriber};
+use crate::subscriber::Subscriber;
 use crate::target::{ConnectError, Ends, PublisherEnd, Run};
+use crate::totals::Totals;
 use crate::watcher::Expected;
 use crate::window::Window;
 
@@ -61,8 +64,10 @@ pub(crate) struct Outcome {
     pub(crate) seconds: Vec<Second>,
     /// One for each publisher.
     pub(crate) sent: Vec<Sent>,
-    /// One for each subscriber.
-    pub(crate) received: Vec<Received>,
+    /// What subscribers received, held against that.
+    pub(crate) totals: Totals,
+    /// All latencies.
+    pub(crate) measured: Measured,
     /// The run's own server, at the end.
     pub(crate) server: Option<ServerCounts>,
     /// Messages of the run that wait for an acknowledgement at its end.
@@ -102,15 +107,19 @@ pub(crate) fn run(settings: &Settings, wants_series: bool) -> Result<Outcome, Ru
     let publishers =
         (0..settings.pubs).map(|index| ends.publisher(index)).collect::<Result<Vec<_>, _>>()?;
     let taken: Vec<_> = publishers.iter().map(PublisherEnd::taken).collect();
-    let inflight = settings.inflight.or(settings.target.target.inflight(settings.size.max));
+    let inflight = settings.inflight();
     let window = inflight.map(|limit| {
-        Window::new(limit, settings.pubs, subscribers.iter().map(Subscriber::counts).collect())
+        let each = subscribers.iter().map(Subscriber::counts);
+        // A group has received what its members have together.
+        let received = if settings.group { vec![each.flatten().collect()] } else { each.collect() };
+        Window::new(limit, settings.pubs, received)
     });
     let server_pid = settings.target.server_pid;
     let counters = Counters { ends: &ends, taken: &taken, subscribers: &subscribers, server_pid };
     // All of a count is measured: the first may have arrived before all threads have started.
     let begin = settings.count.map(|_| counters.snapshot(child.as_mut())).transpose()?;
     let plan = Arc::new(plan(settings, expected, window));
+    let latency = || plan.round_trips().map_or_else(|| counters.latency(), |of| of.latency);
     let threads = start_publishers(publishers, &plan)?;
     let churners = start_churners(settings, &ends, &plan, expected)?;
 
@@ -140,43 +149,49 @@ pub(crate) fn run(settings: &Settings, wants_series: bool) -> Result<Outcome, Ru
         // A server that was killed counts from 0 again.
         (before.server, before.settled) = (None, None);
     }
-    let mut series = wants_series.then(|| Series::new(before, counters.latency()));
+    let mut series = wants_series.then(|| Series::new(before, latency()));
     progress.wait("measuring", plan.end_ns, counts, || {
         if let Some(series) = series.as_mut().filter(|series| series.is_due()) {
             let now = counters.snapshot(child.as_mut())?;
-            series.end_second(now, counters.latency());
+            series.end_second(now, latency());
         }
         goes_on(child.as_mut())
     })?;
     let mut after = counters.snapshot(child.as_mut())?;
     if let Some(series) = &mut series {
-        series.end_second(after, counters.latency());
+        series.end_second(after, latency());
     }
     plan.stop.store(true, Ordering::Relaxed);
 
     progress.say("waiting for the last messages");
     let sent = join(threads)?;
     let churned = churners.map(join_churners).transpose()?;
-    drain::deliveries(&sent, &subscribers, settings.acks() > 0.0);
+    drain::deliveries(&sent, &subscribers, settings.copies(), settings.acks() > 0.0);
     if settings.count.is_some() {
         after = counters.snapshot(child.as_mut())?;
         if let Some(series) = &mut series {
-            series.end_second(after, counters.latency());
+            series.end_second(after, latency());
         }
     }
     let idle = idle.map(IdleConnections::finish).transpose().map_err(RunError::Idle)?;
     let unsettled = drain::acknowledgements(&ends, child.as_mut(), left_over)?;
     let server = child.as_mut().map(ChildServer::counts).transpose()?;
     let target = ends.info().clone();
-    let received = subscribers.into_iter().map(Subscriber::finish).collect();
+    let received: Vec<_> = subscribers.into_iter().map(Subscriber::finish).collect();
     drop(ends);
+    let measured = plan.round_trips().unwrap_or_else(|| {
+        let mut all = Measured::new();
+        received.iter().for_each(|subscriber| all.add(&subscriber.measured));
+        all
+    });
     let (failures, warnings) = (run.notes.failures.all(), run.notes.warnings.all());
     Ok(Outcome {
         before,
         after,
         seconds: series.map(Series::finish).unwrap_or_default(),
+        totals: Totals::new(&sent, &received, settings.group),
         sent,
-        received,
+        measured,
         server,
         unsettled,
         target,
@@ -232,6 +247,7 @@ fn plan(settings: &Settings, expected: Expected, window: Option<Window>) -> Plan
         schedule: settings.rate.map(|rate| Schedule { rate, ramp_ns, publishers }),
         count: settings.count,
         begun: (0..publishers).map(|_| (0..names).map(|_| Count::default()).collect()).collect(),
+        round_trips: settings.request.then(|| Mutex::new(Measured::new())),
         window,
         clock,
         begin_ns,
@@ -282,10 +298,12 @@ fn start_subscribers(
     names: usize,
     expected: Expected,
 ) -> Result<Vec<Subscriber>, ConnectError> {
+    let group = settings.group.then(Arc::<Roll>::default);
     let start = |index| {
         let is_slow = index >= settings.subs - settings.faults.slow_subs;
         let consumer_latency = settings.faults.consumer_latency.filter(|_| is_slow);
-        Subscriber::start(ends, index, names, Expected { consumer_latency, ..expected })
+        let expected = Expected { consumer_latency, ..expected };
+        Subscriber::start(ends, index, names, expected, group.as_ref())
     };
     (0..settings.subs).map(start).collect()
 }

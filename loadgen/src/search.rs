@@ -6,10 +6,8 @@ use loadgen::report::Step;
 
 use crate::args::Settings;
 use crate::clock;
-use crate::measured::histogram;
 use crate::publisher::Sent;
 use crate::run::{self, Outcome, RunError};
-use crate::totals::Totals;
 
 /// Most runs of a search, each of which takes a seed.
 pub(crate) const STEPS_MAX: usize = 16;
@@ -88,12 +86,8 @@ pub(crate) fn find_max(
 }
 
 fn judge(outcome: &Outcome, rate: f64, limit: Duration) -> Step {
-    let mut latency = histogram();
-    for subscriber in &outcome.received {
-        latency += &subscriber.measured.latency;
-    }
-    let p99_ns = latency.value_at_quantile(0.99);
-    let totals = Totals::new(&outcome.sent, &outcome.received);
+    let Outcome { totals, measured, .. } = outcome;
+    let p99_ns = measured.latency.value_at_quantile(0.99);
     let faultless = totals.lost + totals.foreign + totals.missing_ledgers == 0
         && outcome.failures.is_empty()
         && outcome.sent.iter().all(|sent| sent.failure.is_none());
@@ -102,7 +96,7 @@ fn judge(outcome: &Outcome, rate: f64, limit: Duration) -> Step {
     // The odd message of each publisher lies beyond the edges.
     let wanted = rate * measured_s * (1.0 - SHORTFALL_MAX) - outcome.sent.len() as f64;
     let reached = published as f64 >= wanted && outcome.sent.iter().all(|s| Sent::taken(s) > 0);
-    let holds = faultless && reached && !latency.is_empty() && p99_ns < clock::ns(limit);
+    let holds = faultless && reached && !measured.latency.is_empty() && p99_ns < clock::ns(limit);
     Step { rate, reached, p99_us: p99_ns as f64 / 1e3, lost: totals.lost, holds }
 }
 

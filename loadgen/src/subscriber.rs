@@ -8,6 +8,7 @@ use hdrhistogram::Histogram;
 use crate::count::Count;
 use crate::ledger::Ledger;
 use crate::measured::Measured;
+use crate::roll::Roll;
 use crate::target::{ConnectError, Ends, SubscriberEnd};
 use crate::watcher::{Expected, Watched, watchers};
 
@@ -30,14 +31,15 @@ pub(crate) struct Received {
 }
 
 impl Subscriber {
-    /// Subscribes to this many names.
+    /// Subscribes to this many names; as a member of the group with this roll, if there is one.
     pub(crate) fn start(
         ends: &Ends,
         index: u16,
         names: usize,
         expected: Expected,
+        group: Option<&Arc<Roll>>,
     ) -> Result<Self, ConnectError> {
-        let (watchers, watched) = watchers(names, expected);
+        let (watchers, watched) = watchers(names, expected, group);
         Ok(Self { end: ends.subscriber(index, watchers)?, watched })
     }
 

@@ -22,18 +22,20 @@ pub(crate) struct Totals {
 }
 
 impl Totals {
-    pub(crate) fn new(sent: &[Sent], received: &[Received]) -> Self {
+    /// Each subscriber has to have each message, or, if they are one group, all of them together.
+    pub(crate) fn new(sent: &[Sent], received: &[Received], is_group: bool) -> Self {
         let mut totals = Self::default();
-        for subscriber in received {
-            totals.missing_ledgers += subscriber.missing as u64;
-            totals.add(sent, subscriber);
+        let together = if is_group { received.len().max(1) } else { 1 };
+        for subscribers in received.chunks(together) {
+            totals.add(sent, subscribers);
         }
         totals
     }
 
-    fn add(&mut self, sent: &[Sent], subscriber: &Received) {
+    fn add(&mut self, sent: &[Sent], subscribers: &[Received]) {
+        self.missing_ledgers += subscribers.iter().map(|of| of.missing as u64).sum::<u64>();
         let mut by_publisher = vec![0; sent.len()];
-        for (name, ledger) in &subscriber.ledgers {
+        for (name, ledger) in subscribers.iter().flat_map(|of| &of.ledgers) {
             self.foreign += ledger.foreign();
             for (publisher, count) in ledger.counts().enumerate() {
                 by_publisher[publisher] += count.received;
@@ -80,12 +82,19 @@ mod tests {
         let doubled = received(&[1, 2, 2], &[1]);
         let expected =
             Totals { delivered: 8, lost: 1, duplicated: 1, reordered: 1, ..Totals::default() };
-        assert_eq!(Totals::new(&[sent(&[2, 1])], &[complete, lacking, doubled]), expected);
+        assert_eq!(Totals::new(&[sent(&[2, 1])], &[complete, lacking, doubled], false), expected);
+    }
+
+    #[test]
+    fn a_group_has_to_have_each_message_once() {
+        let members = [received(&[2], &[1]), received(&[4], &[])];
+        let expected = Totals { delivered: 3, lost: 2, ..Totals::default() };
+        assert_eq!(Totals::new(&[sent(&[4, 1])], &members, true), expected);
     }
 
     #[test]
     fn what_was_never_sent_is_foreign() {
-        let totals = Totals::new(&[sent(&[1, 1])], &[received(&[1, 2], &[1])]);
+        let totals = Totals::new(&[sent(&[1, 1])], &[received(&[1, 2], &[1])], false);
         assert_eq!((totals.foreign, totals.lost), (1, 0));
     }
 }

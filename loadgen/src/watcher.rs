@@ -10,6 +10,7 @@ use crate::count::Count;
 use crate::header::Header;
 use crate::ledger::{Ledger, Seen};
 use crate::measured::Measured;
+use crate::roll::Roll;
 
 /// What every message of the run must look like.
 #[derive(Clone, Copy, Debug)]
@@ -52,14 +53,21 @@ pub(crate) struct Watched {
     pub(crate) ledgers: Receiver<(usize, Ledger)>,
 }
 
-/// Watchers for one subscriber, one a name.
-pub(crate) fn watchers(names: usize, expected: Expected) -> (Vec<Watcher>, Watched) {
+/// Watchers for one subscriber, one a name; with the roll of its group, if it has one.
+pub(crate) fn watchers(
+    names: usize,
+    expected: Expected,
+    group: Option<&Arc<Roll>>,
+) -> (Vec<Watcher>, Watched) {
     let measured = Arc::new(Mutex::new(Measured::new()));
     let (returned, ledgers) = channel();
     let watcher = |name| Watcher {
         expected,
         name,
-        ledger: Ledger::new(expected.publishers.into()),
+        ledger: match group {
+            Some(roll) => Ledger::of_member(expected.publishers.into(), name, roll),
+            None => Ledger::new(expected.publishers.into()),
+        },
         received: Arc::default(),
         received_count: 0,
         highest: if expected.is_tracked {
@@ -150,7 +158,7 @@ mod tests {
             consumer_latency: None,
             is_tracked: true,
         };
-        let (mut watchers, watched) = watchers(2, expected);
+        let (mut watchers, watched) = watchers(2, expected, None);
         let watcher = watchers.remove(1);
         drop(watchers);
         assert!(watched.ledgers.recv().is_ok_and(|(name, _)| name == 0));

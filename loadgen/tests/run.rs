@@ -155,3 +155,58 @@ fn usage_errors_are_exit_2_and_say_what_is_wrong() {
     check_usage(&["--ack", "--persist-file", "j", "--server", "h"], "--server");
     check_usage(&["--publishers", "2"], "--publishers");
 }
+
+#[test]
+fn a_group_receives_each_message_once_in_all() {
+    let load = ["--group", "--pubs", "2", "--subs", "4", "--names", "2"];
+    let report = run(&load);
+    assert_eq!(report["config"]["group"], true);
+    assert!(report["inflight"].as_u64() > Some(0), "what has no credit would be lost");
+    let report = run(&[&load[..], &["--rate", "1000", "--size", "40..4000"]].concat());
+    assert_eq!(report["delivered"], 1200);
+    assert_eq!(report["latency_us"]["samples"], 1000);
+}
+
+#[test]
+fn the_members_of_a_group_settle_every_message_explicitly() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let journal = directory.path().join("journal");
+    let load = ["--group", "--pubs", "2", "--subs", "4", "--ack"];
+    let keeping = ["--persist-file", journal.to_str().expect("UTF-8")];
+    for flags in [&[][..], &keeping] {
+        let report = run(&[&load[..], flags].concat());
+        assert_eq!((&report["duplicated"], &report["server"]["pending"]), (&0.into(), &0.into()));
+        assert_eq!(report["server"]["settled"], report["published"]);
+        assert!(report["server"]["settled_per_s"].as_f64() > Some(0.0));
+    }
+}
+
+#[test]
+fn requests_are_measured_to_their_answers_one_by_one() {
+    let flags = ["--request", "--pubs", "3", "--names", "2"];
+    for more in [&[][..], &["--target", "relay"], &["--group", "--subs", "2"]] {
+        let report = run(&[&flags[..], more].concat());
+        // All of the measured time, and those under way at its ends.
+        let samples = report["latency_us"]["samples"].as_u64().expect("a count");
+        let measured = report["published_per_s"].as_f64().expect("a rate");
+        let measured = measured * report["measured_s"].as_f64().expect("a time");
+        assert!((samples as f64 - measured).abs() <= 6.0 + measured / 10.0, "{report}");
+    }
+    let slow = ["--slow-subs", "1", "--consumer-latency", "20ms"];
+    let report = run(&[&["--request", "--pubs", "2"], &slow[..]].concat());
+    // Two of them take turns at one that takes 20 ms for each.
+    assert!(report["latency_us"]["p50"].as_f64() > Some(35_000.0), "{report}");
+    assert!(report["published"].as_u64() <= Some(62), "{report}");
+    let report = run(&["--request", "--pubs", "2", "--rate", "500"]);
+    assert_eq!(report["latency_us"]["samples"], 500);
+    assert_eq!(report["service_time_us"]["samples"], 500);
+}
+
+#[test]
+fn what_groups_and_requests_cannot_have_is_a_usage_error() {
+    check_usage(&["--group", "--churn", "1"], "without --churn");
+    check_usage(&["--group", "--target", "relay"], "leave --group out");
+    check_usage(&["--request", "--ack"], "without --ack");
+    check_usage(&["--request", "--churn", "1"], "--churn");
+    check_usage(&["--request", "--subs", "2"], "--group");
+}

@@ -51,11 +51,44 @@ fn target(settings: &Settings) -> Result<(), String> {
     if settings.idle > 0 && on.target.idle_hello().is_none() {
         return Err(format!("--idle knows no way to open a connection to {}", on.target));
     }
-    if settings.subs > 1 && on.target.is_one_group() {
+    if settings.subs > 1 && !settings.group && on.target.is_one_group() {
         return Err(format!(
-            "{} gives each message to one consumer of its group: use --subs 1",
+            "{} gives each message to one consumer of its group: use --subs 1 or --group",
             on.target
         ));
+    }
+    sharing(settings)
+}
+
+/// Finds what a group, or requests, cannot have.
+fn sharing(settings: &Settings) -> Result<(), String> {
+    let target = &settings.target.target;
+    let churns = settings.faults.churn > 0;
+    if settings.group && !target.has_groups() {
+        return Err(format!("{target} gives every message to each subscriber: leave --group out"));
+    }
+    if settings.group && churns {
+        return Err("nobody knows what a member of a group that comes and goes ought to get: use \
+                    --group without --churn"
+            .to_owned());
+    }
+    if !settings.request {
+        return Ok(());
+    }
+    if !target.answers() {
+        return Err(format!("{target} knows no requests: leave --request out"));
+    }
+    if settings.acks() > 0.0 || churns {
+        return Err("a request is done when it is answered: use --request without --ack, \
+                    --ack-ratio and --churn"
+            .to_owned());
+    }
+    if settings.subs > 1 && !settings.group {
+        return Err(
+            "each of several subscribers would answer: use --request with --subs 1, or with \
+                    --group"
+                .to_owned(),
+        );
     }
     Ok(())
 }

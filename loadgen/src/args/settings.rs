@@ -10,6 +10,7 @@ use super::faults::FaultArgs;
 use super::search::SearchArgs;
 use super::target::TargetArgs;
 use super::values::{rate, ratio, seconds};
+use crate::address::{Target, group_inflight};
 use crate::size::Size;
 
 /// Seeds that are drawn lie below this: few enough digits to be typed again.
@@ -22,7 +23,7 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = value_parser!(u16).range(1..))]
     pub(crate) pubs: u16,
 
-    /// Subscribers, each with its own connection; each receives every message.
+    /// Subscribers, each with its own connection; each receives every message, unless --group says otherwise.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = value_parser!(u16).range(1..))]
     pub(crate) subs: u16,
 
@@ -71,6 +72,17 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "RATIO", value_parser = ratio, conflicts_with = "ack")]
     pub(crate) ack_ratio: Option<f64>,
 
+    /// The subscribers are one group: each message goes to one of them, which acknowledges it explicitly if it asks for that.
+    #[arg(long)]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) group: bool,
+
+    /// Each message is a request: its publisher sends the next one when a subscriber has answered it with the same
+    /// payload. Latency counts to the answer.
+    #[arg(long)]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) request: bool,
+
     /// Decides sizes, acknowledgements, the messages' names, and when subscribers come and servers are
     /// killed: the same seed makes the same run. Default: a new one, which the result shows.
     #[arg(long, value_name = "N", default_value_t = fastrand::u64(0..SEED_END), hide_default_value = true)]
@@ -95,6 +107,24 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
+    /// Deliveries of each message.
+    pub(crate) fn copies(&self) -> u64 {
+        if self.group { 1 } else { self.subs.into() }
+    }
+
+    /// Most messages that may be published and not yet received, so that nothing is lost; `None` where publishers are
+    /// held back.
+    pub(crate) fn inflight(&self) -> Option<u64> {
+        let bytes_max = self.size.max;
+        let own = || match self.target.target {
+            Target::Mezzenger if self.group && self.acks() < 1.0 => {
+                Some(group_inflight(self.subs, bytes_max))
+            }
+            _ => self.target.target.inflight(bytes_max),
+        };
+        self.inflight.or_else(own)
+    }
+
     /// The part of the messages that asks for acknowledgement.
     pub(crate) fn acks(&self) -> f64 {
         self.ack_ratio.unwrap_or(if self.ack { 1.0 } else { 0.0 })

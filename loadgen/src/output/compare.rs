@@ -27,6 +27,8 @@ const WORKLOAD: &[&str] = &[
     "ramp_s",
     "ack",
     "ack_ratio",
+    "group",
+    "request",
     "slow_subs",
     "consumer_latency_s",
     "churn",

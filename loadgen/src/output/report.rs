@@ -8,11 +8,10 @@ use loadgen::report::{Quantiles, Run, ServerFigures};
 use super::context::{self, Context, ContextError};
 use crate::args::Settings;
 use crate::child::ServerCounts;
-use crate::measured::histogram;
+use crate::measured::{Measured, histogram};
 use crate::run::Outcome;
 use crate::series::Second;
 use crate::snapshot::Snapshot;
-use crate::totals::Totals;
 
 /// Part of the wanted rate that may be missing before a warning, beside the odd message at the edges.
 const RATE_SHORTFALL_MAX: f64 = 0.01;
@@ -36,15 +35,11 @@ impl Report {
         context: Context,
         outcome: Outcome,
     ) -> Result<Self, ContextError> {
-        let Outcome { before, after, sent, received, .. } = &outcome;
+        let Outcome { before, after, sent, totals, .. } = &outcome;
         let measured_s = (after.at - before.at).as_secs_f64();
         let per_s = |from: u64, to: u64| round_to((to - from) as f64 / measured_s, 1);
-        let totals = Totals::new(sent, received);
-        let (mut latency, mut service, mut delay) = (histogram(), histogram(), histogram());
-        for subscriber in received {
-            latency += &subscriber.measured.latency;
-            service += &subscriber.measured.service;
-        }
+        let Measured { latency, service } = outcome.measured.clone();
+        let mut delay = histogram();
         for sent in sent {
             delay += &sent.delay;
         }
@@ -73,7 +68,7 @@ impl Report {
             command: context.command,
             environment: context.environment,
             disk: context.disk,
-            failures: failures(&outcome, &totals, settings.acks() > 0.0),
+            failures: failures(&outcome, settings.acks() > 0.0),
             warnings: Vec::new(),
         };
         run.warnings = shortfall(&settings, &run).into_iter().chain(outcome.warnings).collect();
@@ -101,7 +96,8 @@ fn shortfall(settings: &Settings, run: &Run) -> Option<String> {
 }
 
 /// What makes a run a failure.
-fn failures(outcome: &Outcome, totals: &Totals, ack: bool) -> Vec<String> {
+fn failures(outcome: &Outcome, ack: bool) -> Vec<String> {
+    let totals = &outcome.totals;
     let mut failures = outcome.failures.clone();
     for (index, sent) in outcome.sent.iter().enumerate() {
         if let Some(failure) = &sent.failure {

@@ -96,13 +96,16 @@ impl fmt::Display for Heading<'_> {
             "{}: {}, {}, {}, {} bytes a message, ",
             self.1.name,
             count(settings.pubs, "publisher"),
-            count(settings.subs, "subscriber"),
+            count(settings.subs, if settings.group { "worker" } else { "subscriber" }),
             count(settings.names, "name"),
             settings.size
         )?;
         match settings.rate {
             Some(rate) => write!(f, "{rate} messages/s")?,
             None => f.write_str("as fast as possible")?,
+        }
+        if settings.request {
+            f.write_str(", each a request")?;
         }
         match settings.acks() {
             0.0 => {}

@@ -1,8 +1,12 @@
 //! What the ends at every target have in common.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::notes::Notes;
+
+/// How long a request may go without its answer.
+pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What a run is about, for its ends.
 #[derive(Clone, Debug)]

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use ::mezzenger::{Client, SendError};
+use ::mezzenger::{Client, RequestError, SendError};
 use loadgen::report::TargetInfo;
 
-use super::common::{Finished, Run};
+use super::common::{ANSWER_TIMEOUT, Finished, Run};
 #[cfg(feature = "peers")]
 use super::peers::{self, PeerError};
 use super::{info, mezzenger};
@@ -33,6 +33,14 @@ pub(crate) enum PublishError {
     /// A client of this project says why.
     #[error(transparent)]
     Client(#[from] SendError),
+    /// A client of this project says why there was no answer.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// An answer has another payload than its request.
+    #[error(
+        "a request was answered with something else than its payload: the target mixes messages up"
+    )]
+    Answer,
     /// A client of another broker does.
     #[cfg(feature = "peers")]
     #[error(transparent)]
@@ -57,7 +65,7 @@ impl Ends {
     ) -> Result<Self, ConnectError> {
         match &settings.target.target {
             Target::Mezzenger | Target::Relay | Target::ZmqForwarder => {
-                let clients = mezzenger::Clients::new(&settings.target, run, child);
+                let clients = mezzenger::Clients::new(settings, run, child);
                 Ok(Self::Mezzenger(clients, info::of_own(&settings.target)))
             }
             #[cfg(feature = "peers")]
@@ -81,7 +89,8 @@ impl Ends {
         match self {
             Self::Mezzenger(clients, _) => {
                 let names = clients.names();
-                Ok(PublisherEnd::Mezzenger { client: clients.publisher(index)?, names })
+                let client = clients.publisher(index)?;
+                Ok(PublisherEnd::Mezzenger { client, names, requests: clients.requests() })
             }
             #[cfg(feature = "peers")]
             Self::Peer(peer) => Ok(PublisherEnd::Peer(peer.publisher()?)),
@@ -126,14 +135,14 @@ impl Ends {
 /// A publisher's end: hands messages over, for one thread.
 pub(crate) enum PublisherEnd {
     /// A client of this project.
-    Mezzenger { client: Client, names: Arc<[String]> },
+    Mezzenger { client: Client, names: Arc<[String]>, requests: bool },
     /// A client of another broker.
     #[cfg(feature = "peers")]
     Peer(Box<dyn peers::Publish>),
 }
 
 impl PublisherEnd {
-    /// Hands a message over under the name with this index.
+    /// Hands a message over under the name with this index; waits for the answer if it is a request.
     #[inline]
     pub(crate) fn publish(
         &mut self,
@@ -142,9 +151,13 @@ impl PublisherEnd {
         ack: bool,
     ) -> Result<(), PublishError> {
         match self {
-            Self::Mezzenger { client, names } => {
+            Self::Mezzenger { client, names, requests: false } => {
                 client.publish(&names[name], payload, ack)?;
                 Ok(())
+            }
+            Self::Mezzenger { client, names, requests: true } => {
+                let answer = client.message(&names[name], payload).request(ANSWER_TIMEOUT)?;
+                if answer.payload() == payload { Ok(()) } else { Err(PublishError::Answer) }
             }
             #[cfg(feature = "peers")]
             Self::Peer(end) => Ok(end.publish(name, payload)?),

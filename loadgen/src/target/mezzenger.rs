@@ -1,13 +1,15 @@
 //! Ends that are clients of this project.
 
+use std::io;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use mezzenger::{Client, ConnectError, Failure, Message, SubscribeError};
+use mezzenger::{Client, ConnectError, Failure, Filter, Message, SubscribeError, Subscription};
 
 use super::common::Run;
-use crate::args::TargetArgs;
+use crate::address::GROUP_CREDIT;
+use crate::args::Settings;
 use crate::child::ChildServer;
 use crate::notes::Notes;
 use crate::watcher::Watcher;
@@ -33,6 +35,16 @@ pub(crate) enum ClientError {
         /// Why.
         source: SubscribeError,
     },
+    /// It has no thread to read with.
+    #[error(
+        "subscriber {index}: its thread could not be started: {source}; check the process limits"
+    )]
+    Thread {
+        /// Which.
+        index: u16,
+        /// Why.
+        source: io::Error,
+    },
 }
 
 /// Makes clients for one server.
@@ -43,11 +55,14 @@ pub(crate) struct Clients {
     names: Arc<[String]>,
     notes: Notes,
     target_delay: Option<Duration>,
+    group: bool,
+    requests: bool,
 }
 
 impl Clients {
     /// For the run's own server, or for the one that the settings name.
-    pub(super) fn new(args: &TargetArgs, run: &Run, child: Option<&ChildServer>) -> Self {
+    pub(super) fn new(settings: &Settings, run: &Run, child: Option<&ChildServer>) -> Self {
+        let args = &settings.target;
         let (host, send_port, sub_port) = match child {
             Some(child) => {
                 let address = child.recv_addr();
@@ -59,7 +74,13 @@ impl Clients {
             }
         };
         let (names, notes) = (Arc::clone(&run.names), run.notes.clone());
-        Self { host, send_port, sub_port, names, notes, target_delay: args.target_delay }
+        let (target_delay, group, requests) = (args.target_delay, settings.group, settings.request);
+        Self { host, send_port, sub_port, names, notes, target_delay, group, requests }
+    }
+
+    /// Whether messages are requests.
+    pub(super) fn requests(&self) -> bool {
+        self.requests
     }
 
     /// The names of the run's messages.
@@ -78,19 +99,58 @@ impl Clients {
         index: u16,
         watchers: Vec<Watcher>,
     ) -> Result<Client, ClientError> {
-        let client = self.connect("subscriber", index, true)?;
+        let reads = self.group || self.requests;
+        let client = self.connect("subscriber", index, !reads)?;
         for (name, mut watcher) in self.names.iter().zip(watchers) {
+            let failed = |source| ClientError::Subscribe { index, source };
+            if reads {
+                let subscription = self.open(&client, name).map_err(failed)?;
+                self.read(index, subscription, watcher)?;
+                continue;
+            }
             let see = move |payload: &[u8], _: &Message| {
                 watcher.see(payload);
                 if let Some(latency) = watcher.consumer_latency() {
                     thread::sleep(latency);
                 }
             };
-            client
-                .subscribe(name, see)
-                .map_err(|source| ClientError::Subscribe { index, source })?;
+            client.subscribe(name, see).map_err(failed)?;
         }
         Ok(client)
+    }
+
+    /// Subscribes to what is read: as a member of the name's group, if there is one.
+    fn open(&self, client: &Client, name: &str) -> Result<Subscription, SubscribeError> {
+        let subscription = client.subscription_to(Filter::name(name));
+        if self.group {
+            subscription.group(name).credit(GROUP_CREDIT).open()
+        } else {
+            subscription.open()
+        }
+    }
+
+    /// Reads on a thread of its own, and answers or acknowledges, until the client stops.
+    fn read(
+        &self,
+        index: u16,
+        subscription: Subscription,
+        mut watcher: Watcher,
+    ) -> Result<(), ClientError> {
+        let (answers, failures) = (self.requests, self.notes.failures.clone());
+        let work = move || {
+            for delivery in subscription {
+                watcher.see(delivery.payload());
+                if let Some(latency) = watcher.consumer_latency() {
+                    thread::sleep(latency);
+                }
+                if answers && let Err(error) = delivery.reply(delivery.payload()) {
+                    failures.add(|| format!("subscriber {index}: an answer failed: {error}"));
+                }
+                delivery.ack();
+            }
+        };
+        let started = thread::Builder::new().name(format!("subscriber {index}")).spawn(work);
+        started.map(|_| ()).map_err(|source| ClientError::Thread { index, source })
     }
 
     fn connect(
