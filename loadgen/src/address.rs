@@ -41,6 +41,8 @@ pub(crate) enum Broker {
     Redis,
     /// A Redis stream for each name, with a consumer group.
     RedisStreams,
+    /// Beanstalkd: jobs that are reserved by one worker each, and deleted when they are done.
+    Beanstalkd,
     /// MQTT 3.1.1.
     Mqtt(Qos),
 }
@@ -69,7 +71,7 @@ pub(crate) enum TargetError {
     /// The scheme is not known.
     #[error(
         "'{0}' is none of mezzenger, relay, zmq-forwarder, nats://, nats+raw://, nats+js://, redis://, \
-         redis+streams://, mqtt://"
+         redis+streams://, beanstalkd://, mqtt://"
     )]
     Unknown(String),
     /// There is no host, or no port.
@@ -135,7 +137,8 @@ impl Target {
             Self::Mezzenger => true,
             Self::Relay | Self::ZmqForwarder => false,
             Self::Peer(address) => {
-                matches!(address.broker, Broker::JetStream(_) | Broker::RedisStreams)
+                let broker = address.broker;
+                matches!(broker, Broker::JetStream(_) | Broker::RedisStreams | Broker::Beanstalkd)
             }
         }
     }
@@ -181,7 +184,7 @@ impl Target {
                     Some((b"CONNECT {\"verbose\":false}\r\nPING\r\n".to_vec(), b"PONG"))
                 }
                 Broker::Redis | Broker::RedisStreams => Some((b"PING\r\n".to_vec(), b"PONG")),
-                Broker::Mqtt(_) => None,
+                Broker::Beanstalkd | Broker::Mqtt(_) => None,
             },
         }
     }
@@ -196,7 +199,10 @@ impl Target {
 
     /// Whether it gives each message to one subscriber alone.
     pub(crate) fn is_one_group(&self) -> bool {
-        matches!(self, Self::Peer(Address { broker: Broker::RedisStreams, .. }))
+        matches!(
+            self,
+            Self::Peer(Address { broker: Broker::RedisStreams | Broker::Beanstalkd, .. })
+        )
     }
 }
 
@@ -209,6 +215,7 @@ impl Broker {
             Self::JetStream(Storage::File) => "jetstream-file",
             Self::Redis => "redis",
             Self::RedisStreams => "redis-streams",
+            Self::Beanstalkd => "beanstalkd",
             Self::Mqtt(Qos::AtMostOnce) => "mqtt-qos0",
             Self::Mqtt(Qos::AtLeastOnce) => "mqtt-qos1",
         }
@@ -225,8 +232,8 @@ impl Broker {
             Self::NatsRaw => (32_768, 16 * 1024 * 1024),
             // The server disconnects a subscriber with 8 MiB waiting for a minute, or 32 MiB.
             Self::Redis => (4096, 8 * 1024 * 1024),
-            // Streams keep what is not read: this bounds the server's memory alone.
-            Self::RedisStreams => (4096, 64 * 1024 * 1024),
+            // They keep what is not read: this bounds the server's memory alone.
+            Self::RedisStreams | Self::Beanstalkd => (4096, 64 * 1024 * 1024),
             // Mosquitto drops beyond 1000 messages that wait for a client.
             Self::Mqtt(Qos::AtMostOnce) => (512, 16 * 1024 * 1024),
             // So many may be without the subscriber's acknowledgement. What waits behind them,
@@ -249,10 +256,11 @@ impl Broker {
             ("nats+js", Some("storage=file")) => Self::JetStream(Storage::File),
             ("redis", None) => Self::Redis,
             ("redis+streams", None) => Self::RedisStreams,
+            ("beanstalkd", None) => Self::Beanstalkd,
             ("mqtt", None | Some("qos=0")) => Self::Mqtt(Qos::AtMostOnce),
             ("mqtt", Some("qos=1")) => Self::Mqtt(Qos::AtLeastOnce),
             (
-                "nats" | "nats+raw" | "nats+js" | "redis" | "redis+streams" | "mqtt",
+                "nats" | "nats+raw" | "nats+js" | "redis" | "redis+streams" | "beanstalkd" | "mqtt",
                 Some(option),
             ) => {
                 return Err(unknown_option(option));
@@ -344,6 +352,7 @@ mod tests {
         check("nats+js://h:1?storage=file", peer(Broker::JetStream(Storage::File), "h", 1));
         check("redis://[::1]:6379", peer(Broker::Redis, "[::1]", 6379));
         check("redis+streams://h:1", peer(Broker::RedisStreams, "h", 1));
+        check("beanstalkd://h:1", peer(Broker::Beanstalkd, "h", 1));
         check("mqtt://h:1?qos=1", peer(Broker::Mqtt(Qos::AtLeastOnce), "h", 1));
     }
 

@@ -66,6 +66,15 @@ impl Broker {
         })
     }
 
+    fn beanstalkd(settings: &[&str]) -> Self {
+        Self::start("beanstalkd", |port, directory| {
+            let directory = directory.to_str().expect("UTF-8");
+            let own = ["-l", "127.0.0.1", "-p", &port.to_string()].map(str::to_owned);
+            let settings = settings.iter().map(|setting| setting.replace("FOLDER", directory));
+            own.into_iter().chain(settings).collect()
+        })
+    }
+
     /// A short run with this scheme and option.
     #[track_caller]
     fn run(&self, scheme: &str, option: &str, flags: &[&str]) -> Value {
@@ -111,6 +120,54 @@ fn jetstream_settles_every_message() {
     }
     nats.run("nats+js", "", &["--subs", "2", "--ack", "--rate", "500"]);
     nats.run("nats+js", "", &["--subs", "2", "--rate", "500"]);
+}
+
+/// A group of four workers.
+const GROUP: [&str; 7] = ["--group", "--subs", "4", "--pubs", "2", "--names", "2"];
+
+#[test]
+fn groups_share_messages_without_loss() {
+    let nats = Broker::nats();
+    for scheme in ["nats", "nats+raw"] {
+        nats.run(scheme, "", &GROUP);
+    }
+    let acked = [&GROUP[..], &["--ack"]].concat();
+    for option in ["", "?storage=file"] {
+        let report = nats.run("nats+js", option, &acked);
+        assert!(report["server"]["settled_per_s"].as_f64() > Some(0.0));
+        assert_eq!(report["duplicated"], 0);
+    }
+    nats.run("nats+js", "", &[&GROUP[..], &["--rate", "500"]].concat());
+    let redis = Broker::redis(&["--appendonly", "yes", "--appendfsync", "always"]);
+    let report = redis.run("redis+streams", "", &acked);
+    assert_eq!(report["target"]["durability"], "fsync");
+}
+
+#[test]
+fn nats_answers_requests() {
+    let nats = Broker::nats();
+    for scheme in ["nats", "nats+raw"] {
+        let flags = ["--request", "--pubs", "4", "--names", "2"];
+        for group in [&[][..], &["--group", "--subs", "2"]] {
+            let report = nats.run(scheme, "", &[&flags[..], group].concat());
+            assert!(report["latency_us"]["samples"].as_u64() > Some(10), "{report}");
+        }
+    }
+}
+
+#[test]
+fn beanstalkd_settles_every_job_and_tells_whether_it_has_a_log() {
+    let log = ["-b", "FOLDER", "-f0"];
+    for (settings, class) in [(&[][..], "memory"), (&log, "page-cache")] {
+        let beanstalkd = Broker::beanstalkd(settings);
+        for flags in [&GROUP[..], &["--rate", "500"]] {
+            let report = beanstalkd.run("beanstalkd", "", &[flags, &["--ack"]].concat());
+            assert_eq!(report["target"]["name"], "beanstalkd");
+            assert_eq!(report["target"]["durability"], class);
+            assert_eq!(report["target"]["version"], "1.12");
+            assert!(report["server"]["settled_per_s"].as_f64() > Some(0.0));
+        }
+    }
 }
 
 #[test]
@@ -163,7 +220,7 @@ fn what_a_broker_drops_is_a_loss_and_exit_1() {
 #[test]
 fn a_broker_that_is_not_there_is_exit_1() {
     // The discard port: nothing listens there.
-    for scheme in ["nats", "nats+raw", "nats+js", "redis", "redis+streams", "mqtt"] {
+    for scheme in ["nats", "nats+raw", "nats+js", "redis", "redis+streams", "beanstalkd", "mqtt"] {
         let output = loadgen(&["--target", &format!("{scheme}://127.0.0.1:9")]);
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{scheme}: {stderr}");
@@ -175,6 +232,9 @@ fn a_broker_that_is_not_there_is_exit_1() {
 fn what_a_broker_cannot_do_is_a_usage_error() {
     check_usage(&["--target", "nats://h:1", "--ack"], "no acknowledgement");
     check_usage(&["--target", "redis+streams://h:1", "--subs", "2"], "--subs 1");
+    check_usage(&["--target", "beanstalkd://h:1", "--subs", "2"], "--group");
+    check_usage(&["--target", "mqtt://h:1", "--group"], "leave --group out");
+    check_usage(&["--target", "redis://h:1", "--request"], "leave --request out");
     check_usage(&["--target", "nats://h:1", "--target-delay", "1s"], "this project's clients");
     check_usage(&["--target", "nats+js://h:1", "--ack-ratio", "0.5"], "all messages or none");
     check_usage(&["--target", "nats://h:1", "--server", "h"], "--server");

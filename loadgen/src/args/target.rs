@@ -19,7 +19,7 @@ pub(crate) struct TargetArgs {
     /// answers handshakes, pings and each request, reads nothing but the heads of frames and the names
     /// that clients subscribe to, and keeps nothing), `zmq-forwarder` (a bare loop over libzmq; needs a build with
     /// `--features libzmq`), `nats://HOST:PORT`, `nats+raw://HOST:PORT` (spoken by hand, without the cost of its client), `nats+js://HOST:PORT[?storage=memory|file]`,
-    /// `redis://HOST:PORT` (pub/sub), `redis+streams://HOST:PORT`, `mqtt://HOST:PORT[?qos=0|1]`. Other
+    /// `redis://HOST:PORT` (pub/sub), `redis+streams://HOST:PORT`, `beanstalkd://HOST:PORT`, `mqtt://HOST:PORT[?qos=0|1]`. Other
     /// brokers need a build with `--features peers`.
     #[arg(long, value_name = "URL", default_value = "mezzenger")]
     pub(crate) target: Target,

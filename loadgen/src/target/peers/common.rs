@@ -53,6 +53,11 @@ pub(crate) enum PeerError {
     /// No answer came in time.
     #[error("{0} was not answered within {ANSWER_TIMEOUT:?}: is the broker overloaded?")]
     NoAnswer(&'static str),
+    /// An answer has another payload than its request.
+    #[error(
+        "a request was answered with something else than its payload: the target mixes messages up"
+    )]
+    Answer,
     /// The client ended by itself.
     #[error("the client ended before its last message; its failure is noted above")]
     Ended,
@@ -68,12 +73,21 @@ impl PeerError {
     }
 }
 
+/// What the group of a run is called.
+pub(super) const GROUP: &str = "loadgen";
+
+/// Fails unless an answer is what was asked.
+pub(super) fn check_answer(answer: &[u8], request: &[u8]) -> Result<(), PeerError> {
+    if answer == request { Ok(()) } else { Err(PeerError::Answer) }
+}
+
 /// How a publisher's end ended.
 pub(super) type Finished = common::Finished<PeerError>;
 
 /// A publisher's end at another broker.
 pub(crate) trait Publish: Send {
-    /// Hands a message over under the name with this index; waits while the client's queue is full.
+    /// Hands a message over under the name with this index; waits while the client's queue is full, and for the answer
+    /// if it is a request.
     fn publish(&mut self, name: usize, payload: &[u8]) -> Result<(), PeerError>;
     /// Counts the messages that the broker took, or that left the client where the broker does not
     /// answer.
@@ -124,6 +138,10 @@ pub(super) struct Setup {
     pub(super) run: Run,
     pub(super) ack: bool,
     pub(super) subs: u16,
+    /// Whether the subscribers share the messages.
+    pub(super) group: bool,
+    /// Whether messages are requests.
+    pub(super) requests: bool,
     pub(super) message_bytes_max: usize,
 }
 

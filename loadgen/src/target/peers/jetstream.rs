@@ -1,7 +1,8 @@
 //! NATS `JetStream` through async-nats: publishes are answered, with 512 of each publisher under way;
-//! a push consumer for each subscriber, which acknowledges each message for itself.
+//! a push consumer for each subscriber, which acknowledges each message for itself, or one that the members of a group
+//! share.
 //!
-//! One subscriber makes the stream a work queue: a message goes when it is acknowledged. With several
+//! One subscriber, or a group, makes the stream a work queue: a message goes when it is acknowledged. With several
 //! it goes when each of them has acknowledged it (interest).
 
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::common::{
-    Durability, Finished, MakeEnds, PeerError, Publish, Reading, Setup, show_by_name, wait,
+    Durability, Finished, GROUP, MakeEnds, PeerError, Publish, Reading, Setup, show_by_name, wait,
 };
 use super::nats::{connect, subjects};
 use crate::address::Storage;
@@ -38,6 +39,8 @@ pub(super) struct JetStream {
     version: String,
     context: Context,
     stream: Stream,
+    /// Where the members of a group receive.
+    inbox: String,
     settled: Arc<Count>,
 }
 
@@ -45,13 +48,14 @@ impl JetStream {
     pub(super) fn connect(setup: Setup, storage: Storage) -> Result<Self, PeerError> {
         let client = connect(&setup)?;
         let version = client.server_info().version;
+        let inbox = client.new_inbox();
         let context = context(&setup, client);
         let config = Config {
             name: stream_name(&setup),
             subjects: vec![format!("{}.>", setup.prefix())],
-            retention: match (setup.ack, setup.subs) {
-                (true, 1) => RetentionPolicy::WorkQueue,
-                _ => RetentionPolicy::Interest,
+            retention: match setup.ack && (setup.group || setup.subs == 1) {
+                true => RetentionPolicy::WorkQueue,
+                false => RetentionPolicy::Interest,
             },
             storage: match storage {
                 Storage::Memory => StorageType::Memory,
@@ -63,7 +67,7 @@ impl JetStream {
         let stream = setup.ask(action, async {
             context.create_stream(config).await.map_err(PeerError::request(action))
         })?;
-        Ok(Self { setup, storage, version, context, stream, settled: Arc::default() })
+        Ok(Self { setup, storage, version, context, stream, inbox, settled: Arc::default() })
     }
 }
 
@@ -105,8 +109,14 @@ impl MakeEnds for JetStream {
 
     fn subscriber(&self, mut watchers: Vec<Watcher>) -> Result<Reading, PeerError> {
         let client = connect(&self.setup)?;
+        let group = self.setup.group.then(|| GROUP.to_owned());
         let config = push::Config {
-            deliver_subject: client.new_inbox(),
+            deliver_subject: match group {
+                Some(_) => self.inbox.clone(),
+                None => client.new_inbox(),
+            },
+            durable_name: group.clone(),
+            deliver_group: group,
             ack_policy: if self.setup.ack { AckPolicy::Explicit } else { AckPolicy::None },
             max_ack_pending: if self.setup.ack { UNACKNOWLEDGED_MAX } else { 0 },
             ..push::Config::default()

@@ -6,9 +6,10 @@
 //!
 //! - `nats`: core NATS; `nats_raw`: the same without its client; `jetstream`: its streams.
 //! - `redis`: publish and subscribe; `streams`: its streams; `pipelines`: how both of them publish.
-//! - `mqtt`: MQTT 3.1.1.
+//! - `beanstalkd`: its jobs, spoken by hand; `mqtt`: MQTT 3.1.1.
 //! - `common`: what they share.
 
+mod beanstalkd;
 mod common;
 mod jetstream;
 mod mqtt;
@@ -59,6 +60,8 @@ impl Peer {
             port: address.port,
             run: run.clone(),
             ack: settings.acks() > 0.0,
+            group: settings.group,
+            requests: settings.request,
             subs: settings.subs.saturating_add(settings.faults.churn),
             message_bytes_max: settings.size.max,
         };
@@ -68,6 +71,7 @@ impl Peer {
             Broker::JetStream(storage) => Box::new(jetstream::JetStream::connect(setup, storage)?),
             Broker::Redis => Box::new(redis::PubSub::connect(setup)?),
             Broker::RedisStreams => Box::new(streams::Streams::connect(setup)?),
+            Broker::Beanstalkd => Box::new(beanstalkd::Beanstalkd::connect(setup)?),
             Broker::Mqtt(qos) => Box::new(mqtt::Mqtt::connect(setup, qos)?),
         };
         let info = TargetInfo {

@@ -1,5 +1,5 @@
 //! Core NATS through async-nats: each end has a connection. A publish goes to the queue of the
-//! connection's task, which writes what has gathered; nothing is answered.
+//! connection's task, which writes what has gathered; nothing is answered, but for requests.
 
 use std::sync::Arc;
 
@@ -9,7 +9,8 @@ use futures_util::StreamExt;
 use tokio::runtime::Handle;
 
 use super::common::{
-    Durability, Finished, MakeEnds, PeerError, Publish, Reading, Setup, show, wait,
+    Durability, Finished, GROUP, MakeEnds, PeerError, Publish, Reading, Setup, check_answer, show,
+    wait,
 };
 use crate::count::Count;
 use crate::watcher::Watcher;
@@ -63,7 +64,8 @@ impl MakeEnds for Nats {
         let runtime = self.setup.runtime.clone();
         let client = connect(&self.setup)?;
         let subjects = subjects(&self.setup);
-        Ok(Box::new(Publisher { runtime, client, subjects, taken, count: 0 }))
+        let requests = self.setup.requests;
+        Ok(Box::new(Publisher { runtime, client, subjects, requests, taken, count: 0 }))
     }
 
     fn subscriber(&self, watchers: Vec<Watcher>) -> Result<Reading, PeerError> {
@@ -71,11 +73,21 @@ impl MakeEnds for Nats {
         let mut tasks = Vec::with_capacity(watchers.len());
         for (subject, mut watcher) in subjects(&self.setup).into_iter().zip(watchers) {
             let mut messages = self.setup.ask("a subscription", async {
-                client.subscribe(subject).await.map_err(PeerError::request("a subscription"))
+                let subscribed = match self.setup.group {
+                    true => client.queue_subscribe(subject, GROUP.to_owned()).await,
+                    false => client.subscribe(subject).await,
+                };
+                subscribed.map_err(PeerError::request("a subscription"))
             })?;
+            let (answers, notes) = (client.clone(), self.setup.notes());
             tasks.push(self.setup.runtime.spawn(async move {
                 while let Some(message) = messages.next().await {
                     show(&mut watcher, &message.payload).await;
+                    if let Some(asking) = message.reply
+                        && let Err(error) = answers.publish(asking, message.payload).await
+                    {
+                        notes.failures.add(|| format!("nats: an answer failed: {error}"));
+                    }
                 }
             }));
         }
@@ -98,15 +110,21 @@ struct Publisher {
     runtime: Handle,
     client: Client,
     subjects: Vec<Subject>,
+    requests: bool,
     taken: Arc<Count>,
     count: u64,
 }
 
 impl Publish for Publisher {
     fn publish(&mut self, name: usize, payload: &[u8]) -> Result<(), PeerError> {
-        let payload = Bytes::copy_from_slice(payload);
-        wait(&self.runtime, self.client.publish(self.subjects[name].clone(), payload))
-            .map_err(PeerError::request("a publish"))?;
+        let (subject, body) = (self.subjects[name].clone(), Bytes::copy_from_slice(payload));
+        if self.requests {
+            let answer = self.runtime.block_on(self.client.request(subject, body));
+            check_answer(&answer.map_err(PeerError::request("a request"))?.payload, payload)?;
+        } else {
+            wait(&self.runtime, self.client.publish(subject, body))
+                .map_err(PeerError::request("a publish"))?;
+        }
         self.count += 1;
         self.taken.set(self.count);
         Ok(())

@@ -2,7 +2,8 @@
 //! gathered while a write was under way leaves with the next one, and deliveries are read where they lie. The protocol:
 //! <https://docs.nats.io/reference/reference-protocols/nats-protocol>.
 
-use std::io;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::{Buf, BytesMut};
@@ -13,8 +14,10 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
+use super::super::common::ANSWER_TIMEOUT;
 use super::common::{
-    Durability, Finished, MakeEnds, PeerError, Publish, QUEUE_BYTES, Reading, Setup, show,
+    Durability, Finished, GROUP, MakeEnds, PeerError, Publish, QUEUE_BYTES, Reading, Setup,
+    check_answer, show,
 };
 use crate::count::Count;
 use crate::notes::Notes;
@@ -60,6 +63,9 @@ impl MakeEnds for NatsRaw {
     }
 
     fn publisher(&self) -> Result<Box<dyn Publish>, PeerError> {
+        if self.setup.requests {
+            return Ok(Box::new(self.requester()?));
+        }
         let Connection { read, write, unread } = self.connection("the connection", b"")?;
         let queue = Arc::new(Outgoing::default());
         let reading = Incoming { read, unread, queue: Arc::clone(&queue) };
@@ -75,7 +81,9 @@ impl MakeEnds for NatsRaw {
 
     fn subscriber(&self, watchers: Vec<Watcher>) -> Result<Reading, PeerError> {
         let names = self.setup.run.names.iter().enumerate();
-        let commands: String = names.map(|(id, name)| format!("SUB {name} {id}\r\n")).collect();
+        let group = if self.setup.group { format!(" {GROUP}") } else { String::new() };
+        let command = |(id, name)| format!("SUB {name}{group} {id}\r\n");
+        let commands: String = names.map(command).collect();
         let connection = self.connection("a subscription", commands.as_bytes())?;
         let Connection { read, write, unread } = connection;
         let queue = Arc::new(Outgoing::default());
@@ -84,6 +92,26 @@ impl MakeEnds for NatsRaw {
             self.setup.runtime.spawn(reading.run(watchers, self.setup.notes())),
             self.setup.runtime.spawn(queue.write(write, self.setup.notes())),
         ]))
+    }
+}
+
+impl NatsRaw {
+    /// A connection with an inbox, which one thread writes to and reads from in turns.
+    fn requester(&self) -> Result<Requester, PeerError> {
+        let action = "the connection";
+        let inbox = format!("_INBOX.{:032x}", fastrand::u128(..));
+        let connection = self.connection(action, format!("SUB {inbox} 0\r\n").as_bytes())?;
+        let stream = || {
+            let stream = connection.read.reunite(connection.write).map_err(io::Error::other)?;
+            let stream = stream.into_std()?;
+            stream.set_nonblocking(false)?;
+            stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
+            Ok(stream)
+        };
+        let stream = stream().map_err(PeerError::request::<io::Error>(action))?;
+        let names = self.setup.run.names.to_vec();
+        let stream = BufReader::new(stream);
+        Ok(Requester { stream, inbox, names, taken: Arc::default(), count: 0 })
     }
 }
 
@@ -235,10 +263,14 @@ impl Incoming {
                 self.unread.advance(end + 2);
                 continue;
             };
-            // The subject, the subscription, and the payload's length; nobody asks for replies here.
-            let mut words = message.split(' ').skip(1);
-            let mut number = || words.next().and_then(|word| word.parse::<usize>().ok());
-            let (Some(id), Some(bytes)) = (number(), number()) else {
+            // The subject, the subscription, where an answer goes if it is a request, and the payload's length.
+            let words: Vec<_> = message.split(' ').collect();
+            let (id, asking, bytes) = match words[..] {
+                [_, id, bytes] => (id, None, bytes),
+                [_, id, asking, bytes] => (id, Some(asking), bytes),
+                _ => return Err(not_understood(line)),
+            };
+            let (Ok(id), Ok(bytes)) = (id.parse::<usize>(), bytes.parse::<usize>()) else {
                 return Err(not_understood(line));
             };
             let (start, end) = (end + 2, end + 2 + bytes);
@@ -247,6 +279,9 @@ impl Incoming {
             }
             if let Some(watcher) = watchers.get_mut(id) {
                 show(watcher, &self.unread[start..end]).await;
+            }
+            if let Some(asking) = asking {
+                self.queue.add(&publish(asking, "", &self.unread[start..end]));
             }
             self.unread.advance(end + 2);
         }
@@ -302,5 +337,60 @@ impl Publish for Publisher {
             task.abort();
         }
         Finished { refused: 0, failure }
+    }
+}
+
+/// The command that publishes a payload, with a subject for its answer.
+fn publish(subject: &str, inbox: &str, payload: &[u8]) -> Vec<u8> {
+    let head = format!("PUB {subject} {inbox} {}\r\n", payload.len());
+    [head.as_bytes(), payload, b"\r\n"].concat()
+}
+
+/// Sends requests, and reads their answers, on the thread of its publisher.
+struct Requester {
+    stream: BufReader<net::TcpStream>,
+    inbox: String,
+    names: Vec<String>,
+    taken: Arc<Count>,
+    count: u64,
+}
+
+impl Requester {
+    fn ask(&mut self, name: usize, payload: &[u8]) -> io::Result<Vec<u8>> {
+        self.stream.get_mut().write_all(&publish(&self.names[name], &self.inbox, payload))?;
+        loop {
+            let mut line = String::new();
+            self.stream.read_line(&mut line)?;
+            let line = line.trim_end();
+            match line.strip_prefix("MSG ").and_then(|message| message.rsplit(' ').next()) {
+                Some(bytes) => {
+                    let bytes: usize = bytes.parse().map_err(|_| not_understood(line))?;
+                    let mut answer = vec![0; bytes + 2];
+                    self.stream.read_exact(&mut answer)?;
+                    answer.truncate(bytes);
+                    return Ok(answer);
+                }
+                None if line == "PING" => self.stream.get_mut().write_all(b"PONG\r\n")?,
+                None => return Err(not_understood(line)),
+            }
+        }
+    }
+}
+
+impl Publish for Requester {
+    fn publish(&mut self, name: usize, payload: &[u8]) -> Result<(), PeerError> {
+        let answer = self.ask(name, payload).map_err(PeerError::request("a request"))?;
+        check_answer(&answer, payload)?;
+        self.count += 1;
+        self.taken.set(self.count);
+        Ok(())
+    }
+
+    fn taken(&self) -> Arc<Count> {
+        Arc::clone(&self.taken)
+    }
+
+    fn finish(self: Box<Self>) -> Finished {
+        Finished { refused: 0, failure: None }
     }
 }

@@ -1,22 +1,23 @@
-//! Redis streams through the redis crate: a stream for each name, one group, one consumer.
+//! Redis streams through the redis crate: a stream for each name, one group, one consumer or those of --group.
 //!
-//! Publishers XADD in pipelines. The consumer reads 512 messages a turn with XREADGROUP and acknowledges
+//! Publishers XADD in pipelines. A consumer reads 512 messages a turn with XREADGROUP and acknowledges
 //! (XACK) and deletes (XDEL) them in the pipeline that reads the next ones; without --ack it reads with
 //! NOACK, and deletes.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use redis::aio::MultiplexedConnection;
 use redis::{Client, Cmd, Pipeline, RedisResult};
 
-use super::common::{Durability, MakeEnds, PeerError, Publish, Reading, Setup, show_by_name};
+use super::common::{
+    Durability, GROUP, MakeEnds, PeerError, Publish, Reading, Setup, show_by_name,
+};
 use super::pipelines::Publisher;
 use super::redis::{client, connection, durability, version};
 use crate::count::Count;
 use crate::watcher::Watcher;
 
-const GROUP: &str = "loadgen";
-const CONSUMER: &str = "consumer";
 const FIELD: &str = "m";
 
 /// Messages read in one turn.
@@ -36,6 +37,8 @@ pub(super) struct Streams {
     version: Option<String>,
     durability: Option<Durability>,
     settled: Arc<Count>,
+    /// How many there are.
+    consumers: AtomicU16,
 }
 
 impl Streams {
@@ -52,7 +55,14 @@ impl Streams {
         setup.ask(action, async {
             groups.query_async::<()>(&mut connection).await.map_err(PeerError::request(action))
         })?;
-        Ok(Self { setup, client, version, durability, settled: Arc::default() })
+        Ok(Self {
+            setup,
+            client,
+            version,
+            durability,
+            settled: Arc::default(),
+            consumers: AtomicU16::new(0),
+        })
     }
 }
 
@@ -72,6 +82,7 @@ impl MakeEnds for Streams {
 
     fn subscriber(&self, watchers: Vec<Watcher>) -> Result<Reading, PeerError> {
         let consumer = Consumer {
+            name: format!("consumer-{}", self.consumers.fetch_add(1, Ordering::Relaxed)),
             connection: connection(&self.setup, &self.client)?,
             names: Arc::clone(&self.setup.run.names),
             ack: self.setup.ack,
@@ -121,8 +132,9 @@ fn encode(pipeline: &mut Pipeline, name: &str, payload: &[u8]) {
     pipeline.cmd("XADD").arg(name).arg("*").arg(FIELD).arg(payload).ignore();
 }
 
-/// The one consumer of the group.
+/// A consumer of the group.
 struct Consumer {
+    name: String,
     connection: MultiplexedConnection,
     names: Arc<[String]>,
     ack: bool,
@@ -157,7 +169,7 @@ impl Consumer {
 
     fn read(&self) -> Cmd {
         let mut read = redis::cmd("XREADGROUP");
-        read.arg("GROUP").arg(GROUP).arg(CONSUMER).arg("COUNT").arg(MESSAGES_MAX);
+        read.arg("GROUP").arg(GROUP).arg(&self.name).arg("COUNT").arg(MESSAGES_MAX);
         read.arg("BLOCK").arg(BLOCK_MS);
         if !self.ack {
             read.arg("NOACK");
