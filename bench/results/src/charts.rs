@@ -31,8 +31,10 @@ fn chart(
     targets: &[&Target],
 ) -> Result<Chart, ChartError> {
     let class = class.map_or("unknown durability", Durability::name);
-    let (what, title, svg) = if targets[0].has_rate() {
-        let title = format!("{workload}: latency from when messages were due ({class})");
+    let (is_due, asks) = (targets[0].has_rate(), targets[0].has_requests());
+    let (what, title, svg) = if is_due || asks {
+        let from = if is_due { "when messages were due" } else { "requests to their answers" };
+        let title = format!("{workload}: latency from {from} ({class})");
         let svg = chart::latency(&title, &curves(targets))?;
         ("latency", title, svg)
     } else {

@@ -51,6 +51,13 @@ const GOALS: &[Goal] = &[
     ("ack-memory", Settled, Some("jetstream-memory"), AtLeast(20.0)),
     ("ack-fsync", Settled, Some("redis-streams-always"), AtLeast(7.0)),
     ("ack-fsync", Settled, Some("jetstream-always"), AtLeast(10.0)),
+    ("group-8", Delivered, Some("nats"), AtLeast(3.0)),
+    ("group-8-ack-memory", Settled, Some("jetstream-memory"), AtLeast(8.0)),
+    ("group-8-ack-fsync", Settled, Some("redis-streams-always"), AtLeast(5.0)),
+    ("request-1", LatencyP50, Some("nats"), AtMost(0.8)),
+    ("request-1", LatencyP99, Some("nats"), AtMost(0.8)),
+    ("request-64", LatencyP50, Some("nats"), AtMost(0.8)),
+    ("request-64", LatencyP99, Some("nats"), AtMost(0.8)),
     ("idle-10k", LatencyP99, Some("mezzenger-alone"), AtMost(1.2)),
     ("idle-10k", Figure::IdleMemory, None, AtMost(4096.0)),
     (IDLE_100K, LatencyP99, Some("mezzenger-alone"), AtMost(1.2)),
@@ -84,6 +91,11 @@ const MEASURES: &[(&str, Bound)] = &[
     ("build-loadgen", AtMost(120.0)),
     ("test-command", AtMost(480.0)),
 ];
+
+/// Whether a goal is about this workload.
+pub(crate) fn are_about(workload: &str) -> bool {
+    GOALS.iter().any(|goal| goal.0 == workload)
+}
 
 /// What was reached.
 struct Reached {

@@ -33,7 +33,9 @@ pub(crate) enum PageError {
     Io { path: PathBuf, source: io::Error },
     #[error("{RESULTS}: after {text:?} there is no {END:?}")]
     Open { text: String },
-    #[error("{RESULTS}: {BEGIN}{name} --> is not known, or its workload was not measured")]
+    #[error(
+        "{RESULTS}: {BEGIN}{name} --> is not known: it is no part, and its workload has no goal and was not measured"
+    )]
     Unknown { name: String },
     #[error("{RESULTS}: the workload {name} is in the record and not shown")]
     NotShown { name: String },
@@ -115,7 +117,10 @@ fn figures(
         "torture" => record.torture.as_ref().map_or_else(sections::not_measured, sections::torture),
         _ => {
             let workload = name.strip_prefix("workload ").ok_or_else(unknown)?;
-            let targets = record.workloads.get(workload).ok_or_else(unknown)?;
+            let Some(targets) = record.workloads.get(workload) else {
+                let is_known = goals::are_about(workload);
+                return is_known.then(sections::not_measured).ok_or_else(unknown);
+            };
             let mut text = sections::workload(targets);
             for chart in charts::charts(workload, targets)? {
                 let path = record.folder.join("charts").join(chart.file);

@@ -136,6 +136,11 @@ impl Target {
         self.first().config.get("rate").is_some_and(|rate| !rate.is_null())
     }
 
+    /// Whether each message was a request.
+    pub(crate) fn has_requests(&self) -> bool {
+        self.first().config.get("request") == Some(&serde_json::Value::Bool(true))
+    }
+
     /// Its name, marked when a round failed its verification.
     pub(crate) fn label(&self) -> String {
         let failed = self.rounds.iter().any(|round| !round.result.failures.is_empty());

@@ -38,7 +38,8 @@ const SATURATED: &[Figure] = &[
 
 /// The figures that say something about a workload, of those that some target has.
 fn figures(targets: &[Target]) -> Vec<Figure> {
-    let figures = if targets[0].has_rate() { ON_SCHEDULE } else { SATURATED };
+    let is_timed = targets[0].has_rate() || targets[0].has_requests();
+    let figures = if is_timed { ON_SCHEDULE } else { SATURATED };
     let measured =
         |figure: &&Figure| targets.iter().any(|target| target.spread(**figure).is_some());
     figures.iter().filter(measured).copied().collect()
@@ -127,9 +128,12 @@ fn settings(run: &Run) -> String {
         Some(rate) => format!("{rate} messages/s on schedule"),
         None => "saturated".to_owned(),
     };
+    let is = |key: &str| run.config.get(key) == Some(&Value::Bool(true));
+    let group = if is("group") { " of one group" } else { "" };
+    let rate = if is("request") { "one request at a time each".to_owned() } else { rate };
     let acknowledged = if run.is_acknowledged() { ", acknowledged" } else { "" };
     format!(
-        "Publishers: {}, subscribers: {}, payload: {} bytes, {rate}{acknowledged}, {} s after {} s of \
+        "Publishers: {}, subscribers{group}: {}, payload: {} bytes, {rate}{acknowledged}, {} s after {} s of \
          warm-up",
         text("pubs"),
         text("subs"),

@@ -59,7 +59,7 @@ impl Workspace {
             self.write("run.hgrm", include_str!("fixture/on-schedule.hgrm"));
             let round = round.to_string();
             let mut args = vec!["add", RECORD, workload, target, &round, "run.json"];
-            if run["config"]["rate"].is_number() {
+            if run["config"]["rate"].is_number() || run["config"]["request"] == true {
                 args.push("run.hgrm");
             }
             self.done(&args);
@@ -235,6 +235,27 @@ fn latencies_are_drawn_losses_listed_and_the_earlier_build_compared() {
     let old = row(&page, &["latency p50", "| 40.0 |"]);
     assert_eq!(old[4..], ["0.500", "1", "built-40", "built-20"]);
     assert!(page.contains("- Not measured with an earlier build: fan."), "{page}");
+}
+
+#[test]
+fn requests_are_about_latency_and_what_has_a_goal_may_be_missing() {
+    let workspace = Workspace::new(&page(&["workload request-1", "workload group-8", "losses"]));
+    for (target, us) in [("mezzenger", 20.0), ("nats", 30.0)] {
+        let change = |run: &mut Value| {
+            run["config"]["request"] = json!(true);
+            run["latency_us"]["p50"] = json!(us);
+        };
+        workspace.add("request-1", target, &[&change]);
+    }
+    let goals = workspace.done(&["goals", RECORD]);
+    let half = row(&goals, &["| request-1 ", "latency p50"]);
+    assert_eq!(half[2..], ["≤ 0.8 × nats", "0.667", "yes, 1 rounds"]);
+    assert_eq!(row(&goals, &["| group-8 "])[4], "not measured");
+    workspace.done(&["write", RECORD]);
+    let page = workspace.read("RESULTS.md");
+    assert!(page.contains("one request at a time each, ") && page.contains("Not measured."));
+    let svg = workspace.read(&format!("{RECORD}/charts/request-1-latency-memory.svg"));
+    assert!(svg.contains("requests to their answers") && svg.contains("nats"), "{svg}");
 }
 
 #[test]
