@@ -87,9 +87,8 @@ impl ServerArgs {
     /// A builder for a client of this server.
     fn client(&self) -> ClientBuilder {
         Client::builder()
-            .send_port(self.port)
+            .port(self.port)
             .server_address(&self.server)
-            .auto_start(false)
             .send_timeout(self.timeout / TRIES)
             .connection_retries(TRIES)
     }
@@ -165,7 +164,7 @@ fn tell_of_losses() -> impl Fn(&ConnectionEvent) + Send + Sync {
             is_lost.store(true, Ordering::Relaxed);
             complain(&format!("no messages for now: {why}; connecting again"));
         }
-        ConnectionEvent::Connected { .. } if is_lost.swap(false, Ordering::Relaxed) => {
+        ConnectionEvent::Connected if is_lost.swap(false, Ordering::Relaxed) => {
             complain(&"connected again");
         }
         _ => {}

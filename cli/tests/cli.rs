@@ -56,8 +56,7 @@ impl Broker {
 
     fn client(&self) -> Client {
         Client::builder()
-            .send_port(self.server.recv_addr().port())
-            .sub_port(self.server.pub_addr().port())
+            .port(self.server.recv_addr().port())
             .connect()
             .expect("the server answers")
     }

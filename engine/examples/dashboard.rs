@@ -13,8 +13,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let host = args.next().unwrap_or_else(|| "127.0.0.1".to_owned());
     let port = args.next().map_or(Ok(7202), |port| port.parse())?;
     let messages = args.next().map_or(Ok(usize::MAX), |messages| messages.parse())?;
-    let client =
-        Client::builder().server_address(host).send_port(port).auto_start(false).connect()?;
+    let client = Client::builder().server_address(host).port(port).connect()?;
     let mut counts = BTreeMap::<String, u64>::new();
     let events = client.subscription_to(Filter::pattern("orders.>")).observe().open()?;
     println!("looking on");

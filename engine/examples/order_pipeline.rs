@@ -44,8 +44,7 @@ fn work(client: &Client, worker: usize, done: &Sender<String>) -> Result<(), Box
 fn main() -> Result<(), Box<dyn Error>> {
     // A server inside this program; others connect to mezzenger-server.
     let server = Server::builder().pub_port(0).recv_port(0).start()?;
-    let connect =
-        || Client::builder().send_port(server.recv_addr().port()).auto_start(false).connect();
+    let connect = || Client::builder().port(server.recv_addr().port()).connect();
     let (done, packed) = channel();
     let workers = [connect()?, connect()?];
     let threads: Vec<_> = (1..)

@@ -13,7 +13,7 @@
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! // A server of its own, for a test; programs run mezzenger-server and call Client::connect("host").
 //! let server = Server::builder().pub_port(0).recv_port(0).start()?;
-//! let client = Client::builder().send_port(server.recv_addr().port()).auto_start(false).connect()?;
+//! let client = Client::builder().port(server.recv_addr().port()).connect()?;
 //!
 //! // Waits until the server has it, and until it is on disk if the server has a journal.
 //! client.send_message("orders.new", "tea", true)?;
@@ -34,7 +34,7 @@
 //! # use mezzenger::{Client, Filter, Server};
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let server = Server::builder().pub_port(0).recv_port(0).start()?;
-//! # let client = Client::builder().send_port(server.recv_addr().port()).auto_start(false).connect()?;
+//! # let client = Client::builder().port(server.recv_addr().port()).connect()?;
 //! let mut jobs = client.subscription_to(Filter::pattern("orders.*")).group("packers").open()?;
 //! client.send_message("orders.new", "tea", true)?;
 //! let job = jobs.recv()?;
@@ -53,7 +53,7 @@
 //! # use mezzenger::{Client, RequestError, Server};
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let server = Server::builder().pub_port(0).recv_port(0).start()?;
-//! # let client = Client::builder().send_port(server.recv_addr().port()).auto_start(false).connect()?;
+//! # let client = Client::builder().port(server.recv_addr().port()).connect()?;
 //! let second = Duration::from_secs(1);
 //! let nobody = client.message("words", "one two").request(second).unwrap_err();
 //! assert!(matches!(nobody, RequestError::NoSubscriber { .. }));
@@ -139,7 +139,7 @@ pub use broker::run::RunError;
 pub use client::{
     ArchivePayload, Blocked, Client, ClientBuilder, ConnectError, ConnectionEvent, Counters,
     DeadLetter, DeadLetterError, DeadLetters, Delivery, DisconnectReason, Failure, Filter,
-    GroupBuilder, Link, Message, Missed, Outcome, OutgoingMessage, Payload, PayloadError, Receipt,
+    GroupBuilder, Message, Missed, Outcome, OutgoingMessage, Payload, PayloadError, Receipt,
     ReceiveError, RequestError, SendError, SubscribeError, Subscription, SubscriptionBuilder,
 };
 pub use config::{Config, ConfigError, SlowSubscriber, Verify};

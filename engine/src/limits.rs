@@ -224,6 +224,13 @@ pub const CREDIT_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 /// Bytes that a subscription which holds publishers up may get without credit: what they send before they are held.
 pub const OVERDRAFT_BYTES_MAX: i64 = 8 * 1024 * 1024;
 
+/// Bytes that a connection with subscriptions may send while it is held back before it is not read: twice what a client
+/// has in flight unless it is told otherwise. Behind them is credit that others may wait for.
+pub const ASIDE_BYTES_MAX_EACH: usize = 8 * 1024 * 1024;
+
+/// The same for all connections.
+pub const ASIDE_BYTES_MAX: usize = 128 * 1024 * 1024;
+
 /// Groups.
 pub const GROUPS_MAX: usize = 100_000;
 
@@ -368,8 +375,12 @@ pub const CLIENT_ACKS_WAITING_MAX: usize = 1 << 20;
 /// Runs (a publisher under a name) in which a subscriber looks for gaps.
 pub const CLIENT_RUNS_TRACKED_MAX: usize = 65_536;
 
-/// Frames received in one turn before a client's receiving thread looks at anything else.
+/// Frames received in one turn before a client looks at anything else, and those that a callback is called for before
+/// another one's turn.
 pub const CLIENT_FRAMES_PER_TURN: usize = 64;
+
+/// Messages of a callback that were acknowledged late, and of which copies are acknowledged without calling it again.
+pub const CLIENT_COPIES_KNOWN_MAX: usize = 8192;
 
 /// Bytes of messages that a subscription may have and not have dealt with, unless it says otherwise.
 pub const CLIENT_CREDIT_BYTES: u64 = 4 * 1024 * 1024;

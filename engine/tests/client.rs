@@ -15,7 +15,7 @@ fn server() -> Server {
 }
 
 fn options(server: &Server) -> ClientBuilder {
-    Client::builder().send_port(server.recv_addr().port()).sub_port(server.pub_addr().port())
+    Client::builder().port(server.recv_addr().port())
 }
 
 #[track_caller]
@@ -30,7 +30,7 @@ fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
 #[test]
 fn a_saturating_publisher_loses_nothing_and_keeps_its_order() {
     let server = server();
-    let publisher = options(&server).auto_start(false).connect().unwrap();
+    let publisher = options(&server).connect().unwrap();
     let subscribers = [(); 3].map(|()| options(&server).connect().unwrap());
     let count = 100_000_u64;
     let (done, ends) = channel();
@@ -121,7 +121,7 @@ fn large_and_small_messages_arrive_whole() {
 fn the_server_s_limits_come_back_as_variants() {
     let builder = Server::builder().pub_port(0).recv_port(0).max_pending_messages(1);
     let server = builder.max_message_bytes(1000).start().unwrap();
-    let client = options(&server).auto_start(false).connect().unwrap();
+    let client = options(&server).connect().unwrap();
     let error = client.send_message("a", vec![0; 2000], false).unwrap_err();
     assert!(matches!(error, SendError::TooLargeForServer { .. }), "{error}");
     client.send_message("a", "kept", true).unwrap();
@@ -196,7 +196,7 @@ fn a_server_that_restarts_gets_thousands_of_subscriptions_again() {
     });
     first.shutdown().unwrap();
     let second = Server::builder().pub_port(sub_port).recv_port(send_port).start().unwrap();
-    let publisher = options(&second).auto_start(false).connect().unwrap();
+    let publisher = options(&second).connect().unwrap();
     // A further subscription is behind those that come back.
     client.subscribe("last", |_, _| ()).unwrap();
     for n in 0..NAMES {

@@ -39,7 +39,7 @@ fn the_dashboard_counts_by_name_and_takes_nothing() {
         .unwrap();
     let mut lines = BufReader::new(dashboard.stdout.take().unwrap()).lines().map(Result::unwrap);
     assert_eq!(lines.next().unwrap(), "looking on");
-    let client = Client::builder().send_port(port).auto_start(false).connect().unwrap();
+    let client = Client::builder().port(port).connect().unwrap();
     for name in ["orders.new", "orders.new", "bills.new", "orders.7.paid"] {
         client.send_message(name, "x", true).unwrap();
     }

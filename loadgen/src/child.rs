@@ -133,11 +133,6 @@ impl ChildServer {
         Ok(Self { child, stdin: Some(stdin), stdout, pub_addr, recv_addr, arguments })
     }
 
-    /// Where subscribers connect.
-    pub(crate) fn pub_addr(&self) -> SocketAddr {
-        self.pub_addr
-    }
-
     /// Where requests are sent.
     pub(crate) fn recv_addr(&self) -> SocketAddr {
         self.recv_addr

@@ -279,7 +279,7 @@ fn open_idle(
     let place = match (&on.target, child) {
         (Target::Peer(address), _) => (address.host.clone(), address.port),
         (_, Some(child)) => (child.recv_addr().ip().to_string(), child.recv_addr().port()),
-        (_, None) => (on.server.clone().unwrap_or_default(), on.send_port),
+        (_, None) => (on.server.clone().unwrap_or_default(), on.port),
     };
     let rss_kb = || {
         let usage = match child {

@@ -14,7 +14,7 @@ const DEADLINE: Duration = Duration::from_secs(20);
 /// A bare target, which ends with the test.
 struct Target {
     child: Child,
-    ports: (u16, u16),
+    port: u16,
 }
 
 impl Target {
@@ -25,14 +25,12 @@ impl Target {
         let mut line = String::new();
         let stdout = child.stdout.as_mut().expect("a pipe");
         BufReader::new(stdout).read_line(&mut line).expect("a line");
-        let (pub_addr, recv_addr) = ready::addresses(&line).expect("it listens");
-        Self { child, ports: (pub_addr.port(), recv_addr.port()) }
+        let (_, recv_addr) = ready::addresses(&line).expect("it listens");
+        Self { child, port: recv_addr.port() }
     }
 
-    fn client(&self, receives: bool) -> Client {
-        let options = Client::builder().server_address("127.0.0.1").auto_start(receives);
-        let (sub_port, send_port) = self.ports;
-        options.sub_port(sub_port).send_port(send_port).connect().expect("a connection")
+    fn client(&self) -> Client {
+        Client::builder().port(self.port).connect().expect("a connection")
     }
 }
 
@@ -55,7 +53,7 @@ fn read(subscription: &mut Subscription, count: usize) -> Vec<String> {
 
 fn check(subcommand: &str) {
     let target = Target::start(subcommand);
-    let (publisher, client) = (target.client(false), target.client(true));
+    let (publisher, client) = (target.client(), target.client());
     let (sender, callback) = std::sync::mpsc::channel();
     client
         .subscribe("a", move |payload: &[u8], _: &_| {
@@ -79,7 +77,7 @@ fn check(subcommand: &str) {
     assert!(matches!(member, Err(SubscribeError::Refused { .. })), "{member:?}");
 
     // A request, with its answer, over two connections in all.
-    let (asking, answering) = (target.client(false), target.client(false));
+    let (asking, answering) = (target.client(), target.client());
     let mut questions = answering.subscription("question").expect("a subscription");
     let answerer = thread::spawn(move || {
         let question = questions.recv_timeout(DEADLINE).expect("a request");
@@ -109,7 +107,7 @@ fn the_bare_forwarder_delivers_to_native_subscriptions() {
 fn the_relay_sends_no_more_than_credit_allows() {
     const MESSAGES: usize = 200;
     let target = Target::start("relay");
-    let (publisher, client) = (target.client(false), target.client(false));
+    let (publisher, client) = (target.client(), target.client());
     let open = |credit| {
         let opened = client.subscription_to(Filter::name("a")).credit(credit).open();
         opened.expect("a subscription")

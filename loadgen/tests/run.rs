@@ -53,8 +53,8 @@ fn what_earlier_runs_left_in_the_file_is_no_failure() {
     let journal = directory.path().join("journal");
     let builder = Server::builder().pub_port(0).recv_port(0).persist_file(&journal);
     let server = builder.start().expect("a server");
-    let send_port = server.recv_addr().port();
-    let client = Client::builder().send_port(send_port).auto_start(false).connect();
+    let port = server.recv_addr().port();
+    let client = Client::builder().port(port).connect();
     client.expect("a client").send_message("left", "over", true).expect("it is taken");
     server.shutdown().expect("an end");
     let report = run(&["--ack", "--persist-file", journal.to_str().expect("UTF-8")]);
@@ -128,7 +128,7 @@ fn a_server_that_dies_is_exit_1() {
 #[test]
 fn nobody_to_send_to_is_one_line_and_exit_1() {
     // The discard port: nothing listens there.
-    let output = loadgen(&["--server", "127.0.0.1", "--send-port", "9", "--sub-port", "9"]);
+    let output = loadgen(&["--server", "127.0.0.1", "--port", "9"]);
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{stderr}");
     assert_eq!(stderr.lines().count(), 1, "{stderr}");
@@ -151,7 +151,7 @@ fn usage_errors_are_exit_2_and_say_what_is_wrong() {
     check_usage(&["--duration", "0"], "longer than zero");
     check_usage(&["--duration", "soon"], "--duration");
     check_usage(&["--persist-file", "journal"], "--ack");
-    check_usage(&["--send-port", "7202"], "--server");
+    check_usage(&["--port", "7202"], "--server");
     check_usage(&["--ack", "--persist-file", "j", "--server", "h"], "--server");
     check_usage(&["--publishers", "2"], "--publishers");
 }

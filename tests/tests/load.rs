@@ -78,17 +78,15 @@ fn against_a_server_that_runs_already() {
         "1",
         "--server",
         "127.0.0.1",
-        "--send-port",
+        "--port",
         &server.recv_addr.port().to_string(),
-        "--sub-port",
-        &server.pub_addr.port().to_string(),
     ]);
     server.terminate();
 }
 
 #[test]
 fn without_a_server_it_fails_and_says_so() {
-    let elsewhere = ["--server", "127.0.0.1", "--send-port", "1", "--sub-port", "2"];
+    let elsewhere = ["--server", "127.0.0.1", "--port", "1"];
     let output = loadgen(&elsewhere).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     let stderr = String::from_utf8_lossy(&output.stderr);

@@ -117,7 +117,7 @@ fn nobody_has_to_read_where_the_server_listens() {
     command.arg(binaries::path("mezzenger-server"));
     command.args(["--pub-port", &pub_port.to_string(), "--recv-port", &recv_port.to_string()]);
     let mut process = Process::start(&mut command);
-    let client = mezzenger::Client::builder().send_port(recv_port).sub_port(pub_port);
+    let client = mezzenger::Client::builder().port(recv_port);
     eventually("an answer", || client.clone().connect().ok());
     process.signal(Signal::TERM);
     assert_eq!(process.wait_at_most(DRAIN_MAX).code(), Some(0), "{}", process.stderr());

@@ -27,7 +27,7 @@ pub(crate) fn subscriber(address: SocketAddr, prefix: &[u8]) -> Raw {
 /// A client that only publishes. The server holds publishers back for the grace, so requests take as long.
 #[track_caller]
 pub(crate) fn patient_publisher(server: &Server) -> Client {
-    let options = server.client_options().auto_start(false);
+    let options = server.client_options();
     options.send_timeout(Duration::from_secs(10)).connect().unwrap()
 }
 

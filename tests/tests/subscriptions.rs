@@ -9,7 +9,7 @@ const TIMES: usize = 200;
 #[test]
 fn what_is_published_right_after_subscribing_arrives() {
     let server = Server::start::<&str>(&[]);
-    let publisher = server.client_options().auto_start(false).connect().unwrap();
+    let publisher = server.client_options().connect().unwrap();
     let subscriber = server.client();
     for n in 0..TIMES {
         // A new name each time, so that no subscription is live already.
@@ -29,7 +29,7 @@ fn what_is_published_right_after_subscribing_arrives() {
 #[test]
 fn it_holds_for_new_connections_too() {
     let server = Server::start::<&str>(&[]);
-    let publisher = server.client_options().auto_start(false).connect().unwrap();
+    let publisher = server.client_options().connect().unwrap();
     for n in 0..TIMES / 4 {
         let client = server.client();
         let mut subscription = client.subscription("greet").unwrap();
@@ -92,7 +92,7 @@ fn a_client_finds_its_subscriptions_again_when_the_server_comes_back() {
     command.args(["--pub-port", &pub_port, "--recv-port", &recv_port]);
     let server = Server::started(&mut command);
     // It waits at the server until the subscription is there again.
-    let publisher = server.client_options().auto_start(false).connect().unwrap();
+    let publisher = server.client_options().connect().unwrap();
     publisher.send_message("greet", "after", true).unwrap();
     assert_eq!(subscription.recv_timeout(PATIENCE).unwrap().text(), Some("after"));
 }

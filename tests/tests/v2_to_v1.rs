@@ -7,7 +7,7 @@ fn check(payload: &impl mezzenger::Payload, expected_type: &str, expected_repr: 
     let server = Server::start::<&str>(&[]);
     let mut subscriber = Python::connect(&server);
     subscriber.subscribe("greet");
-    let client = server.client_options().auto_start(false).connect().unwrap();
+    let client = server.client_options().connect().unwrap();
     for ack in [false, true] {
         client.send_message("greet", payload, ack).unwrap();
         let received = subscriber.receive();
@@ -33,7 +33,7 @@ fn headers_are_left_out() {
     let server = Server::start::<&str>(&[]);
     let mut subscriber = Python::connect(&server);
     subscriber.subscribe("greet");
-    let client = server.client_options().auto_start(false).connect().unwrap();
+    let client = server.client_options().connect().unwrap();
     client.message("greet", "hello").header("shop", "7").reply_to("answers").send().unwrap();
     let received = subscriber.receive();
     assert_eq!((&*received.payload, &*received.payload_type), ("'hello'", "str"));

@@ -9,7 +9,7 @@ use crate::harness::{Native, NativeSubscriber, PATIENCE, Server};
 #[test]
 fn bytes_text_and_archives_arrive_as_what_they_are() {
     let server = Server::start::<&str>(&[]);
-    let publisher = server.client_options().auto_start(false).connect().unwrap();
+    let publisher = server.client_options().connect().unwrap();
     let client = server.client();
     let mut subscription = client.subscription("greet").unwrap();
 
@@ -38,7 +38,7 @@ fn what_is_published_in_a_stream_arrives_in_order_and_once() {
     let server = Server::start::<&str>(&[]);
     let client = server.client();
     let mut subscription = client.subscription("count").unwrap();
-    let publisher = server.client_options().auto_start(false).connect().unwrap();
+    let publisher = server.client_options().connect().unwrap();
     std::thread::scope(|scope| {
         scope.spawn(|| {
             for n in 0..MESSAGES {

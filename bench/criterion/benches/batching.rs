@@ -1,7 +1,6 @@
 //! What publishing costs a client: messages gather in frames, are stamped and sent, and their answers
 //! booked. One thread does it all, over sockets within the process; the server's end only answers.
 
-use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,10 +19,9 @@ fn publish(c: &mut Criterion) {
     for (bytes, burst) in [(128, 1024_u64), (4096, 128), (64 * 1024, 8)] {
         let storage = Arc::new(RealStorage);
         let mut server = DrivenServer::new(&Config::default(), storage).expect("starts");
-        let requests = server.connect(Port::Requests).expect("connects");
-        let (unused, _peer) = UnixStream::pair().expect("a pair of sockets");
-        let options = Client::builder().auto_start(false).target_delay(Duration::from_secs(3600));
-        let mut client = DrivenClient::over(&options, [requests, unused]).expect("connects");
+        let stream = server.connect(Port::Requests).expect("connects");
+        let options = Client::builder().target_delay(Duration::from_secs(3600));
+        let mut client = DrivenClient::over(&options, stream).expect("connects");
         let payload = payload(bytes);
         let mut published = 0;
         group.throughput(Throughput::Elements(burst));
@@ -34,7 +32,7 @@ fn publish(c: &mut Criterion) {
                 }
                 published += burst;
                 while client.client().counters().published < published {
-                    client.turn_requests();
+                    client.turn();
                     server.turn_broker().expect("takes them");
                 }
             });

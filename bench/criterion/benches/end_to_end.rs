@@ -13,13 +13,8 @@ static GLOBAL: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const BURST: u64 = 10_000;
 const DEADLINE: Duration = Duration::from_secs(30);
 
-fn connect(server: &Server, receives: bool) -> Client {
-    Client::builder()
-        .send_port(server.recv_addr().port())
-        .sub_port(server.pub_addr().port())
-        .auto_start(receives)
-        .connect()
-        .expect("connects")
+fn connect(server: &Server) -> Client {
+    Client::builder().port(server.recv_addr().port()).connect().expect("connects")
 }
 
 /// Subscribes; the receiver is told each time that a burst was received whole and in order.
@@ -42,7 +37,7 @@ fn burst(c: &mut Criterion) {
     group.throughput(Throughput::Elements(BURST));
     for (name, ack) in [("ack0", false), ("ack1", true)] {
         let server = Server::builder().pub_port(0).recv_port(0).start().expect("starts");
-        let (publisher, subscriber) = (connect(&server, false), connect(&server, true));
+        let (publisher, subscriber) = (connect(&server), connect(&server));
         let payload = payload(128);
         let whole = subscribe(&subscriber, payload.len());
         let mut sent = 0;

@@ -42,14 +42,13 @@ fn driven(
     options: &ClientBuilder,
     server: &mut DrivenServer,
 ) -> Result<DrivenClient, PipelineError> {
-    let streams = [server.connect(Port::Requests)?, server.connect(Port::Publishing)?];
+    let stream = server.connect(Port::Requests)?;
     // What leaves when shall not depend on the clock.
     let options = options.clone().target_delay(NEVER);
-    let mut client = DrivenClient::over(&options, streams)?;
+    let mut client = DrivenClient::over(&options, stream)?;
     // Once it is connected and has been told of the server, what may leave at once does.
     for _ in 0..HANDSHAKE_TURNS {
-        client.turn_requests();
-        client.turn_receiving();
+        client.turn();
         server.turn_broker()?;
     }
     Ok(client)
@@ -69,7 +68,7 @@ pub(crate) enum Publisher {
 impl Publisher {
     /// A client of the library.
     pub(crate) fn client(server: &mut DrivenServer) -> Result<Self, PipelineError> {
-        let options = Client::builder().auto_start(false).send_timeout(NEVER);
+        let options = Client::builder().send_timeout(NEVER);
         Ok(Self::Client(Box::new(driven(&options, server)?)))
     }
 
@@ -119,7 +118,7 @@ impl Publisher {
     /// Takes the answers that came, and sends what waited for them.
     pub(crate) fn hear(&mut self) {
         match self {
-            Self::Client(client) => client.turn_requests(),
+            Self::Client(client) => client.turn(),
             Self::Raw(connection, _, taken) => {
                 let answers = connection.receive();
                 let read = answers.iter().filter_map(|parts| reply::read(parts.last()?));
@@ -229,8 +228,7 @@ impl Subscriber {
         // It waits for the server's confirmation, and so for turns of this thread.
         let caller = thread::spawn(move || handle.subscribe(NAME, note));
         while !caller.is_finished() {
-            client.turn_requests();
-            client.turn_receiving();
+            client.turn();
             server.turn_broker()?;
             thread::yield_now();
         }
@@ -268,9 +266,10 @@ impl Subscriber {
     /// Takes what arrived, and acknowledges what asks for it if it is a client of the library.
     pub(crate) fn receive(&mut self, ledger: &Ledger) {
         match self {
+            // What it acknowledged leaves in the second one.
             Self::Client(client) => {
-                client.turn_receiving();
-                client.turn_requests();
+                client.turn();
+                client.turn();
             }
             Self::Raw(connection, bytes) => {
                 for frame in connection.receive().concat() {

@@ -78,9 +78,13 @@ impl<N: Network> Broker<N> {
     pub(super) fn read(&mut self, id: ConnectionId, began: Duration, now: Duration) -> bool {
         let (mut events, mut bytes) = (0, 0);
         loop {
+            let aside = if self.aside_bytes > 0 { self.take_aside(id) } else { None };
             let Some(peer) = self.peers.get_mut(id) else { return false };
             let before = peer.output.own_bytes();
-            let step = peer.session.advance(&mut peer.inbox, peer.output.own());
+            let step = match aside {
+                Some(event) => Ok(Some(event)),
+                None => peer.session.advance(&mut peer.inbox, peer.output.own()),
+            };
             let added = peer.output.own_bytes() - before;
             if added > 0 && !self.book_own(id, added) {
                 return false;
@@ -91,7 +95,10 @@ impl<N: Network> Broker<N> {
                     events += 1;
                     peer.end_partial();
                     let may_cost = matches!(&event, Event::Request(_, body) if body.len() >= COSTLY_REQUEST_BYTES);
-                    self.handle(id, event, now);
+                    let event = if peer.is_held { self.put_aside(id, event) } else { Some(event) };
+                    if let Some(event) = event {
+                        self.handle(id, event, now);
+                    }
                     let is_late =
                         may_cost && self.network.now().saturating_sub(began) > COSTLY_READ_TIME;
                     let (may_read, is_full) = (self.may_read(), self.turn_is_full());

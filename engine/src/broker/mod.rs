@@ -22,6 +22,7 @@
 //! and [`end`] is its last part.
 
 mod admission;
+mod aside;
 mod backlog;
 mod carry;
 mod check;

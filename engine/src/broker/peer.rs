@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::aside::Aside;
 use super::check::Check;
 use super::frames::{FrameId, Frames};
 use super::output::{Lead, Output};
@@ -53,8 +54,12 @@ pub(super) struct Peer<S> {
     pub(super) booked_reply_bytes: usize,
     /// How long what it sent takes.
     pub(super) read_time: ReadTime,
-    /// A subscriber that does not keep up with what this one publishes.
+    /// A subscriber does not keep up with what this one publishes, or there is no room for it.
     pub(super) is_held: bool,
+    /// It is read all the same, for the credit that it grants: others may wait for that.
+    pub(super) is_heard: bool,
+    /// What it sent meanwhile.
+    pub(super) aside: Aside,
     /// Its request is being checked, or waits for that.
     pub(super) is_checked: bool,
     /// The request that waits.
@@ -119,6 +124,8 @@ impl<S> Peer<S> {
             booked_reply_bytes: 0,
             read_time: Default::default(),
             is_held: false,
+            is_heard: false,
+            aside: Aside::default(),
             is_checked: false,
             whole: None,
             holds: Vec::new(),
@@ -162,12 +169,16 @@ impl<S> Peer<S> {
         } else {
             !is_blocked && own_bytes <= REQUESTER_OWN_BYTES_MAX
         };
-        !self.is_held && !self.is_checked && !self.is_closing && is_listening
+        !self.is_stopped() && !self.is_checked && !self.is_closing && is_listening
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.is_held && !self.is_heard
     }
 
     /// Whether one that may not be read may be after the next write, without any event.
     pub(super) fn waits_for_a_turn(&self) -> bool {
-        !(self.is_held || self.is_checked || self.is_closing || self.output.is_blocked())
+        !(self.is_stopped() || self.is_checked || self.is_closing || self.output.is_blocked())
     }
 
     /// Bytes of requests that are not whole, or wait to be checked.

@@ -88,11 +88,14 @@ pub(crate) struct Broker<N: Network> {
     pub(super) turn_fan_out: usize,
     /// Bytes of requests that are not whole, and of answers that wait.
     pub(super) partial_bytes: usize,
+    /// Bytes of what connections sent while they were held back.
+    pub(super) aside_bytes: usize,
     pub(super) reply_bytes: usize,
     pub(super) counters: Arc<Counters>,
     pub(super) refusal_log: LogRate,
     pub(super) close_log: LogRate,
     pub(super) slow_log: LogRate,
+    pub(super) given_up_log: LogRate,
     letter_log: LogRate,
     /// How many messages that stay in their groups the log has told.
     put_off_told: u64,
@@ -154,11 +157,13 @@ impl<N: Network> Broker<N> {
             turn_bytes: 0,
             turn_fan_out: 0,
             partial_bytes: 0,
+            aside_bytes: 0,
             reply_bytes: 0,
             counters,
             refusal_log: LogRate::new(second),
             close_log: LogRate::new(second),
             slow_log: LogRate::new(10 * second),
+            given_up_log: LogRate::new(10 * second),
             letter_log: LogRate::new(10 * second),
             put_off_told: 0,
             ready: Vec::new(),
@@ -380,13 +385,18 @@ impl<N: Network> Broker<N> {
 
     fn is_drained(&self) -> bool {
         let is_answered = self.core.parked.is_empty() && self.core.checking.is_empty();
-        is_answered && !self.has_work && self.may_read() && self.frames.bytes() == 0
+        is_answered
+            && self.aside_bytes == 0
+            && !self.has_work
+            && self.may_read()
+            && self.frames.bytes() == 0
     }
 
     /// Closes a connection and lets go of all that it has.
     pub(super) fn close(&mut self, id: ConnectionId) {
         let Some(mut peer) = self.peers.remove(id) else { return };
         self.partial_bytes -= peer.booked_bytes;
+        self.aside_bytes -= peer.aside.bytes();
         self.reply_bytes -= peer.booked_reply_bytes;
         peer.output.clear(&mut self.frames);
         if let Some(check) = peer.whole.take() {

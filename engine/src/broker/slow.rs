@@ -5,8 +5,10 @@ use std::time::Duration;
 use super::run::Broker;
 use super::subscribers::ConnectionId;
 use crate::config::SlowSubscriber;
-use crate::limits::DROP_KEEP_BYTES;
+use crate::limits::{ASIDE_BYTES_MAX, ASIDE_BYTES_MAX_EACH, DROP_KEEP_BYTES};
 use crate::net::socket::Network;
+use crate::wire::control;
+use crate::zmtp::session::Event;
 
 impl<N: Network> Broker<N> {
     /// One of these connections whose publishers are to wait for it.
@@ -86,7 +88,7 @@ impl<N: Network> Broker<N> {
         let Some(peer) = self.peers.get_mut(id) else { return };
         peer.overdraft.give_up();
         self.counters.slow_subscribers.add(1);
-        if let Some(unlogged) = self.slow_log.admit(now) {
+        if let Some(unlogged) = self.given_up_log.admit(now) {
             let time = now.saturating_sub(since);
             tracing::warn!(
                 subscriber = %peer.address,
@@ -125,6 +127,7 @@ impl<N: Network> Broker<N> {
         if std::mem::replace(&mut peer.is_held, true) {
             return;
         }
+        peer.is_heard = self.core.subscribers.has_natives(publisher);
         self.counters.held_back.add(1);
         match slow.and_then(|slow| self.peers.get_mut(slow)) {
             Some(slow) => {
@@ -150,6 +153,7 @@ impl<N: Network> Broker<N> {
             && !self.core.draining
             && !std::mem::replace(&mut peer.is_held, true)
         {
+            peer.is_heard = self.core.subscribers.has_natives(publisher);
             self.held.push(publisher);
         }
     }
@@ -165,5 +169,32 @@ impl<N: Network> Broker<N> {
         );
         self.counters.slow_subscribers.add(1);
         self.close(id);
+    }
+}
+
+impl<N: Network> Broker<N> {
+    /// Puts aside what came from a connection that is held back, and returns what may go ahead of that. Beyond what may be
+    /// put aside the connection is not read.
+    pub(super) fn put_aside(&mut self, id: ConnectionId, event: Event) -> Option<Event> {
+        if let Event::Request(_, body) = &event
+            && control::frees(body)
+        {
+            return Some(event);
+        }
+        let peer = self.peers.get_mut(id)?;
+        self.aside_bytes += peer.aside.push(event);
+        if peer.aside.bytes() >= ASIDE_BYTES_MAX_EACH || self.aside_bytes >= ASIDE_BYTES_MAX {
+            peer.is_heard = false;
+        }
+        None
+    }
+
+    /// The next of what was put aside, once the connection is held back no longer.
+    pub(super) fn take_aside(&mut self, id: ConnectionId) -> Option<Event> {
+        let peer = self.peers.get_mut(id).filter(|peer| !peer.is_held)?;
+        let before = peer.aside.bytes();
+        let event = peer.aside.pop()?;
+        self.aside_bytes -= before - peer.aside.bytes();
+        Some(event)
     }
 }

@@ -144,7 +144,7 @@ pub(super) struct Batches {
     pub(super) unsettled: VecDeque<u64>,
     pub(super) first_error: Option<SendError>,
     pub(super) flushing: usize,
-    /// The request thread waits, and there is room in the window.
+    /// The I/O thread waits, and there is room in the window.
     pub(super) sleeping: bool,
     /// The server cannot be reached: messages gather to the bound of bytes, as long as they must.
     pub(super) is_away: bool,

@@ -30,28 +30,22 @@ pub struct ClientBuilder {
 
 impl ClientBuilder {
     /// The server's host name or IP address, or its URL: `mezzenger://host`, or with the port that requests go to,
-    /// `mezzenger://host:7202`, which then counts instead of an earlier [`Self::send_port`]. An IPv6 address may stand in
+    /// `mezzenger://host:7202`, which then counts instead of an earlier [`Self::port`]. An IPv6 address may stand in
     /// brackets, or without them where no port follows. Default: 127.0.0.1.
     pub fn server_address(mut self, address: impl Into<String>) -> Self {
         let address = address.into();
         if let Some((host, port)) = read_url(&address) {
             self.options.server_address = host.to_owned();
-            self.options.send_port = port.unwrap_or(self.options.send_port);
+            self.options.port = port.unwrap_or(self.options.port);
         } else {
             self.options.server_address = address;
         }
         self
     }
 
-    /// The port that requests go to: the server's `--recv-port`. Default: 7202.
-    pub fn send_port(mut self, port: u16) -> Self {
-        self.options.send_port = port;
-        self
-    }
-
-    /// The port that messages come from: the server's `--pub-port`. Default: 7201.
-    pub fn sub_port(mut self, port: u16) -> Self {
-        self.options.sub_port = port;
+    /// The port that the client connects to: the server's `--recv-port`. Default: 7202.
+    pub fn port(mut self, port: u16) -> Self {
+        self.options.port = port;
         self
     }
 
@@ -70,10 +64,11 @@ impl ClientBuilder {
         self
     }
 
-    /// Whether to start what receives messages. `false` makes a client that only publishes, with one
-    /// thread and one connection less. Default: true.
-    pub fn auto_start(mut self, start: bool) -> Self {
-        self.options.auto_start = start;
+    /// How many callbacks of [`Client::subscribe`] may run at the same time, at least 1. A client has one thread as long as
+    /// none of its callbacks was called, a second one as long as they are quick, and one more than this if so
+    /// many take long at the same time. Default: 4.
+    pub fn callback_threads(mut self, threads: usize) -> Self {
+        self.options.callback_threads = threads;
         self
     }
 
@@ -127,7 +122,7 @@ impl ClientBuilder {
         self
     }
 
-    /// Called, on the receiving thread or the request thread, when messages were published that did not arrive here. It must not
+    /// Called, on the client's thread, when messages were published that did not arrive here. It must not
     /// block, as [`Self::on_error`] says. One that
     /// asks for acknowledgement can still arrive later. See [`Missed`] for what is reported although
     /// nothing was missed.
@@ -136,7 +131,7 @@ impl ClientBuilder {
         self
     }
 
-    /// Called, on the request thread, when publishing is held back for longer than a moment, and when it
+    /// Called, on the client's thread, when publishing is held back for longer than a moment, and when it
     /// goes on. It must not block, as [`Self::on_error`] says, and what it publishes fails at once while
     /// there is no room. [`Client::counters`] has how often and how
     /// long calls waited; one that waits `send_timeout` times `connection_retries` fails with
@@ -159,18 +154,17 @@ impl ClientBuilder {
         self
     }
 
-    /// Called, on the request thread, when one of the client's connections was made, and when one ended and
-    /// why: at the time, even while a callback for messages is busy or a
-    /// [`Subscription`](super::Subscription) is not read. It must not block, as [`Self::on_error`] says. Not
-    /// told when the client stops.
+    /// Called, on the client's thread, when a connection was made, and when one ended and why: at the time, even while
+    /// callbacks for messages are busy or a [`Subscription`](super::Subscription) is not read. It must not block, as
+    /// [`Self::on_error`] says. Not told when the client stops.
     ///
     /// ```no_run
     /// use mezzenger::ConnectionEvent;
     ///
     /// let client = mezzenger::Client::builder()
     ///     .on_connection(|event| match event {
-    ///         ConnectionEvent::Connected { link } => eprintln!("{link:?}: connected"),
-    ///         ConnectionEvent::Disconnected { link, why } => eprintln!("{link:?}: {why}"),
+    ///         ConnectionEvent::Connected => eprintln!("connected"),
+    ///         ConnectionEvent::Disconnected { why } => eprintln!("disconnected: {why}"),
     ///         _ => {}
     ///     })
     ///     .connect()?;
@@ -185,7 +179,7 @@ impl ClientBuilder {
     }
 
     /// Called, on the thread concerned, when something failed that no caller was told of. It must not
-    /// block: on the request thread, what waits for the server would wait for that very thread, and fails with
+    /// block: on the client's thread, what waits for the server would wait for that very thread, and fails with
     /// [`SendError::InCallback`](super::SendError::InCallback) or
     /// [`SubscribeError::InCallback`](super::SubscribeError::InCallback).
     pub fn on_error(mut self, callback: impl Fn(&Failure) + Send + Sync + 'static) -> Self {
@@ -223,11 +217,9 @@ impl std::fmt::Debug for ClientBuilder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ClientBuilder")
             .field("server_address", &self.options.server_address)
-            .field("send_port", &self.options.send_port)
-            .field("sub_port", &self.options.sub_port)
+            .field("port", &self.options.port)
             .field("send_timeout", &self.options.send_timeout)
             .field("connection_retries", &self.options.connection_retries)
-            .field("auto_start", &self.options.auto_start)
             .finish_non_exhaustive()
     }
 }

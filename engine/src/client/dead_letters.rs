@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::errands::Errands;
 use super::error::{DeadLetterError, SendError, unreadable};
-use super::here::is_request_thread;
+use super::here;
 use super::message::Message;
 use super::receive::Filter;
 use crate::limits::{LETTERS_CHANGED_MAX, LETTERS_LISTED_MAX};
@@ -231,7 +231,7 @@ impl DeadLetters {
     }
 
     fn ask(&self, request: &Request<'_>) -> Result<Bytes, DeadLetterError> {
-        if is_request_thread() {
+        if !here::may_wait() {
             return Err(DeadLetterError::Send(SendError::InCallback));
         }
         if !self.group.is_empty() {

@@ -26,19 +26,19 @@ struct State {
     acks_dropped: usize,
     pings: Vec<Arc<Fate>>,
     questions: Vec<Question>,
-    /// No acknowledgement is on its way, so the next one must wake the request thread.
+    /// No acknowledgement is on its way, so the next one must wake the I/O thread.
     idle: bool,
     closed: bool,
 }
 
-/// What waits to be sent. Any thread adds; the request thread takes.
+/// What waits to be sent. Any thread adds; the I/O thread takes.
 pub(super) struct Errands {
     waker: Waker,
     reporter: Arc<Reporter>,
     state: Mutex<State>,
 }
 
-/// What the request thread took.
+/// What the I/O thread took.
 #[derive(Debug, Default)]
 pub(super) struct Taken {
     /// Messages to acknowledge, in frames of up to `CLIENT_ACKS_PER_FRAME`.

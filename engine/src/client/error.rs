@@ -86,8 +86,8 @@ pub enum ConnectError {
     },
     /// A ZeroMQ socket of another kind answers. With the ports swapped, the server's own do.
     #[error(
-        "could not connect to {address}:{port}: a {found} socket answers there, not {expected}; are \
-         send_port and sub_port swapped?"
+        "could not connect to {address}:{port}: a {found} socket answers there, not {expected}; is \
+         it the server's --recv-port?"
     )]
     WrongSocket {
         /// The server's address.
@@ -389,32 +389,24 @@ pub enum SubscribeError {
         /// The server's explanation.
         text: String,
     },
-    /// The client was built with `auto_start(false)`.
-    #[error(
-        "this client was built with auto_start(false), without callbacks: build one without it"
-    )]
-    NotStarted,
     /// There is no such subscription.
     #[error("not subscribed to '{name}': unsubscribe takes exactly what was subscribed to")]
     NotSubscribed {
         /// The name or prefix.
         name: String,
     },
-    /// The server did not confirm the subscription; it was taken back.
+    /// The server did not confirm the subscription, and it was taken back; or a callback that ends still runs.
     #[error(
-        "the server did not confirm the subscription within {tries} tries of {timeout:?}: for \
-         callbacks, check that sub_port is the server's --pub-port, and that no callback takes longer"
+        "no answer to the subscription, or no end of its callback, within {tries} times {timeout:?}"
     )]
     NotConfirmed {
-        /// How many confirmations were asked for.
+        /// How many times `send_timeout` was waited.
         tries: u32,
-        /// How long each was waited for.
+        /// The time.
         timeout: Duration,
     },
-    /// Called from inside a callback, whose thread would have to wait for itself.
-    #[error(
-        "subscribe and unsubscribe cannot be called from inside a callback: use another thread"
-    )]
+    /// Called on the thread that reads the server's answers, from a callback that reports something.
+    #[error("a callback that reports must not wait for the server: subscribe from another thread")]
     InCallback,
     /// The client was stopped.
     #[error("the client has stopped; make a new one to go on")]

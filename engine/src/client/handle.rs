@@ -13,7 +13,6 @@ use super::payload::{ArchivePayload, Archived, Payload};
 use super::receipt::Receipt;
 use super::receive::{Filter, Subscription, SubscriptionBuilder};
 use super::report::Counters;
-use super::routes::Target;
 
 /// A connection to a Mezzenger server: publishes and subscribes, from any number of threads.
 ///
@@ -154,16 +153,15 @@ impl Client {
     /// Calls `callback` with the payload and the whole message for each message of this name. When it
     /// returns, the server has the subscription: what is published from now on arrives.
     ///
-    /// Callbacks run one after the other on the client's receiving thread. A message that asks for it
-    /// is acknowledged after the callback returned `()` or `Ok`, and after those of all matching
-    /// subscriptions of this client did; when one returned an error or panicked, that is reported and
-    /// the server delivers the message again. Subscribing and unsubscribing in a callback is an error,
-    /// because they wait for this very thread.
+    /// Each subscription's callback is called for one message after the other. Those of different subscriptions run
+    /// independently, [`callback_threads`](super::ClientBuilder::callback_threads) of them at the same time, and none
+    /// holds up what the client sends or reads. What waits for a callback is at most 4 MiB; beyond, messages wait at the
+    /// server, which slows their publishers down. A message that asks for it is acknowledged after the callback
+    /// returned `()` or `Ok`; when it returned an error or panicked, that is reported and the server delivers the
+    /// message again.
     ///
-    /// A callback may publish. While the buffer is full that blocks, and with it all receiving, up to
-    /// `send_timeout` times `connection_retries`: who forwards much uses another client to publish.
-    /// A callback may stop the client, too. The message that it was called for is then not
-    /// acknowledged, whatever the callback returns, and delivered again.
+    /// A callback may use the client for everything, and wait for it. It may stop the client, too: the message that it
+    /// was called for is then not acknowledged, whatever the callback returns, and delivered again.
     ///
     /// ```no_run
     /// let client = mezzenger::Client::connect("127.0.0.1")?;
@@ -176,15 +174,13 @@ impl Client {
     /// ```
     ///
     /// # Errors
-    /// [`SubscribeError::NotConfirmed`] when the server does not confirm it within `send_timeout` times
-    /// `connection_retries`, or a callback holds the receiving thread up one `send_timeout` longer; the
-    /// other variants at once.
+    /// As for [`SubscriptionBuilder::open`].
     pub fn subscribe<F, O>(&self, name: &str, callback: F) -> Result<(), SubscribeError>
     where
         F: FnMut(&[u8], &Message) -> O + Send + 'static,
         O: Outcome,
     {
-        self.core.subscribe_callback(Target::Name(name.to_owned()), callback)
+        self.core.subscribe_callback(Filter::name(name), callback)
     }
 
     /// [`Self::subscribe`] to all names that begin with `prefix`; the empty one means all messages.
@@ -196,7 +192,7 @@ impl Client {
         F: FnMut(&[u8], &Message) -> O + Send + 'static,
         O: Outcome,
     {
-        self.core.subscribe_callback(Target::Prefix(prefix.to_owned()), callback)
+        self.core.subscribe_callback(Filter::prefix(prefix), callback)
     }
 
     /// Subscribes to a name and returns what is read like an iterator, whose acknowledgements count:
@@ -219,12 +215,14 @@ impl Client {
         self.core.dead_letters(group)
     }
 
-    /// Ends all callbacks for this name, but not those for a prefix. None of them runs after this returned.
+    /// Ends all callbacks for this name, but not those for a prefix. None of them runs after this returned, unless this is
+    /// called in it.
     ///
     /// # Errors
-    /// [`SubscribeError::NotSubscribed`] when there is none.
+    /// [`SubscribeError::NotSubscribed`] when there is none; [`SubscribeError::NotConfirmed`] when one still runs after
+    /// `send_timeout` times `connection_retries`, for the last time.
     pub fn unsubscribe(&self, name: &str) -> Result<(), SubscribeError> {
-        self.core.unsubscribe(Target::Name(name.to_owned()))
+        self.core.unsubscribe(&Filter::name(name))
     }
 
     /// Ends all callbacks for exactly this prefix.
@@ -232,7 +230,7 @@ impl Client {
     /// # Errors
     /// [`SubscribeError::NotSubscribed`] when there is none.
     pub fn unsubscribe_prefix(&self, prefix: &str) -> Result<(), SubscribeError> {
-        self.core.unsubscribe(Target::Prefix(prefix.to_owned()))
+        self.core.unsubscribe(&Filter::prefix(prefix))
     }
 
     /// This client's random id, the publisher in the [`Message::id`] of all it publishes.

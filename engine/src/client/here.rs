@@ -1,17 +1,91 @@
-//! Whether this is a client's request thread, which must not wait for a server: it reads what that answers.
+//! What this thread does for a client just now, which says what it must not wait for.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::sync::Arc;
+
+/// Another thread, which can take over.
+pub(super) trait Backup {
+    /// Asks it to do the client's turns from now on: this thread is going to wait.
+    fn take_over(&self);
+}
+
+/// A callback for messages runs.
+struct Call {
+    /// Of which client and which of its subscriptions: addresses.
+    client: usize,
+    inbox: usize,
+    /// Who does the client's turns meanwhile; `None` when nobody can.
+    backup: Option<Arc<dyn Backup>>,
+}
 
 thread_local! {
-    static IS_REQUEST_THREAD: Cell<bool> = const { Cell::new(false) };
+    /// The address of the outbox of the client whose turn this thread does; 0 for none.
+    static TURN: Cell<usize> = const { Cell::new(0) };
+    static CALL: RefCell<Option<Call>> = const { RefCell::new(None) };
 }
 
-/// Says that it is.
-pub(super) fn enter() {
-    IS_REQUEST_THREAD.set(true);
+/// A thread does a client's turn.
+pub(super) struct InTurn {
+    before: usize,
 }
 
-/// Whether it is.
-pub(super) fn is_request_thread() -> bool {
-    IS_REQUEST_THREAD.get()
+/// Begins a turn of the client whose outbox is at this address.
+pub(super) fn begin_turn(outbox: usize) -> InTurn {
+    InTurn { before: TURN.replace(outbox) }
+}
+
+impl Drop for InTurn {
+    fn drop(&mut self) {
+        TURN.set(self.before);
+    }
+}
+
+/// Whether this thread does a turn of the client whose outbox is at this address.
+pub(super) fn is_in_turn_of(outbox: usize) -> bool {
+    TURN.get() == outbox
+}
+
+/// A thread calls callbacks.
+pub(super) struct InCall {
+    before: Option<Call>,
+}
+
+/// Begins to call the callback of the subscription at this address, of the client at that one.
+pub(super) fn begin_call(client: usize, inbox: usize, backup: Option<Arc<dyn Backup>>) -> InCall {
+    InCall { before: CALL.replace(Some(Call { client, inbox, backup })) }
+}
+
+impl Drop for InCall {
+    fn drop(&mut self) {
+        CALL.replace(self.before.take());
+    }
+}
+
+fn is_in_call(is_it: impl FnOnce(&Call) -> bool) -> bool {
+    CALL.with_borrow(|call| call.as_ref().is_some_and(is_it))
+}
+
+/// Whether this thread runs a callback of the client at this address.
+pub(super) fn is_in_call_of_client(client: usize) -> bool {
+    is_in_call(|call| call.client == client)
+}
+
+/// Whether this thread runs the callback of the subscription at this address.
+pub(super) fn is_in_call_of(inbox: usize) -> bool {
+    is_in_call(|call| call.inbox == inbox)
+}
+
+/// Whether this thread may wait for a server: not if nobody else reads what that answers. If it is about to read it after
+/// a callback, another one does so from now on.
+pub(super) fn may_wait() -> bool {
+    hand_over();
+    TURN.get() == 0 && !is_in_call(|call| call.backup.is_none())
+}
+
+/// Before a wait: what this thread would do after a callback is another's to do now.
+pub(super) fn hand_over() {
+    let backup = CALL.with_borrow(|call| call.as_ref().and_then(|call| call.backup.clone()));
+    if let Some(backup) = backup {
+        backup.take_over();
+    }
 }

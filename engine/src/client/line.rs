@@ -1,7 +1,7 @@
 //! The connection that requests leave by.
 //!
-//! The request thread uses it, and a publisher whose message may leave at once: sending it there and
-//! then saves a switch of threads. Nobody waits for it but the request thread.
+//! The I/O thread uses it, and a publisher whose message may leave at once: sending it there and
+//! then saves a switch of threads. Nobody waits for it but the I/O thread.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -18,7 +18,7 @@ use crate::zmtp::frame::Head;
 /// What identifies a hello among the requests of a connection: those count from 1.
 pub(super) const HELLO_ID: u64 = 0;
 
-/// The connection, until the request thread ends.
+/// The connection, until the I/O thread ends.
 pub(super) struct Line(Mutex<Option<Connection>>);
 
 /// What is needed to send requests.
@@ -41,9 +41,9 @@ impl Line {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sends what may leave now, unless somebody is at it. `false` when the request thread has to look.
+    /// Sends what may leave now, unless somebody is at it. `false` when the I/O thread has to look.
     pub(super) fn send(&self, outbox: &Outbox) -> bool {
-        // A callback of the request thread gets here with the lock held.
+        // A callback of the I/O thread gets here with the lock held.
         let Ok(mut line) = self.0.try_lock() else { return false };
         let Some(connection) = line.as_mut() else { return false };
         let now = Instant::now();

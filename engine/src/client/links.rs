@@ -1,7 +1,6 @@
 //! What becomes of the client's connections: told to the call that connects, and to the user's callback.
 
 use std::collections::VecDeque;
-use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,18 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::error::SendError;
 use super::receipt::Fate;
 use crate::net::connection::Change;
-use crate::net::waker::Waker;
 use crate::zmtp::error::ConnectionError;
-
-/// One of a client's connections.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Link {
-    /// What is published leaves here, and acknowledgements do.
-    Requests,
-    /// Messages arrive here.
-    Messages,
-}
 
 /// Why a connection ended.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -70,14 +58,9 @@ impl From<&ConnectionError> for DisconnectReason {
 #[non_exhaustive]
 pub enum ConnectionEvent {
     /// It was made.
-    Connected {
-        /// Which.
-        link: Link,
-    },
+    Connected,
     /// It ended.
     Disconnected {
-        /// Which.
-        link: Link,
         /// Why.
         why: DisconnectReason,
     },
@@ -89,38 +72,28 @@ pub(super) type OnConnection = Arc<dyn Fn(&ConnectionEvent) + Send + Sync>;
 struct Connecting {
     /// Whether the server answered; decided by whoever takes the answer.
     answered: Arc<Fate>,
-    /// Whether the connection for messages was made.
-    opened: Arc<Fate>,
-    /// The last failure of either connection.
-    failures: [Option<ConnectionError>; 2],
-    /// Whose failure leaves no doubt.
-    certain: Option<Link>,
+    /// The connection's last failure, or the first that leaves no doubt.
+    failure: Option<ConnectionError>,
 }
 
 #[derive(Default)]
 struct State {
     connecting: Option<Connecting>,
     events: VecDeque<ConnectionEvent>,
-    /// The socket of the connection for messages, while it is open as far as is known.
-    messages: Option<Arc<OwnedFd>>,
-    /// Whether that it ended was told before its thread saw it.
-    told_early: bool,
 }
 
-/// The connections' state. Their threads note what happens; the request thread tells.
+/// What becomes of a client's connection: its turns note that, and tell it.
 pub(super) struct Links {
     on_connection: Option<OnConnection>,
-    /// Wakes the request thread.
-    waker: Waker,
     state: Mutex<State>,
     /// Nobody uses the client: the call that connects failed.
     abandoned: AtomicBool,
 }
 
 impl Links {
-    pub(super) fn new(on_connection: Option<OnConnection>, waker: Waker) -> Self {
+    pub(super) fn new(on_connection: Option<OnConnection>) -> Self {
         let (state, abandoned) = Default::default();
-        Self { on_connection, waker, state, abandoned }
+        Self { on_connection, state, abandoned }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -128,23 +101,16 @@ impl Links {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A call begins to connect. It waits for `answered`, and then for what is returned.
-    pub(super) fn connect(&self, answered: Arc<Fate>) -> Arc<Fate> {
-        let opened = Arc::<Fate>::default();
-        let (failures, certain) = Default::default();
-        let connecting = Connecting { answered, opened: Arc::clone(&opened), failures, certain };
-        self.lock().connecting = Some(connecting);
-        opened
+    /// A call begins to connect, and waits for `answered`.
+    pub(super) fn connect(&self, answered: Arc<Fate>) {
+        self.lock().connecting = Some(Connecting { answered, failure: None });
     }
 
-    /// The call ends. The failure that leaves no doubt, if there is one, else the last of this connection;
-    /// and whether it leaves no doubt.
-    pub(super) fn connected(&self, link: Link) -> (Link, Option<ConnectionError>, bool) {
-        let Some(mut connecting) = self.lock().connecting.take() else {
-            return (link, None, false);
-        };
-        let found = connecting.certain.unwrap_or(link);
-        (found, connecting.failures[found as usize].take(), connecting.certain.is_some())
+    /// The call ends. The failure that leaves no doubt, or else the last one, and whether it leaves none.
+    pub(super) fn connected(&self) -> (Option<ConnectionError>, bool) {
+        let failure = self.lock().connecting.take().and_then(|connecting| connecting.failure);
+        let is_certain = failure.as_ref().is_some_and(ConnectionError::is_certain);
+        (failure, is_certain)
     }
 
     /// The client is given up before anybody had it: nothing is to be waited for at its end.
@@ -164,42 +130,30 @@ impl Links {
         }
     }
 
-    /// Notes what became of a connection, and its socket if it is open now.
-    pub(super) fn note(&self, link: Link, changes: Vec<Change>, socket: Option<Arc<OwnedFd>>) {
+    /// Notes what became of the connection.
+    pub(super) fn note(&self, changes: Vec<Change>) {
         if changes.is_empty() {
             return;
         }
         let mut state = self.lock();
         for change in changes {
             match change {
-                Change::Opened => {
-                    state.events.push_back(ConnectionEvent::Connected { link });
-                    if link == Link::Messages
-                        && let Some(connecting) = &state.connecting
-                    {
-                        connecting.opened.decide(Ok(()));
-                    }
-                }
+                Change::Opened => state.events.push_back(ConnectionEvent::Connected),
                 Change::Failed { was_open, error } => {
-                    let told = link == Link::Messages && std::mem::take(&mut state.told_early);
-                    if was_open && !told {
+                    if was_open {
                         let why = DisconnectReason::from(&error);
-                        state.events.push_back(ConnectionEvent::Disconnected { link, why });
+                        state.events.push_back(ConnectionEvent::Disconnected { why });
                     }
-                    if let Some(connecting) = &mut state.connecting {
-                        if error.is_certain() && connecting.certain.is_none() {
-                            connecting.certain = Some(link);
-                            connecting.answered.decide(Err(SendError::Stopped));
-                            connecting.opened.decide(Err(SendError::Stopped));
+                    if let Some(Connecting { answered, failure }) = &mut state.connecting
+                        && !failure.as_ref().is_some_and(ConnectionError::is_certain)
+                    {
+                        if error.is_certain() {
+                            answered.decide(Err(SendError::Stopped));
                         }
-                        connecting.failures[link as usize] = Some(error);
+                        *failure = Some(error);
                     }
                 }
             }
-        }
-        if link == Link::Messages {
-            state.messages = socket;
-            self.waker.wake();
         }
     }
 
@@ -209,23 +163,6 @@ impl Links {
         let Some(on_connection) = &self.on_connection else { return };
         for event in events {
             let _ = catch_unwind(AssertUnwindSafe(|| on_connection(&event)));
-        }
-    }
-
-    /// The socket of the connection for messages, if its end is to be told: its own thread may be in a
-    /// callback, or not read because a subscription is full.
-    pub(super) fn watched(&self) -> Option<Arc<OwnedFd>> {
-        self.on_connection.as_ref()?;
-        self.lock().messages.clone()
-    }
-
-    /// The watched connection ended.
-    pub(super) fn hung_up(&self, socket: &Arc<OwnedFd>) {
-        let mut state = self.lock();
-        if state.messages.take_if(|messages| Arc::ptr_eq(messages, socket)).is_some() {
-            state.told_early = true;
-            let (link, why) = (Link::Messages, DisconnectReason::Closed);
-            state.events.push_back(ConnectionEvent::Disconnected { link, why });
         }
     }
 }

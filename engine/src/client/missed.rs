@@ -123,12 +123,6 @@ impl Tracker {
         let publishers = self.names.get_mut(name).unwrap_or(&mut self.scratch);
         Runs { publishers, runs: &mut self.runs, current: None }
     }
-
-    /// Forgets names that are no longer subscribed to: what is not asked for is not missed.
-    pub(super) fn retain(&mut self, mut subscribed: impl FnMut(&str) -> bool) {
-        self.names.retain(|name, _| subscribed(name));
-        self.runs = self.names.values().map(HashMap::len).sum();
-    }
 }
 
 impl Runs<'_> {
@@ -313,12 +307,10 @@ mod tests {
     }
 
     #[test]
-    fn names_count_apart_and_are_forgotten() {
+    fn names_count_apart() {
         let mut tracker = Tracker::default();
         assert_eq!(see(&mut tracker, "a", 1, 1), 0);
         assert_eq!(see(&mut tracker, "b", 1, 7), 0);
-        tracker.retain(|name| name == "b");
-        assert_eq!(see(&mut tracker, "a", 1, 5), 0);
         assert_eq!(see(&mut tracker, "b", 1, 9), 1);
         assert_eq!(tracker.runs, 2);
     }

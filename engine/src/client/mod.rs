@@ -5,24 +5,20 @@
 //! - `publisher`: gives messages to the outbox; `outgoing`: with headers, and requests.
 //! - `outbox`: where published messages gather into frames, `batches` what its lock guards, `pace` how much
 //!   of it may leave; `receipt`: the promise of an answer.
-//! - `requester`: the thread that sends requests and reads the answers; `line`: its connection, which
+//! - `requester`: a client's turns, which send requests and read answers and deliveries; `line`: the connection, which
 //!   publishers may send on too; `seal`: stamps what leaves; `in_flight`: which answer is whose, and when
-//!   to send again; `errands`: acknowledgements and pings; `links`: what
-//!   becomes of both connections.
-//! - `subscriber`: the thread that owns the receiving connection; `routes`: who wants what; `delivery`:
-//!   hands it to them; `verify`: checksums; `missed`: sees gaps.
-//! - `receive`: subscriptions on the connection for requests, read like an iterator, and groups.
+//!   to send again; `errands`: acknowledgements and pings; `links`: what becomes of the connection.
+//! - `receive`: subscriptions, read like an iterator or by a callback, and groups; `verify`: checksums; `missed`: sees gaps.
+//! - `threads`: who does the turns, and who calls callbacks meanwhile.
 //! - `dead_letters`: what groups gave up: asks for it, replays and purges it.
-//! - `here`: which thread must not wait.
-//! - `message`: a received message, a view of its frame. `worker`: threads that end within a bound.
+//! - `here`: what this thread must not wait for.
+//! - `message`: a received message, a view of its frame. `worker`: threads whose end is waited for within a bound.
 //! - `driven`: a client without threads, for measurements.
 
 mod batches;
 mod builder;
-mod claim;
 mod core;
 mod dead_letters;
-mod delivery;
 #[cfg(feature = "internals")]
 pub(crate) mod driven;
 mod errands;
@@ -47,11 +43,10 @@ mod receipt;
 mod receive;
 mod report;
 mod requester;
-mod routes;
 mod seal;
-mod subscriber;
 #[cfg(all(test, not(loom)))]
 mod tests;
+mod threads;
 mod verify;
 mod worker;
 
@@ -62,7 +57,7 @@ pub use error::{
     SubscribeError,
 };
 pub use handle::Client;
-pub use links::{ConnectionEvent, DisconnectReason, Link};
+pub use links::{ConnectionEvent, DisconnectReason};
 pub use message::Message;
 pub use outcome::Outcome;
 pub use outgoing::OutgoingMessage;

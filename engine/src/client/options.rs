@@ -14,11 +14,10 @@ const TIME_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 #[derive(Clone)]
 pub(super) struct Options {
     pub(super) server_address: String,
-    pub(super) send_port: u16,
-    pub(super) sub_port: u16,
+    pub(super) port: u16,
     pub(super) send_timeout: Duration,
     pub(super) connection_retries: u32,
-    pub(super) auto_start: bool,
+    pub(super) callback_threads: usize,
     pub(super) verbose: bool,
     pub(super) max_message_size: usize,
     pub(super) window: usize,
@@ -35,11 +34,10 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             server_address: "127.0.0.1".to_owned(),
-            send_port: 7202,
-            sub_port: 7201,
+            port: 7202,
             send_timeout: Duration::from_secs(2),
             connection_retries: 5,
-            auto_start: true,
+            callback_threads: 4,
             verbose: false,
             max_message_size: 64 * 1024 * 1024,
             window: 32,
@@ -78,6 +76,9 @@ impl Options {
         }
         if self.connection_retries == 0 {
             return refuse("connection_retries", "must be at least 1: it counts the first try");
+        }
+        if self.callback_threads == 0 {
+            return refuse("callback_threads", "must be at least 1");
         }
         if self.window == 0 {
             return refuse("window", "must be at least 1 frame");

@@ -1,17 +1,16 @@
-//! Where published messages gather into frames until the request thread takes them.
+//! Where published messages gather into frames until the I/O thread takes them.
 //!
 //! A name's messages gather in its one open batch. The batch may leave when it is full, or when few
 //! frames of that name are on their way: so a lone message goes at once, and under load the replies
 //! clock the frames. One lock guards it all; a publish takes it once.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::thread::{self, ThreadId};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::batches::{Batch, Batches, Bounds, Cut, Finished};
 use super::error::SendError;
-use super::here::is_request_thread;
+use super::here;
 use super::receipt::Fate;
 use super::report::{Reporter, add};
 use crate::limits::{
@@ -21,27 +20,25 @@ use crate::net::waker::Waker;
 use crate::wire::frame::v2_prefix;
 use crate::wire::record::{LENGTH_BYTES, ROOT_BYTES, Record};
 
-/// The outbox. Publishers push; the request thread takes.
+/// The outbox. Publishers push; the I/O thread takes.
 pub(super) struct Outbox {
     bounds: Bounds,
     state: Mutex<Batches>,
     room: Condvar,
     settled: Condvar,
     reporter: Arc<Reporter>,
-    /// Wakes the request thread.
+    /// Wakes the I/O thread.
     waker: Waker,
     /// Somebody has waited for room long enough to tell. Changes under the lock.
     blocked: AtomicBool,
     /// The server's limit, as far as it told.
     server_bytes_max: AtomicUsize,
-    /// The request thread, which alone makes room.
-    makes_room: OnceLock<ThreadId>,
 }
 
 /// A message that is in the outbox now.
 pub(super) struct Pushed {
     pub(super) fate: Arc<Fate>,
-    /// A frame may leave and the request thread does not know: the caller has to send it or wake the
+    /// A frame may leave and the I/O thread does not know: the caller has to send it or wake the
     /// thread.
     pub(super) may_leave: bool,
 }
@@ -88,19 +85,9 @@ fn frame_bytes_max(record: &Record<'_>) -> usize {
 impl Outbox {
     pub(super) fn new(bounds: Bounds, reporter: Arc<Reporter>, waker: Waker) -> Self {
         let state = Mutex::new(Batches::new(bounds.target_delay));
-        let (room, settled, blocked, makes_room) = Default::default();
+        let (room, settled, blocked) = Default::default();
         let server_bytes_max = AtomicUsize::new(usize::MAX);
-        Self {
-            bounds,
-            state,
-            room,
-            settled,
-            reporter,
-            waker,
-            blocked,
-            server_bytes_max,
-            makes_room,
-        }
+        Self { bounds, state, room, settled, reporter, waker, blocked, server_bytes_max }
     }
 
     /// Notes the largest message that the server takes.
@@ -121,9 +108,9 @@ impl Outbox {
         self.server_bytes_max.load(Ordering::Relaxed)
     }
 
-    /// Says that this is the request thread: a callback that publishes must not wait on it.
-    pub(super) fn makes_room_here(&self) {
-        let _ = self.makes_room.set(thread::current().id());
+    /// Where it lies, by which its client is known.
+    pub(super) fn address(&self) -> usize {
+        std::ptr::from_ref(self).addr()
     }
 
     fn lock(&self) -> MutexGuard<'_, Batches> {
@@ -226,9 +213,11 @@ impl Outbox {
             if !state.full {
                 return Ok(state);
             }
-            if self.makes_room.get() == Some(&thread::current().id()) {
+            // Its turns alone make room.
+            if here::is_in_turn_of(self.address()) {
                 return Err(SendError::Full { waited: Duration::ZERO });
             }
+            here::hand_over();
             let waited = waiting.get_or_insert_with(|| Waiting::begin(&self.reporter)).time();
             let Some(left) = self.bounds.patience.checked_sub(waited).filter(|t| !t.is_zero())
             else {
@@ -248,7 +237,7 @@ impl Outbox {
         self.blocked.load(Ordering::Relaxed)
     }
 
-    /// One turn of the request thread: books what ended, then takes what may leave now. The caller
+    /// One turn of the I/O thread: books what ended, then takes what may leave now. The caller
     /// has already decided the fates of what ended.
     pub(super) fn turn(
         &self,
@@ -317,7 +306,7 @@ impl Outbox {
     /// Waits until all earlier messages have their answers; the first error since the last call.
     pub(super) fn flush(&self) -> Result<(), SendError> {
         let mut state = self.lock();
-        if is_request_thread() && !state.unsettled.is_empty() {
+        if !state.unsettled.is_empty() && !here::may_wait() {
             return Err(SendError::InCallback);
         }
         let last = state.last_number;

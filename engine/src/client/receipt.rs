@@ -4,7 +4,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::error::SendError;
-use super::here::is_request_thread;
+use super::here;
 
 /// What the server says of what it took.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -57,7 +57,7 @@ impl Fate {
     /// [`Self::wait_until`] with what the server says.
     pub(super) fn taken_until(&self, end: Option<Instant>) -> Option<Result<Taken, SendError>> {
         let mut state = self.lock();
-        if state.decided.is_none() && is_request_thread() {
+        if state.decided.is_none() && !here::may_wait() {
             return Some(Err(SendError::InCallback));
         }
         state.waiting += 1;

@@ -1,6 +1,5 @@
-//! The request thread: looks after the connection that requests leave by and answers come back on.
+//! A client's turns: they look after the connection that requests leave by, and answers and deliveries come back on.
 
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -13,21 +12,20 @@ use super::error::{SendError, SubscribeError, unreadable};
 use super::here;
 use super::in_flight::{Cargo, InFlight, Request};
 use super::line::{Connection, HELLO_ID, Line};
-use super::links::{Link, Links};
+use super::links::Links;
 use super::outbox::Outbox;
 use super::receipt::Taken;
-use super::receive::{Commands, Registry};
+use super::receive::{Commands, Inbox, Registry};
 use super::report::{Blocked, Failure, Reporter, add};
 use crate::limits::{CLIENT_ACKS_PER_FRAME, CLIENT_BLOCKED_TOLD, CLIENT_FRAMES_PER_TURN};
-use crate::net;
-use crate::net::connection::Change;
-use crate::net::wait::{Pause, Woken, wait_watching};
+use crate::net::connection::{self, Change};
+use crate::net::wait::{Pause, Woken, wait};
 use crate::net::waker::WakeReceiver;
 use crate::wire::frame::v2_prefix;
 use crate::wire::reply::{self, Reply};
 use crate::wire::{ack, hello, name};
 
-/// What the request thread is told.
+/// What the I/O thread is told.
 #[derive(Clone)]
 pub(super) struct Setup {
     /// The server, for logs.
@@ -44,7 +42,7 @@ pub(super) struct Setup {
     pub(super) hello: Bytes,
 }
 
-/// The state of the request thread. When it goes, all that was on its way fails.
+/// What a client's turns are done with. When it goes, all that was on its way fails.
 pub(super) struct Requester {
     setup: Setup,
     line: Arc<Line>,
@@ -59,6 +57,8 @@ pub(super) struct Requester {
     finished: Vec<Finished>,
     /// When it was told that publishing is blocked, if it still is.
     blocked_at: Option<Instant>,
+    /// What the next turn waits for.
+    pause: Pause,
     /// Set once it was told to stop: when it ends at the latest.
     stop_at: Option<Instant>,
 }
@@ -66,7 +66,7 @@ pub(super) struct Requester {
 impl Requester {
     pub(super) fn new(
         setup: Setup,
-        wire: net::connection::Connection,
+        wire: connection::Connection,
         wakes: WakeReceiver,
         outbox: Arc<Outbox>,
         errands: Arc<Errands>,
@@ -90,6 +90,7 @@ impl Requester {
             stopping,
             finished,
             blocked_at,
+            pause: Pause { connection: None, time: Some(Duration::ZERO) },
             stop_at,
         }
     }
@@ -99,30 +100,40 @@ impl Requester {
         Arc::clone(&self.line)
     }
 
-    /// The thread's body: runs until told to stop, and then until all is answered or time is over.
-    pub(super) fn run(mut self) {
-        self.outbox.makes_room_here();
-        here::enter();
-        if let Err(error) = self.serve() {
-            tracing::error!("the client's request thread ends: {error}");
+    /// Waits and does turns until callbacks are to be called; false when the client has ended: it was told to, and all is
+    /// answered or time is over. `is_urged`: one turn without a wait.
+    pub(super) fn run_until_called(&mut self, is_urged: bool) -> bool {
+        loop {
+            if is_urged {
+                self.pause.time = Some(Duration::ZERO);
+            }
+            let woken = match wait(&self.pause, &self.wakes) {
+                Ok(woken) => woken,
+                Err(error) => {
+                    tracing::error!(
+                        "the client ends: its thread cannot wait for the server: {error}"
+                    );
+                    return false;
+                }
+            };
+            match self.turn(woken) {
+                Some(pause) => self.pause = pause,
+                None => return false,
+            }
+            if is_urged || self.registry.has_called() {
+                return true;
+            }
         }
     }
 
-    fn serve(&mut self) -> io::Result<()> {
-        let mut woken = Woken::default();
-        while let Some(pause) = self.turn(woken) {
-            let watched = self.setup.links.watched();
-            let (next, hung_up) = wait_watching(&pause, &self.wakes, watched.as_deref())?;
-            if hung_up && let Some(watched) = &watched {
-                self.setup.links.hung_up(watched);
-            }
-            woken = next;
-        }
-        Ok(())
+    /// The subscriptions whose callbacks are to be called.
+    pub(super) fn take_called(&mut self) -> Vec<Arc<Inbox>> {
+        self.registry.take_called()
     }
 
     /// Does what there is to do, and returns what to wait for; `None` at the end.
     pub(super) fn turn(&mut self, woken: Woken) -> Option<Pause> {
+        let _in_turn = here::begin_turn(self.outbox.address());
         let pause = self.work(woken);
         // Under no lock.
         self.setup.links.tell();
@@ -156,7 +167,7 @@ impl Requester {
                 Change::Opened => false,
             });
             self.outbox.note_server(is_away && !connection.wire.is_open(), now);
-            self.setup.links.note(Link::Requests, changes, None);
+            self.setup.links.note(changes);
         }
         if self.stopping.load(Ordering::Acquire) {
             self.registry.stop();
@@ -482,11 +493,7 @@ mod tests {
             // Until the client goes.
             let _ = peer.read_to_end(&mut Vec::new());
         });
-        let options = Client::builder()
-            .send_port(port)
-            .auto_start(false)
-            .send_timeout(patience)
-            .connection_retries(3);
+        let options = Client::builder().port(port).send_timeout(patience).connection_retries(3);
         drop(options.connect().unwrap());
         server.join().unwrap();
     }

@@ -1,51 +1,69 @@
-//! A thread whose end can be waited for within a bound.
+//! Threads whose end can be waited for within a bound.
 
 use std::io;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::Instant;
 
-use crossbeam::channel::{Receiver, RecvTimeoutError, bounded};
+use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
-/// A running thread.
+/// Running threads of one name.
 #[derive(Debug)]
-pub(super) struct Worker {
+pub(super) struct Workers {
     name: &'static str,
-    /// Nothing is sent: the thread's end disconnects it.
+    /// Nothing is sent: when the last thread ends, and no further one can begin, it is disconnected.
     ended: Receiver<()>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    running: Mutex<Running>,
 }
 
-impl Worker {
-    /// Starts a thread.
-    pub(super) fn spawn(
-        name: &'static str,
-        body: impl FnOnce() + Send + 'static,
-    ) -> io::Result<Self> {
+#[derive(Debug)]
+struct Running {
+    /// Each thread has a clone. `None` once the end is waited for.
+    sender: Option<Sender<()>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Workers {
+    /// None yet.
+    pub(super) fn new(name: &'static str) -> Self {
         let (running, ended) = bounded(0);
-        let thread = thread::Builder::new().name(name.to_owned()).spawn(move || {
-            let _running: crossbeam::channel::Sender<()> = running;
-            body();
-        })?;
-        Ok(Self { name, ended, thread: Mutex::new(Some(thread)) })
+        let running = Running { sender: Some(running), threads: Vec::new() };
+        Self { name, ended, running: Mutex::new(running) }
     }
 
-    /// Waits for the thread's end, so long at most; a thread that does not end is left to itself.
-    /// Called on that very thread, returns at once.
-    pub(super) fn join(&self, bound: Duration) {
-        let is_this = |thread: &JoinHandle<()>| thread.thread().id() == thread::current().id();
-        {
-            let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
-            if thread.as_ref().is_none_or(is_this) {
-                return;
-            }
-        }
-        if self.ended.recv_timeout(bound) == Err(RecvTimeoutError::Timeout) {
-            tracing::warn!("thread {} did not end within {bound:?} and is left behind", self.name);
+    fn running(&self) -> MutexGuard<'_, Running> {
+        // Nothing in here panics half-way.
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Starts a thread.
+    ///
+    /// # Errors
+    /// When the system has none, or they were waited for.
+    pub(super) fn spawn(&self, body: impl FnOnce() + Send + 'static) -> io::Result<()> {
+        let mut running = self.running();
+        let Running { sender, threads } = &mut *running;
+        let sender = sender.clone().ok_or_else(|| io::Error::other("the client stops"))?;
+        threads.retain(|thread| !thread.is_finished());
+        threads.push(thread::Builder::new().name(self.name.to_owned()).spawn(move || {
+            let _running = sender;
+            body();
+        })?);
+        Ok(())
+    }
+
+    /// Waits until all have ended, until then at most; those that do not are left to themselves.
+    pub(super) fn join(&self, end: Option<Instant>) {
+        self.running().sender = None;
+        let result = match end {
+            Some(end) => self.ended.recv_deadline(end),
+            None => self.ended.recv().map_err(|_| RecvTimeoutError::Disconnected),
+        };
+        if result == Err(RecvTimeoutError::Timeout) {
+            tracing::warn!("a thread of {} did not end in time and is left behind", self.name);
             return;
         }
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(thread) = thread {
+        for thread in self.running().threads.drain(..) {
             // It has ended; a panic was printed where it happened, and its guards cleaned up.
             let _ = thread.join();
         }

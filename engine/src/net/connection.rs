@@ -136,14 +136,6 @@ impl Connection {
         std::mem::take(&mut self.changes)
     }
 
-    /// The socket, while it is open.
-    pub(crate) fn socket(&self) -> Option<Arc<OwnedFd>> {
-        match &self.state {
-            State::Open { stream, .. } => Some(Arc::clone(&stream.socket)),
-            _ => None,
-        }
-    }
-
     /// Gives the connection up, on which nothing was answered for so long, and makes a new one after a
     /// pause.
     pub(crate) fn restart(&mut self, unanswered: Duration, pause: Duration) {

@@ -2,8 +2,7 @@
 //!
 //! - `sending`: bytes that wait for the system; `stream`: a client's bytes both ways.
 //! - `dial`: addresses, and non-blocking connections to them.
-//! - [`connection`]: a client's connection, made anew when lost; [`subscribing`]: one that remembers its
-//!   subscriptions.
+//! - [`connection`]: a client's connection, made anew when lost.
 //! - [`socket`]: a stream of bytes, and what a server needs of the system; [`listen`]: the system's.
 //! - [`waker`]: ends another thread's wait; [`wait`]: for a connection and a waker together.
 
@@ -15,7 +14,6 @@ pub(crate) mod loom_tests;
 pub(crate) mod sending;
 pub(crate) mod socket;
 mod stream;
-pub(crate) mod subscribing;
 #[cfg(all(test, not(loom)))]
 pub(crate) mod tests;
 pub(crate) mod wait;

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::connection::{Address, Connection, Settings};
-use super::subscribing::Subscribing;
 use super::wait::{Pause, wait};
 use super::waker;
 use crate::zmtp::frame::Head;
@@ -127,42 +126,6 @@ fn a_server_that_comes_back_is_found_again() {
     made(&mut connection);
     send(&mut connection, &[b"again"]);
     assert_eq!(next_message(&router, &mut connection)[1], b"again");
-}
-
-#[test]
-fn each_new_connection_begins_with_all_subscriptions() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let mut subscribing = Subscribing::new(Connection::new(settings(Kind::Sub, port)));
-    for topic in ["a", "b", "b", "c"] {
-        subscribing.subscribe(topic.as_bytes());
-    }
-    subscribing.unsubscribe(b"b");
-    subscribing.unsubscribe(b"c");
-    let server = std::thread::spawn(move || {
-        for _ in 0..2 {
-            let mut peer = accept(&listener, b"XPUB");
-            let mut frames = [0; 6];
-            peer.read_exact(&mut frames).unwrap();
-            assert_eq!(frames, *b"\0\x02\x01a\0\x02");
-            let mut rest = [0; 2];
-            peer.read_exact(&mut rest).unwrap();
-            assert_eq!(rest, *b"\x01b");
-        }
-    });
-    let (_waker, wakes) = waker::pair().unwrap();
-    let end = Instant::now() + LONG;
-    while !server.is_finished() {
-        let now = Instant::now();
-        assert!(now < end);
-        subscribing.readable();
-        subscribing.advance();
-        subscribing.receive();
-        let due = subscribing.deadline(true).map_or(LONG, |at| at.saturating_duration_since(now));
-        let time = Some(due.min(Duration::from_millis(50)));
-        wait(&Pause { connection: subscribing.polled(), time }, &wakes).unwrap();
-    }
-    server.join().unwrap();
 }
 
 /// Accepts a connection and shakes hands as a server does.

@@ -35,16 +35,11 @@ pub(crate) struct Pause {
     pub(crate) time: Option<Duration>,
 }
 
-/// Waits until the connection has something to do, the waker is woken, the time is over, or the peer of the
-/// `watched` socket hung up; whether that is so. A signal ends the wait early.
+/// Waits until the connection has something to do, the waker is woken, or the time is over. A signal ends the wait early.
 ///
 /// # Errors
 /// When the system refuses.
-pub(crate) fn wait_watching(
-    pause: &Pause,
-    waker: &WakeReceiver,
-    watched: Option<&OwnedFd>,
-) -> io::Result<(Woken, bool)> {
+pub(crate) fn wait(pause: &Pause, waker: &WakeReceiver) -> io::Result<Woken> {
     let waker = PollFd::from_borrowed_fd(waker.as_fd(), PollFlags::IN);
     // Beyond what a timespec holds there is no end.
     let time = pause.time.and_then(|time| Timespec::try_from(time).ok());
@@ -52,32 +47,17 @@ pub(crate) fn wait_watching(
         let flags = if *write { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
         PollFd::new(&**socket, flags)
     });
-    // An end is seen behind what was not read.
-    let watched = watched.map(|socket| PollFd::new(socket, PollFlags::RDHUP));
-    let (polls, watches) = (connection.is_some(), watched.is_some());
+    let polls = connection.is_some();
     // The waker stands in for what is not there.
-    let mut fds = [
-        waker.clone(),
-        connection.unwrap_or_else(|| waker.clone()),
-        watched.unwrap_or_else(|| waker.clone()),
-    ];
-    let count = if watches { 3 } else { 1 + usize::from(polls) };
-    match poll(&mut fds[..count], time.as_ref()) {
+    let mut fds = [waker.clone(), connection.unwrap_or_else(|| waker.clone())];
+    match poll(&mut fds[..1 + usize::from(polls)], time.as_ref()) {
         Ok(_) => {
-            let [waker, connection, watched] = fds.map(|fd| !fd.revents().is_empty());
-            Ok((Woken { waker, connection: polls && connection }, watches && watched))
+            let [waker, connection] = fds.map(|fd| !fd.revents().is_empty());
+            Ok(Woken { waker, connection: polls && connection })
         }
-        Err(Errno::INTR) => Ok(Default::default()),
+        Err(Errno::INTR) => Ok(Woken::default()),
         Err(error) => Err(error.into()),
     }
-}
-
-/// [`wait_watching`], watching nothing.
-///
-/// # Errors
-/// When the system refuses.
-pub(crate) fn wait(pause: &Pause, waker: &WakeReceiver) -> io::Result<Woken> {
-    wait_watching(pause, waker, None).map(|(woken, _)| woken)
 }
 
 #[cfg(feature = "internals")]

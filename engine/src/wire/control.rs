@@ -5,11 +5,12 @@
 //! follows. The byte diagrams are in `engine/docs/wire-format.md`.
 
 use super::filter::{Filter, FilterError};
+use super::frame::V2;
 use super::group::{self, GroupReadError, append_text};
 pub use super::group::{Backoff, Group};
 use super::hello::{self, CONTROL, Secret};
 use super::letter;
-use super::name::NameError;
+use super::name::{self, NameError};
 use crate::limits::BACKOFF_DELAYS_MAX;
 
 /// The first byte of the frame that stands before a delivery.
@@ -32,6 +33,21 @@ const ACK: u8 = 0;
 const NAK: u8 = 1;
 const EXTEND: u8 = 2;
 const REJECT: u8 = 3;
+
+/// Whether a request only gives up what its client has: credit, what becomes of messages, a subscription. It may go ahead
+/// of others that the client sent before.
+pub fn frees(request: &[u8]) -> bool {
+    match request {
+        [CONTROL, kind, ..] => matches!(*kind, UNSUBSCRIBE | CREDIT | SETTLE),
+        [first, rest @ ..] => {
+            let end = name::ACK.len();
+            *first == V2
+                && rest.starts_with(name::ACK.as_bytes())
+                && rest.get(end) == Some(&name::SEPARATOR)
+        }
+        [] => false,
+    }
+}
 
 /// What a subscriber is to the messages that it gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

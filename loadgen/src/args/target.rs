@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use loadgen::report::Durability;
 use mezzenger::FsyncPolicy;
-use mezzenger::config::{PUB_PORT, RECV_PORT, parse_duration};
+use mezzenger::config::{RECV_PORT, parse_duration};
 use serde::Serialize;
 
 use super::values::{durability, optional_seconds};
@@ -50,15 +50,10 @@ pub(crate) struct TargetArgs {
     #[serde(skip)]
     pub(crate) server_pid: Option<u32>,
 
-    /// Port that requests go to: the --recv-port of that server.
+    /// Port that clients connect to: the --recv-port of that server.
     #[arg(long, value_name = "PORT", default_value_t = RECV_PORT, requires = "server")]
     #[serde(skip)]
-    pub(crate) send_port: u16,
-
-    /// Port that messages come from: the --pub-port of that server.
-    #[arg(long, value_name = "PORT", default_value_t = PUB_PORT, requires = "server")]
-    #[serde(skip)]
-    pub(crate) sub_port: u16,
+    pub(crate) port: u16,
 }
 
 /// What a run's own server is told; the defaults are the server's.

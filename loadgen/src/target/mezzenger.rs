@@ -50,8 +50,7 @@ pub(crate) enum ClientError {
 /// Makes clients for one server.
 pub(crate) struct Clients {
     host: String,
-    send_port: u16,
-    sub_port: u16,
+    port: u16,
     names: Arc<[String]>,
     notes: Notes,
     target_delay: Option<Duration>,
@@ -63,19 +62,19 @@ impl Clients {
     /// For the run's own server, or for the one that the settings name.
     pub(super) fn new(settings: &Settings, run: &Run, child: Option<&ChildServer>) -> Self {
         let args = &settings.target;
-        let (host, send_port, sub_port) = match child {
+        let (host, port) = match child {
             Some(child) => {
                 let address = child.recv_addr();
-                (address.ip().to_string(), address.port(), child.pub_addr().port())
+                (address.ip().to_string(), address.port())
             }
             None => {
                 let host = args.server.as_deref().unwrap_or("127.0.0.1");
-                (host.to_owned(), args.send_port, args.sub_port)
+                (host.to_owned(), args.port)
             }
         };
         let (names, notes) = (Arc::clone(&run.names), run.notes.clone());
         let (target_delay, group, requests) = (args.target_delay, settings.group, settings.request);
-        Self { host, send_port, sub_port, names, notes, target_delay, group, requests }
+        Self { host, port, names, notes, target_delay, group, requests }
     }
 
     /// Whether messages are requests.
@@ -90,7 +89,7 @@ impl Clients {
 
     /// A client that only publishes.
     pub(super) fn publisher(&self, index: u16) -> Result<Client, ClientError> {
-        self.connect("publisher", index, false)
+        self.connect("publisher", index)
     }
 
     /// A client that shows every message to the watcher of its name.
@@ -100,7 +99,7 @@ impl Clients {
         watchers: Vec<Watcher>,
     ) -> Result<Client, ClientError> {
         let reads = self.group || self.requests;
-        let client = self.connect("subscriber", index, !reads)?;
+        let client = self.connect("subscriber", index)?;
         for (name, mut watcher) in self.names.iter().zip(watchers) {
             let failed = |source| ClientError::Subscribe { index, source };
             if reads {
@@ -153,12 +152,7 @@ impl Clients {
         started.map(|_| ()).map_err(|source| ClientError::Thread { index, source })
     }
 
-    fn connect(
-        &self,
-        who: &'static str,
-        index: u16,
-        receives: bool,
-    ) -> Result<Client, ClientError> {
+    fn connect(&self, who: &'static str, index: u16) -> Result<Client, ClientError> {
         let notes = self.notes.clone();
         let mut options = Client::builder();
         if let Some(delay) = self.target_delay {
@@ -166,9 +160,7 @@ impl Clients {
         }
         options
             .server_address(&self.host)
-            .send_port(self.send_port)
-            .sub_port(self.sub_port)
-            .auto_start(receives)
+            .port(self.port)
             .on_error(move |failure| {
                 // The server delivers those again, and duplicates are counted.
                 let harmless = matches!(failure, Failure::AcksDropped { .. });

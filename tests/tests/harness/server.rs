@@ -87,8 +87,7 @@ impl Server {
     pub(crate) fn client_options(&self) -> ClientBuilder {
         Client::builder()
             .server_address(self.recv_addr.ip().to_string())
-            .send_port(self.recv_addr.port())
-            .sub_port(self.pub_addr.port())
+            .port(self.recv_addr.port())
     }
 
     /// A client of this server.

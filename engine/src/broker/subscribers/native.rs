@@ -260,6 +260,11 @@ impl Subscribers {
         found.copied().ok_or(NativeError::Unknown(number))
     }
 
+    /// Whether a connection has subscriptions on the port for requests.
+    pub(in super::super) fn has_natives(&self, id: ConnectionId) -> bool {
+        self.connections.get(&id).is_some_and(|connection| !connection.natives.is_empty())
+    }
+
     /// The subscriptions of a connection that belong to groups.
     pub(in super::super) fn members_of(&self, id: ConnectionId) -> &[u32] {
         self.connections.get(&id).map_or(&[], |connection| &connection.members)

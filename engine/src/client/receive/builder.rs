@@ -7,13 +7,13 @@ use crossbeam::channel::{RecvTimeoutError, bounded};
 
 use super::delivery::Voice;
 use super::filter::Filter;
-use super::inbox::Inbox;
+use super::inbox::{Inbox, Reader};
 use super::replies::Replies;
 use super::subscription::Subscription;
 use super::terms::{Group, Kind, Terms, millis};
-use crate::client::error::SubscribeError;
-use crate::client::here::is_request_thread;
-use crate::limits::{CLIENT_CREDIT_BYTES, CLIENT_GROUP_CREDIT_BYTES};
+use crate::client::error::{ReceiveError, SubscribeError};
+use crate::client::here;
+use crate::limits::CLIENT_GROUP_CREDIT_BYTES;
 use crate::wire::control::{Backoff, Overflow};
 use crate::wire::name;
 
@@ -30,15 +30,24 @@ impl Opener {
         Self { voice, timeout, tries }
     }
 
-    /// Opens a subscription, whose messages are answers to these requests if there are any.
-    pub(super) fn open(
+    /// Opens a subscription that is read like an iterator.
+    pub(super) fn open(self, terms: Terms) -> Result<Subscription, SubscribeError> {
+        let inbox = self.begin(terms, Reader::Subscription)?;
+        Ok(Subscription::new(inbox, self.voice))
+    }
+
+    /// Opens a subscription whose messages are answers to these requests.
+    pub(super) fn open_replies(
         self,
         terms: Terms,
-        replies: Option<Arc<Replies>>,
+        replies: Arc<Replies>,
     ) -> Result<Subscription, SubscribeError> {
-        if is_request_thread() {
-            return Err(SubscribeError::InCallback);
-        }
+        let inbox = self.begin(terms, Reader::Replies(replies))?;
+        Ok(Subscription::new(inbox, self.voice))
+    }
+
+    /// Asks the server for a subscription and waits until it has it.
+    pub(super) fn begin(&self, terms: Terms, reader: Reader) -> Result<Arc<Inbox>, SubscribeError> {
         terms.filter.check()?;
         if terms.credit == 0 {
             return Err(SubscribeError::Option {
@@ -46,24 +55,49 @@ impl Opener {
                 problem: "must be at least 1 byte",
             });
         }
-        let Self { voice, timeout, tries } = self;
-        let number = voice.commands.number().ok_or(SubscribeError::Stopped)?;
-        let inbox = Arc::new(Inbox::new(number, terms, replies));
-        // From here on, what fails ends it.
-        let subscription = Subscription::new(Arc::clone(&inbox), voice);
+        if !here::may_wait() {
+            return Err(SubscribeError::InCallback);
+        }
+        let Self { voice: Voice { commands, .. }, timeout, tries } = self;
+        let number = commands.number().ok_or(SubscribeError::Stopped)?;
+        let inbox = Arc::new(Inbox::new(number, terms, reader));
         let (answer, outcome) = bounded(1);
-        subscription.begin(answer);
-        let patience = timeout.saturating_mul(tries);
-        let outcome = match Instant::now().checked_add(patience) {
+        commands.begin(Arc::clone(&inbox), answer);
+        let outcome = match self.patience() {
             Some(end) => outcome.recv_deadline(end),
             None => outcome.recv().map_err(|_| RecvTimeoutError::Disconnected),
         };
-        match outcome {
-            Ok(Ok(())) => Ok(subscription),
-            Ok(Err(error)) => Err(error),
-            Err(RecvTimeoutError::Disconnected) => Err(SubscribeError::Stopped),
-            Err(RecvTimeoutError::Timeout) => Err(SubscribeError::NotConfirmed { tries, timeout }),
+        let (tries, timeout) = (*tries, *timeout);
+        let outcome = outcome.unwrap_or_else(|error| {
+            Err(match error {
+                RecvTimeoutError::Disconnected => SubscribeError::Stopped,
+                RecvTimeoutError::Timeout => SubscribeError::NotConfirmed { tries, timeout },
+            })
+        });
+        if outcome.is_err() {
+            self.end(&inbox);
         }
+        outcome.map(|()| inbox)
+    }
+
+    /// Ends a subscription. Does not wait.
+    pub(super) fn end(&self, inbox: &Inbox) {
+        inbox.close(ReceiveError::Closed);
+        self.voice.commands.end(inbox.number);
+    }
+
+    /// When the server's answer comes no more.
+    pub(super) fn patience(&self) -> Option<Instant> {
+        Instant::now().checked_add(self.timeout.saturating_mul(self.tries))
+    }
+
+    pub(super) fn voice(&self) -> &Voice {
+        &self.voice
+    }
+
+    /// What is said when nothing comes in that time.
+    pub(super) fn not_confirmed(&self) -> SubscribeError {
+        SubscribeError::NotConfirmed { tries: self.tries, timeout: self.timeout }
     }
 }
 
@@ -87,8 +121,7 @@ pub struct SubscriptionBuilder {
 
 impl SubscriptionBuilder {
     pub(in crate::client) fn new(opener: Opener, filter: Filter) -> Self {
-        let (kind, overflow, credit) = (Kind::Broadcast, Overflow::Hold, CLIENT_CREDIT_BYTES);
-        Self { opener, terms: Terms { filter, kind, overflow, credit } }
+        Self { opener, terms: Terms::broadcast(filter) }
     }
 
     /// Looks on: gets each message when it is published, none again, and acknowledges nothing.
@@ -132,7 +165,7 @@ impl SubscriptionBuilder {
     /// What is wrong with the filter or an option; [`SubscribeError::Refused`] with what the server says;
     /// [`SubscribeError::NotConfirmed`] without an answer within `send_timeout` times `connection_retries`.
     pub fn open(self) -> Result<Subscription, SubscribeError> {
-        self.opener.open(self.terms, None)
+        self.opener.open(self.terms)
     }
 }
 
@@ -221,6 +254,6 @@ impl GroupBuilder {
         let (option, problem) = ("backoff", "must have at most 16 delays");
         self.group.backoff = self.backoff.ok_or(SubscribeError::Option { option, problem })?;
         self.terms.kind = Kind::Group(self.group);
-        self.opener.open(self.terms, None)
+        self.opener.open(self.terms)
     }
 }

@@ -1,4 +1,4 @@
-//! What subscriptions ask the server for, until the request thread takes it.
+//! What subscriptions ask the server for, until the I/O thread takes it.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -68,21 +68,21 @@ struct State {
     acks_dropped: usize,
     /// Which connection verdicts and credit are for.
     connection: u64,
-    /// No verdict is on its way, so the next one must wake the request thread.
+    /// No verdict is on its way, so the next one must wake the I/O thread.
     idle: bool,
     /// No subscription begins any more.
     stopping: bool,
     closed: bool,
 }
 
-/// What waits to be sent for subscriptions. Any thread adds; the request thread takes.
+/// What waits to be sent for subscriptions. Any thread adds; the I/O thread takes.
 pub(in crate::client) struct Commands {
     waker: Waker,
     reporter: Arc<Reporter>,
     state: Mutex<State>,
 }
 
-/// What the request thread took.
+/// What the I/O thread took.
 #[derive(Default)]
 pub(super) struct Taken {
     pub(super) changes: VecDeque<Change>,

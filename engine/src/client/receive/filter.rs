@@ -63,6 +63,13 @@ impl Filter {
         })
     }
 
+    /// Its text.
+    pub(super) fn text(&self) -> &str {
+        match self {
+            Self::Name(text) | Self::Prefix(text) | Self::Pattern(text) => text,
+        }
+    }
+
     pub(super) fn wire(&self) -> filter::Filter<'_> {
         match self {
             Self::Name(text) => filter::Filter::Name(text),

@@ -3,13 +3,14 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
 use super::replies::Replies;
 use super::terms::Terms;
 use crate::client::error::ReceiveError;
+use crate::client::here;
 use crate::wire::id::MessageId;
 
 /// A valid native frame that was delivered.
@@ -23,6 +24,30 @@ pub(super) struct Frame {
     pub(super) attempt: u16,
     /// Which connection it came by; a group's are void on the next one.
     pub(super) connection: u64,
+    /// From when on copies of its messages may follow, because they were not acknowledged.
+    pub(super) copies_from: Instant,
+}
+
+/// What has a callback called.
+pub(super) trait Handle: Send + Sync {
+    /// Calls it for some of what waits in its inbox; whether more may.
+    fn call(&self, inbox: &Inbox) -> bool;
+
+    /// Nothing is called any more, as soon as a call that runs is over.
+    fn end(&self);
+
+    /// Waits until no call runs, until then at most; whether none does.
+    fn wait_for_end(&self, end: Option<Instant>) -> bool;
+}
+
+/// Who reads what was delivered.
+pub(super) enum Reader {
+    /// Whoever takes it.
+    Subscription,
+    /// A callback.
+    Handler(Box<dyn Handle>),
+    /// The requests that its messages are answers to.
+    Replies(Arc<Replies>),
 }
 
 #[derive(Debug, Default)]
@@ -31,38 +56,42 @@ struct State {
     closed: Option<ReceiveError>,
     /// The reader waits.
     awaited: bool,
+    /// The callback is called, or about to be.
+    is_called: bool,
     /// Messages of a group that were delivered and are not settled, with their attempts.
     held: HashMap<MessageId, u16>,
     /// Bytes that were delivered and are not dealt with.
     taken: u64,
-    /// Bytes that were dealt with, and for which no credit was granted yet.
+    /// Bytes that were dealt with, and for which no credit was granted yet; and when some was granted last.
     returned: u64,
+    granted_at: Option<Instant>,
     /// Bytes for which none will be granted: they were taken beyond the credit of an earlier connection.
     debt: u64,
 }
 
-/// One subscription's messages, between the request thread and the reader.
-#[derive(Debug)]
-pub(super) struct Inbox {
+/// One subscription's messages, between the I/O thread and the reader.
+pub(in crate::client) struct Inbox {
     pub(super) number: u32,
     pub(super) terms: Terms,
-    /// The requests that its messages are answers to, if they are.
-    pub(super) replies: Option<Arc<Replies>>,
+    pub(super) reader: Reader,
     state: Mutex<State>,
     arrived: Condvar,
     /// The connection that credit is of, and whose frames a member of a group is to read. Stored under the lock.
     connection: AtomicU64,
 }
 
+/// How often a slow reader grants what it has dealt with: servers wait for a second.
+pub(super) const GRANT_INTERVAL: Duration = Duration::from_millis(100);
+
 /// No connection.
 const CLOSED: u64 = u64::MAX;
 
 impl Inbox {
-    pub(super) fn new(number: u32, terms: Terms, replies: Option<Arc<Replies>>) -> Self {
+    pub(super) fn new(number: u32, terms: Terms, reader: Reader) -> Self {
         Self {
             number,
             terms,
-            replies,
+            reader,
             state: Mutex::default(),
             arrived: Condvar::new(),
             connection: AtomicU64::new(0),
@@ -90,11 +119,15 @@ impl Inbox {
         credit.saturating_sub(state.taken)
     }
 
-    /// Adds a frame, and the messages in it that are to be settled.
-    pub(super) fn push(&self, frame: Frame, to_settle: impl IntoIterator<Item = MessageId>) {
+    /// Adds a frame, and the messages in it that are to be settled. Whether its callback is to be called.
+    pub(super) fn push(
+        &self,
+        frame: Frame,
+        to_settle: impl IntoIterator<Item = MessageId>,
+    ) -> bool {
         let mut state = self.lock();
         if state.closed.is_some() {
-            return;
+            return false;
         }
         let attempt = frame.attempt;
         state.held.extend(to_settle.into_iter().map(|id| (id, attempt)));
@@ -103,6 +136,38 @@ impl Inbox {
         if std::mem::take(&mut state.awaited) {
             self.arrived.notify_one();
         }
+        matches!(self.reader, Reader::Handler(_)) && !std::mem::replace(&mut state.is_called, true)
+    }
+
+    /// Calls the callback for some of what waits; whether more does.
+    pub(in crate::client) fn call(&self) -> bool {
+        match &self.reader {
+            Reader::Handler(handler) => handler.call(self),
+            Reader::Subscription | Reader::Replies(_) => false,
+        }
+    }
+
+    /// Takes the next frame for the callback. `None`: there is none, and the next one that comes has it called again.
+    pub(super) fn next_called(&self) -> Option<Frame> {
+        let mut state = self.lock();
+        let frame = state.frames.pop_front();
+        state.is_called = frame.is_some();
+        frame
+    }
+
+    /// Waits until its callback, which has been ended, does not run, until then at most, or runs on this very thread.
+    pub(super) fn wait_for_end(&self, end: Option<Instant>) -> bool {
+        match &self.reader {
+            Reader::Handler(handler) => {
+                here::is_in_call_of(self.address()) || handler.wait_for_end(end)
+            }
+            Reader::Subscription | Reader::Replies(_) => true,
+        }
+    }
+
+    /// Where it lies, by which it is known.
+    pub(in crate::client) fn address(&self) -> usize {
+        std::ptr::from_ref(self).addr()
     }
 
     /// Takes a frame, waiting until `end` for one, or (`None`) for ever.
@@ -131,8 +196,8 @@ impl Inbox {
         }
     }
 
-    /// Bytes were dealt with: as many may come again. Half the credit is granted at a time: how much, and on which
-    /// connection.
+    /// Bytes were dealt with: as many may come again. Half the credit is granted at a time, or less when that takes long
+    /// and the server may have none left: how much, and on which connection.
     pub(super) fn release(&self, bytes: usize) -> Option<(u64, u64)> {
         let mut state = self.lock();
         let bytes = bytes as u64;
@@ -140,8 +205,18 @@ impl Inbox {
         let paid = state.debt.min(bytes);
         state.debt -= paid;
         state.returned += bytes - paid;
-        (state.returned >= (self.terms.credit / 2).max(1))
-            .then(|| (std::mem::take(&mut state.returned), self.connection.load(Ordering::Acquire)))
+        let half = (self.terms.credit / 2).max(1);
+        if state.returned == 0 || state.taken + state.returned < half {
+            return None;
+        }
+        if state.returned < half {
+            let now = Instant::now();
+            if state.granted_at.is_some_and(|at| now.duration_since(at) < GRANT_INTERVAL) {
+                return None;
+            }
+            state.granted_at = Some(now);
+        }
+        Some((std::mem::take(&mut state.returned), self.connection.load(Ordering::Acquire)))
     }
 
     /// Whether a frame is still to be read: a group's unread jobs go to others when the connection ends.
@@ -182,9 +257,15 @@ impl Inbox {
             state.frames.clear();
             state.held.clear();
         }
+        if matches!(self.reader, Reader::Handler(_)) {
+            state.frames.clear();
+        }
         self.arrived.notify_all();
-        if let Some(replies) = &self.replies {
-            replies.close();
+        drop(state);
+        match &self.reader {
+            Reader::Replies(replies) => replies.close(),
+            Reader::Handler(handler) => handler.end(),
+            Reader::Subscription => {}
         }
     }
 }

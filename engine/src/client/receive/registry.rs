@@ -1,4 +1,4 @@
-//! The request thread's list of subscriptions: asks the server for them, and hands on what it delivers.
+//! The I/O thread's list of subscriptions: asks the server for them, and hands on what it delivers.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::commands::{Answer, Change, Commands, Settle, Word};
-use super::inbox::{Frame, Inbox};
+use super::inbox::{Frame, Inbox, Reader};
 use crate::client::error::{ReceiveError, SubscribeError};
 use crate::client::message::Message;
 use crate::client::missed::Tracker;
@@ -55,6 +55,8 @@ pub(in crate::client) struct Registry {
     connection: u64,
     /// The server's.
     retry_interval: Duration,
+    /// Those whose callbacks are to be called.
+    called: Vec<Arc<Inbox>>,
 }
 
 impl Registry {
@@ -63,9 +65,9 @@ impl Registry {
         reporter: Arc<Reporter>,
         verify: bool,
     ) -> Self {
-        let (entries, extending, connection) = Default::default();
+        let (entries, extending, connection, called) = Default::default();
         let retry_interval = RETRY_INTERVAL;
-        Self { commands, reporter, verify, entries, extending, connection, retry_interval }
+        Self { commands, reporter, verify, entries, extending, connection, retry_interval, called }
     }
 
     /// The server said how long messages of groups that say nothing else may take.
@@ -231,6 +233,7 @@ impl Registry {
             again,
             attempt,
             connection: self.connection,
+            copies_from: now + self.retry_interval / 2,
         };
         let mut to_settle = Vec::new();
         match split_v2(frame) {
@@ -276,7 +279,7 @@ impl Registry {
             *extends = true;
             self.extending.insert((now + every, number));
         }
-        if let Some(replies) = &inbox.replies {
+        if let Reader::Replies(replies) = &inbox.reader {
             inbox.take(frame.len());
             let records = Records::new(frame.get(read.name_bytes + 2..).unwrap_or_default());
             for (at, record) in records.enumerate() {
@@ -289,9 +292,19 @@ impl Registry {
             if let Some((bytes, connection)) = inbox.release(frame.len()) {
                 self.commands.grant(number, bytes, connection);
             }
-        } else {
-            inbox.push(read, to_settle);
+        } else if inbox.push(read, to_settle) {
+            self.called.push(Arc::clone(inbox));
         }
+    }
+
+    /// Whether callbacks are to be called.
+    pub(in crate::client) fn has_called(&self) -> bool {
+        !self.called.is_empty()
+    }
+
+    /// The subscriptions whose callbacks are to be called.
+    pub(in crate::client) fn take_called(&mut self) -> Vec<Arc<Inbox>> {
+        std::mem::take(&mut self.called)
     }
 
     /// The client stops: its subscriptions end.

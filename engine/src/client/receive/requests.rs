@@ -52,8 +52,8 @@ impl Requests {
                 overflow: Overflow::Hold,
                 credit: CLIENT_CREDIT_BYTES,
             };
-            let replies = Some(Arc::clone(&self.replies));
-            *subscription = Some(self.opener.clone().open(terms, replies)?);
+            let replies = Arc::clone(&self.replies);
+            *subscription = Some(self.opener.clone().open_replies(terms, replies)?);
         }
         let (number, answer) = self.replies.expect();
         Ok(Request { replies: &self.replies, number, answer })

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::commands::Answer;
 use super::delivery::{Delivery, Lease, Voice};
 use super::inbox::{Frame, Inbox};
 use crate::client::error::ReceiveError;
@@ -49,11 +48,6 @@ struct Cursor {
 impl Subscription {
     pub(super) fn new(inbox: Arc<Inbox>, voice: Voice) -> Self {
         Self { inbox, voice, current: None }
-    }
-
-    /// Asks the server for it.
-    pub(super) fn begin(&self, answer: Answer) {
-        self.voice.commands.begin(Arc::clone(&self.inbox), answer);
     }
 
     /// Waits for the next message.

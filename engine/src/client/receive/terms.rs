@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::filter::Filter;
+use crate::limits::CLIENT_CREDIT_BYTES;
 use crate::wire::control::{self, Backoff, Overflow, Subscribe};
 
 /// Whole milliseconds, at most as many as the wire format takes: some 49 days.
@@ -44,6 +45,12 @@ pub(super) struct Terms {
 }
 
 impl Terms {
+    /// Those of a broadcast subscription that says nothing else.
+    pub(super) fn broadcast(filter: Filter) -> Self {
+        let (kind, overflow, credit) = (Kind::Broadcast, Overflow::Hold, CLIENT_CREDIT_BYTES);
+        Self { filter, kind, overflow, credit }
+    }
+
     pub(super) fn is_group(&self) -> bool {
         matches!(self.kind, Kind::Group(_))
     }

@@ -16,7 +16,7 @@ use crate::wire::frame::{Frame, v2_prefix};
 use crate::wire::id::MessageId;
 use crate::wire::record::{Encoding, Record, Records};
 use crate::wire::reply::{self, ErrorCode};
-use crate::wire::{self, ack, checksum, confirm, hello};
+use crate::wire::{self, ack, checksum, hello};
 
 /// Longer than anything takes that works.
 pub(super) const LONG: Duration = Duration::from_secs(20);
@@ -70,13 +70,12 @@ type Policy = Arc<Mutex<dyn FnMut(&Request) -> Answer + Send>>;
 
 /// The server, on a thread of its own.
 pub(super) struct FakeServer {
-    pub(super) send_port: u16,
-    pub(super) sub_port: u16,
+    pub(super) port: u16,
     /// Each request but pings, before it is answered.
     pub(super) requests: Receiver<Request>,
     /// Whether subscriptions are confirmed.
     pub(super) confirms: Arc<AtomicBool>,
-    /// Whether subscriptions on the port for requests are refused.
+    /// Whether subscriptions are refused.
     pub(super) refuses: Arc<AtomicBool>,
     /// The limit that it tells; 0: it refuses to say hello, as an older server does.
     pub(super) limit: Arc<AtomicU64>,
@@ -89,13 +88,12 @@ pub(super) struct FakeServer {
 
 impl FakeServer {
     pub(super) fn start() -> Self {
-        Self::start_on(0, 0)
+        Self::start_on(0)
     }
 
-    /// Starts on ports that an earlier one had (0: any).
-    pub(super) fn start_on(send_port: u16, sub_port: u16) -> Self {
-        let (router, send_port) = listen(zmq::ROUTER, send_port);
-        let (xpub, sub_port) = listen(zmq::XPUB, sub_port);
+    /// Starts on the port that an earlier one had (0: any).
+    pub(super) fn start_on(port: u16) -> Self {
+        let (router, port) = listen(zmq::ROUTER, port);
         let (waker, wakes) = waker::pair().unwrap();
         let (seen, requests) = unbounded();
         let (commands, incoming) = unbounded();
@@ -107,7 +105,6 @@ impl FakeServer {
         let policy = Arc::new(Mutex::new(first));
         let mut state = State {
             router,
-            xpub,
             wakes,
             seen,
             incoming,
@@ -120,19 +117,7 @@ impl FakeServer {
             natives: Vec::new(),
         };
         let thread = Some(std::thread::spawn(move || state.run()));
-        Self {
-            send_port,
-            sub_port,
-            requests,
-            confirms,
-            refuses,
-            limit,
-            policy,
-            commands,
-            stopping,
-            waker,
-            thread,
-        }
+        Self { port, requests, confirms, refuses, limit, policy, commands, stopping, waker, thread }
     }
 
     /// Decides over each later request but pings.
@@ -143,8 +128,7 @@ impl FakeServer {
     /// Options for a client of this server, impatient ones. Answers that are held are no slow server.
     pub(super) fn options(&self) -> ClientBuilder {
         Client::builder()
-            .send_port(self.send_port)
-            .sub_port(self.sub_port)
+            .port(self.port)
             .send_timeout(Duration::from_millis(200))
             .connection_retries(3)
             .target_delay(LONG)
@@ -188,7 +172,6 @@ type Native = (Vec<u8>, u32, Box<dyn Fn(&str) -> bool + Send>);
 
 struct State {
     router: zmq::Socket,
-    xpub: zmq::Socket,
     wakes: WakeReceiver,
     seen: Sender<Request>,
     incoming: Receiver<Command>,
@@ -198,7 +181,6 @@ struct State {
     refuses: Arc<AtomicBool>,
     limit: Arc<AtomicU64>,
     policy: Arc<Mutex<Policy>>,
-    /// Subscriptions on the port for requests.
     natives: Vec<Native>,
 }
 
@@ -214,13 +196,6 @@ impl State {
     fn run(&mut self) {
         while !self.stopping.load(Ordering::Acquire) {
             self.wakes.clear();
-            while let Some(parts) = receive(&self.xpub) {
-                let (subscribes, topic) = (parts[0][0] == 1, &parts[0][1..]);
-                let confirms = self.confirms.load(Ordering::Acquire);
-                if subscribes && confirms && confirm::is_topic(topic) {
-                    self.publish(topic);
-                }
-            }
             while let Ok(command) = self.incoming.try_recv() {
                 match command {
                     Command::Publish(frame) => self.publish(&frame),
@@ -234,10 +209,9 @@ impl State {
                 self.request(&parts);
             }
             let wakes = self.wakes.as_fd().as_raw_fd();
-            let items = [&self.router, &self.xpub].map(|socket| socket.as_poll_item(zmq::POLLIN));
-            let [router, xpub] = items;
+            let router = self.router.as_poll_item(zmq::POLLIN);
             let wakes = zmq::PollItem::from_fd(wakes, zmq::POLLIN);
-            zmq::poll(&mut [router, xpub, wakes], -1).unwrap();
+            zmq::poll(&mut [router, wakes], -1).unwrap();
         }
     }
 
@@ -320,7 +294,6 @@ impl State {
     }
 
     fn publish(&mut self, frame: &[u8]) {
-        self.xpub.send(frame, zmq::DONTWAIT).unwrap();
         for (peer, number, fits) in &self.natives {
             // Of a torn frame, the name alone.
             let name = frame.get(1..).unwrap_or_default().split(|&byte| byte == b'|').next();

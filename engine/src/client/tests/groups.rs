@@ -92,7 +92,7 @@ fn without_extensions_its_time_is_over_and_the_late_acknowledgement_is_told() {
     let server = server();
     let (report, reported) = unbounded();
     let told = options(&server).on_error(move |failure| report.send(failure.clone()).unwrap());
-    let client = told.auto_start(false).connect().unwrap();
+    let client = told.connect().unwrap();
     let other = super::subscriptions::client(&server);
     let open = |client| {
         let member = jobs(client).ack_wait(MOMENT * 2).credit(1);

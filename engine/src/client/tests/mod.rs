@@ -1,5 +1,6 @@
 //! What a client promises, against a server that can be watched and spoiled.
 
+mod callbacks;
 mod connecting;
 mod dead_letters;
 mod events;

@@ -18,7 +18,7 @@ use crate::wire::reply::ErrorCode;
 fn a_message_leaves_at_once_when_few_are_on_their_way_and_gathers_beyond() {
     let server = FakeServer::start();
     server.answer(|_| Answer::Hold);
-    let client = server.patient().auto_start(false).connect().unwrap();
+    let client = server.patient().connect().unwrap();
     let first = client.publish("a", "early 0", false).unwrap();
     assert_eq!(server.next().payloads(), [b"early 0"]);
     for n in 1..CLIENT_EARLY_FRAMES_MAX {
@@ -48,7 +48,7 @@ fn a_message_leaves_at_once_when_few_are_on_their_way_and_gathers_beyond() {
 #[test]
 fn sequences_and_ordinals_rise_without_a_gap_in_the_order_of_publishing() {
     let server = FakeServer::start();
-    let client = server.patient().auto_start(false).window(3).connect().unwrap();
+    let client = server.patient().window(3).connect().unwrap();
     let count = 5000_u64;
     for n in 0..count {
         let name = if n % 7 == 0 { "b" } else { "a" };
@@ -78,7 +78,7 @@ fn sequences_and_ordinals_rise_without_a_gap_in_the_order_of_publishing() {
 fn the_frames_of_large_messages_that_the_server_keeps_stay_small() {
     let server = FakeServer::start();
     server.answer(|_| Answer::Hold);
-    let client = server.patient().auto_start(false).connect().unwrap();
+    let client = server.patient().connect().unwrap();
     // Larger than those that the server copies.
     let bytes = PENDING_COPY_BYTES_MAX + 1;
     for _ in 0..24 {
@@ -102,7 +102,7 @@ fn a_lost_reply_makes_the_client_send_the_same_bytes_again() {
         tries += 1;
         if tries < 3 { Answer::Silence } else { Answer::Ok }
     });
-    let client = server.options().auto_start(false).connect().unwrap();
+    let client = server.options().connect().unwrap();
     client.send_message("a", "once", true).unwrap();
     let frames: Vec<_> = (0..3).map(|_| server.next().frame).collect();
     assert_eq!(frames[0], frames[1]);
@@ -115,7 +115,7 @@ fn a_lost_reply_makes_the_client_send_the_same_bytes_again() {
 fn frames_on_their_way_are_sent_again_in_order() {
     let server = FakeServer::start();
     server.answer(|_| Answer::Silence);
-    let client = server.options().auto_start(false).connection_retries(20).connect().unwrap();
+    let client = server.options().connection_retries(20).connect().unwrap();
     let receipts = ["a", "b", "c"].map(|name| client.publish(name, "x", false).unwrap());
     let first = [(); 3].map(|()| server.next().frame);
     let again = [(); 3].map(|()| server.next().frame);
@@ -130,7 +130,7 @@ fn frames_on_their_way_are_sent_again_in_order() {
 fn without_any_reply_the_fate_is_unknown_after_all_tries() {
     let server = FakeServer::start();
     server.answer(|_| Answer::Silence);
-    let client = server.options().auto_start(false).connect().unwrap();
+    let client = server.options().connect().unwrap();
     let start = Instant::now();
     let error = client.send_message("a", "x", false).unwrap_err();
     assert_eq!(error, SendError::TimedOut { tries: 3, timeout: Duration::from_millis(200) });
@@ -156,7 +156,7 @@ fn each_refusal_has_its_variant() {
         (ErrorCode::ChecksumMismatch, SendError::ChecksumMismatch { text: text() }),
     ];
     let server = FakeServer::start();
-    let client = server.patient().auto_start(false).connect().unwrap();
+    let client = server.patient().connect().unwrap();
     for (code, expected) in cases {
         server.answer(move |_| Answer::Refuse(code));
         assert_eq!(client.send_message("a", "x", true), Err(expected.clone()));
@@ -175,7 +175,7 @@ fn each_refusal_has_its_variant() {
 #[test]
 fn local_mistakes_are_told_at_once() {
     let server = FakeServer::start();
-    let client = server.patient().auto_start(false).max_message_size(100).connect().unwrap();
+    let client = server.patient().max_message_size(100).connect().unwrap();
     let publish = |name: &str, payload: &[u8]| client.publish(name, payload, false).unwrap_err();
     assert_eq!(publish("a|b", b""), SendError::Name(NameError::Separator));
     assert_eq!(publish("ping", b""), SendError::Name(NameError::Reserved));
@@ -188,7 +188,7 @@ fn local_mistakes_are_told_at_once() {
 fn what_the_server_does_not_take_fails_at_once_and_alone() {
     let server = FakeServer::start();
     server.limit.store(1000, std::sync::atomic::Ordering::Release);
-    let client = server.patient().auto_start(false).connect().unwrap();
+    let client = server.patient().connect().unwrap();
     let error = client.publish("a", vec![0; 1000], false).unwrap_err();
     let too_large = SendError::TooLargeForServer { bytes: 1065, bytes_max: 1000 };
     assert_eq!(error, too_large);
@@ -212,7 +212,7 @@ fn what_the_server_does_not_take_fails_at_once_and_alone() {
 fn a_full_window_and_buffer_block_the_publisher_until_patience_ends() {
     let server = FakeServer::start();
     server.answer(|_| Answer::Silence);
-    let builder = server.options().auto_start(false).window(2).buffer_bytes(10_000);
+    let builder = server.options().window(2).buffer_bytes(10_000);
     let client = builder.connect().unwrap();
     let patience = Duration::from_millis(600);
     let mut taken = 0;
@@ -239,7 +239,7 @@ fn a_publisher_waits_once_the_oldest_message_has_waited_for_the_target_delay() {
     let server = FakeServer::start();
     server.answer(|_| Answer::Silence);
     let target = Duration::from_millis(50);
-    let options = server.options().auto_start(false).target_delay(target);
+    let options = server.options().target_delay(target);
     let client = options.connect().unwrap();
     let (start, mut taken) = (Instant::now(), 0);
     // Far less than the bytes that may wait: a frame each, and two may be in flight.
@@ -259,7 +259,7 @@ fn a_publisher_waits_once_the_oldest_message_has_waited_for_the_target_delay() {
 #[test]
 fn a_blocked_publisher_goes_on_when_there_is_room() {
     let server = FakeServer::start();
-    let client = server.patient().auto_start(false).window(1).buffer_bytes(2000).connect().unwrap();
+    let client = server.patient().window(1).buffer_bytes(2000).connect().unwrap();
     for _ in 0..200 {
         client.publish("a", [0; 1000], false).unwrap();
     }
@@ -273,7 +273,7 @@ fn a_publisher_is_told_when_it_is_held_back_and_when_it_goes_on() {
     let server = FakeServer::start();
     server.answer(|_| Answer::Hold);
     let (told, events) = unbounded();
-    let options = server.patient().auto_start(false).window(1).buffer_bytes(2000);
+    let options = server.patient().window(1).buffer_bytes(2000);
     let options = options.on_blocked(move |blocked| told.send(blocked).unwrap());
     let client = options.connect().unwrap();
     std::thread::scope(|scope| {
@@ -302,7 +302,7 @@ fn what_is_published_where_room_is_made_does_not_wait_for_it() {
     server.answer(|_| Answer::Hold);
     let (told, outcomes) = unbounded();
     let client = Arc::new(OnceLock::<Client>::new());
-    let options = server.patient().auto_start(false).window(1).buffer_bytes(2000);
+    let options = server.patient().window(1).buffer_bytes(2000);
     // The client owns the callback.
     let inner = Arc::downgrade(&client);
     let options = options.on_blocked(move |blocked| {
@@ -335,7 +335,7 @@ fn flush_returns_the_first_error_once_and_dropped_receipts_are_reported() {
         _ => Answer::Ok,
     });
     let (report, reported) = crossbeam::channel::unbounded();
-    let builder = server.patient().auto_start(false);
+    let builder = server.patient();
     let client = builder.on_error(move |failure| report.send(failure.clone()).unwrap()).connect();
     let client = client.unwrap();
     client.publish("good", "x", false).unwrap();
@@ -352,7 +352,7 @@ fn flush_returns_the_first_error_once_and_dropped_receipts_are_reported() {
 fn a_receipt_can_be_waited_for_so_long() {
     let server = FakeServer::start();
     server.answer(|_| Answer::Hold);
-    let client = server.patient().auto_start(false).connect().unwrap();
+    let client = server.patient().connect().unwrap();
     let receipt = client.publish("a", "x", false).unwrap();
     server.next();
     assert_eq!(receipt.wait_timeout(Duration::from_millis(20)), None);
@@ -365,7 +365,7 @@ fn a_receipt_can_be_waited_for_so_long() {
 #[test]
 fn many_threads_publish_and_each_message_leaves_once() {
     let server = FakeServer::start();
-    let client = server.patient().auto_start(false).connect().unwrap();
+    let client = server.patient().connect().unwrap();
     std::thread::scope(|scope| {
         for thread in 0..4 {
             let client = &client;
@@ -390,7 +390,7 @@ fn many_threads_publish_and_each_message_leaves_once() {
 #[test]
 fn payloads_keep_their_kinds() {
     let server = FakeServer::start();
-    let client = server.patient().auto_start(false).connect().unwrap();
+    let client = server.patient().connect().unwrap();
     client.send_message("a", b"bytes", false).unwrap();
     client.send_message("a", "text", true).unwrap();
     client.send_archive("a", &7_u32, false).unwrap();

@@ -1,11 +1,12 @@
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use crossbeam::channel::{Receiver, unbounded};
 
-use super::fake_server::{Answer, FakeServer, LONG, Request, frame};
-use crate::client::{Failure, Message, Missed, SendError, SubscribeError};
+use super::fake_server::{Answer, FakeServer, LONG, frame};
+use crate::client::{Failure, Message, Missed, SubscribeError};
+use crate::wire::filter::FilterError;
+use crate::wire::name::NameError;
 
 /// Sequences acknowledged, in order, until there are so many.
 fn acked(server: &FakeServer, count: usize) -> Vec<u64> {
@@ -128,29 +129,6 @@ fn a_callback_that_fails_or_panics_is_reported_not_acknowledged_and_stops_nothin
 }
 
 #[test]
-fn a_message_is_acknowledged_when_all_that_match_are_through() {
-    let server = FakeServer::start();
-    let client = server.patient().connect().unwrap();
-    let fails = Arc::new(AtomicBool::new(true));
-    let failing = Arc::clone(&fails);
-    client.subscribe("orders/1", |_, _| ()).unwrap();
-    client
-        .subscribe_prefix("orders/", move |_, _| {
-            if failing.load(Ordering::Acquire) { Err("not now") } else { Ok(()) }
-        })
-        .unwrap();
-    server.publish(frame("orders/1", 7, &[(1, "x", true)]));
-    let deadline = Instant::now() + LONG;
-    while client.counters().callback_failures == 0 {
-        assert!(Instant::now() < deadline);
-        std::thread::yield_now();
-    }
-    fails.store(false, Ordering::Release);
-    server.publish(frame("orders/1", 7, &[(2, "x", true)]));
-    assert_eq!(acked(&server, 1), [1002]);
-}
-
-#[test]
 fn unsubscribing_ends_it_and_needs_a_subscription() {
     let server = FakeServer::start();
     let client = server.patient().connect().unwrap();
@@ -168,7 +146,7 @@ fn unsubscribing_ends_it_and_needs_a_subscription() {
     assert_eq!(texts(&messages, 1), ["wanted"]);
     assert_eq!(
         client.subscribe("ack", |_, _| ()),
-        Err(SubscribeError::Name(crate::wire::name::NameError::Reserved))
+        Err(SubscribeError::Filter(FilterError::Name(NameError::Reserved)))
     );
 }
 
@@ -234,25 +212,4 @@ fn garbage_from_the_server_is_reported_and_goes_no_further() {
     assert_eq!(texts(&messages, 2), ["whole", "next"]);
     let bytes = torn.len();
     assert_eq!(reported.try_iter().collect::<Vec<_>>(), [Failure::BadFrame { bytes }]);
-}
-
-#[test]
-fn a_callback_may_publish_but_not_subscribe() {
-    let server = FakeServer::start();
-    let client = server.patient().connect().unwrap();
-    let (sender, outcomes) = unbounded();
-    let inside = client.clone();
-    client
-        .subscribe("a", move |payload, _| {
-            let sent: Result<(), SendError> = inside.send_message("b", payload, false);
-            let subscribed = inside.subscribe("c", |_, _| ());
-            sender.send((sent, subscribed, inside.unsubscribe("a"))).unwrap();
-        })
-        .unwrap();
-    server.publish(frame("a", 7, &[(1, "x", false)]));
-    let refused = Err(SubscribeError::InCallback);
-    assert_eq!(outcomes.recv_timeout(LONG).unwrap(), (Ok(()), refused.clone(), refused));
-    let Request { name, .. } = server.next();
-    assert_eq!(name, "b");
-    client.stop();
 }

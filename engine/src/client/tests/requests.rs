@@ -132,7 +132,7 @@ fn a_request_to_nobody_fails_at_once_and_one_without_an_answer_in_time() {
 fn requests_go_on_after_the_server_was_away() {
     let first = server();
     let ports = (first.pub_addr().port(), first.recv_addr().port());
-    let options = super::subscriptions::options(&first).auto_start(false).connection_retries(100);
+    let options = super::subscriptions::options(&first).connection_retries(100);
     let client = options.send_timeout(Duration::from_millis(200)).connect().unwrap();
     let mut requests = client.subscription("a").unwrap();
     let mut ask = || {

@@ -24,11 +24,11 @@ pub(super) fn server() -> Server {
 }
 
 pub(super) fn options(server: &Server) -> ClientBuilder {
-    Client::builder().send_port(server.recv_addr().port()).sub_port(server.pub_addr().port())
+    Client::builder().port(server.recv_addr().port())
 }
 
 pub(super) fn client(server: &Server) -> Client {
-    options(server).auto_start(false).connect().unwrap()
+    options(server).connect().unwrap()
 }
 
 #[track_caller]
@@ -137,7 +137,7 @@ fn a_lossy_one_loses_what_does_not_fit_and_is_told() {
     let server = server();
     let (report, missed) = unbounded();
     let told = options(&server).on_missed(move |m: &Missed| report.send(m.messages).unwrap());
-    let client = told.auto_start(false).connect().unwrap();
+    let client = told.connect().unwrap();
     let mut messages = client.subscription_to(Filter::name("a")).lossy().credit(1).open().unwrap();
     for n in 0..10 {
         client.send_message("a", n.to_string(), false).unwrap();
@@ -189,7 +189,7 @@ fn one_that_is_dropped_ends_at_the_server() {
 #[test]
 fn one_that_nobody_confirms_fails_in_time_and_is_taken_back() {
     let server = FakeServer::start();
-    let client = server.options().auto_start(false).connect().unwrap();
+    let client = server.options().connect().unwrap();
     server.confirms.store(false, Ordering::Release);
     let error = client.subscription("a").map(drop).unwrap_err();
     let timeout = Duration::from_millis(200);
@@ -202,15 +202,15 @@ fn one_that_nobody_confirms_fails_in_time_and_is_taken_back() {
 fn one_that_is_refused_on_a_new_connection_ends_and_says_why() {
     let first = FakeServer::start();
     let (report, reported) = unbounded();
-    let told = first.options().connection_retries(100).auto_start(false);
+    let told = first.options().connection_retries(100);
     let told = told.on_error(move |failure| report.send(failure.clone()).unwrap());
     let client = told.connect().unwrap();
     let mut messages = client.subscription("a").unwrap();
-    let ports = (first.send_port, first.sub_port);
+    let port = first.port;
     first.publish(frame("a", 7, &[(1, "read", false)]));
     wait_for("the message", || client.counters().received == 1);
     drop(first);
-    let second = FakeServer::start_on(ports.0, ports.1);
+    let second = FakeServer::start_on(port);
     second.refuses.store(true, Ordering::Release);
     assert_eq!(messages.recv_timeout(LONG).unwrap().text(), Some("read"));
     let because = SubscribeError::Refused { text: "because".to_owned() };
@@ -227,7 +227,7 @@ fn garbage_is_reported_and_what_is_sound_of_it_is_delivered() {
     let server = FakeServer::start();
     let (report, reported) = unbounded();
     let told = server.patient().on_error(move |failure| report.send(failure.clone()).unwrap());
-    let client = told.auto_start(false).connect().unwrap();
+    let client = told.connect().unwrap();
     let mut messages = client.subscription("a").unwrap();
     let mut torn = frame("a", 7, &[(1, "whole", false), (2, "torn", false)]);
     torn.pop();
@@ -272,7 +272,7 @@ fn a_callback_that_reports_and_would_wait_for_the_server_fails_at_once() {
     let (sender, outcomes) = unbounded();
     let handle = std::sync::Arc::new(std::sync::OnceLock::<Client>::new());
     let inside = std::sync::Arc::clone(&handle);
-    let told = options(&server).auto_start(false).on_missed(move |_: &Missed| {
+    let told = options(&server).on_missed(move |_: &Missed| {
         let client = inside.get().unwrap();
         let receipt = client.publish("b", "without waiting", false).unwrap();
         sender

@@ -17,9 +17,7 @@ pub(crate) struct ClientArgs {
     #[arg(long, default_value = "127.0.0.1")]
     address: String,
     #[arg(long)]
-    send_port: u16,
-    #[arg(long)]
-    sub_port: u16,
+    port: u16,
     #[arg(long, value_parser = parse_duration)]
     send_timeout: Duration,
     #[arg(long)]
@@ -31,8 +29,7 @@ impl ClientArgs {
     pub(crate) fn builder(&self) -> ClientBuilder {
         Client::builder()
             .server_address(&self.address)
-            .send_port(self.send_port)
-            .sub_port(self.sub_port)
+            .port(self.port)
             .send_timeout(self.send_timeout)
             .connection_retries(self.tries)
     }

@@ -99,8 +99,7 @@ impl Launch {
     fn client(&self, subcommand: &str) -> Command {
         let mut command = Command::new(&self.own);
         command.arg(subcommand).args(CLIENT_OPTIONS.split(' '));
-        command.arg(format!("--send-port={}", self.recv_port));
-        command.arg(format!("--sub-port={}", self.pub_port));
+        command.arg(format!("--port={}", self.recv_port));
         command.arg(format!("--names={}", self.names));
         command
     }

@@ -16,7 +16,7 @@ use crate::client;
 /// one sent.
 pub(crate) fn publish(args: PublishArgs) -> Result<(), Box<dyn Error>> {
     let ended = client::told_to_end()?;
-    let Some(client) = args.client.connect(&args.client.builder().auto_start(false))? else {
+    let Some(client) = args.client.connect(&args.client.builder())? else {
         return Ok(());
     };
     let mut waiting = VecDeque::new();
