@@ -5,9 +5,11 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{ArgGroup, CommandFactory};
+use mezzenger::config::parse_duration;
 use mezzenger::{
     Client, ClientBuilder, Encoding, NameError, OutgoingMessage, Payload, SendError, check_name,
 };
@@ -48,6 +50,10 @@ pub(crate) struct PublishArgs {
     /// Add a header; can be given several times. Original clients do not see them.
     #[arg(long, value_name = "KEY=VALUE")]
     header: Vec<Header>,
+
+    /// How long the message counts: 30s, 500ms; a bare number is seconds. Afterwards nobody gets it any more.
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    expires: Option<Duration>,
 }
 
 /// A header of a message.
@@ -94,7 +100,10 @@ impl PublishArgs {
 
     fn publish(&self, client: &Client, content: &Content) -> Result<(), SendError> {
         let headers = self.header.iter().map(|header| (&*header.key, &*header.value));
-        let message = content.message(client, &self.name, headers);
+        let mut message = content.message(client, &self.name, headers);
+        if let Some(time) = self.expires {
+            message = message.expires_in(time);
+        }
         (if self.ack { message.ack() } else { message }).publish().map(drop)
     }
 

@@ -105,6 +105,17 @@ fn bytes_from_stdin_and_files_arrive_as_they_are() {
 }
 
 #[test]
+fn what_expired_is_printed_by_nobody() {
+    let broker = Broker::start();
+    check_ok(&broker.run(&["pub", "greet", "over", "--ack", "--expires", "0"]));
+    check_ok(&broker.run(&["pub", "greet", "hello", "--ack", "--expires", "1h"]));
+    assert_eq!(check_ok(&finish(broker.subscribe(&["greet", "--count", "1"]))), "hello\n");
+    assert_eq!(broker.server.metrics().expired, 1);
+    let output = broker.run(&["pub", "greet", "x", "--expires", "soon"]);
+    assert_eq!(output.status.code(), Some(2));
+}
+
+#[test]
 fn json_tells_everything() {
     let broker = Broker::start();
     check_ok(&broker.run(&["pub", "greet.de", "grüße", "--ack", "--header", "a=b=c"]));

@@ -107,6 +107,13 @@ pub const RESEND_NAMES_PER_TURN_MAX: usize = 512;
 /// each subscriber some thread switches.
 pub const FRAME_BYTES_TARGET: usize = 512 * 1024;
 
+/// Messages whose time is over and which one turn gives up, each a job of perhaps several groups.
+pub const EXPIRED_PER_TURN_MAX: usize = 4096;
+
+/// How often the clock on the wall is looked at as long as a message waits for a time of the day: it may be set, and
+/// stands ahead after a machine slept.
+pub const CLOCK_LOOKED_AT: Duration = Duration::from_secs(1);
+
 /// Names that one turn looks at because somebody subscribed to a prefix of them.
 pub const NAMES_WOKEN_PER_TURN_MAX: usize = 1024;
 

@@ -44,6 +44,8 @@ counters! {
     resent,
     /// Messages acknowledged.
     settled,
+    /// Messages whose time was over before they were delivered, or acknowledged if they asked for that.
+    expired,
     /// Dead letters now. Their messages are among those that wait for an acknowledgement.
     dead_letters,
     /// Dead letters in all, a message counted for each group that gave it up.

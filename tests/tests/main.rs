@@ -18,6 +18,7 @@ mod documents;
 mod drain;
 mod duplicates;
 mod envelopes;
+mod expiry;
 mod failed_sync;
 mod floods;
 mod identities;

@@ -156,6 +156,7 @@ const PURE_BROKER: &[&str] = &[
     "broker::replies",
     "broker::resend",
     "broker::subscribers",
+    "broker::times",
     "broker::transcode",
 ];
 
@@ -196,6 +197,7 @@ fn the_clock_on_the_wall_only_stamps_messages() {
         // A server's dead letters have one, too.
         let stamps = [
             "client::publisher",
+            "client::outgoing",
             "client::message",
             "client::dead_letters",
             "client::batches",

@@ -22,6 +22,8 @@ pub(super) struct Summary {
     pub(super) records: u64,
     pub(super) kept: usize,
     pub(super) kept_bytes: usize,
+    /// When the first of them expires, in milliseconds since the Unix epoch; `u64::MAX` if none does.
+    pub(super) expires_ms: u64,
     /// Of each record: what tells one that comes again from another one.
     pub(super) fingerprints: Vec<Fingerprint>,
 }

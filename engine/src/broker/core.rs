@@ -73,8 +73,9 @@ pub(super) struct Core<E> {
     pub(super) owing: VecDeque<u32>,
     pub(super) groups: Groups,
     pub(super) letters: Letters,
-    /// The time of the day, in nanoseconds since the Unix epoch, for what keeps one.
+    /// The time of the day, in nanoseconds since the Unix epoch, and at which time it was that.
     pub(super) unix_ns: u64,
+    pub(super) clock_set: Duration,
     /// What is carried over to the original format, a part in each turn.
     pub(super) transcoding: Transcoding,
     pub(super) recalls: Recalls,
@@ -130,6 +131,7 @@ impl<E> Core<E> {
             groups: Groups::default(),
             letters,
             unix_ns: 0,
+            clock_set: Duration::ZERO,
             transcoding: Transcoding::default(),
             recalls: Recalls::default(),
             parked: Parked::default(),
@@ -153,8 +155,10 @@ impl<E> Core<E> {
     /// subscriber.
     pub(super) fn restore(&mut self, message: Message) {
         self.counters.recovered.add(1);
+        let expires_ms = Self::expiry_of(&message);
         let Message { id, name, format, body } = message;
         self.backlog.add(id, &name, format, body.into(), Wanted::Nobody, Duration::ZERO);
+        self.note_expiry(id, expires_ms);
     }
 
     /// Takes back what the journal knows of a publisher's sequences.
@@ -294,18 +298,28 @@ impl<E> Core<E> {
         }
     }
 
-    /// A message is done.
+    /// A message was acknowledged by all who had to.
     pub(super) fn settle_now(&mut self, id: MessageId) {
-        if !self.letters.is_empty() && self.stays_for_letters(id) {
-            return;
-        }
-        if self.backlog.remove(id) {
-            self.groups.settled(id);
+        if self.finish(id) {
             self.counters.settled.add(1);
+        }
+    }
+
+    /// A message is done; `false` when it was before.
+    pub(super) fn finish(&mut self, id: MessageId) -> bool {
+        if !self.letters.is_empty()
+            && let Some(is_new) = self.stays_for_letters(id)
+        {
+            return is_new;
+        }
+        let was_kept = self.backlog.remove(id);
+        if was_kept {
+            self.groups.settled(id);
             if self.stores() || self.takes_settlements {
                 self.out.journal.push(Op::Settle(id));
             }
         }
+        was_kept
     }
 
     /// How an acknowledgement is answered: one that is not stored counts until the next start, and whoever
@@ -376,6 +390,7 @@ impl<E> Core<E> {
 
     /// Work that takes turns: whether some is left.
     pub(super) fn turn(&mut self, now: Duration) -> bool {
+        let expiring = self.expire_some();
         let ending = self.subscribers.turn();
         let waking = self.backlog.sweep(NAMES_WOKEN_PER_TURN_MAX, self.latest_group());
         let transcoding = self.transcode_some();
@@ -386,7 +401,8 @@ impl<E> Core<E> {
         let burying = self.give_some_up(now);
         let enlisting = self.enlist_some();
         let over = self.end_groups(now);
-        ending || waking || transcoding || recalling || returning || burying || enlisting || over
+        let jobs = returning || burying || enlisting || over;
+        expiring || ending || waking || transcoding || recalling || jobs
     }
 
     /// Everything up to this journal group is stored. [`Self::release_stored`] answers those who wait for it.
@@ -485,6 +501,7 @@ impl<E> Core<E> {
         if self.backlog.is_waiting_due() || self.groups.has_work() || !self.owing.is_empty() {
             return Some(Duration::ZERO);
         }
-        [self.backlog.next_due(), self.groups.next_due()].into_iter().flatten().min()
+        let due = [self.backlog.next_due(), self.groups.next_due(), self.next_time()];
+        due.into_iter().flatten().min()
     }
 }

@@ -35,7 +35,11 @@ impl<E> Core<E> {
         reason: Option<&ArcStr>,
         now: Duration,
     ) -> Result<(), Refusal> {
-        let Some(bytes) = self.backlog.bytes_of(id) else { return Ok(()) };
+        let Some(bytes) = self.backlog.bytes_of(id) else {
+            // It expired.
+            self.groups.forget(id, &[group]);
+            return Ok(());
+        };
         let room = self.letters.check(bytes, reason).map_err(Refusal::from);
         if let Err(refusal) = self.check_journal().and(room) {
             let at = now.saturating_add(self.backlog.interval());
@@ -81,19 +85,18 @@ impl<E> Core<E> {
         self.groups.has_spent()
     }
 
-    /// A message is done. If it has dead letters, it stays for them alone, and this is `true`.
-    pub(super) fn stays_for_letters(&mut self, id: MessageId) -> bool {
-        let Some(letter) = self.letters.first_of(id) else { return false };
+    /// A message is done. If it has dead letters, it stays for them alone: then whether it was not done before.
+    pub(super) fn stays_for_letters(&mut self, id: MessageId) -> Option<bool> {
+        let letter = self.letters.first_of(id)?;
         if self.backlog.is_dead(id) {
-            return true;
+            return Some(false);
         }
         let letter = DeadLetter { is_done: true, ..letter.clone() };
         if self.stores() {
             self.out.journal.push(Op::Letter(letter));
         }
         self.backlog.hold_as_dead(id);
-        self.counters.settled.add(1);
-        true
+        Some(true)
     }
 
     /// Takes back a dead letter from the journal, behind the messages.
@@ -275,6 +278,8 @@ impl<E> Core<E> {
             };
             self.backlog.hold_for_groups(id);
             self.groups.add_ready_jobs(&message.name, id, &groups);
+            // It did not count as long as nobody was to get it.
+            self.note_expiry(id, Self::expiry_of(&message));
         }
         self.end_letter(id, name, LetterEnd::Replayed);
     }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::carry::{Next, Want};
 use super::core::Core;
 use super::effect::Effect;
-use super::outgoing::Outgoing;
+use super::outgoing::{NEVER_MS, Outgoing};
 use super::subscribers::{ConnectionId, Direct};
 use super::transcode::{self, Carried};
 use crate::limits::{TRANSCODED_BYTES_PER_TURN_MAX, TRANSCODED_PER_TURN_MAX};
@@ -30,6 +30,14 @@ impl<E> Core<E> {
 
     /// Publishes a frame to whoever wants its name now; a native one also to v1 subscribers.
     pub(super) fn deliver(&mut self, outgoing: Outgoing) {
+        if outgoing.expires_ms == NEVER_MS || outgoing.expires_ms > self.unix_ms() {
+            self.deliver_all(outgoing);
+        } else if let Some(rest) = self.without_expired(outgoing) {
+            self.deliver_all(rest);
+        }
+    }
+
+    fn deliver_all(&mut self, outgoing: Outgoing) {
         let topic = self.subscribers.topic(&outgoing.name);
         let (v1, v2) = (topic.v1.clone(), topic.v2.clone());
         let Outgoing { format, droppable, is_copy, .. } = outgoing;
@@ -63,13 +71,14 @@ impl<E> Core<E> {
     /// Goes on with what is to be carried over; whether some is left.
     pub(super) fn transcode_some(&mut self) -> bool {
         let mut left = TRANSCODED_PER_TURN_MAX;
-        let mut bytes = 0;
+        let (mut bytes, now_ms) = (0, self.unix_ms());
         while left > 0
             && bytes < TRANSCODED_BYTES_PER_TURN_MAX
             && let Some((outgoing, at)) = self.transcoding.first()
         {
             left -= 1;
-            let (at, Outgoing { name, frame, format, droppable, .. }) = (at, outgoing);
+            let (at, Outgoing { name, frame, format, droppable, expires_ms, .. }) = (at, outgoing);
+            let may_expire = *expires_ms != NEVER_MS;
             let (name, frame, droppable) = (name.clone(), frame.clone(), *droppable);
             let to = self.subscribers.topic(&name).v1.clone();
             if *format == Format::V1 {
@@ -78,6 +87,12 @@ impl<E> Core<E> {
                 continue;
             }
             match Records::new(&frame[at..]).next() {
+                Some(Ok((whole, record)))
+                    if may_expire
+                        && record.properties().expires_ms.is_some_and(|at| at <= now_ms) =>
+                {
+                    self.transcoding.advance(whole.len());
+                }
                 Some(Ok((whole, record))) if !to.is_empty() => {
                     bytes += whole.len();
                     let v1 = self.v1_frame(&name, &record);

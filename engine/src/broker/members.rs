@@ -272,6 +272,11 @@ impl<E> Core<E> {
                 self.groups.forget(next.id, &[group]);
                 continue;
             };
+            if self.is_expired(next.id) {
+                self.expire(next.id);
+                self.groups.forget(next.id, &[group]);
+                continue;
+            }
             let same = (message.name.clone(), next.attempt);
             if of.as_ref().is_some_and(|of| *of != same) {
                 self.groups.put_back(group, next.id);
@@ -299,9 +304,14 @@ impl<E> Core<E> {
     /// Makes jobs ready again whose member took too long.
     pub(super) fn expire_jobs(&mut self, now: Duration) {
         for member in self.groups.expire(now, OWED_PER_TURN_MAX) {
-            let has_credit = self.has_credit(member);
-            self.groups.set_free(member, has_credit);
+            self.note_free(member);
         }
+    }
+
+    /// A member has one job less.
+    pub(super) fn note_free(&mut self, member: u32) {
+        let has_credit = self.has_credit(member);
+        self.groups.set_free(member, has_credit);
     }
 
     /// Whether a message is for groups alone: they have it, or it waits for its turn to become their job.

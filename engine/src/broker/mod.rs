@@ -4,8 +4,8 @@
 //! calls to its methods, and what is to happen leaves it as [`effect`]s. Its methods stand in several files:
 //! [`publish`] takes messages, [`large`] those that take long to check, [`delivery`] gives them to whoever wants
 //! them, [`resend`] sends the unacknowledged ones again, [`control`] is what clients ask for besides publishing,
-//! [`native`] delivers to their subscriptions as far as their credit goes, [`members`] to those in groups, and
-//! [`dead_letters`] is what groups give up.
+//! [`native`] delivers to their subscriptions as far as their credit goes, [`members`] to those in groups,
+//! [`dead_letters`] is what groups give up, and [`times`] what messages' times are over.
 //!
 //! It decides with values that do not know it: [`backlog`] holds every unacknowledged message, [`publishers`]
 //! and [`contents`] recognise what was sent before, [`subscribers`] knows who wants what, [`groups`] which member of a
@@ -61,6 +61,7 @@ pub(crate) mod run;
 mod slow;
 mod subscribers;
 mod timers;
+mod times;
 mod transcode;
 
 #[cfg(test)]

@@ -109,8 +109,8 @@ impl<E> Core<E> {
                 break;
             }
             let Some(id) = self.subscribers.next_owed(at) else { break };
-            // Without it, somebody else acknowledged it, or gave it up.
-            let Some(message) = self.backlog.get(id).filter(|_| !self.is_dead(id)) else {
+            // Without it, somebody else acknowledged it, or gave it up, or it expired.
+            let Some(message) = self.backlog.get(id).filter(|_| !self.is_over(id)) else {
                 messages += 1;
                 continue;
             };
@@ -146,9 +146,9 @@ impl<E> Core<E> {
         Paid { messages, cost, is_last }
     }
 
-    /// Whether a message is a dead letter and nothing else.
-    fn is_dead(&self, id: MessageId) -> bool {
-        !self.letters.is_empty() && self.backlog.is_dead(id)
+    /// Whether nobody gets a message that is kept: it is a dead letter and nothing else, or its time is over.
+    fn is_over(&self, id: MessageId) -> bool {
+        (!self.letters.is_empty() && self.backlog.is_dead(id)) || self.is_expired(id)
     }
 
     /// Notes that a message was sent, if somebody may have to know.

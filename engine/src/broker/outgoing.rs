@@ -9,6 +9,9 @@ use crate::limits::TRANSCODING_BYTES_MAX;
 use crate::message::Format;
 use crate::wire::frame::Frame;
 
+/// The time of what has none, in milliseconds since the Unix epoch.
+pub(super) const NEVER_MS: u64 = u64::MAX;
+
 /// A frame that is to be published.
 #[derive(Debug)]
 pub(super) struct Outgoing {
@@ -22,6 +25,8 @@ pub(super) struct Outgoing {
     pub(super) droppable: bool,
     /// Whether subscribers of the other format have it already.
     pub(super) is_copy: bool,
+    /// When the first of its messages expires, in milliseconds since the Unix epoch; [`NEVER_MS`] if none does.
+    pub(super) expires_ms: u64,
 }
 
 /// Frames for v1 subscribers: native ones that are still to be carried over, and what came behind them.

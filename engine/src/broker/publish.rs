@@ -9,7 +9,7 @@ use super::backlog::Wanted;
 use super::check::{Summary, check_checksums, frame_records};
 use super::contents::fingerprint;
 use super::core::{Core, Taken};
-use super::outgoing::Outgoing;
+use super::outgoing::{NEVER_MS, Outgoing};
 use super::publishers::Seen;
 use super::refusal::Refusal;
 use super::subscribers::{ConnectionId, Topic};
@@ -154,6 +154,7 @@ impl<E> Core<E> {
                 records: 0,
                 kept: 0,
                 kept_bytes: 0,
+                expires_ms: NEVER_MS,
                 fingerprints: Vec::new(),
             });
             fingerprints.push(fingerprint(name_hash, &record));
@@ -176,7 +177,9 @@ impl<E> Core<E> {
                 ));
             }
             if record.has_properties {
-                Properties::read(record.parts().1)?;
+                let properties = Properties::read(record.parts().1)?;
+                let expires_ms = properties.expires_ms.unwrap_or(NEVER_MS);
+                summary.expires_ms = summary.expires_ms.min(expires_ms);
             }
             let (bytes, max) = (whole.len() as u64, self.rules.max_message_bytes as u64);
             if bytes > max {
@@ -206,6 +209,7 @@ impl<E> Core<E> {
         let kept = summary.kept > 0;
         let stores = kept && self.stores();
         let droppable = !kept;
+        let expires_ms = summary.expires_ms;
         let (to, frame) = (topic.name.clone(), request.clone());
         self.frames.push(Outgoing {
             name: to,
@@ -213,13 +217,23 @@ impl<E> Core<E> {
             format: Format::V2,
             droppable,
             is_copy: carried.is_some(),
+            expires_ms,
         });
         if stores {
             self.stored.reserve_exact(summary.kept);
         }
         if kept {
             for (whole, record) in frame_records(records).filter(|(_, record)| record.ack) {
+                let expires_ms = match expires_ms {
+                    NEVER_MS => NEVER_MS,
+                    _ => record.properties().expires_ms.unwrap_or(NEVER_MS),
+                };
+                if expires_ms <= self.unix_ms() {
+                    self.counters.expired.add(1);
+                    continue;
+                }
                 self.keep(record.id, Format::V2, request, whole, &topic, now);
+                self.note_expiry(record.id, expires_ms);
             }
         }
         if let Some(Carried { frame, checksum }) = carried {
@@ -227,7 +241,8 @@ impl<E> Core<E> {
                 self.backlog.add_alias(checksum, summary.first);
             }
             let (name, format) = (topic.name.clone(), Format::V1);
-            self.frames.push(Outgoing { name, frame, format, droppable, is_copy: false });
+            let is_copy = false;
+            self.frames.push(Outgoing { name, frame, format, droppable, is_copy, expires_ms });
         }
         // Not the group at hand: if all of it was kept before, nothing fills that one.
         let group = self.latest_group();
@@ -283,6 +298,7 @@ impl<E> Core<E> {
             format: Format::V1,
             droppable,
             is_copy: false,
+            expires_ms: NEVER_MS,
         });
         let mut carried = carried.map(|carried| carried.frame);
         if topic.is_wanted_native() {
@@ -296,6 +312,7 @@ impl<E> Core<E> {
                 format: Format::V2,
                 droppable,
                 is_copy: true,
+                expires_ms: NEVER_MS,
             });
         }
         if !original.ack {

@@ -110,6 +110,10 @@ impl<E> Core<E> {
     /// any, it is tried again after an interval.
     fn resend(&mut self, message: &Message, now: Duration, gathered: &mut Gathered) -> usize {
         let id = message.id;
+        if self.is_expired(id) {
+            self.expire(id);
+            return 0;
+        }
         let Some(to) = gathered.keeping_up(&mut self.subscribers, &message.name) else {
             self.backlog.put_back(id, &message.name, true, now);
             return 0;

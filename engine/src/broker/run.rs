@@ -214,7 +214,7 @@ impl<N: Network> Broker<N> {
             self.begin_drain(now);
         }
         (self.turn_bytes, self.turn_fan_out) = (0, 0);
-        self.core.unix_ns = self.network.unix_ns();
+        self.core.set_clock(now, self.network.unix_ns());
         self.accept(now);
         self.hear_journal(now);
         self.carry_out(now);

@@ -1,6 +1,6 @@
 //! A message that is about to be published, and a request.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crossbeam::channel::RecvTimeoutError;
 
@@ -27,6 +27,14 @@ pub struct OutgoingMessage<'a, P> {
     payload: P,
     ack: bool,
     properties: Properties<'a>,
+    expires_in: Option<Duration>,
+}
+
+/// A time from now on, in milliseconds since the Unix epoch.
+fn from_now_ms(time: Duration) -> u64 {
+    // A clock before 1970 reads as 1970.
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.saturating_add(time).as_millis()).unwrap_or(u64::MAX)
 }
 
 impl<'a, P: Payload> OutgoingMessage<'a, P> {
@@ -36,8 +44,8 @@ impl<'a, P: Payload> OutgoingMessage<'a, P> {
         name: &'a str,
         payload: P,
     ) -> Self {
-        let (ack, properties) = Default::default();
-        Self { publisher, requests, name, payload, ack, properties }
+        let (ack, properties, expires_in) = Default::default();
+        Self { publisher, requests, name, payload, ack, properties, expires_in }
     }
 
     /// Asks for acknowledgement: the server keeps the message, and delivers it again until a receiver
@@ -66,11 +74,36 @@ impl<'a, P: Payload> OutgoingMessage<'a, P> {
         self
     }
 
+    /// Says how long it counts, from when it is published: afterwards nobody gets it any more, neither for the first time nor
+    /// again, and the server keeps it no longer ([`Metrics::expired`](crate::Metrics::expired) counts it).
+    ///
+    /// The time is one of the day by this machine's clock, and the server compares it with its own: as much as one is ahead of
+    /// the other, the message counts shorter or longer. What a receiver has by then it keeps; a member of a group
+    /// that acknowledges it afterwards is told that it is too late.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use mezzenger::{Client, Server};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let server = Server::builder().pub_port(0).recv_port(0).start()?;
+    /// # let client = Client::builder().port(server.recv_addr().port()).connect()?;
+    /// // Whoever comes within a minute gets it.
+    /// client.message("price.tea", "7").ack().expires_in(Duration::from_secs(60)).send()?;
+    /// let price = client.subscription("price.tea")?.recv()?;
+    /// assert_eq!(price.text(), Some("7"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn expires_in(mut self, time: Duration) -> Self {
+        self.expires_in = Some(time);
+        self
+    }
+
     /// Publishes it without waiting for the server, as [`Client::publish`](super::Client::publish) does.
     ///
     /// # Errors
     /// As for [`Client::publish`](super::Client::publish), and [`SendError::Properties`].
-    pub fn publish(self) -> Result<Receipt, SendError> {
+    pub fn publish(mut self) -> Result<Receipt, SendError> {
         self.leave(true)
     }
 
@@ -79,7 +112,7 @@ impl<'a, P: Payload> OutgoingMessage<'a, P> {
     ///
     /// # Errors
     /// As for [`Client::send_message`](super::Client::send_message), and [`SendError::Properties`].
-    pub fn send(self) -> Result<(), SendError> {
+    pub fn send(mut self) -> Result<(), SendError> {
         self.leave(false)?.wait()
     }
 
@@ -122,7 +155,8 @@ impl<'a, P: Payload> OutgoingMessage<'a, P> {
         })
     }
 
-    fn leave(&self, unattended: bool) -> Result<Receipt, SendError> {
+    fn leave(&mut self, unattended: bool) -> Result<Receipt, SendError> {
+        self.properties.expires_ms = self.expires_in.map(from_now_ms);
         let Self { publisher, name, payload, ack, properties, .. } = self;
         publisher.publish_with(name, payload, properties, *ack, unattended)
     }

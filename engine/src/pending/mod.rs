@@ -94,13 +94,14 @@ pub struct Entry {
     token: AtomicU32,
     format: Format,
     is_sent: AtomicBool,
+    is_timed: AtomicBool,
 }
 
 impl Entry {
     /// An entry with a number for its owner.
     pub const fn new(name: ArcStr, format: Format, body: Body, token: u32) -> Self {
-        let is_sent = AtomicBool::new(false);
-        Self { body, name, token: AtomicU32::new(token), format, is_sent }
+        let (is_sent, is_timed) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { body, name, token: AtomicU32::new(token), format, is_sent, is_timed }
     }
 
     /// The name the message was published under.
@@ -138,6 +139,16 @@ impl Entry {
         self.is_sent.store(true, Ordering::Relaxed);
     }
 
+    /// Whether the message's owner noted that something becomes of it at a time.
+    pub fn is_timed(&self) -> bool {
+        self.is_timed.load(Ordering::Relaxed)
+    }
+
+    /// Notes whether something becomes of it at a time. As [`Self::set_token`].
+    pub fn set_timed(&self, is_timed: bool) {
+        self.is_timed.store(is_timed, Ordering::Relaxed);
+    }
+
     /// The whole message again. Copies a small body and shares a large one.
     pub fn message(&self, id: MessageId) -> Message {
         Message { id, name: self.name.clone(), format: self.format, body: self.body.to_bytes() }
@@ -151,6 +162,8 @@ pub struct Removed {
     pub token: u32,
     /// Bytes of its body.
     pub bytes: usize,
+    /// See [`Entry::is_timed`].
+    pub is_timed: bool,
 }
 
 struct Shared {
@@ -248,7 +261,8 @@ impl PendingMap {
         let shared = &*self.view.shared;
         let guard = shared.map.guard();
         let entry = shared.map.remove(id, &guard)?;
-        let removed = Removed { token: entry.token(), bytes: entry.body.len() };
+        let (token, bytes, is_timed) = (entry.token(), entry.body.len(), entry.is_timed());
+        let removed = Removed { token, bytes, is_timed };
         set(&shared.len, |len| len - 1);
         set(&shared.bytes, |all| all - removed.bytes);
         self.removed_bytes += removed.bytes;

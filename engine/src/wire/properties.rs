@@ -1,4 +1,4 @@
-//! What a message says beside its payload: where answers go, what the payload is, headers.
+//! What a message says beside its payload: where answers go, what the payload is, headers, how long it counts.
 //!
 //! They stand behind the payload, each as a number, a length and so many bytes, and at their end how many bytes they
 //! are. Numbers are little-endian; readers pass over what they do not know. The table is in
@@ -11,6 +11,7 @@ const REPLY_TO: u8 = 1;
 const CORRELATION: u8 = 2;
 const CONTENT_TYPE: u8 = 3;
 const HEADER: u8 = 4;
+const EXPIRES: u8 = 5;
 
 /// Bytes before each property.
 const HEAD_BYTES: usize = 5;
@@ -28,6 +29,8 @@ pub struct Properties<'a> {
     pub content_type: Option<&'a str>,
     /// Pairs of texts, in their order; a key may come again.
     pub headers: Vec<(&'a str, &'a str)>,
+    /// From when on nobody gets the message any more, in milliseconds since the Unix epoch.
+    pub expires_ms: Option<u64>,
 }
 
 /// Why bytes are no properties.
@@ -79,6 +82,8 @@ impl<'a> Properties<'a> {
             let length = u32::from_le_bytes(length) as usize;
             let (value, behind) = behind.split_at_checked(length).ok_or(short)?;
             rest = behind;
+            let number_of =
+                |value: &[u8]| value.try_into().map(u64::from_le_bytes).map_err(|_| short);
             let text = |value| str::from_utf8(value).map_err(|_| PropertiesError::NotUtf8 { at });
             match number {
                 REPLY_TO => {
@@ -86,10 +91,7 @@ impl<'a> Properties<'a> {
                     name::check_publishable(to)?;
                     properties.reply_to = Some(to);
                 }
-                CORRELATION => {
-                    let value = value.try_into().map_err(|_| short)?;
-                    properties.correlation = Some(u64::from_le_bytes(value));
-                }
+                CORRELATION => properties.correlation = Some(number_of(value)?),
                 CONTENT_TYPE => properties.content_type = Some(check_type(text(value)?)?),
                 HEADER => {
                     let (length, value) = value.split_first_chunk().ok_or(short)?;
@@ -97,6 +99,7 @@ impl<'a> Properties<'a> {
                     let (key, value) = value.split_at_checked(length).ok_or(short)?;
                     properties.headers.push((text(key)?, text(value)?));
                 }
+                EXPIRES => properties.expires_ms = Some(number_of(value)?),
                 _ => {}
             }
         }
@@ -105,8 +108,12 @@ impl<'a> Properties<'a> {
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        let Self { reply_to, correlation, content_type, headers } = self;
-        reply_to.is_none() && correlation.is_none() && content_type.is_none() && headers.is_empty()
+        let Self { reply_to, correlation, content_type, headers, expires_ms } = self;
+        reply_to.is_none()
+            && correlation.is_none()
+            && content_type.is_none()
+            && headers.is_empty()
+            && expires_ms.is_none()
     }
 
     /// Appends them, and how many bytes they are, to a payload.
@@ -138,6 +145,9 @@ impl<'a> Properties<'a> {
             // A longer key is over the bound of them all.
             let length = (key.len() as u16).to_le_bytes();
             put(HEADER, &[&length, key.as_bytes(), value.as_bytes()]);
+        }
+        if let Some(at) = self.expires_ms {
+            put(EXPIRES, &[&at.to_le_bytes()]);
         }
         let bytes = payload.len() - start;
         if bytes > PROPERTIES_BYTES_MAX {
@@ -173,18 +183,20 @@ mod tests {
             correlation: Some(0x0102),
             content_type: Some("a/b"),
             headers: vec![("k", "v"), ("k", "")],
+            expires_ms: Some(0x0304),
         };
         let mut bytes = b"payload".to_vec();
         properties.append_to(&mut bytes).unwrap();
         let expected =
             b"payload\x01\x02\0\0\0me\x02\x08\0\0\0\x02\x01\0\0\0\0\0\0\x03\x03\0\0\0a/b\
-            \x04\x04\0\0\0\x01\0kv\x04\x03\0\0\0\x01\0k\x2d\0\0\0";
+            \x04\x04\0\0\0\x01\0kv\x04\x03\0\0\0\x01\0k\
+            \x05\x08\0\0\0\x04\x03\0\0\0\0\0\0\x3a\0\0\0";
         assert_eq!(bytes, expected);
         let (payload, rest) = split(&bytes).unwrap();
         assert_eq!(payload, b"payload");
         assert_eq!(Properties::read(rest), Ok(properties.clone()));
         // One that a later version knows.
-        let more = [rest, b"\x09\x01\0\0\0x"].concat();
+        let more = [rest, b"\x63\x01\0\0\0x"].concat();
         assert_eq!(Properties::read(&more), Ok(properties));
         for end in 0..rest.len() {
             let _ = Properties::read(&rest[..end]);
@@ -195,8 +207,9 @@ mod tests {
     fn each_rule_has_its_error() {
         let read = |bytes: &[u8]| Properties::read(bytes).unwrap_err();
         assert_eq!(read(b"\x03\x01\0\0"), PropertiesError::Short { at: 1 });
-        assert_eq!(read(b"\x09\0\0\0\0\x03\x02\0\0\0a"), PropertiesError::Short { at: 2 });
+        assert_eq!(read(b"\x63\0\0\0\0\x03\x02\0\0\0a"), PropertiesError::Short { at: 2 });
         assert_eq!(read(b"\x02\x01\0\0\0a"), PropertiesError::Short { at: 1 });
+        assert_eq!(read(b"\x05\x07\0\0\0aaaaaaa"), PropertiesError::Short { at: 1 });
         assert_eq!(read(b"\x04\x03\0\0\0\x02\0a"), PropertiesError::Short { at: 1 });
         assert_eq!(read(b"\x03\x01\0\0\0\xff"), PropertiesError::NotUtf8 { at: 1 });
         assert_eq!(read(b"\x03\x01\0\0\0\n"), PropertiesError::ContentType);

@@ -13,7 +13,7 @@ use rkyv::{Archive, Serialize};
 
 use super::checksum::{self, Checksum};
 use super::id::MessageId;
-use super::properties;
+use super::properties::{self, Properties};
 
 /// Bytes of the length before each record.
 pub const LENGTH_BYTES: usize = 4;
@@ -165,6 +165,11 @@ impl<'a> Record<'a> {
         // Checked when it was read.
         let parts = if self.has_properties { properties::split(self.payload) } else { None };
         parts.unwrap_or((self.payload, &[]))
+    }
+
+    /// The properties, which were checked when the message was taken.
+    pub fn properties(&self) -> Properties<'a> {
+        Properties::read(self.parts().1).unwrap_or_default()
     }
 
     /// Appends the record to a frame, its length first. This is the one copy of the payload.

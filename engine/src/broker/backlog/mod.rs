@@ -8,6 +8,7 @@
 mod aliases;
 mod carried;
 mod place;
+mod timed;
 mod waiting;
 
 use std::time::Duration;
@@ -18,6 +19,7 @@ use bytes::Bytes;
 use self::aliases::Aliases;
 use self::carried::CarriedFrames;
 use self::place::Place;
+use self::timed::Timed;
 use self::waiting::Waiting;
 use crate::message::{Body, Format, Message};
 use crate::pending::{Entry, Full, Limits, PendingMap, PendingView};
@@ -43,6 +45,7 @@ pub(crate) struct Backlog {
     waiting: Waiting,
     aliases: Aliases,
     carried: CarriedFrames,
+    timed: Timed,
     due: Vec<MessageId>,
 }
 
@@ -55,6 +58,7 @@ impl Backlog {
             waiting: Waiting::default(),
             aliases: Aliases::default(),
             carried: CarriedFrames::default(),
+            timed: Timed::default(),
             due: Vec::new(),
         }
     }
@@ -134,7 +138,35 @@ impl Backlog {
         self.leave(Place::from_bits(removed.token), id);
         self.aliases.remove(id);
         self.carried.remove(id);
+        if removed.is_timed {
+            self.timed.remove(id);
+        }
         true
+    }
+
+    /// Something becomes of a message at a time of the day, in milliseconds since the Unix epoch:
+    /// [`Self::next_timed`] says so then.
+    pub(super) fn set_time(&mut self, id: MessageId, at_ms: u64) {
+        if self.pending.view().with(&id, |entry| entry.set_timed(true)).is_some() {
+            self.timed.add(id, at_ms);
+        }
+    }
+
+    /// The next message whose time has come; its time is forgotten.
+    pub(super) fn next_timed(&mut self, now_ms: u64) -> Option<MessageId> {
+        let id = self.timed.next(now_ms)?;
+        self.pending.view().with(&id, |entry| entry.set_timed(false));
+        Some(id)
+    }
+
+    /// Whether the time of a message has come.
+    pub(super) fn is_time(&self, id: MessageId, now_ms: u64) -> bool {
+        self.timed.first_ms() <= now_ms && self.timed.is_time(id, now_ms)
+    }
+
+    /// The time of the first message that has one; [`u64::MAX`] without any.
+    pub(super) fn first_time_ms(&self) -> u64 {
+        self.timed.first_ms()
     }
 
     /// Keeps the native frame of a message in the original format, for a while.
@@ -283,6 +315,11 @@ impl Backlog {
         bits.map(Place::from_bits) == Some(Place::Dead)
     }
 
+    /// The name of a message, if it is there.
+    pub(super) fn name_of(&self, id: MessageId) -> Option<ArcStr> {
+        self.pending.view().with(&id, |entry| entry.name().clone())
+    }
+
     /// Bytes of a message, if it is there.
     pub(super) fn bytes_of(&self, id: MessageId) -> Option<usize> {
         self.pending.view().with(&id, |entry| entry.body().len())
@@ -353,5 +390,6 @@ impl Backlog {
             && self.waiting.is_empty()
             && self.aliases.is_empty()
             && self.carried.is_empty()
+            && self.timed.is_empty()
     }
 }

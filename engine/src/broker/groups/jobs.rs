@@ -131,15 +131,38 @@ impl Groups {
         }
     }
 
-    /// A message is no longer kept: nobody settles it. `groups`: those that it may be a job of.
-    pub(in super::super) fn forget(&mut self, id: MessageId, groups: &[GroupId]) {
+    /// A message is no longer kept: nobody settles it. `groups`: those that it may be a job of. Returns the members that
+    /// had it.
+    pub(in super::super) fn forget(&mut self, id: MessageId, groups: &[GroupId]) -> Vec<u32> {
+        let mut members = Vec::new();
         for &group in groups {
-            if let Some(job) = self.jobs.remove(&(group, id)) {
-                self.stop(group, id, job.state);
+            let Some(Job { state, .. }) = self.jobs.remove(&(group, id)) else { continue };
+            self.stop(group, id, state);
+            match state {
+                State::UnderWay { member, .. } => members.push(member),
+                State::Ready => self.drop_passed(group),
+                State::Unstored | State::PutOff { .. } | State::Spent => {}
             }
         }
         self.shared.remove(&id);
         self.settled(id);
+        members
+    }
+
+    /// Frees the places of jobs that are no longer ready: where members have no credit, their turn may never come.
+    fn drop_passed(&mut self, group: GroupId) {
+        let Some(Some(found)) = self.all.get_mut(group as usize) else { return };
+        let jobs = &self.jobs;
+        let is_ready = |id| jobs.get(&(group, id)).is_some_and(|job| job.state == State::Ready);
+        found.passed += 1;
+        while found.ready.front().is_some_and(|&id| !is_ready(id)) {
+            found.ready.pop_front();
+        }
+        // Half of them at least, so that each is looked at twice at most.
+        if found.passed > found.ready.len() / 2 {
+            found.ready.retain(|&id| is_ready(id));
+            found.passed = 0;
+        }
     }
 
     pub(super) fn stop(&mut self, group: GroupId, id: MessageId, state: State) {

@@ -82,6 +82,8 @@ struct Group {
     /// Members that may get more, the one with the fewest bytes under way first.
     free: BTreeSet<(u64, u32)>,
     ready: VecDeque<MessageId>,
+    /// How many of them, at most, are no longer: their messages expired.
+    passed: usize,
     /// What members had that are gone.
     leaving: VecDeque<btree_set::IntoIter<MessageId>>,
     /// It stands in [`Groups::serving`].
@@ -208,6 +210,7 @@ impl Groups {
             members: 0,
             free: BTreeSet::new(),
             ready: VecDeque::new(),
+            passed: 0,
             leaving: VecDeque::new(),
             is_served: false,
         };

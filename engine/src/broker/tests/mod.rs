@@ -6,6 +6,7 @@ mod catalog;
 mod checks;
 mod dead_letters;
 mod delivery;
+mod expiry;
 mod formats;
 mod groups;
 mod journal;
