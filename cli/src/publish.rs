@@ -54,6 +54,10 @@ pub(crate) struct PublishArgs {
     /// How long the message counts: 30s, 500ms; a bare number is seconds. Afterwards nobody gets it any more.
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     expires: Option<Duration>,
+
+    /// How long the server holds the message before it delivers it: 30s, 500ms; a bare number is seconds.
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    delay: Option<Duration>,
 }
 
 /// A header of a message.
@@ -103,6 +107,9 @@ impl PublishArgs {
         let mut message = content.message(client, &self.name, headers);
         if let Some(time) = self.expires {
             message = message.expires_in(time);
+        }
+        if let Some(time) = self.delay {
+            message = message.deliver_in(time);
         }
         (if self.ack { message.ack() } else { message }).publish().map(drop)
     }

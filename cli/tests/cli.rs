@@ -116,6 +116,16 @@ fn what_expired_is_printed_by_nobody() {
 }
 
 #[test]
+fn a_delayed_message_is_printed_behind_what_came_meanwhile() {
+    let broker = Broker::start();
+    check_ok(&broker.run(&["pub", "greet", "later", "--ack", "--delay", "2"]));
+    assert_eq!(broker.server.metrics().pending_messages, 1);
+    let subscriber = broker.subscribe(&["greet", "--count", "2"]);
+    check_ok(&broker.run(&["pub", "greet", "now", "--ack", "--delay", "0"]));
+    assert_eq!(check_ok(&finish(subscriber)), "now\nlater\n");
+}
+
+#[test]
 fn json_tells_everything() {
     let broker = Broker::start();
     check_ok(&broker.run(&["pub", "greet.de", "grüße", "--ack", "--header", "a=b=c"]));

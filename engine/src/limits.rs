@@ -107,6 +107,13 @@ pub const RESEND_NAMES_PER_TURN_MAX: usize = 512;
 /// each subscriber some thread switches.
 pub const FRAME_BYTES_TARGET: usize = 512 * 1024;
 
+/// Days that a message may be delivered later than it is published. Who means a time and says another unit is told, and
+/// nothing waits for ever.
+pub const DELAY_DAYS_MAX: u64 = 3650;
+
+/// Messages whose time has come and which one turn delivers.
+pub const DELAYED_PER_TURN_MAX: usize = 4096;
+
 /// Messages whose time is over and which one turn gives up, each a job of perhaps several groups.
 pub const EXPIRED_PER_TURN_MAX: usize = 4096;
 

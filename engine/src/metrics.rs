@@ -46,6 +46,8 @@ counters! {
     settled,
     /// Messages whose time was over before they were delivered, or acknowledged if they asked for that.
     expired,
+    /// Messages that wait for the time at which they are to be delivered, among those that wait for an acknowledgement.
+    delayed,
     /// Dead letters now. Their messages are among those that wait for an acknowledgement.
     dead_letters,
     /// Dead letters in all, a message counted for each group that gave it up.

@@ -21,9 +21,11 @@ pub(super) struct Summary {
     pub(super) first: MessageId,
     pub(super) records: u64,
     pub(super) kept: usize,
-    pub(super) kept_bytes: usize,
-    /// When the first of them expires, in milliseconds since the Unix epoch; `u64::MAX` if none does.
-    pub(super) expires_ms: u64,
+    /// How many of them take room: those that are kept, and those that are delivered later.
+    pub(super) held: usize,
+    pub(super) held_bytes: usize,
+    /// See [`Outgoing::whole_until_ms`](super::outgoing::Outgoing::whole_until_ms).
+    pub(super) whole_until_ms: u64,
     /// Of each record: what tells one that comes again from another one.
     pub(super) fingerprints: Vec<Fingerprint>,
 }

@@ -155,9 +155,11 @@ impl<E> Core<E> {
     /// subscriber.
     pub(super) fn restore(&mut self, message: Message) {
         self.counters.recovered.add(1);
-        let expires_ms = Self::expiry_of(&message);
+        let (deliver_at_ms, expires_ms) = Self::times_of(&message);
         let Message { id, name, format, body } = message;
-        self.backlog.add(id, &name, format, body.into(), Wanted::Nobody, Duration::ZERO);
+        let wanted = if deliver_at_ms > 0 { Wanted::Later } else { Wanted::Nobody };
+        self.backlog.add(id, &name, format, body.into(), wanted, Duration::ZERO);
+        self.backlog.deliver_at(id, deliver_at_ms);
         self.note_expiry(id, expires_ms);
     }
 

@@ -279,7 +279,7 @@ impl<E> Core<E> {
             self.backlog.hold_for_groups(id);
             self.groups.add_ready_jobs(&message.name, id, &groups);
             // It did not count as long as nobody was to get it.
-            self.note_expiry(id, Self::expiry_of(&message));
+            self.note_expiry(id, Self::times_of(&message).1);
         }
         self.end_letter(id, name, LetterEnd::Replayed);
     }

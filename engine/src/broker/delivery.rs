@@ -30,9 +30,9 @@ impl<E> Core<E> {
 
     /// Publishes a frame to whoever wants its name now; a native one also to v1 subscribers.
     pub(super) fn deliver(&mut self, outgoing: Outgoing) {
-        if outgoing.expires_ms == NEVER_MS || outgoing.expires_ms > self.unix_ms() {
+        if outgoing.whole_until_ms == NEVER_MS || outgoing.whole_until_ms > self.unix_ms() {
             self.deliver_all(outgoing);
-        } else if let Some(rest) = self.without_expired(outgoing) {
+        } else if let Some(rest) = self.for_now(outgoing) {
             self.deliver_all(rest);
         }
     }
@@ -77,8 +77,9 @@ impl<E> Core<E> {
             && let Some((outgoing, at)) = self.transcoding.first()
         {
             left -= 1;
-            let (at, Outgoing { name, frame, format, droppable, expires_ms, .. }) = (at, outgoing);
-            let may_expire = *expires_ms != NEVER_MS;
+            let (at, Outgoing { name, frame, format, droppable, whole_until_ms, .. }) =
+                (at, outgoing);
+            let may_expire = *whole_until_ms != NEVER_MS;
             let (name, frame, droppable) = (name.clone(), frame.clone(), *droppable);
             let to = self.subscribers.topic(&name).v1.clone();
             if *format == Format::V1 {

@@ -75,7 +75,8 @@ impl<E> Core<E> {
     pub(super) fn serve(&mut self, now: Duration) -> bool {
         let paying = self.pay_owed(now);
         let serving = self.serve_groups(now);
-        paying || serving
+        let releasing = self.release_later(now);
+        paying || serving || releasing
     }
 
     /// Delivers some of what waited for credit that was granted; whether some is left.

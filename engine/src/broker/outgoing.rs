@@ -25,8 +25,9 @@ pub(super) struct Outgoing {
     pub(super) droppable: bool,
     /// Whether subscribers of the other format have it already.
     pub(super) is_copy: bool,
-    /// When the first of its messages expires, in milliseconds since the Unix epoch; [`NEVER_MS`] if none does.
-    pub(super) expires_ms: u64,
+    /// From when on it is not delivered as it is, in milliseconds since the Unix epoch: when its first message expires. 0 if
+    /// one is delivered later, and [`NEVER_MS`] if none of them has a time.
+    pub(super) whole_until_ms: u64,
 }
 
 /// Frames for v1 subscribers: native ones that are still to be carried over, and what came behind them.

@@ -13,6 +13,7 @@ use super::outgoing::{NEVER_MS, Outgoing};
 use super::publishers::Seen;
 use super::refusal::Refusal;
 use super::subscribers::{ConnectionId, Topic};
+use super::times::{check_times, is_later};
 use super::transcode::{self, Carried, Original};
 use crate::journal::Op;
 use crate::limits::BATCH_BYTES_MAX;
@@ -92,7 +93,7 @@ impl<E> Core<E> {
             Seen::Some => return self.publish_rest(name, records, summary.kept > 0, now),
             Seen::Nothing => {}
         }
-        self.reserve(name, summary.kept, summary.kept_bytes)?;
+        self.reserve(name, summary.held, summary.held_bytes)?;
         Ok(self.take_records(name, records, request, summary, carried, now))
     }
 
@@ -108,7 +109,7 @@ impl<E> Core<E> {
     ) -> Result<Taken, Refusal> {
         let mut runs: Vec<Vec<u8>> = Vec::new();
         let mut previous = None;
-        let (mut new_kept, mut new_kept_bytes) = (0, 0);
+        let (mut held, mut held_bytes, now_ms) = (0, 0, self.unix_ms());
         for (whole, record) in frame_records(records) {
             let sequence = record.id.sequence;
             let publisher = self.publishers.get(record.id.publisher);
@@ -123,12 +124,12 @@ impl<E> Core<E> {
             if let Some(run) = runs.last_mut() {
                 run.extend_from_slice(whole);
             }
-            if record.ack {
-                new_kept += 1;
-                new_kept_bytes += whole.len();
+            if record.ack || is_later(&record.properties(), now_ms) {
+                held += 1;
+                held_bytes += whole.len();
             }
         }
-        self.reserve(name, new_kept, new_kept_bytes)?;
+        self.reserve(name, held, held_bytes)?;
         let mut group = 0;
         for run in runs {
             let run = Bytes::from(run);
@@ -140,7 +141,7 @@ impl<E> Core<E> {
     }
 
     pub(super) fn check_records(&mut self, name: &str, records: &[u8]) -> Result<Summary, Refusal> {
-        let mut summary: Option<Summary> = None;
+        let (mut summary, now_ms) = (None::<Summary>, self.unix_ms());
         let mut fingerprints = self.publishers.contents.room();
         let name_hash = xxh3_64(name.as_bytes());
         for item in Records::new(records) {
@@ -153,8 +154,9 @@ impl<E> Core<E> {
                 first: record.id,
                 records: 0,
                 kept: 0,
-                kept_bytes: 0,
-                expires_ms: NEVER_MS,
+                held: 0,
+                held_bytes: 0,
+                whole_until_ms: NEVER_MS,
                 fingerprints: Vec::new(),
             });
             fingerprints.push(fingerprint(name_hash, &record));
@@ -176,19 +178,24 @@ impl<E> Core<E> {
                     "only the server marks a payload as a pickle: send it as bytes",
                 ));
             }
+            let mut is_held = record.ack;
             if record.has_properties {
                 let properties = Properties::read(record.parts().1)?;
-                let expires_ms = properties.expires_ms.unwrap_or(NEVER_MS);
-                summary.expires_ms = summary.expires_ms.min(expires_ms);
+                check_times(&record, &properties, now_ms)?;
+                let is_later = is_later(&properties, now_ms);
+                let until_ms = if is_later { Some(0) } else { properties.expires_ms };
+                summary.whole_until_ms = summary.whole_until_ms.min(until_ms.unwrap_or(NEVER_MS));
+                is_held |= is_later;
             }
             let (bytes, max) = (whole.len() as u64, self.rules.max_message_bytes as u64);
             if bytes > max {
                 return Err(Refusal::TooLarge { bytes, max });
             }
             summary.records += 1;
-            if record.ack {
-                summary.kept += 1;
-                summary.kept_bytes += whole.len();
+            summary.kept += usize::from(record.ack);
+            if is_held {
+                summary.held += 1;
+                summary.held_bytes += whole.len();
             }
         }
         let summary = summary.ok_or(Refusal::Record(RecordError::NoRecords))?;
@@ -209,7 +216,7 @@ impl<E> Core<E> {
         let kept = summary.kept > 0;
         let stores = kept && self.stores();
         let droppable = !kept;
-        let expires_ms = summary.expires_ms;
+        let whole_until_ms = summary.whole_until_ms;
         let (to, frame) = (topic.name.clone(), request.clone());
         self.frames.push(Outgoing {
             name: to,
@@ -217,23 +224,18 @@ impl<E> Core<E> {
             format: Format::V2,
             droppable,
             is_copy: carried.is_some(),
-            expires_ms,
+            whole_until_ms,
         });
         if stores {
             self.stored.reserve_exact(summary.kept);
         }
         if kept {
             for (whole, record) in frame_records(records).filter(|(_, record)| record.ack) {
-                let expires_ms = match expires_ms {
-                    NEVER_MS => NEVER_MS,
-                    _ => record.properties().expires_ms.unwrap_or(NEVER_MS),
-                };
-                if expires_ms <= self.unix_ms() {
-                    self.counters.expired.add(1);
-                    continue;
+                if whole_until_ms == NEVER_MS {
+                    self.keep(record.id, Format::V2, request, whole, &topic, false, now);
+                } else {
+                    self.keep_timed(&record, request, whole, &topic, now);
                 }
-                self.keep(record.id, Format::V2, request, whole, &topic, now);
-                self.note_expiry(record.id, expires_ms);
             }
         }
         if let Some(Carried { frame, checksum }) = carried {
@@ -242,7 +244,7 @@ impl<E> Core<E> {
             }
             let (name, format) = (topic.name.clone(), Format::V1);
             let is_copy = false;
-            self.frames.push(Outgoing { name, frame, format, droppable, is_copy, expires_ms });
+            self.frames.push(Outgoing { name, frame, format, droppable, is_copy, whole_until_ms });
         }
         // Not the group at hand: if all of it was kept before, nothing fills that one.
         let group = self.latest_group();
@@ -298,7 +300,7 @@ impl<E> Core<E> {
             format: Format::V1,
             droppable,
             is_copy: false,
-            expires_ms: NEVER_MS,
+            whole_until_ms: NEVER_MS,
         });
         let mut carried = carried.map(|carried| carried.frame);
         if topic.is_wanted_native() {
@@ -312,13 +314,13 @@ impl<E> Core<E> {
                 format: Format::V2,
                 droppable,
                 is_copy: true,
-                expires_ms: NEVER_MS,
+                whole_until_ms: NEVER_MS,
             });
         }
         if !original.ack {
             return Ok(Taken::AT_ONCE);
         }
-        self.keep(id, Format::V1, request, dict, &topic, now);
+        self.keep(id, Format::V1, request, dict, &topic, false, now);
         // Members of groups are given what is kept.
         if let Some(frame) = carried
             && !topic.groups.is_empty()
@@ -332,22 +334,29 @@ impl<E> Core<E> {
     }
 
     /// Keeps a message, whose body lies in `request`, until it is acknowledged. One may be kept already,
-    /// since before its publisher was forgotten: if the journal fails, what it stored before must not go.
-    fn keep(
+    /// since before its publisher was forgotten: if the journal fails, what it stored before must not go. `later`: nobody
+    /// gets it before its time.
+    #[expect(clippy::too_many_arguments, reason = "all of them say what is kept")]
+    pub(super) fn keep(
         &mut self,
         id: MessageId,
         format: Format,
         request: &Bytes,
         body: &[u8],
         topic: &Topic,
+        later: bool,
         now: Duration,
     ) {
         let kept = Body::keep(request, body);
         // Behind those that waited and are becoming jobs, a part in each turn.
-        let is_behind = !topic.groups.is_empty() && self.backlog.is_name_due(&topic.name);
-        let wanted = if is_behind { Wanted::Nobody } else { topic.wanted() };
+        let is_behind = !later && !topic.groups.is_empty() && self.backlog.is_name_due(&topic.name);
+        let wanted = match (later, is_behind) {
+            (true, _) => Wanted::Later,
+            (_, true) => Wanted::Nobody,
+            _ => topic.wanted(),
+        };
         let is_new = self.backlog.add(id, &topic.name, format, kept, wanted, now);
-        if is_new && !is_behind {
+        if is_new && wanted == Wanted::Groups {
             self.groups.add_jobs(&topic.name, id, &topic.groups);
         }
         if is_new && self.stores() {

@@ -3,6 +3,7 @@
 use super::groups::GroupError;
 use super::letters::LetterError;
 use super::subscribers::NativeError;
+use crate::limits::DELAY_DAYS_MAX;
 use crate::wire::ack::AckError;
 use crate::wire::control::ControlError;
 use crate::wire::frame::FrameError;
@@ -67,6 +68,11 @@ pub(super) enum Refusal {
          for each client"
     )]
     Reused { publisher: u64, sequence: u64 },
+    #[error(
+        "a message is to be delivered {days} days from now by the server's clock, and at most {DELAY_DAYS_MAX} are allowed; publish \
+         it nearer to its time, and say that in milliseconds since 1970"
+    )]
+    TooFarAhead { days: u64 },
     #[error("the checksum of a message does not match its name, payload and timestamp")]
     Checksum,
     #[error("{0}")]
@@ -91,6 +97,7 @@ impl Refusal {
             | Self::Control(_)
             | Self::Reused { .. }
             | Self::Properties(_)
+            | Self::TooFarAhead { .. }
             | Self::Rule(_) => ErrorCode::Malformed,
             Self::NotYours { .. } => ErrorCode::NotYours,
             Self::Subscription(_) | Self::Group(_) => ErrorCode::Subscription,

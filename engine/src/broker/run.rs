@@ -356,6 +356,7 @@ impl<N: Network> Broker<N> {
         self.counters.unsent_bytes.set(self.frames.bytes() as u64);
         self.counters.connections.set(self.peers.len() as u64);
         self.counters.subscriptions.set(self.core.subscribers.len() as u64);
+        self.counters.delayed.set(self.core.backlog.count_later() as u64);
         let letters = self.core.letters.len() as u64;
         self.counters.dead_letters.set(letters);
         let put_off = self.counters.dead_letters_put_off.get();

@@ -1,14 +1,48 @@
-//! Messages that count until a time of the day: nobody gets them from then on, and they are kept no longer.
+//! Messages that count from a time of the day on, or until one: nobody gets them before, or from then on, and they are kept
+//! no longer.
 
 use std::time::Duration;
 
+use bytes::Bytes;
+
+use super::backlog::Wanted;
 use super::check::frame_records;
 use super::core::Core;
 use super::outgoing::{NEVER_MS, Outgoing};
-use crate::limits::{CLOCK_LOOKED_AT, EXPIRED_PER_TURN_MAX};
-use crate::message::{Format, Message};
+use super::refusal::Refusal;
+use super::subscribers::Topic;
+use crate::limits::{
+    CLOCK_LOOKED_AT, DELAY_DAYS_MAX, DELAYED_PER_TURN_MAX, EXPIRED_PER_TURN_MAX,
+    RESEND_BYTES_PER_TURN_MAX,
+};
+use crate::message::{Body, Format, Message};
 use crate::wire::frame::{Frame, v2_prefix};
 use crate::wire::id::MessageId;
+use crate::wire::properties::Properties;
+use crate::wire::record::Record;
+
+const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+
+/// Whether a message that came now is delivered later.
+pub(super) fn is_later(properties: &Properties<'_>, now_ms: u64) -> bool {
+    properties.deliver_at_ms.is_some_and(|at_ms| at_ms > now_ms)
+}
+
+/// Checks when a message is to be delivered.
+pub(super) fn check_times(
+    record: &Record<'_>,
+    properties: &Properties<'_>,
+    now_ms: u64,
+) -> Result<(), Refusal> {
+    let Some(at_ms) = properties.deliver_at_ms else { return Ok(()) };
+    if record.ordinal != 0 {
+        return Err(Refusal::Rule(
+            "a message that is delivered later has no ordinal (0), so that subscribers do not miss it meanwhile",
+        ));
+    }
+    let days = at_ms.saturating_sub(now_ms).div_ceil(DAY_MS);
+    if days > DELAY_DAYS_MAX { Err(Refusal::TooFarAhead { days }) } else { Ok(()) }
+}
 
 impl<E> Core<E> {
     /// It is this time now, and this time of the day, in nanoseconds since the Unix epoch.
@@ -21,9 +55,10 @@ impl<E> Core<E> {
         self.unix_ns / 1_000_000
     }
 
-    /// When the next message expires, or the clock on the wall, which may be set meanwhile, is to be looked at for that.
+    /// When the time of the next message has come or is over, or the clock on the wall, which may be set meanwhile, is to be
+    /// looked at for that.
     pub(super) fn next_time(&self) -> Option<Duration> {
-        let first_ms = self.backlog.first_time_ms();
+        let first_ms = self.backlog.first_expiry_ms().min(self.backlog.first_later_ms());
         if first_ms == NEVER_MS {
             return None;
         }
@@ -34,32 +69,53 @@ impl<E> Core<E> {
     /// Notes when a message expires that is kept.
     pub(super) fn note_expiry(&mut self, id: MessageId, expires_ms: u64) {
         if expires_ms != NEVER_MS {
-            self.backlog.set_time(id, expires_ms);
+            self.backlog.expire_at(id, expires_ms);
         }
     }
 
-    /// From when on nobody gets a message any more.
-    pub(super) fn expiry_of(message: &Message) -> u64 {
+    /// Before when nobody gets a message, and from when on.
+    pub(super) fn times_of(message: &Message) -> (u64, u64) {
         let first = match message.format {
             Format::V1 => None,
             Format::V2 => frame_records(&message.body).next(),
         };
-        first.and_then(|(_, record)| record.properties().expires_ms).unwrap_or(NEVER_MS)
+        let properties = first.map(|(_, record)| record.properties()).unwrap_or_default();
+        (properties.deliver_at_ms.unwrap_or(0), properties.expires_ms.unwrap_or(NEVER_MS))
+    }
+
+    /// Keeps a message of a request some of whose messages have times, unless its own is over.
+    pub(super) fn keep_timed(
+        &mut self,
+        record: &Record<'_>,
+        request: &Bytes,
+        whole: &[u8],
+        topic: &Topic,
+        now: Duration,
+    ) {
+        let (properties, now_ms) = (record.properties(), self.unix_ms());
+        let expires_ms = properties.expires_ms.unwrap_or(NEVER_MS);
+        if expires_ms <= now_ms.max(properties.deliver_at_ms.unwrap_or(0)) {
+            self.counters.expired.add(1);
+            return;
+        }
+        let later = is_later(&properties, now_ms);
+        self.keep(record.id, Format::V2, request, whole, topic, later, now);
+        self.note_expiry(record.id, expires_ms);
     }
 
     /// Gives up some of the messages whose time is over; whether more are left.
     pub(super) fn expire_some(&mut self) -> bool {
         let now_ms = self.unix_ms();
         for _ in 0..EXPIRED_PER_TURN_MAX {
-            let Some(id) = self.backlog.next_timed(now_ms) else { return false };
+            let Some(id) = self.backlog.next_expired(now_ms) else { return false };
             self.expire(id);
         }
-        self.backlog.first_time_ms() <= now_ms
+        self.backlog.first_expiry_ms() <= now_ms
     }
 
     /// Whether the time of a message is over, which [`Self::expire_some`] had no time for yet.
     pub(super) fn is_expired(&self, id: MessageId) -> bool {
-        self.backlog.is_time(id, self.unix_ms())
+        self.backlog.is_expired(id, self.unix_ms())
     }
 
     /// A message is kept no longer, because its time is over. What groups gave up stays for them.
@@ -80,23 +136,91 @@ impl<E> Core<E> {
         }
     }
 
-    /// A frame without the messages whose time is over; `None` when none is left.
-    pub(super) fn without_expired(&mut self, outgoing: Outgoing) -> Option<Outgoing> {
+    /// The part of a frame that is delivered now; `None` when nothing is. What is delivered later waits for its time from
+    /// now on.
+    pub(super) fn for_now(&mut self, outgoing: Outgoing) -> Option<Outgoing> {
         let now_ms = self.unix_ms();
         // One in the original format has one message, which the native frame beside it has, too.
         let Ok(Frame::V2 { name, body }) = Frame::parse(&outgoing.frame) else { return None };
-        let (mut frame, mut first_ms) = (v2_prefix(name), NEVER_MS);
+        let (mut frame, mut until_ms) = (v2_prefix(name), NEVER_MS);
         let empty = frame.len();
         for (whole, record) in frame_records(body) {
-            let expires_ms = record.properties().expires_ms.unwrap_or(NEVER_MS);
-            if expires_ms > now_ms {
+            let properties = record.properties();
+            let expires_ms = properties.expires_ms.unwrap_or(NEVER_MS);
+            let deliver_at_ms = properties.deliver_at_ms.unwrap_or(0);
+            if expires_ms <= now_ms.max(deliver_at_ms) {
+                // Of those that are kept, somebody else counts it.
+                self.counters.expired.add(u64::from(!record.ack));
+            } else if record.ack && self.backlog.is_later(record.id) {
+                self.backlog.deliver_at(record.id, deliver_at_ms);
+            } else if !record.ack && deliver_at_ms > now_ms {
+                let kept = Body::keep(&outgoing.frame, whole);
+                let (name, id) = (&outgoing.name, record.id);
+                self.backlog.add(id, name, Format::V2, kept, Wanted::Later, self.clock_set);
+                self.backlog.deliver_at(id, deliver_at_ms);
+            } else {
                 frame.extend_from_slice(whole);
-                first_ms = first_ms.min(expires_ms);
-            } else if !record.ack {
-                self.counters.expired.add(1);
+                until_ms = until_ms.min(expires_ms);
             }
         }
         let is_left = frame.len() > empty;
-        is_left.then(|| Outgoing { frame: frame.into(), expires_ms: first_ms, ..outgoing })
+        is_left.then(|| Outgoing { frame: frame.into(), whole_until_ms: until_ms, ..outgoing })
+    }
+
+    /// Delivers some of the messages whose time has come; whether more are left.
+    pub(super) fn release_later(&mut self, now: Duration) -> bool {
+        let (now_ms, mut bytes) = (self.unix_ms(), 0);
+        for _ in 0..DELAYED_PER_TURN_MAX {
+            if bytes >= RESEND_BYTES_PER_TURN_MAX {
+                break;
+            }
+            let Some(id) = self.backlog.next_later(now_ms) else { return false };
+            if self.backlog.is_later(id)
+                && let Some(message) = self.backlog.get(id)
+            {
+                bytes += message.bytes();
+                self.release_one(message, now);
+            }
+        }
+        self.backlog.first_later_ms() <= now_ms
+    }
+
+    /// Delivers a message as if it had been published now.
+    fn release_one(&mut self, message: Message, now: Duration) {
+        let (_, expires_ms) = Self::times_of(&message);
+        let Message { id, name, format, body } = message;
+        let ack = frame_records(&body).next().is_some_and(|(_, record)| record.ack);
+        if ack {
+            self.give_place(id, &name, now);
+        } else {
+            self.backlog.remove(id);
+        }
+        self.deliver(Outgoing {
+            frame: [&v2_prefix(&name)[..], &body].concat().into(),
+            name,
+            format,
+            droppable: !ack,
+            is_copy: false,
+            whole_until_ms: expires_ms,
+        });
+    }
+
+    /// A message that is kept and was for later is for whoever wants it now.
+    fn give_place(&mut self, id: MessageId, name: &str, now: Duration) {
+        let topic = self.subscribers.topic(name).clone();
+        let groups = self.groups.open_to(id, &topic.groups);
+        let is_behind = !groups.is_empty()
+            && (self.backlog.is_name_due(name)
+                || self.groups.holds_up(name, groups.len(), self.backlog.messages_max()));
+        if is_behind {
+            // It becomes a job in its turn.
+            self.backlog.put_back(id, &topic.name, false, now);
+            self.backlog.wake(name, true, self.latest_group());
+        } else if groups.is_empty() {
+            self.backlog.put_back(id, &topic.name, topic.is_wanted(), now);
+        } else {
+            self.backlog.hold_for_groups(id);
+            self.groups.add_jobs(&topic.name, id, &groups);
+        }
     }
 }

@@ -13,6 +13,9 @@ use crate::limits::{
 };
 use crate::wire::name;
 
+/// The ordinal of a record that is not to have one, before its stamp gives it 0: the others get theirs by it.
+pub(super) const NOT_COUNTED: u64 = u64::MAX;
+
 /// The bounds of an outbox.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bounds {
@@ -36,6 +39,8 @@ pub(super) struct Batch {
     /// The frame, its records not yet in sequence.
     pub(super) frame: Vec<u8>,
     pub(super) messages: usize,
+    /// Whether its messages have ordinals.
+    pub(super) is_counted: bool,
     /// Size at which it is closed.
     pub(super) bytes_target: usize,
     open: bool,
@@ -50,7 +55,7 @@ pub(super) struct Batch {
 pub(super) struct Cut {
     pub(super) batch: Batch,
     pub(super) first_sequence: u64,
-    /// 0 when the name is not counted.
+    /// 0 when the name is not counted, or its messages are not.
     pub(super) first_ordinal: u64,
     /// Whether it was sent on more than one connection: its answer then measures nothing.
     pub(super) sent_again: bool,
@@ -255,6 +260,7 @@ impl Batches {
             name,
             frame,
             messages: 0,
+            is_counted: true,
             bytes_target: bytes_target.unwrap_or(0),
             open,
             created: now,
@@ -303,7 +309,9 @@ impl Batches {
             state.frames_in_flight += 1;
             state.last_was_full = !batch.open;
             state.last_frame_bytes = charged_bytes;
-            if let Some(last) = &mut state.ordinal {
+            if let Some(last) = &mut state.ordinal
+                && batch.is_counted
+            {
                 first_ordinal = *last + 1;
                 *last += messages;
             }
@@ -334,8 +342,10 @@ impl Batches {
             }
             let refused =
                 matches!(&result, Err(error) if !matches!(error, SendError::TimedOut { .. }));
-            let last = (cut.first_ordinal + batch.messages as u64).saturating_sub(1);
-            state.end(cut.first_ordinal, last, refused);
+            if batch.is_counted {
+                let last = (cut.first_ordinal + batch.messages as u64).saturating_sub(1);
+                state.end(cut.first_ordinal, last, refused);
+            }
         }
         self.forget_uncounted(&cut.batch.name);
         self.settle(cut.batch.number, cut.batch.unattended, result);

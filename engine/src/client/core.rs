@@ -186,7 +186,8 @@ impl Core {
         let encoding = payload.encoding();
         let payload = payload.as_payload();
         let has_properties = false;
-        let content = Content { name, encoding, payload, has_properties, ack, unattended };
+        let content =
+            Content { name, encoding, payload, has_properties, is_counted: true, ack, unattended };
         self.publisher.publish(content)
     }
 

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::batches::{Batch, Batches, Bounds, Cut, Finished};
+use super::batches::{Batch, Batches, Bounds, Cut, Finished, NOT_COUNTED};
 use super::error::SendError;
 use super::here;
 use super::receipt::Fate;
@@ -131,10 +131,12 @@ impl Outbox {
         let mut waiting = None;
         let mut state = self.enter(self.lock(), bytes, &mut waiting)?;
         let mut wake = false;
+        let is_counted = record.ordinal != NOT_COUNTED;
         let at = loop {
             let open = state.open_batch(name)?;
             if let Some(at) = open
                 && let batch = &state.queue[at]
+                && batch.is_counted == is_counted
                 && batch.frame.len() + bytes <= batch.bytes_target.min(frame_bytes_max)
             {
                 break at;
@@ -152,6 +154,7 @@ impl Outbox {
             let expected = state.frame_bytes_expected(name).min(target).min(frame_bytes_max);
             frame.reserve_exact(expected.saturating_sub(frame.len()).max(bytes));
             let (at, early) = state.add_batch(name, frame, Some(target), now);
+            state.queue[at].is_counted = is_counted;
             wake |= early;
             break at;
         };
@@ -172,6 +175,7 @@ impl Outbox {
         &self,
         name: &str,
         frame: Vec<u8>,
+        is_counted: bool,
         unattended: bool,
     ) -> Result<Pushed, SendError> {
         let bytes = frame.len();
@@ -189,6 +193,7 @@ impl Outbox {
         let (at, _) = state.add_batch(name, frame, None, now);
         let batch = &mut state.queue[at];
         batch.messages = 1;
+        batch.is_counted = is_counted;
         batch.unattended = unattended;
         let fate = Arc::clone(&batch.fate);
         state.queued_bytes += bytes;

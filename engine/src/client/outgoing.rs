@@ -28,13 +28,26 @@ pub struct OutgoingMessage<'a, P> {
     ack: bool,
     properties: Properties<'a>,
     expires_in: Option<Duration>,
+    deliver: Option<When>,
+}
+
+/// When a message is delivered.
+#[derive(Clone, Copy)]
+enum When {
+    In(Duration),
+    At(SystemTime),
+}
+
+fn unix_ms(time: SystemTime) -> u64 {
+    // A clock before 1970 reads as 1970.
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// A time from now on, in milliseconds since the Unix epoch.
 fn from_now_ms(time: Duration) -> u64 {
-    // A clock before 1970 reads as 1970.
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.saturating_add(time).as_millis()).unwrap_or(u64::MAX)
+    let time_ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    unix_ms(SystemTime::now()).saturating_add(time_ms)
 }
 
 impl<'a, P: Payload> OutgoingMessage<'a, P> {
@@ -44,8 +57,8 @@ impl<'a, P: Payload> OutgoingMessage<'a, P> {
         name: &'a str,
         payload: P,
     ) -> Self {
-        let (ack, properties, expires_in) = Default::default();
-        Self { publisher, requests, name, payload, ack, properties, expires_in }
+        let (ack, properties, expires_in, deliver) = Default::default();
+        Self { publisher, requests, name, payload, ack, properties, expires_in, deliver }
     }
 
     /// Asks for acknowledgement: the server keeps the message, and delivers it again until a receiver
@@ -99,6 +112,41 @@ impl<'a, P: Payload> OutgoingMessage<'a, P> {
         self
     }
 
+    /// Has the server hold it for so long, from when it is published, and deliver it then: to those who are subscribed then, as
+    /// if it was published then. So it arrives behind what this client publishes meanwhile. Without [`Self::ack`] a server that ends
+    /// takes it along; with it, and a journal, it is delivered at its time also after a restart.
+    ///
+    /// As for [`Self::expires_in`], the server's clock decides. A message cannot be delivered more than 3,650 days ahead, and counts
+    /// in the server's limits meanwhile.
+    ///
+    /// ```
+    /// # use std::time::{Duration, Instant};
+    /// # use mezzenger::{Client, Server};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let server = Server::builder().pub_port(0).recv_port(0).start()?;
+    /// # let client = Client::builder().port(server.recv_addr().port()).connect()?;
+    /// let mut reminders = client.subscription("reminders")?;
+    /// let delay = Duration::from_millis(100);
+    /// let start = Instant::now();
+    /// client.message("reminders", "tea is ready").ack().deliver_in(delay).send()?;
+    /// client.message("reminders", "tea is on").send()?;
+    /// assert_eq!(reminders.recv()?.text(), Some("tea is on"));
+    /// assert_eq!(reminders.recv()?.text(), Some("tea is ready"));
+    /// assert!(start.elapsed() >= delay - Duration::from_millis(1));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn deliver_in(mut self, time: Duration) -> Self {
+        self.deliver = Some(When::In(time));
+        self
+    }
+
+    /// As [`Self::deliver_in`], at this time by the server's clock; at once if it has passed.
+    pub fn deliver_at(mut self, time: SystemTime) -> Self {
+        self.deliver = Some(When::At(time));
+        self
+    }
+
     /// Publishes it without waiting for the server, as [`Client::publish`](super::Client::publish) does.
     ///
     /// # Errors
@@ -130,7 +178,7 @@ impl<'a, P: Payload> OutgoingMessage<'a, P> {
     ///
     /// # Errors
     /// [`RequestError::NoSubscriber`] at once when nobody gets the request, unless it asks for acknowledgement and so
-    /// waits for somebody; [`RequestError::TimedOut`] without an answer in time, to which a client's first request adds what it takes to
+    /// waits for somebody, or is delivered later; [`RequestError::TimedOut`] without an answer in time, to which a client's first request adds what it takes to
     /// subscribe to answers; the others when it could not be published, or answers not be subscribed to.
     pub fn request(mut self, timeout: Duration) -> Result<Message, RequestError> {
         let end = Instant::now().checked_add(timeout);
@@ -141,7 +189,7 @@ impl<'a, P: Payload> OutgoingMessage<'a, P> {
         let late = || RequestError::TimedOut { name: name.to_owned(), timeout };
         let Taken { receivers } = self.leave(false)?.fate.taken_until(end).ok_or_else(late)??;
         // A message that asks for acknowledgement waits for who is to get it.
-        if receivers == Some(0) && !self.ack {
+        if receivers == Some(0) && !self.ack && self.deliver.is_none() {
             return Err(RequestError::NoSubscriber { name: name.to_owned() });
         }
         let answer = match end {
@@ -157,6 +205,10 @@ impl<'a, P: Payload> OutgoingMessage<'a, P> {
 
     fn leave(&mut self, unattended: bool) -> Result<Receipt, SendError> {
         self.properties.expires_ms = self.expires_in.map(from_now_ms);
+        self.properties.deliver_at_ms = self.deliver.map(|when| match when {
+            When::In(time) => from_now_ms(time),
+            When::At(time) => unix_ms(time),
+        });
         let Self { publisher, name, payload, ack, properties, .. } = self;
         publisher.publish_with(name, payload, properties, *ack, unattended)
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use super::batches::NOT_COUNTED;
 use super::error::SendError;
 use super::line::Line;
 use super::outbox::{Outbox, frame_bytes};
@@ -25,6 +26,8 @@ pub(super) struct Content<'a> {
     /// The payload, and behind it its properties, if it has any.
     pub(super) payload: &'a [u8],
     pub(super) has_properties: bool,
+    /// Whether it has an ordinal.
+    pub(super) is_counted: bool,
     pub(super) ack: bool,
     /// Nobody waits for the answer.
     pub(super) unattended: bool,
@@ -51,7 +54,9 @@ impl Publisher {
     ) -> Result<Receipt, SendError> {
         let (encoding, payload) = (payload.encoding(), payload.as_payload());
         let has_properties = !properties.is_empty();
-        let content = Content { name, encoding, payload, has_properties, ack, unattended };
+        let is_counted = properties.is_counted();
+        let content =
+            Content { name, encoding, payload, has_properties, is_counted, ack, unattended };
         if !has_properties {
             return self.publish(content);
         }
@@ -62,7 +67,8 @@ impl Publisher {
 
     /// Gives a message to the outbox.
     pub(super) fn publish(&self, content: Content<'_>) -> Result<Receipt, SendError> {
-        let Content { name, encoding, payload, has_properties, ack, unattended } = content;
+        let Content { name, encoding, payload, has_properties, is_counted, ack, unattended } =
+            content;
         let bytes = frame_bytes(name, payload.len());
         let bytes_max = self.max_message_bytes;
         if bytes > bytes_max {
@@ -75,7 +81,7 @@ impl Publisher {
         let record = Record {
             // The stamp of the frame that it leaves in gives it the rest.
             id: MessageId { publisher: self.id, sequence: 0 },
-            ordinal: 0,
+            ordinal: if is_counted { 0 } else { NOT_COUNTED },
             timestamp_ns: now_ns(),
             checksum: Checksum::default(),
             ack,
@@ -92,7 +98,7 @@ impl Publisher {
             record
                 .append_to(&mut frame)
                 .map_err(|_| SendError::TooLarge { bytes, bytes_max: i32::MAX as usize })?;
-            self.outbox.push_frame(name, frame, unattended)?
+            self.outbox.push_frame(name, frame, is_counted, unattended)?
         };
         if pushed.may_leave && !self.line.send(&self.outbox) {
             self.waker.wake();

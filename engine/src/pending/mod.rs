@@ -144,9 +144,9 @@ impl Entry {
         self.is_timed.load(Ordering::Relaxed)
     }
 
-    /// Notes whether something becomes of it at a time. As [`Self::set_token`].
-    pub fn set_timed(&self, is_timed: bool) {
-        self.is_timed.store(is_timed, Ordering::Relaxed);
+    /// Notes that something becomes of it at a time. As [`Self::set_token`].
+    pub fn set_timed(&self) {
+        self.is_timed.store(true, Ordering::Relaxed);
     }
 
     /// The whole message again. Copies a small body and shares a large one.

@@ -1,4 +1,5 @@
-//! What a message says beside its payload: where answers go, what the payload is, headers, how long it counts.
+//! What a message says beside its payload: where answers go, what the payload is, headers, from when on and how
+//! long it counts.
 //!
 //! They stand behind the payload, each as a number, a length and so many bytes, and at their end how many bytes they
 //! are. Numbers are little-endian; readers pass over what they do not know. The table is in
@@ -12,6 +13,7 @@ const CORRELATION: u8 = 2;
 const CONTENT_TYPE: u8 = 3;
 const HEADER: u8 = 4;
 const EXPIRES: u8 = 5;
+const DELIVER_AT: u8 = 6;
 
 /// Bytes before each property.
 const HEAD_BYTES: usize = 5;
@@ -31,6 +33,8 @@ pub struct Properties<'a> {
     pub headers: Vec<(&'a str, &'a str)>,
     /// From when on nobody gets the message any more, in milliseconds since the Unix epoch.
     pub expires_ms: Option<u64>,
+    /// Before when nobody gets the message, in milliseconds since the Unix epoch.
+    pub deliver_at_ms: Option<u64>,
 }
 
 /// Why bytes are no properties.
@@ -100,20 +104,27 @@ impl<'a> Properties<'a> {
                     properties.headers.push((text(key)?, text(value)?));
                 }
                 EXPIRES => properties.expires_ms = Some(number_of(value)?),
+                DELIVER_AT => properties.deliver_at_ms = Some(number_of(value)?),
                 _ => {}
             }
         }
         Ok(properties)
     }
 
+    /// Whether the message is delivered when its turn comes, as far as its properties say, so that it has an ordinal.
+    pub fn is_counted(&self) -> bool {
+        self.deliver_at_ms.is_none()
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        let Self { reply_to, correlation, content_type, headers, expires_ms } = self;
+        let Self { reply_to, correlation, content_type, headers, expires_ms, deliver_at_ms } = self;
         reply_to.is_none()
             && correlation.is_none()
             && content_type.is_none()
             && headers.is_empty()
             && expires_ms.is_none()
+            && deliver_at_ms.is_none()
     }
 
     /// Appends them, and how many bytes they are, to a payload.
@@ -148,6 +159,9 @@ impl<'a> Properties<'a> {
         }
         if let Some(at) = self.expires_ms {
             put(EXPIRES, &[&at.to_le_bytes()]);
+        }
+        if let Some(at) = self.deliver_at_ms {
+            put(DELIVER_AT, &[&at.to_le_bytes()]);
         }
         let bytes = payload.len() - start;
         if bytes > PROPERTIES_BYTES_MAX {
@@ -184,13 +198,15 @@ mod tests {
             content_type: Some("a/b"),
             headers: vec![("k", "v"), ("k", "")],
             expires_ms: Some(0x0304),
+            deliver_at_ms: Some(5),
         };
         let mut bytes = b"payload".to_vec();
         properties.append_to(&mut bytes).unwrap();
         let expected =
             b"payload\x01\x02\0\0\0me\x02\x08\0\0\0\x02\x01\0\0\0\0\0\0\x03\x03\0\0\0a/b\
             \x04\x04\0\0\0\x01\0kv\x04\x03\0\0\0\x01\0k\
-            \x05\x08\0\0\0\x04\x03\0\0\0\0\0\0\x3a\0\0\0";
+            \x05\x08\0\0\0\x04\x03\0\0\0\0\0\0\
+            \x06\x08\0\0\0\x05\0\0\0\0\0\0\0\x47\0\0\0";
         assert_eq!(bytes, expected);
         let (payload, rest) = split(&bytes).unwrap();
         assert_eq!(payload, b"payload");

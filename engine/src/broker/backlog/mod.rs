@@ -36,6 +36,8 @@ pub(super) enum Wanted {
     Somebody,
     /// Groups have it, and say when it is sent.
     Groups,
+    /// Nobody before its time.
+    Later,
 }
 
 /// The unacknowledged messages.
@@ -45,7 +47,8 @@ pub(crate) struct Backlog {
     waiting: Waiting,
     aliases: Aliases,
     carried: CarriedFrames,
-    timed: Timed,
+    expiring: Timed,
+    later: Timed,
     due: Vec<MessageId>,
 }
 
@@ -58,7 +61,8 @@ impl Backlog {
             waiting: Waiting::default(),
             aliases: Aliases::default(),
             carried: CarriedFrames::default(),
-            timed: Timed::default(),
+            expiring: Timed::default(),
+            later: Timed::default(),
             due: Vec::new(),
         }
     }
@@ -104,6 +108,7 @@ impl Backlog {
     ) -> bool {
         let place = match wanted {
             Wanted::Groups => Place::Groups,
+            Wanted::Later => Place::Later,
             wanted => self.place(id, name, wanted == Wanted::Somebody, now),
         };
         let entry = Entry::new(name.clone(), format, body, place.to_bits());
@@ -128,7 +133,7 @@ impl Backlog {
                 self.retrier.cancel(token, &id);
             }
             Place::Waiting(place) => self.waiting.remove(place, id),
-            Place::Groups | Place::Dead => {}
+            Place::Groups | Place::Dead | Place::Later => {}
         }
     }
 
@@ -139,34 +144,61 @@ impl Backlog {
         self.aliases.remove(id);
         self.carried.remove(id);
         if removed.is_timed {
-            self.timed.remove(id);
+            self.expiring.remove(id);
+            self.later.remove(id);
         }
         true
     }
 
-    /// Something becomes of a message at a time of the day, in milliseconds since the Unix epoch:
-    /// [`Self::next_timed`] says so then.
-    pub(super) fn set_time(&mut self, id: MessageId, at_ms: u64) {
-        if self.pending.view().with(&id, |entry| entry.set_timed(true)).is_some() {
-            self.timed.add(id, at_ms);
+    /// A message expires at a time of the day, in milliseconds since the Unix epoch: [`Self::next_expired`] says so then.
+    pub(super) fn expire_at(&mut self, id: MessageId, at_ms: u64) {
+        if self.pending.view().with(&id, Entry::set_timed).is_some() {
+            self.expiring.add(id, at_ms);
         }
     }
 
-    /// The next message whose time has come; its time is forgotten.
-    pub(super) fn next_timed(&mut self, now_ms: u64) -> Option<MessageId> {
-        let id = self.timed.next(now_ms)?;
-        self.pending.view().with(&id, |entry| entry.set_timed(false));
-        Some(id)
+    /// The next message whose time is over, which is forgotten.
+    pub(super) fn next_expired(&mut self, now_ms: u64) -> Option<MessageId> {
+        self.expiring.next(now_ms)
     }
 
-    /// Whether the time of a message has come.
-    pub(super) fn is_time(&self, id: MessageId, now_ms: u64) -> bool {
-        self.timed.first_ms() <= now_ms && self.timed.is_time(id, now_ms)
+    /// Whether the time of a message is over.
+    pub(super) fn is_expired(&self, id: MessageId, now_ms: u64) -> bool {
+        self.expiring.first_ms() <= now_ms && self.expiring.is_time(id, now_ms)
     }
 
-    /// The time of the first message that has one; [`u64::MAX`] without any.
-    pub(super) fn first_time_ms(&self) -> u64 {
-        self.timed.first_ms()
+    /// When the first message expires; [`u64::MAX`] if none does.
+    pub(super) fn first_expiry_ms(&self) -> u64 {
+        self.expiring.first_ms()
+    }
+
+    /// A message that was added for later is to be delivered at a time of the day: [`Self::next_later`] says so then.
+    pub(super) fn deliver_at(&mut self, id: MessageId, at_ms: u64) {
+        if self.is_later(id) {
+            self.pending.view().with(&id, Entry::set_timed);
+            self.later.add(id, at_ms);
+        }
+    }
+
+    /// The next message whose time has come; it is for later until it has another place.
+    pub(super) fn next_later(&mut self, now_ms: u64) -> Option<MessageId> {
+        self.later.next(now_ms)
+    }
+
+    /// When the first message is to be delivered that is for later; [`u64::MAX`] without any.
+    pub(super) fn first_later_ms(&self) -> u64 {
+        self.later.first_ms()
+    }
+
+    /// How many messages wait for their time.
+    pub(super) fn count_later(&self) -> usize {
+        self.later.len()
+    }
+
+    /// Whether nobody gets a message before its time.
+    pub(super) fn is_later(&self, id: MessageId) -> bool {
+        let bits = self.pending.view().with(&id, Entry::token);
+        bits.map(Place::from_bits) == Some(Place::Later)
     }
 
     /// Keeps the native frame of a message in the original format, for a while.
@@ -334,7 +366,7 @@ impl Backlog {
     pub(super) fn name_of_waiting(&self, id: MessageId) -> Option<ArcStr> {
         let named = |entry: &Entry| match Place::from_bits(entry.token()) {
             Place::Waiting(_) => Some(entry.name().clone()),
-            Place::Wheel(_) | Place::Groups | Place::Dead => None,
+            Place::Wheel(_) | Place::Groups | Place::Dead | Place::Later => None,
         };
         self.pending.view().with(&id, named)?
     }
@@ -390,6 +422,7 @@ impl Backlog {
             && self.waiting.is_empty()
             && self.aliases.is_empty()
             && self.carried.is_empty()
-            && self.timed.is_empty()
+            && self.expiring.is_empty()
+            && self.later.is_empty()
     }
 }

@@ -11,14 +11,17 @@ pub(super) enum Place {
     Groups,
     /// It is a dead letter and nothing else: nobody gets it.
     Dead,
+    /// Nobody gets it before its time.
+    Later,
 }
 
 const WAITING_BIT: u32 = 1 << 31;
 const GROUPS: u32 = u32::MAX;
 const DEAD: u32 = u32::MAX - 1;
+const LATER: u32 = u32::MAX - 2;
 
 impl Place {
-    /// Tokens of the wheel lie below 2^31, and places among the waiting below 2^31 - 2.
+    /// Tokens of the wheel lie below 2^31, and places among the waiting below 2^31 - 3.
     pub(super) fn to_bits(self) -> u32 {
         match self {
             Self::Wheel(token) => {
@@ -28,6 +31,7 @@ impl Place {
             Self::Waiting(place) => place | WAITING_BIT,
             Self::Groups => GROUPS,
             Self::Dead => DEAD,
+            Self::Later => LATER,
         }
     }
 
@@ -36,6 +40,8 @@ impl Place {
             Self::Groups
         } else if bits == DEAD {
             Self::Dead
+        } else if bits == LATER {
+            Self::Later
         } else if bits & WAITING_BIT == 0 {
             Self::Wheel(Token::from_bits(bits))
         } else {

@@ -60,6 +60,11 @@ impl Timed {
         }
     }
 
+    /// How many messages there are.
+    pub(super) fn len(&self) -> usize {
+        self.by_time.len()
+    }
+
     /// The first time; [`u64::MAX`] without any.
     pub(super) fn first_ms(&self) -> u64 {
         self.first_ms

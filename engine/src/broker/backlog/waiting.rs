@@ -93,12 +93,12 @@ impl Waiting {
         self.slots.reserve_exact(messages);
     }
 
-    /// Adds a message behind those of its name and returns its place, below 2^31 - 1.
+    /// Adds a message behind those of its name and returns its place, below 2^31 - 3.
     pub(super) fn add(&mut self, name: &ArcStr, id: MessageId) -> u32 {
         let list_at = self.list(name);
         let at = match self.free {
             NONE => {
-                assert!(self.slots.len() < (1 << 31) - 2, "two billion messages wait");
+                assert!(self.slots.len() < (1 << 31) - 3, "two billion messages wait");
                 self.slots.push(Slot { id, prev: NONE, next: NONE, list: list_at });
                 self.slots.len() as u32 - 1
             }

@@ -34,7 +34,7 @@ pub(super) fn record_with(
     let mut out = Vec::new();
     let record = Record {
         id: id(sequence),
-        ordinal: sequence,
+        ordinal: if properties.is_counted() { sequence } else { 0 },
         timestamp_ns: TIMESTAMP_NS,
         checksum: checksum::native(name, &payload, TIMESTAMP_NS),
         ack,
@@ -51,7 +51,7 @@ fn order(sequence: u64, ack: bool, time: Duration) -> Bytes {
     [&v2_prefix("orders")[..], &record_with("orders", sequence, ack, &until(time))].concat().into()
 }
 
-fn at_start(mut bench: Bench) -> Bench {
+pub(super) fn at_start(mut bench: Bench) -> Bench {
     bench.core.set_clock(bench.now, START_MS * 1_000_000);
     bench
 }
@@ -65,7 +65,7 @@ impl Bench {
     }
 
     /// What was published since, frame by frame.
-    fn got(&mut self) -> Vec<Vec<u64>> {
+    pub(super) fn got(&mut self) -> Vec<Vec<u64>> {
         self.published().iter().map(|frame| sequences(frame)).collect()
     }
 

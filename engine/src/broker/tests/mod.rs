@@ -5,6 +5,7 @@ mod carried;
 mod catalog;
 mod checks;
 mod dead_letters;
+mod delays;
 mod delivery;
 mod expiry;
 mod formats;

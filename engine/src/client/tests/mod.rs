@@ -3,6 +3,7 @@
 mod callbacks;
 mod connecting;
 mod dead_letters;
+mod delays;
 mod events;
 mod expiry;
 mod fake_server;
