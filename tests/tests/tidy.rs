@@ -155,6 +155,7 @@ const PURE_BROKER: &[&str] = &[
     "broker::refusal",
     "broker::replies",
     "broker::resend",
+    "broker::storing",
     "broker::subscribers",
     "broker::times",
     "broker::transcode",

@@ -5,7 +5,8 @@
 //! [`publish`] takes messages, [`large`] those that take long to check, [`delivery`] gives them to whoever wants
 //! them, [`resend`] sends the unacknowledged ones again, [`control`] is what clients ask for besides publishing,
 //! [`native`] delivers to their subscriptions as far as their credit goes, [`members`] to those in groups,
-//! [`dead_letters`] is what groups give up, and [`times`] what messages' times are over.
+//! [`dead_letters`] is what groups give up, [`times`] what messages' times
+//! have come or are over, and [`storing`] what waits for the journal.
 //!
 //! It decides with values that do not know it: [`backlog`] holds every unacknowledged message, [`publishers`]
 //! and [`contents`] recognise what was sent before, [`subscribers`] knows who wants what, [`groups`] which member of a
@@ -59,6 +60,7 @@ mod replies;
 mod resend;
 pub(crate) mod run;
 mod slow;
+mod storing;
 mod subscribers;
 mod timers;
 mod times;
