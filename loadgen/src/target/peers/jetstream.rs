@@ -1,6 +1,6 @@
 //! NATS `JetStream` through async-nats: publishes are answered, with 512 of each publisher under way;
 //! a push consumer for each subscriber, which acknowledges each message for itself, or one that the members of a group
-//! share.
+//! share. Pull consumers, in batches of 200 and of 1,000, were no faster.
 //!
 //! One subscriber, or a group, makes the stream a work queue: a message goes when it is acknowledged. With several
 //! it goes when each of them has acknowledged it (interest).

@@ -34,7 +34,8 @@ impl Subscription {
     }
 }
 
-/// The subscriptions of a connection, and its place in the queue.
+/// The subscriptions of a connection, and its place in the queue. Frames leave in their order, so a subscription without
+/// credit holds up the others of its connection.
 #[derive(Default)]
 pub(super) struct Deliveries {
     subscriptions: Vec<Subscription>,
@@ -151,7 +152,12 @@ impl Deliveries {
             bytes
         };
         let lengths = frames.map(&mut gather).collect();
-        IoSlice::advance_slices(&mut &mut slices[first..], self.written);
+        let mut written = self.written;
+        for slice in &mut slices[first..] {
+            let bytes = written.min(slice.len());
+            slice.advance(bytes);
+            written -= bytes;
+        }
         lengths
     }
 
@@ -168,5 +174,70 @@ impl Deliveries {
         }
         self.next = Some(next);
         self.forget_ended();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn subscription(number: u32, credit: u64, topic: &[u8]) -> Subscribe {
+        Subscribe { number, credit, topic: topic.to_vec() }
+    }
+
+    /// Writes all that is due, so many bytes at a time.
+    fn written(deliveries: &mut Deliveries, queue: &Queue, piece: usize) -> Vec<u8> {
+        let mut all = Vec::new();
+        while deliveries.is_due(queue) {
+            deliveries.pay(queue);
+            let mut slices = Vec::new();
+            let lengths = deliveries.gather(queue, &mut slices);
+            let bytes: Vec<u8> = slices.iter().flat_map(|slice| slice.to_vec()).collect();
+            let bytes = &bytes[..piece.min(bytes.len())];
+            all.extend(bytes);
+            deliveries.advance(bytes.len(), &lengths);
+        }
+        all
+    }
+
+    #[test]
+    fn what_leaves_in_pieces_of_any_size_arrives_whole() {
+        let frames = [&b"\0\x05\x01a|11"[..], b"\0\x04\x01b|2", b"\0\x04\x01a|3"];
+        let lead = |number: u8| [1, 0, 1, 8, 3, number, 0, 0, 0, 0, 0, 0];
+        let expected = [
+            [&lead(1)[..], frames[0], &lead(2), frames[0]].concat(),
+            [&lead(2)[..], frames[1]].concat(),
+            [&lead(1)[..], frames[2], &lead(2), frames[2]].concat(),
+        ];
+        for piece in 1..60 {
+            let (mut deliveries, mut queue) = (Deliveries::default(), Queue::default());
+            deliveries.subscribe(subscription(1, 5, b"\x01a|"), &queue);
+            deliveries.subscribe(subscription(2, 1000, b"\x01"), &queue);
+            frames.iter().for_each(|frame| queue.push(Bytes::from_static(frame)));
+            let first = written(&mut deliveries, &queue, piece);
+            assert_eq!(first, expected[..2].concat(), "the first subscription has no credit left");
+            deliveries.grant(1, 1);
+            assert_eq!(written(&mut deliveries, &queue, piece), expected[2]);
+            for number in [1, 2] {
+                assert_eq!(deliveries.next(), Some(3));
+                deliveries.unsubscribe(number);
+            }
+            assert_eq!(deliveries.next(), None);
+        }
+    }
+
+    #[test]
+    fn what_is_half_written_is_finished_when_its_subscription_ends() {
+        let (mut deliveries, mut queue) = (Deliveries::default(), Queue::default());
+        deliveries.subscribe(subscription(1, 1, b"\x01"), &queue);
+        (0..2).for_each(|_| queue.push(Bytes::from_static(b"\0\x04\x01a|1")));
+        deliveries.pay(&queue);
+        let lengths = deliveries.gather(&queue, &mut Vec::new());
+        assert_eq!(lengths, [18]);
+        deliveries.advance(13, &lengths);
+        assert!(deliveries.is_within_frame());
+        deliveries.unsubscribe(1);
+        assert_eq!(written(&mut deliveries, &queue, 2), b"\x04\x01a|1");
+        assert_eq!((deliveries.next(), deliveries.is_within_frame()), (None, false));
     }
 }
