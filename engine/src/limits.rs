@@ -248,6 +248,15 @@ pub const ASIDE_BYTES_MAX: usize = 128 * 1024 * 1024;
 /// Groups.
 pub const GROUPS_MAX: usize = 100_000;
 
+/// Durable groups, which stay without members: a message is a job of each that it fits, and compaction remembers all.
+pub const DURABLE_GROUPS_MAX: usize = 10_000;
+
+/// Requests that wait for the end of one durable group's deletion.
+pub const DELETING_MAX: usize = 16;
+
+/// Groups in one answer that lists them.
+pub const GROUPS_LISTED_MAX: usize = 256;
+
 /// Subscriptions of one connection that belong to groups: all of them give back what they have when it ends.
 pub const MEMBERSHIPS_MAX_EACH: usize = 1000;
 

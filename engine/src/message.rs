@@ -10,6 +10,7 @@ use arcstr::ArcStr;
 use bytes::Bytes;
 
 use crate::limits::{KEPT_FRAME_SHARE_MAX, PENDING_COPY_BYTES_MAX};
+use crate::wire::control::Backoff;
 use crate::wire::id::MessageId;
 
 /// Which wire format a message's body is in. The number is the journal format's.
@@ -61,6 +62,27 @@ pub struct DeadLetter {
     pub died_ns: u64,
     /// Whether the message is done but for its dead letters: nobody else is to get it.
     pub is_done: bool,
+}
+
+/// A group that is there without members, too: each message with ack=1 that its filter fits when it is published is its job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DurableGroup {
+    /// Which one it is of all that were ever created, from 1. A later one has a higher number, also under the same name.
+    pub number: u64,
+    /// Its name.
+    pub name: ArcStr,
+    /// The kind of its filter, as in the wire format.
+    pub filter_kind: u8,
+    /// The text of its filter.
+    pub filter: ArcStr,
+    /// As in the wire format; 0 stands for the server's retry interval, also when that changes.
+    pub ack_wait_ms: u32,
+    /// As in the wire format, 0 included.
+    pub in_flight_max: u32,
+    /// As in the wire format, 0 included.
+    pub attempts_max: u16,
+    /// What comes before further attempts.
+    pub backoff: Backoff,
 }
 
 /// The body of a message that is kept until it is acknowledged.

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, bounded};
 
+use super::groups::{self, Groups};
 use super::letters::Letters;
 use super::ops::LiveSet;
 use super::options::FsyncPolicy;
@@ -21,6 +22,7 @@ use super::rewrite::{Finished, Rewrite};
 use super::seen::Seen;
 use super::shared::Shared;
 use super::storage::{Storage, StorageFile};
+use crate::wire::id::MessageId;
 
 /// Bytes read between two pauses.
 const PAUSE_BYTES: u64 = 1024 * 1024;
@@ -55,6 +57,8 @@ pub(super) struct Job {
     pub(super) salt: u64,
     pub(super) policy: FsyncPolicy,
     pub(super) live: Arc<dyn LiveSet>,
+    /// The durable groups that were there when it was started.
+    pub(super) groups: groups::Kept,
     /// Tells how many bytes of the file are written.
     pub(super) shared: Arc<Shared>,
 }
@@ -89,6 +93,20 @@ impl Compaction {
     }
 }
 
+/// What the first part of a file leaves besides messages and groups.
+struct First<'a> {
+    letters: Letters,
+    groups: Groups,
+    kept: &'a groups::Kept,
+}
+
+impl First<'_> {
+    fn settle(&mut self, id: MessageId) {
+        self.letters.remove(id);
+        self.groups.remove(id);
+    }
+}
+
 /// A new file that lacks only the end of the old one.
 pub(super) struct Copied {
     new: Rewrite,
@@ -116,14 +134,20 @@ fn copy_most(job: &Job, stop: &AtomicBool) -> Result<Copied, CompactionError> {
         Ok(())
     };
     // The broker forgot the settled ones of this part before it handed their settlement over, so these
-    // messages are not copied and the settle records not needed. Of dead letters only those are copied that are left.
-    let mut letters = Letters::default();
-    let first = Some(&mut letters);
-    copied.copy(first_end, first, live, Some(&mut seen), &mut |offset| watch(offset, true))?;
-    for letter in letters.into_letters() {
+    // messages are not copied and the settle records not needed. Of dead letters only those are copied that are left, and of
+    // what is said of messages and groups only the last word.
+    let (letters, groups) = Default::default();
+    let mut first = First { letters, groups, kept: &job.groups };
+    let gathered = Some(&mut first);
+    copied.copy(first_end, gathered, live, Some(&mut seen), &mut |offset| watch(offset, true))?;
+    for letter in first.letters.into_letters() {
         if job.live.is_live(&letter.id) {
             copied.new.letter(&letter)?;
         }
+    }
+    let marks = first.groups.into_marks(|id| job.live.is_live(&id), &job.groups);
+    for (group, state, ids) in groups::records(&marks) {
+        copied.new.jobs(group, state, &ids)?;
     }
     for _ in 0..ROUNDS_MAX {
         let end = job.shared.written_bytes();
@@ -154,11 +178,11 @@ impl Pace {
 
 impl Copied {
     /// Copies the records of the old file up to `end`: messages that `live` lets pass, and notes in `seen` what was
-    /// appended. Of the first part of the file it copies no settlements, and gathers in `first` which dead letters are left.
+    /// appended. Of the first part of the file it copies no settlements, and gathers in `first` what else is left.
     fn copy(
         &mut self,
         end: u64,
-        mut first: Option<&mut Letters>,
+        mut first: Option<&mut First<'_>>,
         live: Option<&dyn LiveSet>,
         mut seen: Option<&mut Seen>,
         watch: &mut dyn FnMut(u64) -> Result<(), CompactionError>,
@@ -181,24 +205,34 @@ impl Copied {
                     live.is_none_or(|live| live.is_live(&id))
                 }
                 Body::Settle(ids) => match &mut first {
-                    Some(letters) => {
-                        if !letters.is_empty() {
-                            record::ids(ids).for_each(|id| letters.remove(id));
-                        }
+                    Some(first) => {
+                        record::ids(ids).for_each(|id| first.settle(id));
                         false
                     }
                     None => true,
                 },
                 Body::Letter(letter) => match &mut first {
-                    Some(letters) => {
-                        letters.add(&letter);
+                    Some(first) => {
+                        first.letters.add(&letter);
                         false
                     }
                     None => true,
                 },
                 Body::LetterEnd(end) => match &mut first {
-                    Some(letters) => {
-                        letters.end(&end);
+                    Some(first) => {
+                        if first.letters.end(&end) {
+                            first.settle(end.id);
+                        }
+                        false
+                    }
+                    None => true,
+                },
+                // Where they stand says which messages they do not have.
+                Body::Group(group) => first.as_ref().is_none_or(|it| it.kept.keeps(group.number)),
+                Body::GroupEnd(number) => first.as_ref().is_none_or(|it| it.kept.keeps(number)),
+                Body::Jobs(jobs) => match &mut first {
+                    Some(first) => {
+                        first.groups.mark(&jobs, |_| true);
                         false
                     }
                     None => true,
@@ -222,7 +256,7 @@ impl Copied {
 
     /// Copies the rest of the old file, up to `end`, and syncs the new one.
     ///
-    /// Returns it with the number and bytes of the messages and dead letters in it, settled ones of the rest included.
+    /// Returns it with the number and bytes of the messages, dead letters and durable groups in it, settled ones of the rest included.
     pub(super) fn catch_up(mut self, end: u64) -> Result<(Finished, u64, u64), CompactionError> {
         self.copy(end, None, None, None, &mut |_| Ok(()))?;
         let (kept, bytes) = (self.new.kept, self.new.kept_bytes);

@@ -5,12 +5,13 @@ use std::io::{self, IoSlice};
 use bytes::Bytes;
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
+use super::group::{self, JobState};
 use super::letter::{self, LetterEnd};
 use super::options::FsyncPolicy;
 use super::record::{Kind, RECORD_HEADER_BYTES, RecordHeader, SeenRun, UNDER_NEVER};
 use super::storage::{StorageFile, append_all};
 use crate::limits::{JOURNAL_SETTLES_PER_RECORD_MAX, JOURNAL_VECTORED_BYTES_MIN};
-use crate::message::{DeadLetter, Message};
+use crate::message::{DeadLetter, DurableGroup, Message};
 use crate::wire::id::MessageId;
 
 /// What the buffer keeps of its capacity between two writes, in bytes.
@@ -163,6 +164,21 @@ impl Encoder {
     /// Adds the end of a dead letter, likewise.
     pub(super) fn end_letter(&mut self, id: MessageId, group: &str, end: LetterEnd) {
         self.whole(Kind::LetterEnd, &letter::encode_end(id, group, end));
+    }
+
+    /// Adds a durable group. What was appended before it is none of its jobs.
+    pub(super) fn group(&mut self, group: &DurableGroup) {
+        self.whole(Kind::Group, &group::encode(group));
+    }
+
+    /// Adds the end of a durable group.
+    pub(super) fn end_group(&mut self, number: u64) {
+        self.whole(Kind::GroupEnd, &number.to_le_bytes());
+    }
+
+    /// Adds what a durable group has to do with some messages, none of which waits to be settled.
+    pub(super) fn jobs(&mut self, group: u64, state: JobState, ids: &[MessageId]) {
+        self.whole(Kind::Jobs, &group::encode_jobs(group, state, ids));
     }
 
     /// Adds an id to those that the next settle record will hold.

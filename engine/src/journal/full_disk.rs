@@ -53,9 +53,11 @@ impl End<'_> {
                     waiting.extend(ops.iter().filter_map(|op| match op {
                         Op::Settle(id) => Some(*id),
                         // Queued before the failure; who asked for it is told that it is not stored.
-                        Op::Append(_) | Op::Letter(_) => None,
+                        Op::Append(_) | Op::Letter(_) | Op::Group(_) | Op::EndGroup(_) => None,
                         // The letter comes back at the next start.
                         Op::EndLetter { .. } => None,
+                        // The group gets its messages again.
+                        Op::Jobs { .. } => None,
                     }));
                     let settled = (waiting.len() - before) as u64;
                     self.shared.settled.fetch_add(settled, Ordering::Relaxed);

@@ -37,6 +37,8 @@ pub struct Inspection {
     pub live_bytes: u64,
     /// Dead letters that opening the journal would recover; their messages are live, too.
     pub letters: u64,
+    /// Durable groups that opening the journal would recover.
+    pub groups: u64,
     /// What opening the journal would take out, as a crash tore it.
     pub torn: Torn,
     /// What is damaged.
@@ -96,6 +98,7 @@ fn read(path: &Path, storage: &dyn Storage) -> Result<Inspection, OpenError> {
             live: 0,
             live_bytes: 0,
             letters: 0,
+            groups: 0,
             torn: Torn { offset: 0, bytes, stretches: u64::from(bytes > 0) },
             damage: DamageReport::default(),
         });
@@ -111,6 +114,7 @@ fn read(path: &Path, storage: &dyn Storage) -> Result<Inspection, OpenError> {
         live: found.live.len() as u64,
         live_bytes: found.live.bytes,
         letters: found.letters.len() as u64,
+        groups: found.groups.len() as u64,
         torn: found.torn,
         damage: found.damage,
     })
@@ -118,7 +122,8 @@ fn read(path: &Path, storage: &dyn Storage) -> Result<Inspection, OpenError> {
 
 impl fmt::Display for Inspection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Records { append, settle, seen, mark, letter, letter_end } = self.records;
+        let Records { append, settle, seen, mark, letter, letter_end, group, group_end, jobs } =
+            self.records;
         writeln!(f, "journal: {}", self.path.display())?;
         match self.version {
             Some(version) => writeln!(f, "format: version {version}")?,
@@ -129,7 +134,7 @@ impl fmt::Display for Inspection {
         writeln!(
             f,
             "records: {all} ({append} append, {settle} settle, {seen} seen, {mark} mark, {letter} letter, \
-             {letter_end} letter end)"
+             {letter_end} letter end, {group} group, {group_end} group end, {jobs} jobs)"
         )?;
         let Self { appended, settled, live, live_bytes, .. } = self;
         writeln!(f, "messages: {appended} appended, {settled} settled, {live} live")?;
@@ -142,6 +147,7 @@ impl fmt::Display for Inspection {
         }
         writeln!(f, "live: {live_bytes} bytes")?;
         writeln!(f, "dead letters: {}", self.letters)?;
+        writeln!(f, "durable groups: {}", self.groups)?;
         let Torn { offset, bytes, stretches } = self.torn;
         match stretches {
             0 => writeln!(f, "torn end: none")?,

@@ -31,6 +31,7 @@ pub(super) struct Letters {
 }
 
 impl Letters {
+    #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
         self.of.is_empty()
     }

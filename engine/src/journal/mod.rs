@@ -1,9 +1,9 @@
 //! The journal: acknowledged messages on disk, so that they outlive the server.
 //!
 //! Data goes one way. The broker [submits](Journal::submit) groups of [`Op`]s and never waits (`handle`). The
-//! journal's thread (`writer`, and `full_disk` when there is no room) encodes (`encode`, `record`, `letter`) whatever has
+//! journal's thread (`writer`, and `full_disk` when there is no room) encodes (`encode`, `record`, `letter`, `group`) whatever has
 //! queued up, writes and syncs it in one go through the file seam ([`storage`]), and reports in `shared` how
-//! far it came. [`open()`] (`recovery`, with `read`, `live`, `letters` and `seen`) gives back what a file holds; [`inspect()`]
+//! far it came. [`open()`] (`recovery`, with `read`, `live`, `letters`, `groups` and `seen`) gives back what a file holds; [`inspect()`]
 //! only tells. `compaction` rewrites a file that is mostly garbage (`rewrite`) while the writer goes on.
 //!
 //! The journal knows nothing of sockets, of the map of pending messages, nor of retries. The bytes are in
@@ -14,6 +14,8 @@ mod damage;
 mod encode;
 mod error;
 mod full_disk;
+mod group;
+mod groups;
 mod handle;
 mod inspect;
 mod letter;
@@ -36,6 +38,8 @@ mod writer;
 
 pub use damage::{Damage, DamageReport, Torn};
 pub use error::OpenError;
+pub use group::{GroupBody, JobState, JobsBody};
+pub use groups::{Marks, RecoveredGroup, RecoveredGroups};
 pub use handle::{Journal, JournalStats, Opened, SubmitError, open};
 pub use inspect::{Inspection, inspect, inspect_journal};
 pub use letter::{EndBody, LetterBody, LetterEnd};

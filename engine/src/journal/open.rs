@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::damage::{DamageReport, Torn};
 use super::encode::{Encoder, Synced};
 use super::error::{OpenError, check_kind, io_error};
+use super::groups::{self, RecoveredGroups};
 use super::live::Messages;
 use super::options::{FsyncPolicy, JournalOptions};
 use super::record::{FileHeader, RECORDS_OFFSET, SeenRun, VERSION};
@@ -27,6 +28,8 @@ pub struct Recovered {
     pub messages: Messages,
     /// Their dead letters, in the order in which they came.
     pub letters: Vec<DeadLetter>,
+    /// Durable groups.
+    pub groups: RecoveredGroups,
     /// Every run of native sequence numbers ever appended, the publisher last heard of at the end.
     pub seen: Vec<SeenRun>,
     /// What a crash tore and was taken out, which nobody had been promised.
@@ -48,7 +51,9 @@ pub(super) struct OpenFile {
     pub(super) file: Box<dyn StorageFile>,
     pub(super) encoder: Encoder,
     pub(super) salt: u64,
-    /// Records of live messages and of dead letters.
+    /// The durable groups that are there.
+    pub(super) groups: groups::Kept,
+    /// Records of live messages, of dead letters and of durable groups.
     pub(super) live_records: u64,
     /// Their bytes.
     pub(super) live_bytes: u64,
@@ -163,6 +168,7 @@ impl Opening<'_> {
         let recovered = Recovered {
             messages: Messages::none(self.path),
             letters: Vec::new(),
+            groups: RecoveredGroups::default(),
             seen: Vec::new(),
             torn,
             torn_copy,
@@ -170,7 +176,7 @@ impl Opening<'_> {
             damaged_copy: None,
             is_new: self.is_new,
         };
-        Ok((recovered, self.put_in_place(new)?))
+        Ok((recovered, self.put_in_place(new, groups::Kept::default())?))
     }
 
     /// Goes on in a file that has no fault left.
@@ -203,14 +209,17 @@ impl Opening<'_> {
             file,
             encoder,
             salt,
-            live_records: (found.live.len() + found.letters.len()) as u64,
-            live_bytes: found.live.bytes + found.letters.bytes(),
+            groups: found.groups.kept(),
+            live_records: (found.live.len() + found.letters.len() + found.groups.len()) as u64,
+            live_bytes: found.live.bytes + found.letters.bytes() + found.groups.bytes(),
             wants_mark: found.synced < found.content_end,
         };
         let read = storage.open_to_read(path).map_err(io_error("open", path))?;
+        let offsets = found.live.into_offsets();
         let recovered = Recovered {
-            messages: Messages::new(path, read, salt, found.end, found.live.into_offsets()),
             letters: found.letters.into_letters(),
+            groups: found.groups.into_recovered(&offsets),
+            messages: Messages::new(path, read, salt, found.end, offsets),
             seen: found.seen.into_runs(),
             torn: found.torn,
             torn_copy,
@@ -243,7 +252,8 @@ impl Opening<'_> {
             false => (Some(self.keep(".damaged-", file, 0, bytes)?), None),
         };
         let (seen, letters) = (found.seen.into_runs(), found.letters.into_letters());
-        let offsets = found.live.into_offsets();
+        let (offsets, kept) = (found.live.into_offsets(), found.groups.kept());
+        let groups = found.groups.into_recovered(&offsets);
         // The old file, which stays readable when another takes its name.
         let messages = |offsets| {
             let file = storage.open_to_read(path).map_err(io_error("open", path))?;
@@ -253,15 +263,26 @@ impl Opening<'_> {
         let failed = || io_error("rewrite the journal", path);
         let mut new = self.new_file().map_err(failed())?;
         new.seen(&seen).map_err(failed())?;
-        for message in messages(offsets)? {
+        let mut left = groups.all.iter().peekable();
+        for (at, message) in messages(offsets)?.enumerate() {
+            while let Some(found) = left.next_if(|found| found.before <= at) {
+                new.group(&found.group).map_err(failed())?;
+            }
             new.append(message?).map_err(failed())?;
+        }
+        for found in left {
+            new.group(&found.group).map_err(failed())?;
         }
         for letter in &letters {
             new.letter(letter).map_err(failed())?;
         }
+        for (group, state, ids) in groups::records(&groups.marks) {
+            new.jobs(group, state, &ids).map_err(failed())?;
+        }
         let recovered = Recovered {
             messages: recovered_messages,
             letters,
+            groups,
             seen,
             torn: found.torn,
             torn_copy,
@@ -269,14 +290,14 @@ impl Opening<'_> {
             damaged_copy,
             is_new,
         };
-        Ok((recovered, self.put_in_place(new)?))
+        Ok((recovered, self.put_in_place(new, kept)?))
     }
 
     fn new_file(self) -> io::Result<Rewrite> {
         Rewrite::create(self.storage, self.path, self.policy)
     }
 
-    fn put_in_place(self, new: Rewrite) -> Result<OpenFile, OpenError> {
+    fn put_in_place(self, new: Rewrite, groups: groups::Kept) -> Result<OpenFile, OpenError> {
         let Self { storage, path, .. } = self;
         let (live_records, live_bytes) = (new.kept, new.kept_bytes);
         let Finished { file, encoder, salt } = new.finish().map_err(io_error("write", path))?;
@@ -286,6 +307,7 @@ impl Opening<'_> {
             file,
             encoder,
             salt,
+            groups,
             live_records,
             live_bytes,
             wants_mark: false,

@@ -2,10 +2,11 @@
 
 use arcstr::ArcStr;
 
+use super::group::JobState;
 use super::letter::LetterEnd;
 use super::record;
 use crate::limits::{JOURNAL_RECORD_BYTES_MAX, NAME_BYTES_MAX};
-use crate::message::{DeadLetter, Message};
+use crate::message::{DeadLetter, DurableGroup, Message};
 use crate::wire::id::MessageId;
 
 /// Tells compaction which messages are still needed; asked from another thread than the broker's.
@@ -36,6 +37,19 @@ pub enum Op {
         group: ArcStr,
         /// How it ended.
         end: LetterEnd,
+    },
+    /// A durable group. Messages that its filter fits and that are appended from now on are its jobs.
+    Group(DurableGroup),
+    /// The durable group with this number is no more, nor is it with any message.
+    EndGroup(u64),
+    /// What a durable group has to do with messages that were appended and are not settled.
+    Jobs {
+        /// The group's number.
+        group: u64,
+        /// What it has to do with them.
+        state: JobState,
+        /// The messages' ids, at most [`JOURNAL_SETTLES_PER_RECORD_MAX`](crate::limits::JOURNAL_SETTLES_PER_RECORD_MAX).
+        ids: Vec<MessageId>,
     },
 }
 

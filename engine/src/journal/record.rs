@@ -4,6 +4,7 @@
 
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
+use super::group::{self, GroupBody, JobsBody};
 use super::letter::{self, EndBody, LetterBody};
 use crate::message::Format;
 use crate::wire::id::MessageId;
@@ -83,6 +84,12 @@ pub enum Kind {
     Letter = 5,
     /// A dead letter is no more.
     LetterEnd = 6,
+    /// A durable group is created.
+    Group = 7,
+    /// A durable group is deleted.
+    GroupEnd = 8,
+    /// What a durable group has to do with some messages.
+    Jobs = 9,
 }
 
 impl Kind {
@@ -94,6 +101,9 @@ impl Kind {
             4 => Self::Mark,
             5 => Self::Letter,
             6 => Self::LetterEnd,
+            7 => Self::Group,
+            8 => Self::GroupEnd,
+            9 => Self::Jobs,
             _ => return None,
         })
     }
@@ -226,6 +236,12 @@ pub enum Body<'a> {
     Letter(LetterBody<'a>),
     /// The end of a dead letter.
     LetterEnd(EndBody<'a>),
+    /// A durable group.
+    Group(GroupBody<'a>),
+    /// The end of the durable group with this number.
+    GroupEnd(u64),
+    /// What a durable group has to do with some messages.
+    Jobs(JobsBody<'a>),
 }
 
 impl<'a> Body<'a> {
@@ -253,6 +269,9 @@ impl<'a> Body<'a> {
             Kind::Mark => bytes.is_empty().then_some(Self::Mark),
             Kind::Letter => letter::read(bytes).map(Self::Letter),
             Kind::LetterEnd => letter::read_end(bytes).map(Self::LetterEnd),
+            Kind::Group => group::read(bytes).map(Self::Group),
+            Kind::GroupEnd => group::read_end(bytes).map(Self::GroupEnd),
+            Kind::Jobs => group::read_jobs(bytes).map(Self::Jobs),
         }
     }
 }
@@ -342,5 +361,8 @@ mod tests {
         assert!(!check(Kind::Mark, 0, 0, &[1]));
         assert!(!check(Kind::Letter, 0, 0, &[1; 31]));
         assert!(!check(Kind::LetterEnd, 0, 0, &[1; 16]));
+        assert!(!check(Kind::Group, 0, 0, &[1; 23]));
+        assert!(!check(Kind::GroupEnd, 0, 0, &[1; 7]));
+        assert!(!check(Kind::Jobs, 0, 0, &[1; 24]));
     }
 }

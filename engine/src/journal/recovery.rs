@@ -9,6 +9,7 @@ use std::path::Path;
 
 use super::damage::{Damage, DamageReport, Torn};
 use super::error::{OpenError, io_error};
+use super::groups::Groups;
 use super::letters::Letters;
 use super::live::Live;
 use super::read::{Ahead, Next, Reader};
@@ -84,12 +85,20 @@ pub struct Records {
     pub letter: u64,
     /// Ends of dead letters.
     pub letter_end: u64,
+    /// Durable groups, deleted ones among them.
+    pub group: u64,
+    /// Deletions of durable groups.
+    pub group_end: u64,
+    /// Each says what a durable group has to do with some messages.
+    pub jobs: u64,
 }
 
 impl Records {
     /// Those of all kinds.
     pub fn all(&self) -> u64 {
-        self.append + self.settle + self.seen + self.mark + self.letter + self.letter_end
+        let messages = self.append + self.settle + self.seen + self.mark;
+        let letters = self.letter + self.letter_end;
+        messages + letters + self.group + self.group_end + self.jobs
     }
 }
 
@@ -100,6 +109,8 @@ pub(super) struct Scan {
     pub(super) live: Live,
     /// Their dead letters.
     pub(super) letters: Letters,
+    /// Durable groups that are not deleted.
+    pub(super) groups: Groups,
     /// Runs of all messages ever appended.
     pub(super) seen: Seen,
     /// Good records.
@@ -275,11 +286,24 @@ impl Scan {
                     self.settle(end.id);
                 }
             }
+            Body::Group(group) => {
+                self.records.group += 1;
+                self.groups.add(offset, &group);
+            }
+            Body::GroupEnd(number) => {
+                self.records.group_end += 1;
+                self.groups.end(number);
+            }
+            Body::Jobs(jobs) => {
+                self.records.jobs += 1;
+                self.groups.mark(&jobs, |id| self.live.contains(id));
+            }
         }
     }
 
     fn settle(&mut self, id: MessageId) {
         self.letters.remove(id);
+        self.groups.remove(id);
         match self.live.settle(id) {
             true => self.settled += 1,
             false => self.settled_elsewhere += 1,

@@ -5,11 +5,13 @@ use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 
 use super::encode::{Encoder, Synced};
+use super::group::JobState;
 use super::options::FsyncPolicy;
 use super::record::{FileHeader, Kind, RECORDS_OFFSET, RecordHeader, SeenRun, VERSION};
 use super::storage::{Storage, StorageFile, append_all};
 use crate::hash::random;
-use crate::message::{DeadLetter, Message};
+use crate::message::{DeadLetter, DurableGroup, Message};
+use crate::wire::id::MessageId;
 
 /// Bytes gathered before they are written.
 const WRITE_BYTES: usize = 1024 * 1024;
@@ -46,9 +48,9 @@ pub(super) struct Rewrite {
     file: Box<dyn StorageFile>,
     encoder: Encoder,
     salt: u64,
-    /// Messages and dead letters written so far.
+    /// Messages, dead letters and durable groups written so far.
     pub(super) kept: u64,
-    /// Bytes of their records.
+    /// Bytes of their records, and of what is said of messages and groups.
     pub(super) kept_bytes: u64,
 }
 
@@ -109,11 +111,34 @@ impl Rewrite {
         self.write_if_much()
     }
 
+    /// Adds a durable group.
+    pub(super) fn group(&mut self, group: &DurableGroup) -> io::Result<()> {
+        let start = self.encoder.offset();
+        self.encoder.group(group);
+        self.kept += 1;
+        self.kept_bytes += self.encoder.offset() - start;
+        self.write_if_much()
+    }
+
+    /// Adds what a durable group has to do with messages.
+    pub(super) fn jobs(
+        &mut self,
+        group: u64,
+        state: JobState,
+        ids: &[MessageId],
+    ) -> io::Result<()> {
+        let start = self.encoder.offset();
+        self.encoder.jobs(group, state, ids);
+        self.kept_bytes += self.encoder.offset() - start;
+        self.write_if_much()
+    }
+
     /// Adds a record of another journal file.
     pub(super) fn copy(&mut self, header: &RecordHeader, body: &[u8]) -> io::Result<()> {
         self.encoder.copy(header, body);
-        if matches!(header.kind, Kind::Append | Kind::Letter) {
-            self.kept += 1;
+        let is_kept = matches!(header.kind, Kind::Append | Kind::Letter | Kind::Group);
+        self.kept += u64::from(is_kept);
+        if is_kept || header.kind == Kind::Jobs {
             self.kept_bytes += header.record_bytes();
         }
         self.write_if_much()

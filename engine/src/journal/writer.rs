@@ -12,6 +12,7 @@ use crossbeam::channel::{Receiver, at, never, select};
 use super::compaction::{Compaction, CompactionError, Copied, Job};
 use super::encode::Encoder;
 use super::full_disk;
+use super::groups;
 use super::letters;
 use super::open::OpenFile;
 use super::ops::{LiveSet, OnProgress, Op, record_bytes};
@@ -40,6 +41,11 @@ impl Estimate {
         self.bytes += bytes;
     }
 
+    /// What is said of messages goes with them.
+    fn grow(&mut self, bytes: u64) {
+        self.bytes += bytes;
+    }
+
     fn settle(&mut self) {
         if let Some(average) = self.bytes.checked_div(self.records) {
             self.bytes -= average;
@@ -62,6 +68,8 @@ pub(crate) struct Writer {
     on_progress: OnProgress,
     live: Arc<dyn LiveSet>,
     estimate: Estimate,
+    /// The durable groups that are there.
+    groups: groups::Kept,
     /// Groups taken from the queue: the last one's ticket.
     taken: u64,
     /// Settlements that are encoded and not yet written.
@@ -107,6 +115,7 @@ impl Writer {
             on_progress,
             live,
             estimate: Estimate { records: open.live_records, bytes: open.live_bytes },
+            groups: open.groups,
             taken: 0,
             settling: Vec::new(),
             written,
@@ -235,7 +244,7 @@ impl Writer {
     /// Encodes one group; returns how many messages it appends, and whether somebody waits until it is synced.
     fn take(&mut self, ops: Vec<Op>) -> (u64, bool) {
         self.taken += 1;
-        let (mut messages, mut settled, mut has_letters) = (0, 0, false);
+        let (mut messages, mut settled, mut is_awaited) = (0, 0, false);
         for op in ops {
             match op {
                 Op::Append(message) => {
@@ -250,7 +259,7 @@ impl Writer {
                     self.encoder.settle(id);
                 }
                 Op::Letter(letter) => {
-                    has_letters = true;
+                    is_awaited = true;
                     self.estimate.append(letters::record_bytes(&letter));
                     self.encoder.letter(&letter);
                 }
@@ -258,10 +267,27 @@ impl Writer {
                     self.estimate.settle();
                     self.encoder.end_letter(id, &group, end);
                 }
+                Op::Group(group) => {
+                    is_awaited = true;
+                    self.estimate.append(groups::record_bytes(&group));
+                    self.groups.add(group.number);
+                    self.encoder.group(&group);
+                }
+                Op::EndGroup(number) => {
+                    is_awaited = true;
+                    self.estimate.settle();
+                    self.groups.remove(number);
+                    self.encoder.end_group(number);
+                }
+                Op::Jobs { group, state, ids } => {
+                    let before = self.encoder.offset();
+                    self.encoder.jobs(group, state, &ids);
+                    self.estimate.grow(self.encoder.offset() - before);
+                }
             }
         }
         self.shared.settled.fetch_add(settled, Ordering::Relaxed);
-        (messages, messages > 0 || has_letters)
+        (messages, messages > 0 || is_awaited)
     }
 
     fn write(&mut self) -> Result<(), JournalError> {
@@ -307,6 +333,7 @@ impl Writer {
             salt: self.salt,
             policy: self.policy,
             live: Arc::clone(&self.live),
+            groups: self.groups.clone(),
             shared: Arc::clone(&self.shared),
         };
         match Compaction::start(job) {

@@ -315,7 +315,7 @@ fn records(bytes: &[u8]) -> Vec<(usize, usize, Vec<Change>)> {
             }
             Body::Letter(it) => vec![(number(it.id), Letter(group(it.group), it.is_done))],
             Body::LetterEnd(it) => vec![(number(it.id), End(group(it.group), it.end))],
-            Body::Seen(_) | Body::Mark => Vec::new(),
+            _ => Vec::new(),
         };
         records.push((start, end, changes));
         start = end;

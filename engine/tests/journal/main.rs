@@ -7,6 +7,7 @@ mod durability;
 mod faults;
 mod files;
 mod full_disk;
+mod groups;
 mod harness;
 mod history;
 mod inspect;

@@ -7,9 +7,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use mezzenger::MessageId;
 use mezzenger::journal::storage::memory::MemoryStorage;
 use mezzenger::journal::{
-    Inspection, JournalOptions, OpenError, Recovered, SeenRun, inspect, open,
+    Inspection, JobState, JournalOptions, OpenError, Recovered, RecoveredGroups, SeenRun, inspect,
+    open,
 };
 use mezzenger::limits::SEQUENCE_RUNS_MAX;
 use mezzenger::message::{DeadLetter, Message};
@@ -92,9 +94,21 @@ fn recover(storage: &MemoryStorage, repair: bool) -> Result<(Vec<Message>, Recov
 fn assert_recovered(messages: &[Message], recovered: &Recovered, model: &Recovery, file: &[u8]) {
     assert_eq!(messages, model.live);
     assert_eq!(recovered.letters, model.letters);
+    assert_groups(recovered, model);
     assert_eq!(recovered.torn, model.torn(), "of {} bytes", file.len());
     assert_eq!(recovered.damage.listed, model.damage);
     assert_seen(&recovered.seen, &model.seen);
+}
+
+fn assert_groups(recovered: &Recovered, model: &Recovery) {
+    let RecoveredGroups { all, last_number, marks } = &recovered.groups;
+    let groups: Vec<_> = all.iter().map(|it| (it.group.number, it.before)).collect();
+    assert_eq!((groups, *last_number), (model.groups(), model.last_group));
+    let each = |(id, marks): (&MessageId, &Vec<(u64, JobState)>)| {
+        marks.iter().map(|(number, state)| ((*id, *number), *state as u8)).collect::<Vec<_>>()
+    };
+    let marks: BTreeMap<_, _> = marks.iter().flat_map(each).collect();
+    assert_eq!(marks, model.marks());
 }
 
 /// What is torn is kept, from its first byte on.

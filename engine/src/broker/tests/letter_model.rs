@@ -74,6 +74,7 @@ impl Stored {
                 *is_done |= letter.is_done;
                 letters.insert(letter.group.to_string(), letter);
             }
+            Op::Group(_) | Op::EndGroup(_) | Op::Jobs { .. } => panic!("no group is durable"),
             Op::EndLetter { id, group, end } => {
                 let sequence = id.sequence;
                 let Some((is_done, letters)) = self.letters.get_mut(&sequence) else {

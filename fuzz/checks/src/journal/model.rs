@@ -1,6 +1,8 @@
 //! A reader of journals made from `engine/docs/journal-format.md` alone: the whole file in memory, no
 //! windows, no care for speed.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use mezzenger::MessageId;
 use mezzenger::journal::{Damage, SeenRun, Torn};
@@ -19,7 +21,7 @@ pub(super) enum Model {
     Newer(u32),
     HeaderDamaged,
     NotAJournal,
-    Journal(Recovery),
+    Journal(Box<Recovery>),
 }
 
 /// What is in a journal.
@@ -31,6 +33,13 @@ pub(super) struct Recovery {
     pub(super) live: Vec<Message>,
     /// In the order in which they died. Each says whether its message is done.
     pub(super) letters: Vec<DeadLetter>,
+    groups: Vec<Group>,
+    /// What is said of messages and groups: the message, the group's number, and the state.
+    marks: BTreeMap<(MessageId, u64), u8>,
+    /// The highest number of a group that any record has.
+    pub(super) last_group: u64,
+    /// Which of all messages that were appended each was.
+    serials: BTreeMap<MessageId, u64>,
     /// One for each native message and each run, in no order.
     pub(super) seen: Vec<SeenRun>,
     pub(super) append_records: u64,
@@ -76,7 +85,7 @@ struct Journal<'a> {
 impl Journal<'_> {
     fn header(&self, at: usize) -> Option<Header> {
         let bytes = self.file.get(at..)?.first_chunk::<HEADER_BYTES>()?;
-        if !(1..=6).contains(&bytes[4]) || bytes[7] != 0 {
+        if !(1..=9).contains(&bytes[4]) || bytes[7] != 0 {
             return None;
         }
         let sum = xxh3_64_with_seed(&bytes[..24], self.salt.wrapping_add(at as u64));
@@ -123,6 +132,12 @@ impl Journal<'_> {
             3 => body.len().is_multiple_of(24),
             4 => body.is_empty(),
             5 => letter(body).is_some(),
+            7 => group(body).is_some(),
+            8 => body.len() == 8,
+            9 => {
+                let is_known = body.get(8).is_some_and(|state| (1..=2).contains(state));
+                is_known && (body.len() - 9).is_multiple_of(16)
+            }
             _ => {
                 let is_known = body.get(16).is_some_and(|end| (1..=3).contains(end));
                 is_known && std::str::from_utf8(&body[17..]).is_ok()
@@ -134,6 +149,25 @@ impl Journal<'_> {
 
 fn id(bytes: &[u8]) -> Option<MessageId> {
     Some(MessageId { publisher: u64_at(bytes, 0)?, sequence: u64_at(bytes, 8)? })
+}
+
+/// A durable group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Group {
+    number: u64,
+    name: String,
+    /// How many messages were appended before it.
+    appended: u64,
+}
+
+/// The number and the name in the body of a group record.
+fn group(body: &[u8]) -> Option<(u64, &str)> {
+    let (head, rest) = body.split_first_chunk::<24>()?;
+    let &[delays, name, filter, 0, 0] = &head[19..] else { return None };
+    let texts = rest.get(4 * usize::from(delays)..).filter(|_| delays <= 16)?;
+    let (name, filter_text) = texts.split_at_checked(name.into())?;
+    std::str::from_utf8(filter_text).ok().filter(|text| text.len() == usize::from(filter))?;
+    Some((u64_at(head, 0)?, std::str::from_utf8(name).ok()?))
 }
 
 /// The body of a letter record.
@@ -183,7 +217,7 @@ impl Model {
                     }
                 }
                 recovery.replay(&Journal { file, salt });
-                Self::Journal(recovery)
+                Self::Journal(Box::new(recovery))
             }
             None => {
                 let second = file.get(SECOND_HEADER..).unwrap_or_default();
@@ -275,6 +309,7 @@ impl Recovery {
                     let format = if header.format == 1 { Format::V1 } else { Format::V2 };
                     let body = Bytes::copy_from_slice(payload);
                     self.appended += 1;
+                    self.serials.insert(id, self.appended);
                     self.live.push(Message { id, name: name.into(), format, body });
                 }
             }
@@ -294,6 +329,9 @@ impl Recovery {
             }
             5 => self.die(body),
             6 => self.end_letter(body),
+            7 => self.create(body),
+            8 => self.delete(u64_at(body, 0).unwrap_or(0)),
+            9 => self.mark(body),
             _ => {}
         }
     }
@@ -302,10 +340,51 @@ impl Recovery {
         let before = self.live.len();
         self.live.retain(|message| message.id != id);
         self.letters.retain(|letter| letter.id != id);
+        self.marks.retain(|(of, _), _| *of != id);
         match self.live.len() < before {
             true => self.settled += 1,
             false => self.settled_elsewhere += 1,
         }
+    }
+
+    fn create(&mut self, body: &[u8]) {
+        let Some((number, name)) = group(body) else { return };
+        self.delete(number);
+        self.groups.retain(|group| group.name != name);
+        self.groups.push(Group { number, name: name.to_owned(), appended: self.appended });
+    }
+
+    fn delete(&mut self, number: u64) {
+        self.last_group = self.last_group.max(number);
+        self.groups.retain(|group| group.number != number);
+    }
+
+    fn mark(&mut self, body: &[u8]) {
+        let (number, state) = (u64_at(body, 0).unwrap_or(0), body[8]);
+        self.last_group = self.last_group.max(number);
+        for id in body[9..].chunks(16).filter_map(id) {
+            if self.live.iter().any(|message| message.id == id) {
+                self.marks.insert((id, number), state);
+            }
+        }
+    }
+
+    /// The numbers of the groups, and how many live messages came before each.
+    pub(super) fn groups(&self) -> Vec<(u64, usize)> {
+        let before = |group: &Group| {
+            let is_before = |message: &&Message| self.serials[&message.id] <= group.appended;
+            (group.number, self.live.iter().filter(is_before).count())
+        };
+        let mut groups: Vec<_> = self.groups.iter().map(before).collect();
+        groups.sort_by_key(|(number, before)| (*before, *number));
+        groups
+    }
+
+    /// What is said of messages and of groups that are there.
+    pub(super) fn marks(&self) -> BTreeMap<(MessageId, u64), u8> {
+        let is_there = |number| self.groups.iter().any(|group| group.number == number);
+        let marks = self.marks.iter().filter(|((_, number), _)| is_there(*number));
+        marks.map(|(key, state)| (*key, *state)).collect()
     }
 
     fn die(&mut self, body: &[u8]) {

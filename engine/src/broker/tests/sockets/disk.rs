@@ -130,7 +130,7 @@ impl Commits {
         for ops in self.submitted.try_iter().take(groups) {
             appended.extend(ops.iter().filter_map(|op| match op {
                 Op::Append(message) => Some(message.id),
-                Op::Settle(_) | Op::Letter(_) | Op::EndLetter { .. } => None,
+                _ => None,
             }));
             // There is room for as many as were handed over.
             let _ = self.taken.send(ops);
