@@ -229,8 +229,9 @@ pub(crate) fn recover(
         core.restore_seen(run.publisher, run.first, run.last);
     }
     core.make_room(recovered.messages.len());
+    let mut restoring = core.restore_groups(recovered.groups, &recovered.letters);
     for message in recovered.messages {
-        core.restore(message?);
+        core.restore(message?, &mut restoring);
     }
     for letter in recovered.letters {
         core.restore_letter(letter);

@@ -17,6 +17,7 @@ mod disk_full;
 mod documents;
 mod drain;
 mod duplicates;
+mod durable_groups;
 mod envelopes;
 mod expiry;
 mod failed_sync;

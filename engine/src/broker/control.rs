@@ -7,8 +7,10 @@ use super::effect::{Effect, Reply};
 use super::refusal::{Dialect, Refusal};
 use super::subscribers::ConnectionId;
 use crate::wire::control::{self, Control, Kind, Subscribe};
+use crate::wire::durable;
 use crate::wire::filter::{ANY_REST, ANY_TOKEN, Filter, TOKEN_SEPARATOR};
 use crate::wire::hello::{self, Secret};
+use crate::wire::reply::taken;
 
 /// What comes of a control request.
 enum Outcome {
@@ -16,6 +18,8 @@ enum Outcome {
     Reply(Reply),
     /// It is answered once all is stored that it caused.
     Taken(Taken),
+    /// It is answered once nothing is left of the durable group with this number.
+    Deleting(u64),
 }
 
 impl<E> Core<E> {
@@ -28,6 +32,9 @@ impl<E> Core<E> {
             Ok(Outcome::Reply(reply)) => self.out.queue.push_back(Effect::Reply(from, reply)),
             Ok(Outcome::Taken(taken)) => {
                 self.answer(from, body.len(), Dialect::V2, Ok(taken), now);
+            }
+            Ok(Outcome::Deleting(number)) => {
+                self.deleting.entry(number).or_default().push((from, body.len()));
             }
             Err(refusal) => self.refuse(from, refusal, Dialect::V2),
         }
@@ -49,6 +56,18 @@ impl<E> Core<E> {
                 return Ok(Outcome::Taken(taken));
             }
             Control::Letters(request) => self.letters_request(connection, &request),
+            Control::Groups(request) => {
+                self.check_asker(connection)?;
+                match request {
+                    durable::Request::Create { filter, group } => {
+                        return self.create_group(&filter, &group, now).map(Outcome::Taken);
+                    }
+                    durable::Request::List { from, limit } => Ok(self.list_groups(from, limit)),
+                    durable::Request::Delete { name } => {
+                        return self.delete_group(name).map(Outcome::Deleting);
+                    }
+                }
+            }
         };
         reply.map(Outcome::Reply)
     }
@@ -104,7 +123,16 @@ impl<E> Core<E> {
             Kind::Observer | Kind::Broadcast => {
                 self.subscribers.add_native(connection, wanted, now)?;
             }
-            Kind::Group(group) => self.join(connection, wanted, &group, now)?,
+            Kind::Group(group) => {
+                // Nothing of what waits is for a durable one.
+                if let Some(ack_wait_ms) = self.join(connection, wanted, &group, now)? {
+                    let is_told = self.has_proved(connection);
+                    return Ok(match is_told {
+                        true => Reply::Answer(taken(ack_wait_ms).into()),
+                        false => Reply::Ok,
+                    });
+                }
+            }
         }
         if wanted.kind != Kind::Observer {
             let latest = self.latest_group();

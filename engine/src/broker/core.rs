@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::backlog::{Backlog, Wanted};
+use super::backlog::Backlog;
 use super::carry::Carrying;
 use super::check::{Waiting, bounded_ids};
 use super::effect::{Effect, Effects, Reply};
@@ -24,7 +24,6 @@ use crate::limits::{
     BATCH_BYTES_MAX, CHECKED_AT_ONCE_BYTES_MAX, JOBS_TAKEN_BACK_PER_TURN_MAX,
     NAMES_WOKEN_PER_TURN_MAX,
 };
-use crate::message::Message;
 use crate::metrics::Counters;
 use crate::wire::frame::Frame;
 use crate::wire::id::MessageId;
@@ -73,6 +72,8 @@ pub(super) struct Core<E> {
     pub(super) owing: VecDeque<u32>,
     pub(super) groups: Groups,
     pub(super) letters: Letters,
+    /// Who deletes durable groups, by the groups' numbers, and how long the requests were.
+    pub(super) deleting: BTreeMap<u64, Vec<(E, usize)>>,
     /// The time of the day, in nanoseconds since the Unix epoch, and at which time it was that.
     pub(super) unix_ns: u64,
     pub(super) clock_set: Duration,
@@ -130,6 +131,7 @@ impl<E> Core<E> {
             owing: VecDeque::new(),
             groups: Groups::default(),
             letters,
+            deleting: BTreeMap::new(),
             unix_ns: 0,
             clock_set: Duration::ZERO,
             transcoding: Transcoding::default(),
@@ -144,28 +146,6 @@ impl<E> Core<E> {
             frames: Vec::new(),
             stored: Vec::new(),
         }
-    }
-
-    /// Makes room for so many messages from the journal.
-    pub(super) fn make_room(&mut self, messages: usize) {
-        self.backlog.reserve(messages);
-    }
-
-    /// Takes back a message from the journal, whose messages share their names; it waits for its first
-    /// subscriber.
-    pub(super) fn restore(&mut self, message: Message) {
-        self.counters.recovered.add(1);
-        let (deliver_at_ms, expires_ms) = Self::times_of(&message);
-        let Message { id, name, format, body } = message;
-        let wanted = if deliver_at_ms > 0 { Wanted::Later } else { Wanted::Nobody };
-        self.backlog.add(id, &name, format, body.into(), wanted, Duration::ZERO);
-        self.backlog.deliver_at(id, deliver_at_ms);
-        self.note_expiry(id, expires_ms);
-    }
-
-    /// Takes back what the journal knows of a publisher's sequences.
-    pub(super) fn restore_seen(&mut self, publisher: u64, first: u64, last: u64) {
-        self.publishers.get(publisher).take(first..=last);
     }
 
     /// A request arrived.

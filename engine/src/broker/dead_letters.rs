@@ -14,7 +14,7 @@ use super::groups::{GivenUp, GroupId};
 use super::letters::LetterError;
 use super::refusal::Refusal;
 use super::subscribers::ConnectionId;
-use crate::journal::{LetterEnd, Op};
+use crate::journal::{JobState, LetterEnd, Op};
 use crate::limits::{LETTERS_CHANGED_MAX, LETTERS_LISTED_MAX, LETTERS_MADE_PER_TURN_MAX};
 use crate::message::{DeadLetter, Format, Message};
 use crate::wire::frame::{v1_prefix, v2_prefix};
@@ -99,27 +99,13 @@ impl<E> Core<E> {
         Some(true)
     }
 
-    /// Takes back a dead letter from the journal, behind the messages.
-    pub(super) fn restore_letter(&mut self, letter: DeadLetter) {
-        let Some(bytes) = self.backlog.bytes_of(letter.id) else { return };
-        self.groups.note_done(letter.id, letter.group.clone());
-        if letter.is_done {
-            self.backlog.hold_as_dead(letter.id);
-        }
-        self.letters.add(letter, bytes);
-    }
-
     /// A request about dead letters.
     pub(super) fn letters_request(
         &mut self,
         connection: ConnectionId,
         request: &Request<'_>,
     ) -> Result<Reply, Refusal> {
-        if !self.has_proved(connection) {
-            return Err(Refusal::Rule(
-                "dead letters are for clients that said who they are: send a hello first",
-            ));
-        }
+        self.check_asker(connection)?;
         let answer = match *request {
             Request::List { group, from, limit } => self.list(group, from, limit)?,
             Request::Show { group, id } => self.show(group, id)?,
@@ -200,6 +186,7 @@ impl<E> Core<E> {
 
     fn replay(&mut self, group: &str, which: Which<'_>) -> Result<Changed, Refusal> {
         self.check_group(group)?;
+        self.groups.check_not_deleted(group).map_err(Refusal::Durable)?;
         let Some(id) = self.groups.by_name(group) else {
             return Err(LetterError::NoMembers(group.to_owned()).into());
         };
@@ -276,11 +263,14 @@ impl<E> Core<E> {
                 }
                 groups
             };
+            self.groups.end_late(id);
             self.backlog.hold_for_groups(id);
             self.groups.add_ready_jobs(&message.name, id, &groups);
             // It did not count as long as nobody was to get it.
             self.note_expiry(id, Self::times_of(&message).1);
         }
+        // It may be none by the order of things, as the group may have been created since.
+        self.note_job(self.groups.durable_number(&name), JobState::Open, id);
         self.end_letter(id, name, LetterEnd::Replayed);
     }
 
@@ -291,6 +281,9 @@ impl<E> Core<E> {
         if is_last {
             self.backlog.remove(id);
             self.groups.settled(id);
+        } else {
+            // Without its letter nothing else says so.
+            self.note_job(self.groups.durable_number(&group), JobState::Done, id);
         }
         let end = if is_last { LetterEnd::Done } else { LetterEnd::Purged };
         self.end_letter(id, group, end);

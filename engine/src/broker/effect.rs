@@ -52,7 +52,7 @@ pub(super) enum Effect<E> {
 pub(super) enum Reply {
     Ok,
     Hello(hello::Answer),
-    /// What a request about dead letters asked for.
+    /// What a request about dead letters or groups asked for.
     Answer(Vec<u8>),
     Refused(Refusal, Dialect),
 }

@@ -10,40 +10,65 @@ use bytes::Bytes;
 use super::carry::NativeFrame;
 use super::check::bounded_ids;
 use super::core::{Core, Taken};
-use super::groups::{GroupError, GroupId, Nak, Policy};
+use super::groups::{Acknowledged, Ended, GroupError, GroupId, Nak, Policy};
 use super::outgoing::Outgoing;
 use super::refusal::Refusal;
 use super::subscribers::ConnectionId;
+use crate::journal::JobState;
 use crate::limits::{
     IN_FLIGHT_MAX, MEMBERSHIPS_MAX_EACH, OWED_PER_TURN_MAX, RESEND_BYTES_PER_TURN_MAX,
 };
-use crate::wire::control::{self, Subscribe, Verdict};
+use crate::wire::control::{self, Backoff, Subscribe, Verdict};
 use crate::wire::frame::{Frame, v2_prefix};
 use crate::wire::id::MessageId;
 use crate::wire::record::Records;
 
 impl<E> Core<E> {
-    /// A subscription becomes a member of a group, which is made if there is none.
+    /// What members of a group agree on that say this. What they leave open is as the group has it that is there, or as the
+    /// server does.
+    pub(super) fn policy(
+        &self,
+        group: &control::Group<'_>,
+        there: Option<Policy>,
+    ) -> Result<Policy, GroupError> {
+        let there = there.unwrap_or(Policy {
+            ack_wait: self.backlog.interval(),
+            in_flight_max: IN_FLIGHT_MAX,
+            attempts_max: 0,
+            backoff: Backoff::NONE,
+        });
+        Ok(Policy {
+            ack_wait: match group.ack_wait_ms {
+                0 => there.ack_wait,
+                ms => Duration::from_millis(ms.into()),
+            },
+            in_flight_max: match group.in_flight_max {
+                0 => there.in_flight_max,
+                max if max > IN_FLIGHT_MAX => return Err(GroupError::InFlight(max)),
+                max => max,
+            },
+            attempts_max: match group.attempts_max {
+                0 => there.attempts_max,
+                max => max,
+            },
+            backoff: match group.backoff {
+                Backoff::NONE => there.backoff,
+                backoff => backoff,
+            },
+        })
+    }
+
+    /// A subscription becomes a member of a group, which is made if there is none; how many milliseconds of a durable one a member
+    /// may take.
     pub(super) fn join(
         &mut self,
         connection: ConnectionId,
         wanted: &Subscribe<'_>,
         group: &control::Group<'_>,
         now: Duration,
-    ) -> Result<(), Refusal> {
-        let policy = Policy {
-            ack_wait: match group.ack_wait_ms {
-                0 => self.backlog.interval(),
-                ms => Duration::from_millis(ms.into()),
-            },
-            in_flight_max: match group.in_flight_max {
-                0 => IN_FLIGHT_MAX,
-                max if max > IN_FLIGHT_MAX => return Err(GroupError::InFlight(max).into()),
-                max => max,
-            },
-            attempts_max: group.attempts_max,
-            backoff: group.backoff,
-        };
+    ) -> Result<Option<u32>, Refusal> {
+        let there = self.groups.durable_policy(group.name);
+        let policy = self.policy(group, there)?;
         let known = self.groups.find(group.name, &wanted.filter, policy)?;
         if known.is_none() {
             self.groups.check_room()?;
@@ -59,12 +84,12 @@ impl<E> Core<E> {
             id
         });
         self.groups.join(id, member, wanted.credit > 0);
-        Ok(())
+        Ok(there.map(|policy| policy.ack_wait_ms()))
     }
 
     /// A subscription ends that may be a member of a group: what it had goes to others.
     pub(super) fn leave(&mut self, member: u32) {
-        // The group's filter goes with its last member.
+        // The filter of a group that is not durable goes with its last member.
         if let Some(at) = self.groups.leave(member) {
             self.subscribers.end_native(at);
         }
@@ -97,10 +122,12 @@ impl<E> Core<E> {
         while let Some(id) = if is_backwards { ids.next_back() } else { ids.next() } {
             let is_known = match verdict {
                 Verdict::Ack => match self.groups.acknowledge(member, id, has_credit) {
-                    Some(is_done) => {
-                        if is_done {
-                            self.settle_now(id);
-                        }
+                    Some(Acknowledged { is_done: true, .. }) => {
+                        self.settle_now(id);
+                        true
+                    }
+                    Some(Acknowledged { durable, .. }) => {
+                        self.note_job(durable, JobState::Done, id);
                         true
                     }
                     None => false,
@@ -347,6 +374,7 @@ impl<E> Core<E> {
             self.backlog.wake(name, true, self.latest_group());
             return groups.len();
         }
+        self.groups.end_late(id);
         self.backlog.hold_for_groups(id);
         if is_stored {
             self.groups.add_ready_jobs(name, id, &groups);
@@ -366,15 +394,19 @@ impl<E> Core<E> {
         is_left
     }
 
-    /// Messages whose only groups are over are anybody's; whether some are left.
+    /// Messages whose only groups are over are anybody's, or done if the last one was deleted; whether some are left.
     pub(super) fn end_groups(&mut self, now: Duration) -> bool {
         let mut unstored = None;
         let mut left = OWED_PER_TURN_MAX;
         while left > 0
-            && let Some((id, is_last)) = self.groups.next_ended()
+            && let Some(Ended { id, is_last, is_done }) = self.groups.next_ended()
         {
             left -= 1;
             if !is_last {
+                continue;
+            }
+            if is_done {
+                self.settle_now(id);
                 continue;
             }
             let unstored = unstored.get_or_insert_with(|| self.parked.unstored());
@@ -390,6 +422,7 @@ impl<E> Core<E> {
                 groups => left = left.saturating_sub(groups / 8),
             }
         }
+        self.answer_deletions(now);
         self.groups.is_ending()
     }
 }

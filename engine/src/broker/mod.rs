@@ -4,9 +4,9 @@
 //! calls to its methods, and what is to happen leaves it as [`effect`]s. Its methods stand in several files:
 //! [`publish`] takes messages, [`large`] those that take long to check, [`delivery`] gives them to whoever wants
 //! them, [`resend`] sends the unacknowledged ones again, [`control`] is what clients ask for besides publishing,
-//! [`native`] delivers to their subscriptions as far as their credit goes, [`members`] to those in groups,
-//! [`dead_letters`] is what groups give up, [`times`] what messages' times
-//! have come or are over, and [`storing`] what waits for the journal.
+//! [`native`] delivers to their subscriptions as far as their credit goes, [`members`] to those in groups, [`durable`] is
+//! which groups stay without members, [`dead_letters`] what groups give up, [`times`] what messages' times
+//! have come or are over, [`storing`] what waits for the journal, and [`restore`] takes back what it kept.
 //!
 //! It decides with values that do not know it: [`backlog`] holds every unacknowledged message, [`publishers`]
 //! and [`contents`] recognise what was sent before, [`subscribers`] knows who wants what, [`groups`] which member of a
@@ -36,6 +36,7 @@ mod core;
 mod dead_letters;
 mod delivery;
 mod drain;
+mod durable;
 mod effect;
 mod end;
 mod frames;
@@ -58,6 +59,7 @@ mod recall;
 mod refusal;
 mod replies;
 mod resend;
+pub(crate) mod restore;
 pub(crate) mod run;
 mod slow;
 mod storing;

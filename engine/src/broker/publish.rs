@@ -365,6 +365,9 @@ impl<E> Core<E> {
             let (name, body) = (topic.name.clone(), request.slice_ref(body));
             self.out.journal.push(Op::Append(Message { id, name, format, body }));
         }
+        if is_new && (is_behind || later) {
+            self.groups.note_late(id, &topic.groups);
+        }
         if is_new && is_behind {
             self.backlog.wake(&topic.name, true, self.latest_group());
         }
@@ -394,9 +397,15 @@ impl<E> Core<E> {
     }
 
     fn reserve(&mut self, name: &str, messages: usize, bytes: usize) -> Result<(), Refusal> {
-        self.backlog
-            .check(messages, bytes)
-            .map_err(|full| Refusal::PendingFull(full.to_string()))?;
+        if let Err(full) = self.backlog.check(messages, bytes) {
+            return Err(Refusal::PendingFull(match self.groups.jobs() {
+                0 => full.to_string(),
+                jobs => format!(
+                    "{full}; groups have {jobs} messages to work on, each counted for each of its groups (see mezzenger \
+                     group list)"
+                ),
+            }));
+        }
         if messages == 0 || self.groups.has_no_group() {
             return Ok(());
         }

@@ -45,6 +45,9 @@ pub(super) enum Refusal {
     Subscription(#[from] NativeError),
     #[error(transparent)]
     Group(#[from] GroupError),
+    /// Something about a group itself, and not about a subscription to it.
+    #[error(transparent)]
+    Durable(GroupError),
     #[error(transparent)]
     Letter(#[from] LetterError),
     #[error("{0}")]
@@ -101,6 +104,7 @@ impl Refusal {
             | Self::Rule(_) => ErrorCode::Malformed,
             Self::NotYours { .. } => ErrorCode::NotYours,
             Self::Subscription(_) | Self::Group(_) => ErrorCode::Subscription,
+            Self::Durable(_) => ErrorCode::Group,
             Self::Letter(_) => ErrorCode::Letter,
             Self::TooLarge { .. } | Self::BatchTooLarge { .. } => ErrorCode::TooLarge,
             Self::Checksum => ErrorCode::ChecksumMismatch,

@@ -17,10 +17,11 @@ use super::frames::Frames;
 use super::log_rate::LogRate;
 use super::peers::Peers;
 use super::readable::Readable;
+use super::restore::Restoring;
 use super::subscribers::ConnectionId;
 use super::timers::Timers;
 use crate::config::{Config, SlowSubscriber};
-use crate::journal::{Journal, JournalError, LiveSet, Op, SubmitError};
+use crate::journal::{Journal, JournalError, LiveSet, Op, RecoveredGroups, SubmitError};
 use crate::limits::{QUEUED_BYTES_EACH_PER_TURN_MAX, QUEUED_BYTES_PER_TURN_MAX};
 use crate::message::{DeadLetter, Message};
 use crate::metrics::Counters;
@@ -451,8 +452,16 @@ impl CoreState {
         self.0.make_room(messages);
     }
 
-    pub(crate) fn restore(&mut self, message: Message) {
-        self.0.restore(message);
+    pub(crate) fn restore_groups(
+        &mut self,
+        groups: RecoveredGroups,
+        letters: &[DeadLetter],
+    ) -> Restoring {
+        self.0.restore_groups(groups, letters)
+    }
+
+    pub(crate) fn restore(&mut self, message: Message, restoring: &mut Restoring) {
+        self.0.restore_for(message, restoring);
     }
 
     pub(crate) fn restore_letter(&mut self, letter: DeadLetter) {

@@ -2,7 +2,7 @@
 
 use super::core::Core;
 use super::effect::{Effect, Reply};
-use super::refusal::Refusal;
+use super::refusal::{Dialect, Refusal};
 use super::replies;
 use crate::journal::Op;
 use crate::wire::id::MessageId;
@@ -71,6 +71,9 @@ impl<E> Core<E> {
     pub(super) fn abandon(&mut self) {
         for parked in self.parked.take() {
             self.refuse(parked.from, Refusal::ShuttingDown, parked.dialect);
+        }
+        for (from, _) in std::mem::take(&mut self.deleting).into_values().flatten() {
+            self.refuse(from, Refusal::ShuttingDown, Dialect::V2);
         }
         for (_, waiting) in std::mem::take(&mut self.checking) {
             self.refuse(waiting.from, Refusal::ShuttingDown, waiting.dialect);

@@ -219,6 +219,7 @@ impl<E> Core<E> {
         } else if groups.is_empty() {
             self.backlog.put_back(id, &topic.name, topic.is_wanted(), now);
         } else {
+            self.groups.end_late(id);
             self.backlog.hold_for_groups(id);
             self.groups.add_jobs(&topic.name, id, &groups);
         }

@@ -312,7 +312,7 @@ impl SendError {
             Some(ErrorCode::ShuttingDown) => Self::ShuttingDown { text },
             Some(ErrorCode::ChecksumMismatch) => Self::ChecksumMismatch { text },
             // No message is a subscription.
-            Some(ErrorCode::Subscription | ErrorCode::Letter) | None => {
+            Some(ErrorCode::Subscription | ErrorCode::Letter | ErrorCode::Group) | None => {
                 Self::Unknown { code: raw_code, text }
             }
         }

@@ -4,6 +4,8 @@
 //! Each is a request whose body begins with [`CONTROL`] and a kind. Numbers are little-endian; readers ignore what
 //! follows. The byte diagrams are in `engine/docs/wire-format.md`.
 
+pub use super::delivery::{DELIVERY, DELIVERY_BYTES, Delivery, delivery, read_delivery};
+use super::durable;
 use super::filter::{Filter, FilterError};
 use super::frame::V2;
 use super::group::{self, GroupReadError, append_text};
@@ -12,9 +14,6 @@ use super::hello::{self, CONTROL, Secret};
 use super::letter;
 use super::name::{self, NameError};
 use crate::limits::BACKOFF_DELAYS_MAX;
-
-/// The first byte of the frame that stands before a delivery.
-pub const DELIVERY: u8 = 0x03;
 
 const HELLO: u8 = 0x01;
 const SUBSCRIBE: u8 = 0x02;
@@ -141,6 +140,8 @@ pub enum Control<'a> {
     },
     /// Something about dead letters.
     Letters(letter::Request<'a>),
+    /// Something about groups.
+    Groups(durable::Request<'a>),
 }
 
 /// Why a request that begins with [`CONTROL`] is none.
@@ -158,8 +159,9 @@ pub enum ControlError {
     },
     /// Its kind is none that this version knows.
     #[error(
-        "a request that begins with 0x02 is a hello (1), subscribe (2), unsubscribe (3), credit (4), settle (5), or about \
-         dead letters: list (6), show (7), replay (8) or purge (9), and not {0}"
+        "a request that begins with 0x02 is a hello (1), subscribe (2), unsubscribe (3), credit (4), settle (5), about \
+         dead letters: list (6), show (7), replay (8) or purge (9), or about groups: create (10), list (11) or delete (12), \
+         and not {0}"
     )]
     Kind(u8),
     /// The subscription's kind is none that this version knows.
@@ -280,7 +282,7 @@ pub fn read(body: &[u8]) -> Result<Control<'_>, ControlError> {
         }
         Some(kind) => match letter::read(kind, rest) {
             Ok(Some(request)) => Ok(Control::Letters(request)),
-            Ok(None) => Err(ControlError::Kind(kind)),
+            Ok(None) => read_groups(kind, rest, bytes),
             Err(letter::ReadError::Short(expected)) => {
                 Err(short("a request about dead letters", 2 + expected))
             }
@@ -288,6 +290,22 @@ pub fn read(body: &[u8]) -> Result<Control<'_>, ControlError> {
             Err(letter::ReadError::Name(error)) => Err(FilterError::Name(error).into()),
             Err(letter::ReadError::Choice(choice)) => Err(ControlError::Letters(choice)),
         },
+    }
+}
+
+/// Reads what stands behind the kind of a request of so many bytes that may be about groups.
+fn read_groups(kind: u8, rest: &[u8], bytes: usize) -> Result<Control<'_>, ControlError> {
+    match durable::read(kind, rest) {
+        Ok(Some(request)) => Ok(Control::Groups(request)),
+        Ok(None) => Err(ControlError::Kind(kind)),
+        Err(durable::ReadError::Short(expected)) => Err(ControlError::Short {
+            what: "a request about groups",
+            expected: 2 + expected,
+            bytes,
+        }),
+        Err(durable::ReadError::Name(error)) => Err(ControlError::GroupName(error)),
+        Err(durable::ReadError::Filter(error)) => Err(error.into()),
+        Err(durable::ReadError::Backoff(delays)) => Err(ControlError::Backoff(delays)),
     }
 }
 
@@ -332,35 +350,8 @@ pub fn request(control: &Control<'_>) -> Vec<u8> {
             body
         }
         Control::Letters(request) => letter::request(request),
+        Control::Groups(request) => durable::request(request),
     }
-}
-
-/// Bytes of the frame that stands before a delivery.
-pub const DELIVERY_BYTES: usize = 8;
-
-/// What stands before a delivery.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Delivery {
-    /// The subscription's number.
-    pub number: u32,
-    /// Whether the messages were sent before, to this subscriber or to others.
-    pub again: bool,
-    /// Which delivery of the messages to the subscription's group this is, from 1; 0 where that is not counted.
-    pub attempt: u16,
-}
-
-/// The frame that stands before a delivery.
-pub fn delivery(delivery: Delivery) -> [u8; DELIVERY_BYTES] {
-    let Delivery { number, again, attempt } = delivery;
-    let ([a, b, c, d], [e, f]) = (number.to_le_bytes(), attempt.to_le_bytes());
-    [DELIVERY, a, b, c, d, again.into(), e, f]
-}
-
-/// Reads the frame that stands before a delivery; `None` for one that is none.
-pub fn read_delivery(bytes: &[u8]) -> Option<Delivery> {
-    let (&[first, a, b, c, d, again, e, f], _) = bytes.split_first_chunk::<DELIVERY_BYTES>()?;
-    let (number, attempt) = (u32::from_le_bytes([a, b, c, d]), u16::from_le_bytes([e, f]));
-    (first == DELIVERY).then_some(Delivery { number, again: again != 0, attempt })
 }
 
 #[cfg(test)]
@@ -445,7 +436,9 @@ mod tests {
 
     #[test]
     fn each_rule_has_its_error() {
-        assert_eq!(read(b"\x02\x0a"), Err(ControlError::Kind(10)));
+        assert_eq!(read(b"\x02\xff"), Err(ControlError::Kind(255)));
+        assert_eq!(read(b"\x02\x0c\x01|"), Err(ControlError::GroupName(NameError::Separator)));
+        assert!(matches!(read(b"\x02\x0b"), Err(ControlError::Short { expected: 3, .. })));
         let mut bytes = request(&Control::Subscribe(SUBSCRIPTION));
         bytes[6] = 9;
         assert_eq!(read(&bytes), Err(ControlError::SubscriptionKind(9)));
@@ -465,18 +458,5 @@ mod tests {
         assert_eq!(read(b"\x02\x08\x01g\x09"), Err(ControlError::Letters(9)));
         assert_eq!(read(b"\x02\x06\x01|"), Err(ControlError::GroupName(NameError::Separator)));
         assert!(matches!(read(b"\x02\x06"), Err(ControlError::Short { expected: 3, .. })));
-    }
-
-    #[test]
-    fn what_stands_before_a_delivery_comes_back() {
-        for again in [false, true] {
-            let said = Delivery { number: 0x0102, again, attempt: 0x0304 };
-            let bytes = delivery(said);
-            assert_eq!(bytes, [3, 2, 1, 0, 0, again.into(), 4, 3]);
-            assert_eq!(read_delivery(&bytes), Some(said));
-            assert_eq!(read_delivery(&[&bytes[..], b"more"].concat()), Some(said));
-            assert_eq!(read_delivery(&bytes[..7]), None);
-        }
-        assert_eq!(read_delivery(b"OK\0\0\0\0\0\0"), None);
     }
 }

@@ -107,6 +107,14 @@ pub(super) fn read(bytes: &[u8]) -> Result<Group<'_>, GroupReadError> {
     Ok(group)
 }
 
+/// Reads a group that says all there is to say, and returns what follows it.
+pub(super) fn read_whole(bytes: &[u8]) -> Option<(Group<'_>, &[u8])> {
+    let group = read(bytes).ok()?;
+    let delays = 4 * usize::from(group.backoff.count);
+    let rest = bytes.get(1 + group.name.len() + POLICY_BYTES + RETRY_BYTES + delays..)?;
+    Some((group, rest))
+}
+
 /// Appends a group.
 pub(super) fn append(group: &Group<'_>, body: &mut Vec<u8>) {
     let Group { name, ack_wait_ms, in_flight_max, attempts_max, backoff } = group;

@@ -35,6 +35,9 @@ pub enum ErrorCode {
     Subscription = 9,
     /// A dead letter, or a group that should have some, is not there, or there may be no more of them.
     Letter = 10,
+    /// A group cannot be created or deleted: it is not there, is there with other terms, or has members; or there may be no
+    /// more of them.
+    Group = 11,
 }
 
 impl ErrorCode {
@@ -50,6 +53,7 @@ impl ErrorCode {
             8 => Self::NotYours,
             9 => Self::Subscription,
             10 => Self::Letter,
+            11 => Self::Group,
             _ => return None,
         })
     }
@@ -119,7 +123,7 @@ mod tests {
             assert_eq!(read(&taken(connections)), Some(Reply::Ok { connections }));
         }
         assert_eq!(read(&taken(1)[..5]), None);
-        for code in (1..=10).map(|n| ErrorCode::from_u16(n).unwrap()) {
+        for code in (1..=11).map(|n| ErrorCode::from_u16(n).unwrap()) {
             let bytes = refusal(code, "why");
             assert_eq!(read(&bytes), Some(Reply::Refused { code: Some(code), text: "why".into() }));
         }

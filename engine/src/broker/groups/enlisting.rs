@@ -180,7 +180,7 @@ impl Groups {
     }
 
     /// Notes how many jobs a message has, from its first one on.
-    fn share(&mut self, id: MessageId, groups: &[GroupId]) {
+    pub(super) fn share(&mut self, id: MessageId, groups: &[GroupId]) {
         if let Ok(count) = u32::try_from(groups.len())
             && count > 1
         {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{GroupId, Groups, Policy};
+use super::{Ended, GroupId, Groups, Policy};
 use crate::retry::Token;
 use crate::wire::id::MessageId;
 
@@ -57,6 +57,15 @@ pub(in super::super) enum Nak {
     Spent(GroupId),
 }
 
+/// What comes of an acknowledgement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in super::super) struct Acknowledged {
+    /// Whether the message is done.
+    pub(in super::super) is_done: bool,
+    /// The number of the group, if it is durable.
+    pub(in super::super) durable: Option<u64>,
+}
+
 /// What is handed over next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in super::super) struct Next {
@@ -89,6 +98,7 @@ impl Groups {
             let Some(job) = self.jobs.get_mut(&(group, id)) else { continue };
             if let State::UnderWay { token, .. } = job.state {
                 self.timers.cancel(token, &(group, id));
+                found.in_flight -= 1;
                 if job.is_used_up(policy) {
                     job.state = State::Spent;
                     self.spent.push_back((group, id));
@@ -114,7 +124,21 @@ impl Groups {
 
     /// A message is a job of a group, from when it is stored.
     pub(super) fn add_job(&mut self, group: GroupId, id: MessageId) {
-        self.jobs.insert((group, id), Job { attempts: 0, state: State::Unstored });
+        let job = Job { attempts: 0, state: State::Unstored };
+        if self.jobs.insert((group, id), job).is_none()
+            && let Some(Some(group)) = self.all.get_mut(group as usize)
+        {
+            group.jobs += 1;
+        }
+    }
+
+    /// Takes a job out, which [`Self::stop`] then stops.
+    pub(super) fn remove_job(&mut self, group: GroupId, id: MessageId) -> Option<Job> {
+        let job = self.jobs.remove(&(group, id))?;
+        if let Some(Some(group)) = self.all.get_mut(group as usize) {
+            group.jobs -= 1;
+        }
+        Some(job)
     }
 
     /// A message is delivered now: its job for a group, if there is one, is ready.
@@ -136,7 +160,7 @@ impl Groups {
     pub(in super::super) fn forget(&mut self, id: MessageId, groups: &[GroupId]) -> Vec<u32> {
         let mut members = Vec::new();
         for &group in groups {
-            let Some(Job { state, .. }) = self.jobs.remove(&(group, id)) else { continue };
+            let Some(Job { state, .. }) = self.remove_job(group, id) else { continue };
             self.stop(group, id, state);
             match state {
                 State::UnderWay { member, .. } => members.push(member),
@@ -169,13 +193,21 @@ impl Groups {
         match state {
             State::UnderWay { member, token } => {
                 self.timers.cancel(token, &(group, id));
-                if let Some(member) = self.members.get_mut(&member) {
-                    member.under_way.remove(&id);
-                }
+                self.end_attempt(group, id, member);
             }
             State::PutOff { token } => _ = self.timers.cancel(token, &(group, id)),
             // It is passed over when its turn comes.
             State::Ready | State::Unstored | State::Spent => {}
+        }
+    }
+
+    /// A member has a job no longer.
+    fn end_attempt(&mut self, group: GroupId, id: MessageId, member: u32) {
+        if let Some(member) = self.members.get_mut(&member) {
+            member.under_way.remove(&id);
+        }
+        if let Some(Some(group)) = self.all.get_mut(group as usize) {
+            group.in_flight -= 1;
         }
     }
 
@@ -212,9 +244,10 @@ impl Groups {
         member: u32,
         now: Duration,
     ) -> bool {
-        let Some(Some(found)) = self.all.get(group as usize) else { return false };
+        let Some(Some(found)) = self.all.get_mut(group as usize) else { return false };
         let Policy { ack_wait, in_flight_max, .. } = found.policy;
         let Some(job) = self.jobs.get_mut(&(group, id)) else { return true };
+        found.in_flight += 1;
         let token = self.timers.schedule((group, id), tick(now.saturating_add(ack_wait)));
         job.attempts = job.attempts.saturating_add(1);
         job.state = State::UnderWay { member, token };
@@ -231,18 +264,19 @@ impl Groups {
         }
     }
 
-    /// A member acknowledges a job. `None` when it does not have it; otherwise whether its message is done.
+    /// A member acknowledges a job. `None` when it does not have it; otherwise what comes of it.
     pub(in super::super) fn acknowledge(
         &mut self,
         member: u32,
         id: MessageId,
         has_credit: bool,
-    ) -> Option<bool> {
+    ) -> Option<Acknowledged> {
         let (group, _) = self.under_way(member, id)?;
-        let job = self.jobs.remove(&(group, id))?;
+        let job = self.remove_job(group, id)?;
         self.stop(group, id, job.state);
         self.set_free(member, has_credit);
         let is_last = self.is_last(id);
+        let durable = self.number(group);
         // Of one that has dead letters it is remembered as long as they are there.
         if (!is_last || self.done.contains_key(&id))
             && let Some(Some(group)) = self.all.get(group as usize)
@@ -250,23 +284,30 @@ impl Groups {
             let name = group.name.clone();
             self.note_done(id, name);
         }
-        Some(is_last)
+        Some(Acknowledged { is_done: is_last, durable })
     }
 
-    /// Which of these groups are not done with a message.
+    /// Which of these groups a message that waits may be for: those that are not done with it, and durable ones only if they
+    /// were there when it was published.
     pub(in super::super) fn open_to(
         &self,
         id: MessageId,
         groups: &Arc<[GroupId]>,
     ) -> Arc<[GroupId]> {
-        let Some(done) = self.done.get(&id) else { return Arc::clone(groups) };
+        let done = self.done.get(&id);
+        if done.is_none() && self.durable == 0 {
+            return Arc::clone(groups);
+        }
+        let done = done.into_iter().flatten();
         let done: BTreeSet<GroupId> =
-            done.iter().filter_map(|name| self.by_name.get(name).copied()).collect();
-        groups.iter().copied().filter(|group| !done.contains(group)).collect()
+            done.filter_map(|name| self.by_name.get(name).copied()).collect();
+        let is_open = |group: &GroupId| !done.contains(group) && self.may_enlist(id, *group);
+        groups.iter().copied().filter(is_open).collect()
     }
 
     /// A message is kept no longer.
     pub(in super::super) fn settled(&mut self, id: MessageId) {
+        self.end_late(id);
         if !self.done.is_empty() {
             self.done_names -= self.done.remove(&id).map_or(0, |names| names.len());
         }
@@ -305,9 +346,7 @@ impl Groups {
     ) -> Nak {
         let Some((group, token)) = self.under_way(member, id) else { return Nak::Unknown };
         self.timers.cancel(token, &(group, id));
-        if let Some(member) = self.members.get_mut(&member) {
-            member.under_way.remove(&id);
-        }
+        self.end_attempt(group, id, member);
         let (Some(Some(found)), Some(job)) =
             (self.all.get_mut(group as usize), self.jobs.get_mut(&(group, id)))
         else {
@@ -367,6 +406,7 @@ impl Groups {
                 if let Some(member) = self.members.get_mut(&member) {
                     member.under_way.remove(&id);
                 }
+                found.in_flight -= 1;
                 members.push(member);
                 if job.is_used_up(&found.policy) {
                     job.state = State::Spent;
@@ -387,8 +427,8 @@ impl Groups {
         members
     }
 
-    /// Takes a message away from a group that is over; whether that was its last job. `None` when none is left.
-    pub(in super::super) fn next_ended(&mut self) -> Option<(MessageId, bool)> {
+    /// Takes a message away from a group that is over. `None` when none is left.
+    pub(in super::super) fn next_ended(&mut self) -> Option<Ended> {
         // Not before all is taken back, what is spent is given up, and all jobs are changed that were to be: the number may
         // soon be another group's.
         while self.spent.is_empty()
@@ -399,14 +439,14 @@ impl Groups {
             let first = (group, MessageId { publisher: 0, sequence: 0 });
             let next = self.jobs.range(first..).next().filter(|((of, _), _)| *of == group);
             if let Some((&(_, id), _)) = next {
-                if let Some(job) = self.jobs.remove(&(group, id)) {
+                if let Some(job) = self.remove_job(group, id) {
                     self.stop(group, id, job.state);
                 }
-                return Some((id, self.is_last(id)));
+                let is_done = self.number(group).is_some();
+                return Some(Ended { id, is_last: self.is_last(id), is_done });
             }
             self.ending.pop_front();
-            self.all[group as usize] = None;
-            self.vacant.push(group);
+            self.remove(group);
         }
         None
     }

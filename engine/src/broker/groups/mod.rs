@@ -5,6 +5,7 @@
 //! last of its jobs is. A member that is gone gives its jobs back at once. A job whose attempts are used up, or which a
 //! member rejected, is spent: the core makes it a dead letter.
 
+mod durable;
 mod enlisting;
 mod jobs;
 mod spent;
@@ -14,11 +15,12 @@ use std::time::Duration;
 
 use arcstr::ArcStr;
 
+pub(super) use self::durable::{Ended, Shown};
 use self::enlisting::Enlisting;
 use self::jobs::Job;
-pub(super) use self::jobs::Nak;
+pub(super) use self::jobs::{Acknowledged, Nak};
 pub(super) use self::spent::GivenUp;
-use crate::limits::{GROUPS_MAX, IN_FLIGHT_MAX, MEMBERSHIPS_MAX_EACH};
+use crate::limits::{DURABLE_GROUPS_MAX, GROUPS_MAX, IN_FLIGHT_MAX, MEMBERSHIPS_MAX_EACH};
 use crate::retry::wheel::Wheel;
 use crate::wire::control::Backoff;
 use crate::wire::filter::Filter;
@@ -40,6 +42,13 @@ pub(super) struct Policy {
     pub(super) backoff: Backoff,
 }
 
+impl Policy {
+    /// Whole milliseconds of the time that a member may take, at most as many as the wire format has.
+    pub(super) fn ack_wait_ms(&self) -> u32 {
+        u32::try_from(self.ack_wait.as_millis()).unwrap_or(u32::MAX)
+    }
+}
+
 /// Why a group cannot be joined, or a job not be settled.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum GroupError {
@@ -50,6 +59,18 @@ pub(super) enum GroupError {
     Taken { group: String, what: &'static str, there: String, wanted: String },
     #[error("there are {GROUPS_MAX} groups, as many as there may be")]
     TooMany,
+    #[error(
+        "there are {DURABLE_GROUPS_MAX} durable groups, as many as there may be: delete one that nobody needs"
+    )]
+    TooManyDurable,
+    #[error("there is no group '{0}'")]
+    Unknown(String),
+    #[error("group '{0}' is not durable: it ends with its last member")]
+    NotDurable(String),
+    #[error("group '{group}' has {members} members: it can be deleted when they are gone")]
+    HasMembers { group: String, members: usize },
+    #[error("group '{0}' is being deleted: try again")]
+    Deleting(String),
     #[error(
         "a member may have {0} messages that it did not acknowledge, and at most {IN_FLIGHT_MAX} are allowed; 0 stands for that"
     )]
@@ -84,6 +105,12 @@ struct Group {
     ready: VecDeque<MessageId>,
     /// How many of them, at most, are no longer: their messages expired.
     passed: usize,
+    /// Its number, if it stays without members.
+    durable: Option<u64>,
+    is_deleted: bool,
+    jobs: usize,
+    /// How many of these members have.
+    in_flight: usize,
     /// What members had that are gone.
     leaving: VecDeque<btree_set::IntoIter<MessageId>>,
     /// It stands in [`Groups::serving`].
@@ -105,7 +132,7 @@ pub(super) struct Groups {
     /// By number; the place of one that is gone is empty.
     all: Vec<Option<Group>>,
     vacant: Vec<GroupId>,
-    by_name: HashMap<ArcStr, GroupId>,
+    by_name: BTreeMap<ArcStr, GroupId>,
     members: BTreeMap<u32, Member>,
     jobs: BTreeMap<(GroupId, MessageId), Job>,
     /// How many jobs a message has, where that is more than one.
@@ -126,6 +153,14 @@ pub(super) struct Groups {
     /// it on have nothing to do with the group.
     ending: VecDeque<(GroupId, u64)>,
     enlisting: Enlisting,
+    /// How many groups are durable.
+    durable: usize,
+    /// The highest number that a durable group ever had.
+    last_number: u64,
+    /// Messages that wait although durable groups, by their numbers, are to have them.
+    late: HashMap<MessageId, Vec<u64>>,
+    /// The numbers of durable groups that were deleted, and of which nothing is left.
+    deleted: Vec<u64>,
 }
 
 impl Default for Groups {
@@ -133,7 +168,7 @@ impl Default for Groups {
         Self {
             all: Vec::new(),
             vacant: Vec::new(),
-            by_name: HashMap::new(),
+            by_name: BTreeMap::new(),
             members: BTreeMap::new(),
             jobs: BTreeMap::new(),
             shared: HashMap::new(),
@@ -146,6 +181,10 @@ impl Default for Groups {
             leaving: VecDeque::new(),
             ending: VecDeque::new(),
             enlisting: Enlisting::default(),
+            durable: 0,
+            last_number: 0,
+            late: HashMap::new(),
+            deleted: Vec::new(),
         }
     }
 }
@@ -161,6 +200,7 @@ impl Groups {
         filter: &Filter<'_>,
         policy: Policy,
     ) -> Result<Option<GroupId>, GroupError> {
+        self.check_not_deleted(name)?;
         let Some(&id) = self.by_name.get(name) else { return Ok(None) };
         let Some(group) = &self.all[id as usize] else { return Ok(None) };
         let taken = |what, there: String, wanted: String| {
@@ -211,6 +251,10 @@ impl Groups {
             free: BTreeSet::new(),
             ready: VecDeque::new(),
             passed: 0,
+            durable: None,
+            is_deleted: false,
+            jobs: 0,
+            in_flight: 0,
             leaving: VecDeque::new(),
             is_served: false,
         };
@@ -242,7 +286,7 @@ impl Groups {
     }
 
     /// A member is gone, and [`Self::take_back`] makes its jobs ready again. When it was the last one the group is
-    /// over: returns where the group's filter is.
+    /// over, unless it is durable: returns where the group's filter is.
     pub(super) fn leave(&mut self, member: u32) -> Option<u32> {
         let Member { group: id, bytes, under_way } = self.members.remove(&member)?;
         let group = self.all[id as usize].as_mut()?;
@@ -254,7 +298,7 @@ impl Groups {
             }
             group.leaving.push_back(under_way.into_iter());
         }
-        if group.members > 0 {
+        if group.members > 0 || group.durable.is_some() {
             return None;
         }
         self.by_name.remove(&group.name);
@@ -352,6 +396,8 @@ impl Groups {
             && self.spent.is_empty()
             && self.timers.is_empty()
             && self.by_name.is_empty()
+            && self.late.is_empty()
+            && self.durable == 0
             && self.enlisting.is_empty()
     }
 }

@@ -55,7 +55,7 @@ impl Groups {
         };
         let name = found.name.clone();
         let (filter_kind, filter) = (found.filter_kind, found.filter.clone());
-        self.jobs.remove(&(group, id));
+        self.remove_job(group, id);
         self.note_done(id, name.clone());
         let is_last = self.is_last(id);
         Some(GivenUp { group: name, filter_kind, filter, attempts, is_last })

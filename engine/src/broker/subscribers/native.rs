@@ -203,6 +203,18 @@ impl Subscribers {
         own.filter(|&key| self.natives.get(key as u32).is_some_and(is_it)).count()
     }
 
+    /// Whether there may be a group with this filter before it has members.
+    ///
+    /// # Errors
+    /// The limit that stands against it.
+    pub(in super::super) fn check_group(&self, filter: &Filter<'_>) -> Result<(), NativeError> {
+        self.check_room(NOBODY, cost(filter.text().as_bytes()))?;
+        if matches!(filter, Filter::Pattern(_)) && self.pattern_count >= PATTERNS_MAX_ALL {
+            return Err(NativeError::Patterns);
+        }
+        Ok(())
+    }
+
     /// Notes the filter of a group, and returns where it is.
     pub(in super::super) fn add_group(
         &mut self,

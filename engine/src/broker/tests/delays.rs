@@ -21,7 +21,7 @@ fn frame_with(sequence: u64, ack: bool, properties: &Properties<'_>) -> Bytes {
 }
 
 /// A frame of one message for `orders`.
-fn order(sequence: u64, ack: bool, time: Duration) -> Bytes {
+pub(super) fn order(sequence: u64, ack: bool, time: Duration) -> Bytes {
     frame_with(sequence, ack, &after(time))
 }
 

@@ -24,13 +24,9 @@ impl Bench {
     #[track_caller]
     pub(super) fn ask(&mut self, from: u32, body: Vec<u8>) -> &mut Self {
         self.core.request(from, body.into(), self.now);
-        assert!(
-            self.core
-                .out
-                .queue
-                .pop_back()
-                .is_some_and(|effect| matches!(effect, Effect::Reply(to, Reply::Ok) if to == from))
-        );
+        assert!(self.core.out.queue.pop_back().is_some_and(|effect| {
+            matches!(effect, Effect::Reply(to, Reply::Ok | Reply::Answer(_)) if to == from)
+        }));
         self
     }
 

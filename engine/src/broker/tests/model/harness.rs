@@ -188,7 +188,7 @@ impl Run {
                     Entry::Append(number)
                 }
                 Op::Settle(id) => Entry::Settle(self.catalog.number(*id).unwrap()),
-                Op::Letter(_) | Op::EndLetter { .. } => panic!("no group gives anything up"),
+                _ => panic!("there are no groups"),
             };
             (group, ops.iter().map(entry).collect())
         });
@@ -247,7 +247,9 @@ impl Run {
             .map(|(from, reply)| match reply {
                 Reply::Ok => (*from, Answer::Ok),
                 Reply::Refused(why, _) => (*from, Answer::Refused(why.code())),
-                Reply::Hello(_) | Reply::Answer(_) => panic!("nobody asked for that"),
+                Reply::Hello(_) | Reply::Answer(_) => {
+                    panic!("nobody asked for that")
+                }
             })
             .collect();
         assert_eq!(answers, std::mem::take(&mut self.reference.answers));
