@@ -17,7 +17,7 @@ pub(crate) enum DeadCommand {
     List(ListArgs),
     /// Show one, with its payload.
     Show(ShowArgs),
-    /// Deliver them to their group again, with attempts from 1. The group must have members.
+    /// Deliver them to their group again, with attempts from 1. The group must have members, or be a durable one.
     Replay(ChangeArgs),
     /// Forget them for good.
     Purge(ChangeArgs),

@@ -4,7 +4,8 @@ use std::io;
 use std::path::PathBuf;
 
 use mezzenger::{
-    ConnectError, DeadLetterError, ReceiveError, RequestError, SendError, SubscribeError,
+    ConnectError, DeadLetterError, GroupError, ReceiveError, RequestError, SendError,
+    SubscribeError,
 };
 
 /// Why a command failed.
@@ -22,6 +23,9 @@ pub(crate) enum Error {
     /// Dead letters could not be dealt with.
     #[error(transparent)]
     DeadLetters(#[from] DeadLetterError),
+    /// Groups could not be dealt with.
+    #[error(transparent)]
+    Groups(#[from] GroupError),
     /// A request has no answer.
     #[error(transparent)]
     Request(#[from] RequestError),

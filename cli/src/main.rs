@@ -4,6 +4,7 @@ mod command;
 mod dead;
 mod error;
 mod filter;
+mod group;
 mod publish;
 mod request;
 mod show;
@@ -25,6 +26,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::dead::DeadCommand;
 use crate::error::Error;
+use crate::group::GroupCommand;
 use crate::publish::PublishArgs;
 use crate::request::{ReplyArgs, RequestArgs};
 use crate::subscribe::SubscribeArgs;
@@ -63,6 +65,9 @@ enum Command {
     /// Deal with messages that groups gave up.
     #[command(subcommand)]
     Dead(DeadCommand),
+    /// Create, list and delete groups whose messages wait for members.
+    #[command(subcommand)]
+    Group(GroupCommand),
     /// Ask the server for a sign of life, and print how long its answer took.
     Ping,
 }
@@ -117,6 +122,7 @@ fn main() -> ExitCode {
             request.run(args.server.client(), timeout)
         }
         Command::Dead(dead) => dead.run(args.server.client()),
+        Command::Group(group) => group.run(args.server.client()),
         Command::Reply(reply) => reply.run(args.server.client()),
         Command::Ping => ping(&args.server),
     };

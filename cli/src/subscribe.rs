@@ -7,6 +7,7 @@ use mezzenger::{ClientBuilder, Message, ReceiveError, Subscription};
 
 use crate::error::{Error, written};
 use crate::filter::FilterArgs;
+use crate::group::create_if_absent;
 use crate::{SIGNAL_TICK, complain, connect, show, stop_flag};
 
 /// What to print.
@@ -23,6 +24,10 @@ pub(crate) struct SubscribeArgs {
     /// Be a member of this group: each message goes to one of its members, and what was printed is acknowledged.
     #[arg(long, conflicts_with = "ack")]
     group: Option<String>,
+
+    /// Create the group, unless it is there, so that messages wait for it while it has no members (see `mezzenger group`).
+    #[arg(long, requires = "group")]
+    durable: bool,
 
     /// Print each message as a JSON object: name, payload (base64 unless it is text or a value from an
     /// original client), encoding, ack, timestamp, checksum, id, content_type, headers (a list of pairs),
@@ -48,6 +53,9 @@ impl SubscribeArgs {
             let name = show::on_terminal(&missed.name);
             complain(&format!("missed {} messages under '{name}'", missed.messages));
         }))?;
+        if let Some(group) = self.group.as_ref().filter(|_| self.durable) {
+            create_if_absent(&client, group, &filter, None, 0)?;
+        }
         let subscription = client.subscription_to(filter);
         let mut messages = match &self.group {
             Some(group) => subscription.group(group).open()?,

@@ -11,6 +11,7 @@ use mezzenger::{ClientBuilder, Delivery, ReceiveError};
 
 use crate::error::Error;
 use crate::filter::FilterArgs;
+use crate::group::{create_if_absent, positive};
 use crate::{SIGNAL_TICK, command, complain, connect, show, stop_flag};
 
 /// How a command asks for a later try: `EX_TEMPFAIL` of sysexits.h.
@@ -27,8 +28,13 @@ pub(crate) struct WorkArgs {
     #[arg(long)]
     group: String,
 
+    /// Create the group, unless it is there, so that messages wait for it while it has no members (see `mezzenger group`).
+    #[arg(long)]
+    durable: bool,
+
     /// How long a message may take before another member gets it, should this process hang. It is extended while the
-    /// command runs. All members have to say the same. Default: the server's --retry-interval.
+    /// command runs. All members have to say the same. Default: as a durable group has it, otherwise the server's
+    /// --retry-interval.
     #[arg(long, value_name = "DURATION", value_parser = positive)]
     ack_wait: Option<Duration>,
 
@@ -36,8 +42,8 @@ pub(crate) struct WorkArgs {
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = parse_duration)]
     retry_delay: Duration,
 
-    /// How often a message is tried before it becomes a dead letter (see `mezzenger dead`); 0: without end. All members have
-    /// to say the same.
+    /// How often a message is tried before it becomes a dead letter (see `mezzenger dead`); 0: without end, or as a durable
+    /// group has it. All members have to say the same.
     #[arg(long, value_name = "N", default_value_t = 0)]
     max_attempts: u16,
 
@@ -54,19 +60,15 @@ pub(crate) struct WorkArgs {
     command: Vec<String>,
 }
 
-fn positive(text: &str) -> Result<Duration, String> {
-    let time = parse_duration(text).map_err(|_| "expected a duration, such as 30s or 500ms")?;
-    if time < Duration::from_millis(1) {
-        return Err("must be at least 1ms".to_owned());
-    }
-    Ok(time)
-}
-
 impl WorkArgs {
     pub(crate) fn run(self, builder: ClientBuilder) -> Result<(), Error> {
         let filter = self.filter.checked();
         let stopped = stop_flag().map_err(Error::Signals)?;
         let client = connect(builder)?;
+        if self.durable {
+            let (group, attempts_max) = (&self.group, self.max_attempts);
+            create_if_absent(&client, group, &filter, self.ack_wait, attempts_max)?;
+        }
         // One at a time: what waits here, others could have done.
         let mut member = client
             .subscription_to(filter)

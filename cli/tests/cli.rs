@@ -359,6 +359,58 @@ fn a_file_that_is_not_there_is_exit_1() {
 }
 
 /// Expects a usage error that mentions `text`.
+#[test]
+fn a_durable_group_is_created_listed_worked_for_and_deleted() {
+    let broker = Broker::start();
+    let create = ["group", "create", "jobs.*", "g", "--max-attempts", "2", "--backoff", "1ms,2ms"];
+    let line = |members, waiting| {
+        format!(
+            "g  durable  the pattern 'jobs.*'  members {members}  waiting {waiting}  in flight 0  dead letters 0\n"
+        )
+    };
+    for _ in 0..2 {
+        assert_eq!(check_ok(&broker.run(&create)), line(0, 0));
+    }
+    check_ok(&broker.run(&["pub", "jobs.new", "one", "--ack"]));
+    assert_eq!(check_ok(&broker.run(&["group", "list"])), line(0, 1));
+    let json = check_ok(&broker.run(&["group", "list", "--json"]));
+    let group: Value = serde_json::from_str(&json).expect("an object");
+    assert_eq!(group["filter"], serde_json::json!({ "pattern": "jobs.*" }));
+    assert_eq!((&group["attempts_max"], &group["waiting"]), (&2.into(), &1.into()));
+    assert_eq!(group["backoff_ms"], serde_json::json!([1, 2]));
+    // It is as it is, and another one is refused.
+    let other = broker.run(&["group", "create", "jobs.*", "g", "--in-flight", "7"]);
+    assert_eq!(other.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&other.stderr).contains("7 under way"));
+    // Whoever joins it takes its terms.
+    let sub = ["sub", "jobs.*", "--group", "g", "--durable", "--count", "1"];
+    assert_eq!(check_ok(&broker.run(&sub)), "one\n");
+    check_ok(&broker.run(&["pub", "jobs.new", "two", "--ack"]));
+    let work = ["work", "jobs.*", "--group", "g", "--durable", "--count", "1", "--", "cat"];
+    assert_eq!(check_ok(&broker.run(&work)), "two");
+    assert_eq!(broker.server.metrics().pending_messages, 0);
+    // One that is not there is created.
+    let work = ["work", "jobs.*", "--group", "h", "--durable", "--count", "1", "--", "cat"];
+    let child = broker.spawn(&work);
+    let client = broker.client();
+    while client.groups().get("h").expect("an answer").is_none_or(|group| group.members == 0) {
+        std::thread::yield_now();
+    }
+    check_ok(&broker.run(&["pub", "jobs.new", "three", "--ack"]));
+    assert_eq!(check_ok(&finish(child)), "three");
+    for group in ["g", "h"] {
+        while client.groups().get(group).expect("an answer").is_some_and(|it| it.members > 0) {
+            std::thread::yield_now();
+        }
+    }
+    assert_eq!(check_ok(&broker.run(&["group", "delete", "g"])), "g deleted\n");
+    assert_eq!(check_ok(&broker.run(&["group", "delete", "h", "--json"])), "{\"deleted\":\"h\"}\n");
+    assert_eq!(check_ok(&broker.run(&["group", "list"])), "");
+    let gone = broker.run(&["group", "delete", "g"]);
+    assert_eq!(gone.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&gone.stderr).contains("there is no group 'g'"));
+}
+
 #[track_caller]
 fn check_usage(args: &[&str], text: &str) {
     let output = Command::new(env!("CARGO_BIN_EXE_mezzenger"))
@@ -389,6 +441,9 @@ fn usage_errors_are_exit_2_and_say_what_is_wrong() {
     check_usage(&["dead", "replay", "g"], "--all");
     check_usage(&["dead", "show", "g", "1"], "16 hexadecimal digits");
     check_usage(&["work", "a", "--", "cat"], "--group");
+    check_usage(&["sub", "a", "--durable"], "--group");
+    check_usage(&["group", "create", "a", "a|b"], "a|b");
+    check_usage(&["group", "create", "a", "g", "--backoff", "1s,soon"], "--backoff");
     check_usage(&["work", "a", "--group", "g"], "COMMAND");
     check_usage(&["ping", "--timeout", "soon"], "--timeout");
 }

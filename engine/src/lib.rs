@@ -138,9 +138,10 @@ mod wire;
 pub use broker::run::RunError;
 pub use client::{
     ArchivePayload, Blocked, Client, ClientBuilder, ConnectError, ConnectionEvent, Counters,
-    DeadLetter, DeadLetterError, DeadLetters, Delivery, DisconnectReason, Failure, Filter,
-    GroupBuilder, Message, Missed, Outcome, OutgoingMessage, Payload, PayloadError, Receipt,
-    ReceiveError, RequestError, SendError, SubscribeError, Subscription, SubscriptionBuilder,
+    DeadLetter, DeadLetterError, DeadLetters, Delivery, DisconnectReason, DurableGroupBuilder,
+    Failure, Filter, Group, GroupBuilder, GroupError, Groups, Message, Missed, Outcome,
+    OutgoingMessage, Payload, PayloadError, Receipt, ReceiveError, RequestError, SendError,
+    SubscribeError, Subscription, SubscriptionBuilder,
 };
 pub use config::{Config, ConfigError, SlowSubscriber, Verify};
 pub use journal::{

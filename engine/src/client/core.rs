@@ -9,6 +9,7 @@ use super::batches::Bounds;
 use super::dead_letters::DeadLetters;
 use super::errands::Errands;
 use super::error::{ConnectError, SendError, SubscribeError};
+use super::groups::Groups;
 use super::links::Links;
 use super::message::Message;
 use super::options::Options;
@@ -249,6 +250,10 @@ impl Core {
 
     pub(super) fn dead_letters(&self, group: &str) -> DeadLetters {
         DeadLetters::new(Arc::clone(&self.errands), group.to_owned())
+    }
+
+    pub(super) fn groups(&self) -> Groups {
+        Groups::new(Arc::clone(&self.errands))
     }
 
     pub(super) fn publisher_id(&self) -> u64 {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::core::Core;
 use super::dead_letters::DeadLetters;
 use super::error::{SendError, SubscribeError};
+use super::groups::Groups;
 use super::message::Message;
 use super::outcome::Outcome;
 use super::outgoing::OutgoingMessage;
@@ -213,6 +214,11 @@ impl Client {
     /// [rejected](super::Delivery::reject), and those whose [attempts](super::GroupBuilder::attempts_max) were used up.
     pub fn dead_letters(&self, group: &str) -> DeadLetters {
         self.core.dead_letters(group)
+    }
+
+    /// The groups of the server: those that have members, and durable ones, which are created and deleted there.
+    pub fn groups(&self) -> Groups {
+        self.core.groups()
     }
 
     /// Ends all callbacks for this name, but not those for a prefix. None of them runs after this returned, unless this is

@@ -11,6 +11,7 @@
 //! - `receive`: subscriptions, read like an iterator or by a callback, and groups; `verify`: checksums; `missed`: sees gaps.
 //! - `threads`: who does the turns, and who calls callbacks meanwhile.
 //! - `dead_letters`: what groups gave up: asks for it, replays and purges it.
+//! - `groups`: creates and deletes durable groups, and lists all.
 //! - `here`: what this thread must not wait for.
 //! - `message`: a received message, a view of its frame. `worker`: threads whose end is waited for within a bound.
 //! - `driven`: a client without threads, for measurements.
@@ -23,6 +24,7 @@ mod dead_letters;
 pub(crate) mod driven;
 mod errands;
 mod error;
+mod groups;
 mod handle;
 mod here;
 mod in_flight;
@@ -56,6 +58,7 @@ pub use error::{
     ConnectError, DeadLetterError, PayloadError, ReceiveError, RequestError, SendError,
     SubscribeError,
 };
+pub use groups::{DurableGroupBuilder, Group, GroupError, Groups};
 pub use handle::Client;
 pub use links::{ConnectionEvent, DisconnectReason};
 pub use message::Message;

@@ -423,10 +423,10 @@ fn read_answer(body: &Bytes) -> Result<Bytes, SendError> {
     }
 }
 
-/// What the server says to what a subscription asked for.
-fn read_subscription_reply(bytes: &[u8]) -> Result<(), SubscribeError> {
+/// What the server says to what a subscription asked for: a number that means something for some of it.
+fn read_subscription_reply(bytes: &[u8]) -> Result<u32, SubscribeError> {
     match reply::read(bytes) {
-        Some(Reply::Ok { .. }) => Ok(()),
+        Some(Reply::Ok { connections }) => Ok(connections),
         Some(Reply::Refused { text, .. }) => {
             Err(SubscribeError::Refused { text: text.into_owned() })
         }

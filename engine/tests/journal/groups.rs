@@ -375,13 +375,15 @@ fn a_flipped_bit_is_reported_and_costs_the_record_that_it_hits() {
     assert!(hit_kinds.into_iter().eq([7, 8, 9]));
 }
 
-/// The changes that must be on the disk after these events.
-fn promised(events: &[Event], changes: &[Change], ends: &[usize]) -> usize {
-    let (mut noted, mut synced, mut journal) = (0, 0, None);
+/// How many changes must be on the disk after these events, and how many can be: those of a ticket come when the last one
+/// is durable.
+fn promised(events: &[Event], changes: &[Change], ends: &[usize]) -> (usize, usize) {
+    let (mut noted, mut written, mut synced, mut journal) = (0, ends[0], 0, None);
     for event in events {
         match event {
             Event::Note(ticket) => {
                 noted = ticket.checked_sub(1).map_or(0, |last| ends[last as usize]);
+                written = ends.get(*ticket as usize).copied().unwrap_or(changes.len());
             }
             Event::Rename { to, file, .. } if to == Path::new(PATH) => journal = Some(*file),
             Event::Sync { file } if Some(*file) == journal => synced = noted,
@@ -391,7 +393,7 @@ fn promised(events: &[Event], changes: &[Change], ends: &[usize]) -> usize {
     // Settlements, and what groups are done with, may be synced later than they are reported.
     let is_promised = |change: &Change| matches!(change, Append(_) | Create(_) | Delete(_));
     let last = changes[..noted].iter().rposition(is_promised);
-    synced.max(last.map_or(0, |last| last + 1))
+    (synced.max(last.map_or(0, |last| last + 1)), written)
 }
 
 /// Whether any part of what is not promised explains what was found.
@@ -409,9 +411,8 @@ fn cut_power(log: Log, altered: impl FnOnce(Trace) -> Trace) -> Result<usize, (u
     let mut cut = PowerCut::behind(&trace, 0);
     let mut disks = 0;
     for n in 0..=trace.events.len() {
-        let (before, rest) = changes.split_at(promised(&trace.events[..n], &changes, &ends));
-        // No more than the next groups of changes can be on their way.
-        let rest = &rest[..rest.len().min(9)];
+        let (promised, written) = promised(&trace.events[..n], &changes, &ends);
+        let (before, rest) = changes[..written].split_at(promised);
         for tear in [Tear::Sectors, Tear::Bytes] {
             disks += choices::each(n as u64, |choose| {
                 let found = recover_state(&cut.disk(tear, choose), options()).unwrap();
@@ -453,10 +454,14 @@ fn what_was_reported_durable_survives_a_loss_of_power_at_any_moment() {
 
 #[test]
 fn without_the_sync_of_a_commit_a_loss_of_power_loses_groups() {
-    // The commit of the second group is the one behind the first that is reported.
+    // The commit of the second group is the one behind the first that is reported. Those behind it would say that it is
+    // synced.
     let altered = |mut trace: Trace| {
-        let first = trace.events.iter().position(|event| *event == Event::Note(1)).unwrap();
-        let behind = trace.events.split_off(first);
+        let at = |trace: &Trace, ticket| {
+            trace.events.iter().position(|event| *event == Event::Note(ticket)).unwrap()
+        };
+        trace.events.truncate(at(&trace, 2) + 1);
+        let behind = trace.events.split_off(at(&trace, 1));
         let is_sync = |event: &Event| matches!(event, Event::Sync { .. });
         trace.events.extend(behind.into_iter().filter(|event| !is_sync(event)));
         trace

@@ -131,7 +131,8 @@ impl SubscriptionBuilder {
     }
 
     /// Works: of each message one member of the group gets it. A message that asks for acknowledgement is done when
-    /// a member of each group that it fits has acknowledged it, and nobody else can.
+    /// a member of each group that it fits has acknowledged it, and nobody else can. The group ends with its last member, unless
+    /// it is a [durable one](crate::Groups::durable), which is joined by its name and filter.
     pub fn group(mut self, name: impl Into<String>) -> GroupBuilder {
         let (name, extends, backoff) = (name.into(), true, Backoff::NONE);
         let (ack_wait_ms, in_flight_max, attempts_max) = Default::default();
@@ -171,6 +172,7 @@ impl SubscriptionBuilder {
 
 /// A member of a group that is about to join: [`SubscriptionBuilder::group`]. All members of a group have to say the
 /// same of [`Self::ack_wait`], [`Self::in_flight_max`], [`Self::attempts_max`] and [`Self::backoff`], and have the same filter.
+/// What a member of a durable group does not say is as the group has it.
 ///
 /// ```no_run
 /// use std::time::Duration;

@@ -70,7 +70,7 @@ impl Filter {
         }
     }
 
-    pub(super) fn wire(&self) -> filter::Filter<'_> {
+    pub(in crate::client) fn wire(&self) -> filter::Filter<'_> {
         match self {
             Self::Name(text) => filter::Filter::Name(text),
             Self::Prefix(text) => filter::Filter::Prefix(text),

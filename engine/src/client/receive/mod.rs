@@ -32,3 +32,4 @@ pub(super) use inbox::Inbox;
 pub(super) use registry::{Asked, Registry};
 pub(super) use requests::Requests;
 pub use subscription::Subscription;
+pub(super) use terms::millis;

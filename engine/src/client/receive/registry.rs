@@ -41,6 +41,8 @@ struct Entry {
     tracker: Tracker,
     /// Whether more time will be asked for: it is noted when.
     extends: bool,
+    /// How long messages of a group may take that says so itself.
+    ack_wait: Option<Duration>,
 }
 
 /// All subscriptions of a client. When it goes, they end.
@@ -109,7 +111,8 @@ impl Registry {
                         ask(inbox.terms.request(number, credit), Asked::Begin { number });
                     }
                     let (tracker, answer) = (Tracker::default(), Some(answer));
-                    let entry = Entry { inbox, answer, tracker, extends: false };
+                    let (extends, ack_wait) = Default::default();
+                    let entry = Entry { inbox, answer, tracker, extends, ack_wait };
                     self.entries.insert(number, entry);
                 }
                 Change::End { number } => {
@@ -143,7 +146,8 @@ impl Registry {
             self.extending.pop_first();
             let Some(entry) = self.entries.get_mut(&number) else { continue };
             let held = entry.inbox.held();
-            let every = entry.inbox.terms.extends_every(self.retry_interval);
+            let ack_wait = entry.ack_wait.unwrap_or(self.retry_interval);
+            let every = entry.inbox.terms.extends_every(ack_wait);
             let next = every.filter(|_| !held.is_empty()).map(|every| (now + every, number));
             entry.extends = next.is_some();
             self.extending.extend(next);
@@ -159,11 +163,15 @@ impl Registry {
     }
 
     /// The server answered, or did not in time.
-    pub(in crate::client) fn answered(&mut self, asked: Asked, answer: Result<(), SubscribeError>) {
+    pub(in crate::client) fn answered(
+        &mut self,
+        asked: Asked,
+        answer: Result<u32, SubscribeError>,
+    ) {
         match (asked, answer) {
             (Asked::Begin { number }, answer) => self.begun(number, answer),
             (Asked::End { number }, _) => self.commands.free(number),
-            (Asked::Settle { acks: true, messages, .. }, Ok(())) => {
+            (Asked::Settle { acks: true, messages, .. }, Ok(_)) => {
                 add(&self.reporter.acknowledged, messages as u64);
             }
             (Asked::Settle { ends: true, .. }, Err(SubscribeError::Refused { text })) => {
@@ -174,14 +182,18 @@ impl Registry {
             }
             // Of a message whose time was over, or of a subscription that has just ended.
             (Asked::Credit | Asked::Settle { .. }, Err(error)) => tracing::debug!("{error}"),
-            (Asked::Credit | Asked::Settle { .. }, Ok(())) => {}
+            (Asked::Credit | Asked::Settle { .. }, Ok(_)) => {}
         }
     }
 
-    fn begun(&mut self, number: u32, answer: Result<(), SubscribeError>) {
+    fn begun(&mut self, number: u32, answer: Result<u32, SubscribeError>) {
         let Some(entry) = self.entries.get_mut(&number) else { return };
+        // A durable group says what its members may have left open.
+        if let Ok(ms @ 1..) = answer {
+            entry.ack_wait = Some(Duration::from_millis(ms.into()));
+        }
         let error = match (answer, entry.answer.take()) {
-            (Ok(()), Some(opening)) => {
+            (Ok(_), Some(opening)) => {
                 // Whoever no longer waits ends it.
                 let _ = opening.try_send(Ok(()));
                 return;
@@ -191,7 +203,7 @@ impl Registry {
                 error
             }
             // It is asked for again on the next connection, if this one answers no more.
-            (Ok(()) | Err(SubscribeError::NotConfirmed { .. }), None) => return,
+            (Ok(_) | Err(SubscribeError::NotConfirmed { .. }), None) => return,
             (Err(error), None) => {
                 let filter = entry.inbox.terms.filter.to_string();
                 self.reporter.failure(&Failure::Subscription { filter, error: error.clone() });
@@ -222,7 +234,8 @@ impl Registry {
             return;
         };
         // One that has ended may still get something.
-        let Some(Entry { inbox, tracker, extends, .. }) = self.entries.get_mut(&number) else {
+        let Some(Entry { inbox, tracker, extends, ack_wait, .. }) = self.entries.get_mut(&number)
+        else {
             return;
         };
         let reporter = &self.reporter;
@@ -274,7 +287,7 @@ impl Registry {
         }
         if !to_settle.is_empty()
             && !*extends
-            && let Some(every) = inbox.terms.extends_every(self.retry_interval)
+            && let Some(every) = inbox.terms.extends_every(ack_wait.unwrap_or(self.retry_interval))
         {
             *extends = true;
             self.extending.insert((now + every, number));

@@ -7,7 +7,7 @@ use crate::limits::CLIENT_CREDIT_BYTES;
 use crate::wire::control::{self, Backoff, Overflow, Subscribe};
 
 /// Whole milliseconds, at most as many as the wire format takes: some 49 days.
-pub(super) fn millis(time: Duration) -> u32 {
+pub(in crate::client) fn millis(time: Duration) -> u32 {
     u32::try_from(time.as_millis()).unwrap_or(u32::MAX)
 }
 
@@ -73,11 +73,11 @@ impl Terms {
         control::request(&control::Control::Subscribe(subscribe))
     }
 
-    /// How often more time is asked for, if it is. `retry_interval` is the server's.
-    pub(super) fn extends_every(&self, retry_interval: Duration) -> Option<Duration> {
+    /// How often more time is asked for, if it is. `default`: how long messages may take, unless this says it.
+    pub(super) fn extends_every(&self, default: Duration) -> Option<Duration> {
         let Kind::Group(group) = &self.kind else { return None };
         let ack_wait = match group.ack_wait_ms {
-            0 => retry_interval,
+            0 => default,
             ms => Duration::from_millis(ms.into()),
         };
         // Twice before it is over, so that one request may be late.

@@ -4,6 +4,7 @@ mod callbacks;
 mod connecting;
 mod dead_letters;
 mod delays;
+mod durable_groups;
 mod events;
 mod expiry;
 mod fake_server;

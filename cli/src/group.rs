@@ -1,0 +1,186 @@
+//! `mezzenger group`: groups that stay without members, and all others.
+
+use std::io;
+use std::time::Duration;
+
+use clap::Subcommand;
+use mezzenger::config::parse_duration;
+use mezzenger::{Client, ClientBuilder, Filter, Group};
+use serde_json::{Value, json};
+
+use crate::error::{Error, written};
+use crate::filter::FilterArgs;
+use crate::publish::publishable;
+use crate::show;
+
+/// What to do with groups.
+#[derive(Subcommand)]
+pub(crate) enum GroupCommand {
+    /// Create a durable group: from now on messages wait for it, whether it has members or not. One that is there as it is
+    /// to be stays as it is.
+    Create(CreateArgs),
+    /// List all groups: name, filter, members, messages that wait and that are in flight, dead letters.
+    List(ListArgs),
+    /// Delete a durable group that has no members. Its messages are done, and its dead letters stay.
+    Delete(DeleteArgs),
+}
+
+/// What to create.
+#[derive(clap::Args)]
+pub(crate) struct CreateArgs {
+    #[command(flatten)]
+    filter: FilterArgs,
+
+    /// The group's name.
+    #[arg(value_parser = publishable)]
+    group: String,
+
+    /// How long a member may take for a message before another one gets it. Default: the server's --retry-interval.
+    #[arg(long, value_name = "DURATION", value_parser = positive)]
+    ack_wait: Option<Duration>,
+
+    /// How many messages a member may have without having acknowledged them; 0: as many as the server allows.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    in_flight: u32,
+
+    /// How often a message is tried before it becomes a dead letter (see `mezzenger dead`); 0: without end.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    max_attempts: u16,
+
+    /// How long to wait after each failed attempt, such as 1s,10s,1m; the last one counts for all further attempts.
+    #[arg(long, value_name = "DURATIONS", value_delimiter = ',', value_parser = parse_delay)]
+    backoff: Vec<Duration>,
+
+    /// Print the group as a JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+/// How to list groups.
+#[derive(clap::Args)]
+pub(crate) struct ListArgs {
+    /// Print each as a JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+/// What to delete.
+#[derive(clap::Args)]
+pub(crate) struct DeleteArgs {
+    /// The group's name.
+    #[arg(value_parser = publishable)]
+    group: String,
+
+    /// Print a JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn positive(text: &str) -> Result<Duration, String> {
+    let time = parse_delay(text)?;
+    if time < Duration::from_millis(1) {
+        return Err("must be at least 1ms".to_owned());
+    }
+    Ok(time)
+}
+
+fn parse_delay(text: &str) -> Result<Duration, String> {
+    parse_duration(text).map_err(|_| "expected a duration, such as 30s or 500ms".to_owned())
+}
+
+impl GroupCommand {
+    pub(crate) fn run(self, builder: ClientBuilder) -> Result<(), Error> {
+        match self {
+            Self::Create(args) => args.run(builder),
+            Self::List(args) => {
+                let groups = builder.connect()?.groups().list()?;
+                written(groups.iter().try_for_each(|group| print(group, args.json)))
+            }
+            Self::Delete(args) => {
+                builder.connect()?.groups().delete(&args.group)?;
+                let text = match args.json {
+                    true => json!({ "deleted": args.group }).to_string(),
+                    false => format!("{} deleted", show::on_terminal(&args.group)),
+                };
+                written(show::line(text.as_bytes()))
+            }
+        }
+    }
+}
+
+impl CreateArgs {
+    fn run(self, builder: ClientBuilder) -> Result<(), Error> {
+        let filter = self.filter.checked();
+        let client = builder.connect()?;
+        let mut group = client
+            .groups()
+            .durable(&self.group, filter)
+            .in_flight_max(self.in_flight)
+            .attempts_max(self.max_attempts)
+            .backoff(&self.backoff);
+        if let Some(time) = self.ack_wait {
+            group = group.ack_wait(time);
+        }
+        group.create()?;
+        match client.groups().get(&self.group)? {
+            Some(group) => written(print(&group, self.json)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Creates a durable group with these terms unless there is one of this name.
+pub(crate) fn create_if_absent(
+    client: &Client,
+    name: &str,
+    filter: &Filter,
+    ack_wait: Option<Duration>,
+    attempts_max: u16,
+) -> Result<(), Error> {
+    if client.groups().get(name)?.is_some_and(|group| group.is_durable) {
+        return Ok(());
+    }
+    let mut group = client.groups().durable(name, filter.clone()).attempts_max(attempts_max);
+    if let Some(time) = ack_wait {
+        group = group.ack_wait(time);
+    }
+    Ok(group.create()?)
+}
+
+fn print(group: &Group, as_json: bool) -> io::Result<()> {
+    let text = if as_json { object(group).to_string() } else { line(group) };
+    show::line(text.as_bytes())
+}
+
+fn line(group: &Group) -> String {
+    let Group { name, filter, members, waiting, in_flight, dead_letters, .. } = group;
+    let name = show::on_terminal(name);
+    let filter = filter.to_string();
+    let filter = show::on_terminal(&filter);
+    let kind = if group.is_durable { "durable" } else { "while it has members" };
+    format!(
+        "{name}  {kind}  {filter}  members {members}  waiting {waiting}  in flight {in_flight}  dead letters {dead_letters}"
+    )
+}
+
+fn object(group: &Group) -> Value {
+    let (kind, filter) = match &group.filter {
+        Filter::Name(text) => ("name", text),
+        Filter::Prefix(text) => ("prefix", text),
+        Filter::Pattern(text) => ("pattern", text),
+    };
+    let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    json!({
+        "name": group.name,
+        "durable": group.is_durable,
+        "filter": { kind: filter },
+        "ack_wait_ms": ms(group.ack_wait),
+        "in_flight_max": group.in_flight_max,
+        "attempts_max": group.attempts_max,
+        "backoff_ms": group.backoff.iter().copied().map(ms).collect::<Vec<_>>(),
+        "members": group.members,
+        "waiting": group.waiting,
+        "in_flight": group.in_flight,
+        "dead_letters": group.dead_letters,
+    })
+}
