@@ -101,10 +101,7 @@ impl Group {
 /// use mezzenger::{Client, Filter};
 ///
 /// # let server = mezzenger::Server::builder().pub_port(0).recv_port(0).start()?;
-/// # let client = Client::builder()
-/// #     .send_port(server.recv_addr().port())
-/// #     .sub_port(server.pub_addr().port())
-/// #     .connect()?;
+/// # let client = Client::builder().port(server.recv_addr().port()).connect()?;
 /// // Once; the same again changes nothing.
 /// client.groups().durable("packers", Filter::pattern("orders.*")).attempts_max(5).create()?;
 ///
