@@ -12,9 +12,10 @@ use bytes::Bytes;
 use mezzenger::MessageId;
 use mezzenger::journal::record::RECORDS_OFFSET;
 use mezzenger::journal::storage::memory::MemoryStorage;
-use mezzenger::journal::{Journal, JournalOptions, LetterEnd, LiveSet, Op, open};
-use mezzenger::message::{DeadLetter, Format, Message};
+use mezzenger::journal::{JobState, Journal, JournalOptions, LetterEnd, LiveSet, Op, open};
+use mezzenger::message::{DeadLetter, DurableGroup, Format, Message};
 use mezzenger::wire::checksum::native;
+use mezzenger::wire::control::Backoff;
 use mezzenger::wire::frame::{Frame, v1_prefix, v2_prefix};
 use mezzenger::wire::pickle::{Plain, write};
 use mezzenger::wire::record::{Encoding, Record};
@@ -155,6 +156,28 @@ fn journals() -> Outcome {
     submit(&journal, vec![Op::Letter(letter(5, "a", true)), Op::Letter(letter(6, "a", true))])?;
     submit(&journal, vec![end(4, "a", LetterEnd::Purged), end(5, "a", LetterEnd::Replayed)])?;
     submit(&journal, vec![end(6, "a", LetterEnd::Done)])?;
+    let group = |number, name: &str| {
+        let (name, filter) = (name.into(), "name/".into());
+        let (filter_kind, ack_wait_ms, in_flight_max, attempts_max) = (1, 30_000, 0, 5);
+        let backoff = Backoff::new(&[10, 1000]).unwrap_or(Backoff::NONE);
+        Op::Group(DurableGroup {
+            number,
+            name,
+            filter_kind,
+            filter,
+            ack_wait_ms,
+            in_flight_max,
+            attempts_max,
+            backoff,
+        })
+    };
+    let jobs = |group, state, n: &[u64]| {
+        let ids = n.iter().map(|n| message(*n).id).collect();
+        Op::Jobs { group, state, ids }
+    };
+    submit(&journal, vec![group(1, "a"), Op::Append(message(8)), group(2, "b")])?;
+    submit(&journal, vec![Op::Append(message(9)), jobs(1, JobState::Done, &[8, 9])])?;
+    submit(&journal, vec![jobs(2, JobState::Open, &[8]), Op::EndGroup(1), group(3, "a")])?;
     let crashed = records(&storage, path);
     journal.close()?;
     let closed = records(&storage, path);
