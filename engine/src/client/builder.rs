@@ -65,8 +65,7 @@ impl ClientBuilder {
     }
 
     /// How many callbacks of [`Client::subscribe`] may run at the same time, at least 1. A client has one thread as long as
-    /// none of its callbacks was called, a second one as long as they are quick, and one more than this if so
-    /// many take long at the same time. Default: 4.
+    /// its callbacks are quick, and one more than this if so many take long at the same time. Default: 4.
     pub fn callback_threads(mut self, threads: usize) -> Self {
         self.options.callback_threads = threads;
         self

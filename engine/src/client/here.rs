@@ -4,9 +4,9 @@ use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 /// Another thread, which can take over.
-pub(super) trait Backup {
-    /// Asks it to do the client's turns from now on: this thread is going to wait.
-    fn take_over(&self);
+pub(super) trait Backup: Send + Sync {
+    /// Has it do the client's turns from now on, if nobody does them; whether it does.
+    fn take_over(self: Arc<Self>) -> bool;
 }
 
 /// A callback for messages runs.
@@ -14,8 +14,8 @@ struct Call {
     /// Of which client and which of its subscriptions: addresses.
     client: usize,
     inbox: usize,
-    /// Who does the client's turns meanwhile; `None` when nobody can.
-    backup: Option<Arc<dyn Backup>>,
+    /// Who does the client's turns meanwhile.
+    backup: Arc<dyn Backup>,
 }
 
 thread_local! {
@@ -51,7 +51,7 @@ pub(super) struct InCall {
 }
 
 /// Begins to call the callback of the subscription at this address, of the client at that one.
-pub(super) fn begin_call(client: usize, inbox: usize, backup: Option<Arc<dyn Backup>>) -> InCall {
+pub(super) fn begin_call(client: usize, inbox: usize, backup: Arc<dyn Backup>) -> InCall {
     InCall { before: CALL.replace(Some(Call { client, inbox, backup })) }
 }
 
@@ -78,14 +78,11 @@ pub(super) fn is_in_call_of(inbox: usize) -> bool {
 /// Whether this thread may wait for a server: not if nobody else reads what that answers. If it is about to read it after
 /// a callback, another one does so from now on.
 pub(super) fn may_wait() -> bool {
-    hand_over();
-    TURN.get() == 0 && !is_in_call(|call| call.backup.is_none())
+    TURN.get() == 0 && hand_over()
 }
 
-/// Before a wait: what this thread would do after a callback is another's to do now.
-pub(super) fn hand_over() {
-    let backup = CALL.with_borrow(|call| call.as_ref().and_then(|call| call.backup.clone()));
-    if let Some(backup) = backup {
-        backup.take_over();
-    }
+/// Before a wait: what this thread would do after a callback is another's to do now. Whether that does it.
+pub(super) fn hand_over() -> bool {
+    let backup = CALL.with_borrow(|call| call.as_ref().map(|call| Arc::clone(&call.backup)));
+    backup.is_none_or(Backup::take_over)
 }

@@ -9,7 +9,7 @@
 //!   publishers may send on too; `seal`: stamps what leaves; `in_flight`: which answer is whose, and when
 //!   to send again; `errands`: acknowledgements and pings; `links`: what becomes of the connection.
 //! - `receive`: subscriptions, read like an iterator or by a callback, and groups; `verify`: checksums; `missed`: sees gaps.
-//! - `threads`: who does the turns, and who calls callbacks meanwhile.
+//! - `threads`: who does the turns, and who calls callbacks meanwhile; `watchdog`: sees which take long.
 //! - `dead_letters`: what groups gave up: asks for it, replays and purges it.
 //! - `groups`: creates and deletes durable groups, and lists all.
 //! - `here`: what this thread must not wait for.
@@ -50,6 +50,7 @@ mod seal;
 mod tests;
 mod threads;
 mod verify;
+mod watchdog;
 mod worker;
 
 pub use builder::ClientBuilder;

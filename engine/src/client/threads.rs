@@ -1,42 +1,34 @@
-//! The threads of a client. One leads: it is the I/O thread, which does the client's turns, and between them calls the callbacks whose messages
-//! came in, so that a message needs no other thread. Another one stands by: when calls take longer than
-//! [`CALL_TIME_MAX`], it takes the lead, so that reading never waits for callbacks.
+//! The threads of a client. One leads: it is the I/O thread, which does the client's turns, and between them calls the
+//! callbacks whose messages came in, so that a message needs no other thread. When calls take long, or one is about to wait
+//! for the server, another thread takes the lead, so that reading never waits for callbacks. [`watchdog`] sees
+//! when that is; without such calls there is no other thread.
 //!
 //! This is the pattern *leader/followers* (Schmidt, O'Ryan, Kircher, Pyarali and Buschmann, 2000), with a lead that is
 //! passed on only when it has to be: passing it on costs more than a call.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use super::here::{self, Backup};
 use super::receive::Inbox;
 use super::requester::Requester;
+use super::watchdog::{self, Steps};
 use super::worker::Workers;
-
-/// How long the calls of one turn may take before another thread takes the lead.
-const CALL_TIME_MAX: Duration = Duration::from_millis(10);
 
 /// How long a thread that nobody needs stays.
 const SPARE_FOR: Duration = Duration::from_secs(1);
 
 struct State {
-    /// Nobody leads. None either once the client has ended.
+    /// While nobody leads. None either once the client has ended.
     requester: Option<Box<Requester>>,
-    /// Since when nobody leads.
-    free_since: Instant,
-    /// How often the lead became free.
-    freed: u64,
-    /// A callback waits for the server: the lead is to be taken at once.
+    /// The lead is to be taken by another thread than those that call.
     is_urgent: bool,
     /// Subscriptions whose callbacks are to be called.
     ready: VecDeque<Arc<Inbox>>,
-    /// Threads, those in calls, and those that stand by or are about to.
-    threads: usize,
     calling: usize,
     standing_by: usize,
-    /// One of those looks at the clock.
     is_watched: bool,
     ended: bool,
 }
@@ -44,6 +36,7 @@ struct State {
 /// A client's threads.
 pub(super) struct Threads {
     state: Mutex<State>,
+    steps: Arc<Steps>,
     /// For those that stand by.
     needed: Condvar,
     /// For those that wait until calls or turns are over.
@@ -62,19 +55,17 @@ impl Threads {
     pub(super) fn new(requester: Requester, calls_max: usize, no_calls: Arc<AtomicBool>) -> Self {
         let state = State {
             requester: Some(Box::new(requester)),
-            free_since: Instant::now(),
-            freed: 0,
             is_urgent: false,
             ready: VecDeque::new(),
-            threads: 0,
             calling: 0,
             standing_by: 0,
             is_watched: false,
             ended: false,
         };
+        let steps = Arc::new(Steps::new());
         let (needed, over) = Default::default();
         let workers = Workers::new("mezzenger-client");
-        Self { state: Mutex::new(state), needed, over, calls_max, no_calls, workers }
+        Self { state: Mutex::new(state), steps, needed, over, calls_max, no_calls, workers }
     }
 
     fn address(&self) -> usize {
@@ -92,22 +83,14 @@ impl Threads {
     /// When the system has no thread.
     pub(super) fn start(self: &Arc<Self>) -> std::io::Result<()> {
         let threads = Arc::clone(self);
-        self.lock().threads += 1;
-        self.workers.spawn(move || threads.run(false))
+        self.workers.spawn(move || threads.run())
     }
 
-    /// A thread's body. `stands_by`: whether it begins with that.
-    fn run(self: &Arc<Self>, stands_by: bool) {
+    /// A thread's body.
+    fn run(self: &Arc<Self>) {
         let mut state = self.lock();
-        if stands_by {
-            match self.stand_by(state) {
-                Some(needed) => state = needed,
-                None => return,
-            }
-        }
         while !state.ended {
-            let is_due = state.requester.is_some() && self.is_due(&state);
-            if !is_due
+            if !state.is_urgent
                 && state.calling < self.calls_max
                 && let Some(inbox) = state.ready.pop_front()
             {
@@ -115,24 +98,18 @@ impl Threads {
             } else if let Some(requester) = state.requester.take() {
                 state = self.lead(state, requester);
             } else {
-                state.standing_by += 1;
                 match self.stand_by(state) {
                     Some(needed) => state = needed,
                     None => return,
                 }
             }
         }
-        state.threads -= 1;
-    }
-
-    /// Whether the lead has been free for too long.
-    fn is_due(&self, state: &State) -> bool {
-        state.is_urgent || state.free_since.elapsed() >= CALL_TIME_MAX
     }
 
     /// Does turns until callbacks are to be called, or the client ends.
     fn lead<'a>(&'a self, mut state: Guard<'a>, requester: Box<Requester>) -> Guard<'a> {
         state.is_urgent = false;
+        self.steps.lead();
         let may_call = state.calling < self.calls_max;
         let is_urged = may_call && !state.ready.is_empty();
         drop(state);
@@ -147,9 +124,17 @@ impl Threads {
     /// Calls a subscription's callback.
     fn call<'a>(self: &'a Arc<Self>, mut state: Guard<'a>, inbox: Arc<Inbox>) -> Guard<'a> {
         state.calling += 1;
-        let has_backup = self.watch(&mut state);
+        if !std::mem::replace(&mut state.is_watched, true) {
+            let threads: Weak<Self> = Arc::downgrade(self);
+            if let Err(error) = watchdog::watch(&self.steps, threads) {
+                state.is_watched = false;
+                tracing::warn!(
+                    "the system has no thread to watch callbacks ({error}): while one takes long, nothing is sent or received"
+                );
+            }
+        }
         drop(state);
-        let backup = has_backup.then(|| Arc::clone(self) as Arc<dyn Backup>);
+        let backup: Arc<dyn Backup> = Arc::<Self>::clone(self);
         let in_call = here::begin_call(self.address(), inbox.address(), backup);
         let more = inbox.call();
         drop(in_call);
@@ -164,61 +149,16 @@ impl Threads {
         state
     }
 
-    /// Sees to it that somebody takes the lead if the call that begins takes long; whether somebody can.
-    fn watch(self: &Arc<Self>, state: &mut State) -> bool {
-        if state.standing_by == 0 && state.threads == state.calling {
-            let threads = Arc::clone(self);
-            if let Err(error) = self.workers.spawn(move || threads.run(true)) {
-                tracing::warn!(
-                    "the system has no thread for callbacks ({error}): until it has, nothing is sent or received while \
-                     one runs"
-                );
-                return false;
-            }
-            state.threads += 1;
-            state.standing_by += 1;
-        } else if state.standing_by > 0 && !state.is_watched {
-            self.needed.notify_one();
-        }
-        true
-    }
-
-    /// Waits until this thread is needed; `None` when it is not any more. It was counted among those that stand by.
+    /// Waits until this thread is needed; `None` when it is not any more.
     fn stand_by<'a>(&'a self, mut state: Guard<'a>) -> Option<Guard<'a>> {
-        let (mut seen, mut watches, mut is_spare) = (state.freed, false, false);
-        loop {
-            if state.ended || (state.requester.is_some() && self.is_due(&state)) {
-                state.is_watched &= !watches;
-                state.standing_by -= 1;
-                return Some(state);
-            }
-            let is_busy = state.requester.is_some() || state.freed != seen;
-            if is_busy && (watches || !state.is_watched) {
-                (seen, watches, state.is_watched) = (state.freed, true, true);
-                let time = CALL_TIME_MAX.saturating_sub(match &state.requester {
-                    Some(_) => state.free_since.elapsed(),
-                    None => Duration::ZERO,
-                });
-                // A thread that is due a moment late is no loss, one that turns in a loop is.
-                let time = time.max(Duration::from_millis(1));
-                state = self.wait(&self.needed, state, time).0;
-                continue;
-            }
-            state.is_watched &= !watches;
-            watches = false;
-            if state.standing_by == 1 {
-                is_spare = false;
-                state = self.needed.wait(state).unwrap_or_else(PoisonError::into_inner);
-            } else if std::mem::replace(&mut is_spare, true) {
-                state.standing_by -= 1;
-                state.threads -= 1;
-                return None;
-            } else {
-                let (next, is_over) = self.wait(&self.needed, state, SPARE_FOR);
-                state = next;
-                is_spare = is_over;
-            }
+        state.standing_by += 1;
+        let mut is_over = false;
+        while !(is_over || state.ended || state.is_urgent) {
+            (state, is_over) = self.wait(&self.needed, state, SPARE_FOR);
         }
+        state.standing_by -= 1;
+        // One whose time is over may have been counted on in this moment.
+        (state.ended || state.is_urgent).then_some(state)
     }
 
     fn wait<'a>(&self, condvar: &Condvar, state: Guard<'a>, time: Duration) -> (Guard<'a>, bool) {
@@ -260,13 +200,31 @@ impl Threads {
     }
 }
 
+impl Drop for Threads {
+    fn drop(&mut self) {
+        watchdog::look();
+    }
+}
+
 impl Backup for Threads {
-    fn take_over(&self) {
+    fn take_over(self: Arc<Self>) -> bool {
         let mut state = self.lock();
-        if state.requester.is_some() {
-            state.is_urgent = true;
-            self.needed.notify_all();
+        // Another one leads, or is about to.
+        if state.requester.is_none() || state.is_urgent {
+            return true;
         }
+        state.is_urgent = true;
+        if state.standing_by > 0 {
+            self.needed.notify_one();
+            return true;
+        }
+        drop(state);
+        let Err(error) = self.start() else { return true };
+        tracing::warn!(
+            "the system has no thread for callbacks: {error}: while one takes long, nothing is sent or received"
+        );
+        self.lock().is_urgent = false;
+        false
     }
 }
 
@@ -294,7 +252,6 @@ impl Drop for Lead<'_> {
         let mut state = threads.lock();
         state.ready.extend(requester.take_called());
         state.requester = Some(requester);
-        state.free_since = Instant::now();
-        state.freed += 1;
+        threads.steps.call();
     }
 }
