@@ -4,8 +4,8 @@ use std::io;
 use std::path::PathBuf;
 
 use mezzenger::{
-    ConnectError, DeadLetterError, GroupError, ReceiveError, RequestError, SendError,
-    SubscribeError,
+    ConnectError, DeadLetterError, GroupError, ReceiveError, RequestError, RetainedError,
+    SendError, SubscribeError,
 };
 
 /// Why a command failed.
@@ -26,6 +26,9 @@ pub(crate) enum Error {
     /// Groups could not be dealt with.
     #[error(transparent)]
     Groups(#[from] GroupError),
+    /// Retained messages could not be dealt with.
+    #[error(transparent)]
+    Retained(#[from] RetainedError),
     /// A request has no answer.
     #[error(transparent)]
     Request(#[from] RequestError),

@@ -19,16 +19,21 @@ pub(crate) struct FilterArgs {
 impl FilterArgs {
     /// The filter. One that breaks a rule is a usage error, which ends the process.
     pub(crate) fn checked(&self) -> Filter {
-        let filter = if self.prefix {
-            Filter::prefix(&self.filter)
-        } else if self.filter.split('.').any(|token| token == "*" || token == ">") {
-            Filter::pattern(&self.filter)
-        } else {
-            Filter::name(&self.filter)
-        };
-        if let Err(error) = filter.check() {
-            crate::Args::command().error(ErrorKind::ValueValidation, error).exit();
-        }
-        filter
+        checked(&self.filter, self.prefix)
     }
+}
+
+/// The filter of a command line. One that breaks a rule is a usage error, which ends the process.
+pub(crate) fn checked(text: &str, is_prefix: bool) -> Filter {
+    let filter = if is_prefix {
+        Filter::prefix(text)
+    } else if text.split('.').any(|token| token == "*" || token == ">") {
+        Filter::pattern(text)
+    } else {
+        Filter::name(text)
+    };
+    if let Err(error) = filter.check() {
+        crate::Args::command().error(ErrorKind::ValueValidation, error).exit();
+    }
+    filter
 }

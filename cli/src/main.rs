@@ -7,6 +7,7 @@ mod filter;
 mod group;
 mod publish;
 mod request;
+mod retained;
 mod show;
 mod subscribe;
 mod work;
@@ -29,6 +30,7 @@ use crate::error::Error;
 use crate::group::GroupCommand;
 use crate::publish::PublishArgs;
 use crate::request::{ReplyArgs, RequestArgs};
+use crate::retained::RetainedCommand;
 use crate::subscribe::SubscribeArgs;
 use crate::work::WorkArgs;
 
@@ -68,6 +70,9 @@ enum Command {
     /// Create, list and delete groups whose messages wait for members.
     #[command(subcommand)]
     Group(GroupCommand),
+    /// Deal with messages that the server keeps as the last ones of their names.
+    #[command(subcommand)]
+    Retained(RetainedCommand),
     /// Ask the server for a sign of life, and print how long its answer took.
     Ping,
 }
@@ -123,6 +128,7 @@ fn main() -> ExitCode {
         }
         Command::Dead(dead) => dead.run(args.server.client()),
         Command::Group(group) => group.run(args.server.client()),
+        Command::Retained(retained) => retained.run(args.server.client()),
         Command::Reply(reply) => reply.run(args.server.client()),
         Command::Ping => ping(&args.server),
     };

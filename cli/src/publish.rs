@@ -58,6 +58,10 @@ pub(crate) struct PublishArgs {
     /// How long the server holds the message before it delivers it: 30s, 500ms; a bare number is seconds.
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     delay: Option<Duration>,
+
+    /// Have the server keep the message as the last one of its name, for whoever subscribes with --last.
+    #[arg(long)]
+    retain: bool,
 }
 
 /// A header of a message.
@@ -110,6 +114,9 @@ impl PublishArgs {
         }
         if let Some(time) = self.delay {
             message = message.deliver_in(time);
+        }
+        if self.retain {
+            message = message.retain();
         }
         (if self.ack { message.ack() } else { message }).publish().map(drop)
     }

@@ -28,6 +28,9 @@ pub(crate) struct SubscribeArgs {
     /// Create the group, unless it is there, so that messages wait for it while it has no members (see `mezzenger group`).
     #[arg(long, requires = "group")]
     durable: bool,
+    /// Begin with the retained messages of the names: the last one of each that was published with --retain.
+    #[arg(long, conflicts_with = "group")]
+    last: bool,
 
     /// Print each message as a JSON object: name, payload (base64 unless it is text or a value from an
     /// original client), encoding, ack, timestamp, checksum, id, content_type, headers (a list of pairs),
@@ -56,7 +59,10 @@ impl SubscribeArgs {
         if let Some(group) = self.group.as_ref().filter(|_| self.durable) {
             create_if_absent(&client, group, &filter, None, 0)?;
         }
-        let subscription = client.subscription_to(filter);
+        let mut subscription = client.subscription_to(filter);
+        if self.last {
+            subscription = subscription.with_last();
+        }
         let mut messages = match &self.group {
             Some(group) => subscription.group(group).open()?,
             None if self.ack => subscription.open()?,

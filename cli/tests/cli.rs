@@ -126,6 +126,28 @@ fn a_delayed_message_is_printed_behind_what_came_meanwhile() {
 }
 
 #[test]
+fn the_last_value_of_a_name_is_printed_listed_and_cleared() {
+    let broker = Broker::start();
+    for text in ["6", "7"] {
+        check_ok(&broker.run(&["pub", "price.tea", text, "--retain"]));
+    }
+    check_ok(&broker.run(&["pub", "price.milk", "1", "--retain"]));
+    let last = &["sub", "price.*", "--last", "--count", "2"];
+    assert_eq!(check_ok(&finish(broker.spawn(last))), "1\n7\n");
+    let listed = check_ok(&broker.run(&["retained", "list"]));
+    let names: Vec<_> = listed.lines().map(|line| line.split(' ').next().unwrap()).collect();
+    assert_eq!(names, ["price.milk", "price.tea"]);
+    check_ok(&broker.run(&["retained", "clear", "price.milk"]));
+    let listed = check_ok(&broker.run(&["retained", "list", "price.>", "--json"]));
+    let object: Value = serde_json::from_str(&listed).expect("an object");
+    assert_eq!((&object["name"], object["bytes"].is_u64()), (&"price.tea".into(), true));
+    assert_eq!(
+        check_ok(&broker.run(&["retained", "list", "price", "--prefix", "--limit", "0"])),
+        ""
+    );
+}
+
+#[test]
 fn json_tells_everything() {
     let broker = Broker::start();
     check_ok(&broker.run(&["pub", "greet.de", "grüße", "--ack", "--header", "a=b=c"]));

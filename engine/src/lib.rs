@@ -140,8 +140,8 @@ pub use client::{
     ArchivePayload, Blocked, Client, ClientBuilder, ConnectError, ConnectionEvent, Counters,
     DeadLetter, DeadLetterError, DeadLetters, Delivery, DisconnectReason, DurableGroupBuilder,
     Failure, Filter, Group, GroupBuilder, GroupError, Groups, Message, Missed, Outcome,
-    OutgoingMessage, Payload, PayloadError, Receipt, ReceiveError, RequestError, SendError,
-    SubscribeError, Subscription, SubscriptionBuilder,
+    OutgoingMessage, Payload, PayloadError, Receipt, ReceiveError, RequestError, Retained,
+    RetainedError, RetainedMessage, SendError, SubscribeError, Subscription, SubscriptionBuilder,
 };
 pub use config::{Config, ConfigError, SlowSubscriber, Verify};
 pub use journal::{

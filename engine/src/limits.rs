@@ -107,6 +107,26 @@ pub const RESEND_NAMES_PER_TURN_MAX: usize = 512;
 /// each subscriber some thread switches.
 pub const FRAME_BYTES_TARGET: usize = 512 * 1024;
 
+/// Names of which a message is retained.
+pub const RETAINED_NAMES_MAX: usize = 100_000;
+
+/// Bytes of retained messages, each counted with its name and [`RETAINED_OVERHEAD_BYTES`].
+pub const RETAINED_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+/// What a retained message takes beyond its name and itself: its places in two tables.
+pub const RETAINED_OVERHEAD_BYTES: usize = 256;
+
+/// Retained messages in one answer that lists them.
+pub const RETAINED_LISTED_MAX: usize = 256;
+
+/// Retained messages that one turn looks at for subscriptions with the last values, or one request that lists them: a look
+/// takes less than a microsecond.
+pub const RETAINED_LOOKS_PER_TURN_MAX: usize = 4096;
+
+/// Names whose last values one subscription may get before their turn, because something is published under them meanwhile;
+/// those of further names may come behind that.
+pub const RETAINED_EARLY_MAX: usize = 1024;
+
 /// Days that a message may be delivered later than it is published. Who means a time and says another unit is told, and
 /// nothing waits for ever.
 pub const DELAY_DAYS_MAX: u64 = 3650;

@@ -48,6 +48,8 @@ counters! {
     expired,
     /// Messages that wait for the time at which they are to be delivered, among those that wait for an acknowledgement.
     delayed,
+    /// Names of which a message is retained now.
+    retained,
     /// Dead letters now. Their messages are among those that wait for an acknowledgement.
     dead_letters,
     /// Dead letters in all, a message counted for each group that gave it up.

@@ -236,6 +236,9 @@ pub(crate) fn recover(
     for letter in recovered.letters {
         core.restore_letter(letter);
     }
+    for message in recovered.retained {
+        core.restore_retained(message);
+    }
     Ok(opened)
 }
 

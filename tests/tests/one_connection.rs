@@ -21,7 +21,14 @@ use crate::stalled_subscriber::patient_publisher;
 
 pub(crate) fn subscribe(number: u32, kind: Kind<'_>, filter: Filter<'_>, credit: u64) -> Vec<u8> {
     let overflow = Overflow::Drop;
-    control::request(&Control::Subscribe(Subscribe { number, kind, overflow, filter, credit }))
+    control::request(&Control::Subscribe(Subscribe {
+        number,
+        kind,
+        overflow,
+        filter,
+        credit,
+        with_last: false,
+    }))
 }
 
 /// A client with one connection: what is delivered between answers is kept.
@@ -40,7 +47,8 @@ impl One {
         let mut one = Self::connect(server);
         let (kind, filter) = (Kind::Broadcast, Filter::Name("greet"));
         let overflow = Overflow::Hold;
-        let wanted = Subscribe { number: 1, kind, overflow, filter, credit: 10_000 };
+        let wanted =
+            Subscribe { number: 1, kind, overflow, filter, credit: 10_000, with_last: false };
         one.ask(&control::request(&Control::Subscribe(wanted)));
         one
     }
@@ -126,7 +134,7 @@ fn answers_and_deliveries_share_a_connection_with_an_original_subscriber_beside(
     one.ask(&subscribe(7, Kind::Broadcast, Filter::Name("greet"), 1 << 20));
     let id = one.publish("greet", b"hello");
     let [head, frame] = one.delivery();
-    let expected = control::Delivery { number: 7, again: false, attempt: 0 };
+    let expected = control::Delivery { number: 7, again: false, retained: false, attempt: 0 };
     assert_eq!(control::read_delivery(&head), Some(expected));
     let (name, mut records) = split_v2(&frame).unwrap();
     let (_, record) = records.next().unwrap().unwrap();

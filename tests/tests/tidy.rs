@@ -155,6 +155,8 @@ const PURE_BROKER: &[&str] = &[
     "broker::refusal",
     "broker::replies",
     "broker::resend",
+    "broker::retained",
+    "broker::retaining",
     "broker::storing",
     "broker::subscribers",
     "broker::times",
@@ -199,6 +201,7 @@ fn the_clock_on_the_wall_only_stamps_messages() {
         let stamps = [
             "client::publisher",
             "client::outgoing",
+            "client::retained",
             "client::message",
             "client::dead_letters",
             "client::batches",

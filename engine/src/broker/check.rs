@@ -23,6 +23,8 @@ pub(super) struct Summary {
     pub(super) kept: usize,
     /// How many of them take room: those that are kept, and those that are delivered later.
     pub(super) held: usize,
+    /// Bytes of the last of them that is to be retained.
+    pub(super) retained_bytes: Option<usize>,
     pub(super) held_bytes: usize,
     /// See [`Outgoing::whole_until_ms`](super::outgoing::Outgoing::whole_until_ms).
     pub(super) whole_until_ms: u64,
@@ -31,6 +33,11 @@ pub(super) struct Summary {
 }
 
 impl Summary {
+    /// Whether a journal stores any of them.
+    pub(super) fn is_stored(&self) -> bool {
+        self.kept > 0 || self.retained_bytes.is_some()
+    }
+
     pub(super) fn sequences(&self) -> RangeInclusive<u64> {
         self.first.sequence..=self.first.sequence + (self.records - 1)
     }

@@ -8,7 +8,7 @@ use super::refusal::{Dialect, Refusal};
 use super::subscribers::ConnectionId;
 use crate::wire::control::{self, Control, Kind, Subscribe};
 use crate::wire::durable;
-use crate::wire::filter::{ANY_REST, ANY_TOKEN, Filter, TOKEN_SEPARATOR};
+use crate::wire::filter::{Filter, literal_beginning};
 use crate::wire::hello::{self, Secret};
 use crate::wire::reply::taken;
 
@@ -68,6 +68,10 @@ impl<E> Core<E> {
                     }
                 }
             }
+            Control::Retained(request) => match self.retained_request(connection, &request)? {
+                Ok(taken) => return Ok(Outcome::Taken(taken)),
+                Err(reply) => Ok(reply),
+            },
         };
         reply.map(Outcome::Reply)
     }
@@ -119,6 +123,7 @@ impl<E> Core<E> {
         wanted: &Subscribe<'_>,
         now: Duration,
     ) -> Result<Reply, Refusal> {
+        Self::check_with_last(wanted)?;
         match wanted.kind {
             Kind::Observer | Kind::Broadcast => {
                 self.subscribers.add_native(connection, wanted, now)?;
@@ -134,6 +139,7 @@ impl<E> Core<E> {
                 }
             }
         }
+        self.begin_giving(connection, wanted);
         if wanted.kind != Kind::Observer {
             let latest = self.latest_group();
             match wanted.filter {
@@ -150,6 +156,7 @@ impl<E> Core<E> {
     fn unsubscribe(&mut self, connection: ConnectionId, number: u32) -> Result<Reply, Refusal> {
         let at = self.subscribers.find_native(connection, number)?;
         self.leave(at);
+        self.end_giving(at);
         let is_clear = self.subscribers.remove_native(connection, number)?;
         if is_clear {
             self.out.queue.push_back(Effect::Granted { connection, is_clear });
@@ -170,6 +177,7 @@ impl<E> Core<E> {
         if let Some(is_clear) = self.subscribers.note_credit(at) {
             self.out.queue.push_back(Effect::Granted { connection, is_clear });
         }
+        self.go_on_giving(at);
         if self.groups.is_member(at) {
             self.credit_member(at, bytes);
         } else if self.subscribers.list_owing(at) {
@@ -177,33 +185,5 @@ impl<E> Core<E> {
         }
         self.backlog.try_again();
         Ok(Reply::Ok)
-    }
-}
-
-/// The tokens of a pattern before its first wildcard, with which all names begin that fit it.
-fn literal_beginning(pattern: &str) -> &str {
-    let mut end = 0;
-    for token in pattern.split(TOKEN_SEPARATOR) {
-        if token == ANY_TOKEN || token == ANY_REST {
-            return &pattern[..end];
-        }
-        end = pattern.len().min(end + token.len() + 1);
-    }
-    pattern
-}
-
-#[cfg(test)]
-mod tests {
-    use super::literal_beginning;
-
-    #[test]
-    fn what_stands_before_a_wildcard_is_literal() {
-        let check = |pattern, expected| assert_eq!(literal_beginning(pattern), expected);
-        check("a.b", "a.b");
-        check("a.*.b", "a.");
-        check("a.>", "a.");
-        check(">", "");
-        check("*.a", "");
-        check("a*.b.>", "a*.b.");
     }
 }

@@ -17,6 +17,8 @@ use super::publishers::Publishers;
 use super::recall::Recalls;
 use super::refusal::{Dialect, Refusal};
 use super::replies::{self, Parked};
+use super::retained::Retained;
+use super::retaining::Givings;
 use super::subscribers::{ConnectionId, Subscribers, SubscriptionLimit};
 use crate::config::{Config, Verify};
 use crate::journal::Op;
@@ -74,6 +76,9 @@ pub(super) struct Core<E> {
     pub(super) letters: Letters,
     /// Who deletes durable groups, by the groups' numbers, and how long the requests were.
     pub(super) deleting: BTreeMap<u64, Vec<(E, usize)>>,
+    pub(super) retained: Retained,
+    /// Who is given retained messages.
+    pub(super) givings: Givings,
     /// The time of the day, in nanoseconds since the Unix epoch, and at which time it was that.
     pub(super) unix_ns: u64,
     pub(super) clock_set: Duration,
@@ -132,6 +137,8 @@ impl<E> Core<E> {
             groups: Groups::default(),
             letters,
             deleting: BTreeMap::new(),
+            retained: Retained::default(),
+            givings: Givings::default(),
             unix_ns: 0,
             clock_set: Duration::ZERO,
             transcoding: Transcoding::default(),
@@ -355,6 +362,7 @@ impl<E> Core<E> {
     /// A connection is gone.
     pub(super) fn disconnected(&mut self, connection: ConnectionId) {
         self.proved.remove(&connection);
+        self.end_givings_of(connection);
         for member in self.subscribers.members_of(connection).to_vec() {
             self.leave(member);
         }
@@ -372,7 +380,7 @@ impl<E> Core<E> {
 
     /// Work that takes turns: whether some is left.
     pub(super) fn turn(&mut self, now: Duration) -> bool {
-        let expiring = self.expire_some();
+        let expiring = self.expire_some() | self.expire_retained();
         let ending = self.subscribers.turn();
         let waking = self.backlog.sweep(NAMES_WOKEN_PER_TURN_MAX, self.latest_group());
         let transcoding = self.transcode_some();

@@ -43,6 +43,7 @@ impl<E> Core<E> {
         let Outgoing { format, droppable, is_copy, .. } = outgoing;
         if format == Format::V2 && topic.is_wanted_native() {
             let (native, groups) = (topic.native.clone(), topic.groups.clone());
+            self.give_before(&native, &outgoing.name);
             let is_sent = !(v1.is_empty() && v2.is_empty());
             let direct = self.direct(&native, &outgoing, is_sent);
             if !groups.is_empty() {

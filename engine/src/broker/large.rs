@@ -150,7 +150,7 @@ impl<E: Asker> Core<E> {
             Some(original) => self.take_v1(name, body, &request, &original, carried, now),
             None => {
                 let summary = summary.map_or_else(|| self.check_records(name, body), Ok)?;
-                if summary.kept > 0 {
+                if summary.is_stored() {
                     self.check_journal()?;
                 }
                 self.take_v2(name, body, &request, summary, carried, now)

@@ -73,10 +73,11 @@ impl<E> Core<E> {
 
     /// Delivers some of what waited for credit, and of what groups have; whether some is left.
     pub(super) fn serve(&mut self, now: Duration) -> bool {
+        let giving = self.give_some();
         let paying = self.pay_owed(now);
         let serving = self.serve_groups(now);
         let releasing = self.release_later(now);
-        paying || serving || releasing
+        giving || paying || serving || releasing
     }
 
     /// Delivers some of what waited for credit that was granted; whether some is left.

@@ -346,7 +346,7 @@ mod tests {
     #[test]
     fn a_delivery_that_took_credit_is_not_dropped() {
         let (mut frames, mut output) = (Frames::default(), Output::default());
-        let delivery = Delivery { number: 1, again: false, attempt: 0 };
+        let delivery = Delivery { number: 1, again: false, retained: false, attempt: 0 };
         for lead in [Lead::delivery(delivery), Lead::default()] {
             let id = frames.add(Bytes::from(vec![0; 98]), 1, true, Duration::ZERO);
             output.push(id, lead, &frames);

@@ -21,7 +21,7 @@ use crate::message::{Body, Format, Message};
 use crate::wire::frame::v2_prefix;
 use crate::wire::id::MessageId;
 use crate::wire::properties::Properties;
-use crate::wire::record::{Encoding, RecordError, Records};
+use crate::wire::record::{Encoding, Record, RecordError, Records};
 
 impl<E> Core<E> {
     pub(super) fn publish_v2(
@@ -55,7 +55,7 @@ impl<E> Core<E> {
     ) -> Result<Summary, Refusal> {
         let summary = self.check_records(name, records)?;
         self.check_proved(connection, summary.first.publisher)?;
-        if summary.kept > 0 {
+        if summary.is_stored() {
             // Also for one that was sent before: it may be the journal that lost it.
             self.check_journal()?;
         }
@@ -88,10 +88,13 @@ impl<E> Core<E> {
             Seen::All => {
                 self.counters.duplicates.add(summary.records);
                 // Perhaps the first of the two still waits for the journal.
-                return Ok(Taken { group: barrier, kept: summary.kept > 0 });
+                return Ok(Taken { group: barrier, kept: summary.is_stored() });
             }
-            Seen::Some => return self.publish_rest(name, records, summary.kept > 0, now),
+            Seen::Some => return self.publish_rest(name, records, summary.is_stored(), now),
             Seen::Nothing => {}
+        }
+        if let Some(bytes) = summary.retained_bytes {
+            self.retained.check(name, bytes).map_err(Refusal::PendingFull)?;
         }
         self.reserve(name, summary.held, summary.held_bytes)?;
         Ok(self.take_records(name, records, request, summary, carried, now))
@@ -124,7 +127,11 @@ impl<E> Core<E> {
             if let Some(run) = runs.last_mut() {
                 run.extend_from_slice(whole);
             }
-            if record.ack || is_later(&record.properties(), now_ms) {
+            let properties = record.properties();
+            if properties.retain {
+                self.retained.check(name, whole.len()).map_err(Refusal::PendingFull)?;
+            }
+            if record.ack || is_later(&properties, now_ms) {
                 held += 1;
                 held_bytes += whole.len();
             }
@@ -155,6 +162,7 @@ impl<E> Core<E> {
                 records: 0,
                 kept: 0,
                 held: 0,
+                retained_bytes: None,
                 held_bytes: 0,
                 whole_until_ms: NEVER_MS,
                 fingerprints: Vec::new(),
@@ -186,6 +194,9 @@ impl<E> Core<E> {
                 let until_ms = if is_later { Some(0) } else { properties.expires_ms };
                 summary.whole_until_ms = summary.whole_until_ms.min(until_ms.unwrap_or(NEVER_MS));
                 is_held |= is_later;
+                if properties.retain {
+                    summary.retained_bytes = Some(whole.len());
+                }
             }
             let (bytes, max) = (whole.len() as u64, self.rules.max_message_bytes as u64);
             if bytes > max {
@@ -213,8 +224,8 @@ impl<E> Core<E> {
     ) -> Taken {
         let topic = self.subscribers.topic(name).clone();
         self.counters.accepted.add(summary.records);
-        let kept = summary.kept > 0;
-        let stores = kept && self.stores();
+        let (kept, retains) = (summary.kept > 0, summary.retained_bytes.is_some());
+        let stores = summary.is_stored() && self.stores();
         let droppable = !kept;
         let whole_until_ms = summary.whole_until_ms;
         let (to, frame) = (topic.name.clone(), request.clone());
@@ -238,6 +249,16 @@ impl<E> Core<E> {
                 }
             }
         }
+        let is_retained = |record: &Record<'_>| {
+            let properties = record.properties();
+            properties.retain && properties.expires_ms.is_none_or(|at_ms| at_ms > self.unix_ms())
+        };
+        if retains
+            && let Some((whole, record)) =
+                frame_records(records).filter(|(_, record)| is_retained(record)).last()
+        {
+            self.retain(&topic.name, &record, request, whole);
+        }
         if let Some(Carried { frame, checksum }) = carried {
             if kept {
                 self.backlog.add_alias(checksum, summary.first);
@@ -256,7 +277,7 @@ impl<E> Core<E> {
         let group = publisher.barrier;
         let MessageId { publisher, sequence } = summary.first;
         self.publishers.contents.take(publisher, sequence, summary.fingerprints);
-        Taken { group, kept }
+        Taken { group, kept: kept || retains }
     }
 
     pub(super) fn publish_v1(

@@ -358,6 +358,7 @@ impl<N: Network> Broker<N> {
         self.counters.connections.set(self.peers.len() as u64);
         self.counters.subscriptions.set(self.core.subscribers.len() as u64);
         self.counters.delayed.set(self.core.backlog.count_later() as u64);
+        self.counters.retained.set(self.core.retained.len() as u64);
         let letters = self.core.letters.len() as u64;
         self.counters.dead_letters.set(letters);
         let put_off = self.counters.dead_letters_put_off.get();
@@ -466,6 +467,10 @@ impl CoreState {
 
     pub(crate) fn restore_letter(&mut self, letter: DeadLetter) {
         self.0.restore_letter(letter);
+    }
+
+    pub(crate) fn restore_retained(&mut self, message: Message) {
+        self.0.restore_retained(message);
     }
 
     pub(crate) fn restore_seen(&mut self, publisher: u64, first: u64, last: u64) {

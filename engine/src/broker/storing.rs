@@ -48,6 +48,7 @@ impl<E> Core<E> {
                 self.release(parked);
             }
         }
+        self.retained.forget_unstored(self.durable);
         self.out.journal.retain(|op| takes_settlements && matches!(op, Op::Settle(_)));
         self.takes_settlements = takes_settlements;
         self.journal_failure = Some(reason.to_owned());

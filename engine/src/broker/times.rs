@@ -40,6 +40,9 @@ pub(super) fn check_times(
             "a message that is delivered later has no ordinal (0), so that subscribers do not miss it meanwhile",
         ));
     }
+    if properties.retain {
+        return Err(Refusal::Rule("a message that is delivered later cannot be retained"));
+    }
     let days = at_ms.saturating_sub(now_ms).div_ceil(DAY_MS);
     if days > DELAY_DAYS_MAX { Err(Refusal::TooFarAhead { days }) } else { Ok(()) }
 }
@@ -59,6 +62,7 @@ impl<E> Core<E> {
     /// looked at for that.
     pub(super) fn next_time(&self) -> Option<Duration> {
         let first_ms = self.backlog.first_expiry_ms().min(self.backlog.first_later_ms());
+        let first_ms = first_ms.min(self.retained.first_expiry_ms());
         if first_ms == NEVER_MS {
             return None;
         }

@@ -24,6 +24,7 @@ use super::receive::{
 };
 use super::report::{Counters, Reporter};
 use super::requester::{Requester, Setup};
+use super::retained::Retained;
 use super::threads::Threads;
 use crate::limits::{CLIENT_FRAME_SLACK_BYTES, CLIENT_OWN_FRAME_BYTES};
 use crate::net::connection::{Address, Connection, Settings};
@@ -254,6 +255,10 @@ impl Core {
 
     pub(super) fn groups(&self) -> Groups {
         Groups::new(Arc::clone(&self.errands))
+    }
+
+    pub(super) fn retained(&self) -> Retained {
+        Retained::new(Arc::clone(&self.errands))
     }
 
     pub(super) fn publisher_id(&self) -> u64 {

@@ -14,6 +14,7 @@ use super::payload::{ArchivePayload, Archived, Payload};
 use super::receipt::Receipt;
 use super::receive::{Filter, Subscription, SubscriptionBuilder};
 use super::report::Counters;
+use super::retained::Retained;
 
 /// A connection to a Mezzenger server: publishes and subscribes, from any number of threads.
 ///
@@ -219,6 +220,11 @@ impl Client {
     /// The groups of the server: those that have members, and durable ones, which are created and deleted there.
     pub fn groups(&self) -> Groups {
         self.core.groups()
+    }
+
+    /// The messages that the server keeps as the last ones of their names.
+    pub fn retained(&self) -> Retained {
+        self.core.retained()
     }
 
     /// Ends all callbacks for this name, but not those for a prefix. None of them runs after this returned, unless this is

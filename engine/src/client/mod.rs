@@ -12,6 +12,7 @@
 //! - `threads`: who does the turns, and who calls callbacks meanwhile; `watchdog`: sees which take long.
 //! - `dead_letters`: what groups gave up: asks for it, replays and purges it.
 //! - `groups`: creates and deletes durable groups, and lists all.
+//! - `retained`: the last messages of names: asks for them, and clears them.
 //! - `here`: what this thread must not wait for.
 //! - `message`: a received message, a view of its frame. `worker`: threads whose end is waited for within a bound.
 //! - `driven`: a client without threads, for measurements.
@@ -45,6 +46,7 @@ mod receipt;
 mod receive;
 mod report;
 mod requester;
+mod retained;
 mod seal;
 #[cfg(all(test, not(loom)))]
 mod tests;
@@ -69,3 +71,4 @@ pub use payload::{ArchivePayload, Payload};
 pub use receipt::Receipt;
 pub use receive::{Delivery, Filter, GroupBuilder, Subscription, SubscriptionBuilder};
 pub use report::{Blocked, Counters, Failure, Missed};
+pub use retained::{Retained, RetainedError, RetainedMessage};

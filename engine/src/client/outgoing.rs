@@ -147,6 +147,28 @@ impl<'a, P: Payload> OutgoingMessage<'a, P> {
         self
     }
 
+    /// Has the server keep it as the last message of its name, in place of the one before, and give it to whoever subscribes
+    /// [with the last values](super::SubscriptionBuilder::with_last), until it is [cleared](super::Retained::clear) or expires. With a journal it is
+    /// stored before it is answered, also without [`Self::ack`]. One that is delivered later cannot be retained.
+    ///
+    /// ```
+    /// # use mezzenger::{Client, Filter, Server};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let server = Server::builder().pub_port(0).recv_port(0).start()?;
+    /// # let client = Client::builder().port(server.recv_addr().port()).connect()?;
+    /// client.message("price.tea", "6").retain().send()?;
+    /// client.message("price.tea", "7").retain().send()?;
+    /// let mut prices = client.subscription_to(Filter::pattern("price.*")).with_last().open()?;
+    /// let price = prices.recv()?;
+    /// assert_eq!((price.name(), price.text()), ("price.tea", Some("7")));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn retain(mut self) -> Self {
+        self.properties.retain = true;
+        self
+    }
+
     /// Publishes it without waiting for the server, as [`Client::publish`](super::Client::publish) does.
     ///
     /// # Errors

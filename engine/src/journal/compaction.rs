@@ -22,6 +22,7 @@ use super::rewrite::{Finished, Rewrite};
 use super::seen::Seen;
 use super::shared::Shared;
 use super::storage::{Storage, StorageFile};
+use super::values::Retained;
 use crate::wire::id::MessageId;
 
 /// Bytes read between two pauses.
@@ -97,6 +98,7 @@ impl Compaction {
 struct First<'a> {
     letters: Letters,
     groups: Groups,
+    retained: Retained,
     kept: &'a groups::Kept,
 }
 
@@ -136,14 +138,17 @@ fn copy_most(job: &Job, stop: &AtomicBool) -> Result<Copied, CompactionError> {
     // The broker forgot the settled ones of this part before it handed their settlement over, so these
     // messages are not copied and the settle records not needed. Of dead letters only those are copied that are left, and of
     // what is said of messages and groups only the last word.
-    let (letters, groups) = Default::default();
-    let mut first = First { letters, groups, kept: &job.groups };
+    let (letters, groups, retained) = Default::default();
+    let mut first = First { letters, groups, retained, kept: &job.groups };
     let gathered = Some(&mut first);
     copied.copy(first_end, gathered, live, Some(&mut seen), &mut |offset| watch(offset, true))?;
     for letter in first.letters.into_letters() {
         if job.live.is_live(&letter.id) {
             copied.new.letter(&letter)?;
         }
+    }
+    for message in first.retained.into_messages() {
+        copied.new.retained(&message)?;
     }
     let marks = first.groups.into_marks(|id| job.live.is_live(&id), &job.groups);
     for (group, state, ids) in groups::records(&marks) {
@@ -233,6 +238,20 @@ impl Copied {
                 Body::Jobs(jobs) => match &mut first {
                     Some(first) => {
                         first.groups.mark(&jobs, |_| true);
+                        false
+                    }
+                    None => true,
+                },
+                Body::Retained(message) => match &mut first {
+                    Some(first) => {
+                        first.retained.put(&message);
+                        false
+                    }
+                    None => true,
+                },
+                Body::Cleared(name) => match &mut first {
+                    Some(first) => {
+                        first.retained.clear(name);
                         false
                     }
                     None => true,

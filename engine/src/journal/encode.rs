@@ -9,6 +9,7 @@ use super::group::{self, JobState};
 use super::letter::{self, LetterEnd};
 use super::options::FsyncPolicy;
 use super::record::{Kind, RECORD_HEADER_BYTES, RecordHeader, SeenRun, UNDER_NEVER};
+use super::retained;
 use super::storage::{StorageFile, append_all};
 use crate::limits::{JOURNAL_SETTLES_PER_RECORD_MAX, JOURNAL_VECTORED_BYTES_MIN};
 use crate::message::{DeadLetter, DurableGroup, Message};
@@ -179,6 +180,16 @@ impl Encoder {
     /// Adds what a durable group has to do with some messages, none of which waits to be settled.
     pub(super) fn jobs(&mut self, group: u64, state: JobState, ids: &[MessageId]) {
         self.whole(Kind::Jobs, &group::encode_jobs(group, state, ids));
+    }
+
+    /// Adds a retained message.
+    pub(super) fn retained(&mut self, message: &Message) {
+        self.whole(Kind::Retained, &retained::encode(message));
+    }
+
+    /// Adds that the last message of a name is no more.
+    pub(super) fn cleared(&mut self, name: &str) {
+        self.whole(Kind::Cleared, name.as_bytes());
     }
 
     /// Adds an id to those that the next settle record will hold.

@@ -54,8 +54,9 @@ impl End<'_> {
                         Op::Settle(id) => Some(*id),
                         // Queued before the failure; who asked for it is told that it is not stored.
                         Op::Append(_) | Op::Letter(_) | Op::Group(_) | Op::EndGroup(_) => None,
-                        // The letter comes back at the next start.
-                        Op::EndLetter { .. } => None,
+                        Op::Retain { .. } => None,
+                        // The letter, or the retained message, comes back at the next start.
+                        Op::EndLetter { .. } | Op::Unretain(_) => None,
                         // The group gets its messages again.
                         Op::Jobs { .. } => None,
                     }));

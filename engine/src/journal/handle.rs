@@ -179,7 +179,9 @@ impl Journal {
                 return Err(SubmitError::Failed(ops));
             }
         }
-        if ops.iter().any(|op| matches!(op, Op::Append(message) if !fits(message))) {
+        if ops.iter().any(
+            |op| matches!(op, Op::Append(message) | Op::Retain { message, .. } if !fits(message)),
+        ) {
             return Err(SubmitError::TooLarge(ops));
         }
         let Some(sender) = &self.sender else { return Err(SubmitError::Failed(ops)) };

@@ -39,6 +39,8 @@ pub struct Inspection {
     pub letters: u64,
     /// Durable groups that opening the journal would recover.
     pub groups: u64,
+    /// Retained messages that opening the journal would recover.
+    pub retained: u64,
     /// What opening the journal would take out, as a crash tore it.
     pub torn: Torn,
     /// What is damaged.
@@ -99,6 +101,7 @@ fn read(path: &Path, storage: &dyn Storage) -> Result<Inspection, OpenError> {
             live_bytes: 0,
             letters: 0,
             groups: 0,
+            retained: 0,
             torn: Torn { offset: 0, bytes, stretches: u64::from(bytes > 0) },
             damage: DamageReport::default(),
         });
@@ -115,6 +118,7 @@ fn read(path: &Path, storage: &dyn Storage) -> Result<Inspection, OpenError> {
         live_bytes: found.live.bytes,
         letters: found.letters.len() as u64,
         groups: found.groups.len() as u64,
+        retained: found.retained.len() as u64,
         torn: found.torn,
         damage: found.damage,
     })
@@ -122,8 +126,8 @@ fn read(path: &Path, storage: &dyn Storage) -> Result<Inspection, OpenError> {
 
 impl fmt::Display for Inspection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Records { append, settle, seen, mark, letter, letter_end, group, group_end, jobs } =
-            self.records;
+        let Records { append, settle, seen, mark, letter, letter_end, .. } = self.records;
+        let Records { group, group_end, jobs, retained, cleared, .. } = self.records;
         writeln!(f, "journal: {}", self.path.display())?;
         match self.version {
             Some(version) => writeln!(f, "format: version {version}")?,
@@ -134,7 +138,8 @@ impl fmt::Display for Inspection {
         writeln!(
             f,
             "records: {all} ({append} append, {settle} settle, {seen} seen, {mark} mark, {letter} letter, \
-             {letter_end} letter end, {group} group, {group_end} group end, {jobs} jobs)"
+             {letter_end} letter end, {group} group, {group_end} group end, {jobs} jobs, {retained} retained, \
+             {cleared} cleared)"
         )?;
         let Self { appended, settled, live, live_bytes, .. } = self;
         writeln!(f, "messages: {appended} appended, {settled} settled, {live} live")?;
@@ -148,6 +153,7 @@ impl fmt::Display for Inspection {
         writeln!(f, "live: {live_bytes} bytes")?;
         writeln!(f, "dead letters: {}", self.letters)?;
         writeln!(f, "durable groups: {}", self.groups)?;
+        writeln!(f, "retained: {}", self.retained)?;
         let Torn { offset, bytes, stretches } = self.torn;
         match stretches {
             0 => writeln!(f, "torn end: none")?,

@@ -30,10 +30,12 @@ mod options;
 mod read;
 pub mod record;
 mod recovery;
+mod retained;
 mod rewrite;
 mod seen;
 mod shared;
 pub mod storage;
+mod values;
 mod writer;
 
 pub use damage::{Damage, DamageReport, Torn};

@@ -14,7 +14,7 @@ use super::record::{FileHeader, RECORDS_OFFSET, SeenRun, VERSION};
 use super::recovery::{Scan, read_all};
 use super::rewrite::{Finished, Rewrite, beside, directory, install, new_path, remove_if_there};
 use super::storage::{PathKind, Storage, StorageFile, append_all};
-use crate::message::DeadLetter;
+use crate::message::{DeadLetter, Message};
 
 /// Bytes copied at a time.
 const COPY_BYTES: usize = 1024 * 1024;
@@ -30,6 +30,8 @@ pub struct Recovered {
     pub letters: Vec<DeadLetter>,
     /// Durable groups.
     pub groups: RecoveredGroups,
+    /// The last messages of names, in the order of these.
+    pub retained: Vec<Message>,
     /// Every run of native sequence numbers ever appended, the publisher last heard of at the end.
     pub seen: Vec<SeenRun>,
     /// What a crash tore and was taken out, which nobody had been promised.
@@ -53,7 +55,7 @@ pub(super) struct OpenFile {
     pub(super) salt: u64,
     /// The durable groups that are there.
     pub(super) groups: groups::Kept,
-    /// Records of live messages, of dead letters and of durable groups.
+    /// Records of live messages, of dead letters, of durable groups and of retained messages.
     pub(super) live_records: u64,
     /// Their bytes.
     pub(super) live_bytes: u64,
@@ -169,6 +171,7 @@ impl Opening<'_> {
             messages: Messages::none(self.path),
             letters: Vec::new(),
             groups: RecoveredGroups::default(),
+            retained: Vec::new(),
             seen: Vec::new(),
             torn,
             torn_copy,
@@ -210,8 +213,12 @@ impl Opening<'_> {
             encoder,
             salt,
             groups: found.groups.kept(),
-            live_records: (found.live.len() + found.letters.len() + found.groups.len()) as u64,
-            live_bytes: found.live.bytes + found.letters.bytes() + found.groups.bytes(),
+            live_records: (found.live.len() + found.letters.len() + found.groups.len()) as u64
+                + found.retained.len() as u64,
+            live_bytes: found.live.bytes
+                + found.letters.bytes()
+                + found.groups.bytes()
+                + found.retained.bytes(),
             wants_mark: found.synced < found.content_end,
         };
         let read = storage.open_to_read(path).map_err(io_error("open", path))?;
@@ -220,6 +227,7 @@ impl Opening<'_> {
             letters: found.letters.into_letters(),
             groups: found.groups.into_recovered(&offsets),
             messages: Messages::new(path, read, salt, found.end, offsets),
+            retained: found.retained.into_messages(),
             seen: found.seen.into_runs(),
             torn: found.torn,
             torn_copy,
@@ -252,6 +260,7 @@ impl Opening<'_> {
             false => (Some(self.keep(".damaged-", file, 0, bytes)?), None),
         };
         let (seen, letters) = (found.seen.into_runs(), found.letters.into_letters());
+        let retained = found.retained.into_messages();
         let (offsets, kept) = (found.live.into_offsets(), found.groups.kept());
         let groups = found.groups.into_recovered(&offsets);
         // The old file, which stays readable when another takes its name.
@@ -279,10 +288,14 @@ impl Opening<'_> {
         for (group, state, ids) in groups::records(&groups.marks) {
             new.jobs(group, state, &ids).map_err(failed())?;
         }
+        for message in &retained {
+            new.retained(message).map_err(failed())?;
+        }
         let recovered = Recovered {
             messages: recovered_messages,
             letters,
             groups,
+            retained,
             seen,
             torn: found.torn,
             torn_copy,

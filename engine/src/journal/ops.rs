@@ -51,6 +51,15 @@ pub enum Op {
         /// The messages' ids, at most [`JOURNAL_SETTLES_PER_RECORD_MAX`](crate::limits::JOURNAL_SETTLES_PER_RECORD_MAX).
         ids: Vec<MessageId>,
     },
+    /// The last message of its name.
+    Retain {
+        /// The message.
+        message: Message,
+        /// Whether it is in place of another one.
+        replaces: bool,
+    },
+    /// The last message of this name is needed no longer.
+    Unretain(ArcStr),
 }
 
 /// Called by the journal's thread with [`Journal::durable`](super::Journal::durable) after it advanced, after a failure, and after

@@ -6,6 +6,7 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use super::group::{self, GroupBody, JobsBody};
 use super::letter::{self, EndBody, LetterBody};
+use super::retained::{self, RetainedBody};
 use crate::message::Format;
 use crate::wire::id::MessageId;
 
@@ -90,6 +91,10 @@ pub enum Kind {
     GroupEnd = 8,
     /// What a durable group has to do with some messages.
     Jobs = 9,
+    /// The last message of a name.
+    Retained = 10,
+    /// The last message of a name is no more.
+    Cleared = 11,
 }
 
 impl Kind {
@@ -104,6 +109,8 @@ impl Kind {
             7 => Self::Group,
             8 => Self::GroupEnd,
             9 => Self::Jobs,
+            10 => Self::Retained,
+            11 => Self::Cleared,
             _ => return None,
         })
     }
@@ -242,6 +249,10 @@ pub enum Body<'a> {
     GroupEnd(u64),
     /// What a durable group has to do with some messages.
     Jobs(JobsBody<'a>),
+    /// The last message of a name.
+    Retained(RetainedBody<'a>),
+    /// The last message of this name is no more.
+    Cleared(&'a str),
 }
 
 impl<'a> Body<'a> {
@@ -272,6 +283,8 @@ impl<'a> Body<'a> {
             Kind::Group => group::read(bytes).map(Self::Group),
             Kind::GroupEnd => group::read_end(bytes).map(Self::GroupEnd),
             Kind::Jobs => group::read_jobs(bytes).map(Self::Jobs),
+            Kind::Retained => retained::read(bytes).map(Self::Retained),
+            Kind::Cleared => std::str::from_utf8(bytes).ok().map(Self::Cleared),
         }
     }
 }
@@ -364,5 +377,7 @@ mod tests {
         assert!(!check(Kind::Group, 0, 0, &[1; 23]));
         assert!(!check(Kind::GroupEnd, 0, 0, &[1; 7]));
         assert!(!check(Kind::Jobs, 0, 0, &[1; 24]));
+        assert!(!check(Kind::Retained, 0, 0, &[1; 17]));
+        assert!(check(Kind::Cleared, 0, 0, b"a") && !check(Kind::Cleared, 0, 0, &[0xff]));
     }
 }

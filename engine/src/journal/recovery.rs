@@ -19,6 +19,7 @@ use super::record::{
 };
 use super::seen::Seen;
 use super::storage::StorageFile;
+use super::values::Retained;
 use crate::wire::id::MessageId;
 
 /// What the start of a file tells.
@@ -91,6 +92,10 @@ pub struct Records {
     pub group_end: u64,
     /// Each says what a durable group has to do with some messages.
     pub jobs: u64,
+    /// Retained messages, replaced and cleared ones among them.
+    pub retained: u64,
+    /// Each says that the retained message of a name is no more.
+    pub cleared: u64,
 }
 
 impl Records {
@@ -98,7 +103,8 @@ impl Records {
     pub fn all(&self) -> u64 {
         let messages = self.append + self.settle + self.seen + self.mark;
         let letters = self.letter + self.letter_end;
-        messages + letters + self.group + self.group_end + self.jobs
+        let values = self.retained + self.cleared;
+        messages + letters + self.group + self.group_end + self.jobs + values
     }
 }
 
@@ -111,6 +117,8 @@ pub(super) struct Scan {
     pub(super) letters: Letters,
     /// Durable groups that are not deleted.
     pub(super) groups: Groups,
+    /// The last messages of names.
+    pub(super) retained: Retained,
     /// Runs of all messages ever appended.
     pub(super) seen: Seen,
     /// Good records.
@@ -279,6 +287,14 @@ impl Scan {
                 if self.live.contains(letter.id) {
                     self.letters.add(&letter);
                 }
+            }
+            Body::Retained(message) => {
+                self.records.retained += 1;
+                self.retained.put(&message);
+            }
+            Body::Cleared(name) => {
+                self.records.cleared += 1;
+                self.retained.clear(name);
             }
             Body::LetterEnd(end) => {
                 self.records.letter_end += 1;

@@ -48,7 +48,7 @@ pub(super) struct Rewrite {
     file: Box<dyn StorageFile>,
     encoder: Encoder,
     salt: u64,
-    /// Messages, dead letters and durable groups written so far.
+    /// Messages, retained ones among them, dead letters and durable groups written so far.
     pub(super) kept: u64,
     /// Bytes of their records, and of what is said of messages and groups.
     pub(super) kept_bytes: u64,
@@ -120,6 +120,15 @@ impl Rewrite {
         self.write_if_much()
     }
 
+    /// Adds a retained message.
+    pub(super) fn retained(&mut self, message: &Message) -> io::Result<()> {
+        let start = self.encoder.offset();
+        self.encoder.retained(message);
+        self.kept += 1;
+        self.kept_bytes += self.encoder.offset() - start;
+        self.write_if_much()
+    }
+
     /// Adds what a durable group has to do with messages.
     pub(super) fn jobs(
         &mut self,
@@ -136,7 +145,8 @@ impl Rewrite {
     /// Adds a record of another journal file.
     pub(super) fn copy(&mut self, header: &RecordHeader, body: &[u8]) -> io::Result<()> {
         self.encoder.copy(header, body);
-        let is_kept = matches!(header.kind, Kind::Append | Kind::Letter | Kind::Group);
+        let is_kept =
+            matches!(header.kind, Kind::Append | Kind::Letter | Kind::Group | Kind::Retained);
         self.kept += u64::from(is_kept);
         if is_kept || header.kind == Kind::Jobs {
             self.kept_bytes += header.record_bytes();

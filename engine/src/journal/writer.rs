@@ -20,6 +20,7 @@ use super::options::FsyncPolicy;
 use super::rewrite::{Finished, directory, new_path, remove_if_there};
 use super::shared::{Action, JournalError, Shared};
 use super::storage::{PathKind, Storage, StorageFile};
+use super::values;
 use crate::limits::JOURNAL_COMMIT_BYTES_TARGET;
 use crate::sync::atomic::Ordering;
 use crate::wire::id::MessageId;
@@ -262,6 +263,19 @@ impl Writer {
                     is_awaited = true;
                     self.estimate.append(letters::record_bytes(&letter));
                     self.encoder.letter(&letter);
+                }
+                Op::Retain { message, replaces } => {
+                    is_awaited = true;
+                    if replaces {
+                        self.estimate.settle();
+                    }
+                    self.estimate.append(values::record_bytes(&message));
+                    self.encoder.retained(&message);
+                }
+                Op::Unretain(name) => {
+                    is_awaited = true;
+                    self.estimate.settle();
+                    self.encoder.cleared(&name);
                 }
                 Op::EndLetter { id, group, end } => {
                     self.estimate.settle();

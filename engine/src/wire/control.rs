@@ -13,7 +13,11 @@ pub use super::group::{Backoff, Group};
 use super::hello::{self, CONTROL, Secret};
 use super::letter;
 use super::name::{self, NameError};
+use super::retained;
 use crate::limits::BACKOFF_DELAYS_MAX;
+
+#[cfg(test)]
+mod tests;
 
 const HELLO: u8 = 0x01;
 const SUBSCRIBE: u8 = 0x02;
@@ -27,6 +31,8 @@ const GROUP: u8 = 2;
 
 const DROP: u8 = 0;
 const HOLD: u8 = 1;
+/// Beside these: with the last values.
+const WITH_LAST: u8 = 0x80;
 
 const ACK: u8 = 0;
 const NAK: u8 = 1;
@@ -111,6 +117,8 @@ pub struct Subscribe<'a> {
     pub filter: Filter<'a>,
     /// Bytes of native frames that may be delivered before more is granted.
     pub credit: u64,
+    /// Whether it gets the retained messages of its names first.
+    pub with_last: bool,
 }
 
 /// A control request.
@@ -142,6 +150,8 @@ pub enum Control<'a> {
     Letters(letter::Request<'a>),
     /// Something about groups.
     Groups(durable::Request<'a>),
+    /// Something about retained messages.
+    Retained(retained::Request<'a>),
 }
 
 /// Why a request that begins with [`CONTROL`] is none.
@@ -160,8 +170,8 @@ pub enum ControlError {
     /// Its kind is none that this version knows.
     #[error(
         "a request that begins with 0x02 is a hello (1), subscribe (2), unsubscribe (3), credit (4), settle (5), about \
-         dead letters: list (6), show (7), replay (8) or purge (9), or about groups: create (10), list (11) or delete (12), \
-         and not {0}"
+         dead letters: list (6), show (7), replay (8) or purge (9), about groups: create (10), list (11) or delete (12), \
+         or about retained messages: clear (14) or list (15), and not {0}"
     )]
     Kind(u8),
     /// The subscription's kind is none that this version knows.
@@ -237,7 +247,8 @@ pub fn read(body: &[u8]) -> Result<Control<'_>, ControlError> {
                 }
                 kind => return Err(ControlError::SubscriptionKind(kind)),
             };
-            let overflow = match overflow {
+            let with_last = overflow & WITH_LAST != 0;
+            let overflow = match overflow & !WITH_LAST {
                 DROP => Overflow::Drop,
                 HOLD => Overflow::Hold,
                 overflow => return Err(ControlError::Overflow(overflow)),
@@ -245,7 +256,7 @@ pub fn read(body: &[u8]) -> Result<Control<'_>, ControlError> {
             let filter = Filter::read(filter_kind, text)?;
             let number = u32::from_le_bytes([n0, n1, n2, n3]);
             let credit = u64::from_le_bytes(credit);
-            Ok(Control::Subscribe(Subscribe { number, kind, overflow, filter, credit }))
+            Ok(Control::Subscribe(Subscribe { number, kind, overflow, filter, credit, with_last }))
         }
         Some(UNSUBSCRIBE) => {
             let number = rest.first_chunk().ok_or(short("an unsubscribe", 6))?;
@@ -282,7 +293,15 @@ pub fn read(body: &[u8]) -> Result<Control<'_>, ControlError> {
         }
         Some(kind) => match letter::read(kind, rest) {
             Ok(Some(request)) => Ok(Control::Letters(request)),
-            Ok(None) => read_groups(kind, rest, bytes),
+            Ok(None) => match retained::read(kind, rest) {
+                Ok(Some(request)) => Ok(Control::Retained(request)),
+                Ok(None) => read_groups(kind, rest, bytes),
+                Err(retained::ReadError::Short(expected)) => {
+                    Err(short("a request about retained messages", 2 + expected))
+                }
+                Err(retained::ReadError::Name(error)) => Err(FilterError::Name(error).into()),
+                Err(retained::ReadError::Filter(error)) => Err(error.into()),
+            },
             Err(letter::ReadError::Short(expected)) => {
                 Err(short("a request about dead letters", 2 + expected))
             }
@@ -313,11 +332,11 @@ fn read_groups(kind: u8, rest: &[u8], bytes: usize) -> Result<Control<'_>, Contr
 pub fn request(control: &Control<'_>) -> Vec<u8> {
     match control {
         Control::Hello(secret) => hello::request(secret),
-        Control::Subscribe(Subscribe { number, kind, overflow, filter, credit }) => {
+        Control::Subscribe(Subscribe { number, kind, overflow, filter, credit, with_last }) => {
             let overflow = match overflow {
                 Overflow::Drop => DROP,
                 Overflow::Hold => HOLD,
-            };
+            } | if *with_last { WITH_LAST } else { 0 };
             let mut body = vec![CONTROL, SUBSCRIBE];
             body.extend(number.to_le_bytes());
             body.extend([kind.number(), overflow, filter.kind()]);
@@ -351,112 +370,6 @@ pub fn request(control: &Control<'_>) -> Vec<u8> {
         }
         Control::Letters(request) => letter::request(request),
         Control::Groups(request) => durable::request(request),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SUBSCRIPTION: Subscribe<'_> = Subscribe {
-        number: 0x0102,
-        kind: Kind::Broadcast,
-        overflow: Overflow::Hold,
-        filter: Filter::Pattern("a.>"),
-        credit: 0x0304,
-    };
-
-    #[track_caller]
-    fn check(control: Control<'_>, bytes: &[u8]) {
-        assert_eq!(request(&control), bytes);
-        assert_eq!(read(bytes), Ok(control));
-        assert_eq!(read(&[bytes, b"more"].concat()), Ok(control));
-        for end in 0..bytes.len() {
-            assert!(matches!(read(&bytes[..end]), Err(ControlError::Short { .. })), "{end}");
-        }
-    }
-
-    #[test]
-    fn requests_are_as_the_format_says_and_come_back() {
-        check(Control::Hello(*b"0123456789abcdef"), b"\x02\x010123456789abcdef");
-        check(
-            Control::Subscribe(SUBSCRIPTION),
-            b"\x02\x02\x02\x01\0\0\x01\x01\x02\x04\x03\0\0\0\0\0\0\x03a.>",
-        );
-        check(Control::Unsubscribe(0x0102), b"\x02\x03\x02\x01\0\0");
-        check(
-            Control::Credit { number: 0x0102, bytes: 0x0304 },
-            b"\x02\x04\x02\x01\0\0\x04\x03\0\0\0\0\0\0",
-        );
-    }
-
-    #[test]
-    fn one_for_a_group_is_as_the_format_says_and_comes_back() {
-        let backoff = Backoff::new(&[9]).unwrap();
-        let group = Group { ack_wait_ms: 0x0506, attempts_max: 3, backoff, ..Group::named("g") };
-        let control = Control::Subscribe(Subscribe { kind: Kind::Group(group), ..SUBSCRIPTION });
-        let bytes = request(&control);
-        let head = b"\x02\x02\x02\x01\0\0\x02\x01\x02\x04\x03\0\0\0\0\0\0\x03a.>";
-        let of_group = b"\x01g\x06\x05\0\0\0\0\0\0\x03\0\x01\x09\0\0\0";
-        assert_eq!(bytes, [&head[..], of_group].concat());
-        assert_eq!(read(&bytes), Ok(control));
-        let expected = bytes.len();
-        let short = ControlError::Short { what: "a subscribe", expected, bytes: expected - 1 };
-        assert_eq!(read(&bytes[..expected - 1]), Err(short));
-    }
-
-    #[test]
-    fn a_verdict_is_as_the_format_says_and_comes_back() {
-        let ids = &[7; 32];
-        for (verdict, bytes) in [
-            (Verdict::Ack, b"\x02\x05\x02\x01\0\0\0\0\0\0\0"),
-            (Verdict::Nak { delay_ms: 0x0304 }, b"\x02\x05\x02\x01\0\0\x01\x04\x03\0\0"),
-            (Verdict::Extend, b"\x02\x05\x02\x01\0\0\x02\0\0\0\0"),
-        ] {
-            let control = Control::Settle { number: 0x0102, verdict, ids };
-            let bytes = [&bytes[..], ids].concat();
-            assert_eq!(request(&control), bytes);
-            assert_eq!(read(&bytes), Ok(control));
-            for end in 0..11 {
-                assert!(matches!(read(&bytes[..end]), Err(ControlError::Short { .. })), "{end}");
-            }
-        }
-        assert_eq!(read(b"\x02\x05\x02\x01\0\0\x04\0\0\0\0"), Err(ControlError::Verdict(4)));
-        let verdict = Verdict::Reject { reason: "no" };
-        let control = Control::Settle { number: 0x0102, verdict, ids };
-        let bytes = [&b"\x02\x05\x02\x01\0\0\x03\0\0\0\0\x02no"[..], ids].concat();
-        assert_eq!(request(&control), bytes);
-        assert_eq!(read(&bytes), Ok(control));
-        for end in 0..14 {
-            assert!(matches!(read(&bytes[..end]), Err(ControlError::Short { .. })), "{end}");
-        }
-        let no_text = b"\x02\x05\x02\x01\0\0\x03\0\0\0\0\x01\xff";
-        assert_eq!(read(no_text), Err(ControlError::Reason));
-    }
-
-    #[test]
-    fn each_rule_has_its_error() {
-        assert_eq!(read(b"\x02\xff"), Err(ControlError::Kind(255)));
-        assert_eq!(read(b"\x02\x0c\x01|"), Err(ControlError::GroupName(NameError::Separator)));
-        assert!(matches!(read(b"\x02\x0b"), Err(ControlError::Short { expected: 3, .. })));
-        let mut bytes = request(&Control::Subscribe(SUBSCRIPTION));
-        bytes[6] = 9;
-        assert_eq!(read(&bytes), Err(ControlError::SubscriptionKind(9)));
-        bytes[6..8].copy_from_slice(&[1, 7]);
-        assert_eq!(read(&bytes), Err(ControlError::Overflow(7)));
-        bytes[7..9].copy_from_slice(&[0, 7]);
-        assert_eq!(read(&bytes), Err(FilterError::Kind(7).into()));
-        let group = |name| {
-            let kind = Kind::Group(Group::named(name));
-            request(&Control::Subscribe(Subscribe { kind, ..SUBSCRIPTION }))
-        };
-        assert_eq!(read(&group("a|b")), Err(ControlError::GroupName(NameError::Separator)));
-        let mut bytes = group("g");
-        *bytes.last_mut().unwrap() = 17;
-        assert_eq!(read(&bytes), Err(ControlError::Backoff(17)));
-        // Those about dead letters, by their kind: all other rules are tested where they are read.
-        assert_eq!(read(b"\x02\x08\x01g\x09"), Err(ControlError::Letters(9)));
-        assert_eq!(read(b"\x02\x06\x01|"), Err(ControlError::GroupName(NameError::Separator)));
-        assert!(matches!(read(b"\x02\x06"), Err(ControlError::Short { expected: 3, .. })));
+        Control::Retained(request) => retained::request(request),
     }
 }

@@ -107,6 +107,18 @@ impl<'a> Filter<'a> {
     }
 }
 
+/// The tokens of a pattern before its first wildcard, with which all names begin that fit it.
+pub fn literal_beginning(pattern: &str) -> &str {
+    let mut end = 0;
+    for token in pattern.split(TOKEN_SEPARATOR) {
+        if token == ANY_TOKEN || token == ANY_REST {
+            return &pattern[..end];
+        }
+        end = pattern.len().min(end + token.len() + 1);
+    }
+    pattern
+}
+
 fn check_tokens(pattern: &str) -> Result<(), FilterError> {
     let tokens = pattern.split(TOKEN_SEPARATOR).count();
     for (at, token) in (1..).zip(pattern.split(TOKEN_SEPARATOR)) {
@@ -181,5 +193,16 @@ mod tests {
         check_error(2, b">.a", FilterError::RestNotLast { at: 1, tokens: 2 });
         check_error(2, &[b'a'; 256], NameError::TooLong { bytes: 256 }.into());
         check_error(3, b"a", FilterError::Kind(3));
+    }
+
+    #[test]
+    fn what_stands_before_a_wildcard_is_literal() {
+        let check = |pattern, expected| assert_eq!(literal_beginning(pattern), expected);
+        check("a.b", "a.b");
+        check("a.*.b", "a.");
+        check("a.>", "a.");
+        check(">", "");
+        check("*.a", "");
+        check("a*.b.>", "a*.b.");
     }
 }

@@ -23,3 +23,4 @@ pub mod pickle;
 pub mod properties;
 pub mod record;
 pub mod reply;
+pub mod retained;

@@ -14,6 +14,7 @@ const CONTENT_TYPE: u8 = 3;
 const HEADER: u8 = 4;
 const EXPIRES: u8 = 5;
 const DELIVER_AT: u8 = 6;
+const RETAIN: u8 = 7;
 
 /// Bytes before each property.
 const HEAD_BYTES: usize = 5;
@@ -35,6 +36,8 @@ pub struct Properties<'a> {
     pub expires_ms: Option<u64>,
     /// Before when nobody gets the message, in milliseconds since the Unix epoch.
     pub deliver_at_ms: Option<u64>,
+    /// Whether the server keeps the message as the last one of its name.
+    pub retain: bool,
 }
 
 /// Why bytes are no properties.
@@ -105,6 +108,7 @@ impl<'a> Properties<'a> {
                 }
                 EXPIRES => properties.expires_ms = Some(number_of(value)?),
                 DELIVER_AT => properties.deliver_at_ms = Some(number_of(value)?),
+                RETAIN => properties.retain = true,
                 _ => {}
             }
         }
@@ -118,13 +122,22 @@ impl<'a> Properties<'a> {
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        let Self { reply_to, correlation, content_type, headers, expires_ms, deliver_at_ms } = self;
+        let Self {
+            reply_to,
+            correlation,
+            content_type,
+            headers,
+            expires_ms,
+            deliver_at_ms,
+            retain,
+        } = self;
         reply_to.is_none()
             && correlation.is_none()
             && content_type.is_none()
             && headers.is_empty()
             && expires_ms.is_none()
             && deliver_at_ms.is_none()
+            && !retain
     }
 
     /// Appends them, and how many bytes they are, to a payload.
@@ -163,6 +176,9 @@ impl<'a> Properties<'a> {
         if let Some(at) = self.deliver_at_ms {
             put(DELIVER_AT, &[&at.to_le_bytes()]);
         }
+        if self.retain {
+            put(RETAIN, &[]);
+        }
         let bytes = payload.len() - start;
         if bytes > PROPERTIES_BYTES_MAX {
             payload.truncate(start);
@@ -199,6 +215,7 @@ mod tests {
             headers: vec![("k", "v"), ("k", "")],
             expires_ms: Some(0x0304),
             deliver_at_ms: Some(5),
+            retain: true,
         };
         let mut bytes = b"payload".to_vec();
         properties.append_to(&mut bytes).unwrap();
@@ -206,7 +223,7 @@ mod tests {
             b"payload\x01\x02\0\0\0me\x02\x08\0\0\0\x02\x01\0\0\0\0\0\0\x03\x03\0\0\0a/b\
             \x04\x04\0\0\0\x01\0kv\x04\x03\0\0\0\x01\0k\
             \x05\x08\0\0\0\x04\x03\0\0\0\0\0\0\
-            \x06\x08\0\0\0\x05\0\0\0\0\0\0\0\x47\0\0\0";
+            \x06\x08\0\0\0\x05\0\0\0\0\0\0\0\x07\0\0\0\0\x4c\0\0\0";
         assert_eq!(bytes, expected);
         let (payload, rest) = split(&bytes).unwrap();
         assert_eq!(payload, b"payload");

@@ -249,7 +249,7 @@ fn each_message_comes_back_as_a_job_of_the_groups_that_are_not_done_with_it() {
         let report = inspect(Path::new(PATH), &disk(&bytes)).unwrap();
         assert_eq!(report.groups, story.state.groups.len() as u64);
         let counts = format!(
-            "{} group, {} group end, {} jobs)",
+            "{} group, {} group end, {} jobs, ",
             report.records.group, report.records.group_end, report.records.jobs
         );
         assert!(report.to_string().contains(&counts), "{report}");

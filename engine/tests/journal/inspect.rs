@@ -177,13 +177,13 @@ fn the_report_tells_a_person_what_is_there_and_what_to_do() {
     let elsewhere = "settlements of messages not in this file (compacted, torn or damaged): ";
     assert!(lines[5].starts_with(elsewhere), "{text}");
     assert!(
-        lines[9].starts_with(&format!("torn end: 4 bytes from offset {}: ", size - 4)),
+        lines[10].starts_with(&format!("torn end: 4 bytes from offset {}: ", size - 4)),
         "{text}"
     );
-    assert_eq!(lines[10], format!("damage: 1 record in {} bytes", 32 + record_bytes));
-    assert_eq!(lines[11], "  offset 0: 32 bytes, a copy of the header");
-    assert_eq!(lines[12], format!("  offset {}: {record_bytes} bytes, 1 record", record.start));
-    assert!(lines[13].contains("--repair") && lines.len() == 14, "{text}");
+    assert_eq!(lines[11], format!("damage: 1 record in {} bytes", 32 + record_bytes));
+    assert_eq!(lines[12], "  offset 0: 32 bytes, a copy of the header");
+    assert_eq!(lines[13], format!("  offset {}: {record_bytes} bytes, 1 record", record.start));
+    assert!(lines[14].contains("--repair") && lines.len() == 15, "{text}");
 }
 
 #[test]

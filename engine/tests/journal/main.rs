@@ -16,6 +16,7 @@ mod letters;
 mod model;
 mod power_cut;
 mod recovery;
+mod retained;
 mod special_files;
 mod switched_off;
 mod unsynced;

@@ -141,7 +141,7 @@ impl Subscribers {
         wanted: &Subscribe<'_>,
         now: Duration,
     ) -> Result<u32, NativeError> {
-        let Subscribe { number, kind, overflow, filter, credit } = *wanted;
+        let Subscribe { number, kind, overflow, filter, credit, .. } = *wanted;
         let cost = cost(filter.text().as_bytes());
         let part = match kind {
             Kind::Observer => Part::Observer,
@@ -398,8 +398,15 @@ impl Native {
 
     /// Whom a delivery is for, and what stands before it.
     pub(in super::super) fn direct(&self, again: bool, attempt: u16) -> Direct {
-        let delivery = Delivery { number: self.number, again, attempt };
+        let delivery = Delivery { number: self.number, again, retained: false, attempt };
         Direct { connection: self.connection, delivery, is_overdrawn: self.is_overdrawn }
+    }
+
+    /// The same before a retained message.
+    pub(in super::super) fn direct_retained(&self) -> Direct {
+        let mut direct = self.direct(true, 0);
+        direct.delivery.retained = true;
+        direct
     }
 
     pub(in super::super) fn has_credit(&self) -> bool {

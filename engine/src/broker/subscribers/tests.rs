@@ -113,7 +113,7 @@ fn check_bound_of_all(limits: Limits, room_for: u64, refusal: SubscriptionLimit)
     }
     let booked = (subscribers.len(), subscribers.bytes);
     let (kind, overflow, filter) = (Kind::Observer, Overflow::Drop, Filter::Name("z"));
-    let native = Subscribe { number: 1, kind, overflow, filter, credit: 1 };
+    let native = Subscribe { number: 1, kind, overflow, filter, credit: 1, with_last: false };
     assert_eq!(subscribers.subscribe(99, b"z", Duration::ZERO), Err(refusal));
     assert_eq!(subscribers.add_native(99, &native, Duration::ZERO), Err(refusal.into()));
     assert_eq!((subscribers.len(), subscribers.bytes), booked);
@@ -194,6 +194,7 @@ fn connections_whose_numbers_look_alike_are_kept_apart() {
                 overflow: Overflow::Drop,
                 filter,
                 credit: 1,
+                with_last: false,
             };
             subscribers.add_native(id, &wanted, Duration::ZERO).unwrap();
             // The first one to a name is not counted.
@@ -211,7 +212,14 @@ fn further_subscriptions_to_one_name_are_counted_until_they_end() {
     for kind in [Kind::Observer, Kind::Broadcast] {
         for number in [1, 2, 3] {
             let number = number + 10 * u32::from(kind == Kind::Observer);
-            let wanted = Subscribe { number, kind, overflow: Overflow::Drop, filter, credit: 1 };
+            let wanted = Subscribe {
+                number,
+                kind,
+                overflow: Overflow::Drop,
+                filter,
+                credit: 1,
+                with_last: false,
+            };
             subscribers.add_native(7, &wanted, Duration::ZERO).unwrap();
         }
     }

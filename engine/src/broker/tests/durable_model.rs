@@ -101,6 +101,7 @@ impl Stored {
                     self.letters.remove(&id);
                 }
             }
+            _ => panic!("nobody asked for that"),
         }
     }
 

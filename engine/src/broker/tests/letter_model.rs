@@ -94,6 +94,7 @@ impl Stored {
                     self.live.remove(&sequence);
                 }
             }
+            Op::Retain { .. } | Op::Unretain(_) => panic!("nothing is retained"),
         }
     }
 }

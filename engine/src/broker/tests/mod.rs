@@ -21,6 +21,7 @@ mod model;
 mod native;
 mod refusals;
 mod repeats;
+mod retained;
 mod seeds;
 mod simulation;
 mod sockets;

@@ -12,7 +12,14 @@ const ROOMY: u64 = 1 << 20;
 
 pub(super) fn subscribe(number: u32, kind: Kind<'_>, filter: Filter<'_>, credit: u64) -> Vec<u8> {
     let overflow = Overflow::Drop;
-    control::request(&Control::Subscribe(Subscribe { number, kind, overflow, filter, credit }))
+    control::request(&Control::Subscribe(Subscribe {
+        number,
+        kind,
+        overflow,
+        filter,
+        credit,
+        with_last: false,
+    }))
 }
 
 pub(super) fn grant(number: u32, bytes: u64) -> Vec<u8> {
@@ -58,7 +65,8 @@ fn each_filter_gets_its_names_as_they_arrived_and_an_end_is_an_end() {
                 bench.request(4, sent.clone());
                 let (deliveries, _) = bench.deliveries();
                 let got: Vec<_> = deliveries.iter().flat_map(|it| &it.direct).collect();
-                let delivery = control::Delivery { number: 7, again: false, attempt: 0 };
+                let delivery =
+                    control::Delivery { number: 7, again: false, retained: false, attempt: 0 };
                 let expected = Direct { connection: 3, delivery, is_overdrawn: false };
                 let is_wanted = names.contains(&name);
                 assert_eq!(
@@ -415,6 +423,7 @@ fn holding(number: u32, credit: u64) -> Vec<u8> {
         overflow: Overflow::Hold,
         filter,
         credit,
+        with_last: false,
     }))
 }
 

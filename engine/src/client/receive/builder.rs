@@ -138,6 +138,7 @@ impl SubscriptionBuilder {
         let (ack_wait_ms, in_flight_max, attempts_max) = Default::default();
         // For groups it has no meaning.
         self.terms.overflow = Overflow::Drop;
+        self.terms.with_last = false;
         self.terms.credit = CLIENT_GROUP_CREDIT_BYTES;
         let group = Group { name, ack_wait_ms, in_flight_max, attempts_max, backoff, extends };
         GroupBuilder { opener: self.opener, terms: self.terms, group, backoff: Some(backoff) }
@@ -148,6 +149,14 @@ impl SubscriptionBuilder {
     /// are slowed down. Default: 4 MiB.
     pub fn credit(mut self, bytes: u64) -> Self {
         self.terms.credit = bytes;
+        self
+    }
+
+    /// Gets the [retained](super::super::OutgoingMessage::retain) messages of the names that it fits, each before what is
+    /// published under its name from now on, as far as the credit goes; and again whenever the client has connected anew. They
+    /// say that they are [redelivered](super::Delivery::is_redelivered). In a group nobody gets them.
+    pub fn with_last(mut self) -> Self {
+        self.terms.with_last = true;
         self
     }
 

@@ -53,14 +53,22 @@ impl Drop for Lease {
 pub struct Delivery {
     message: Message,
     again: bool,
+    retained: bool,
     attempt: u16,
     lease: Arc<Lease>,
     settled: bool,
 }
 
 impl Delivery {
-    pub(super) fn new(message: Message, again: bool, attempt: u16, lease: Arc<Lease>) -> Self {
-        Self { message, again, attempt, lease, settled: false }
+    /// `before`: whether it was sent before, and whether it was retained.
+    pub(super) fn new(
+        message: Message,
+        before: (bool, bool),
+        attempt: u16,
+        lease: Arc<Lease>,
+    ) -> Self {
+        let (again, retained) = before;
+        Self { message, again, retained, attempt, lease, settled: false }
     }
 
     /// The message, which may be kept longer than the delivery.
@@ -71,6 +79,12 @@ impl Delivery {
     /// Whether it was sent before, to this subscription or to another one.
     pub fn is_redelivered(&self) -> bool {
         self.again
+    }
+
+    /// Whether it is a retained message that came because the subscription asked for
+    /// [the last values](super::SubscriptionBuilder::with_last), and not because it was published just now.
+    pub fn is_retained(&self) -> bool {
+        self.retained
     }
 
     /// How often its group got it, this time included; 0 outside of groups.

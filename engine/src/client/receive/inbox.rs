@@ -21,6 +21,8 @@ pub(super) struct Frame {
     /// Places of the records that are not to be read.
     pub(super) wrong: Vec<usize>,
     pub(super) again: bool,
+    /// It was retained.
+    pub(super) retained: bool,
     pub(super) attempt: u16,
     /// Which connection it came by; a group's are void on the next one.
     pub(super) connection: u64,

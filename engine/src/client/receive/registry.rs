@@ -229,7 +229,8 @@ impl Registry {
 
     /// Hands a delivery to its subscription.
     pub(in crate::client) fn deliver(&mut self, head: &[u8], frame: &Bytes, now: Instant) {
-        let Some(Delivery { number, again, attempt }) = control::read_delivery(head) else {
+        let Some(Delivery { number, again, retained, attempt }) = control::read_delivery(head)
+        else {
             self.reporter.failure(&Failure::BadFrame { bytes: head.len() });
             return;
         };
@@ -244,6 +245,7 @@ impl Registry {
             name_bytes: 0,
             wrong: Vec::new(),
             again,
+            retained,
             attempt,
             connection: self.connection,
             copies_from: now + self.retry_interval / 2,

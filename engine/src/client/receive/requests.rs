@@ -50,6 +50,7 @@ impl Requests {
                 filter: Filter::name(&*self.name),
                 kind: Kind::Observer,
                 overflow: Overflow::Hold,
+                with_last: false,
                 credit: CLIENT_CREDIT_BYTES,
             };
             let replies = Arc::clone(&self.replies);

@@ -115,7 +115,8 @@ impl Subscription {
                 continue;
             }
             let lease = Arc::clone(&cursor.lease);
-            let delivery = Delivery::new(message, frame.again, frame.attempt, lease);
+            let delivery =
+                Delivery::new(message, (frame.again, frame.retained), frame.attempt, lease);
             if cursor.at == frame.bytes.len() {
                 // The last of its frame alone holds the frame's credit.
                 self.current = None;

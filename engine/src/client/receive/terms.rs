@@ -40,6 +40,8 @@ pub(super) struct Terms {
     pub(super) filter: Filter,
     pub(super) kind: Kind,
     pub(super) overflow: Overflow,
+    /// Whether it gets the retained messages of its names first.
+    pub(super) with_last: bool,
     /// Bytes that may be here and not dealt with.
     pub(super) credit: u64,
 }
@@ -48,7 +50,7 @@ impl Terms {
     /// Those of a broadcast subscription that says nothing else.
     pub(super) fn broadcast(filter: Filter) -> Self {
         let (kind, overflow, credit) = (Kind::Broadcast, Overflow::Hold, CLIENT_CREDIT_BYTES);
-        Self { filter, kind, overflow, credit }
+        Self { filter, kind, overflow, with_last: false, credit }
     }
 
     pub(super) fn is_group(&self) -> bool {
@@ -69,7 +71,8 @@ impl Terms {
             }),
         };
         let (overflow, filter) = (self.overflow, self.filter.wire());
-        let subscribe = Subscribe { number, kind, overflow, filter, credit };
+        let subscribe =
+            Subscribe { number, kind, overflow, filter, credit, with_last: self.with_last };
         control::request(&control::Control::Subscribe(subscribe))
     }
 

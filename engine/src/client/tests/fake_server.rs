@@ -298,7 +298,8 @@ impl State {
             // Of a torn frame, the name alone.
             let name = frame.get(1..).unwrap_or_default().split(|&byte| byte == b'|').next();
             if name.and_then(|name| str::from_utf8(name).ok()).is_some_and(fits) {
-                let delivery = Delivery { number: *number, again: false, attempt: 0 };
+                let delivery =
+                    Delivery { number: *number, again: false, retained: false, attempt: 0 };
                 let head = control::delivery(delivery);
                 // It may have gone.
                 let _ = self.router.send_multipart([&peer[..], b"", &head, frame], zmq::DONTWAIT);

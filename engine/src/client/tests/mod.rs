@@ -13,4 +13,5 @@ mod lifecycle;
 mod publishing;
 mod receiving;
 mod requests;
+mod retained;
 mod subscriptions;

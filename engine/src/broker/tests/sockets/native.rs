@@ -101,7 +101,7 @@ impl Native {
             Role::Member => Kind::Group(group),
         };
         let (overflow, credit, filter) = (self.overflow, self.credit, Filter::Name(self.name));
-        let wanted = Subscribe { number: NUMBER, kind, overflow, filter, credit };
+        let wanted = Subscribe { number: NUMBER, kind, overflow, filter, credit, with_last: false };
         self.granted = credit;
         self.is_subscribing = true;
         self.asker.ask(What::Control, &control::request(&Control::Subscribe(wanted)), world);

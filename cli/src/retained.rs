@@ -1,0 +1,79 @@
+//! `mezzenger retained`: the messages that the server keeps as the last ones of their names.
+
+use std::io;
+
+use clap::Subcommand;
+use mezzenger::{ClientBuilder, Filter, RetainedMessage};
+use serde_json::json;
+
+use crate::error::{Error, written};
+use crate::filter::checked;
+use crate::publish::publishable;
+use crate::show;
+
+/// What to do with retained messages.
+#[derive(Subcommand)]
+pub(crate) enum RetainedCommand {
+    /// List them: name, bytes and id, in the order of their names. `mezzenger sub --last` prints their payloads.
+    List(ListArgs),
+    /// Have the server forget the one of a name.
+    Clear(ClearArgs),
+}
+
+/// Which to list.
+#[derive(clap::Args)]
+pub(crate) struct ListArgs {
+    /// Names, or a pattern, as for `mezzenger sub`; all without it.
+    filter: Option<String>,
+
+    /// Those of all names that begin with FILTER.
+    #[arg(long, requires = "filter")]
+    prefix: bool,
+
+    /// So many at most.
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    limit: usize,
+
+    /// Print each as a JSON object: name, bytes, id, published.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Which to clear.
+#[derive(clap::Args)]
+pub(crate) struct ClearArgs {
+    /// The name.
+    #[arg(value_parser = publishable)]
+    name: String,
+}
+
+impl RetainedCommand {
+    pub(crate) fn run(self, builder: ClientBuilder) -> Result<(), Error> {
+        let client = builder.connect()?;
+        let retained = client.retained();
+        match self {
+            Self::List(args) => {
+                let filter = args.filter.as_ref();
+                let filter =
+                    filter.map_or_else(|| Filter::prefix(""), |text| checked(text, args.prefix));
+                let found = retained.list(&filter, args.limit)?;
+                written(found.iter().try_for_each(|message| args.print(message)))
+            }
+            Self::Clear(args) => Ok(retained.clear(&args.name)?),
+        }
+    }
+}
+
+impl ListArgs {
+    fn print(&self, message: &RetainedMessage) -> io::Result<()> {
+        let RetainedMessage { id, name, published, bytes, .. } = message;
+        if self.json {
+            let published = humantime::format_rfc3339_nanos(*published).to_string();
+            let id = id.to_string();
+            let object = json!({"name": name, "bytes": bytes, "id": id, "published": published});
+            show::line(object.to_string().as_bytes())
+        } else {
+            show::line(format!("{} {bytes} {id}", show::on_terminal(name)).as_bytes())
+        }
+    }
+}
