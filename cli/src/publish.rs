@@ -62,6 +62,11 @@ pub(crate) struct PublishArgs {
     /// Have the server keep the message as the last one of its name, for whoever subscribes with --last.
     #[arg(long)]
     retain: bool,
+
+    /// A key of your own: another message under the same name and key is not published within the server's
+    /// --idempotency-window.
+    #[arg(long, conflicts_with = "lines")]
+    key: Option<String>,
 }
 
 /// A header of a message.
@@ -117,6 +122,9 @@ impl PublishArgs {
         }
         if self.retain {
             message = message.retain();
+        }
+        if let Some(key) = &self.key {
+            message = message.idempotency_key(key);
         }
         (if self.ack { message.ack() } else { message }).publish().map(drop)
     }

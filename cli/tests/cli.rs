@@ -148,6 +148,15 @@ fn the_last_value_of_a_name_is_printed_listed_and_cleared() {
 }
 
 #[test]
+fn what_is_published_again_under_a_key_is_published_once() {
+    let broker = Broker::start();
+    for _ in 0..2 {
+        check_ok(&broker.run(&["pub", "greet", "hello", "--ack", "--key", "order-17"]));
+    }
+    assert_eq!(broker.server.metrics().pending_messages, 1);
+}
+
+#[test]
 fn json_tells_everything() {
     let broker = Broker::start();
     check_ok(&broker.run(&["pub", "greet.de", "grüße", "--ack", "--header", "a=b=c"]));

@@ -103,6 +103,8 @@ pub struct Config {
     pub repair: bool,
     /// How long an unacknowledged message waits before it is sent again.
     pub retry_interval: Duration,
+    /// How long an idempotency key counts: another message under it is not published.
+    pub idempotency_window: Duration,
     /// Most unacknowledged messages.
     pub max_pending_messages: usize,
     /// Most bytes of unacknowledged messages.
@@ -142,6 +144,7 @@ impl Default for Config {
             fsync: FsyncPolicy::Always,
             repair: false,
             retry_interval: RETRY_INTERVAL,
+            idempotency_window: Duration::from_secs(120),
             max_pending_messages: 10_000_000,
             max_pending_bytes: 2 * 1024 * 1024 * 1024,
             max_message_bytes: MAX_MESSAGE_BYTES,
@@ -247,6 +250,7 @@ impl Config {
         };
         for (flag, duration) in [
             ("--retry-interval", self.retry_interval),
+            ("--idempotency-window", self.idempotency_window),
             ("the stall grace", self.stall_grace),
             ("the interval of --fsync", sync),
             ("--drain-timeout", self.drain_timeout),

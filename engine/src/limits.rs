@@ -107,6 +107,21 @@ pub const RESEND_NAMES_PER_TURN_MAX: usize = 512;
 /// each subscriber some thread switches.
 pub const FRAME_BYTES_TARGET: usize = 512 * 1024;
 
+/// Bytes of a publisher's own key for a message.
+pub const KEY_BYTES_MAX: usize = 255;
+
+/// Keys that are remembered, those of all publishers together.
+pub const KEYS_MAX: usize = 500_000;
+
+/// Bytes of remembered keys, each counted with its name and [`KEY_OVERHEAD_BYTES`].
+pub const KEYS_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+/// What a remembered key takes beyond its name and itself: its places in two tables.
+pub const KEY_OVERHEAD_BYTES: usize = 192;
+
+/// Keys that count no longer, and which one turn forgets.
+pub const KEYS_FORGOTTEN_PER_TURN_MAX: usize = 4096;
+
 /// Names of which a message is retained.
 pub const RETAINED_NAMES_MAX: usize = 100_000;
 

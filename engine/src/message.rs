@@ -85,6 +85,19 @@ pub struct DurableGroup {
     pub backoff: Backoff,
 }
 
+/// A publisher's own key, under which a message was published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MessageKey {
+    /// The message's name.
+    pub name: ArcStr,
+    /// The key.
+    pub key: ArcStr,
+    /// When it was published, in milliseconds since the Unix epoch.
+    pub at_ms: u64,
+    /// Until when the key counts, likewise.
+    pub until_ms: u64,
+}
+
 /// The body of a message that is kept until it is acknowledged.
 ///
 /// One of up to [`PENDING_COPY_BYTES_MAX`] bytes has memory of its own, because a slice would pin the

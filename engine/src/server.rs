@@ -239,6 +239,9 @@ pub(crate) fn recover(
     for message in recovered.retained {
         core.restore_retained(message);
     }
+    for key in &recovered.keys {
+        core.restore_key(key);
+    }
     Ok(opened)
 }
 
@@ -274,6 +277,8 @@ setters! {
     repair: bool,
     /// How long an unacknowledged message waits before it is sent again.
     retry_interval: Duration,
+    /// How long an idempotency key counts: another message under it is not published.
+    idempotency_window: Duration,
     /// Most unacknowledged messages; beyond, publishers are refused.
     max_pending_messages: usize,
     /// Most bytes of unacknowledged messages; beyond, publishers are refused.

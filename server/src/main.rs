@@ -71,6 +71,10 @@ struct Args {
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value_t = Config::default().retry_interval.into())]
     retry_interval: humantime::Duration,
 
+    /// How long an idempotency key counts: another message under it is not published.
+    #[arg(long, value_name = "DURATION", value_parser = duration, default_value_t = Config::default().idempotency_window.into())]
+    idempotency_window: humantime::Duration,
+
     /// Most unacknowledged messages; a publisher beyond is refused.
     #[arg(long, value_name = "N", default_value_t = Config::default().max_pending_messages)]
     max_pending_messages: usize,
@@ -144,6 +148,7 @@ impl From<Args> for Config {
             fsync: args.fsync,
             repair: args.repair,
             retry_interval: args.retry_interval.into(),
+            idempotency_window: args.idempotency_window.into(),
             max_pending_messages: args.max_pending_messages,
             max_pending_bytes: bytes(args.max_pending_bytes),
             max_message_bytes: bytes(args.max_message_size),

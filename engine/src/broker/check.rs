@@ -25,6 +25,11 @@ pub(super) struct Summary {
     pub(super) held: usize,
     /// Bytes of the last of them that is to be retained.
     pub(super) retained_bytes: Option<usize>,
+    /// How many have a publisher's own key, and the bytes of these and of their names.
+    pub(super) keyed: usize,
+    pub(super) key_bytes: usize,
+    /// How many of them were published before, under their keys.
+    pub(super) repeats: u64,
     pub(super) held_bytes: usize,
     /// See [`Outgoing::whole_until_ms`](super::outgoing::Outgoing::whole_until_ms).
     pub(super) whole_until_ms: u64,

@@ -11,6 +11,7 @@ use super::carry::Carrying;
 use super::check::{Waiting, bounded_ids};
 use super::effect::{Effect, Effects, Reply};
 use super::groups::Groups;
+use super::keys::Keys;
 use super::letters::Letters;
 use super::outgoing::{Outgoing, Transcoding};
 use super::publishers::Publishers;
@@ -38,6 +39,8 @@ pub(super) struct Rules {
     pub(super) max_message_bytes: usize,
     /// Told to clients, whose groups take it unless they say otherwise.
     pub(super) retry_interval: Duration,
+    /// How long a publisher's own key counts.
+    pub(super) idempotency_window: Duration,
     /// Whether there is a journal, so that an acknowledged message is taken only once it is stored.
     pub(super) durable: bool,
 }
@@ -48,6 +51,7 @@ impl From<&Config> for Rules {
             verify: config.verify,
             max_message_bytes: config.max_message_bytes,
             retry_interval: config.retry_interval,
+            idempotency_window: config.idempotency_window,
             durable: config.persist_file.is_some(),
         }
     }
@@ -77,6 +81,7 @@ pub(super) struct Core<E> {
     /// Who deletes durable groups, by the groups' numbers, and how long the requests were.
     pub(super) deleting: BTreeMap<u64, Vec<(E, usize)>>,
     pub(super) retained: Retained,
+    pub(super) keys: Keys,
     /// Who is given retained messages.
     pub(super) givings: Givings,
     /// The time of the day, in nanoseconds since the Unix epoch, and at which time it was that.
@@ -138,6 +143,7 @@ impl<E> Core<E> {
             letters,
             deleting: BTreeMap::new(),
             retained: Retained::default(),
+            keys: Keys::default(),
             givings: Givings::default(),
             unix_ns: 0,
             clock_set: Duration::ZERO,
@@ -380,7 +386,7 @@ impl<E> Core<E> {
 
     /// Work that takes turns: whether some is left.
     pub(super) fn turn(&mut self, now: Duration) -> bool {
-        let expiring = self.expire_some() | self.expire_retained();
+        let expiring = self.expire_some() | self.expire_retained() | self.forget_keys();
         let ending = self.subscribers.turn();
         let waking = self.backlog.sweep(NAMES_WOKEN_PER_TURN_MAX, self.latest_group());
         let transcoding = self.transcode_some();

@@ -6,12 +6,12 @@
 //! them, [`resend`] sends the unacknowledged ones again, [`control`] is what clients ask for besides publishing,
 //! [`native`] delivers to their subscriptions as far as their credit goes, [`members`] to those in groups, [`durable`] is
 //! which groups stay without members, [`dead_letters`] what groups give up, [`times`] what messages' times
-//! have come or are over, [`storing`] what waits for the journal, [`retaining`] what is given to who subscribes with the
-//! last values, and [`restore`] takes back what it kept.
+//! have come or are over, [`storing`] what waits for the journal, [`repeats`] what comes again under a key, [`retaining`]
+//! what is given to who subscribes with the last values, and [`restore`] takes back what it kept.
 //!
 //! It decides with values that do not know it: [`backlog`] holds every unacknowledged message, [`publishers`]
 //! and [`contents`] recognise what was sent before, [`subscribers`] knows who wants what, [`groups`] which member of a
-//! group has what, [`letters`] what groups gave up, [`retained`] the last messages of names, [`replies`] is what waits for the journal, [`outgoing`] what is to be published, and [`recall`]
+//! group has what, [`letters`] what groups gave up, [`retained`] the last messages of names, [`keys`] publishers' own keys, [`replies`] is what waits for the journal, [`outgoing`] what is to be published, and [`recall`]
 //! makes messages due at once that went only to connections that are gone. [`check`] looks whether messages are in
 //! order, [`refusal`] says why not; [`transcode`] carries messages between the two formats, and [`carry`] does that
 //! for those that are delivered later.
@@ -42,6 +42,7 @@ mod effect;
 mod end;
 mod frames;
 mod groups;
+mod keys;
 mod large;
 mod letters;
 mod log_rate;
@@ -58,6 +59,7 @@ mod readable;
 mod reading;
 mod recall;
 mod refusal;
+mod repeats;
 mod replies;
 mod resend;
 pub(crate) mod restore;

@@ -97,7 +97,8 @@ impl<E> Core<E> {
             self.retained.check(name, bytes).map_err(Refusal::PendingFull)?;
         }
         self.reserve(name, summary.held, summary.held_bytes)?;
-        Ok(self.take_records(name, records, request, summary, carried, now))
+        self.check_keys(summary.keyed, summary.key_bytes)?;
+        Ok(self.take_new(name, records, request, summary, carried, now))
     }
 
     /// Takes a request of which a part was taken before. No client of ours sends such a thing; one that
@@ -113,6 +114,7 @@ impl<E> Core<E> {
         let mut runs: Vec<Vec<u8>> = Vec::new();
         let mut previous = None;
         let (mut held, mut held_bytes, now_ms) = (0, 0, self.unix_ms());
+        let (mut keyed, mut key_bytes) = (0, 0);
         for (whole, record) in frame_records(records) {
             let sequence = record.id.sequence;
             let publisher = self.publishers.get(record.id.publisher);
@@ -131,18 +133,23 @@ impl<E> Core<E> {
             if properties.retain {
                 self.retained.check(name, whole.len()).map_err(Refusal::PendingFull)?;
             }
+            if let Some(key) = properties.key {
+                keyed += 1;
+                key_bytes += name.len() + key.len();
+            }
             if record.ack || is_later(&properties, now_ms) {
                 held += 1;
                 held_bytes += whole.len();
             }
         }
         self.reserve(name, held, held_bytes)?;
+        self.check_keys(keyed, key_bytes)?;
         let mut group = 0;
         for run in runs {
             let run = Bytes::from(run);
             let records = run.slice(name.len() + 2..);
             let summary = self.check_records(name, &records)?;
-            group = self.take_records(name, &records, &run, summary, None, now).group;
+            group = self.take_new(name, &records, &run, summary, None, now).group;
         }
         Ok(Taken { group, kept })
     }
@@ -163,6 +170,9 @@ impl<E> Core<E> {
                 kept: 0,
                 held: 0,
                 retained_bytes: None,
+                keyed: 0,
+                key_bytes: 0,
+                repeats: 0,
                 held_bytes: 0,
                 whole_until_ms: NEVER_MS,
                 fingerprints: Vec::new(),
@@ -194,6 +204,10 @@ impl<E> Core<E> {
                 let until_ms = if is_later { Some(0) } else { properties.expires_ms };
                 summary.whole_until_ms = summary.whole_until_ms.min(until_ms.unwrap_or(NEVER_MS));
                 is_held |= is_later;
+                if let Some(key) = properties.key {
+                    summary.keyed += 1;
+                    summary.key_bytes += name.len() + key.len();
+                }
                 if properties.retain {
                     summary.retained_bytes = Some(whole.len());
                 }
@@ -213,7 +227,7 @@ impl<E> Core<E> {
         Ok(Summary { fingerprints, ..summary })
     }
 
-    fn take_records(
+    pub(super) fn take_records(
         &mut self,
         name: &str,
         records: &[u8],
@@ -223,20 +237,21 @@ impl<E> Core<E> {
         now: Duration,
     ) -> Taken {
         let topic = self.subscribers.topic(name).clone();
-        self.counters.accepted.add(summary.records);
+        self.counters.accepted.add(summary.records - summary.repeats);
         let (kept, retains) = (summary.kept > 0, summary.retained_bytes.is_some());
         let stores = summary.is_stored() && self.stores();
         let droppable = !kept;
         let whole_until_ms = summary.whole_until_ms;
-        let (to, frame) = (topic.name.clone(), request.clone());
-        self.frames.push(Outgoing {
-            name: to,
-            frame,
-            format: Format::V2,
-            droppable,
-            is_copy: carried.is_some(),
-            whole_until_ms,
-        });
+        if !records.is_empty() {
+            self.frames.push(Outgoing {
+                name: topic.name.clone(),
+                frame: request.clone(),
+                format: Format::V2,
+                droppable,
+                is_copy: carried.is_some(),
+                whole_until_ms,
+            });
+        }
         if stores {
             self.stored.reserve_exact(summary.kept);
         }

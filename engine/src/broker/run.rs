@@ -23,7 +23,7 @@ use super::timers::Timers;
 use crate::config::{Config, SlowSubscriber};
 use crate::journal::{Journal, JournalError, LiveSet, Op, RecoveredGroups, SubmitError};
 use crate::limits::{QUEUED_BYTES_EACH_PER_TURN_MAX, QUEUED_BYTES_PER_TURN_MAX};
-use crate::message::{DeadLetter, Message};
+use crate::message::{DeadLetter, Message, MessageKey};
 use crate::metrics::Counters;
 use crate::net::socket::{Network, Ready};
 use crate::pending::{Limits, PendingView};
@@ -471,6 +471,10 @@ impl CoreState {
 
     pub(crate) fn restore_retained(&mut self, message: Message) {
         self.0.restore_retained(message);
+    }
+
+    pub(crate) fn restore_key(&mut self, key: &MessageKey) {
+        self.0.restore_key(key);
     }
 
     pub(crate) fn restore_seen(&mut self, publisher: u64, first: u64, last: u64) {

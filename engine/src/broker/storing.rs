@@ -49,6 +49,7 @@ impl<E> Core<E> {
             }
         }
         self.retained.forget_unstored(self.durable);
+        self.keys.forget_unstored(self.durable);
         self.out.journal.retain(|op| takes_settlements && matches!(op, Op::Settle(_)));
         self.takes_settlements = takes_settlements;
         self.journal_failure = Some(reason.to_owned());

@@ -34,12 +34,12 @@ pub(super) fn check_times(
     properties: &Properties<'_>,
     now_ms: u64,
 ) -> Result<(), Refusal> {
-    let Some(at_ms) = properties.deliver_at_ms else { return Ok(()) };
-    if record.ordinal != 0 {
+    if !properties.is_counted() && record.ordinal != 0 {
         return Err(Refusal::Rule(
-            "a message that is delivered later has no ordinal (0), so that subscribers do not miss it meanwhile",
+            "a message that is delivered later, or has a key, has no ordinal (0), so that subscribers do not miss it",
         ));
     }
+    let Some(at_ms) = properties.deliver_at_ms else { return Ok(()) };
     if properties.retain {
         return Err(Refusal::Rule("a message that is delivered later cannot be retained"));
     }
@@ -62,7 +62,7 @@ impl<E> Core<E> {
     /// looked at for that.
     pub(super) fn next_time(&self) -> Option<Duration> {
         let first_ms = self.backlog.first_expiry_ms().min(self.backlog.first_later_ms());
-        let first_ms = first_ms.min(self.retained.first_expiry_ms());
+        let first_ms = first_ms.min(self.retained.first_expiry_ms()).min(self.keys.first_ms());
         if first_ms == NEVER_MS {
             return None;
         }

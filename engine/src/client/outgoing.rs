@@ -169,6 +169,28 @@ impl<'a, P: Payload> OutgoingMessage<'a, P> {
         self
     }
 
+    /// Says under which key it is known to whoever publishes it, 1 to 255 bytes: another message under the same name and key within the
+    /// server's idempotency window (2 minutes, unless the server says otherwise) is answered as if it was taken, and not
+    /// published, whoever sends it; so a program may publish again what it published before it was started anew. With [`Self::ack`]
+    /// and a journal that holds across restarts of the server, too.
+    ///
+    /// ```
+    /// # use mezzenger::{Client, Server};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let server = Server::builder().pub_port(0).recv_port(0).start()?;
+    /// # let client = Client::builder().port(server.recv_addr().port()).connect()?;
+    /// # let other = Client::builder().port(server.recv_addr().port()).connect()?;
+    /// client.message("orders.new", "tea").ack().idempotency_key("order-17").send()?;
+    /// other.message("orders.new", "tea").ack().idempotency_key("order-17").send()?;
+    /// assert_eq!(server.metrics().pending_messages, 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn idempotency_key(mut self, key: &'a str) -> Self {
+        self.properties.key = Some(key);
+        self
+    }
+
     /// Publishes it without waiting for the server, as [`Client::publish`](super::Client::publish) does.
     ///
     /// # Errors

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use crossbeam::channel::{Receiver, bounded};
 
 use super::groups::{self, Groups};
+use super::keys::Keys;
 use super::letters::Letters;
 use super::ops::LiveSet;
 use super::options::FsyncPolicy;
@@ -99,6 +100,7 @@ struct First<'a> {
     letters: Letters,
     groups: Groups,
     retained: Retained,
+    keys: Keys,
     kept: &'a groups::Kept,
 }
 
@@ -138,8 +140,8 @@ fn copy_most(job: &Job, stop: &AtomicBool) -> Result<Copied, CompactionError> {
     // The broker forgot the settled ones of this part before it handed their settlement over, so these
     // messages are not copied and the settle records not needed. Of dead letters only those are copied that are left, and of
     // what is said of messages and groups only the last word.
-    let (letters, groups, retained) = Default::default();
-    let mut first = First { letters, groups, retained, kept: &job.groups };
+    let (letters, groups, retained, keys) = Default::default();
+    let mut first = First { letters, groups, retained, keys, kept: &job.groups };
     let gathered = Some(&mut first);
     copied.copy(first_end, gathered, live, Some(&mut seen), &mut |offset| watch(offset, true))?;
     for letter in first.letters.into_letters() {
@@ -150,6 +152,7 @@ fn copy_most(job: &Job, stop: &AtomicBool) -> Result<Copied, CompactionError> {
     for message in first.retained.into_messages() {
         copied.new.retained(&message)?;
     }
+    copied.new.keys(&first.keys.into_keys())?;
     let marks = first.groups.into_marks(|id| job.live.is_live(&id), &job.groups);
     for (group, state, ids) in groups::records(&marks) {
         copied.new.jobs(group, state, &ids)?;
@@ -252,6 +255,13 @@ impl Copied {
                 Body::Cleared(name) => match &mut first {
                     Some(first) => {
                         first.retained.clear(name);
+                        false
+                    }
+                    None => true,
+                },
+                Body::Key(key) => match &mut first {
+                    Some(first) => {
+                        first.keys.add(&key);
                         false
                     }
                     None => true,

@@ -6,13 +6,14 @@ use bytes::Bytes;
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use super::group::{self, JobState};
+use super::keys;
 use super::letter::{self, LetterEnd};
 use super::options::FsyncPolicy;
 use super::record::{Kind, RECORD_HEADER_BYTES, RecordHeader, SeenRun, UNDER_NEVER};
 use super::retained;
 use super::storage::{StorageFile, append_all};
 use crate::limits::{JOURNAL_SETTLES_PER_RECORD_MAX, JOURNAL_VECTORED_BYTES_MIN};
-use crate::message::{DeadLetter, DurableGroup, Message};
+use crate::message::{DeadLetter, DurableGroup, Message, MessageKey};
 use crate::wire::id::MessageId;
 
 /// What the buffer keeps of its capacity between two writes, in bytes.
@@ -190,6 +191,11 @@ impl Encoder {
     /// Adds that the last message of a name is no more.
     pub(super) fn cleared(&mut self, name: &str) {
         self.whole(Kind::Cleared, name.as_bytes());
+    }
+
+    /// Adds a key.
+    pub(super) fn key(&mut self, key: &MessageKey) {
+        self.whole(Kind::Key, &keys::encode(key));
     }
 
     /// Adds an id to those that the next settle record will hold.

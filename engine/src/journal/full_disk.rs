@@ -54,7 +54,7 @@ impl End<'_> {
                         Op::Settle(id) => Some(*id),
                         // Queued before the failure; who asked for it is told that it is not stored.
                         Op::Append(_) | Op::Letter(_) | Op::Group(_) | Op::EndGroup(_) => None,
-                        Op::Retain { .. } => None,
+                        Op::Retain { .. } | Op::Key(_) => None,
                         // The letter, or the retained message, comes back at the next start.
                         Op::EndLetter { .. } | Op::Unretain(_) => None,
                         // The group gets its messages again.

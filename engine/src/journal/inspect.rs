@@ -127,7 +127,7 @@ fn read(path: &Path, storage: &dyn Storage) -> Result<Inspection, OpenError> {
 impl fmt::Display for Inspection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Records { append, settle, seen, mark, letter, letter_end, .. } = self.records;
-        let Records { group, group_end, jobs, retained, cleared, .. } = self.records;
+        let Records { group, group_end, jobs, retained, cleared, key, .. } = self.records;
         writeln!(f, "journal: {}", self.path.display())?;
         match self.version {
             Some(version) => writeln!(f, "format: version {version}")?,
@@ -139,7 +139,7 @@ impl fmt::Display for Inspection {
             f,
             "records: {all} ({append} append, {settle} settle, {seen} seen, {mark} mark, {letter} letter, \
              {letter_end} letter end, {group} group, {group_end} group end, {jobs} jobs, {retained} retained, \
-             {cleared} cleared)"
+             {cleared} cleared, {key} key)"
         )?;
         let Self { appended, settled, live, live_bytes, .. } = self;
         writeln!(f, "messages: {appended} appended, {settled} settled, {live} live")?;

@@ -18,6 +18,7 @@ mod group;
 mod groups;
 mod handle;
 mod inspect;
+mod keys;
 mod letter;
 mod letters;
 mod live;

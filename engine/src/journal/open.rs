@@ -14,7 +14,7 @@ use super::record::{FileHeader, RECORDS_OFFSET, SeenRun, VERSION};
 use super::recovery::{Scan, read_all};
 use super::rewrite::{Finished, Rewrite, beside, directory, install, new_path, remove_if_there};
 use super::storage::{PathKind, Storage, StorageFile, append_all};
-use crate::message::{DeadLetter, Message};
+use crate::message::{DeadLetter, Message, MessageKey};
 
 /// Bytes copied at a time.
 const COPY_BYTES: usize = 1024 * 1024;
@@ -32,6 +32,8 @@ pub struct Recovered {
     pub groups: RecoveredGroups,
     /// The last messages of names, in the order of these.
     pub retained: Vec<Message>,
+    /// Keys that may count still.
+    pub keys: Vec<MessageKey>,
     /// Every run of native sequence numbers ever appended, the publisher last heard of at the end.
     pub seen: Vec<SeenRun>,
     /// What a crash tore and was taken out, which nobody had been promised.
@@ -172,6 +174,7 @@ impl Opening<'_> {
             letters: Vec::new(),
             groups: RecoveredGroups::default(),
             retained: Vec::new(),
+            keys: Vec::new(),
             seen: Vec::new(),
             torn,
             torn_copy,
@@ -228,6 +231,7 @@ impl Opening<'_> {
             groups: found.groups.into_recovered(&offsets),
             messages: Messages::new(path, read, salt, found.end, offsets),
             retained: found.retained.into_messages(),
+            keys: found.keys.into_keys(),
             seen: found.seen.into_runs(),
             torn: found.torn,
             torn_copy,
@@ -260,7 +264,7 @@ impl Opening<'_> {
             false => (Some(self.keep(".damaged-", file, 0, bytes)?), None),
         };
         let (seen, letters) = (found.seen.into_runs(), found.letters.into_letters());
-        let retained = found.retained.into_messages();
+        let (retained, keys) = (found.retained.into_messages(), found.keys.into_keys());
         let (offsets, kept) = (found.live.into_offsets(), found.groups.kept());
         let groups = found.groups.into_recovered(&offsets);
         // The old file, which stays readable when another takes its name.
@@ -291,11 +295,13 @@ impl Opening<'_> {
         for message in &retained {
             new.retained(message).map_err(failed())?;
         }
+        new.keys(&keys).map_err(failed())?;
         let recovered = Recovered {
             messages: recovered_messages,
             letters,
             groups,
             retained,
+            keys,
             seen,
             torn: found.torn,
             torn_copy,

@@ -6,7 +6,7 @@ use super::group::JobState;
 use super::letter::LetterEnd;
 use super::record;
 use crate::limits::{JOURNAL_RECORD_BYTES_MAX, NAME_BYTES_MAX};
-use crate::message::{DeadLetter, DurableGroup, Message};
+use crate::message::{DeadLetter, DurableGroup, Message, MessageKey};
 use crate::wire::id::MessageId;
 
 /// Tells compaction which messages are still needed; asked from another thread than the broker's.
@@ -60,6 +60,8 @@ pub enum Op {
     },
     /// The last message of this name is needed no longer.
     Unretain(ArcStr),
+    /// A message was published under a key.
+    Key(MessageKey),
 }
 
 /// Called by the journal's thread with [`Journal::durable`](super::Journal::durable) after it advanced, after a failure, and after

@@ -5,6 +5,7 @@
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use super::group::{self, GroupBody, JobsBody};
+use super::keys::{self, KeyBody};
 use super::letter::{self, EndBody, LetterBody};
 use super::retained::{self, RetainedBody};
 use crate::message::Format;
@@ -95,6 +96,8 @@ pub enum Kind {
     Retained = 10,
     /// The last message of a name is no more.
     Cleared = 11,
+    /// A message was published under a key.
+    Key = 12,
 }
 
 impl Kind {
@@ -111,6 +114,7 @@ impl Kind {
             9 => Self::Jobs,
             10 => Self::Retained,
             11 => Self::Cleared,
+            12 => Self::Key,
             _ => return None,
         })
     }
@@ -253,6 +257,8 @@ pub enum Body<'a> {
     Retained(RetainedBody<'a>),
     /// The last message of this name is no more.
     Cleared(&'a str),
+    /// A message was published under a key.
+    Key(KeyBody<'a>),
 }
 
 impl<'a> Body<'a> {
@@ -284,6 +290,7 @@ impl<'a> Body<'a> {
             Kind::GroupEnd => group::read_end(bytes).map(Self::GroupEnd),
             Kind::Jobs => group::read_jobs(bytes).map(Self::Jobs),
             Kind::Retained => retained::read(bytes).map(Self::Retained),
+            Kind::Key => keys::read(bytes).map(Self::Key),
             Kind::Cleared => std::str::from_utf8(bytes).ok().map(Self::Cleared),
         }
     }
@@ -377,6 +384,7 @@ mod tests {
         assert!(!check(Kind::Group, 0, 0, &[1; 23]));
         assert!(!check(Kind::GroupEnd, 0, 0, &[1; 7]));
         assert!(!check(Kind::Jobs, 0, 0, &[1; 24]));
+        assert!(!check(Kind::Key, 0, 0, &[1; 18]));
         assert!(!check(Kind::Retained, 0, 0, &[1; 17]));
         assert!(check(Kind::Cleared, 0, 0, b"a") && !check(Kind::Cleared, 0, 0, &[0xff]));
     }

@@ -10,6 +10,7 @@ use std::path::Path;
 use super::damage::{Damage, DamageReport, Torn};
 use super::error::{OpenError, io_error};
 use super::groups::Groups;
+use super::keys::Keys;
 use super::letters::Letters;
 use super::live::Live;
 use super::read::{Ahead, Next, Reader};
@@ -96,6 +97,8 @@ pub struct Records {
     pub retained: u64,
     /// Each says that the retained message of a name is no more.
     pub cleared: u64,
+    /// Keys that messages were published under.
+    pub key: u64,
 }
 
 impl Records {
@@ -103,7 +106,7 @@ impl Records {
     pub fn all(&self) -> u64 {
         let messages = self.append + self.settle + self.seen + self.mark;
         let letters = self.letter + self.letter_end;
-        let values = self.retained + self.cleared;
+        let values = self.retained + self.cleared + self.key;
         messages + letters + self.group + self.group_end + self.jobs + values
     }
 }
@@ -119,6 +122,8 @@ pub(super) struct Scan {
     pub(super) groups: Groups,
     /// The last messages of names.
     pub(super) retained: Retained,
+    /// Keys that may count still.
+    pub(super) keys: Keys,
     /// Runs of all messages ever appended.
     pub(super) seen: Seen,
     /// Good records.
@@ -291,6 +296,10 @@ impl Scan {
             Body::Retained(message) => {
                 self.records.retained += 1;
                 self.retained.put(&message);
+            }
+            Body::Key(key) => {
+                self.records.key += 1;
+                self.keys.add(&key);
             }
             Body::Cleared(name) => {
                 self.records.cleared += 1;

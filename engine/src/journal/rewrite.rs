@@ -10,7 +10,7 @@ use super::options::FsyncPolicy;
 use super::record::{FileHeader, Kind, RECORDS_OFFSET, RecordHeader, SeenRun, VERSION};
 use super::storage::{Storage, StorageFile, append_all};
 use crate::hash::random;
-use crate::message::{DeadLetter, DurableGroup, Message};
+use crate::message::{DeadLetter, DurableGroup, Message, MessageKey};
 use crate::wire::id::MessageId;
 
 /// Bytes gathered before they are written.
@@ -140,6 +140,18 @@ impl Rewrite {
         self.encoder.jobs(group, state, ids);
         self.kept_bytes += self.encoder.offset() - start;
         self.write_if_much()
+    }
+
+    /// Adds keys, which do not count as live for long.
+    pub(super) fn keys(&mut self, keys: &[MessageKey]) -> io::Result<()> {
+        for key in keys {
+            let start = self.encoder.offset();
+            self.encoder.key(key);
+            self.kept += 1;
+            self.kept_bytes += self.encoder.offset() - start;
+            self.write_if_much()?;
+        }
+        Ok(())
     }
 
     /// Adds a record of another journal file.

@@ -272,6 +272,8 @@ impl Writer {
                     self.estimate.append(values::record_bytes(&message));
                     self.encoder.retained(&message);
                 }
+                // Garbage from the beginning: it does not count for long.
+                Op::Key(key) => self.encoder.key(&key),
                 Op::Unretain(name) => {
                     is_awaited = true;
                     self.estimate.settle();

@@ -6,7 +6,7 @@
 //! `engine/docs/wire-format.md`.
 
 use super::name::{self, NameError};
-use crate::limits::PROPERTIES_BYTES_MAX;
+use crate::limits::{KEY_BYTES_MAX, PROPERTIES_BYTES_MAX};
 
 const REPLY_TO: u8 = 1;
 const CORRELATION: u8 = 2;
@@ -15,6 +15,7 @@ const HEADER: u8 = 4;
 const EXPIRES: u8 = 5;
 const DELIVER_AT: u8 = 6;
 const RETAIN: u8 = 7;
+const KEY: u8 = 8;
 
 /// Bytes before each property.
 const HEAD_BYTES: usize = 5;
@@ -38,6 +39,8 @@ pub struct Properties<'a> {
     pub deliver_at_ms: Option<u64>,
     /// Whether the server keeps the message as the last one of its name.
     pub retain: bool,
+    /// The publisher's own key: another message under it is the same one again.
+    pub key: Option<&'a str>,
 }
 
 /// Why bytes are no properties.
@@ -62,6 +65,12 @@ pub enum PropertiesError {
     NotUtf8 {
         /// Which one, from 1.
         at: usize,
+    },
+    /// A key is empty or too long.
+    #[error("an idempotency key has 1 to {KEY_BYTES_MAX} bytes, and this one has {bytes}")]
+    Key {
+        /// How many.
+        bytes: usize,
     },
     /// A content type holds a control character.
     #[error("a content type must not hold control characters")]
@@ -109,6 +118,7 @@ impl<'a> Properties<'a> {
                 EXPIRES => properties.expires_ms = Some(number_of(value)?),
                 DELIVER_AT => properties.deliver_at_ms = Some(number_of(value)?),
                 RETAIN => properties.retain = true,
+                KEY => properties.key = Some(check_key(text(value)?)?),
                 _ => {}
             }
         }
@@ -117,7 +127,7 @@ impl<'a> Properties<'a> {
 
     /// Whether the message is delivered when its turn comes, as far as its properties say, so that it has an ordinal.
     pub fn is_counted(&self) -> bool {
-        self.deliver_at_ms.is_none()
+        self.deliver_at_ms.is_none() && self.key.is_none()
     }
 
     /// Whether there are none.
@@ -130,6 +140,7 @@ impl<'a> Properties<'a> {
             expires_ms,
             deliver_at_ms,
             retain,
+            key,
         } = self;
         reply_to.is_none()
             && correlation.is_none()
@@ -138,6 +149,7 @@ impl<'a> Properties<'a> {
             && expires_ms.is_none()
             && deliver_at_ms.is_none()
             && !retain
+            && key.is_none()
     }
 
     /// Appends them, and how many bytes they are, to a payload.
@@ -149,6 +161,7 @@ impl<'a> Properties<'a> {
             name::check_publishable(to)?;
         }
         self.content_type.map(check_type).transpose()?;
+        self.key.map(check_key).transpose()?;
         let start = payload.len();
         let mut put = |number, parts: &[&[u8]]| {
             let bytes: usize = parts.iter().map(|part| part.len()).sum();
@@ -179,6 +192,9 @@ impl<'a> Properties<'a> {
         if self.retain {
             put(RETAIN, &[]);
         }
+        if let Some(key) = self.key {
+            put(KEY, &[key.as_bytes()]);
+        }
         let bytes = payload.len() - start;
         if bytes > PROPERTIES_BYTES_MAX {
             payload.truncate(start);
@@ -186,6 +202,15 @@ impl<'a> Properties<'a> {
         }
         payload.extend((bytes as u32).to_le_bytes());
         Ok(())
+    }
+}
+
+fn check_key(text: &str) -> Result<&str, PropertiesError> {
+    let bytes = text.len();
+    if (1..=KEY_BYTES_MAX).contains(&bytes) {
+        Ok(text)
+    } else {
+        Err(PropertiesError::Key { bytes })
     }
 }
 
@@ -216,6 +241,7 @@ mod tests {
             expires_ms: Some(0x0304),
             deliver_at_ms: Some(5),
             retain: true,
+            key: Some("o-7"),
         };
         let mut bytes = b"payload".to_vec();
         properties.append_to(&mut bytes).unwrap();
@@ -223,7 +249,7 @@ mod tests {
             b"payload\x01\x02\0\0\0me\x02\x08\0\0\0\x02\x01\0\0\0\0\0\0\x03\x03\0\0\0a/b\
             \x04\x04\0\0\0\x01\0kv\x04\x03\0\0\0\x01\0k\
             \x05\x08\0\0\0\x04\x03\0\0\0\0\0\0\
-            \x06\x08\0\0\0\x05\0\0\0\0\0\0\0\x07\0\0\0\0\x4c\0\0\0";
+            \x06\x08\0\0\0\x05\0\0\0\0\0\0\0\x07\0\0\0\0\x08\x03\0\0\0o-7\x54\0\0\0";
         assert_eq!(bytes, expected);
         let (payload, rest) = split(&bytes).unwrap();
         assert_eq!(payload, b"payload");
@@ -246,6 +272,10 @@ mod tests {
         assert_eq!(read(b"\x04\x03\0\0\0\x02\0a"), PropertiesError::Short { at: 1 });
         assert_eq!(read(b"\x03\x01\0\0\0\xff"), PropertiesError::NotUtf8 { at: 1 });
         assert_eq!(read(b"\x03\x01\0\0\0\n"), PropertiesError::ContentType);
+        assert_eq!(read(b"\x08\0\0\0\0"), PropertiesError::Key { bytes: 0 });
+        assert_eq!(read(b"\x08\x01\0\0\0\xff"), PropertiesError::NotUtf8 { at: 1 });
+        let long = [&b"\x08\0\x01\0\0"[..], &[b'k'; 256]].concat();
+        assert_eq!(read(&long), PropertiesError::Key { bytes: 256 });
         assert_eq!(read(b"\x01\x03\0\0\0a|b"), PropertiesError::ReplyTo(NameError::Separator));
         let bytes = PROPERTIES_BYTES_MAX + 1;
         assert_eq!(read(&vec![0; bytes]), PropertiesError::TooLong { bytes });

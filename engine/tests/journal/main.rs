@@ -11,6 +11,7 @@ mod groups;
 mod harness;
 mod history;
 mod inspect;
+mod keys;
 mod kill;
 mod letters;
 mod model;

@@ -94,7 +94,7 @@ impl Stored {
                     self.live.remove(&sequence);
                 }
             }
-            Op::Retain { .. } | Op::Unretain(_) => panic!("nothing is retained"),
+            Op::Retain { .. } | Op::Unretain(_) | Op::Key(_) => panic!("nobody asked for that"),
         }
     }
 }

@@ -14,6 +14,7 @@ mod expiry;
 mod formats;
 mod groups;
 mod journal;
+mod keys;
 mod letter_model;
 mod letter_requests;
 mod many_groups;
@@ -106,6 +107,7 @@ impl Bench {
             verify: Verify::Stored,
             max_message_bytes: 1 << 20,
             retry_interval: INTERVAL,
+            idempotency_window: INTERVAL,
             durable,
         };
         let backlog = Backlog::new(limits, INTERVAL);

@@ -20,6 +20,7 @@ const RETAIN: Properties<'static> = Properties {
     expires_ms: None,
     deliver_at_ms: None,
     retain: true,
+    key: None,
 };
 
 fn value(name: &str, sequence: u64, ack: bool) -> Bytes {

@@ -9,6 +9,7 @@ mod events;
 mod expiry;
 mod fake_server;
 mod groups;
+mod keys;
 mod lifecycle;
 mod publishing;
 mod receiving;

@@ -83,6 +83,7 @@ impl Server {
             verify: conditions.verify,
             max_message_bytes: 4 << 20,
             retry_interval: conditions.interval,
+            idempotency_window: conditions.interval,
             durable: conditions.durable,
         };
         let limits = match without {
