@@ -152,6 +152,9 @@ impl Letters {
 
     /// The first letter of a message, if it has some.
     pub(super) fn first_of(&self, id: MessageId) -> Option<&DeadLetter> {
+        if self.all.is_empty() {
+            return None;
+        }
         let (key, number) = self.of_message.range((id, ArcStr::new())..).next()?;
         if key.0 == id { self.get(*number) } else { None }
     }

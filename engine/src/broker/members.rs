@@ -122,12 +122,14 @@ impl<E> Core<E> {
         while let Some(id) = if is_backwards { ids.next_back() } else { ids.next() } {
             let is_known = match verdict {
                 Verdict::Ack => match self.groups.acknowledge(member, id, has_credit) {
-                    Some(Acknowledged { is_done: true, .. }) => {
-                        self.settle_now(id);
-                        true
-                    }
-                    Some(Acknowledged { durable, .. }) => {
-                        self.note_job(durable, JobState::Done, id);
+                    Some(Acknowledged { is_done, durable }) => {
+                        // Also one with dead letters may be needed again, by another group.
+                        if !is_done || self.letters.first_of(id).is_some() {
+                            self.note_job(durable, JobState::Done, id);
+                        }
+                        if is_done {
+                            self.settle_now(id);
+                        }
                         true
                     }
                     None => false,

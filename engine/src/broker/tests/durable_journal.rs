@@ -126,6 +126,20 @@ fn the_journal_says_what_a_group_is_done_with_while_others_need_it() {
     );
 }
 
+#[test]
+fn the_journal_says_what_a_group_is_done_with_while_another_may_replay_it() {
+    let mut bench = durable_bench();
+    bench.ask(3, join(1, ROOMY)).ask(5, join_named(1, "passing"));
+    bench.orders(1, true, 1).stored();
+    bench.given();
+    bench.request(5, verdict(1, NO, &[1]));
+    bench.stored();
+    bench.ask(3, verdict(1, Verdict::Ack, &[1]));
+    let done = Op::Jobs { group: 1, state: JobState::Done, ids: vec![id(1)] };
+    let ops = bench.stored();
+    assert!(matches!(&ops[..], [first, Op::Letter(it)] if *first == done && it.is_done), "{ops:?}");
+}
+
 fn message(n: u64) -> Message {
     let body = record("orders", n, true, b"x").into();
     Message { id: id(n), name: "orders".into(), format: Format::V2, body }
