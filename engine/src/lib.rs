@@ -86,8 +86,11 @@
 //!
 //! Everything else is private. `engine/docs/architecture.md` says what there is, and who may use what.
 
-// Without the door, what is behind it has no caller.
-#![cfg_attr(not(feature = "internals"), allow(dead_code, unreachable_pub, unused_imports))]
+// Without these doors, what is behind them has no caller.
+#![cfg_attr(
+    not(all(feature = "internals", feature = "tokio")),
+    allow(dead_code, unreachable_pub, unused_imports)
+)]
 
 mod broker;
 mod client;
@@ -136,11 +139,13 @@ pub mod wire;
 mod wire;
 
 pub use broker::run::RunError;
+#[cfg(feature = "tokio")]
+pub use client::asynchronous;
 pub use client::{
-    ArchivePayload, Blocked, Client, ClientBuilder, ConnectError, ConnectionEvent, Counters,
-    DeadLetter, DeadLetterError, DeadLetters, Delivery, DisconnectReason, DurableGroupBuilder,
-    Failure, Filter, Group, GroupBuilder, GroupError, Groups, Message, Missed, Outcome,
-    OutgoingMessage, Payload, PayloadError, Receipt, ReceiveError, RequestError, Retained,
+    ArchivePayload, Blocked, Blocking, Client, ClientBuilder, ConnectError, ConnectionEvent,
+    Counters, DeadLetter, DeadLetterError, DeadLetters, Delivery, DisconnectReason,
+    DurableGroupBuilder, Failure, Filter, Group, GroupBuilder, GroupError, Groups, Message, Missed,
+    Outcome, OutgoingMessage, Payload, PayloadError, Receipt, ReceiveError, RequestError, Retained,
     RetainedError, RetainedMessage, SendError, SubscribeError, Subscription, SubscriptionBuilder,
 };
 pub use config::{Config, ConfigError, SlowSubscriber, Verify};

@@ -47,3 +47,11 @@ fn the_dashboard_counts_by_name_and_takes_nothing() {
     assert!(dashboard.wait().unwrap().success());
     assert_eq!(server.metrics().pending_messages, 4);
 }
+
+#[test]
+fn the_request_service_answers_each_caller() {
+    let output = example("request_service").output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(text, "'one': 1 words\n'one two': 2 words\n'one two three': 3 words\n");
+}

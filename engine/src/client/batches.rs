@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use super::error::SendError;
 use super::pace::{Departure, Pace, drain_period};
 use super::receipt::Fate;
+use super::waiting::Wakers;
 use crate::limits::{
     CLIENT_BATCH_OVERHEAD_BYTES, CLIENT_EARLY_FRAMES_MAX, CLIENT_NAMES_COUNTED_MAX,
     CLIENT_ROOMY_BATCHES_MAX,
@@ -45,9 +46,16 @@ pub(super) struct Batch {
     pub(super) bytes_target: usize,
     open: bool,
     pub(super) created: Instant,
-    /// Whether someone published without waiting, so that an error must be reported.
+    /// Whether someone published without waiting.
     pub(super) unattended: bool,
     pub(super) fate: Arc<Fate>,
+}
+
+impl Batch {
+    /// Whether an error must be reported: somebody does not wait for the answer, or no longer.
+    pub(super) fn is_unattended(&self) -> bool {
+        self.unattended || self.fate.is_abandoned()
+    }
 }
 
 /// A batch on its way out, with its place in the publisher's sequence.
@@ -149,6 +157,9 @@ pub(super) struct Batches {
     pub(super) unsettled: VecDeque<u64>,
     pub(super) first_error: Option<SendError>,
     pub(super) flushing: usize,
+    /// Tasks that wait for room, and tasks that flush.
+    pub(super) entering: Wakers,
+    pub(super) settling: Wakers,
     /// The I/O thread waits, and there is room in the window.
     pub(super) sleeping: bool,
     /// The server cannot be reached: messages gather to the bound of bytes, as long as they must.
@@ -161,7 +172,7 @@ impl Batches {
         let pace = Pace::new(target_delay, epoch(target_delay));
         let (names, queue, queued_bytes, full, window_full) = Default::default();
         let (last_number, last_sequence, unsettled, first_error) = Default::default();
-        let (flushing, sleeping, is_away, stopped) = Default::default();
+        let (flushing, entering, settling, sleeping, is_away, stopped) = Default::default();
         Self {
             names,
             queue,
@@ -174,6 +185,8 @@ impl Batches {
             unsettled,
             first_error,
             flushing,
+            entering,
+            settling,
             sleeping,
             is_away,
             stopped,
@@ -348,7 +361,7 @@ impl Batches {
             }
         }
         self.forget_uncounted(&cut.batch.name);
-        self.settle(cut.batch.number, cut.batch.unattended, result);
+        self.settle(&cut.batch, result);
     }
 
     pub(super) fn forget_uncounted(&mut self, name: &str) {
@@ -359,12 +372,12 @@ impl Batches {
         }
     }
 
-    pub(super) fn settle(&mut self, number: u64, unattended: bool, result: Result<(), SendError>) {
-        if let Ok(at) = self.unsettled.binary_search(&number) {
+    pub(super) fn settle(&mut self, batch: &Batch, result: Result<(), SendError>) {
+        if let Ok(at) = self.unsettled.binary_search(&batch.number) {
             self.unsettled.remove(at);
         }
         if let Err(error) = result
-            && unattended
+            && batch.is_unattended()
         {
             self.first_error.get_or_insert(error);
         }

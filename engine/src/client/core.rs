@@ -6,13 +6,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::batches::Bounds;
-use super::dead_letters::DeadLetters;
+use super::dead_letters::{self, DeadLetters};
 use super::errands::Errands;
 use super::error::{ConnectError, SendError, SubscribeError};
 use super::groups::Groups;
 use super::links::Links;
 use super::message::Message;
 use super::options::Options;
+#[cfg(feature = "tokio")]
+use super::outbox::Flushing;
 use super::outbox::Outbox;
 use super::outcome::Outcome;
 use super::outgoing::OutgoingMessage;
@@ -26,9 +28,10 @@ use super::report::{Counters, Reporter};
 use super::requester::{Requester, Setup};
 use super::retained::Retained;
 use super::threads::Threads;
+use super::waiting::Clock;
 use crate::limits::{CLIENT_FRAME_SLACK_BYTES, CLIENT_OWN_FRAME_BYTES};
 use crate::net::connection::{Address, Connection, Settings};
-use crate::net::waker::{self, Waker};
+use crate::net::waker::{self, WakeReceiver, Waker};
 use crate::wire::hello;
 use crate::zmtp::handshake::Kind;
 
@@ -62,11 +65,8 @@ pub(super) struct Core {
 impl Core {
     /// Starts the thread that leads and waits until the server said hello.
     pub(super) fn start(options: Options) -> Result<Self, ConnectError> {
-        let wire = Connection::new(Settings {
-            address: Some(address(&options)),
-            ..settings(&options, SILENCE_MAX)
-        });
-        let (mut core, requester) = Self::split(&options, wire)?;
+        let (waker, wakes) = waker::pair().map_err(ConnectError::System)?;
+        let (mut core, requester) = Self::split(&options, wire(&options), waker, Some(wakes))?;
         let answered = Arc::<Fate>::default();
         core.links.connect(Arc::clone(&answered));
         let patience = options.send_timeout.saturating_mul(options.connection_retries);
@@ -76,12 +76,38 @@ impl Core {
         threads.start().map_err(ConnectError::Thread)?;
         core.threads = Some(threads);
         let answer = answered.wait_until(end);
-        let (failure, is_certain) = core.links.connected();
+        core.connected(&options, answer)
+    }
+
+    /// A client that a task is to drive, whom the waker wakes, and what its turns are done with.
+    #[cfg(feature = "tokio")]
+    pub(super) fn for_task(
+        options: &Options,
+        waker: Waker,
+    ) -> Result<(Self, Requester), ConnectError> {
+        Self::split(options, wire(options).resolved_by_owner(), waker, None)
+    }
+
+    /// What is waited for to see it connected.
+    #[cfg(feature = "tokio")]
+    pub(super) fn connect(&self) -> Receipt {
+        let answered = Arc::<Fate>::default();
+        self.links.connect(Arc::clone(&answered));
+        Receipt::new(answered)
+    }
+
+    /// The client, if it is connected: if its hello was answered in time.
+    pub(super) fn connected(
+        self,
+        options: &Options,
+        answer: Option<Result<(), SendError>>,
+    ) -> Result<Self, ConnectError> {
+        let (failure, is_certain) = self.links.connected();
         if answer == Some(Ok(())) {
-            return Ok(core);
+            return Ok(self);
         }
-        core.links.abandon();
-        let (address, port) = (options.server_address, options.port);
+        self.links.abandon();
+        let (address, port) = (options.server_address.clone(), options.port);
         Err(match (answer, failure) {
             (_, Some(failure)) if is_certain => ConnectError::certain(address, port, failure),
             (Some(Err(source)), _) => ConnectError::Rejected { address, port, source },
@@ -92,10 +118,12 @@ impl Core {
         })
     }
 
-    /// A client without threads, and what its turns are done with.
+    /// A client without threads, and what its turns are done with. Without `wakes`, whoever does them has what the waker wakes.
     pub(super) fn split(
         options: &Options,
         wire: Connection,
+        waker: Waker,
+        wakes: Option<WakeReceiver>,
     ) -> Result<(Self, Requester), ConnectError> {
         let reporter = Arc::new(Reporter {
             on_missed: options.on_missed.clone(),
@@ -103,7 +131,6 @@ impl Core {
             on_error: options.on_error.clone(),
             ..Reporter::default()
         });
-        let (waker, wakes) = waker::pair().map_err(ConnectError::System)?;
         let links = Arc::new(Links::new(options.on_connection.clone()));
         let bounds = Bounds {
             frame_bytes_max: options.max_message_size,
@@ -144,6 +171,7 @@ impl Core {
             outbox: Arc::clone(&outbox),
             line: requester.line(),
             waker: waker.clone(),
+            clock: Arc::new(Clock::new(waker.clone())),
         });
         let voice = Voice {
             commands: Arc::clone(&commands),
@@ -174,7 +202,7 @@ impl Core {
     }
 
     pub(super) fn ping(&self) -> Result<(), SendError> {
-        Receipt { fate: self.errands.ping() }.wait()
+        self.ask_for_life().wait()
     }
 
     /// Gives a message without properties to the outbox. `unattended`: nobody waits for the answer.
@@ -194,11 +222,11 @@ impl Core {
     }
 
     /// Begins a message with properties.
-    pub(super) fn message<'a, P: Payload>(
+    pub(super) fn message<'a, P: Payload, Mode>(
         &'a self,
         name: &'a str,
         payload: P,
-    ) -> OutgoingMessage<'a, P> {
+    ) -> OutgoingMessage<'a, P, Mode> {
         OutgoingMessage::new(&self.publisher, &self.requests, name, payload)
     }
 
@@ -227,6 +255,34 @@ impl Core {
         self.outbox.flush()
     }
 
+    /// How many waits of tasks are noted anywhere.
+    #[cfg(all(test, feature = "tokio"))]
+    pub(super) fn waiting(&self) -> usize {
+        self.outbox.waiting() + self.publisher.clock.waiting() + self.requests.waiting()
+    }
+
+    /// A task begins to flush.
+    #[cfg(feature = "tokio")]
+    pub(super) fn flushing(&self) -> Flushing<'_> {
+        self.outbox.flushing()
+    }
+
+    /// Whether it was told to stop, or what did its work is gone.
+    #[cfg(feature = "tokio")]
+    pub(super) fn is_stopped(&self) -> bool {
+        self.outbox.is_stopped()
+    }
+
+    #[cfg(feature = "tokio")]
+    pub(super) fn publisher(&self) -> &Publisher {
+        &self.publisher
+    }
+
+    /// A ping, to be waited for.
+    pub(super) fn ask_for_life(&self) -> Receipt {
+        Receipt::new(self.errands.ping())
+    }
+
     pub(super) fn subscribe_callback<F, O>(
         &self,
         filter: Filter,
@@ -241,7 +297,7 @@ impl Core {
         self.callbacks.add(filter, callback)
     }
 
-    pub(super) fn subscription_to(&self, filter: Filter) -> SubscriptionBuilder {
+    pub(super) fn subscription_to<Mode>(&self, filter: Filter) -> SubscriptionBuilder<Mode> {
         SubscriptionBuilder::new(self.opener.clone(), filter)
     }
 
@@ -250,7 +306,11 @@ impl Core {
     }
 
     pub(super) fn dead_letters(&self, group: &str) -> DeadLetters {
-        DeadLetters::new(Arc::clone(&self.errands), group.to_owned())
+        DeadLetters::new(self.dead_letters_in_task(group))
+    }
+
+    pub(super) fn dead_letters_in_task(&self, group: &str) -> dead_letters::tasks::DeadLetters {
+        dead_letters::tasks::DeadLetters::new(Arc::clone(&self.errands), group.to_owned())
     }
 
     pub(super) fn groups(&self) -> Groups {
@@ -290,6 +350,12 @@ impl Drop for Core {
     fn drop(&mut self) {
         self.stop();
     }
+}
+
+/// The connection.
+fn wire(options: &Options) -> Connection {
+    let address = Some(address(options));
+    Connection::new(Settings { address, ..settings(options, SILENCE_MAX) })
 }
 
 /// Where the server takes requests.

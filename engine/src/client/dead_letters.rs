@@ -1,65 +1,14 @@
 //! Dead letters: the messages that groups gave up.
 
-use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+mod letter;
+pub(super) mod tasks;
 
-use bytes::Bytes;
+pub use letter::DeadLetter;
 
-use super::errands::Errands;
-use super::error::{DeadLetterError, SendError, unreadable};
-use super::here;
+use super::error::DeadLetterError;
 use super::message::Message;
-use super::receive::Filter;
-use crate::limits::{LETTERS_CHANGED_MAX, LETTERS_LISTED_MAX};
-use crate::wire::ack;
-use crate::wire::frame::{V2, split_v2, v2_prefix};
+use super::waiting::block;
 use crate::wire::id::MessageId;
-use crate::wire::letter::{self, Entry, Listed, Request, Which};
-use crate::wire::name;
-use crate::wire::pickle::{self, V1Fields};
-use crate::wire::record::Record;
-
-/// What is known of a message that a group gave up.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct DeadLetter {
-    /// The message's id.
-    pub id: MessageId,
-    /// The message's name.
-    pub name: String,
-    /// The group that gave it up.
-    pub group: String,
-    /// What the group was for.
-    pub filter: Filter,
-    /// How often the group got it.
-    pub attempts: u16,
-    /// Why a member rejected it; `None` when its attempts were used up.
-    pub reason: Option<String>,
-    /// When it was made, by its publisher's clock; `None` for a message of an original client, which says it in its dict.
-    pub published: Option<SystemTime>,
-    /// When it was given up, by the server's clock.
-    pub died: SystemTime,
-    /// Bytes of the message without its name.
-    pub bytes: u32,
-}
-
-impl DeadLetter {
-    /// `None` for a filter that is none.
-    fn read(entry: &Entry<'_>) -> Option<Self> {
-        let time = |ns| SystemTime::UNIX_EPOCH + Duration::from_nanos(ns);
-        Some(Self {
-            id: entry.id,
-            name: entry.name.to_owned(),
-            group: entry.group.to_owned(),
-            filter: Filter::read(entry.filter_kind, entry.filter)?,
-            attempts: entry.attempts,
-            reason: entry.reason.map(ToOwned::to_owned),
-            published: (entry.published_ns != 0).then(|| time(entry.published_ns)),
-            died: time(entry.died_ns),
-            bytes: entry.bytes,
-        })
-    }
-}
 
 /// The dead letters of a group, or of all groups: [`Client::dead_letters`](super::Client::dead_letters).
 ///
@@ -73,21 +22,11 @@ impl DeadLetter {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone)]
-pub struct DeadLetters {
-    errands: Arc<Errands>,
-    group: String,
-}
-
-/// What becomes of letters.
-#[derive(Clone, Copy)]
-enum Change {
-    Replay,
-    Purge,
-}
+pub struct DeadLetters(tasks::DeadLetters);
 
 impl DeadLetters {
-    pub(super) fn new(errands: Arc<Errands>, group: String) -> Self {
-        Self { errands, group }
+    pub(super) fn new(letters: tasks::DeadLetters) -> Self {
+        Self(letters)
     }
 
     /// How many there are.
@@ -95,7 +34,7 @@ impl DeadLetters {
     /// # Errors
     /// Why the server does not tell.
     pub fn count(&self) -> Result<u64, DeadLetterError> {
-        self.page(0, 1, |_| {}).map(|listed| listed.total)
+        block(self.0.count())
     }
 
     /// Those that died first, so many at most.
@@ -103,32 +42,7 @@ impl DeadLetters {
     /// # Errors
     /// Why the server does not tell.
     pub fn list(&self, limit: usize) -> Result<Vec<DeadLetter>, DeadLetterError> {
-        let (mut letters, mut from) = (Vec::new(), 0);
-        while letters.len() < limit {
-            let left = (limit - letters.len()).min(LETTERS_LISTED_MAX);
-            let page = self.page(from, left as u16, |letter| letters.push(letter))?;
-            from = page.next;
-            if from == 0 {
-                break;
-            }
-        }
-        Ok(letters)
-    }
-
-    fn page(
-        &self,
-        from: u64,
-        limit: u16,
-        mut each: impl FnMut(DeadLetter),
-    ) -> Result<Listed, DeadLetterError> {
-        let answer = self.ask(&Request::List { group: &self.group, from, limit })?;
-        let (listed, mut entries) = letter::read_listed(&answer).ok_or_else(|| unread(&answer))?;
-        while !entries.is_empty() {
-            let (entry, rest) = letter::read_entry(entries).ok_or_else(|| unread(&answer))?;
-            each(DeadLetter::read(&entry).ok_or_else(|| unread(&answer))?);
-            entries = rest;
-        }
-        Ok(listed)
+        block(self.0.list(limit))
     }
 
     /// One of them, and its message.
@@ -136,15 +50,7 @@ impl DeadLetters {
     /// # Errors
     /// [`DeadLetterError::Refused`] when the group has no such letter.
     pub fn show(&self, id: MessageId) -> Result<(DeadLetter, Message), DeadLetterError> {
-        let answer = self.ask(&Request::Show { group: &self.group, id })?;
-        let shown = letter::read_shown(&answer).and_then(|(entry, frame)| {
-            let frame = native(&answer.slice_ref(frame))?;
-            let (name, mut records) = split_v2(&frame)?;
-            let (_, record) = records.next()?.ok()?;
-            let message = Message::new(frame.clone(), name.len(), &record);
-            Some((DeadLetter::read(&entry)?, message))
-        });
-        shown.ok_or_else(|| unread(&answer))
+        block(self.0.show(id))
     }
 
     /// Delivers these to the group again, with attempts from 1; how many there were. The group must have members, or be durable.
@@ -153,7 +59,7 @@ impl DeadLetters {
     /// [`DeadLetterError::Refused`] when the group has no members and is not durable, and nothing is lost then; and when some of these are no letters
     /// of it: the others are delivered.
     pub fn replay(&self, ids: &[MessageId]) -> Result<u64, DeadLetterError> {
-        self.change_ids(Change::Replay, ids)
+        block(self.0.replay(ids))
     }
 
     /// [`Self::replay`] of all that there are now.
@@ -161,7 +67,7 @@ impl DeadLetters {
     /// # Errors
     /// As for [`Self::replay`].
     pub fn replay_all(&self) -> Result<u64, DeadLetterError> {
-        self.change_all(Change::Replay, "")
+        block(self.0.replay_all())
     }
 
     /// [`Self::replay`] of all messages of a name that there are now.
@@ -169,8 +75,7 @@ impl DeadLetters {
     /// # Errors
     /// As for [`Self::replay`].
     pub fn replay_named(&self, name: &str) -> Result<u64, DeadLetterError> {
-        name::check_publishable(name)?;
-        self.change_all(Change::Replay, name)
+        block(self.0.replay_named(name))
     }
 
     /// Forgets these for good; how many there were.
@@ -178,7 +83,7 @@ impl DeadLetters {
     /// # Errors
     /// [`DeadLetterError::Refused`] when some of these are no letters of the group: the others are gone.
     pub fn purge(&self, ids: &[MessageId]) -> Result<u64, DeadLetterError> {
-        self.change_ids(Change::Purge, ids)
+        block(self.0.purge(ids))
     }
 
     /// [`Self::purge`] of all that there are now.
@@ -186,7 +91,7 @@ impl DeadLetters {
     /// # Errors
     /// As for [`Self::purge`].
     pub fn purge_all(&self) -> Result<u64, DeadLetterError> {
-        self.change_all(Change::Purge, "")
+        block(self.0.purge_all())
     }
 
     /// [`Self::purge`] of all messages of a name that there are now.
@@ -194,84 +99,12 @@ impl DeadLetters {
     /// # Errors
     /// As for [`Self::purge`].
     pub fn purge_named(&self, name: &str) -> Result<u64, DeadLetterError> {
-        name::check_publishable(name)?;
-        self.change_all(Change::Purge, name)
+        block(self.0.purge_named(name))
     }
-
-    fn change_ids(&self, change: Change, ids: &[MessageId]) -> Result<u64, DeadLetterError> {
-        let mut done = 0;
-        for ids in ids.chunks(LETTERS_CHANGED_MAX) {
-            done += u64::from(self.change(change, Which::Ids(&ack::body(ids)))?.done);
-        }
-        Ok(done)
-    }
-
-    fn change_all(&self, change: Change, name: &str) -> Result<u64, DeadLetterError> {
-        // What is replayed and dies again comes behind these.
-        let end = self.page(0, 1, |_| {})?.end;
-        let (mut done, mut from) = (0, 0);
-        while from < end {
-            let changed = self.change(change, Which::Range { from, to: end, name })?;
-            done += u64::from(changed.done);
-            if changed.next == 0 {
-                break;
-            }
-            from = changed.next;
-        }
-        Ok(done)
-    }
-
-    fn change(&self, change: Change, which: Which<'_>) -> Result<letter::Changed, DeadLetterError> {
-        let group = &self.group;
-        let answer = self.ask(&match change {
-            Change::Replay => Request::Replay { group, which },
-            Change::Purge => Request::Purge { group, which },
-        })?;
-        letter::read_changed(&answer).ok_or_else(|| unread(&answer))
-    }
-
-    fn ask(&self, request: &Request<'_>) -> Result<Bytes, DeadLetterError> {
-        if !here::may_wait() {
-            return Err(DeadLetterError::Send(SendError::InCallback));
-        }
-        if !self.group.is_empty() {
-            name::check_publishable(&self.group)?;
-        }
-        let answer = self.errands.ask(letter::request(request).into());
-        // Whoever does not answer drops the other end.
-        answer.recv().unwrap_or(Err(SendError::Stopped)).map_err(|error| match error {
-            error @ (SendError::TimedOut { .. } | SendError::Stopped) => {
-                DeadLetterError::Send(error)
-            }
-            SendError::Unknown { text, .. } | SendError::Malformed { text } => {
-                DeadLetterError::Refused { text }
-            }
-            error => DeadLetterError::Refused { text: error.to_string() },
-        })
-    }
-}
-
-/// A frame in the native format: one of an original client is carried over.
-fn native(frame: &Bytes) -> Option<Bytes> {
-    if frame.first() == Some(&V2) {
-        return Some(frame.clone());
-    }
-    let at = frame.iter().position(|&byte| byte == name::SEPARATOR)?;
-    let name = str::from_utf8(&frame[..at]).ok()?;
-    let payload = &frame[at + 1..];
-    let V1Fields { ack, timestamp_ns, checksum, .. } = pickle::scan(payload).ok()?;
-    let record = Record::of_v1(name, payload, ack, timestamp_ns, checksum);
-    let mut native = v2_prefix(name);
-    record.append_to(&mut native).ok()?;
-    Some(native.into())
-}
-
-fn unread(answer: &[u8]) -> DeadLetterError {
-    DeadLetterError::Refused { text: unreadable(answer) }
 }
 
 impl std::fmt::Debug for DeadLetters {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("DeadLetters").field("group", &self.group).finish_non_exhaustive()
+        self.0.fmt(f)
     }
 }

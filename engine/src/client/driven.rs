@@ -11,6 +11,7 @@ use super::handle::Client;
 use super::requester::Requester;
 use crate::net::connection::Connection;
 use crate::net::wait::{Woken, has_input};
+use crate::net::waker;
 
 /// No measurement takes so long.
 const NEVER: Duration = Duration::from_secs(86_400);
@@ -36,7 +37,8 @@ impl DrivenClient {
         stream.set_nonblocking(true).map_err(ConnectError::System)?;
         let again = stream.try_clone().map_err(ConnectError::System)?;
         let wire = Connection::over(again.into(), settings(options, NEVER));
-        let (core, requester) = Core::split(options, wire)?;
+        let (waker, wakes) = waker::pair().map_err(ConnectError::System)?;
+        let (core, requester) = Core::split(options, wire, waker, Some(wakes))?;
         Ok(Self { client: Client::from_core(Arc::new(core)), requester, stream })
     }
 

@@ -4,11 +4,11 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use crossbeam::channel::{Receiver, Sender, bounded};
 
 use super::error::SendError;
 use super::receipt::Fate;
 use super::report::{Reporter, add};
+use super::waiting::oneshot::{Receiver, Sender, oneshot};
 use crate::limits::{CLIENT_ACK_FRAMES_MAX, CLIENT_ACKS_PER_FRAME, CLIENT_ACKS_WAITING_MAX};
 use crate::net::waker::Waker;
 use crate::wire::id::MessageId;
@@ -94,7 +94,7 @@ impl Errands {
 
     /// Asks the server soon. When the client stops before, the sender of the answer goes.
     pub(super) fn ask(&self, request: Bytes) -> Receiver<Result<Bytes, SendError>> {
-        let (answer, answered) = bounded(1);
+        let (answer, answered) = oneshot();
         let mut state = self.lock();
         if !state.closed {
             state.questions.push(Question { request, answer });

@@ -120,6 +120,13 @@ pub enum ConnectError {
     /// The system has no descriptors left.
     #[error("could not connect: {0}; check the limit of open files (ulimit -n)")]
     System(io::Error),
+    /// The runtime is not what a client whose calls are futures needs.
+    #[cfg(feature = "tokio")]
+    #[error("could not connect: this takes a tokio runtime with enable_all(), and {problem}")]
+    Runtime {
+        /// What is wrong with it.
+        problem: &'static str,
+    },
     /// A thread could not be started.
     #[error("could not connect: a thread could not be started: {0}; check the process limits")]
     Thread(io::Error),

@@ -9,6 +9,7 @@ use super::errands::Errands;
 use super::error::{SendError, unreadable};
 use super::here;
 use super::receive::{Filter, millis};
+use super::waiting::block;
 use crate::limits::GROUPS_LISTED_MAX;
 use crate::wire::control::Backoff;
 use crate::wire::durable::{self, Entry, Request};
@@ -209,7 +210,7 @@ impl Groups {
         }
         let answer = self.errands.ask(durable::request(request).into());
         // Whoever does not answer drops the other end.
-        answer.recv().unwrap_or(Err(SendError::Stopped)).map_err(|error| match error {
+        block(answer).unwrap_or(Err(SendError::Stopped)).map_err(|error| match error {
             error @ (SendError::TimedOut { .. } | SendError::Stopped) => GroupError::Send(error),
             SendError::Unknown { text, .. } | SendError::Malformed { text } => {
                 GroupError::Refused { text }

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use crossbeam::channel::Sender;
 
 use super::batches::Cut;
 use super::error::SendError;
 use super::receipt::Fate;
 use super::receive::Asked;
+use super::waiting::oneshot::Sender;
 
 /// What a request carries.
 #[derive(Debug)]

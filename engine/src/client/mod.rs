@@ -15,8 +15,12 @@
 //! - `retained`: the last messages of names: asks for them, and clears them.
 //! - `here`: what this thread must not wait for.
 //! - `message`: a received message, a view of its frame. `worker`: threads whose end is waited for within a bound.
+//! - `waiting`: what threads and tasks wait with; `mode`: which of them wait. `asynchronous`, with the feature `tokio`: the
+//!   client whose calls are futures, and the task that does its work.
 //! - `driven`: a client without threads, for measurements.
 
+#[cfg(feature = "tokio")]
+pub mod asynchronous;
 mod batches;
 mod builder;
 mod core;
@@ -35,6 +39,7 @@ mod links;
 mod loom_tests;
 mod message;
 mod missed;
+mod mode;
 mod options;
 mod outbox;
 mod outcome;
@@ -52,6 +57,7 @@ mod seal;
 mod tests;
 mod threads;
 mod verify;
+mod waiting;
 mod watchdog;
 mod worker;
 
@@ -65,6 +71,7 @@ pub use groups::{DurableGroupBuilder, Group, GroupError, Groups};
 pub use handle::Client;
 pub use links::{ConnectionEvent, DisconnectReason};
 pub use message::Message;
+pub use mode::Blocking;
 pub use outcome::Outcome;
 pub use outgoing::OutgoingMessage;
 pub use payload::{ArchivePayload, Payload};

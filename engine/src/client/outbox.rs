@@ -4,6 +4,8 @@
 //! frames of that name are on their way: so a lone message goes at once, and under load the replies
 //! clock the frames. One lock guards it all; a publish takes it once.
 
+mod tasks;
+
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -13,12 +15,16 @@ use super::error::SendError;
 use super::here;
 use super::receipt::Fate;
 use super::report::{Reporter, add};
+use super::waiting::Woken;
 use crate::limits::{
     CLIENT_BLOCKED_TOLD, FRAME_BYTES_TARGET, KEPT_FRAME_SHARE_MAX, PENDING_COPY_BYTES_MAX,
 };
 use crate::net::waker::Waker;
 use crate::wire::frame::v2_prefix;
 use crate::wire::record::{LENGTH_BYTES, ROOT_BYTES, Record};
+
+#[cfg(feature = "tokio")]
+pub(super) use tasks::Flushing;
 
 /// The outbox. Publishers push; the I/O thread takes.
 pub(super) struct Outbox {
@@ -66,6 +72,14 @@ impl Drop for Waiting<'_> {
     }
 }
 
+/// A message on its way in.
+pub(super) enum Parcel<'a> {
+    /// It may share a frame with others.
+    Record(Record<'a>),
+    /// It has one of its own.
+    Frame { bytes: Vec<u8>, is_counted: bool },
+}
+
 /// Bytes of a frame that holds one message.
 pub(super) fn frame_bytes(name: &str, payload_bytes: usize) -> usize {
     name.len() + 2 + LENGTH_BYTES + ROOT_BYTES + payload_bytes
@@ -100,7 +114,9 @@ impl Outbox {
     pub(super) fn note_server(&self, is_away: bool, now: Instant) {
         let mut state = self.lock();
         state.is_away = is_away;
-        self.make_room(&mut state, now);
+        let woken = self.make_room(&mut state, now);
+        drop(state);
+        woken.wake();
     }
 
     /// The largest message that the server takes, as far as it told.
@@ -118,35 +134,70 @@ impl Outbox {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a message to its name's open batch.
+    /// Takes a message, waiting for room.
     pub(super) fn push(
         &self,
         name: &str,
-        record: &Record<'_>,
+        mut parcel: Parcel<'_>,
         unattended: bool,
     ) -> Result<Pushed, SendError> {
+        let mut waiting = None;
+        let mut state = self.lock();
+        loop {
+            if let Some(pushed) = self.try_push(&mut state, name, &mut parcel, unattended)? {
+                return Ok(pushed);
+            }
+            state = self.wait_for_room(state, &mut waiting)?;
+        }
+    }
+
+    /// Takes a message if there is room.
+    #[inline]
+    fn try_push(
+        &self,
+        state: &mut Batches,
+        name: &str,
+        parcel: &mut Parcel<'_>,
+        unattended: bool,
+    ) -> Result<Option<Pushed>, SendError> {
+        match parcel {
+            Parcel::Record(record) => self.push_record(state, name, record, unattended),
+            Parcel::Frame { bytes, is_counted } => {
+                self.push_frame(state, name, bytes, *is_counted, unattended)
+            }
+        }
+    }
+
+    /// Adds a message to its name's open batch.
+    #[inline]
+    fn push_record(
+        &self,
+        state: &mut Batches,
+        name: &str,
+        record: &Record<'_>,
+        unattended: bool,
+    ) -> Result<Option<Pushed>, SendError> {
         let bytes = LENGTH_BYTES + ROOT_BYTES + record.payload.len();
+        if !self.has_room(state, bytes)? {
+            return Ok(None);
+        }
         let bytes_max = self.bounds.frame_bytes_max.min(self.server_bytes_max());
         let frame_bytes_max = frame_bytes_max(record).min(bytes_max);
-        let mut waiting = None;
-        let mut state = self.enter(self.lock(), bytes, &mut waiting)?;
         let mut wake = false;
         let is_counted = record.ordinal != NOT_COUNTED;
-        let at = loop {
-            let open = state.open_batch(name)?;
-            if let Some(at) = open
-                && let batch = &state.queue[at]
-                && batch.is_counted == is_counted
-                && batch.frame.len() + bytes <= batch.bytes_target.min(frame_bytes_max)
-            {
-                break at;
-            }
+        let open = state.open_batch(name)?;
+        let at = if let Some(at) = open
+            && let batch = &state.queue[at]
+            && batch.is_counted == is_counted
+            && batch.frame.len() + bytes <= batch.bytes_target.min(frame_bytes_max)
+        {
+            at
+        } else {
             // A clock is read for each frame, not for each message.
             let now = Instant::now();
             if state.is_late(1, now) {
                 state.full = true;
-                state = self.enter(state, bytes, &mut waiting)?;
-                continue;
+                return Ok(None);
             }
             wake |= open.is_some();
             let target = state.frame_bytes(name);
@@ -156,7 +207,7 @@ impl Outbox {
             let (at, early) = state.add_batch(name, frame, Some(target), now);
             state.queue[at].is_counted = is_counted;
             wake |= early;
-            break at;
+            at
         };
         let batch = &mut state.queue[at];
         let before = batch.frame.len();
@@ -167,73 +218,78 @@ impl Outbox {
         batch.unattended |= unattended;
         let fate = Arc::clone(&batch.fate);
         state.queued_bytes += batch.frame.len() - before;
-        Ok(Pushed { fate, may_leave: wake && std::mem::take(&mut state.sleeping) })
+        Ok(Some(Pushed { fate, may_leave: wake && std::mem::take(&mut state.sleeping) }))
     }
 
-    /// Adds a frame that holds one message.
-    pub(super) fn push_frame(
+    /// Adds a frame that holds one message, and takes it.
+    fn push_frame(
         &self,
+        state: &mut Batches,
         name: &str,
-        frame: Vec<u8>,
+        frame: &mut Vec<u8>,
         is_counted: bool,
         unattended: bool,
-    ) -> Result<Pushed, SendError> {
+    ) -> Result<Option<Pushed>, SendError> {
         let bytes = frame.len();
-        let mut waiting = None;
-        let mut state = self.enter(self.lock(), bytes, &mut waiting)?;
-        let now = loop {
-            let now = Instant::now();
-            if !state.is_late(1, now) {
-                break now;
-            }
+        if !self.has_room(state, bytes)? {
+            return Ok(None);
+        }
+        let now = Instant::now();
+        if state.is_late(1, now) {
             state.full = true;
-            state = self.enter(state, bytes, &mut waiting)?;
-        };
+            return Ok(None);
+        }
         state.open_batch(name)?;
-        let (at, _) = state.add_batch(name, frame, None, now);
+        let (at, _) = state.add_batch(name, std::mem::take(frame), None, now);
         let batch = &mut state.queue[at];
         batch.messages = 1;
         batch.is_counted = is_counted;
         batch.unattended = unattended;
         let fate = Arc::clone(&batch.fate);
         state.queued_bytes += bytes;
-        Ok(Pushed { fate, may_leave: std::mem::take(&mut state.sleeping) })
+        Ok(Some(Pushed { fate, may_leave: std::mem::take(&mut state.sleeping) }))
     }
 
-    /// Goes on with the lock when there is room for so many bytes.
-    fn enter<'a>(
+    /// Whether there is room for so many bytes.
+    #[inline]
+    fn has_room(&self, state: &mut Batches, bytes: usize) -> Result<bool, SendError> {
+        if state.stopped {
+            return Err(SendError::Stopped);
+        }
+        let bytes_max = self.bounds.buffer_bytes;
+        if !state.full && state.queued_bytes > 0 && state.queued_bytes + bytes > bytes_max {
+            state.full = true;
+        }
+        Ok(!state.full)
+    }
+
+    /// Waits until there may be room.
+    fn wait_for_room<'a>(
         &'a self,
-        mut state: MutexGuard<'a, Batches>,
-        bytes: usize,
+        state: MutexGuard<'a, Batches>,
         waiting: &mut Option<Waiting<'a>>,
     ) -> Result<MutexGuard<'a, Batches>, SendError> {
-        let bytes_max = self.bounds.buffer_bytes;
-        loop {
-            if state.stopped {
-                return Err(SendError::Stopped);
-            }
-            if !state.full && state.queued_bytes > 0 && state.queued_bytes + bytes > bytes_max {
-                state.full = true;
-            }
-            if !state.full {
-                return Ok(state);
-            }
-            // Its turns alone make room.
-            if here::is_in_turn_of(self.address()) {
-                return Err(SendError::Full { waited: Duration::ZERO });
-            }
-            here::hand_over();
-            let waited = waiting.get_or_insert_with(|| Waiting::begin(&self.reporter)).time();
-            let Some(left) = self.bounds.patience.checked_sub(waited).filter(|t| !t.is_zero())
-            else {
-                return Err(SendError::Full { waited });
-            };
-            let untold = CLIENT_BLOCKED_TOLD.saturating_sub(waited);
-            if untold.is_zero() && !self.blocked.swap(true, Ordering::Relaxed) {
-                self.waker.wake();
-            }
-            let pause = if untold.is_zero() { left } else { left.min(untold) };
-            state = self.room.wait_timeout(state, pause).unwrap_or_else(PoisonError::into_inner).0;
+        // Its turns alone make room.
+        if here::is_in_turn_of(self.address()) {
+            return Err(SendError::Full { waited: Duration::ZERO });
+        }
+        here::hand_over();
+        let waited = waiting.get_or_insert_with(|| Waiting::begin(&self.reporter)).time();
+        let Some(left) = self.bounds.patience.checked_sub(waited).filter(|t| !t.is_zero()) else {
+            return Err(SendError::Full { waited });
+        };
+        let untold = CLIENT_BLOCKED_TOLD.saturating_sub(waited);
+        if untold.is_zero() {
+            self.blocks();
+        }
+        let pause = if untold.is_zero() { left } else { left.min(untold) };
+        Ok(self.room.wait_timeout(state, pause).unwrap_or_else(PoisonError::into_inner).0)
+    }
+
+    /// Somebody has waited for room long enough to tell. Under the lock, and while there is no room.
+    fn blocks(&self) {
+        if !self.blocked.swap(true, Ordering::Relaxed) {
+            self.waker.wake();
         }
     }
 
@@ -260,28 +316,35 @@ impl Outbox {
             cuts.push(cut);
         }
         state.sleeping = !paused && state.has_window();
-        self.make_room(&mut state, now);
+        let mut woken = self.make_room(&mut state, now);
         if settled {
-            self.wake_flushers(&state);
+            woken.extend(self.wake_flushers(&mut state));
         }
+        drop(state);
+        woken.wake();
     }
 
-    fn wake_flushers(&self, state: &Batches) {
+    /// Wakes the threads that flush, and returns the tasks that do.
+    fn wake_flushers(&self, state: &mut Batches) -> Woken {
         // A notification costs a system call even when nobody waits.
         if state.flushing > 0 {
             self.settled.notify_all();
         }
+        state.settling.take()
     }
 
-    fn make_room(&self, state: &mut Batches, now: Instant) {
+    /// Wakes the threads that wait for room if there is some, and returns the tasks that do.
+    fn make_room(&self, state: &mut Batches, now: Instant) -> Woken {
         let roomy = |state: &Batches| {
             state.queued_bytes <= self.bounds.buffer_bytes / 2 && !state.is_late(2, now)
         };
-        if state.full && roomy(state) {
-            state.full = false;
-            self.blocked.store(false, Ordering::Relaxed);
-            self.room.notify_all();
+        if !state.full || !roomy(state) {
+            return Woken::default();
         }
+        state.full = false;
+        self.blocked.store(false, Ordering::Relaxed);
+        self.room.notify_all();
+        state.entering.take()
     }
 
     /// Removes batches that have waited since before `cutoff`. The caller decides their fates, then
@@ -295,7 +358,9 @@ impl Outbox {
                 expired.push(batch);
             }
         }
-        self.make_room(&mut state, Instant::now());
+        let woken = self.make_room(&mut state, Instant::now());
+        drop(state);
+        woken.wake();
         expired
     }
 
@@ -303,9 +368,11 @@ impl Outbox {
     pub(super) fn settle(&self, batches: &[Batch], error: &SendError) {
         let mut state = self.lock();
         for batch in batches {
-            state.settle(batch.number, batch.unattended, Err(error.clone()));
+            state.settle(batch, Err(error.clone()));
         }
-        self.wake_flushers(&state);
+        let woken = self.wake_flushers(&mut state);
+        drop(state);
+        woken.wake();
     }
 
     /// Waits until all earlier messages have their answers; the first error since the last call.
@@ -324,10 +391,20 @@ impl Outbox {
         state.first_error.take().map_or(Ok(()), Err)
     }
 
+    /// Whether nothing more comes in.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.lock().stopped
+    }
+
     /// Refuses further messages; those that wait still leave.
     pub(super) fn refuse(&self) {
-        self.lock().stopped = true;
+        self.refusing(self.lock()).wake();
+    }
+
+    fn refusing(&self, mut state: MutexGuard<'_, Batches>) -> Woken {
+        state.stopped = true;
         self.room.notify_all();
+        state.entering.take()
     }
 
     /// Whether nothing waits and nothing is on its way.
@@ -340,18 +417,21 @@ impl Outbox {
     /// [`Self::end`].
     pub(super) fn close(&self) -> Vec<Batch> {
         let mut state = self.lock();
-        state.stopped = true;
-        self.room.notify_all();
-        std::mem::take(&mut state.queue).into()
+        let unsent = std::mem::take(&mut state.queue).into();
+        self.refusing(state).wake();
+        unsent
     }
 
     /// Books what never left. Nobody waits any more.
     pub(super) fn end(&self, unsent: &[Batch]) {
         let mut state = self.lock();
-        if unsent.iter().any(|batch| batch.unattended) {
+        if unsent.iter().any(Batch::is_unattended) {
             state.first_error.get_or_insert(SendError::Stopped);
         }
         state.unsettled.clear();
         self.settled.notify_all();
+        let woken = state.settling.take();
+        drop(state);
+        woken.wake();
     }
 }

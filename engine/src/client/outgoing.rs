@@ -1,15 +1,18 @@
 //! A message that is about to be published, and a request.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+#[cfg(feature = "tokio")]
+mod tasks;
 
-use crossbeam::channel::RecvTimeoutError;
+use std::marker::PhantomData;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::error::{RequestError, SendError};
 use super::message::Message;
+use super::mode::Blocking;
 use super::payload::Payload;
 use super::publisher::Publisher;
 use super::receipt::{Receipt, Taken};
-use super::receive::Requests;
+use super::receive::{Request, Requests};
 use crate::wire::properties::Properties;
 
 /// A message that is about to be published, made by [`Client::message`](super::Client::message).
@@ -20,7 +23,7 @@ use crate::wire::properties::Properties;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[must_use = "call publish(), send() or request()"]
-pub struct OutgoingMessage<'a, P> {
+pub struct OutgoingMessage<'a, P, Mode = Blocking> {
     publisher: &'a Publisher,
     requests: &'a Requests,
     name: &'a str,
@@ -29,6 +32,7 @@ pub struct OutgoingMessage<'a, P> {
     properties: Properties<'a>,
     expires_in: Option<Duration>,
     deliver: Option<When>,
+    mode: PhantomData<Mode>,
 }
 
 /// When a message is delivered.
@@ -50,7 +54,7 @@ fn from_now_ms(time: Duration) -> u64 {
     unix_ms(SystemTime::now()).saturating_add(time_ms)
 }
 
-impl<'a, P: Payload> OutgoingMessage<'a, P> {
+impl<'a, P: Payload, Mode> OutgoingMessage<'a, P, Mode> {
     pub(super) fn new(
         publisher: &'a Publisher,
         requests: &'a Requests,
@@ -58,7 +62,8 @@ impl<'a, P: Payload> OutgoingMessage<'a, P> {
         payload: P,
     ) -> Self {
         let (ack, properties, expires_in, deliver) = Default::default();
-        Self { publisher, requests, name, payload, ack, properties, expires_in, deliver }
+        let mode = PhantomData;
+        Self { publisher, requests, name, payload, ack, properties, expires_in, deliver, mode }
     }
 
     /// Asks for acknowledgement: the server keeps the message, and delivers it again until a receiver
@@ -120,7 +125,7 @@ impl<'a, P: Payload> OutgoingMessage<'a, P> {
     /// in the server's limits meanwhile.
     ///
     /// ```
-    /// # use std::time::{Duration, Instant};
+    /// # use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
     /// # use mezzenger::{Client, Server};
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # let server = Server::builder().pub_port(0).recv_port(0).start()?;
@@ -191,6 +196,28 @@ impl<'a, P: Payload> OutgoingMessage<'a, P> {
         self
     }
 
+    /// Says that it is this client's request.
+    fn ask(&mut self, request: &Request<'_>) {
+        self.properties.reply_to = Some(self.requests.name());
+        self.properties.correlation = Some(request.number);
+    }
+
+    /// Says when it expires and is delivered, as it is about to be published.
+    fn stamp(&mut self) {
+        self.properties.expires_ms = self.expires_in.map(from_now_ms);
+        self.properties.deliver_at_ms = self.deliver.map(|when| match when {
+            When::In(time) => from_now_ms(time),
+            When::At(time) => unix_ms(time),
+        });
+    }
+
+    /// Whether it waits for who is to get it.
+    fn waits(&self) -> bool {
+        self.ack || self.deliver.is_some()
+    }
+}
+
+impl<P: Payload> OutgoingMessage<'_, P> {
     /// Publishes it without waiting for the server, as [`Client::publish`](super::Client::publish) does.
     ///
     /// # Errors
@@ -226,33 +253,21 @@ impl<'a, P: Payload> OutgoingMessage<'a, P> {
     /// subscribe to answers; the others when it could not be published, or answers not be subscribed to.
     pub fn request(mut self, timeout: Duration) -> Result<Message, RequestError> {
         let end = Instant::now().checked_add(timeout);
-        let request = self.requests.begin()?;
-        self.properties.reply_to = Some(self.requests.name());
-        self.properties.correlation = Some(request.number);
+        let mut request = self.requests.begin()?;
+        self.ask(&request);
         let name = self.name;
         let late = || RequestError::TimedOut { name: name.to_owned(), timeout };
-        let Taken { receivers } = self.leave(false)?.fate.taken_until(end).ok_or_else(late)??;
-        // A message that asks for acknowledgement waits for who is to get it.
-        if receivers == Some(0) && !self.ack && self.deliver.is_none() {
+        let Taken { receivers } = self.leave(false)?.fate().taken_until(end).ok_or_else(late)??;
+        if receivers == Some(0) && !self.waits() {
             return Err(RequestError::NoSubscriber { name: name.to_owned() });
         }
-        let answer = match end {
-            Some(end) => request.answer.recv_deadline(end),
-            None => request.answer.recv().map_err(|_| RecvTimeoutError::Disconnected),
-        };
-        answer.map_err(|error| match error {
-            RecvTimeoutError::Timeout => late(),
-            // With the client, or with the subscription to the answers.
-            RecvTimeoutError::Disconnected => SendError::Stopped.into(),
-        })
+        let answer = request.answer.recv_until(end).ok_or_else(late)?;
+        // With the client, or with the subscription to the answers.
+        answer.ok_or_else(|| SendError::Stopped.into())
     }
 
     fn leave(&mut self, unattended: bool) -> Result<Receipt, SendError> {
-        self.properties.expires_ms = self.expires_in.map(from_now_ms);
-        self.properties.deliver_at_ms = self.deliver.map(|when| match when {
-            When::In(time) => from_now_ms(time),
-            When::At(time) => unix_ms(time),
-        });
+        self.stamp();
         let Self { publisher, name, payload, ack, properties, .. } = self;
         publisher.publish_with(name, payload, properties, *ack, unattended)
     }

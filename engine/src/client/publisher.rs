@@ -1,14 +1,16 @@
 //! Publishing: what the handles of a client, its subscriptions and their deliveries share of it.
 
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::batches::NOT_COUNTED;
 use super::error::SendError;
 use super::line::Line;
-use super::outbox::{Outbox, frame_bytes};
+use super::outbox::{Outbox, Parcel, Pushed, frame_bytes};
 use super::payload::Payload;
 use super::receipt::Receipt;
+use super::waiting::Clock;
 use crate::limits::CLIENT_OWN_FRAME_BYTES;
 use crate::net::waker::Waker;
 use crate::wire::checksum::Checksum;
@@ -40,6 +42,28 @@ pub(super) struct Publisher {
     pub(super) outbox: Arc<Outbox>,
     pub(super) line: Arc<Line>,
     pub(super) waker: Waker,
+    /// For tasks that wait.
+    pub(super) clock: Arc<Clock>,
+}
+
+/// What is published with its properties, which stand behind the payload in `whole` if there are any.
+fn content<'a>(
+    name: &'a str,
+    payload: &'a impl Payload,
+    properties: &Properties<'_>,
+    ack: bool,
+    unattended: bool,
+    whole: &'a mut Vec<u8>,
+) -> Result<Content<'a>, SendError> {
+    let (encoding, mut payload) = (payload.encoding(), payload.as_payload());
+    let has_properties = !properties.is_empty();
+    if has_properties {
+        whole.extend_from_slice(payload);
+        properties.append_to(whole)?;
+        payload = whole;
+    }
+    let is_counted = properties.is_counted();
+    Ok(Content { name, encoding, payload, has_properties, is_counted, ack, unattended })
 }
 
 impl Publisher {
@@ -52,23 +76,53 @@ impl Publisher {
         ack: bool,
         unattended: bool,
     ) -> Result<Receipt, SendError> {
-        let (encoding, payload) = (payload.encoding(), payload.as_payload());
-        let has_properties = !properties.is_empty();
-        let is_counted = properties.is_counted();
-        let content =
-            Content { name, encoding, payload, has_properties, is_counted, ack, unattended };
-        if !has_properties {
-            return self.publish(content);
+        self.publish(content(name, payload, properties, ack, unattended, &mut Vec::new())?)
+    }
+
+    /// [`Self::publish_with`] for a task. The future that is dropped has published all or nothing.
+    pub(super) async fn publish_in_task(
+        &self,
+        name: &str,
+        payload: impl Payload,
+        properties: Properties<'_>,
+        ack: bool,
+        unattended: bool,
+    ) -> Result<Receipt, SendError> {
+        let mut whole = Vec::new();
+        let content = content(name, &payload, &properties, ack, unattended, &mut whole)?;
+        let mut parcel = self.parcel(&content)?;
+        let outbox = &self.outbox;
+        if let Some(pushed) = outbox.push_now(name, &mut parcel, unattended)? {
+            return Ok(self.leave(pushed));
         }
-        let mut payload = payload.to_vec();
-        properties.append_to(&mut payload)?;
-        self.publish(Content { payload: &payload, ..content })
+        let mut room = outbox.room();
+        let [told, end] = room.ends();
+        let mut push = poll_fn(|context| room.poll_push(name, &mut parcel, unattended, context));
+        let mut pushed = self.clock.until(Some(told), &mut push).await;
+        if pushed.is_none() {
+            outbox.tell_blocked();
+            pushed = self.clock.until(Some(end), &mut push).await;
+        }
+        Ok(self.leave(pushed.unwrap_or_else(|| Err(room.full()))?))
     }
 
     /// Gives a message to the outbox.
     pub(super) fn publish(&self, content: Content<'_>) -> Result<Receipt, SendError> {
-        let Content { name, encoding, payload, has_properties, is_counted, ack, unattended } =
-            content;
+        let parcel = self.parcel(&content)?;
+        Ok(self.leave(self.outbox.push(content.name, parcel, content.unattended)?))
+    }
+
+    /// Sends what may leave.
+    fn leave(&self, pushed: Pushed) -> Receipt {
+        if pushed.may_leave && !self.line.send(&self.outbox) {
+            self.waker.wake();
+        }
+        Receipt::new(pushed.fate)
+    }
+
+    /// What a message is to the outbox.
+    fn parcel<'a>(&self, content: &Content<'a>) -> Result<Parcel<'a>, SendError> {
+        let &Content { name, encoding, payload, has_properties, is_counted, ack, .. } = content;
         let bytes = frame_bytes(name, payload.len());
         let bytes_max = self.max_message_bytes;
         if bytes > bytes_max {
@@ -89,21 +143,16 @@ impl Publisher {
             encoding,
             payload,
         };
-        let pushed = if bytes < CLIENT_OWN_FRAME_BYTES {
-            self.outbox.push(name, &record, unattended)?
-        } else {
-            name::check_publishable(name)?;
-            let mut frame = v2_prefix(name);
-            frame.reserve_exact(bytes - frame.len());
-            record
-                .append_to(&mut frame)
-                .map_err(|_| SendError::TooLarge { bytes, bytes_max: i32::MAX as usize })?;
-            self.outbox.push_frame(name, frame, is_counted, unattended)?
-        };
-        if pushed.may_leave && !self.line.send(&self.outbox) {
-            self.waker.wake();
+        if bytes < CLIENT_OWN_FRAME_BYTES {
+            return Ok(Parcel::Record(record));
         }
-        Ok(Receipt { fate: pushed.fate })
+        name::check_publishable(name)?;
+        let mut frame = v2_prefix(name);
+        frame.reserve_exact(bytes - frame.len());
+        record
+            .append_to(&mut frame)
+            .map_err(|_| SendError::TooLarge { bytes, bytes_max: i32::MAX as usize })?;
+        Ok(Parcel::Frame { bytes: frame, is_counted })
     }
 }
 

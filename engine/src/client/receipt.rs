@@ -1,10 +1,13 @@
 //! What a publisher holds until the server answered.
 
+use std::pin::Pin;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use super::error::SendError;
 use super::here;
+use super::waiting::{Place, Wakers};
 
 /// What the server says of what it took.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,6 +27,8 @@ pub(super) struct Fate {
 struct State {
     decided: Option<Result<Taken, SendError>>,
     waiting: usize,
+    tasks: Wakers,
+    abandoned: bool,
 }
 
 impl Fate {
@@ -46,7 +51,20 @@ impl Fate {
             if state.waiting > 0 {
                 self.changed.notify_all();
             }
+            let tasks = state.tasks.take();
+            drop(state);
+            tasks.wake();
         }
+    }
+
+    /// Whoever waited for it went before it was decided.
+    pub(super) fn abandon(&self) {
+        self.lock().abandoned = true;
+    }
+
+    /// Whether somebody who waited for it went.
+    pub(super) fn is_abandoned(&self) -> bool {
+        self.lock().abandoned
     }
 
     /// Waits for the decision until `end`, or for ever.
@@ -83,12 +101,35 @@ impl Fate {
 ///
 /// Messages that left in one frame share an answer. Dropping a receipt is fine: an error is then still
 /// counted, reported, and returned by the next [`Client::flush`](super::Client::flush).
-#[derive(Clone, Debug)]
+///
+/// It is a future, too: a task awaits what [`Self::wait`] returns.
+#[derive(Debug)]
 pub struct Receipt {
-    pub(super) fate: Arc<Fate>,
+    fate: Arc<Fate>,
+    /// Of the task that awaits it.
+    place: Place,
 }
 
 impl Receipt {
+    pub(super) fn new(fate: Arc<Fate>) -> Self {
+        Self { fate, place: Place::default() }
+    }
+
+    /// What is decided.
+    pub(super) fn fate(&self) -> &Arc<Fate> {
+        &self.fate
+    }
+
+    /// Waits as a task, for what the server says.
+    pub(super) fn poll_taken(&mut self, context: &Context<'_>) -> Poll<Result<Taken, SendError>> {
+        let mut state = self.fate.lock();
+        if let Some(decided) = &state.decided {
+            return Poll::Ready(decided.clone());
+        }
+        state.tasks.join(&mut self.place, context);
+        Poll::Pending
+    }
+
     /// Waits until the server answered, or the client gave up (it does, after `send_timeout` times
     /// `connection_retries`, counted anew when the message leaves).
     ///
@@ -107,5 +148,27 @@ impl Receipt {
     /// Whether the answer is there, so that [`Self::wait`] returns at once.
     pub fn is_done(&self) -> bool {
         self.fate.lock().decided.is_some()
+    }
+}
+
+impl Clone for Receipt {
+    fn clone(&self) -> Self {
+        Self::new(Arc::clone(&self.fate))
+    }
+}
+
+impl Future for Receipt {
+    type Output = Result<(), SendError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        self.poll_taken(context).map_ok(|_| ())
+    }
+}
+
+impl Drop for Receipt {
+    fn drop(&mut self) {
+        if !self.place.is_none() {
+            self.fate.lock().tasks.leave(&mut self.place);
+        }
     }
 }

@@ -199,7 +199,7 @@ impl Reporter {
     /// Counts messages that were not published, and reports them when nobody waits for the answer.
     pub(super) fn not_published(&self, batch: &Batch, error: &SendError) {
         add(&self.failed, batch.messages as u64);
-        if batch.unattended {
+        if batch.is_unattended() {
             self.failure(&Failure::Publish {
                 name: batch.name.to_string(),
                 messages: batch.messages,

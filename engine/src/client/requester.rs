@@ -46,7 +46,8 @@ pub(super) struct Setup {
 pub(super) struct Requester {
     setup: Setup,
     line: Arc<Line>,
-    wakes: WakeReceiver,
+    /// `None`: whoever does the turns is woken, and sees to that.
+    wakes: Option<WakeReceiver>,
     /// Of the last reply.
     parts: Vec<Bytes>,
     outbox: Arc<Outbox>,
@@ -67,7 +68,7 @@ impl Requester {
     pub(super) fn new(
         setup: Setup,
         wire: connection::Connection,
-        wakes: WakeReceiver,
+        wakes: Option<WakeReceiver>,
         outbox: Arc<Outbox>,
         errands: Arc<Errands>,
         reporter: Arc<Reporter>,
@@ -107,7 +108,8 @@ impl Requester {
             if is_urged {
                 self.pause.time = Some(Duration::ZERO);
             }
-            let woken = match wait(&self.pause, &self.wakes) {
+            let Some(wakes) = &self.wakes else { return false };
+            let woken = match wait(&self.pause, wakes) {
                 Ok(woken) => woken,
                 Err(error) => {
                     tracing::error!(
@@ -142,9 +144,7 @@ impl Requester {
     }
 
     fn work(&mut self, woken: Woken) -> Option<Pause> {
-        if woken.waker {
-            self.wakes.clear();
-        }
+        self.wakes.iter_mut().filter(|_| woken.waker).for_each(WakeReceiver::clear);
         let line = Arc::clone(&self.line);
         let mut line = line.lock();
         let connection = line.as_mut()?;
@@ -185,7 +185,7 @@ impl Requester {
         let due = due.chain(hello_due).chain(self.registry.deadline());
         // A publisher that sends meanwhile does not tell. What it sends is due after the timeout.
         let time = match due.chain(self.stop_at).min() {
-            _ if more => Duration::ZERO,
+            _ if more || connection.wire.has_more() => Duration::ZERO,
             Some(at) => at.saturating_duration_since(Instant::now()).min(self.setup.timeout),
             None => self.setup.timeout,
         };
@@ -252,8 +252,7 @@ impl Requester {
                         self.registry.answered(asked, read_subscription_reply(body));
                     }
                     Cargo::Question(answer) => {
-                        // Who asked may have gone.
-                        let _ = answer.try_send(read_answer(body));
+                        answer.send(read_answer(body));
                     }
                     _ => self.finish(request, read_reply(body)),
                 }
@@ -305,7 +304,7 @@ impl Requester {
             },
             Cargo::Ping(fate) => fate.decide(result),
             Cargo::Question(answer) => {
-                let _ = answer.try_send(result.map(|()| Bytes::new()));
+                answer.send(result.map(|()| Bytes::new()));
             }
             Cargo::Subscription(asked) => {
                 let (tries, timeout) = (self.setup.tries, self.setup.timeout);

@@ -9,6 +9,7 @@ use super::errands::Errands;
 use super::error::{SendError, unreadable};
 use super::here;
 use super::receive::Filter;
+use super::waiting::block;
 use crate::limits::RETAINED_LISTED_MAX;
 use crate::wire::filter::FilterError;
 use crate::wire::id::MessageId;
@@ -152,7 +153,7 @@ impl Retained {
         }
         let answer = self.errands.ask(retained::request(request).into());
         // Whoever does not answer drops the other end.
-        answer.recv().unwrap_or(Err(SendError::Stopped)).map_err(|error| match error {
+        block(answer).unwrap_or(Err(SendError::Stopped)).map_err(|error| match error {
             error @ (SendError::TimedOut { .. } | SendError::Stopped) => RetainedError::Send(error),
             SendError::Unknown { text, .. } | SendError::Malformed { text } => {
                 RetainedError::Refused { text }

@@ -50,6 +50,8 @@ pub(crate) struct Connection {
     told: Option<String>,
     /// What the owner has not taken.
     changes: Vec<Change>,
+    /// Whether the owner looks the server's name up.
+    asks: bool,
 }
 
 /// What became of a connection.
@@ -70,6 +72,8 @@ enum State {
     Pausing {
         until: Instant,
     },
+    /// The owner looks the server's name up.
+    Resolving,
     Dialing {
         socket: Arc<OwnedFd>,
         others: std::vec::IntoIter<SocketAddr>,
@@ -92,13 +96,48 @@ impl Connection {
     /// A connection that [`Self::advance`] begins to make.
     pub(crate) fn new(settings: Settings) -> Self {
         let state = State::Pausing { until: Instant::now() };
-        Self { settings, state, pause: PAUSE.0, told: None, changes: Vec::new() }
+        Self { settings, state, pause: PAUSE.0, told: None, changes: Vec::new(), asks: false }
     }
 
     /// A connection over a stream that exists.
     pub(crate) fn over(socket: OwnedFd, settings: Settings) -> Self {
         let state = greet(socket.into());
-        Self { settings, state, pause: PAUSE.0, told: None, changes: Vec::new() }
+        Self { settings, state, pause: PAUSE.0, told: None, changes: Vec::new(), asks: false }
+    }
+
+    /// Leaves it to the owner to look the server's name up, which takes its time: [`Self::unresolved`].
+    #[cfg(feature = "tokio")]
+    pub(crate) fn resolved_by_owner(mut self) -> Self {
+        self.asks = true;
+        self
+    }
+
+    /// What the owner is to look up, for [`Self::resolved`].
+    #[cfg(feature = "tokio")]
+    pub(crate) fn unresolved(&self) -> Option<&Address> {
+        matches!(self.state, State::Resolving).then_some(self.settings.address.as_ref()?)
+    }
+
+    /// What the look-up found. Goes on with [`Self::advance`].
+    #[cfg(feature = "tokio")]
+    pub(crate) fn resolved(&mut self, found: io::Result<Vec<SocketAddr>>) {
+        if !matches!(self.state, State::Resolving) {
+            return;
+        }
+        let host = || self.settings.address.as_ref().map_or_else(String::new, |it| it.host.clone());
+        let found = found.map_err(|source| ConnectionError::Resolve { host: host(), source });
+        let kind = self.settings.kind;
+        let state = found
+            .and_then(|found| dial_next(found.into_iter(), kind, true, ConnectionError::NoAddress));
+        match state {
+            Ok(state) => self.state = state,
+            Err(error) => self.lose(error),
+        }
+    }
+
+    /// Whether [`Self::receive`] has more to read, of which [`Self::polled`] may not tell again.
+    pub(crate) fn has_more(&self) -> bool {
+        matches!(&self.state, State::Open { stream, .. } | State::Greeting { stream, .. } if stream.more)
     }
 
     /// Whether what is sent now leaves.
@@ -184,7 +223,7 @@ impl Connection {
     /// What to wait for.
     pub(crate) fn polled(&self) -> Option<Polled> {
         match &self.state {
-            State::Pausing { .. } => None,
+            State::Pausing { .. } | State::Resolving => None,
             State::Dialing { socket, .. } => {
                 Some(Polled { socket: Arc::clone(socket), write: true })
             }
@@ -199,6 +238,7 @@ impl Connection {
     pub(crate) fn deadline(&self, reading: bool) -> Option<Instant> {
         match &self.state {
             State::Pausing { until } => self.settings.address.as_ref().map(|_| *until),
+            State::Resolving => None,
             State::Dialing { until, .. } | State::Greeting { until, .. } => Some(*until),
             State::Open { stream, .. } if stream.asked => {
                 reading.then(|| stream.heard + self.settings.heartbeat + self.settings.silence_max)
@@ -213,7 +253,15 @@ impl Connection {
             && let Some(address) = &self.settings.address
             && Instant::now() >= *until
         {
-            self.state = dial_next(address.resolve()?, kind, true, ConnectionError::NoAddress)?;
+            let addresses = match address.literal() {
+                Some(address) => vec![address].into_iter(),
+                None if self.asks => {
+                    self.state = State::Resolving;
+                    return Ok(());
+                }
+                None => address.resolve()?,
+            };
+            self.state = dial_next(addresses, kind, true, ConnectionError::NoAddress)?;
         }
         if let State::Dialing { socket, others, refused, until } = &mut self.state {
             let error = match dial::finish(socket) {

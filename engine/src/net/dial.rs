@@ -34,6 +34,11 @@ impl std::fmt::Display for Address {
 }
 
 impl Address {
+    /// The address itself, if it is no name.
+    pub(super) fn literal(&self) -> Option<SocketAddr> {
+        Some(SocketAddr::new(self.host.parse().ok()?, self.port))
+    }
+
     /// All addresses that the name has now. Asks the system's resolver, which may take its time.
     pub(super) fn resolve(&self) -> Result<std::vec::IntoIter<SocketAddr>, ConnectionError> {
         let found = (self.host.as_str(), self.port).to_socket_addrs();

@@ -1,17 +1,29 @@
-//! Ends another thread's [`super::poll()`].
+//! Ends another thread's [`super::poll()`], or a task's wait.
 
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{self, Context};
 
 use crate::sync::atomic::{AtomicBool, Ordering};
 
-/// Wakes the one thread that polls the [`WakeReceiver`]. Cheap to clone, and cheap to call again
-/// before that thread woke: only the first call costs a system call.
+/// Wakes the one thread that polls the [`WakeReceiver`], or the task that has the [`TaskWakes`]. Cheap to clone, and cheap
+/// to call again before that woke: only the first call costs a system call, or wakes a task.
 #[derive(Clone)]
-pub(crate) struct Waker {
-    shared: Arc<Shared>,
+pub(crate) struct Waker(To);
+
+#[derive(Clone)]
+enum To {
+    Thread(Arc<Shared>),
+    Task(Arc<Task>),
+}
+
+/// A task that is woken.
+#[derive(Default)]
+struct Task {
+    woken: AtomicBool,
+    waiting: Mutex<Option<task::Waker>>,
 }
 
 struct Shared {
@@ -60,13 +72,48 @@ pub(crate) fn pair() -> io::Result<(Waker, WakeReceiver)> {
     send.set_nonblocking(true)?;
     receive.set_nonblocking(true)?;
     let shared = Arc::new(Shared { signal: Signal::default(), stream: send });
-    Ok((Waker { shared: Arc::clone(&shared) }, WakeReceiver { shared, stream: receive }))
+    Ok((Waker(To::Thread(Arc::clone(&shared))), WakeReceiver { shared, stream: receive }))
+}
+
+/// A waker of a task, and what that task waits for. They take no descriptor.
+pub(crate) fn for_task() -> (Waker, TaskWakes) {
+    let task = Arc::<Task>::default();
+    (Waker(To::Task(Arc::clone(&task))), TaskWakes(task))
 }
 
 impl Waker {
     /// Ends the current or the next poll.
     pub(crate) fn wake(&self) {
-        self.shared.signal.raise(&self.shared.stream);
+        match &self.0 {
+            To::Thread(shared) => shared.signal.raise(&shared.stream),
+            To::Task(task) => task.wake(),
+        }
+    }
+}
+
+impl Task {
+    fn wake(&self) {
+        // The swap orders the caller's writes before the task's look at them.
+        if !self.woken.swap(true, Ordering::AcqRel) {
+            let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some(waiting) = waiting {
+                waiting.wake();
+            }
+        }
+    }
+}
+
+/// The receiving end of a task.
+pub(crate) struct TaskWakes(Arc<Task>);
+
+impl TaskWakes {
+    /// Whether the waker was woken, which takes that back; else the task of this context is woken when it is. Call it before
+    /// looking at what the wakers changed, never after.
+    pub(crate) fn take(&self, context: &Context<'_>) -> bool {
+        let waker = Some(context.waker().clone());
+        // Whoever wakes after this finds the task; of a wake before, the lock shows the flag.
+        *self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner) = waker;
+        self.0.woken.swap(false, Ordering::AcqRel)
     }
 }
 
@@ -86,6 +133,8 @@ impl WakeReceiver {
 mod tests {
     use super::*;
     use crate::net::wait::{Pause, wait};
+    use std::sync::atomic::AtomicUsize;
+    use std::task::Wake;
     use std::time::Duration;
 
     fn is_woken(receiver: &WakeReceiver) -> bool {
@@ -103,6 +152,32 @@ mod tests {
             assert!(is_woken(&receiver));
             receiver.clear();
             assert!(!is_woken(&receiver));
+        }
+    }
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn a_task_is_woken_once_and_again_after_it_looked() {
+        let (waker, wakes) = for_task();
+        let count = Arc::<Count>::default();
+        let task = task::Waker::from(Arc::clone(&count));
+        let context = Context::from_waker(&task);
+        waker.wake();
+        // Nobody waited, and it is not lost.
+        assert!(wakes.take(&context) && !wakes.take(&context));
+        for round in 1..=3 {
+            waker.wake();
+            waker.clone().wake();
+            assert_eq!(count.0.load(Ordering::Relaxed), round);
+            assert!(wakes.take(&context) && !wakes.take(&context));
         }
     }
 }

@@ -1,9 +1,11 @@
 //! Opens a subscription.
 
+#[cfg(feature = "tokio")]
+mod tasks;
+
+use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-use crossbeam::channel::{RecvTimeoutError, bounded};
 
 use super::delivery::Voice;
 use super::filter::Filter;
@@ -13,6 +15,8 @@ use super::subscription::Subscription;
 use super::terms::{Group, Kind, Terms, millis};
 use crate::client::error::{ReceiveError, SubscribeError};
 use crate::client::here;
+use crate::client::mode::Blocking;
+use crate::client::waiting::oneshot::{Receiver, oneshot};
 use crate::limits::CLIENT_GROUP_CREDIT_BYTES;
 use crate::wire::control::{Backoff, Overflow};
 use crate::wire::name;
@@ -48,6 +52,16 @@ impl Opener {
 
     /// Asks the server for a subscription and waits until it has it.
     pub(super) fn begin(&self, terms: Terms, reader: Reader) -> Result<Arc<Inbox>, SubscribeError> {
+        let mut opening = self.ask(terms, reader)?;
+        if !here::may_wait() {
+            return Err(SubscribeError::InCallback);
+        }
+        let outcome = opening.outcome.recv_until(self.patience());
+        opening.finish(outcome)
+    }
+
+    /// Asks the server for a subscription.
+    fn ask(&self, terms: Terms, reader: Reader) -> Result<Opening<'_>, SubscribeError> {
         terms.filter.check()?;
         if terms.credit == 0 {
             return Err(SubscribeError::Option {
@@ -55,29 +69,11 @@ impl Opener {
                 problem: "must be at least 1 byte",
             });
         }
-        if !here::may_wait() {
-            return Err(SubscribeError::InCallback);
-        }
-        let Self { voice: Voice { commands, .. }, timeout, tries } = self;
-        let number = commands.number().ok_or(SubscribeError::Stopped)?;
+        let number = self.voice.commands.number().ok_or(SubscribeError::Stopped)?;
         let inbox = Arc::new(Inbox::new(number, terms, reader));
-        let (answer, outcome) = bounded(1);
-        commands.begin(Arc::clone(&inbox), answer);
-        let outcome = match self.patience() {
-            Some(end) => outcome.recv_deadline(end),
-            None => outcome.recv().map_err(|_| RecvTimeoutError::Disconnected),
-        };
-        let (tries, timeout) = (*tries, *timeout);
-        let outcome = outcome.unwrap_or_else(|error| {
-            Err(match error {
-                RecvTimeoutError::Disconnected => SubscribeError::Stopped,
-                RecvTimeoutError::Timeout => SubscribeError::NotConfirmed { tries, timeout },
-            })
-        });
-        if outcome.is_err() {
-            self.end(&inbox);
-        }
-        outcome.map(|()| inbox)
+        let (answer, outcome) = oneshot();
+        self.voice.commands.begin(Arc::clone(&inbox), answer);
+        Ok(Opening { opener: self, inbox, outcome, is_done: false })
     }
 
     /// Ends a subscription. Does not wait.
@@ -101,6 +97,37 @@ impl Opener {
     }
 }
 
+/// A subscription that was asked for. When it goes before it is there, it ends.
+struct Opening<'a> {
+    opener: &'a Opener,
+    inbox: Arc<Inbox>,
+    outcome: Receiver<Result<(), SubscribeError>>,
+    is_done: bool,
+}
+
+impl Opening<'_> {
+    /// The subscription, if the server has it. `outcome`: what came in time, if anything did.
+    fn finish(
+        mut self,
+        outcome: Option<Option<Result<(), SubscribeError>>>,
+    ) -> Result<Arc<Inbox>, SubscribeError> {
+        match outcome {
+            Some(answer) => answer.unwrap_or(Err(SubscribeError::Stopped))?,
+            None => return Err(self.opener.not_confirmed()),
+        }
+        self.is_done = true;
+        Ok(Arc::clone(&self.inbox))
+    }
+}
+
+impl Drop for Opening<'_> {
+    fn drop(&mut self) {
+        if !self.is_done {
+            self.opener.end(&self.inbox);
+        }
+    }
+}
+
 /// A subscription that is about to be opened, as a broadcast one unless it says otherwise:
 /// [`Client::subscription_to`](crate::Client::subscription_to).
 ///
@@ -114,14 +141,15 @@ impl Opener {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[must_use = "call open() to subscribe"]
-pub struct SubscriptionBuilder {
+pub struct SubscriptionBuilder<Mode = Blocking> {
     opener: Opener,
     terms: Terms,
+    mode: PhantomData<Mode>,
 }
 
-impl SubscriptionBuilder {
+impl<Mode> SubscriptionBuilder<Mode> {
     pub(in crate::client) fn new(opener: Opener, filter: Filter) -> Self {
-        Self { opener, terms: Terms::broadcast(filter) }
+        Self { opener, terms: Terms::broadcast(filter), mode: PhantomData }
     }
 
     /// Looks on: gets each message when it is published, none again, and acknowledges nothing.
@@ -133,7 +161,7 @@ impl SubscriptionBuilder {
     /// Works: of each message one member of the group gets it. A message that asks for acknowledgement is done when
     /// a member of each group that it fits has acknowledged it, and nobody else can. The group ends with its last member, unless
     /// it is a [durable one](crate::Groups::durable), which is joined by its name and filter.
-    pub fn group(mut self, name: impl Into<String>) -> GroupBuilder {
+    pub fn group(mut self, name: impl Into<String>) -> GroupBuilder<Mode> {
         let (name, extends, backoff) = (name.into(), true, Backoff::NONE);
         let (ack_wait_ms, in_flight_max, attempts_max) = Default::default();
         // For groups it has no meaning.
@@ -141,7 +169,8 @@ impl SubscriptionBuilder {
         self.terms.with_last = false;
         self.terms.credit = CLIENT_GROUP_CREDIT_BYTES;
         let group = Group { name, ack_wait_ms, in_flight_max, attempts_max, backoff, extends };
-        GroupBuilder { opener: self.opener, terms: self.terms, group, backoff: Some(backoff) }
+        let Self { opener, terms, mode } = self;
+        GroupBuilder { opener, terms, group, backoff: Some(backoff), mode }
     }
 
     /// How many bytes of messages may be here and not dealt with: 1 byte to 1 GiB. A frame of messages is delivered
@@ -167,7 +196,9 @@ impl SubscriptionBuilder {
         self.terms.overflow = Overflow::Drop;
         self
     }
+}
 
+impl SubscriptionBuilder {
     /// Subscribes. When it returns, the server has the subscription: what is published from now on arrives. When the
     /// connection is lost, the client subscribes again on the next one, before anything else.
     ///
@@ -201,15 +232,16 @@ impl SubscriptionBuilder {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[must_use = "call open() to join the group"]
-pub struct GroupBuilder {
+pub struct GroupBuilder<Mode = Blocking> {
     opener: Opener,
     terms: Terms,
     group: Group,
     /// `None` when there are too many delays.
     backoff: Option<Backoff>,
+    mode: PhantomData<Mode>,
 }
 
-impl GroupBuilder {
+impl<Mode> GroupBuilder<Mode> {
     /// How long a member may take to settle a message before another one gets it: a millisecond to 49 days, counted
     /// from the delivery, and anew with each [`Delivery::extend`](super::Delivery::extend). Default: the server's retry
     /// interval.
@@ -255,16 +287,25 @@ impl GroupBuilder {
         self
     }
 
+    /// What it is to be opened with.
+    fn terms(self) -> Result<(Opener, Terms), SubscribeError> {
+        let Self { opener, mut terms, mut group, backoff, .. } = self;
+        name::check_publishable(&group.name)?;
+        let (option, problem) = ("backoff", "must have at most 16 delays");
+        group.backoff = backoff.ok_or(SubscribeError::Option { option, problem })?;
+        terms.kind = Kind::Group(group);
+        Ok((opener, terms))
+    }
+}
+
+impl GroupBuilder {
     /// Joins the group, as [`SubscriptionBuilder::open`] subscribes.
     ///
     /// # Errors
     /// As for [`SubscriptionBuilder::open`]; [`SubscribeError::Refused`] when the group's other members say otherwise of
     /// what they have to agree on.
-    pub fn open(mut self) -> Result<Subscription, SubscribeError> {
-        name::check_publishable(&self.group.name)?;
-        let (option, problem) = ("backoff", "must have at most 16 delays");
-        self.group.backoff = self.backoff.ok_or(SubscribeError::Option { option, problem })?;
-        self.terms.kind = Kind::Group(self.group);
-        self.opener.open(self.terms)
+    pub fn open(self) -> Result<Subscription, SubscribeError> {
+        let (opener, terms) = self.terms()?;
+        opener.open(terms)
     }
 }

@@ -3,11 +3,10 @@
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crossbeam::channel::Sender;
-
 use super::inbox::Inbox;
 use crate::client::error::SubscribeError;
 use crate::client::report::{Reporter, add};
+use crate::client::waiting::oneshot::Sender;
 use crate::limits::{CLIENT_ACK_FRAMES_MAX, CLIENT_ACKS_PER_FRAME, CLIENT_ACKS_WAITING_MAX};
 use crate::net::waker::Waker;
 use crate::wire::control::Verdict;

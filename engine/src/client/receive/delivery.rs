@@ -1,5 +1,6 @@
 //! A message that was delivered, and what its receiver says of it.
 
+use std::marker::PhantomData;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +11,9 @@ use super::terms::{Kind, millis};
 use crate::client::errands::Errands;
 use crate::client::error::SendError;
 use crate::client::message::Message;
+#[cfg(feature = "tokio")]
+use crate::client::mode::Asynchronous;
+use crate::client::mode::Blocking;
 use crate::client::payload::Payload;
 use crate::client::publisher::Publisher;
 use crate::client::receipt::Receipt;
@@ -50,16 +54,17 @@ impl Drop for Lease {
 /// interval. For an observer nothing waits, and all of these do nothing.
 ///
 /// While it lives, its bytes count against the subscription's credit.
-pub struct Delivery {
+pub struct Delivery<Mode = Blocking> {
     message: Message,
     again: bool,
     retained: bool,
     attempt: u16,
     lease: Arc<Lease>,
     settled: bool,
+    mode: PhantomData<Mode>,
 }
 
-impl Delivery {
+impl<Mode> Delivery<Mode> {
     /// `before`: whether it was sent before, and whether it was retained.
     pub(super) fn new(
         message: Message,
@@ -68,7 +73,7 @@ impl Delivery {
         lease: Arc<Lease>,
     ) -> Self {
         let (again, retained) = before;
-        Self { message, again, retained, attempt, lease, settled: false }
+        Self { message, again, retained, attempt, lease, settled: false, mode: PhantomData }
     }
 
     /// The message, which may be kept longer than the delivery.
@@ -134,16 +139,11 @@ impl Delivery {
         }
     }
 
-    /// Answers it, if it is a request. Does not wait for the server, and settles nothing.
-    ///
-    /// # Errors
-    /// [`SendError::NoReplyWanted`] when it says nothing of where an answer goes; else as for
-    /// [`Client::publish`](crate::Client::publish).
-    pub fn reply(&self, payload: impl Payload) -> Result<Receipt, SendError> {
+    /// The name that an answer goes to, and what it says besides its payload.
+    fn answer(&self) -> Result<(&str, Properties<'_>), SendError> {
         let name = self.message.reply_to().ok_or(SendError::NoReplyWanted)?;
         let correlation = self.message.correlation();
-        let properties = Properties { correlation, ..Properties::default() };
-        self.lease.voice.publisher.publish_with(name, &payload, &properties, false, true)
+        Ok((name, Properties { correlation, ..Properties::default() }))
     }
 
     /// Whether its group waits for what becomes of it.
@@ -160,7 +160,33 @@ impl Delivery {
     }
 }
 
-impl Deref for Delivery {
+impl Delivery {
+    /// Answers it, if it is a request. Does not wait for the server, and settles nothing.
+    ///
+    /// # Errors
+    /// [`SendError::NoReplyWanted`] when it says nothing of where an answer goes; else as for
+    /// [`Client::publish`](crate::Client::publish).
+    pub fn reply(&self, payload: impl Payload) -> Result<Receipt, SendError> {
+        let (name, properties) = self.answer()?;
+        self.lease.voice.publisher.publish_with(name, &payload, &properties, false, true)
+    }
+}
+
+#[cfg(feature = "tokio")]
+impl Delivery<Asynchronous> {
+    /// Answers it, if it is a request. Waits for room in the buffer alone, as
+    /// [`Client::publish`](crate::asynchronous::Client::publish) does, and settles nothing.
+    ///
+    /// # Errors
+    /// [`SendError::NoReplyWanted`] when it says nothing of where an answer goes; else as for
+    /// [`Client::publish`](crate::asynchronous::Client::publish).
+    pub async fn reply(&self, payload: impl Payload) -> Result<Receipt, SendError> {
+        let (name, properties) = self.answer()?;
+        self.lease.voice.publisher.publish_in_task(name, payload, properties, false, true).await
+    }
+}
+
+impl<Mode> Deref for Delivery<Mode> {
     type Target = Message;
 
     fn deref(&self) -> &Message {
@@ -168,7 +194,7 @@ impl Deref for Delivery {
     }
 }
 
-impl Drop for Delivery {
+impl<Mode> Drop for Delivery<Mode> {
     fn drop(&mut self) {
         if !self.settled && self.is_job() {
             self.lease.inbox.forget(self.message.id(), self.attempt);
@@ -176,7 +202,7 @@ impl Drop for Delivery {
     }
 }
 
-impl std::fmt::Debug for Delivery {
+impl<Mode> std::fmt::Debug for Delivery<Mode> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Delivery")
             .field("message", &self.message)

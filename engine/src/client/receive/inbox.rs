@@ -3,6 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -56,8 +57,9 @@ pub(super) enum Reader {
 struct State {
     frames: VecDeque<Frame>,
     closed: Option<ReceiveError>,
-    /// The reader waits.
+    /// The reader waits, or the task that reads does.
     awaited: bool,
+    task: Option<Waker>,
     /// The callback is called, or about to be.
     is_called: bool,
     /// Messages of a group that were delivered and are not settled, with their attempts.
@@ -87,6 +89,15 @@ pub(super) const GRANT_INTERVAL: Duration = Duration::from_millis(100);
 
 /// No connection.
 const CLOSED: u64 = u64::MAX;
+
+/// Wakes the task that reads, if it waits, under no lock.
+fn wake(mut state: MutexGuard<'_, State>) {
+    let task = state.task.take();
+    drop(state);
+    if let Some(task) = task {
+        task.wake();
+    }
+}
 
 impl Inbox {
     pub(super) fn new(number: u32, terms: Terms, reader: Reader) -> Self {
@@ -138,7 +149,9 @@ impl Inbox {
         if std::mem::take(&mut state.awaited) {
             self.arrived.notify_one();
         }
-        matches!(self.reader, Reader::Handler(_)) && !std::mem::replace(&mut state.is_called, true)
+        let is_new = !std::mem::replace(&mut state.is_called, true);
+        wake(state);
+        is_new && matches!(self.reader, Reader::Handler(_))
     }
 
     /// Calls the callback for some of what waits; whether more does.
@@ -170,6 +183,19 @@ impl Inbox {
     /// Where it lies, by which it is known.
     pub(in crate::client) fn address(&self) -> usize {
         std::ptr::from_ref(self).addr()
+    }
+
+    /// Takes a frame, or has the task of this context woken when there is one.
+    pub(super) fn poll_pop(&self, context: &Context<'_>) -> Poll<Result<Frame, ReceiveError>> {
+        let mut state = self.lock();
+        if let Some(frame) = state.frames.pop_front() {
+            return Poll::Ready(Ok(frame));
+        }
+        if let Some(why) = &state.closed {
+            return Poll::Ready(Err(why.clone()));
+        }
+        state.task = Some(context.waker().clone());
+        Poll::Pending
     }
 
     /// Takes a frame, waiting until `end` for one, or (`None`) for ever.
@@ -263,7 +289,7 @@ impl Inbox {
             state.frames.clear();
         }
         self.arrived.notify_all();
-        drop(state);
+        wake(state);
         match &self.reader {
             Reader::Replies(replies) => replies.close(),
             Reader::Handler(handler) => handler.end(),

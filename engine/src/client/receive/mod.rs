@@ -30,6 +30,6 @@ pub use filter::Filter;
 pub(super) use handler::Callback;
 pub(super) use inbox::Inbox;
 pub(super) use registry::{Asked, Registry};
-pub(super) use requests::Requests;
+pub(super) use requests::{Request, Requests};
 pub use subscription::Subscription;
 pub(super) use terms::millis;

@@ -195,11 +195,11 @@ impl Registry {
         let error = match (answer, entry.answer.take()) {
             (Ok(_), Some(opening)) => {
                 // Whoever no longer waits ends it.
-                let _ = opening.try_send(Ok(()));
+                opening.send(Ok(()));
                 return;
             }
             (Err(error), Some(opening)) => {
-                let _ = opening.try_send(Err(error.clone()));
+                opening.send(Err(error.clone()));
                 error
             }
             // It is asked for again on the next connection, if this one answers no more.

@@ -3,9 +3,8 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crossbeam::channel::{Receiver, Sender, bounded};
-
 use crate::client::message::Message;
+use crate::client::waiting::oneshot::{Receiver, Sender, oneshot};
 
 /// The requests of a client that have no answer yet.
 #[derive(Debug, Default)]
@@ -27,12 +26,17 @@ impl Replies {
 
     /// A request begins: its number, and where its answer comes.
     pub(super) fn expect(&self) -> (u64, Receiver<Message>) {
-        let (sender, answer) = bounded(1);
+        let (sender, answer) = oneshot();
         let mut state = self.lock();
         state.last_number += 1;
         let number = state.last_number;
         state.waiting.insert(number, sender);
         (number, answer)
+    }
+
+    #[cfg(all(test, feature = "tokio"))]
+    pub(super) fn waiting(&self) -> usize {
+        self.lock().waiting.len()
     }
 
     /// Nobody waits for this answer any more.
@@ -50,7 +54,7 @@ impl Replies {
         let Some(number) = message.correlation() else { return };
         let waiting = self.lock().waiting.remove(&number);
         if let Some(sender) = waiting {
-            let _ = sender.try_send(message);
+            sender.send(message);
         }
     }
 }

@@ -2,15 +2,18 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crossbeam::channel::Receiver;
-
 use super::builder::Opener;
 use super::filter::Filter;
+#[cfg(feature = "tokio")]
+use super::inbox::Reader;
 use super::replies::Replies;
 use super::subscription::Subscription;
 use super::terms::{Kind, Terms};
 use crate::client::error::SubscribeError;
 use crate::client::message::Message;
+#[cfg(feature = "tokio")]
+use crate::client::mode::Asynchronous;
+use crate::client::waiting::oneshot::Receiver;
 use crate::limits::CLIENT_CREDIT_BYTES;
 use crate::wire::control::Overflow;
 
@@ -20,6 +23,8 @@ pub(in crate::client) struct Requests {
     name: String,
     replies: Arc<Replies>,
     subscription: Mutex<Option<Subscription>>,
+    #[cfg(feature = "tokio")]
+    in_task: tokio::sync::Mutex<Option<Subscription<Asynchronous>>>,
 }
 
 /// A request that waits for its answer; when it goes, nobody does any more.
@@ -34,7 +39,14 @@ impl Requests {
     pub(in crate::client) fn new(opener: Opener, publisher: u64) -> Self {
         let name = format!("_reply.{publisher:016x}");
         let (replies, subscription) = Default::default();
-        Self { opener, name, replies, subscription }
+        Self {
+            opener,
+            name,
+            replies,
+            subscription,
+            #[cfg(feature = "tokio")]
+            in_task: tokio::sync::Mutex::default(),
+        }
     }
 
     /// The name that answers are to be published under.
@@ -42,22 +54,47 @@ impl Requests {
         &self.name
     }
 
+    #[cfg(all(test, feature = "tokio"))]
+    pub(in crate::client) fn waiting(&self) -> usize {
+        self.replies.waiting()
+    }
+
     /// Begins a request.
     pub(in crate::client) fn begin(&self) -> Result<Request<'_>, SubscribeError> {
         let mut subscription = self.subscription.lock().unwrap_or_else(PoisonError::into_inner);
         if subscription.as_ref().is_none_or(Subscription::has_ended) {
-            let terms = Terms {
-                filter: Filter::name(&*self.name),
-                kind: Kind::Observer,
-                overflow: Overflow::Hold,
-                with_last: false,
-                credit: CLIENT_CREDIT_BYTES,
-            };
             let replies = Arc::clone(&self.replies);
-            *subscription = Some(self.opener.clone().open_replies(terms, replies)?);
+            *subscription = Some(self.opener.clone().open_replies(self.terms(), replies)?);
         }
+        Ok(self.expect())
+    }
+
+    /// [`Self::begin`] for a task.
+    #[cfg(feature = "tokio")]
+    pub(in crate::client) async fn begin_in_task(&self) -> Result<Request<'_>, SubscribeError> {
+        let mut subscription = self.in_task.lock().await;
+        if subscription.as_ref().is_none_or(Subscription::has_ended) {
+            let reader = Reader::Replies(Arc::clone(&self.replies));
+            *subscription = Some(self.opener.clone().open_in_task(self.terms(), reader).await?);
+        }
+        Ok(self.expect())
+    }
+
+    /// Answers alone come under the client's name, and each is taken at once.
+    fn terms(&self) -> Terms {
+        let (filter, kind) = (Filter::name(&*self.name), Kind::Observer);
+        Terms {
+            filter,
+            kind,
+            overflow: Overflow::Hold,
+            with_last: false,
+            credit: CLIENT_CREDIT_BYTES,
+        }
+    }
+
+    fn expect(&self) -> Request<'_> {
         let (number, answer) = self.replies.expect();
-        Ok(Request { replies: &self.replies, number, answer })
+        Request { replies: &self.replies, number, answer }
     }
 }
 

@@ -1,5 +1,9 @@
 //! A subscription that is read like an iterator.
 
+#[cfg(feature = "tokio")]
+mod stream;
+
+use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -7,6 +11,7 @@ use super::delivery::{Delivery, Lease, Voice};
 use super::inbox::{Frame, Inbox};
 use crate::client::error::ReceiveError;
 use crate::client::message::Message;
+use crate::client::mode::Blocking;
 use crate::wire::record::Records;
 
 /// A subscription that is read like an iterator, made by [`Client::subscription`](crate::Client::subscription) and
@@ -30,10 +35,11 @@ use crate::wire::record::Records;
 /// }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub struct Subscription {
+pub struct Subscription<Mode = Blocking> {
     inbox: Arc<Inbox>,
     voice: Voice,
     current: Option<Cursor>,
+    mode: PhantomData<Mode>,
 }
 
 /// A frame that is being read.
@@ -45,34 +51,9 @@ struct Cursor {
     record: usize,
 }
 
-impl Subscription {
+impl<Mode> Subscription<Mode> {
     pub(super) fn new(inbox: Arc<Inbox>, voice: Voice) -> Self {
-        Self { inbox, voice, current: None }
-    }
-
-    /// Waits for the next message.
-    ///
-    /// # Errors
-    /// [`ReceiveError::Closed`] when the subscription has ended and all was read, [`ReceiveError::Refused`] when the
-    /// server refused it on a new connection.
-    pub fn recv(&mut self) -> Result<Delivery, ReceiveError> {
-        self.next_until(None)
-    }
-
-    /// Waits for the next message, so long at most.
-    ///
-    /// # Errors
-    /// [`ReceiveError::TimedOut`] when none came; the others as for [`Self::recv`].
-    pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Delivery, ReceiveError> {
-        self.next_until(Instant::now().checked_add(timeout))
-    }
-
-    /// Takes the next message if one is here.
-    ///
-    /// # Errors
-    /// [`ReceiveError::TimedOut`] when there is none now; the others as for [`Self::recv`].
-    pub fn try_recv(&mut self) -> Result<Delivery, ReceiveError> {
-        self.next_until(Some(Instant::now()))
+        Self { inbox, voice, current: None, mode: PhantomData }
     }
 
     /// Whether nothing comes any more.
@@ -80,21 +61,16 @@ impl Subscription {
         self.inbox.is_closed()
     }
 
-    fn next_until(&mut self, end: Option<Instant>) -> Result<Delivery, ReceiveError> {
-        loop {
-            if let Some(delivery) = self.next_here() {
-                return Ok(delivery);
-            }
-            let frame = self.inbox.pop(end)?;
-            let (inbox, voice) = (Arc::clone(&self.inbox), self.voice.clone());
-            let lease = Arc::new(Lease { inbox, voice, bytes: frame.bytes.len() });
-            let at = frame.name_bytes + 2;
-            self.current = Some(Cursor { frame, lease, at, record: 0 });
-        }
+    /// Begins to read a frame.
+    fn read(&mut self, frame: Frame) {
+        let (inbox, voice) = (Arc::clone(&self.inbox), self.voice.clone());
+        let lease = Arc::new(Lease { inbox, voice, bytes: frame.bytes.len() });
+        let at = frame.name_bytes + 2;
+        self.current = Some(Cursor { frame, lease, at, record: 0 });
     }
 
     /// The next message of the current frame.
-    fn next_here(&mut self) -> Option<Delivery> {
+    fn next_here(&mut self) -> Option<Delivery<Mode>> {
         loop {
             let cursor = self.current.as_mut()?;
             let frame = &cursor.frame;
@@ -126,6 +102,43 @@ impl Subscription {
     }
 }
 
+impl Subscription {
+    /// Waits for the next message.
+    ///
+    /// # Errors
+    /// [`ReceiveError::Closed`] when the subscription has ended and all was read, [`ReceiveError::Refused`] when the
+    /// server refused it on a new connection.
+    pub fn recv(&mut self) -> Result<Delivery, ReceiveError> {
+        self.next_until(None)
+    }
+
+    /// Waits for the next message, so long at most.
+    ///
+    /// # Errors
+    /// [`ReceiveError::TimedOut`] when none came; the others as for [`Self::recv`].
+    pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Delivery, ReceiveError> {
+        self.next_until(Instant::now().checked_add(timeout))
+    }
+
+    /// Takes the next message if one is here.
+    ///
+    /// # Errors
+    /// [`ReceiveError::TimedOut`] when there is none now; the others as for [`Self::recv`].
+    pub fn try_recv(&mut self) -> Result<Delivery, ReceiveError> {
+        self.next_until(Some(Instant::now()))
+    }
+
+    fn next_until(&mut self, end: Option<Instant>) -> Result<Delivery, ReceiveError> {
+        loop {
+            if let Some(delivery) = self.next_here() {
+                return Ok(delivery);
+            }
+            let frame = self.inbox.pop(end)?;
+            self.read(frame);
+        }
+    }
+}
+
 impl Iterator for Subscription {
     type Item = Delivery;
 
@@ -135,14 +148,14 @@ impl Iterator for Subscription {
     }
 }
 
-impl Drop for Subscription {
+impl<Mode> Drop for Subscription<Mode> {
     fn drop(&mut self) {
         self.inbox.close(ReceiveError::Closed);
         self.voice.commands.end(self.inbox.number);
     }
 }
 
-impl std::fmt::Debug for Subscription {
+impl<Mode> std::fmt::Debug for Subscription<Mode> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Subscription")
             .field("filter", &self.inbox.terms.filter)

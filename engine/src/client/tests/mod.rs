@@ -1,5 +1,7 @@
 //! What a client promises, against a server that can be watched and spoiled.
 
+#[cfg(feature = "tokio")]
+mod asynchronous;
 mod callbacks;
 mod connecting;
 mod dead_letters;

@@ -283,7 +283,8 @@ fn a_publisher_is_told_when_it_is_held_back_and_when_it_goes_on() {
             }
         });
         assert_eq!(events.recv_timeout(LONG), Ok(Blocked::Began));
-        assert_eq!(client.counters().blocked, 1);
+        // One before it may have waited for a moment, until the first frame left.
+        assert!((1..=2).contains(&client.counters().blocked));
         server.answer(|_| Answer::Ok);
         server.release();
         match events.recv_timeout(LONG) {

@@ -1,0 +1,221 @@
+//! The client as its users hold it.
+
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::runtime::Handle;
+
+use super::driver::Driver;
+use crate::client::builder::ClientBuilder;
+use crate::client::core::Core;
+use crate::client::dead_letters::tasks::DeadLetters;
+use crate::client::error::{ConnectError, SendError, SubscribeError};
+use crate::client::mode::Asynchronous;
+use crate::client::outgoing::OutgoingMessage;
+use crate::client::payload::Payload;
+use crate::client::receipt::{Fate, Receipt};
+use crate::client::receive::{Filter, Subscription, SubscriptionBuilder};
+use crate::client::report::Counters;
+use crate::net::waker;
+use crate::wire::properties::Properties;
+
+/// A connection to a Mezzenger server: publishes and subscribes, from any number of tasks.
+///
+/// Clones are handles to one client, which stops when the last of them is dropped. Subscriptions do not keep it alive.
+///
+/// ```no_run
+/// use mezzenger::asynchronous::Client;
+///
+/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// let client = Client::connect("mezzenger://127.0.0.1:7202").await?;
+/// let mut greetings = client.subscription("greet").await?;
+/// client.publish("greet", "hello").await?;
+/// println!("{:?}", greetings.recv().await?.text());
+/// client.close().await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Client {
+    core: Arc<Core>,
+    /// Decided when the task has ended.
+    ended: Arc<Fate>,
+}
+
+impl ClientBuilder {
+    /// Starts a client whose calls are futures, on the runtime of the caller, and waits until the server said hello. The runtime needs its
+    /// drivers of I/O and of time (`enable_all`). Callbacks that report run on the client's task; there are none for messages.
+    ///
+    /// # Errors
+    /// As for [`Self::connect`]; [`ConnectError::Runtime`] outside of such a runtime.
+    pub async fn connect_async(self) -> Result<Client, ConnectError> {
+        self.options.check()?;
+        let options = &self.options;
+        let runtime = runtime()?;
+        let (waker, wakes) = waker::for_task();
+        let (core, requester) = Core::for_task(options, waker)?;
+        let clock = Arc::clone(&core.publisher().clock);
+        let mut answered = core.connect();
+        let driver = Driver::new(requester, wakes, Arc::clone(&clock));
+        let ended = driver.ended();
+        runtime.spawn(driver.run());
+        let patience = options.send_timeout.saturating_mul(options.connection_retries);
+        let end = Instant::now().checked_add(patience);
+        let answer = clock.until(end, &mut answered).await;
+        let core = Arc::new(core.connected(options, answer)?);
+        Ok(Client { core, ended })
+    }
+}
+
+/// The caller's runtime, if it has what the task needs.
+fn runtime() -> Result<Handle, ConnectError> {
+    let refuse = |problem| Err(ConnectError::Runtime { problem });
+    let Ok(runtime) = Handle::try_current() else {
+        return refuse("there is none on this thread");
+    };
+    // Tokio tells it by a panic alone.
+    let has_time = catch_unwind(|| drop(tokio::time::sleep(Duration::ZERO)));
+    if has_time.is_err() {
+        return refuse("it has no time driver");
+    }
+    match catch_unwind(AssertUnwindSafe(tokio::net::UnixDatagram::unbound)) {
+        Ok(_) => Ok(runtime),
+        Err(_) => refuse("it has no I/O driver"),
+    }
+}
+
+impl Client {
+    /// The options, at their defaults; [`ClientBuilder::connect_async`] starts the client.
+    pub fn builder() -> ClientBuilder {
+        ClientBuilder::default()
+    }
+
+    /// Connects to a server, of which this is the host or the URL, with all options at their defaults.
+    ///
+    /// # Errors
+    /// As for [`ClientBuilder::connect_async`].
+    pub async fn connect(server_address: impl Into<String>) -> Result<Self, ConnectError> {
+        Self::builder().server_address(server_address).connect_async().await
+    }
+
+    /// Asks the server for a sign of life, and returns how long the answer took.
+    ///
+    /// # Errors
+    /// [`SendError::TimedOut`] without an answer, after `send_timeout` times `connection_retries`.
+    pub async fn ping(&self) -> Result<Duration, SendError> {
+        let start = Instant::now();
+        self.core.ask_for_life().await?;
+        Ok(start.elapsed())
+    }
+
+    /// Publishes a message without waiting for the server, and without asking for acknowledgement; [`Self::message`] says more. Waits for room alone,
+    /// `send_timeout` times `connection_retries` at most. Messages travel together, and those of one name arrive in their order, as for the blocking
+    /// [`publish`](crate::Client::publish).
+    ///
+    /// ```no_run
+    /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+    /// let client = mezzenger::asynchronous::Client::connect("127.0.0.1").await?;
+    /// for n in 0..1_000_000 {
+    ///     client.publish("numbers", format!("{n}")).await?;
+    /// }
+    /// client.flush().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// What is known at once: a bad name, a message that is too large, no room in time ([`SendError::Full`]), a stopped client. The
+    /// server's answer comes through the [`Receipt`].
+    pub async fn publish(&self, name: &str, payload: impl Payload) -> Result<Receipt, SendError> {
+        let publisher = self.core.publisher();
+        publisher.publish_in_task(name, payload, Properties::default(), false, true).await
+    }
+
+    /// Begins a message that says more than its payload: whether it asks for acknowledgement, headers, what it is, where an answer goes. With
+    /// [`request`](super::OutgoingMessage::request), waits for the answer.
+    pub fn message<'a, P: Payload>(
+        &'a self,
+        name: &'a str,
+        payload: P,
+    ) -> OutgoingMessage<'a, P, Asynchronous> {
+        self.core.message(name, payload)
+    }
+
+    /// Waits until every message published before has its answer.
+    ///
+    /// # Errors
+    /// The first error of a published message since the last flush, whether or not its receipt was
+    /// looked at; [`SendError::Stopped`] of a client that was closed.
+    pub async fn flush(&self) -> Result<(), SendError> {
+        let is_stopped = self.core.is_stopped();
+        self.flushed().await?;
+        if is_stopped { Err(SendError::Stopped) } else { Ok(()) }
+    }
+
+    async fn flushed(&self) -> Result<(), SendError> {
+        let mut flushing = self.core.flushing();
+        poll_fn(|context| flushing.poll(context)).await
+    }
+
+    /// Subscribes to a name, with acknowledgements that count: [`Self::subscription_to`] at its defaults. When it is done, the server has the
+    /// subscription.
+    ///
+    /// # Errors
+    /// As for [`SubscriptionBuilder::open`](super::SubscriptionBuilder::open).
+    pub async fn subscription(
+        &self,
+        name: &str,
+    ) -> Result<Subscription<Asynchronous>, SubscribeError> {
+        self.subscription_to(Filter::name(name)).open().await
+    }
+
+    /// Begins to subscribe to what a filter is for: as an observer, a broadcast subscription or a member of a group.
+    pub fn subscription_to(&self, filter: Filter) -> SubscriptionBuilder<Asynchronous> {
+        self.core.subscription_to(filter)
+    }
+
+    /// The messages that a group gave up, or all groups for the empty name.
+    pub fn dead_letters(&self, group: &str) -> DeadLetters {
+        self.core.dead_letters_in_task(group)
+    }
+
+    /// This client's random id, the publisher in the [`Message::id`](crate::Message::id) of all it publishes.
+    pub fn publisher_id(&self) -> u64 {
+        self.core.publisher_id()
+    }
+
+    /// How many waits of tasks are noted anywhere.
+    #[cfg(test)]
+    pub(in crate::client) fn waiting(&self) -> usize {
+        self.core.waiting()
+    }
+
+    /// Counts since the client was made.
+    pub fn counters(&self) -> Counters {
+        self.core.counters()
+    }
+
+    /// Closes the client: refuses further messages, ends its subscriptions, sends what waits and takes the answers that come
+    /// within `send_timeout`; what has none by then fails with [`SendError::Stopped`]. It returns when the client's task has ended. Other handles are
+    /// closed with it; closing again waits for the same end.
+    ///
+    /// # Errors
+    /// The first error of a published message since the last flush.
+    pub async fn close(&self) -> Result<(), SendError> {
+        self.core.stop();
+        // The task that is gone with its runtime has decided it, too.
+        let _ = Receipt::new(Arc::clone(&self.ended)).await;
+        self.flushed().await
+    }
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client")
+            .field("publisher_id", &self.publisher_id())
+            .field("counters", &self.counters())
+            .finish_non_exhaustive()
+    }
+}

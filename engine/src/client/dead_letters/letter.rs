@@ -1,0 +1,49 @@
+//! What is known of a dead letter.
+
+use std::time::{Duration, SystemTime};
+
+use crate::client::receive::Filter;
+use crate::wire::id::MessageId;
+use crate::wire::letter::Entry;
+
+/// What is known of a message that a group gave up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DeadLetter {
+    /// The message's id.
+    pub id: MessageId,
+    /// The message's name.
+    pub name: String,
+    /// The group that gave it up.
+    pub group: String,
+    /// What the group was for.
+    pub filter: Filter,
+    /// How often the group got it.
+    pub attempts: u16,
+    /// Why a member rejected it; `None` when its attempts were used up.
+    pub reason: Option<String>,
+    /// When it was made, by its publisher's clock; `None` for a message of an original client, which says it in its dict.
+    pub published: Option<SystemTime>,
+    /// When it was given up, by the server's clock.
+    pub died: SystemTime,
+    /// Bytes of the message without its name.
+    pub bytes: u32,
+}
+
+impl DeadLetter {
+    /// `None` for a filter that is none.
+    pub(super) fn read(entry: &Entry<'_>) -> Option<Self> {
+        let time = |ns| SystemTime::UNIX_EPOCH + Duration::from_nanos(ns);
+        Some(Self {
+            id: entry.id,
+            name: entry.name.to_owned(),
+            group: entry.group.to_owned(),
+            filter: Filter::read(entry.filter_kind, entry.filter)?,
+            attempts: entry.attempts,
+            reason: entry.reason.map(ToOwned::to_owned),
+            published: (entry.published_ns != 0).then(|| time(entry.published_ns)),
+            died: time(entry.died_ns),
+            bytes: entry.bytes,
+        })
+    }
+}

@@ -1,0 +1,216 @@
+use std::time::{Duration, Instant};
+
+use tokio::time::timeout;
+
+use super::super::fake_server::LONG;
+use super::super::subscriptions::server;
+use super::{client, options, runtime};
+use crate::client::asynchronous::Client;
+use crate::client::{
+    ConnectError, DeadLetterError, Filter, ReceiveError, RequestError, SendError, SubscribeError,
+};
+
+#[tokio::test]
+async fn what_is_published_arrives_with_all_that_it_says() {
+    let server = server();
+    let client = client(&server).await;
+    let mut messages = client.subscription("a").await.unwrap();
+    assert_eq!(messages.try_recv().unwrap_err(), ReceiveError::TimedOut);
+    client.publish("a", "x").await.unwrap().await.unwrap();
+    client
+        .message("a", "tea")
+        .ack()
+        .header("shop", "7")
+        .content_type("text/plain")
+        .send()
+        .await
+        .unwrap();
+    client.message("a", vec![7; 300_000]).publish().await.unwrap();
+    let plain = messages.recv().await.unwrap();
+    assert_eq!((plain.text(), plain.requires_ack()), (Some("x"), false));
+    let tea = messages.next().await.unwrap();
+    assert_eq!(
+        (tea.text(), tea.header("shop"), tea.content_type()),
+        (Some("tea"), Some("7"), Some("text/plain"))
+    );
+    assert_eq!(server.metrics().pending_messages, 1);
+    tea.ack();
+    assert_eq!(messages.recv().await.unwrap().payload(), &[7; 300_000][..]);
+    client.flush().await.unwrap();
+    assert!(client.ping().await.unwrap() < LONG);
+    while server.metrics().pending_messages > 0 {
+        client.ping().await.unwrap();
+    }
+    client.close().await.unwrap();
+    let counters = client.counters();
+    assert_eq!((counters.published, counters.received, counters.acknowledged), (3, 3, 1));
+}
+
+#[tokio::test]
+async fn a_group_gives_back_and_rejects_and_its_dead_letters_are_there() {
+    let server = server();
+    let client = client(&server).await;
+    let group = || client.subscription_to(Filter::name("jobs")).group("workers").attempts_max(2);
+    let mut jobs = group().open().await.unwrap();
+    let other = client.subscription_to(Filter::name("jobs")).group("workers").attempts_max(3);
+    assert!(matches!(other.open().await, Err(SubscribeError::Refused { .. })));
+    for text in ["bad", "twice", "good"] {
+        client.message("jobs", text).ack().send().await.unwrap();
+    }
+    let mut done = Vec::new();
+    while done.len() < 4 {
+        let job = jobs.recv().await.unwrap();
+        done.push((job.text().unwrap().to_owned(), job.attempt()));
+        match (job.text(), job.attempt()) {
+            (Some("bad"), _) => job.reject("no good"),
+            (Some("twice"), 1) => job.nak(Duration::ZERO),
+            _ => {
+                job.extend();
+                job.ack();
+            }
+        }
+    }
+    done.sort();
+    let expected = [("bad", 1), ("good", 1), ("twice", 1), ("twice", 2)];
+    assert_eq!(done, expected.map(|(text, attempt)| (text.to_owned(), attempt)));
+    let letters = client.dead_letters("workers");
+    while letters.count().await.unwrap() == 0 {
+        client.ping().await.unwrap();
+    }
+    let [letter] = &letters.list(10).await.unwrap()[..] else { panic!("not one") };
+    assert_eq!((letter.reason.as_deref(), letter.attempts), (Some("no good"), 1));
+    let (_, message) = letters.show(letter.id).await.unwrap();
+    assert_eq!(message.text(), Some("bad"));
+    assert_eq!(letters.replay(&[letter.id]).await.unwrap(), 1);
+    let again = jobs.recv().await.unwrap();
+    assert_eq!((again.text(), again.attempt()), (Some("bad"), 1));
+    again.reject("still");
+    while letters.count().await.unwrap() == 0 {
+        client.ping().await.unwrap();
+    }
+    assert_eq!(letters.replay_named("others").await.unwrap(), 0);
+    assert_eq!(letters.purge_named("jobs").await.unwrap(), 1);
+    assert_eq!(letters.purge_all().await.unwrap(), 0);
+    drop(jobs);
+    assert!(matches!(letters.show(message.id()).await, Err(DeadLetterError::Refused { .. })));
+}
+
+#[tokio::test]
+async fn requests_of_many_tasks_get_their_own_answers() {
+    let server = server();
+    let [responder, requester] = [client(&server).await, client(&server).await];
+    let error = requester.message("double", "1").request(LONG).await.unwrap_err();
+    assert_eq!(error, RequestError::NoSubscriber { name: "double".to_owned() });
+    let mut requests =
+        responder.subscription_to(Filter::name("double")).group("doublers").open().await.unwrap();
+    let answering = tokio::spawn(async move {
+        while let Some(request) = requests.next().await {
+            let n: u64 = request.text().unwrap().parse().unwrap();
+            request.reply((2 * n).to_string()).await.unwrap();
+        }
+    });
+    let callers: Vec<_> = (0..32_u64)
+        .map(|caller| {
+            let requester = requester.clone();
+            tokio::spawn(async move {
+                for n in (caller..320).step_by(32) {
+                    let answer = requester.message("double", n.to_string()).request(LONG).await;
+                    assert_eq!(answer.unwrap().text(), Some(&*(2 * n).to_string()));
+                }
+            })
+        })
+        .collect();
+    for caller in callers {
+        caller.await.unwrap();
+    }
+    let mut silent = responder.subscription("silent").await.unwrap();
+    let patience = Duration::from_millis(50);
+    let error = requester.message("silent", "x").request(patience).await.unwrap_err();
+    assert_eq!(error, RequestError::TimedOut { name: "silent".to_owned(), timeout: patience });
+    // Its answer comes too late, and the next one gets its own.
+    silent.recv().await.unwrap().reply("late").await.unwrap();
+    let asking = tokio::spawn({
+        let requester = requester.clone();
+        async move { requester.message("silent", "y").request(LONG).await }
+    });
+    silent.recv().await.unwrap().reply("in time").await.unwrap();
+    assert_eq!(asking.await.unwrap().unwrap().text(), Some("in time"));
+    drop(responder);
+    timeout(LONG, answering).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn whatever_waits_and_whatever_follows_ends_when_a_client_is_closed() {
+    let server = server();
+    let client = client(&server).await;
+    let mut messages = client.subscription("a").await.unwrap();
+    let waiting = tokio::spawn(async move {
+        while messages.next().await.is_some() {}
+        messages.recv().await.unwrap_err()
+    });
+    client.publish("a", "x").await.unwrap();
+    client.close().await.unwrap();
+    assert_eq!(waiting.await.unwrap(), ReceiveError::Closed);
+    assert_eq!(client.publish("a", "x").await.unwrap_err(), SendError::Stopped);
+    assert_eq!(client.message("a", "x").send().await, Err(SendError::Stopped));
+    assert_eq!(client.ping().await.unwrap_err(), SendError::Stopped);
+    assert_eq!(client.flush().await, Err(SendError::Stopped));
+    assert_eq!(client.subscription("a").await.unwrap_err(), SubscribeError::Stopped);
+    let error = client.message("a", "x").request(LONG).await.unwrap_err();
+    assert_eq!(error, RequestError::Subscribe(SubscribeError::Stopped));
+    let error = client.dead_letters("").count().await.unwrap_err();
+    assert_eq!(error, DeadLetterError::Send(SendError::Stopped));
+    client.close().await.unwrap();
+    assert_eq!(server.metrics().accepted, 1);
+}
+
+#[tokio::test]
+async fn the_last_handle_takes_nothing_back() {
+    let server = server();
+    let [first, second] = [client(&server).await, client(&server).await];
+    let mut messages = second.subscription("a").await.unwrap();
+    for n in 0..1000 {
+        first.publish("a", format!("{n}")).await.unwrap();
+    }
+    let start = Instant::now();
+    drop(first);
+    assert!(start.elapsed() < Duration::from_secs(1), "it waited");
+    for n in 0..1000 {
+        assert_eq!(messages.recv().await.unwrap().text(), Some(&*n.to_string()));
+    }
+}
+
+#[test]
+fn a_client_takes_a_runtime_that_can_wait() {
+    let server = server();
+    let connect = || without_waiting(options(&server).connect_async());
+    assert!(matches!(connect(), Err(ConnectError::Runtime { .. })));
+    for builder in [
+        tokio::runtime::Builder::new_current_thread().enable_io(),
+        tokio::runtime::Builder::new_current_thread().enable_time(),
+    ] {
+        let runtime = builder.build().unwrap();
+        let error = runtime.block_on(options(&server).connect_async()).unwrap_err();
+        assert!(matches!(error, ConnectError::Runtime { .. }), "{error}");
+    }
+    let error = runtime().block_on(options(&server).port(1).connect_async()).unwrap_err();
+    assert!(matches!(error, ConnectError::Refused { .. }), "{error}");
+}
+
+/// What a future is that needs no wait.
+fn without_waiting<T>(future: impl Future<Output = T>) -> T {
+    match super::poll_once(std::pin::pin!(future)) {
+        std::task::Poll::Ready(value) => value,
+        std::task::Poll::Pending => panic!("it waits"),
+    }
+}
+
+#[tokio::test]
+async fn a_host_is_looked_up_without_the_task() {
+    let server = server();
+    let url = format!("mezzenger://localhost:{}", server.recv_addr().port());
+    let client = Client::connect(url).await.unwrap();
+    client.ping().await.unwrap();
+    let error = Client::builder().server_address("no.such.host.invalid").connect_async().await;
+    assert!(matches!(error, Err(ConnectError::NoSuchHost { .. })), "{error:?}");
+}
