@@ -313,11 +313,11 @@ impl Core {
         dead_letters::tasks::DeadLetters::new(Arc::clone(&self.errands), group.to_owned())
     }
 
-    pub(super) fn groups(&self) -> Groups {
+    pub(super) fn groups<Mode>(&self) -> Groups<Mode> {
         Groups::new(Arc::clone(&self.errands))
     }
 
-    pub(super) fn retained(&self) -> Retained {
+    pub(super) fn retained<Mode>(&self) -> Retained<Mode> {
         Retained::new(Arc::clone(&self.errands))
     }
 

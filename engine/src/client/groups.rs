@@ -1,5 +1,6 @@
 //! Groups: durable ones are created and deleted, and all are listed.
 
+use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +9,9 @@ use bytes::Bytes;
 use super::errands::Errands;
 use super::error::{SendError, unreadable};
 use super::here;
+#[cfg(feature = "tokio")]
+use super::mode::Asynchronous;
+use super::mode::Blocking;
 use super::receive::{Filter, millis};
 use super::waiting::block;
 use crate::limits::GROUPS_LISTED_MAX;
@@ -120,20 +124,20 @@ impl Group {
 /// client.groups().delete("packers")?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone)]
-pub struct Groups {
+pub struct Groups<Mode = Blocking> {
     errands: Arc<Errands>,
+    mode: PhantomData<Mode>,
 }
 
-impl Groups {
+impl<Mode> Groups<Mode> {
     pub(super) fn new(errands: Arc<Errands>) -> Self {
-        Self { errands }
+        Self { errands, mode: PhantomData }
     }
 
     /// Begins to create a durable group: one that is there until it is [deleted](Self::delete), also without members, and over
     /// restarts of a server with a journal. Each message with ack that the filter fits and that is published from then on
     /// is its job. Members [join it](super::SubscriptionBuilder::group) by its name, with the same filter.
-    pub fn durable(&self, name: impl Into<String>, filter: Filter) -> DurableGroupBuilder {
+    pub fn durable(&self, name: impl Into<String>, filter: Filter) -> DurableGroupBuilder<Mode> {
         DurableGroupBuilder {
             groups: self.clone(),
             name: name.into(),
@@ -145,14 +149,10 @@ impl Groups {
         }
     }
 
-    /// All groups, durable ones and those that have members, in the order of their names.
-    ///
-    /// # Errors
-    /// Why the server does not tell.
-    pub fn list(&self) -> Result<Vec<Group>, GroupError> {
+    async fn all(&self) -> Result<Vec<Group>, GroupError> {
         let (mut groups, mut from) = (Vec::new(), String::new());
         loop {
-            let next = self.page(&from, GROUPS_LISTED_MAX as u16, &mut groups)?;
+            let next = self.page(&from, GROUPS_LISTED_MAX as u16, &mut groups).await?;
             // A server that goes on with what it told already would go on for ever.
             if next <= from {
                 return Ok(groups);
@@ -161,20 +161,21 @@ impl Groups {
         }
     }
 
-    /// The group of this name, if there is one.
-    ///
-    /// # Errors
-    /// Why the server does not tell.
-    pub fn get(&self, name: &str) -> Result<Option<Group>, GroupError> {
+    async fn one(&self, name: &str) -> Result<Option<Group>, GroupError> {
         name::check_publishable(name)?;
         let mut groups = Vec::new();
-        self.page(name, 1, &mut groups)?;
+        self.page(name, 1, &mut groups).await?;
         Ok(groups.into_iter().find(|group| group.name == name))
     }
 
     /// Adds some groups from this name on; the name to go on from.
-    fn page(&self, from: &str, limit: u16, groups: &mut Vec<Group>) -> Result<String, GroupError> {
-        let answer = self.ask(&Request::List { from, limit })?;
+    async fn page(
+        &self,
+        from: &str,
+        limit: u16,
+        groups: &mut Vec<Group>,
+    ) -> Result<String, GroupError> {
+        let answer = self.ask(&Request::List { from, limit }).await?;
         let unread = || GroupError::Refused { text: unreadable(&answer) };
         let (listed, mut entries) = durable::read_listed(&answer).ok_or_else(unread)?;
         while !entries.is_empty() {
@@ -185,32 +186,27 @@ impl Groups {
         Ok(listed.next.to_owned())
     }
 
-    /// Deletes a durable group that has no members. Its messages are done, but for those that others need, and its dead letters
-    /// stay until they are purged.
-    ///
-    /// # Errors
-    /// [`GroupError::Refused`] when there is no durable group of this name, or when it has members.
-    pub fn delete(&self, name: &str) -> Result<(), GroupError> {
+    async fn remove(&self, name: &str) -> Result<(), GroupError> {
         name::check_publishable(name)?;
-        self.ask_ok(&Request::Delete { name })
+        self.ask_ok(&Request::Delete { name }).await
     }
 
     /// A request that is answered with OK.
-    fn ask_ok(&self, request: &Request<'_>) -> Result<(), GroupError> {
-        let answer = self.ask(request)?;
+    async fn ask_ok(&self, request: &Request<'_>) -> Result<(), GroupError> {
+        let answer = self.ask(request).await?;
         match reply::read(&answer) {
             Some(Reply::Ok { .. }) => Ok(()),
             _ => Err(GroupError::Refused { text: unreadable(&answer) }),
         }
     }
 
-    fn ask(&self, request: &Request<'_>) -> Result<Bytes, GroupError> {
+    async fn ask(&self, request: &Request<'_>) -> Result<Bytes, GroupError> {
         if !here::may_wait() {
             return Err(GroupError::Send(SendError::InCallback));
         }
         let answer = self.errands.ask(durable::request(request).into());
         // Whoever does not answer drops the other end.
-        block(answer).unwrap_or(Err(SendError::Stopped)).map_err(|error| match error {
+        answer.await.unwrap_or(Err(SendError::Stopped)).map_err(|error| match error {
             error @ (SendError::TimedOut { .. } | SendError::Stopped) => GroupError::Send(error),
             SendError::Unknown { text, .. } | SendError::Malformed { text } => {
                 GroupError::Refused { text }
@@ -220,7 +216,67 @@ impl Groups {
     }
 }
 
-impl std::fmt::Debug for Groups {
+impl Groups {
+    /// All groups, durable ones and those that have members, in the order of their names.
+    ///
+    /// # Errors
+    /// Why the server does not tell.
+    pub fn list(&self) -> Result<Vec<Group>, GroupError> {
+        block(self.all())
+    }
+
+    /// The group of this name, if there is one.
+    ///
+    /// # Errors
+    /// Why the server does not tell.
+    pub fn get(&self, name: &str) -> Result<Option<Group>, GroupError> {
+        block(self.one(name))
+    }
+
+    /// Deletes a durable group that has no members. Its messages are done, but for those that others need, and its dead letters
+    /// stay until they are purged.
+    ///
+    /// # Errors
+    /// [`GroupError::Refused`] when there is no durable group of this name, or when it has members.
+    pub fn delete(&self, name: &str) -> Result<(), GroupError> {
+        block(self.remove(name))
+    }
+}
+
+#[cfg(feature = "tokio")]
+impl Groups<Asynchronous> {
+    /// All groups, durable ones and those that have members, in the order of their names.
+    ///
+    /// # Errors
+    /// Why the server does not tell.
+    pub async fn list(&self) -> Result<Vec<Group>, GroupError> {
+        self.all().await
+    }
+
+    /// The group of this name, if there is one.
+    ///
+    /// # Errors
+    /// Why the server does not tell.
+    pub async fn get(&self, name: &str) -> Result<Option<Group>, GroupError> {
+        self.one(name).await
+    }
+
+    /// Deletes a durable group that has no members, as the blocking [`delete`](crate::Groups::delete) does.
+    ///
+    /// # Errors
+    /// [`GroupError::Refused`] when there is no durable group of this name, or when it has members.
+    pub async fn delete(&self, name: &str) -> Result<(), GroupError> {
+        self.remove(name).await
+    }
+}
+
+impl<Mode> Clone for Groups<Mode> {
+    fn clone(&self) -> Self {
+        Self::new(Arc::clone(&self.errands))
+    }
+}
+
+impl<Mode> std::fmt::Debug for Groups<Mode> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Groups").finish_non_exhaustive()
     }
@@ -229,8 +285,8 @@ impl std::fmt::Debug for Groups {
 /// A durable group that is about to be created: [`Groups::durable`].
 #[must_use = "call create() to create the group"]
 #[derive(Clone, Debug)]
-pub struct DurableGroupBuilder {
-    groups: Groups,
+pub struct DurableGroupBuilder<Mode = Blocking> {
+    groups: Groups<Mode>,
     name: String,
     filter: Filter,
     ack_wait_ms: u32,
@@ -240,7 +296,7 @@ pub struct DurableGroupBuilder {
     backoff: Option<Backoff>,
 }
 
-impl DurableGroupBuilder {
+impl<Mode> DurableGroupBuilder<Mode> {
     /// As [`GroupBuilder::ack_wait`](super::GroupBuilder::ack_wait).
     pub fn ack_wait(mut self, time: Duration) -> Self {
         self.ack_wait_ms = millis(time).max(1);
@@ -266,6 +322,18 @@ impl DurableGroupBuilder {
         self
     }
 
+    async fn created(self) -> Result<(), GroupError> {
+        let Self { groups, name, filter, ack_wait_ms, in_flight_max, attempts_max, backoff } = self;
+        name::check_publishable(&name)?;
+        filter.check()?;
+        let (option, problem) = ("backoff", "must have at most 16 delays");
+        let backoff = backoff.ok_or(GroupError::Option { option, problem })?;
+        let group = group::Group { name: &name, ack_wait_ms, in_flight_max, attempts_max, backoff };
+        groups.ask_ok(&Request::Create { filter: filter.wire(), group }).await
+    }
+}
+
+impl DurableGroupBuilder {
     /// Creates the group, unless it is there as it is to be. When it returns, the group is as safe as the server keeps messages,
     /// and what is published from now on is its job.
     ///
@@ -273,12 +341,17 @@ impl DurableGroupBuilder {
     /// What is wrong with the name, the filter or an option; [`GroupError::Refused`] when a group of this name is there with
     /// another filter or other terms, or when there are as many durable groups as there may be.
     pub fn create(self) -> Result<(), GroupError> {
-        let Self { groups, name, filter, ack_wait_ms, in_flight_max, attempts_max, backoff } = self;
-        name::check_publishable(&name)?;
-        filter.check()?;
-        let (option, problem) = ("backoff", "must have at most 16 delays");
-        let backoff = backoff.ok_or(GroupError::Option { option, problem })?;
-        let group = group::Group { name: &name, ack_wait_ms, in_flight_max, attempts_max, backoff };
-        groups.ask_ok(&Request::Create { filter: filter.wire(), group })
+        block(self.created())
+    }
+}
+
+#[cfg(feature = "tokio")]
+impl DurableGroupBuilder<Asynchronous> {
+    /// Creates the group, as the blocking [`create`](crate::DurableGroupBuilder::create) does.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn create(self) -> Result<(), GroupError> {
+        self.created().await
     }
 }

@@ -1,5 +1,6 @@
 //! Retained messages: the last ones of their names, which the server keeps.
 
+use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -8,6 +9,9 @@ use bytes::Bytes;
 use super::errands::Errands;
 use super::error::{SendError, unreadable};
 use super::here;
+#[cfg(feature = "tokio")]
+use super::mode::Asynchronous;
+use super::mode::Blocking;
 use super::receive::Filter;
 use super::waiting::block;
 use crate::limits::RETAINED_LISTED_MAX;
@@ -70,29 +74,21 @@ pub enum RetainedError {
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Clone)]
-pub struct Retained {
+pub struct Retained<Mode = Blocking> {
     errands: Arc<Errands>,
+    mode: PhantomData<Mode>,
 }
 
-impl Retained {
+impl<Mode> Retained<Mode> {
     pub(super) fn new(errands: Arc<Errands>) -> Self {
-        Self { errands }
+        Self { errands, mode: PhantomData }
     }
 
-    /// How many there are, of all names.
-    ///
-    /// # Errors
-    /// Why the server does not tell.
-    pub fn count(&self) -> Result<u64, RetainedError> {
-        self.page(&Filter::prefix(""), "", 1, |_| {}).map(|(total, _)| total)
+    async fn total(&self) -> Result<u64, RetainedError> {
+        self.page(&Filter::prefix(""), "", 1, |_| {}).await.map(|(total, _)| total)
     }
 
-    /// Those of the names that a filter is for, in the order of these, so many at most.
-    ///
-    /// # Errors
-    /// Why the server does not tell.
-    pub fn list(
+    async fn some(
         &self,
         filter: &Filter,
         limit: usize,
@@ -101,7 +97,8 @@ impl Retained {
         let (mut found, mut after) = (Vec::new(), String::new());
         while found.len() < limit {
             let left = (limit - found.len()).min(RETAINED_LISTED_MAX);
-            (_, after) = self.page(filter, &after, left as u16, |message| found.push(message))?;
+            (_, after) =
+                self.page(filter, &after, left as u16, |message| found.push(message)).await?;
             if after.is_empty() {
                 break;
             }
@@ -110,14 +107,14 @@ impl Retained {
     }
 
     /// How many there are in all, and behind which name to go on.
-    fn page(
+    async fn page(
         &self,
         filter: &Filter,
         after: &str,
         limit: u16,
         mut each: impl FnMut(RetainedMessage),
     ) -> Result<(u64, String), RetainedError> {
-        let answer = self.ask(&Request::List { filter: filter.wire(), after, limit })?;
+        let answer = self.ask(&Request::List { filter: filter.wire(), after, limit }).await?;
         let (listed, mut entries) =
             retained::read_listed(&answer).ok_or_else(|| unread(&answer))?;
         while !entries.is_empty() {
@@ -133,27 +130,22 @@ impl Retained {
         Ok((listed.total, listed.next.to_owned()))
     }
 
-    /// Has the server forget the retained message of a name, if there is one. It is stored when this returns, if the server
-    /// has a journal. Whoever has the message keeps it.
-    ///
-    /// # Errors
-    /// Why the server did not.
-    pub fn clear(&self, name: &str) -> Result<(), RetainedError> {
+    async fn forget(&self, name: &str) -> Result<(), RetainedError> {
         name::check_publishable(name)?;
-        let answer = self.ask(&Request::Clear(name))?;
+        let answer = self.ask(&Request::Clear(name)).await?;
         match reply::read(&answer) {
             Some(Reply::Ok { .. }) => Ok(()),
             _ => Err(unread(&answer)),
         }
     }
 
-    fn ask(&self, request: &Request<'_>) -> Result<Bytes, RetainedError> {
+    async fn ask(&self, request: &Request<'_>) -> Result<Bytes, RetainedError> {
         if !here::may_wait() {
             return Err(RetainedError::Send(SendError::InCallback));
         }
         let answer = self.errands.ask(retained::request(request).into());
         // Whoever does not answer drops the other end.
-        block(answer).unwrap_or(Err(SendError::Stopped)).map_err(|error| match error {
+        answer.await.unwrap_or(Err(SendError::Stopped)).map_err(|error| match error {
             error @ (SendError::TimedOut { .. } | SendError::Stopped) => RetainedError::Send(error),
             SendError::Unknown { text, .. } | SendError::Malformed { text } => {
                 RetainedError::Refused { text }
@@ -167,7 +159,75 @@ fn unread(answer: &[u8]) -> RetainedError {
     RetainedError::Refused { text: unreadable(answer) }
 }
 
-impl std::fmt::Debug for Retained {
+impl Retained {
+    /// How many there are, of all names.
+    ///
+    /// # Errors
+    /// Why the server does not tell.
+    pub fn count(&self) -> Result<u64, RetainedError> {
+        block(self.total())
+    }
+
+    /// Those of the names that a filter is for, in the order of these, so many at most.
+    ///
+    /// # Errors
+    /// Why the server does not tell.
+    pub fn list(
+        &self,
+        filter: &Filter,
+        limit: usize,
+    ) -> Result<Vec<RetainedMessage>, RetainedError> {
+        block(self.some(filter, limit))
+    }
+
+    /// Has the server forget the retained message of a name, if there is one. It is stored when this returns, if the server
+    /// has a journal. Whoever has the message keeps it.
+    ///
+    /// # Errors
+    /// Why the server did not.
+    pub fn clear(&self, name: &str) -> Result<(), RetainedError> {
+        block(self.forget(name))
+    }
+}
+
+#[cfg(feature = "tokio")]
+impl Retained<Asynchronous> {
+    /// How many there are, of all names.
+    ///
+    /// # Errors
+    /// Why the server does not tell.
+    pub async fn count(&self) -> Result<u64, RetainedError> {
+        self.total().await
+    }
+
+    /// Those of the names that a filter is for, as the blocking [`list`](crate::Retained::list) has them.
+    ///
+    /// # Errors
+    /// Why the server does not tell.
+    pub async fn list(
+        &self,
+        filter: &Filter,
+        limit: usize,
+    ) -> Result<Vec<RetainedMessage>, RetainedError> {
+        self.some(filter, limit).await
+    }
+
+    /// Has the server forget the retained message of a name, as the blocking [`clear`](crate::Retained::clear) does.
+    ///
+    /// # Errors
+    /// Why the server did not.
+    pub async fn clear(&self, name: &str) -> Result<(), RetainedError> {
+        self.forget(name).await
+    }
+}
+
+impl<Mode> Clone for Retained<Mode> {
+    fn clone(&self) -> Self {
+        Self::new(Arc::clone(&self.errands))
+    }
+}
+
+impl<Mode> std::fmt::Debug for Retained<Mode> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Retained").finish_non_exhaustive()
     }

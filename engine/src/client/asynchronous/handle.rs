@@ -12,12 +12,14 @@ use crate::client::builder::ClientBuilder;
 use crate::client::core::Core;
 use crate::client::dead_letters::tasks::DeadLetters;
 use crate::client::error::{ConnectError, SendError, SubscribeError};
+use crate::client::groups::Groups;
 use crate::client::mode::Asynchronous;
 use crate::client::outgoing::OutgoingMessage;
 use crate::client::payload::Payload;
 use crate::client::receipt::{Fate, Receipt};
 use crate::client::receive::{Filter, Subscription, SubscriptionBuilder};
 use crate::client::report::Counters;
+use crate::client::retained::Retained;
 use crate::net::waker;
 use crate::wire::properties::Properties;
 
@@ -179,6 +181,16 @@ impl Client {
     /// The messages that a group gave up, or all groups for the empty name.
     pub fn dead_letters(&self, group: &str) -> DeadLetters {
         self.core.dead_letters_in_task(group)
+    }
+
+    /// The groups of the server: those that have members, and durable ones, which are created and deleted there.
+    pub fn groups(&self) -> Groups<Asynchronous> {
+        self.core.groups()
+    }
+
+    /// The retained messages of the server: the last ones of their names.
+    pub fn retained(&self) -> Retained<Asynchronous> {
+        self.core.retained()
     }
 
     /// This client's random id, the publisher in the [`Message::id`](crate::Message::id) of all it publishes.

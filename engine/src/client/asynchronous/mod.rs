@@ -93,3 +93,12 @@ pub type Subscription = super::receive::Subscription<Asynchronous>;
 
 /// A message that was delivered, and what its receiver says of it.
 pub type Delivery = super::receive::Delivery<Asynchronous>;
+
+/// The groups of the server: [`Client::groups`].
+pub type Groups = super::groups::Groups<Asynchronous>;
+
+/// A durable group that is about to be created: [`Groups::durable`].
+pub type DurableGroupBuilder = super::groups::DurableGroupBuilder<Asynchronous>;
+
+/// The retained messages of the server: [`Client::retained`].
+pub type Retained = super::retained::Retained<Asynchronous>;

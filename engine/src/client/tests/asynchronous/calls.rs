@@ -96,6 +96,33 @@ async fn a_group_gives_back_and_rejects_and_its_dead_letters_are_there() {
 }
 
 #[tokio::test]
+async fn groups_stay_and_last_values_are_there() {
+    let server = server();
+    let client = client(&server).await;
+    let groups = client.groups();
+    groups.durable("workers", Filter::name("jobs")).attempts_max(2).create().await.unwrap();
+    client.message("jobs", "x").ack().send().await.unwrap();
+    let group = groups.get("workers").await.unwrap().unwrap();
+    assert_eq!((group.is_durable, group.attempts_max, group.waiting), (true, 2, 1));
+    let mut jobs =
+        client.subscription_to(Filter::name("jobs")).group("workers").open().await.unwrap();
+    jobs.recv().await.unwrap().ack();
+    drop(jobs);
+    while groups.list().await.unwrap()[0].members > 0 {}
+    groups.delete("workers").await.unwrap();
+    assert_eq!(groups.list().await.unwrap(), []);
+    for price in ["6", "7"] {
+        client.message("price.tea", price).retain().send().await.unwrap();
+    }
+    let prices = client.subscription_to(Filter::prefix("price.")).with_last();
+    assert_eq!(prices.open().await.unwrap().recv().await.unwrap().text(), Some("7"));
+    let retained = client.retained();
+    assert_eq!(retained.list(&Filter::prefix(""), 10).await.unwrap().len(), 1);
+    retained.clear("price.tea").await.unwrap();
+    assert_eq!(retained.count().await.unwrap(), 0);
+}
+
+#[tokio::test]
 async fn requests_of_many_tasks_get_their_own_answers() {
     let server = server();
     let [responder, requester] = [client(&server).await, client(&server).await];
