@@ -142,7 +142,7 @@ impl DrivenConnection {
         const NEVER: Duration = Duration::from_secs(86_400);
         stream.set_nonblocking(true)?;
         let settings = Settings {
-            address: None,
+            addresses: Vec::new(),
             kind: if subscribes { Kind::Sub } else { Kind::Dealer },
             frame_bytes_max,
             heartbeat: NEVER,

@@ -32,11 +32,19 @@ impl ClientBuilder {
     /// The server's host name or IP address, or its URL: `mezzenger://host`, or with the port that requests go to,
     /// `mezzenger://host:7202`, which then counts instead of an earlier [`Self::port`]. An IPv6 address may stand in
     /// brackets, or without them where no port follows. Default: 127.0.0.1.
+    ///
+    /// A URL may name several servers, `mezzenger://one,two:7203`: the client connects to the first that takes it, and when it
+    /// loses one, to the next. Servers share nothing: what one keeps waits there, and what was under way when it was lost is
+    /// sent again to the next one, though it may have taken it.
     pub fn server_address(mut self, address: impl Into<String>) -> Self {
         let address = address.into();
-        if let Some((host, port)) = read_url(&address) {
-            self.options.server_address = host.to_owned();
-            self.options.port = port.unwrap_or(self.options.port);
+        if let Some(hosts) = read_url(&address) {
+            let mut hosts = hosts.into_iter().map(|(host, port)| (host.to_owned(), port));
+            if let Some((host, port)) = hosts.next() {
+                self.options.server_address = host;
+                self.options.port = port.unwrap_or(self.options.port);
+            }
+            self.options.others = hosts.collect();
         } else {
             self.options.server_address = address;
         }

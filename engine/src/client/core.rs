@@ -19,6 +19,7 @@ use super::outbox::Outbox;
 use super::outcome::Outcome;
 use super::outgoing::OutgoingMessage;
 use super::payload::{ArchivePayload, Payload};
+use super::process::Process;
 use super::publisher::{Content, Publisher};
 use super::receipt::{Fate, Receipt};
 use super::receive::{
@@ -140,14 +141,15 @@ impl Core {
             target_delay: options.target_delay,
         };
         let outbox = Arc::new(Outbox::new(bounds, Arc::clone(&reporter), waker.clone()));
-        let errands = Arc::new(Errands::new(waker.clone(), Arc::clone(&reporter)));
+        let process = Process::this();
+        let errands = Arc::new(Errands::new(waker.clone(), Arc::clone(&reporter), process));
         let commands = Arc::new(Commands::new(waker.clone(), Arc::clone(&reporter)));
         let stopping = Arc::<AtomicBool>::default();
         let mut secret = hello::Secret::default();
         secret[..8].copy_from_slice(&crate::hash::random().to_le_bytes());
         secret[8..].copy_from_slice(&crate::hash::random().to_le_bytes());
         let setup = Setup {
-            server: address(options).to_string(),
+            server: options.server_address.clone(),
             timeout: options.send_timeout,
             tries: options.connection_retries,
             verbose: options.verbose,
@@ -167,6 +169,7 @@ impl Core {
         );
         let publisher = Arc::new(Publisher {
             id: hello::publisher(&secret),
+            process,
             max_message_bytes: options.max_message_size,
             outbox: Arc::clone(&outbox),
             line: requester.line(),
@@ -221,6 +224,10 @@ impl Core {
         self.publisher.publish(content)
     }
 
+    pub(super) fn forward(&self, name: &str, message: &Message) -> Result<Receipt, SendError> {
+        self.publisher.forward(name, message, message.requires_ack())
+    }
+
     /// Begins a message with properties.
     pub(super) fn message<'a, P: Payload, Mode>(
         &'a self,
@@ -252,6 +259,9 @@ impl Core {
     }
 
     pub(super) fn flush(&self) -> Result<(), SendError> {
+        if !self.publisher.process.is_this() {
+            return Err(SendError::Forked);
+        }
         self.outbox.flush()
     }
 
@@ -331,6 +341,10 @@ impl Core {
 
     /// Ends the client: first its callbacks, so that their last acknowledgements still leave.
     pub(super) fn stop(&self) {
+        // Its parent's client goes on, and no thread of it is here.
+        if !self.publisher.process.is_this() {
+            return;
+        }
         // A callback that waits for room shall not hold the end up.
         self.outbox.refuse();
         self.commands.stop();
@@ -354,21 +368,26 @@ impl Drop for Core {
 
 /// The connection.
 fn wire(options: &Options) -> Connection {
-    let address = Some(address(options));
-    Connection::new(Settings { address, ..settings(options, SILENCE_MAX) })
+    let addresses = addresses(options);
+    Connection::new(Settings { addresses, ..settings(options, SILENCE_MAX) })
 }
 
-/// Where the server takes requests.
-fn address(options: &Options) -> Address {
-    // An IPv6 address may stand in brackets.
-    let host = options.server_address.trim_start_matches('[').trim_end_matches(']').to_owned();
-    Address { host, port: options.port }
+/// Where servers take requests.
+fn addresses(options: &Options) -> Vec<Address> {
+    let first = (&options.server_address, options.port);
+    let others = options.others.iter().map(|(host, port)| (host, port.unwrap_or(options.port)));
+    let address = |(host, port): (&String, u16)| {
+        // An IPv6 address may stand in brackets.
+        let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+        Address { host, port }
+    };
+    std::iter::once(first).chain(others).map(address).collect()
 }
 
 /// The connection's settings, without an address.
 pub(super) fn settings(options: &Options, silence_max: Duration) -> Settings {
     Settings {
-        address: None,
+        addresses: Vec::new(),
         kind: Kind::Dealer,
         // The server's limit may be a little larger, and what it publishes carries no more.
         // No server sends more than libzmq's signed length tells.

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 
 use super::error::SendError;
+use super::process::Process;
 use super::receipt::Fate;
 use super::report::{Reporter, add};
 use super::waiting::oneshot::{Receiver, Sender, oneshot};
@@ -35,6 +36,7 @@ struct State {
 pub(super) struct Errands {
     waker: Waker,
     reporter: Arc<Reporter>,
+    process: Process,
     state: Mutex<State>,
 }
 
@@ -50,8 +52,8 @@ pub(super) struct Taken {
 }
 
 impl Errands {
-    pub(super) fn new(waker: Waker, reporter: Arc<Reporter>) -> Self {
-        Self { waker, reporter, state: Mutex::default() }
+    pub(super) fn new(waker: Waker, reporter: Arc<Reporter>, process: Process) -> Self {
+        Self { waker, reporter, process, state: Mutex::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -82,6 +84,10 @@ impl Errands {
     /// Pings the server soon.
     pub(super) fn ping(&self) -> Arc<Fate> {
         let fate = Arc::<Fate>::default();
+        if !self.process.is_this() {
+            fate.decide(Err(SendError::Forked));
+            return fate;
+        }
         let mut state = self.lock();
         if state.closed {
             fate.decide(Err(SendError::Stopped));
@@ -95,6 +101,10 @@ impl Errands {
     /// Asks the server soon. When the client stops before, the sender of the answer goes.
     pub(super) fn ask(&self, request: Bytes) -> Receiver<Result<Bytes, SendError>> {
         let (answer, answered) = oneshot();
+        if !self.process.is_this() {
+            answer.send(Err(SendError::Forked));
+            return answered;
+        }
         let mut state = self.lock();
         if !state.closed {
             state.questions.push(Question { request, answer });
@@ -165,7 +175,7 @@ mod tests {
     #[test]
     fn one_acknowledgement_leaves_at_once_and_more_gather_until_they_fill_a_frame() {
         let (waker, _wakes) = waker::pair().unwrap();
-        let errands = Errands::new(waker, Arc::default());
+        let errands = Errands::new(waker, Arc::default(), Process::this());
         acknowledge(&errands, 1);
         assert_eq!(errands.take(0).acks.len(), 1);
         acknowledge(&errands, CLIENT_ACKS_PER_FRAME - 1);
@@ -179,7 +189,7 @@ mod tests {
     #[test]
     fn a_full_frame_of_acknowledgements_wakes_the_request_thread() {
         let (waker, wakes) = waker::pair().unwrap();
-        let errands = Errands::new(waker, Arc::default());
+        let errands = Errands::new(waker, Arc::default(), Process::this());
         acknowledge(&errands, CLIENT_ACKS_PER_FRAME - 1);
         assert!(!is_woken(&wakes), "one is on its way, and its answer will wake");
         acknowledge(&errands, 1);
@@ -189,7 +199,7 @@ mod tests {
     #[test]
     fn no_more_frames_are_under_way_than_the_bound() {
         let (waker, _wakes) = waker::pair().unwrap();
-        let errands = Errands::new(waker, Arc::default());
+        let errands = Errands::new(waker, Arc::default(), Process::this());
         acknowledge(&errands, (CLIENT_ACK_FRAMES_MAX + 2) * CLIENT_ACKS_PER_FRAME);
         assert_eq!(errands.take(1).acks.len(), (CLIENT_ACK_FRAMES_MAX - 1) * CLIENT_ACKS_PER_FRAME);
         assert_eq!(errands.take(CLIENT_ACK_FRAMES_MAX).acks.len(), 0);
@@ -198,7 +208,7 @@ mod tests {
     #[test]
     fn acknowledgements_beyond_the_bound_are_dropped_and_told() {
         let (waker, _wakes) = waker::pair().unwrap();
-        let errands = Errands::new(waker, Arc::default());
+        let errands = Errands::new(waker, Arc::default(), Process::this());
         acknowledge(&errands, CLIENT_ACKS_WAITING_MAX + 3);
         assert_eq!(errands.take(CLIENT_ACK_FRAMES_MAX).acks_dropped, 3);
         assert_eq!(errands.take(CLIENT_ACK_FRAMES_MAX).acks_dropped, 0);

@@ -229,9 +229,12 @@ pub enum SendError {
         "a callback that reports must not wait for the server: publish without waiting, or use another thread"
     )]
     InCallback,
-    /// The client was stopped, or one of its threads ended, before the server answered.
+    /// The client was stopped, or its thread ended, before the server answered.
     #[error("the client has stopped; make a new one to go on")]
     Stopped,
+    /// This process was forked from the one that made the client, whose connection and threads stay there.
+    #[error("this process was forked from the one that made the client: make a new client here")]
+    Forked,
     /// The server says that the request breaks a rule of the format.
     #[error("the server refused the message as malformed: {text}")]
     Malformed {
@@ -418,6 +421,9 @@ pub enum SubscribeError {
     /// The client was stopped.
     #[error("the client has stopped; make a new one to go on")]
     Stopped,
+    /// This process was forked from the one that made the client.
+    #[error("this process was forked from the one that made the client: make a new client here")]
+    Forked,
 }
 
 /// Why [`Subscription::recv_timeout`](super::Subscription::recv_timeout) or
@@ -431,6 +437,9 @@ pub enum ReceiveError {
     /// The subscription ended: unsubscribed, or the client stopped. All its messages were read.
     #[error("the subscription has ended")]
     Closed,
+    /// This process was forked from the one that made the client.
+    #[error("this process was forked from the one that made the client: make a new client here")]
+    Forked,
     /// The server refused the subscription on a new connection. All its messages were read.
     #[error("the subscription has ended: {0}")]
     Refused(SubscribeError),

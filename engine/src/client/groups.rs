@@ -207,7 +207,9 @@ impl<Mode> Groups<Mode> {
         let answer = self.errands.ask(durable::request(request).into());
         // Whoever does not answer drops the other end.
         answer.await.unwrap_or(Err(SendError::Stopped)).map_err(|error| match error {
-            error @ (SendError::TimedOut { .. } | SendError::Stopped) => GroupError::Send(error),
+            error @ (SendError::TimedOut { .. } | SendError::Stopped | SendError::Forked) => {
+                GroupError::Send(error)
+            }
             SendError::Unknown { text, .. } | SendError::Malformed { text } => {
                 GroupError::Refused { text }
             }

@@ -143,6 +143,15 @@ impl Client {
         self.core.archive(value, |bytes| self.publish(name, Archived(bytes), ack))?
     }
 
+    /// Publishes what was received under another name, as it is: payload, encoding and properties, and whether it is to
+    /// be acknowledged.
+    ///
+    /// # Errors
+    /// As for [`Self::publish`].
+    pub fn forward(&self, name: &str, message: &Message) -> Result<Receipt, SendError> {
+        self.core.forward(name, message)
+    }
+
     /// Waits until every message published before has its answer.
     ///
     /// # Errors

@@ -99,14 +99,20 @@ impl Message {
     }
 
     fn properties(&self) -> Properties<'_> {
-        let behind = &self.whole()[self.payload_bytes..];
-        let properties = behind.split_last_chunk::<{ properties::LENGTH_BYTES }>();
         // The server lets none through that break a rule.
-        properties.and_then(|(it, _)| Properties::read(it).ok()).unwrap_or_default()
+        let properties = self.parts().1.and_then(|it| Properties::read(it).ok());
+        properties.unwrap_or_default()
+    }
+
+    /// The payload, and its properties if it has any.
+    pub(super) fn parts(&self) -> (&[u8], Option<&[u8]>) {
+        let (payload, behind) = self.whole().split_at(self.payload_bytes);
+        let properties = behind.split_last_chunk::<{ properties::LENGTH_BYTES }>();
+        (payload, properties.map(|(it, _)| it))
     }
 
     /// The payload and what stands behind it.
-    fn whole(&self) -> &[u8] {
+    pub(super) fn whole(&self) -> &[u8] {
         &self.frame[self.payload_at..self.payload_at + self.whole_bytes]
     }
 

@@ -13,7 +13,7 @@
 //! - `dead_letters`: what groups gave up: asks for it, replays and purges it.
 //! - `groups`: creates and deletes durable groups, and lists all.
 //! - `retained`: the last messages of names: asks for them, and clears them.
-//! - `here`: what this thread must not wait for.
+//! - `here`: what this thread must not wait for; `process`: whether this is the child of a fork.
 //! - `message`: a received message, a view of its frame. `worker`: threads whose end is waited for within a bound.
 //! - `waiting`: what threads and tasks wait with; `mode`: which of them wait. `asynchronous`, with the feature `tokio`: the
 //!   client whose calls are futures, and the task that does its work.
@@ -46,6 +46,7 @@ mod outcome;
 mod outgoing;
 mod pace;
 mod payload;
+mod process;
 mod publisher;
 mod receipt;
 mod receive;

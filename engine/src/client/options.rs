@@ -15,6 +15,8 @@ const TIME_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 pub(super) struct Options {
     pub(super) server_address: String,
     pub(super) port: u16,
+    /// Further servers.
+    pub(super) others: Vec<(String, Option<u16>)>,
     pub(super) send_timeout: Duration,
     pub(super) connection_retries: u32,
     pub(super) callback_threads: usize,
@@ -35,6 +37,7 @@ impl Default for Options {
         Self {
             server_address: "127.0.0.1".to_owned(),
             port: 7202,
+            others: Vec::new(),
             send_timeout: Duration::from_secs(2),
             connection_retries: 5,
             callback_threads: 4,
@@ -95,10 +98,14 @@ impl Options {
     }
 }
 
-/// The host, and the port if it is said, of a server's URL: `mezzenger://host:7202`. `None` for what is no such URL.
-pub(super) fn read_url(text: &str) -> Option<(&str, Option<u16>)> {
+/// The hosts, and the ports if they are said, of a URL: `mezzenger://host:7202`, or several, `mezzenger://one,two:7203`.
+/// `None` for what is no such URL.
+pub(super) fn read_url(text: &str) -> Option<Vec<(&str, Option<u16>)>> {
     let rest = text.strip_prefix("mezzenger://")?;
-    let rest = rest.strip_suffix('/').unwrap_or(rest);
+    rest.strip_suffix('/').unwrap_or(rest).split(',').map(read_host).collect()
+}
+
+fn read_host(rest: &str) -> Option<(&str, Option<u16>)> {
     let (host, port) = match rest.strip_prefix('[').and_then(|inner| inner.split_once(']')) {
         Some((host, "")) => (host, None),
         Some((host, port)) => (host, Some(port.strip_prefix(':')?)),

@@ -7,8 +7,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use super::batches::NOT_COUNTED;
 use super::error::SendError;
 use super::line::Line;
+use super::message::Message;
 use super::outbox::{Outbox, Parcel, Pushed, frame_bytes};
 use super::payload::Payload;
+use super::process::Process;
 use super::receipt::Receipt;
 use super::waiting::Clock;
 use crate::limits::CLIENT_OWN_FRAME_BYTES;
@@ -38,6 +40,7 @@ pub(super) struct Content<'a> {
 /// The way out of a client.
 pub(super) struct Publisher {
     pub(super) id: u64,
+    pub(super) process: Process,
     pub(super) max_message_bytes: usize,
     pub(super) outbox: Arc<Outbox>,
     pub(super) line: Arc<Line>,
@@ -106,6 +109,35 @@ impl Publisher {
         Ok(self.leave(pushed.unwrap_or_else(|| Err(room.full()))?))
     }
 
+    /// Publishes what was received, as it is, under another name.
+    pub(super) fn forward(
+        &self,
+        name: &str,
+        message: &Message,
+        ack: bool,
+    ) -> Result<Receipt, SendError> {
+        let encoding = match message.encoding() {
+            // What it is, only the server says.
+            Encoding::Pickle => Encoding::Bytes,
+            encoding => encoding,
+        };
+        let (payload, properties) = message.parts();
+        let has_properties = properties.is_some();
+        let read = properties.and_then(|it| Properties::read(it).ok()).unwrap_or_default();
+        let is_counted = read.is_counted();
+        let payload = if has_properties { message.whole() } else { payload };
+        let unattended = true;
+        self.publish(Content {
+            name,
+            encoding,
+            payload,
+            has_properties,
+            is_counted,
+            ack,
+            unattended,
+        })
+    }
+
     /// Gives a message to the outbox.
     pub(super) fn publish(&self, content: Content<'_>) -> Result<Receipt, SendError> {
         let parcel = self.parcel(&content)?;
@@ -123,6 +155,9 @@ impl Publisher {
     /// What a message is to the outbox.
     fn parcel<'a>(&self, content: &Content<'a>) -> Result<Parcel<'a>, SendError> {
         let &Content { name, encoding, payload, has_properties, is_counted, ack, .. } = content;
+        if !self.process.is_this() {
+            return Err(SendError::Forked);
+        }
         let bytes = frame_bytes(name, payload.len());
         let bytes_max = self.max_message_bytes;
         if bytes > bytes_max {

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::error::SendError;
 use super::here;
+use super::process::Process;
 use super::waiting::{Place, Wakers};
 
 /// What the server says of what it took.
@@ -108,11 +109,12 @@ pub struct Receipt {
     fate: Arc<Fate>,
     /// Of the task that awaits it.
     place: Place,
+    process: Process,
 }
 
 impl Receipt {
     pub(super) fn new(fate: Arc<Fate>) -> Self {
-        Self { fate, place: Place::default() }
+        Self { fate, place: Place::default(), process: Process::this() }
     }
 
     /// What is decided.
@@ -136,12 +138,18 @@ impl Receipt {
     /// # Errors
     /// Why the message was not published, or that this is not known ([`SendError::TimedOut`]).
     pub fn wait(&self) -> Result<(), SendError> {
+        if !self.process.is_this() {
+            return Err(SendError::Forked);
+        }
         // Without an end the wait ends with a decision.
         self.fate.wait_until(None).unwrap_or(Err(SendError::Stopped))
     }
 
     /// Waits so long at most; `None` when the answer is still missing.
     pub fn wait_timeout(&self, timeout: Duration) -> Option<Result<(), SendError>> {
+        if !self.process.is_this() {
+            return Some(Err(SendError::Forked));
+        }
         self.fate.wait_until(Instant::now().checked_add(timeout))
     }
 

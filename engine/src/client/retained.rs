@@ -146,7 +146,9 @@ impl<Mode> Retained<Mode> {
         let answer = self.errands.ask(retained::request(request).into());
         // Whoever does not answer drops the other end.
         answer.await.unwrap_or(Err(SendError::Stopped)).map_err(|error| match error {
-            error @ (SendError::TimedOut { .. } | SendError::Stopped) => RetainedError::Send(error),
+            error @ (SendError::TimedOut { .. } | SendError::Stopped | SendError::Forked) => {
+                RetainedError::Send(error)
+            }
             SendError::Unknown { text, .. } | SendError::Malformed { text } => {
                 RetainedError::Refused { text }
             }

@@ -10,6 +10,7 @@ use std::thread::{self, Thread};
 use std::time::Duration;
 
 use super::here::Backup;
+use super::process::Process;
 
 /// Time between two looks: callbacks that take longer than this, and twice this at most, are noticed.
 const PERIOD: Duration = Duration::from_millis(10);
@@ -49,7 +50,9 @@ pub(super) fn look() {
 
 static IS_ASLEEP: AtomicBool = AtomicBool::new(false);
 
-static WATCHED: Mutex<Watched> = Mutex::new(Watched { clients: Vec::new(), thread: None });
+static WATCHED: Mutex<Watched> = Mutex::new(NOBODY);
+
+const NOBODY: Watched = Watched { process: None, clients: Vec::new(), thread: None };
 
 struct Client {
     steps: Arc<Steps>,
@@ -58,6 +61,8 @@ struct Client {
 }
 
 struct Watched {
+    /// Of which process the rest is: a child of a fork has not the thread.
+    process: Option<Process>,
     clients: Vec<Client>,
     /// While it runs.
     thread: Option<Thread>,
@@ -74,6 +79,10 @@ fn lock() -> MutexGuard<'static, Watched> {
 /// When the system has no thread for that.
 pub(super) fn watch(steps: &Arc<Steps>, backup: Weak<dyn Backup>) -> std::io::Result<()> {
     let mut watched = lock();
+    let process = Some(Process::this());
+    if watched.process != process {
+        *watched = Watched { process, ..NOBODY };
+    }
     if watched.thread.is_none() {
         let builder = thread::Builder::new().name("mezzenger-watch".to_owned());
         watched.thread = Some(builder.spawn(run)?.thread().clone());

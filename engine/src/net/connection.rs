@@ -27,8 +27,8 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 /// What a connection is for.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
-    /// Where the server is. `None`: the connection is given, and not made anew.
-    pub(crate) address: Option<Address>,
+    /// Where servers are, each as good as another. None: the connection is given, and not made anew.
+    pub(crate) addresses: Vec<Address>,
     /// What this end is.
     pub(crate) kind: Kind,
     /// A larger received frame ends the connection.
@@ -43,6 +43,8 @@ pub(crate) struct Settings {
 #[derive(Debug)]
 pub(crate) struct Connection {
     settings: Settings,
+    /// Which of the servers is tried first.
+    turn: usize,
     state: State,
     /// Before the next attempt.
     pause: Duration,
@@ -96,13 +98,29 @@ impl Connection {
     /// A connection that [`Self::advance`] begins to make.
     pub(crate) fn new(settings: Settings) -> Self {
         let state = State::Pausing { until: Instant::now() };
-        Self { settings, state, pause: PAUSE.0, told: None, changes: Vec::new(), asks: false }
+        Self {
+            settings,
+            turn: 0,
+            state,
+            pause: PAUSE.0,
+            told: None,
+            changes: Vec::new(),
+            asks: false,
+        }
     }
 
     /// A connection over a stream that exists.
     pub(crate) fn over(socket: OwnedFd, settings: Settings) -> Self {
         let state = greet(socket.into());
-        Self { settings, state, pause: PAUSE.0, told: None, changes: Vec::new(), asks: false }
+        Self {
+            settings,
+            turn: 0,
+            state,
+            pause: PAUSE.0,
+            told: None,
+            changes: Vec::new(),
+            asks: false,
+        }
     }
 
     /// Leaves it to the owner to look the server's name up, which takes its time: [`Self::unresolved`].
@@ -114,21 +132,21 @@ impl Connection {
 
     /// What the owner is to look up, for [`Self::resolved`].
     #[cfg(feature = "tokio")]
-    pub(crate) fn unresolved(&self) -> Option<&Address> {
-        matches!(self.state, State::Resolving).then_some(self.settings.address.as_ref()?)
+    pub(crate) fn unresolved(&self) -> Option<Vec<Address>> {
+        matches!(self.state, State::Resolving).then(|| self.in_turn().cloned().collect())
     }
 
-    /// What the look-up found. Goes on with [`Self::advance`].
+    /// What the look-ups found, of each host. Goes on with [`Self::advance`].
     #[cfg(feature = "tokio")]
-    pub(crate) fn resolved(&mut self, found: io::Result<Vec<SocketAddr>>) {
+    pub(crate) fn resolved(&mut self, found: Vec<(String, io::Result<Vec<SocketAddr>>)>) {
         if !matches!(self.state, State::Resolving) {
             return;
         }
-        let host = || self.settings.address.as_ref().map_or_else(String::new, |it| it.host.clone());
-        let found = found.map_err(|source| ConnectionError::Resolve { host: host(), source });
-        let kind = self.settings.kind;
-        let state = found
-            .and_then(|found| dial_next(found.into_iter(), kind, true, ConnectionError::NoAddress));
+        let found = found
+            .into_iter()
+            .map(|(host, found)| found.map_err(|source| ConnectionError::Resolve { host, source }));
+        let state =
+            together(found).and_then(|found| dial_next(found, true, ConnectionError::NoAddress));
         match state {
             Ok(state) => self.state = state,
             Err(error) => self.lose(error),
@@ -237,7 +255,7 @@ impl Connection {
     /// When [`Self::advance`] is due. `reading`: whether the owner takes what comes in.
     pub(crate) fn deadline(&self, reading: bool) -> Option<Instant> {
         match &self.state {
-            State::Pausing { until } => self.settings.address.as_ref().map(|_| *until),
+            State::Pausing { until } => (!self.settings.addresses.is_empty()).then_some(*until),
             State::Resolving => None,
             State::Dialing { until, .. } | State::Greeting { until, .. } => Some(*until),
             State::Open { stream, .. } if stream.asked => {
@@ -248,20 +266,16 @@ impl Connection {
     }
 
     fn step(&mut self) -> Result<(), ConnectionError> {
-        let kind = self.settings.kind;
         if let State::Pausing { until } = &self.state
-            && let Some(address) = &self.settings.address
+            && !self.settings.addresses.is_empty()
             && Instant::now() >= *until
         {
-            let addresses = match address.literal() {
-                Some(address) => vec![address].into_iter(),
-                None if self.asks => {
-                    self.state = State::Resolving;
-                    return Ok(());
-                }
-                None => address.resolve()?,
-            };
-            self.state = dial_next(addresses, kind, true, ConnectionError::NoAddress)?;
+            if self.asks && self.in_turn().any(|address| address.literal().is_none()) {
+                self.state = State::Resolving;
+                return Ok(());
+            }
+            let found = together(self.in_turn().map(Address::resolve))?;
+            self.state = dial_next(found, true, ConnectionError::NoAddress)?;
         }
         if let State::Dialing { socket, others, refused, until } = &mut self.state {
             let error = match dial::finish(socket) {
@@ -272,11 +286,17 @@ impl Connection {
             };
             self.state = match error {
                 None => greet(Arc::clone(socket)),
-                Some(error) => dial_next(std::mem::take(others), kind, *refused, error)?,
+                Some(error) => dial_next(std::mem::take(others), *refused, error)?,
             };
         }
         self.shake_hands()?;
         self.look_after()
+    }
+
+    /// Where servers are, the one whose turn it is first.
+    fn in_turn(&self) -> impl Iterator<Item = &Address> {
+        let (later, first) = self.settings.addresses.split_at(self.turn);
+        first.iter().chain(later)
     }
 
     /// Goes on with the greeting. This end says what it is after the server did: libzmq hangs up on a
@@ -349,6 +369,7 @@ impl Connection {
             self.told = Some(text);
         }
         self.changes.push(Change::Failed { was_open, error });
+        self.turn = (self.turn + 1) % self.settings.addresses.len().max(1);
         // Clients that a server's end interrupted together shall not come back together.
         let jitter = self.pause.mul_f64(fastrand::f64());
         self.state = State::Pausing { until: Instant::now() + self.pause / 2 + jitter };
@@ -357,7 +378,25 @@ impl Connection {
 
     /// The server, for logs.
     fn peer(&self) -> String {
-        self.settings.address.as_ref().map_or_else(|| "the server".to_owned(), ToString::to_string)
+        let addresses: Vec<_> = self.settings.addresses.iter().map(ToString::to_string).collect();
+        if addresses.is_empty() { "the server".to_owned() } else { addresses.join(" or ") }
+    }
+}
+
+/// What was found of all servers. A name that nobody knows is no reason not to try the others.
+fn together(
+    found: impl Iterator<Item = Result<impl IntoIterator<Item = SocketAddr>, ConnectionError>>,
+) -> Result<std::vec::IntoIter<SocketAddr>, ConnectionError> {
+    let (mut all, mut failed) = (Vec::new(), None);
+    for found in found {
+        match found {
+            Ok(more) => all.extend(more),
+            Err(error) => failed = Some(error),
+        }
+    }
+    match failed {
+        Some(error) if all.is_empty() => Err(error),
+        _ => Ok(all.into_iter()),
     }
 }
 
@@ -365,7 +404,6 @@ impl Connection {
 /// before the error's refused.
 fn dial_next(
     mut addresses: std::vec::IntoIter<SocketAddr>,
-    kind: Kind,
     mut refused: bool,
     mut error: ConnectionError,
 ) -> Result<State, ConnectionError> {
@@ -378,7 +416,7 @@ fn dial_next(
     loop {
         refused &= refuses(&error);
         let Some(address) = addresses.next() else { break };
-        match dial::begin(address, kind) {
+        match dial::begin(address) {
             Ok(socket) => {
                 let (socket, until) = (socket.into(), Instant::now() + PATIENCE);
                 return Ok(State::Dialing { socket, others: addresses, refused, until });

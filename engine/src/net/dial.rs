@@ -10,7 +10,6 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, ipproto, socket_with, sockopt};
 
 use crate::zmtp::error::ConnectionError;
-use crate::zmtp::handshake::Kind;
 
 /// Idle time before the system probes whether the peer's machine is there, and between its probes.
 const KEEPALIVE: Duration = Duration::from_secs(5);
@@ -46,12 +45,12 @@ impl Address {
     }
 }
 
-/// What the system may hold of what a subscriber has not read, in bytes. Left to itself it holds up to 32 MiB:
+/// What the system may hold of what a client has not read, in bytes. Left to itself it holds up to 32 MiB:
 /// seconds of messages, of which the server knows nothing.
-const SUBSCRIBER_RECEIVE_BYTES: usize = 512 * 1024;
+const RECEIVE_BYTES: usize = 512 * 1024;
 
 /// Begins a connection. It is made, or failed, once the socket can be written to: [`finish`].
-pub(super) fn begin(address: SocketAddr, kind: Kind) -> io::Result<OwnedFd> {
+pub(super) fn begin(address: SocketAddr) -> io::Result<OwnedFd> {
     let family = match address {
         SocketAddr::V4(_) => AddressFamily::INET,
         SocketAddr::V6(_) => AddressFamily::INET6,
@@ -63,10 +62,8 @@ pub(super) fn begin(address: SocketAddr, kind: Kind) -> io::Result<OwnedFd> {
     sockopt::set_tcp_keepidle(&socket, KEEPALIVE)?;
     sockopt::set_tcp_keepintvl(&socket, KEEPALIVE)?;
     sockopt::set_tcp_keepcnt(&socket, KEEPALIVE_PROBES)?;
-    if kind == Kind::Sub {
-        // Before connecting: it decides what the peers agree on.
-        sockopt::set_socket_recv_buffer_size(&socket, SUBSCRIBER_RECEIVE_BYTES)?;
-    }
+    // Before connecting: it decides what the peers agree on.
+    sockopt::set_socket_recv_buffer_size(&socket, RECEIVE_BYTES)?;
     match connect(&socket, &address) {
         Ok(()) | Err(Errno::INPROGRESS | Errno::INTR) => Ok(socket),
         Err(error) => Err(error.into()),
@@ -99,16 +96,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_system_holds_a_fixed_number_of_bytes_for_a_subscriber() {
+    fn the_system_holds_a_fixed_number_of_bytes_for_a_client() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let receive_bytes = |kind| {
-            let socket = begin(address, kind).unwrap();
-            sockopt::socket_recv_buffer_size(&socket).unwrap()
-        };
+        let socket = begin(listener.local_addr().unwrap()).unwrap();
         // Linux counts as much again for its own.
-        assert_eq!(receive_bytes(Kind::Sub), 2 * SUBSCRIBER_RECEIVE_BYTES);
-        // The system chooses the others' as it is set up.
-        assert_ne!(receive_bytes(Kind::Dealer), 2 * SUBSCRIBER_RECEIVE_BYTES);
+        assert_eq!(sockopt::socket_recv_buffer_size(&socket).unwrap(), 2 * RECEIVE_BYTES);
     }
 }

@@ -18,7 +18,7 @@ const LONG: Duration = Duration::from_secs(20);
 
 fn settings(kind: Kind, port: u16) -> Settings {
     Settings {
-        address: Some(Address { host: "127.0.0.1".to_owned(), port }),
+        addresses: vec![Address { host: "127.0.0.1".to_owned(), port }],
         kind,
         frame_bytes_max: 8 * 1024 * 1024,
         heartbeat: LONG,
@@ -287,7 +287,7 @@ fn what_arrived_before_the_connection_was_lost_is_not_lost_with_it() {
 fn many_pings_are_answered_once_while_the_answer_waits() {
     let (near, far) = UnixStream::pair().unwrap();
     near.set_nonblocking(true).unwrap();
-    let settings = Settings { address: None, ..settings(Kind::Dealer, 0) };
+    let settings = Settings { addresses: Vec::new(), ..settings(Kind::Dealer, 0) };
     let mut connection = Connection::over(near.into(), settings);
     (&far).write_all(&handshake::GREETING).unwrap();
     (&far).write_all(&handshake::ready(b"ROUTER")).unwrap();
@@ -326,8 +326,8 @@ fn each_address_of_a_name_is_tried() {
     // Where `localhost` is ::1 first, nobody listens there.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
-    let address = Some(Address { host: "localhost".to_owned(), port });
-    let settings = Settings { address, ..settings(Kind::Dealer, port) };
+    let addresses = vec![Address { host: "localhost".to_owned(), port }];
+    let settings = Settings { addresses, ..settings(Kind::Dealer, port) };
     let mut connection = Connection::new(settings);
     let server = std::thread::spawn(move || accept(&listener, b"ROUTER"));
     made(&mut connection);

@@ -20,7 +20,10 @@ use crate::net::wait::{Pause, Polled, Woken};
 use crate::net::waker::TaskWakes;
 
 /// A name that is being looked up.
-type LookUp = Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send>>;
+/// What was found of each host.
+type Found = Vec<(String, io::Result<Vec<SocketAddr>>)>;
+
+type LookUp = Pin<Box<dyn Future<Output = Found> + Send>>;
 
 /// What a client's task owns. When it goes, whatever waits for it ends.
 pub(super) struct Driver {
@@ -80,11 +83,16 @@ impl Driver {
     async fn wait(&mut self, pause: &Pause, now: Instant) -> io::Result<Woken> {
         self.watch(pause.connection.as_ref())?;
         if self.look_up.is_none()
-            && let Some(address) = self.unresolved()
+            && let Some(addresses) = self.unresolved()
         {
             self.look_up = Some(Box::pin(async move {
-                let found = tokio::net::lookup_host((address.host.as_str(), address.port)).await;
-                found.map(Iterator::collect)
+                let mut all = Vec::new();
+                for Address { host, port } in addresses {
+                    let found = tokio::net::lookup_host((host.as_str(), port)).await;
+                    let found = found.map(Iterator::collect);
+                    all.push((host, found));
+                }
+                all
             }));
         }
         let end = pause.time.and_then(|time| now.checked_add(time));
@@ -93,9 +101,9 @@ impl Driver {
         poll_fn(|context| self.poll(writes, context)).await
     }
 
-    /// The server's address, if its name is to be looked up.
-    fn unresolved(&self) -> Option<Address> {
-        self.requester.line().lock().as_ref()?.wire.unresolved().cloned()
+    /// Where servers are, if their names are to be looked up.
+    fn unresolved(&self) -> Option<Vec<Address>> {
+        self.requester.line().lock().as_ref()?.wire.unresolved()
     }
 
     /// Registers the socket with the runtime, unless it is.

@@ -194,7 +194,7 @@ impl DeadLetters {
         let answer = self.errands.ask(letter::request(request).into());
         // Whoever does not answer drops the other end.
         answer.await.unwrap_or(Err(SendError::Stopped)).map_err(|error| match error {
-            error @ (SendError::TimedOut { .. } | SendError::Stopped) => {
+            error @ (SendError::TimedOut { .. } | SendError::Stopped | SendError::Forked) => {
                 DeadLetterError::Send(error)
             }
             SendError::Unknown { text, .. } | SendError::Malformed { text } => {

@@ -69,6 +69,9 @@ impl Opener {
                 problem: "must be at least 1 byte",
             });
         }
+        if !self.voice.publisher.process.is_this() {
+            return Err(SubscribeError::Forked);
+        }
         let number = self.voice.commands.number().ok_or(SubscribeError::Stopped)?;
         let inbox = Arc::new(Inbox::new(number, terms, reader));
         let (answer, outcome) = oneshot();

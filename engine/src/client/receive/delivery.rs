@@ -39,6 +39,9 @@ pub(super) struct Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
+        if !self.voice.publisher.process.is_this() {
+            return;
+        }
         if let Some((bytes, connection)) = self.inbox.release(self.bytes) {
             self.voice.commands.grant(self.inbox.number, bytes, connection);
         }
@@ -146,12 +149,25 @@ impl<Mode> Delivery<Mode> {
         Ok((name, Properties { correlation, ..Properties::default() }))
     }
 
+    /// Publishes it under another name, as it is: payload, encoding and properties, and whether it is to be acknowledged.
+    /// Does not wait for the server, and settles nothing.
+    ///
+    /// # Errors
+    /// As for [`Client::publish`](crate::Client::publish).
+    pub fn forward_to(&self, name: &str) -> Result<Receipt, SendError> {
+        let publisher = &self.lease.voice.publisher;
+        publisher.forward(name, &self.message, self.message.requires_ack())
+    }
+
     /// Whether its group waits for what becomes of it.
     fn is_job(&self) -> bool {
         self.message.requires_ack() && self.lease.inbox.terms.is_group()
     }
 
     fn say(&self, word: Word) {
+        if !self.lease.voice.publisher.process.is_this() {
+            return;
+        }
         let Lease { inbox, voice, .. } = &*self.lease;
         if word != Word::Extend {
             inbox.forget(self.message.id(), self.attempt);
@@ -196,7 +212,7 @@ impl<Mode> Deref for Delivery<Mode> {
 
 impl<Mode> Drop for Delivery<Mode> {
     fn drop(&mut self) {
-        if !self.settled && self.is_job() {
+        if !self.settled && self.is_job() && self.lease.voice.publisher.process.is_this() {
             self.lease.inbox.forget(self.message.id(), self.attempt);
         }
     }

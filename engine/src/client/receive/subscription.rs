@@ -133,6 +133,9 @@ impl Subscription {
             if let Some(delivery) = self.next_here() {
                 return Ok(delivery);
             }
+            if !self.voice.publisher.process.is_this() {
+                return Err(ReceiveError::Forked);
+            }
             let frame = self.inbox.pop(end)?;
             self.read(frame);
         }
@@ -150,6 +153,10 @@ impl Iterator for Subscription {
 
 impl<Mode> Drop for Subscription<Mode> {
     fn drop(&mut self) {
+        // What another process reads goes on, and may hold locks for ever here.
+        if !self.voice.publisher.process.is_this() {
+            return;
+        }
         self.inbox.close(ReceiveError::Closed);
         self.voice.commands.end(self.inbox.number);
     }

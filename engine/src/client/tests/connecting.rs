@@ -111,10 +111,14 @@ fn a_url_has_the_host_and_the_port() {
         ("mezzenger://[::1]", "::1", None),
         ("mezzenger://[::1]:65535/", "::1", Some(65535)),
     ] {
-        assert_eq!(read_url(url), Some((host, port)));
+        assert_eq!(read_url(url), Some(vec![(host, port)]));
     }
+    let several = read_url("mezzenger://a,b:7,[::1]:8");
+    assert_eq!(several, Some(vec![("a", None), ("b", Some(7)), ("::1", Some(8))]));
     for wrong in [
         "mezzenger://",
+        "mezzenger://a,",
+        "mezzenger://a,,b",
         "mezzenger://:7",
         "mezzenger://a:0",
         "mezzenger://a:65536",
@@ -128,6 +132,27 @@ fn a_url_has_the_host_and_the_port() {
         let error = at_once(Client::builder().server_address(wrong));
         assert!(matches!(error, ConnectError::NotAHost { .. }), "{wrong}: {error}");
     }
+}
+
+#[test]
+fn of_several_servers_the_next_takes_over_when_one_is_lost() {
+    let start = || FakeServer::start();
+    let (first, second) = (start(), start());
+    let (nobody, one, two) = (free_port(), first.port, second.port);
+    let url = format!("mezzenger://localhost:{nobody},127.0.0.1:{one},127.0.0.1:{two}");
+    let client = first.patient().server_address(url).connect().unwrap();
+    let mut messages = client.subscription("a").unwrap();
+    client.send_message("a", "to the first", false).unwrap();
+    assert_eq!(first.next().name, "a");
+    drop(first);
+    client.send_message("a", "to the second", false).unwrap();
+    assert_eq!(second.next().name, "a");
+    let texts = std::iter::from_fn(|| messages.recv_timeout(LONG).ok());
+    assert!(texts.map(|it| it.text().unwrap().to_owned()).any(|text| text == "to the second"));
+    let third = FakeServer::start_on(one);
+    drop(second);
+    client.send_message("a", "back", false).unwrap();
+    assert_eq!(third.next().name, "a");
 }
 
 #[test]

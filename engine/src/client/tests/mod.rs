@@ -10,6 +10,7 @@ mod durable_groups;
 mod events;
 mod expiry;
 mod fake_server;
+mod forks;
 mod groups;
 mod keys;
 mod lifecycle;

@@ -213,3 +213,25 @@ fn garbage_from_the_server_is_reported_and_goes_no_further() {
     let bytes = torn.len();
     assert_eq!(reported.try_iter().collect::<Vec<_>>(), [Failure::BadFrame { bytes }]);
 }
+
+#[test]
+fn what_is_forwarded_keeps_payload_encoding_and_properties() {
+    let server = super::subscriptions::server();
+    let client = super::subscriptions::client(&server);
+    let mut from = client.subscription("from").unwrap();
+    let mut to = client.subscription("to").unwrap();
+    let message = client.message("from", "text").ack().header("k", "v").content_type("text/plain");
+    message.reply_to("answers").send().unwrap();
+    client.send_archive("from", &String::from("typed"), false).unwrap();
+    let first = from.recv_timeout(LONG).unwrap();
+    first.forward_to("to").unwrap().wait().unwrap();
+    let second = from.recv_timeout(LONG).unwrap();
+    client.forward("to", second.message()).unwrap().wait().unwrap();
+    let moved = to.recv_timeout(LONG).unwrap();
+    assert_eq!((moved.text(), moved.header("k")), (Some("text"), Some("v")));
+    assert_eq!((moved.content_type(), moved.reply_to()), (Some("text/plain"), Some("answers")));
+    assert!(moved.requires_ack() && moved.verify() == Some(true));
+    let typed = to.recv_timeout(LONG).unwrap();
+    assert_eq!(*typed.archive::<String>().unwrap(), *"typed");
+    assert!(!typed.requires_ack());
+}

@@ -1,0 +1,63 @@
+//! The child of a fork, in which a client of its parent is used.
+#![expect(unsafe_code, reason = "what is to run in the child")]
+
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use super::fake_server::LONG;
+use super::subscriptions::{client, server, wait_for};
+use crate::client::{Client, ReceiveError, SendError, SubscribeError};
+
+/// What a child says when all is as it should be.
+const RIGHT: i32 = 111;
+
+/// Runs this in the child of a fork, which ends then.
+fn in_a_child(check: impl Fn() -> bool + Send + Sync + 'static) {
+    let mut command = Command::new("/nonexistent");
+    let child = move || Err(io::Error::from_raw_os_error(if check() { RIGHT } else { 1 }));
+    // SAFETY: the child uses what no other thread of the parent holds a lock of at this time, as the client promises.
+    unsafe { command.pre_exec(child) };
+    let told = command.spawn().expect_err("the child should have said something");
+    assert_eq!(told.raw_os_error(), Some(RIGHT));
+}
+
+#[test]
+fn a_client_fails_at_once_and_its_parent_notices_nothing() {
+    let server = server();
+    let parent = client(&server);
+    let mut messages = parent.subscription("a").unwrap();
+    let receipt = parent.publish("a", "1", true).unwrap();
+    receipt.wait().unwrap();
+    messages.recv_timeout(LONG).unwrap().ack();
+    wait_for("the acknowledgement", || server.metrics().pending_messages == 0);
+    let (inherited, port) = (parent.clone(), server.recv_addr().port());
+    let mut read = parent.subscription("b").unwrap();
+    let reads = std::sync::Mutex::new(parent.subscription("c").unwrap());
+    in_a_child(move || {
+        let refused = Err(SendError::Forked);
+        let read = reads.lock().unwrap().recv().map(drop);
+        let calls = [
+            inherited.send_message("a", "child's", true),
+            inherited.publish("a", "child's", true).map(drop),
+            inherited.flush(),
+            inherited.ping().map(drop),
+            receipt.wait(),
+        ];
+        inherited.stop();
+        calls.iter().all(|result| *result == refused)
+            && inherited.subscribe("a", |_, _| ()) == Err(SubscribeError::Forked)
+            && read == Err(ReceiveError::Forked)
+            // It can have a client of its own.
+            && Client::builder().port(port).connect().is_ok_and(|own| own.send_message("b", "own", false) == Ok(()))
+    });
+    assert_eq!(read.recv_timeout(LONG).unwrap().text(), Some("own"));
+    for text in ["2", "3"] {
+        parent.send_message("a", text, true).unwrap();
+        let delivery = messages.recv_timeout(LONG).unwrap();
+        assert_eq!(delivery.text(), Some(text));
+        delivery.ack();
+    }
+    wait_for("the acknowledgements", || server.metrics().pending_messages == 0);
+    assert_eq!(parent.counters().failed, 0);
+}
