@@ -54,7 +54,9 @@ fn a_client_fails_at_once_and_its_parent_notices_nothing() {
     assert_eq!(read.recv_timeout(LONG).unwrap().text(), Some("own"));
     for text in ["2", "3"] {
         parent.send_message("a", text, true).unwrap();
-        let delivery = messages.recv_timeout(LONG).unwrap();
+        // The end of the child's own client may have had copies sent.
+        let mut own = messages.by_ref().filter(|delivery| !delivery.is_redelivered());
+        let delivery = own.next().unwrap();
         assert_eq!(delivery.text(), Some(text));
         delivery.ack();
     }
