@@ -406,9 +406,7 @@ pub enum SubscribeError {
         name: String,
     },
     /// The server did not confirm the subscription, and it was taken back; or a callback that ends still runs.
-    #[error(
-        "no answer to the subscription, or no end of its callback, within {tries} times {timeout:?}"
-    )]
+    #[error("no answer, or no end of the callback, within {tries} times {timeout:?}")]
     NotConfirmed {
         /// How many times `send_timeout` was waited.
         tries: u32,

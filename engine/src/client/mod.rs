@@ -35,8 +35,6 @@ mod here;
 mod in_flight;
 mod line;
 mod links;
-#[cfg(all(loom, test))]
-mod loom_tests;
 mod message;
 mod missed;
 mod mode;

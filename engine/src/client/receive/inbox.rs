@@ -234,10 +234,11 @@ impl Inbox {
         state.debt -= paid;
         state.returned += bytes - paid;
         let half = (self.terms.credit / 2).max(1);
-        if state.returned == 0 || state.taken + state.returned < half {
-            return None;
-        }
         if state.returned < half {
+            // While the server has some left, it waits for nothing.
+            if state.returned == 0 || state.taken + state.returned < self.terms.credit {
+                return None;
+            }
             let now = Instant::now();
             if state.granted_at.is_some_and(|at| now.duration_since(at) < GRANT_INTERVAL) {
                 return None;
