@@ -138,7 +138,7 @@ fn copy_most(job: &Job, stop: &AtomicBool) -> Result<Copied, CompactionError> {
         Ok(())
     };
     // The broker forgot the settled ones of this part before it handed their settlement over, so these
-    // messages are not copied and the settle records not needed. Of dead letters only those are copied that are left, and of
+    // messages are not copied and the settle records not needed, unless a message came again. Of dead letters only those are copied that are left, and of
     // what is said of messages and groups only the last word.
     let (letters, groups, retained, keys) = Default::default();
     let mut first = First { letters, groups, retained, keys, kept: &job.groups };
@@ -186,7 +186,7 @@ impl Pace {
 
 impl Copied {
     /// Copies the records of the old file up to `end`: messages that `live` lets pass, and notes in `seen` what was
-    /// appended. Of the first part of the file it copies no settlements, and gathers in `first` what else is left.
+    /// appended. Of the first part of the file it copies settlements only of what came again, and gathers in `first` what else is left.
     fn copy(
         &mut self,
         end: u64,
@@ -215,7 +215,8 @@ impl Copied {
                 Body::Settle(ids) => match &mut first {
                     Some(first) => {
                         record::ids(ids).for_each(|id| first.settle(id));
-                        false
+                        // One that came again since is live: what was appended before must not stand for it.
+                        live.is_some_and(|live| record::ids(ids).any(|id| live.is_live(&id)))
                     }
                     None => true,
                 },
