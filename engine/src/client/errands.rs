@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 
 use super::error::SendError;
+use super::here;
 use super::process::Process;
 use super::receipt::Fate;
 use super::report::{Reporter, add};
@@ -19,6 +20,18 @@ use crate::wire::id::MessageId;
 pub(super) struct Question {
     pub(super) request: Bytes,
     pub(super) answer: Sender<Result<Bytes, SendError>>,
+}
+
+/// Why a question has no answer.
+#[derive(Debug)]
+pub(super) enum Unanswered {
+    /// It could not be asked, or nothing came.
+    Send(SendError),
+    /// The server refused.
+    Refused {
+        /// The server's explanation.
+        text: String,
+    },
 }
 
 #[derive(Debug, Default)]
@@ -99,7 +112,7 @@ impl Errands {
     }
 
     /// Asks the server soon. When the client stops before, the sender of the answer goes.
-    pub(super) fn ask(&self, request: Bytes) -> Receiver<Result<Bytes, SendError>> {
+    fn ask(&self, request: Bytes) -> Receiver<Result<Bytes, SendError>> {
         let (answer, answered) = oneshot();
         if !self.process.is_this() {
             answer.send(Err(SendError::Forked));
@@ -111,6 +124,24 @@ impl Errands {
             self.waker.wake();
         }
         answered
+    }
+
+    /// Asks the server, and waits for what it says.
+    pub(super) async fn answer_to(&self, request: Bytes) -> Result<Bytes, Unanswered> {
+        if !here::may_wait() {
+            return Err(Unanswered::Send(SendError::InCallback));
+        }
+        // Whoever does not answer drops the other end.
+        let answer = self.ask(request).await.unwrap_or(Err(SendError::Stopped));
+        answer.map_err(|error| match error {
+            SendError::TimedOut { .. } | SendError::Stopped | SendError::Forked => {
+                Unanswered::Send(error)
+            }
+            SendError::Unknown { text, .. } | SendError::Malformed { text } => {
+                Unanswered::Refused { text }
+            }
+            error => Unanswered::Refused { text: error.to_string() },
+        })
     }
 
     /// Takes pings and questions, and the acknowledgements that may leave while so many frames of them are on their way.

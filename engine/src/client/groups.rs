@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::errands::Errands;
+use super::errands::{Errands, Unanswered};
 use super::error::{SendError, unreadable};
-use super::here;
 #[cfg(feature = "tokio")]
 use super::mode::Asynchronous;
 use super::mode::Blocking;
@@ -49,6 +48,15 @@ pub enum GroupError {
     /// The server could not be asked, or did not answer: what was asked for may have been done.
     #[error("{0}; what was asked for may have been done")]
     Send(SendError),
+}
+
+impl From<Unanswered> for GroupError {
+    fn from(why: Unanswered) -> Self {
+        match why {
+            Unanswered::Send(error) => Self::Send(error),
+            Unanswered::Refused { text } => Self::Refused { text },
+        }
+    }
 }
 
 /// A group as the server has it.
@@ -201,20 +209,7 @@ impl<Mode> Groups<Mode> {
     }
 
     async fn ask(&self, request: &Request<'_>) -> Result<Bytes, GroupError> {
-        if !here::may_wait() {
-            return Err(GroupError::Send(SendError::InCallback));
-        }
-        let answer = self.errands.ask(durable::request(request).into());
-        // Whoever does not answer drops the other end.
-        answer.await.unwrap_or(Err(SendError::Stopped)).map_err(|error| match error {
-            error @ (SendError::TimedOut { .. } | SendError::Stopped | SendError::Forked) => {
-                GroupError::Send(error)
-            }
-            SendError::Unknown { text, .. } | SendError::Malformed { text } => {
-                GroupError::Refused { text }
-            }
-            error => GroupError::Refused { text: error.to_string() },
-        })
+        Ok(self.errands.answer_to(durable::request(request).into()).await?)
     }
 }
 

@@ -6,9 +6,8 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 
-use super::errands::Errands;
+use super::errands::{Errands, Unanswered};
 use super::error::{SendError, unreadable};
-use super::here;
 #[cfg(feature = "tokio")]
 use super::mode::Asynchronous;
 use super::mode::Blocking;
@@ -55,6 +54,15 @@ pub enum RetainedError {
     /// The server could not be asked, or did not answer: what was asked for may have been done.
     #[error("{0}; what was asked for may have been done")]
     Send(SendError),
+}
+
+impl From<Unanswered> for RetainedError {
+    fn from(why: Unanswered) -> Self {
+        match why {
+            Unanswered::Send(error) => Self::Send(error),
+            Unanswered::Refused { text } => Self::Refused { text },
+        }
+    }
 }
 
 /// The retained messages of a server: [`Client::retained`](super::Client::retained).
@@ -140,20 +148,7 @@ impl<Mode> Retained<Mode> {
     }
 
     async fn ask(&self, request: &Request<'_>) -> Result<Bytes, RetainedError> {
-        if !here::may_wait() {
-            return Err(RetainedError::Send(SendError::InCallback));
-        }
-        let answer = self.errands.ask(retained::request(request).into());
-        // Whoever does not answer drops the other end.
-        answer.await.unwrap_or(Err(SendError::Stopped)).map_err(|error| match error {
-            error @ (SendError::TimedOut { .. } | SendError::Stopped | SendError::Forked) => {
-                RetainedError::Send(error)
-            }
-            SendError::Unknown { text, .. } | SendError::Malformed { text } => {
-                RetainedError::Refused { text }
-            }
-            error => RetainedError::Refused { text: error.to_string() },
-        })
+        Ok(self.errands.answer_to(retained::request(request).into()).await?)
     }
 }
 

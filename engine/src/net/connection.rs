@@ -97,30 +97,17 @@ enum State {
 impl Connection {
     /// A connection that [`Self::advance`] begins to make.
     pub(crate) fn new(settings: Settings) -> Self {
-        let state = State::Pausing { until: Instant::now() };
-        Self {
-            settings,
-            turn: 0,
-            state,
-            pause: PAUSE.0,
-            told: None,
-            changes: Vec::new(),
-            asks: false,
-        }
+        Self::in_state(State::Pausing { until: Instant::now() }, settings)
     }
 
     /// A connection over a stream that exists.
     pub(crate) fn over(socket: OwnedFd, settings: Settings) -> Self {
-        let state = greet(socket.into());
-        Self {
-            settings,
-            turn: 0,
-            state,
-            pause: PAUSE.0,
-            told: None,
-            changes: Vec::new(),
-            asks: false,
-        }
+        Self::in_state(greet(socket.into()), settings)
+    }
+
+    fn in_state(state: State, settings: Settings) -> Self {
+        let (turn, told, changes, asks) = Default::default();
+        Self { settings, turn, state, pause: PAUSE.0, told, changes, asks }
     }
 
     /// Leaves it to the owner to look the server's name up, which takes its time: [`Self::unresolved`].

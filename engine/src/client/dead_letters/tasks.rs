@@ -5,9 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::letter::DeadLetter;
-use crate::client::errands::Errands;
-use crate::client::error::{DeadLetterError, SendError, unreadable};
-use crate::client::here;
+use crate::client::errands::{Errands, Unanswered};
+use crate::client::error::{DeadLetterError, unreadable};
 use crate::client::message::Message;
 use crate::limits::{LETTERS_CHANGED_MAX, LETTERS_LISTED_MAX};
 use crate::wire::ack;
@@ -185,23 +184,19 @@ impl DeadLetters {
     }
 
     async fn ask(&self, request: &Request<'_>) -> Result<Bytes, DeadLetterError> {
-        if !here::may_wait() {
-            return Err(DeadLetterError::Send(SendError::InCallback));
-        }
         if !self.group.is_empty() {
             name::check_publishable(&self.group)?;
         }
-        let answer = self.errands.ask(letter::request(request).into());
-        // Whoever does not answer drops the other end.
-        answer.await.unwrap_or(Err(SendError::Stopped)).map_err(|error| match error {
-            error @ (SendError::TimedOut { .. } | SendError::Stopped | SendError::Forked) => {
-                DeadLetterError::Send(error)
-            }
-            SendError::Unknown { text, .. } | SendError::Malformed { text } => {
-                DeadLetterError::Refused { text }
-            }
-            error => DeadLetterError::Refused { text: error.to_string() },
-        })
+        Ok(self.errands.answer_to(letter::request(request).into()).await?)
+    }
+}
+
+impl From<Unanswered> for DeadLetterError {
+    fn from(why: Unanswered) -> Self {
+        match why {
+            Unanswered::Send(error) => Self::Send(error),
+            Unanswered::Refused { text } => Self::Refused { text },
+        }
     }
 }
 
