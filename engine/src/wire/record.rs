@@ -3,12 +3,14 @@
 //! On the wire a record is a little-endian `u32` length and that many bytes of archive. The archive
 //! is the payload followed by [`ROOT_BYTES`] of fixed fields, whose last eight point back at the
 //! payload: exactly that shape is accepted, so that no byte of a record goes unchecked.
+//!
+//! rkyv's own pointers are as wide as the program chooses that mezzenger is compiled into (`pointer_width_64`). This
+//! one is written out, so that the format is the same in all of them.
 
 use rkyv::munge::munge;
 use rkyv::rancor::Failure;
 use rkyv::ser::Serializer;
 use rkyv::ser::allocator::SubAllocator;
-use rkyv::with::InlineAsBox;
 use rkyv::{Archive, Serialize};
 
 use super::checksum::{self, Checksum};
@@ -18,7 +20,7 @@ use super::properties::{self, Properties};
 /// Bytes of the length before each record.
 pub const LENGTH_BYTES: usize = 4;
 /// Bytes of a record's archive beyond its payload.
-pub const ROOT_BYTES: usize = size_of::<ArchivedFields<'static>>();
+pub const ROOT_BYTES: usize = size_of::<ArchivedFields>();
 
 /// What the bytes of a payload are.
 #[derive(Archive, Serialize, Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -42,7 +44,7 @@ const PROPERTIES: u8 = 2;
 
 /// The fields as they are archived. The order is the wire format's.
 #[derive(Archive, Serialize)]
-struct Fields<'a> {
+struct Fields {
     publisher: u64,
     sequence: u64,
     ordinal: u64,
@@ -50,8 +52,19 @@ struct Fields<'a> {
     checksum: Checksum,
     flags: u8,
     encoding: Encoding,
-    #[rkyv(with = InlineAsBox)]
-    payload: &'a [u8],
+    /// From this field to the payload's first byte.
+    payload_offset: i32,
+    payload_bytes: u32,
+}
+
+/// Bytes of the fields before the one that points at the payload.
+const POINTER_AT: usize = std::mem::offset_of!(ArchivedFields, payload_offset);
+
+/// What points at a payload of so many bytes, which ends where the fields begin.
+#[inline(always)]
+fn pointer(payload_bytes: usize) -> i32 {
+    // Of a longer payload than a record may have it points elsewhere, and matches nothing.
+    (payload_bytes as i32).wrapping_add(POINTER_AT as i32).wrapping_neg()
 }
 
 /// One record, borrowing its payload: what a frame is written from and read into.
@@ -105,13 +118,12 @@ impl<'a> Record<'a> {
     // Inlined, as what calls it: a record is large, and moving one costs more than reading it.
     #[inline(always)]
     pub fn read(archive: &'a [u8]) -> Result<Self, RecordError> {
-        let fields = rkyv::access::<ArchivedFields<'_>, Failure>(archive)
-            .map_err(|_| RecordError::Archive)?;
-        let payload_bytes = archive.len() - ROOT_BYTES;
-        let payload: &[u8] = &fields.payload;
-        // The archive could point anywhere within itself. Only the canonical form passes.
-        if payload.len() != payload_bytes
-            || (payload_bytes != 0 && payload.as_ptr() != archive.as_ptr())
+        let fields =
+            rkyv::access::<ArchivedFields, Failure>(archive).map_err(|_| RecordError::Archive)?;
+        let payload = &archive[..archive.len() - ROOT_BYTES];
+        // It could point anywhere. Only the canonical form passes.
+        if fields.payload_bytes.to_native() as usize != payload.len()
+            || fields.payload_offset.to_native() != pointer(payload.len())
         {
             return Err(RecordError::Archive);
         }
@@ -192,10 +204,12 @@ impl<'a> Record<'a> {
             flags: if self.ack { ACK } else { 0 }
                 | if self.has_properties { PROPERTIES } else { 0 },
             encoding: self.encoding,
-            payload: self.payload,
+            payload_offset: pointer(self.payload.len()),
+            payload_bytes: self.payload.len() as u32,
         };
         let start = out.len();
-        // Bytes and numbers need no scratch space.
+        out.extend_from_slice(self.payload);
+        // Numbers need no scratch space.
         let mut serializer = Serializer::new(std::mem::take(out), SubAllocator::new(&mut []), ());
         let written = rkyv::api::serialize_using::<_, Failure>(&fields, &mut serializer);
         *out = serializer.into_writer();
@@ -225,8 +239,8 @@ pub struct Stamp {
 /// [`RecordError::Archive`] unless the bytes are a valid archive.
 #[expect(unsafe_code, reason = "munge! expands to one; it borrows three disjoint fields")]
 pub fn stamp(archive: &mut [u8], stamp: Stamp) -> Result<(), RecordError> {
-    let fields = rkyv::access_mut::<ArchivedFields<'_>, Failure>(archive)
-        .map_err(|_| RecordError::Archive)?;
+    let fields =
+        rkyv::access_mut::<ArchivedFields, Failure>(archive).map_err(|_| RecordError::Archive)?;
     munge!(let ArchivedFields { sequence, ordinal, checksum, .. } = fields);
     *sequence.unseal() = stamp.sequence.into();
     *ordinal.unseal() = stamp.ordinal.into();
