@@ -58,6 +58,7 @@ pub(crate) fn json(message: &Message, again: bool, attempt: u16) -> serde_json::
         "checksum": hex(&message.checksum()),
         "id": message.id().to_string(),
         "content_type": message.content_type(),
+        "type": message.payload_type().map(|it| it.name),
         "headers": headers(message),
         "redelivered": again,
         "attempt": attempt,

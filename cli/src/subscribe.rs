@@ -33,8 +33,8 @@ pub(crate) struct SubscribeArgs {
     last: bool,
 
     /// Print each message as a JSON object: name, payload (base64 unless it is text or a value from an
-    /// original client), encoding, ack, timestamp, checksum, id, content_type, headers (a list of pairs),
-    /// redelivered, attempt. Without it, only payloads are
+    /// original client), encoding, ack, timestamp, checksum, id, content_type, type (what the
+    /// publisher calls the type of a typed value), headers (a list of pairs), redelivered, attempt. Without it, only payloads are
     /// printed: text as it is, bytes with escapes such as \n and \xff.
     #[arg(long)]
     json: bool,

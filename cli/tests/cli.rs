@@ -178,7 +178,8 @@ fn json_tells_everything() {
             "name",
             "payload",
             "redelivered",
-            "timestamp"
+            "timestamp",
+            "type"
         ]
     );
     assert_eq!(message["name"], "greet.de");

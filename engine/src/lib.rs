@@ -142,12 +142,15 @@ pub use broker::run::RunError;
 #[cfg(feature = "tokio")]
 pub use client::asynchronous;
 pub use client::{
-    ArchivePayload, Blocked, Blocking, Client, ClientBuilder, ConnectError, ConnectionEvent,
-    Counters, DeadLetter, DeadLetterError, DeadLetters, Delivery, DisconnectReason,
-    DurableGroupBuilder, Failure, Filter, Group, GroupBuilder, GroupError, Groups, Message, Missed,
-    Outcome, OutgoingMessage, Payload, PayloadError, Receipt, ReceiveError, RequestError, Retained,
-    RetainedError, RetainedMessage, SendError, SubscribeError, Subscription, SubscriptionBuilder,
+    ArchivePayload, ArchiveType, Blocked, Blocking, Client, ClientBuilder, ConnectError,
+    ConnectionEvent, Counters, DeadLetter, DeadLetterError, DeadLetters, Delivery,
+    DisconnectReason, DurableGroupBuilder, Failure, Filter, Group, GroupBuilder, GroupError,
+    Groups, Message, Missed, Outcome, OutgoingMessage, Payload, PayloadError, Receipt,
+    ReceiveError, RequestError, Retained, RetainedError, RetainedMessage, SendError,
+    SubscribeError, Subscription, SubscriptionBuilder, TypedPayload,
 };
+#[doc(hidden)]
+pub use client::{ArchivedForm, layout_of, layout_of_fields};
 pub use config::{Config, ConfigError, SlowSubscriber, Verify};
 pub use journal::{
     Damage as JournalDamage, DamageReport as JournalDamageReport, FsyncPolicy, FsyncPolicyError,
@@ -161,5 +164,5 @@ pub use wire::filter::FilterError;
 pub use wire::id::{MessageId, MessageIdError};
 pub use wire::name::{NameError, check_prefix, check_publishable as check_name};
 pub use wire::pickle::{Object, PickleError, Value};
-pub use wire::properties::PropertiesError;
+pub use wire::properties::{PayloadType, PropertiesError};
 pub use wire::record::Encoding;

@@ -110,6 +110,9 @@ pub const FRAME_BYTES_TARGET: usize = 512 * 1024;
 /// Bytes of a publisher's own key for a message.
 pub const KEY_BYTES_MAX: usize = 255;
 
+/// Bytes of the name of a payload's type. Each message of the type carries it.
+pub const TYPE_NAME_BYTES_MAX: usize = 255;
+
 /// Keys that are remembered, those of all publishers together.
 pub const KEYS_MAX: usize = 500_000;
 

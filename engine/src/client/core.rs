@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use super::archive::{self, ArchivePayload};
 use super::batches::Bounds;
 use super::dead_letters::{self, DeadLetters};
 use super::errands::Errands;
@@ -18,7 +19,7 @@ use super::outbox::Flushing;
 use super::outbox::Outbox;
 use super::outcome::Outcome;
 use super::outgoing::OutgoingMessage;
-use super::payload::{ArchivePayload, Payload};
+use super::payload::Payload;
 use super::process::Process;
 use super::publisher::{Content, Publisher};
 use super::receipt::{Fate, Receipt};
@@ -34,6 +35,8 @@ use crate::limits::{CLIENT_FRAME_SLACK_BYTES, CLIENT_OWN_FRAME_BYTES};
 use crate::net::connection::{Address, Connection, Settings};
 use crate::net::waker::{self, WakeReceiver, Waker};
 use crate::wire::hello;
+use crate::wire::properties::Properties;
+use crate::wire::record::Encoding;
 use crate::zmtp::handshake::Kind;
 
 /// How long a thread may take to notice that it is to end.
@@ -208,7 +211,7 @@ impl Core {
         self.ask_for_life().wait()
     }
 
-    /// Gives a message without properties to the outbox. `unattended`: nobody waits for the answer.
+    /// Gives a message to the outbox, without properties but for the type of an archive. `unattended`: nobody waits for the answer.
     pub(super) fn publish(
         &self,
         name: &str,
@@ -217,6 +220,10 @@ impl Core {
         unattended: bool,
     ) -> Result<Receipt, SendError> {
         let encoding = payload.encoding();
+        if encoding == Encoding::Archive {
+            let properties = Properties::default();
+            return self.publisher.publish_with(name, &payload, &properties, ack, unattended);
+        }
         let payload = payload.as_payload();
         let has_properties = false;
         let content =
@@ -237,25 +244,36 @@ impl Core {
         OutgoingMessage::new(&self.publisher, &self.requests, name, payload)
     }
 
-    /// Archives a value and lends its bytes out.
-    pub(super) fn archive<T: ArchivePayload, R>(
+    /// Gives the archive of a value to the outbox, with its type.
+    pub(super) fn publish_archive<T: ArchivePayload>(
         &self,
+        name: &str,
         value: &T,
-        then: impl FnOnce(&[u8]) -> R,
-    ) -> Result<R, SendError> {
+        ack: bool,
+        unattended: bool,
+    ) -> Result<Receipt, SendError> {
         thread_local! {
             static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
         }
         let mut scratch = SCRATCH.take();
         scratch.clear();
-        let bytes = rkyv::api::high::to_bytes_in::<_, rkyv::rancor::Error>(value, scratch)
-            .map_err(|error| SendError::Archive { text: error.to_string() })?;
-        let result = then(&bytes);
+        let mut bytes = archive::write(value, scratch)?;
+        let payload_type = Some(archive::type_of::<T>());
+        Properties { payload_type, ..Properties::default() }.append_to(&mut bytes)?;
+        let receipt = self.publisher.publish(Content {
+            name,
+            encoding: Encoding::Archive,
+            payload: &bytes,
+            has_properties: true,
+            is_counted: true,
+            ack,
+            unattended,
+        });
         // One huge value shall not hold memory for ever.
         if bytes.capacity() <= CLIENT_OWN_FRAME_BYTES {
             SCRATCH.set(bytes);
         }
-        Ok(result)
+        receipt
     }
 
     pub(super) fn flush(&self) -> Result<(), SendError> {

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use crate::wire::filter::FilterError;
 use crate::wire::name::NameError;
-use crate::wire::pickle::PickleError;
 use crate::wire::properties::PropertiesError;
 use crate::wire::reply::ErrorCode;
 use crate::zmtp::error::ConnectionError;
@@ -441,37 +440,6 @@ pub enum ReceiveError {
     /// The server refused the subscription on a new connection. All its messages were read.
     #[error("the subscription has ended: {0}")]
     Refused(SubscribeError),
-}
-
-/// Why a typed payload could not be read.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum PayloadError {
-    /// The payload is of another kind.
-    #[error("the payload is no archive: its encoding is {encoding:?}")]
-    NotAnArchive {
-        /// What it is.
-        encoding: crate::wire::record::Encoding,
-    },
-    /// The payload is no pickle.
-    #[error(
-        "the payload is no pickle but {encoding:?}: read it with payload(), text() or archive()"
-    )]
-    NotAPickle {
-        /// What it is.
-        encoding: crate::wire::record::Encoding,
-    },
-    /// The pickle cannot be read as data.
-    #[error("the payload cannot be read as data: {0}")]
-    Pickle(#[from] PickleError),
-    /// The bytes are not a valid archive of that type.
-    #[error(
-        "the payload is not a valid archive of this type: {text}; do both ends use the same type?"
-    )]
-    Invalid {
-        /// What rkyv says.
-        text: String,
-    },
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::archive::ArchivePayload;
 use super::core::Core;
 use super::dead_letters::DeadLetters;
 use super::error::{SendError, SubscribeError};
@@ -10,7 +11,7 @@ use super::groups::Groups;
 use super::message::Message;
 use super::outcome::Outcome;
 use super::outgoing::OutgoingMessage;
-use super::payload::{ArchivePayload, Archived, Payload};
+use super::payload::Payload;
 use super::receipt::Receipt;
 use super::receive::{Filter, Subscription, SubscriptionBuilder};
 use super::report::Counters;
@@ -75,7 +76,7 @@ impl Client {
         value: &T,
         ack: bool,
     ) -> Result<(), SendError> {
-        self.core.archive(value, |bytes| self.send_message(name, Archived(bytes), ack))?
+        self.core.publish_archive(name, value, ack, false)?.wait()
     }
 
     /// Publishes a message without waiting for the answer: the fast path.
@@ -126,11 +127,15 @@ impl Client {
     /// struct Quote {
     ///     price: u32,
     /// }
+    /// // Names the type, so that nobody takes it for another one.
+    /// mezzenger::archive_type!(Quote { price: u32 });
     ///
     /// let client = mezzenger::Client::connect("127.0.0.1")?;
     /// client.publish_archive("quotes", &Quote { price: 7 }, false)?.wait()?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    ///
+    /// A [`TypedPayload`](crate::TypedPayload) is a typed value for [`Self::message`], with headers or as a request.
     ///
     /// # Errors
     /// As for [`Self::publish`], and [`SendError::Archive`].
@@ -140,7 +145,7 @@ impl Client {
         value: &T,
         ack: bool,
     ) -> Result<Receipt, SendError> {
-        self.core.archive(value, |bytes| self.publish(name, Archived(bytes), ack))?
+        self.core.publish_archive(name, value, ack, true)
     }
 
     /// Publishes what was received under another name, as it is: payload, encoding and properties, and whether it is to

@@ -8,11 +8,12 @@ use rkyv::api::high::HighValidator;
 use rkyv::bytecheck::CheckBytes;
 use rkyv::rancor;
 
-use super::error::PayloadError;
+use super::archive::{ArchiveType, type_of};
+use super::payload::PayloadError;
 use crate::wire::checksum::{self, Checksum};
 use crate::wire::id::MessageId;
 use crate::wire::pickle::{self, Value};
-use crate::wire::properties::{self, Properties};
+use crate::wire::properties::{self, PayloadType, Properties};
 use crate::wire::record::{Encoding, Record};
 
 /// A received message.
@@ -199,25 +200,67 @@ impl Message {
         Ok(pickle::payload_value(self.payload())?)
     }
 
-    /// The payload as an archived `T`, validated and read in place.
+    /// Of which type the payload is an archive, if its publisher said so.
+    pub fn payload_type(&self) -> Option<PayloadType<'_>> {
+        self.properties().payload_type
+    }
+
+    /// The payload as an archived `T`, validated and read in place, if it was published as a `T`: with the same name, and the
+    /// same layout. [`ArchiveType`] says what that catches, and what not.
     ///
     /// ```
-    /// use mezzenger::{Message, PayloadError};
-    ///
+    /// # use mezzenger::{Client, PayloadError, Server};
     /// #[derive(rkyv::Archive, rkyv::Serialize)]
     /// struct Quote {
     ///     price: u32,
     /// }
+    /// mezzenger::archive_type!(Quote { price: u32 });
     ///
-    /// fn price(message: &Message) -> Result<u32, PayloadError> {
-    ///     Ok(message.archive::<Quote>()?.price.into())
-    /// }
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let server = Server::builder().pub_port(0).recv_port(0).start()?;
+    /// # let client = Client::builder().port(server.recv_addr().port()).connect()?;
+    /// let mut quotes = client.subscription("quotes")?;
+    /// client.publish_archive("quotes", &Quote { price: 7 }, false)?;
+    /// let quote = quotes.recv()?;
+    /// assert_eq!(quote.archive::<Quote>()?.price, 7);
+    /// let other = quote.archive::<u32>().unwrap_err();
+    /// assert!(matches!(other, PayloadError::OtherType { .. }));
+    /// # Ok(())
+    /// # }
     /// ```
+    ///
+    /// # Errors
+    /// [`PayloadError::NotAnArchive`] when it was not published as one; [`PayloadError::OtherType`] and
+    /// [`PayloadError::OtherLayout`] when it was published as another type; [`PayloadError::Untyped`] when its publisher did not say
+    /// as what, since other numbers than were meant would be valid, too; [`PayloadError::Invalid`] when the bytes are not a valid archive of this type.
+    pub fn archive<T>(&self) -> Result<&T::Archived, PayloadError>
+    where
+        T: ArchiveType,
+        T::Archived: for<'a> CheckBytes<HighValidator<'a, rancor::Error>>,
+    {
+        let wanted = type_of::<T>();
+        match self.payload_type() {
+            Some(found) if found == wanted => self.archive_untyped::<T>(),
+            _ if self.encoding != Encoding::Archive => {
+                Err(PayloadError::NotAnArchive { encoding: self.encoding })
+            }
+            None => Err(PayloadError::Untyped),
+            Some(found) if found.name == wanted.name => {
+                Err(PayloadError::OtherLayout { name: wanted.name })
+            }
+            Some(PayloadType { name, .. }) => {
+                Err(PayloadError::OtherType { published: name.to_owned(), wanted: wanted.name })
+            }
+        }
+    }
+
+    /// The payload as an archived `T`, validated and read in place, whatever type it was published as. Where the bytes are
+    /// valid for both types, as any four are a `u32` and a `f32`, it is garbage.
     ///
     /// # Errors
     /// [`PayloadError::NotAnArchive`] when it was not published as one, [`PayloadError::Invalid`] when
     /// the bytes are not a valid archive of this type.
-    pub fn archive<T>(&self) -> Result<&T::Archived, PayloadError>
+    pub fn archive_untyped<T>(&self) -> Result<&T::Archived, PayloadError>
     where
         T: rkyv::Archive,
         T::Archived: for<'a> CheckBytes<HighValidator<'a, rancor::Error>>,

@@ -1,7 +1,7 @@
 //! The client: publishes, subscribes, acknowledges, reconnects.
 //!
 //! - `handle`: [`Client`], what users hold; `builder` makes it of its `options`; `error`, `payload`, `outcome`, `report`: what
-//!   they give and get; `core`: what the handles share.
+//!   they give and get; `archive`: typed values, and what they are called; `core`: what the handles share.
 //! - `publisher`: gives messages to the outbox; `outgoing`: with headers, and requests.
 //! - `outbox`: where published messages gather into frames, `batches` what its lock guards, `pace` how much
 //!   of it may leave; `receipt`: the promise of an answer.
@@ -19,6 +19,7 @@
 //!   client whose calls are futures, and the task that does its work.
 //! - `driven`: a client without threads, for measurements.
 
+mod archive;
 #[cfg(feature = "tokio")]
 pub mod asynchronous;
 mod batches;
@@ -60,11 +61,13 @@ mod waiting;
 mod watchdog;
 mod worker;
 
+pub use archive::{
+    ArchivePayload, ArchiveType, ArchivedForm, TypedPayload, layout_of, layout_of_fields,
+};
 pub use builder::ClientBuilder;
 pub use dead_letters::{DeadLetter, DeadLetters};
 pub use error::{
-    ConnectError, DeadLetterError, PayloadError, ReceiveError, RequestError, SendError,
-    SubscribeError,
+    ConnectError, DeadLetterError, ReceiveError, RequestError, SendError, SubscribeError,
 };
 pub use groups::{DurableGroupBuilder, Group, GroupError, Groups};
 pub use handle::Client;
@@ -73,7 +76,7 @@ pub use message::Message;
 pub use mode::Blocking;
 pub use outcome::Outcome;
 pub use outgoing::OutgoingMessage;
-pub use payload::{ArchivePayload, Payload};
+pub use payload::{Payload, PayloadError};
 pub use receipt::Receipt;
 pub use receive::{Delivery, Filter, GroupBuilder, Subscription, SubscriptionBuilder};
 pub use report::{Blocked, Counters, Failure, Missed};

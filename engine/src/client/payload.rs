@@ -1,19 +1,25 @@
-//! What can be published: bytes and text. Typed values go through `publish_archive`.
+//! What can be published: bytes and text, and typed values as `archive` writes them.
 
 use bytes::Bytes;
 
+use crate::wire::pickle::PickleError;
+use crate::wire::properties::PayloadType;
 use crate::wire::record::Encoding;
 
 /// Something that can be the payload of a message.
 ///
 /// Byte slices, arrays, `Vec<u8>` and [`Bytes`] are published as [`Encoding::Bytes`]; `str` and
-/// `String` as [`Encoding::Text`]; and references to all of them. The payload is only borrowed: it is
-/// copied once, into the frame that leaves.
+/// `String` as [`Encoding::Text`]; a [`TypedPayload`](crate::TypedPayload) as [`Encoding::Archive`]; and references to all
+/// of them. The payload is only borrowed: it is copied once, into the frame that leaves.
 pub trait Payload {
     /// What the bytes are.
     fn encoding(&self) -> Encoding;
     /// The bytes as they travel.
     fn as_payload(&self) -> &[u8];
+    /// Of an archive, the type of its value. Other payloads are not asked.
+    fn payload_type(&self) -> Option<PayloadType<'_>> {
+        None
+    }
 }
 
 impl<T: Payload + ?Sized> Payload for &T {
@@ -22,6 +28,9 @@ impl<T: Payload + ?Sized> Payload for &T {
     }
     fn as_payload(&self) -> &[u8] {
         (**self).as_payload()
+    }
+    fn payload_type(&self) -> Option<PayloadType<'_>> {
+        (**self).payload_type()
     }
 }
 
@@ -47,39 +56,58 @@ payload! {
     [] String => Text, as_bytes;
 }
 
-/// The bytes of a typed value, on their way to the frame.
-pub(super) struct Archived<'a>(pub(super) &'a [u8]);
-
-impl Payload for Archived<'_> {
-    fn encoding(&self) -> Encoding {
-        Encoding::Archive
-    }
-    fn as_payload(&self) -> &[u8] {
-        self.0
-    }
-}
-
-/// A type whose values can be published as archives: any that derives [`rkyv::Serialize`].
-pub trait ArchivePayload:
-    for<'a> rkyv::Serialize<
-        rkyv::api::high::HighSerializer<
-            Vec<u8>,
-            rkyv::ser::allocator::ArenaHandle<'a>,
-            rkyv::rancor::Error,
-        >,
-    >
-{
-}
-
-impl<T> ArchivePayload for T where
-    T: for<'a> rkyv::Serialize<
-            rkyv::api::high::HighSerializer<
-                Vec<u8>,
-                rkyv::ser::allocator::ArenaHandle<'a>,
-                rkyv::rancor::Error,
-            >,
-        >
-{
+/// Why a payload could not be read as what it was asked for.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PayloadError {
+    /// The payload is of another kind.
+    #[error("the payload is no archive: its encoding is {encoding:?}")]
+    NotAnArchive {
+        /// What it is.
+        encoding: Encoding,
+    },
+    /// The payload is no pickle.
+    #[error(
+        "the payload is no pickle but {encoding:?}: read it with payload(), text() or archive()"
+    )]
+    NotAPickle {
+        /// What it is.
+        encoding: Encoding,
+    },
+    /// The pickle cannot be read as data.
+    #[error("the payload cannot be read as data: {0}")]
+    Pickle(#[from] PickleError),
+    /// The payload is an archive of a type with another name.
+    #[error("the payload is a '{published}', and was read as a '{wanted}': read it as what it is")]
+    OtherType {
+        /// What its publisher calls it.
+        published: String,
+        /// What the type is called that was asked for.
+        wanted: &'static str,
+    },
+    /// The payload is an archive of a type of the same name that lies there in another way.
+    #[error(
+        "the payload is a '{name}' with other fields, or written with another pointer width of rkyv: compile both \
+         ends with the same definition, and give a type that changes another name"
+    )]
+    OtherLayout {
+        /// What the type is called.
+        name: &'static str,
+    },
+    /// The payload is an archive, and does not say of which type.
+    #[error(
+        "the payload does not say of which type it is an archive: publish it with publish_archive() or as a \
+         TypedPayload, or read it with archive_untyped() if you know"
+    )]
+    Untyped,
+    /// The bytes are not a valid archive of that type.
+    #[error(
+        "the payload is not a valid archive of this type: {text}; do both ends use the same type?"
+    )]
+    Invalid {
+        /// What rkyv says.
+        text: String,
+    },
 }
 
 #[cfg(test)]

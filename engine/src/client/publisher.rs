@@ -58,7 +58,16 @@ fn content<'a>(
     unattended: bool,
     whole: &'a mut Vec<u8>,
 ) -> Result<Content<'a>, SendError> {
-    let (encoding, mut payload) = (payload.encoding(), payload.as_payload());
+    let encoding = payload.encoding();
+    let typed;
+    let mut properties = properties;
+    if encoding == Encoding::Archive
+        && let Some(payload_type) = payload.payload_type()
+    {
+        typed = Properties { payload_type: Some(payload_type), ..properties.clone() };
+        properties = &typed;
+    }
+    let mut payload = payload.as_payload();
     let has_properties = !properties.is_empty();
     if has_properties {
         whole.extend_from_slice(payload);

@@ -6,7 +6,7 @@
 //! `engine/docs/wire-format.md`.
 
 use super::name::{self, NameError};
-use crate::limits::{KEY_BYTES_MAX, PROPERTIES_BYTES_MAX};
+use crate::limits::{KEY_BYTES_MAX, PROPERTIES_BYTES_MAX, TYPE_NAME_BYTES_MAX};
 
 const REPLY_TO: u8 = 1;
 const CORRELATION: u8 = 2;
@@ -16,11 +16,21 @@ const EXPIRES: u8 = 5;
 const DELIVER_AT: u8 = 6;
 const RETAIN: u8 = 7;
 const KEY: u8 = 8;
+const PAYLOAD_TYPE: u8 = 9;
 
 /// Bytes before each property.
 const HEAD_BYTES: usize = 5;
 /// Bytes behind them all.
 pub const LENGTH_BYTES: usize = 4;
+
+/// Of which type a payload is an archive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PayloadType<'a> {
+    /// A number of what the type consists of; only whether it is the same means anything.
+    pub layout: u64,
+    /// What the type is called.
+    pub name: &'a str,
+}
 
 /// The properties of a message, borrowed from where they lie.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -41,6 +51,8 @@ pub struct Properties<'a> {
     pub retain: bool,
     /// The publisher's own key: another message under it is the same one again.
     pub key: Option<&'a str>,
+    /// Of which type the payload is an archive.
+    pub payload_type: Option<PayloadType<'a>>,
 }
 
 /// Why bytes are no properties.
@@ -69,6 +81,15 @@ pub enum PropertiesError {
     /// A key is empty or too long.
     #[error("an idempotency key has 1 to {KEY_BYTES_MAX} bytes, and this one has {bytes}")]
     Key {
+        /// How many.
+        bytes: usize,
+    },
+    /// The name of a payload's type is empty, too long, or holds a control character.
+    #[error(
+        "the name of a payload's type has 1 to {TYPE_NAME_BYTES_MAX} bytes and no control characters, and this one has \
+         {bytes} bytes"
+    )]
+    TypeName {
         /// How many.
         bytes: usize,
     },
@@ -119,6 +140,12 @@ impl<'a> Properties<'a> {
                 DELIVER_AT => properties.deliver_at_ms = Some(number_of(value)?),
                 RETAIN => properties.retain = true,
                 KEY => properties.key = Some(check_key(text(value)?)?),
+                PAYLOAD_TYPE => {
+                    let (layout, name) = value.split_first_chunk().ok_or(short)?;
+                    let layout = u64::from_le_bytes(*layout);
+                    let name = check_type_name(text(name)?)?;
+                    properties.payload_type = Some(PayloadType { layout, name });
+                }
                 _ => {}
             }
         }
@@ -141,6 +168,7 @@ impl<'a> Properties<'a> {
             deliver_at_ms,
             retain,
             key,
+            payload_type,
         } = self;
         reply_to.is_none()
             && correlation.is_none()
@@ -150,18 +178,20 @@ impl<'a> Properties<'a> {
             && deliver_at_ms.is_none()
             && !retain
             && key.is_none()
+            && payload_type.is_none()
     }
 
     /// Appends them, and how many bytes they are, to a payload.
     ///
     /// # Errors
-    /// [`PropertiesError::TooLong`], and [`PropertiesError::ReplyTo`]; `payload` is then unchanged.
+    /// The rule that they break; `payload` is then unchanged.
     pub fn append_to(&self, payload: &mut Vec<u8>) -> Result<(), PropertiesError> {
         if let Some(to) = self.reply_to {
             name::check_publishable(to)?;
         }
         self.content_type.map(check_type).transpose()?;
         self.key.map(check_key).transpose()?;
+        self.payload_type.map(|it| check_type_name(it.name)).transpose()?;
         let start = payload.len();
         let mut put = |number, parts: &[&[u8]]| {
             let bytes: usize = parts.iter().map(|part| part.len()).sum();
@@ -195,6 +225,9 @@ impl<'a> Properties<'a> {
         if let Some(key) = self.key {
             put(KEY, &[key.as_bytes()]);
         }
+        if let Some(PayloadType { layout, name }) = self.payload_type {
+            put(PAYLOAD_TYPE, &[&layout.to_le_bytes(), name.as_bytes()]);
+        }
         let bytes = payload.len() - start;
         if bytes > PROPERTIES_BYTES_MAX {
             payload.truncate(start);
@@ -211,6 +244,15 @@ fn check_key(text: &str) -> Result<&str, PropertiesError> {
         Ok(text)
     } else {
         Err(PropertiesError::Key { bytes })
+    }
+}
+
+fn check_type_name(name: &str) -> Result<&str, PropertiesError> {
+    let bytes = name.len();
+    if (1..=TYPE_NAME_BYTES_MAX).contains(&bytes) && !name.chars().any(char::is_control) {
+        Ok(name)
+    } else {
+        Err(PropertiesError::TypeName { bytes })
     }
 }
 
@@ -242,6 +284,7 @@ mod tests {
             deliver_at_ms: Some(5),
             retain: true,
             key: Some("o-7"),
+            payload_type: Some(PayloadType { layout: 0x0607, name: "Tea" }),
         };
         let mut bytes = b"payload".to_vec();
         properties.append_to(&mut bytes).unwrap();
@@ -249,7 +292,8 @@ mod tests {
             b"payload\x01\x02\0\0\0me\x02\x08\0\0\0\x02\x01\0\0\0\0\0\0\x03\x03\0\0\0a/b\
             \x04\x04\0\0\0\x01\0kv\x04\x03\0\0\0\x01\0k\
             \x05\x08\0\0\0\x04\x03\0\0\0\0\0\0\
-            \x06\x08\0\0\0\x05\0\0\0\0\0\0\0\x07\0\0\0\0\x08\x03\0\0\0o-7\x54\0\0\0";
+            \x06\x08\0\0\0\x05\0\0\0\0\0\0\0\x07\0\0\0\0\x08\x03\0\0\0o-7\
+            \x09\x0b\0\0\0\x07\x06\0\0\0\0\0\0Tea\x64\0\0\0";
         assert_eq!(bytes, expected);
         let (payload, rest) = split(&bytes).unwrap();
         assert_eq!(payload, b"payload");
@@ -274,6 +318,12 @@ mod tests {
         assert_eq!(read(b"\x03\x01\0\0\0\n"), PropertiesError::ContentType);
         assert_eq!(read(b"\x08\0\0\0\0"), PropertiesError::Key { bytes: 0 });
         assert_eq!(read(b"\x08\x01\0\0\0\xff"), PropertiesError::NotUtf8 { at: 1 });
+        assert_eq!(read(b"\x09\x07\0\0\0aaaaaaa"), PropertiesError::Short { at: 1 });
+        assert_eq!(read(b"\x09\x08\0\0\0aaaaaaaa"), PropertiesError::TypeName { bytes: 0 });
+        assert_eq!(read(b"\x09\x09\0\0\0aaaaaaaa\n"), PropertiesError::TypeName { bytes: 1 });
+        assert_eq!(read(b"\x09\x09\0\0\0aaaaaaaa\xff"), PropertiesError::NotUtf8 { at: 1 });
+        let long = [&b"\x09\x08\x01\0\0"[..], &[b'n'; 264]].concat();
+        assert_eq!(read(&long), PropertiesError::TypeName { bytes: 256 });
         let long = [&b"\x08\0\x01\0\0"[..], &[b'k'; 256]].concat();
         assert_eq!(read(&long), PropertiesError::Key { bytes: 256 });
         assert_eq!(read(b"\x01\x03\0\0\0a|b"), PropertiesError::ReplyTo(NameError::Separator));

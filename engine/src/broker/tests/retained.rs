@@ -21,6 +21,7 @@ const RETAIN: Properties<'static> = Properties {
     deliver_at_ms: None,
     retain: true,
     key: None,
+    payload_type: None,
 };
 
 fn value(name: &str, sequence: u64, ack: bool) -> Bytes {

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 
 use super::driver::Driver;
+use crate::client::archive::{ArchivePayload, TypedPayload};
 use crate::client::builder::ClientBuilder;
 use crate::client::core::Core;
 use crate::client::dead_letters::tasks::DeadLetters;
@@ -133,6 +134,20 @@ impl Client {
     pub async fn publish(&self, name: &str, payload: impl Payload) -> Result<Receipt, SendError> {
         let publisher = self.core.publisher();
         publisher.publish_in_task(name, payload, Properties::default(), false, true).await
+    }
+
+    /// [`Self::publish`] with the archive of a typed value, which subscribers read in place with
+    /// [`Message::archive`](crate::Message::archive). A [`TypedPayload`] is one for [`Self::message`].
+    ///
+    /// # Errors
+    /// As for [`Self::publish`], and [`SendError::Archive`].
+    pub async fn publish_archive<T: ArchivePayload>(
+        &self,
+        name: &str,
+        value: &T,
+    ) -> Result<Receipt, SendError> {
+        let payload = TypedPayload::new(value)?;
+        self.publish(name, payload).await
     }
 
     /// Begins a message that says more than its payload: whether it asks for acknowledgement, headers, what it is, where an answer goes. With

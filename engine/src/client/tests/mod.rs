@@ -1,5 +1,6 @@
 //! What a client promises, against a server that can be watched and spoiled.
 
+mod archives;
 #[cfg(feature = "tokio")]
 mod asynchronous;
 mod callbacks;

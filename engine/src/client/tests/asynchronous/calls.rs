@@ -7,7 +7,8 @@ use super::super::subscriptions::server;
 use super::{client, options, runtime};
 use crate::client::asynchronous::Client;
 use crate::client::{
-    ConnectError, DeadLetterError, Filter, ReceiveError, RequestError, SendError, SubscribeError,
+    ConnectError, DeadLetterError, Filter, PayloadError, ReceiveError, RequestError, SendError,
+    SubscribeError, TypedPayload,
 };
 
 #[tokio::test]
@@ -44,6 +45,25 @@ async fn what_is_published_arrives_with_all_that_it_says() {
     client.close().await.unwrap();
     let counters = client.counters();
     assert_eq!((counters.published, counters.received, counters.acknowledged), (3, 3, 1));
+}
+
+#[tokio::test]
+async fn a_typed_payload_is_read_as_its_type_alone() {
+    let server = server();
+    let client = client(&server).await;
+    let mut messages = client.subscription("a").await.unwrap();
+    client.publish_archive("a", &7_u32).await.unwrap().await.unwrap();
+    let payload = TypedPayload::new(&7_u32).unwrap();
+    client.message("a", payload).ack().header("shop", "7").send().await.unwrap();
+    for shop in [None, Some("7")] {
+        let message = messages.recv().await.unwrap();
+        assert_eq!((message.header("shop"), message.verify()), (shop, Some(true)));
+        assert_eq!(*message.archive::<u32>().unwrap(), 7);
+        let published = String::from("u32");
+        let other = PayloadError::OtherType { published, wanted: "i32" };
+        assert_eq!(message.archive::<i32>().unwrap_err(), other);
+        message.ack();
+    }
 }
 
 #[tokio::test]
