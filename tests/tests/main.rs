@@ -27,6 +27,7 @@ mod interference;
 mod interop;
 mod journal_errors;
 mod journal_files;
+mod killed;
 mod large_requests;
 mod load;
 mod load_compare;
