@@ -69,6 +69,7 @@ impl Told {
                 Report::Delivered { key, .. } => self.ledger.delivered(key),
                 Report::Damaged(bytes) => panic!("{bytes} damaged bytes were delivered"),
                 Report::Acknowledged(_) => {}
+                other => panic!("there are no jobs here: {other:?}"),
             }
         }
     }

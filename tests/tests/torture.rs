@@ -37,9 +37,19 @@ fn thirty_rounds_of_kills_lose_nothing_that_was_answered() {
     assert_eq!(count("account", "sent"), count("account", "ok") + count("account", "unanswered"));
     // The torture did hurt.
     assert!(count("account", "ok") > 1000, "{result:#}");
-    for kills in ["servers", "publishers", "subscribers", "owing"] {
+    for kills in ["servers", "publishers", "subscribers", "owing", "workers_holding"] {
         assert!(count("kills", kills) >= 3, "{kills}: {result:#}");
     }
+    // Each job of each group ended in one of these ways, and all of them came up.
+    let jobs = |what| count("jobs", what);
+    let ends = ["done", "dead", "expired", "held", "pending", "lost"].map(jobs);
+    assert_eq!(jobs("owed"), ends.iter().sum::<u64>(), "{result:#}");
+    assert_eq!(ends[4..], [0, 0], "{result:#}");
+    assert!(jobs("done") > 1000 && ends[1..4].iter().all(|end| *end >= 3), "{result:#}");
+    assert!(jobs("owed") > jobs("ok"), "no job was one of both groups: {result:#}");
+    assert!(jobs("taken") > jobs("done") / 2, "{result:#}");
+    let wrong = ["again", "early", "late", "forged", "damaged", "attempts_beyond", "wrong_letters"];
+    assert_eq!(wrong.map(jobs), [0; 7], "{result:#}");
     let in_syncs = count("kills", "between_write_and_sync");
     assert!(in_syncs > 0, "no kill fell into a sync; is {FOLDER} in memory? {result:#}");
 }
@@ -51,6 +61,8 @@ fn a_server_that_answers_before_it_writes_is_found_out() {
     assert_eq!(output.status.code(), Some(1), "{stderr}\n{result:#}");
     assert!(result["lost"].as_u64().unwrap() > 0, "{result:#}");
     assert!(stderr.contains("answered OK and never delivered"), "{stderr}");
+    assert!(result["jobs"]["lost"].as_u64().unwrap() > 0, "{result:#}");
+    assert!(stderr.contains("neither done, dead nor expired: job "), "{stderr}");
     // It says how to repeat it, and keeps the files.
     assert!(stderr.contains("mezzenger-torture --folder"), "{stderr}");
     assert!(result["command"].as_str().unwrap().contains("--seed 1"), "{result:#}");

@@ -268,7 +268,7 @@ pub(crate) fn measures(record: &Record) -> String {
 }
 
 /// What is shown of the crash torture, and where it stands in its outcome.
-const TORTURE: [(&str, &str); 8] = [
+const TORTURE: [(&str, &str); 14] = [
     ("rounds", "/rounds"),
     ("kills of the server", "/kills/servers"),
     ("kills of publishers", "/kills/publishers"),
@@ -276,14 +276,22 @@ const TORTURE: [(&str, &str); 8] = [
     ("messages answered OK", "/account/ok"),
     ("delivered", "/account/delivered"),
     ("**lost**", "/lost"),
+    ("kills of workers of durable groups", "/kills/workers"),
+    ("of these, with jobs in flight", "/kills/workers_holding"),
+    ("jobs that groups had to work at", "/jobs/owed"),
+    ("of these, done", "/jobs/done"),
+    ("of these, dead letters", "/jobs/dead"),
+    ("**jobs lost**", "/jobs/lost"),
     ("failures", "/failures"),
 ];
 
 /// What `mezzenger-torture --json` says.
 pub(crate) fn torture(outcome: &Value) -> String {
-    let count = |path: &str| outcome.pointer(path).map_or("unknown".to_owned(), Value::to_string);
-    let rows: Vec<_> =
-        TORTURE.iter().map(|(what, path)| vec![(*what).to_owned(), count(path)]).collect();
+    // Older outcomes tell of no jobs.
+    let row = |(what, path): &(&str, &str)| {
+        outcome.pointer(path).map(|count| vec![(*what).to_owned(), count.to_string()])
+    };
+    let rows: Vec<_> = TORTURE.iter().filter_map(row).collect();
     let seconds = outcome.get("seconds").and_then(Value::as_f64).map_or("–".to_owned(), short);
     let command = outcome.get("command").and_then(Value::as_str).unwrap_or("unknown");
     format!("{}\n\n`{command}`, {seconds} s.", table(&["what", "how many"], &rows))

@@ -11,8 +11,8 @@ use serde::{Serialize, Serializer};
 
 use crate::client::ClientArgs;
 
-/// Puts load on a mezzenger-server with a journal, kills it, its publishers and its subscribers (-9) at
-/// random moments, starts them again, and accounts for every message that was answered OK.
+/// Puts load on a mezzenger-server with a journal, kills it, its publishers, its subscribers and the workers of
+/// its durable groups (-9) at random moments, starts them again, and accounts for every message that was answered OK.
 ///
 /// Exits with 0 when nothing was lost, 1 when something was or the torture could not go on, 2 on a usage
 /// error. All processes are its own children and talk to 127.0.0.1 alone.
@@ -34,6 +34,12 @@ pub(crate) enum Command {
     /// Tells which messages arrive until stdin ends.
     #[command(hide = true)]
     Subscribe(SubscribeArgs),
+    /// Publishes jobs until stdin ends, and tells what became of each.
+    #[command(hide = true)]
+    Post(PostArgs),
+    /// Works for a durable group until stdin ends, and tells what it says of each job.
+    #[command(hide = true)]
+    Work(WorkArgs),
     /// A server whose disk lies, until SIGTERM.
     #[command(hide = true)]
     Serve(ServeArgs),
@@ -58,6 +64,14 @@ pub(crate) struct Settings {
     /// Subscribing processes. Each has a name of its own, and every message one of these names.
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = value_parser!(u32).range(1..=64))]
     pub(crate) subscribers: u32,
+
+    /// Processes that publish jobs for durable groups; without one there are no groups.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = value_parser!(u32).range(..=64))]
+    pub(crate) job_publishers: u32,
+
+    /// Worker processes of each of the two durable groups.
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = value_parser!(u32).range(1..=64))]
+    pub(crate) workers: u32,
 
     /// Messages of a publisher that may be unanswered.
     #[arg(long, value_name = "N", default_value_t = 32, value_parser = value_parser!(u32).range(1..))]
@@ -111,20 +125,44 @@ fn as_seconds<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S:
     serializer.serialize_f64(time.as_secs_f64())
 }
 
-/// A publisher.
+/// What all publishers are told.
 #[derive(clap::Args)]
-pub(crate) struct PublishArgs {
+pub(crate) struct PublisherArgs {
     #[command(flatten)]
     pub(crate) client: ClientArgs,
     /// What its messages carry as their publisher.
     #[arg(long)]
     pub(crate) publisher: u32,
-    /// Names to publish under in turns.
-    #[arg(long)]
-    pub(crate) names: u32,
     /// Messages that may be unanswered.
     #[arg(long)]
     pub(crate) window: usize,
+}
+
+/// A publisher.
+#[derive(clap::Args)]
+pub(crate) struct PublishArgs {
+    #[command(flatten)]
+    pub(crate) publisher: PublisherArgs,
+    /// Names to publish under in turns.
+    #[arg(long)]
+    pub(crate) names: u32,
+}
+
+/// A publisher of jobs.
+#[derive(clap::Args)]
+pub(crate) struct PostArgs {
+    #[command(flatten)]
+    pub(crate) publisher: PublisherArgs,
+}
+
+/// A worker.
+#[derive(clap::Args)]
+pub(crate) struct WorkArgs {
+    #[command(flatten)]
+    pub(crate) client: ClientArgs,
+    /// Which of the groups it works for; they count from 0.
+    #[arg(long)]
+    pub(crate) group: usize,
 }
 
 /// A subscriber.

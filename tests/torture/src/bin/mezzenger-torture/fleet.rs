@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use loadgen::report::ready;
 use mezzenger_torture::content::Key;
+use mezzenger_torture::job_ledger::JobLedger;
+use mezzenger_torture::jobs::{self, GROUPS};
 use mezzenger_torture::ledger::Ledger;
 use mezzenger_torture::report::{NotAReport, Report};
 
@@ -34,6 +36,10 @@ struct Member {
     role: Role,
     child: Child,
     end: End,
+    /// Before it was started.
+    began_ms: u64,
+    /// Jobs that a worker got and of which it has not told that it is done with them.
+    holds: u64,
 }
 
 /// How a process is to end.
@@ -56,11 +62,14 @@ pub(crate) struct Fleet {
     events: Receiver<Event>,
     /// Set when this program was told to end.
     interrupted: Arc<AtomicBool>,
+    /// What the worker held that was killed last.
+    held: u64,
     /// Whether the server has said that it listens.
     is_ready: bool,
     /// The current round; they count from 1.
     pub(crate) round: u32,
     pub(crate) ledger: Ledger,
+    pub(crate) jobs: JobLedger,
     /// Acknowledgements that the server took, by the subscribers that sent them.
     acknowledged: BTreeMap<u32, u64>,
     /// Why the first messages were refused.
@@ -71,8 +80,8 @@ impl Fleet {
     /// An empty one, which goes on until `interrupted` is set.
     pub(crate) fn new(launch: Launch, interrupted: Arc<AtomicBool>) -> Self {
         let (sender, events) = sync_channel(LINES_WAITING_MAX);
-        let (members, last_id, is_ready, round) = Default::default();
-        let (ledger, acknowledged, refusals) = Default::default();
+        let (members, last_id, held, is_ready, round) = Default::default();
+        let (ledger, jobs, acknowledged, refusals) = Default::default();
         Self {
             launch,
             members,
@@ -80,9 +89,11 @@ impl Fleet {
             sender,
             events,
             interrupted,
+            held,
             is_ready,
             round,
             ledger,
+            jobs,
             acknowledged,
             refusals,
         }
@@ -94,11 +105,11 @@ impl Fleet {
         if role == Role::Server {
             self.is_ready = false;
         }
-        let id = self.last_id;
+        let (id, began_ms) = (self.last_id, jobs::now_ms());
         let command = self.launch.command(role, id);
         let child = command.and_then(|mut command| Child::start(&mut command, id, &self.sender));
         let child = child.map_err(|source| TortureError::Start { role, source })?;
-        self.members.insert(id, Member { role, child, end: End::Never });
+        self.members.insert(id, Member { role, child, end: End::Never, began_ms, holds: 0 });
         Ok(())
     }
 
@@ -112,12 +123,23 @@ impl Fleet {
         members.find(|(_, member)| member.role == role).map(|(id, member)| (*id, member))
     }
 
-    /// Kills a process (-9), and takes in all that it had told.
-    pub(crate) fn kill(&mut self, role: Role) -> Result<(), TortureError> {
-        let Some((id, member)) = self.member(role) else { return Ok(()) };
+    /// Where requests go.
+    pub(crate) fn port(&self) -> u16 {
+        self.launch.port()
+    }
+
+    /// Kills a process (-9), and takes in all that it had told; the jobs that it held then.
+    pub(crate) fn kill(&mut self, role: Role) -> Result<u64, TortureError> {
+        let Some((id, member)) = self.member(role) else { return Ok(0) };
         member.end = End::Killed;
         member.child.kill()?;
-        self.until("the output of a killed process ends", |fleet| !fleet.members.contains_key(&id))
+        if role == Role::Server {
+            self.jobs.killed(jobs::now_ms());
+        }
+        self.until("the output of a killed process ends", |fleet| {
+            !fleet.members.contains_key(&id)
+        })?;
+        Ok(std::mem::take(&mut self.held))
     }
 
     /// As [`Self::kill`], for the server, and looks at what its journal was doing.
@@ -136,7 +158,12 @@ impl Fleet {
             member.end = End::Told;
             match member.role {
                 Role::Server => member.child.terminate()?,
-                Role::Publisher(_) | Role::Subscriber(_) => member.child.end_stdin(),
+                Role::Publisher(_)
+                | Role::Subscriber(_)
+                | Role::JobPublisher(_)
+                | Role::Worker(_) => {
+                    member.child.end_stdin();
+                }
             }
         }
         self.until("all end that were told to", |fleet| {
@@ -187,7 +214,7 @@ impl Fleet {
     }
 
     fn take_line(&mut self, id: u32, line: &str) -> Result<(), TortureError> {
-        let Some(member) = self.members.get(&id) else { return Ok(()) };
+        let Some(member) = self.members.get_mut(&id) else { return Ok(()) };
         let role = member.role;
         let problem = |source| TortureError::Report { role, source };
         if role == Role::Server {
@@ -199,9 +226,16 @@ impl Fleet {
         let key = |number| Key { publisher: id, number };
         match line.parse().map_err(problem)? {
             Report::Sent(number) => self.ledger.sent(key(number)),
-            Report::Ok(number) => self.ledger.ok(key(number), self.round),
+            Report::Posted { number, posted } => self.jobs.posted(key(number), posted),
+            Report::Ok(number) => match role {
+                Role::JobPublisher(_) => self.jobs.ok(key(number)),
+                _ => self.ledger.ok(key(number), self.round),
+            },
             Report::Refused { number, reason } => {
-                self.ledger.refused(key(number));
+                match role {
+                    Role::JobPublisher(_) => self.jobs.refused(key(number)),
+                    _ => self.ledger.refused(key(number)),
+                }
                 if self.refusals.len() < REASONS_MAX {
                     self.refusals.push(format!("message {} was refused: {reason}", key(number)));
                 }
@@ -210,7 +244,20 @@ impl Fleet {
                 self.ledger.delivered(key);
                 self.acknowledged.insert(id, acknowledged);
             }
-            Report::Damaged(_) => self.ledger.damaged(),
+            Report::Job { key, attempt, at_ms } => {
+                member.holds += 1;
+                self.jobs.delivered(key, group(role), attempt, at_ms, member.began_ms);
+            }
+            Report::Done { key, at_ms } => self.jobs.done(key, group(role), at_ms),
+            Report::Taken { key, at_ms } => {
+                member.holds = member.holds.saturating_sub(1);
+                self.jobs.taken(key, group(role), at_ms);
+            }
+            Report::Left(_) => member.holds = member.holds.saturating_sub(1),
+            Report::Damaged(_) => match role {
+                Role::Worker(_) => self.jobs.damaged(),
+                _ => self.ledger.damaged(),
+            },
             Report::Acknowledged(count) => {
                 self.acknowledged.insert(id, count);
             }
@@ -222,6 +269,7 @@ impl Fleet {
         let Some(mut member) = self.members.remove(&id) else { return Ok(()) };
         let status = member.child.wait()?;
         let role = member.role;
+        self.held = member.holds;
         match (member.end, status.code()) {
             (End::Killed, None) | (End::Told, Some(0)) => Ok(()),
             (End::Told, _) => Err(TortureError::EndedBadly { role, status }),
@@ -233,5 +281,13 @@ impl Fleet {
     /// Acknowledgements that the server took, as far as the subscribers lived to tell.
     pub(crate) fn acknowledged(&self) -> u64 {
         self.acknowledged.values().sum()
+    }
+}
+
+/// The group that a worker works for.
+fn group(role: Role) -> usize {
+    match role {
+        Role::Worker(at) => at as usize % GROUPS,
+        _ => 0,
     }
 }

@@ -5,6 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use mezzenger_torture::jobs::GROUPS;
+
 use crate::args::Settings;
 use crate::error::TortureError;
 use crate::plan::Role;
@@ -61,18 +63,29 @@ impl Launch {
         self.folder.join("journal")
     }
 
+    /// Where requests go.
+    pub(crate) fn port(&self) -> u16 {
+        self.recv_port
+    }
+
     /// The command that starts a process; `id` is what a publisher's messages carry.
     pub(crate) fn command(&self, role: Role, id: u32) -> io::Result<Command> {
         let mut command = match role {
             Role::Server => self.server(),
             Role::Publisher(_) => {
-                let mut command = self.client("publish");
-                command.arg(format!("--publisher={id}")).arg(format!("--window={}", self.window));
+                let mut command = self.publisher("publish", id);
+                command.arg(format!("--names={}", self.names));
                 command
             }
             Role::Subscriber(at) => {
                 let mut command = self.client("subscribe");
-                command.arg(format!("--subscriber={at}"));
+                command.arg(format!("--names={}", self.names)).arg(format!("--subscriber={at}"));
+                command
+            }
+            Role::JobPublisher(_) => self.publisher("post", id),
+            Role::Worker(at) => {
+                let mut command = self.client("work");
+                command.arg(format!("--group={}", at as usize % GROUPS));
                 command
             }
         };
@@ -96,11 +109,16 @@ impl Launch {
         command
     }
 
+    fn publisher(&self, subcommand: &str, id: u32) -> Command {
+        let mut command = self.client(subcommand);
+        command.arg(format!("--publisher={id}")).arg(format!("--window={}", self.window));
+        command
+    }
+
     fn client(&self, subcommand: &str) -> Command {
         let mut command = Command::new(&self.own);
         command.arg(subcommand).args(CLIENT_OPTIONS.split(' '));
         command.arg(format!("--port={}", self.recv_port));
-        command.arg(format!("--names={}", self.names));
         command
     }
 
@@ -108,6 +126,7 @@ impl Launch {
         let name = match role {
             Role::Server => "server.log",
             Role::Publisher(_) | Role::Subscriber(_) => "clients.log",
+            Role::JobPublisher(_) | Role::Worker(_) => "groups.log",
         };
         OpenOptions::new().create(true).append(true).open(self.folder.join(name))
     }

@@ -6,6 +6,7 @@ mod child;
 mod client;
 mod error;
 mod fleet;
+mod groups;
 mod launch;
 mod outcome;
 mod phase;
@@ -14,6 +15,7 @@ mod publish;
 mod run;
 mod serve;
 mod subscribe;
+mod work;
 mod write_behind;
 
 use std::io::{self, Write};
@@ -30,6 +32,8 @@ fn main() -> ExitCode {
     match args.command {
         Some(Command::Publish(args)) => exit_code("publisher", publish::publish(args)),
         Some(Command::Subscribe(args)) => exit_code("subscriber", subscribe::subscribe(args)),
+        Some(Command::Post(args)) => exit_code("publisher of jobs", publish::post(args)),
+        Some(Command::Work(args)) => exit_code("worker", work::work(args)),
         Some(Command::Serve(args)) => exit_code("server", serve::serve(args)),
         None => match torture(&args.settings) {
             Ok(outcome) => judge(&outcome),

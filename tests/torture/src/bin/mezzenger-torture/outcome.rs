@@ -3,6 +3,8 @@
 use std::fmt;
 
 use loadgen::report::{Disk, Environment};
+use mezzenger::JournalInspection;
+use mezzenger_torture::job_ledger::{JobAccount, Judged};
 use mezzenger_torture::ledger::{Account, Ledger};
 use serde::Serialize;
 
@@ -37,6 +39,12 @@ pub(crate) struct Kills {
     owed_max: u64,
     pub(crate) publishers: u64,
     pub(crate) subscribers: u64,
+    pub(crate) job_publishers: u64,
+    workers: u64,
+    /// Kills of workers that had jobs in flight.
+    workers_holding: u64,
+    /// Most jobs that a worker had when it was killed.
+    held_max: u64,
 }
 
 impl Kills {
@@ -53,6 +61,13 @@ impl Kills {
         self.in_compaction += u64::from(seen.is_some_and(|seen| seen.is_compacting));
         self.owed_max = self.owed_max.max(owed);
         self.owing += u64::from(owed > 0);
+    }
+
+    /// Counts a worker that died with so many jobs in flight.
+    pub(crate) fn worker(&mut self, held: u64) {
+        self.workers += 1;
+        self.workers_holding += u64::from(held > 0);
+        self.held_max = self.held_max.max(held);
     }
 }
 
@@ -72,8 +87,11 @@ pub(crate) struct Outcome<'a> {
     lost: Option<u64>,
     /// Acknowledgements that the server took, as far as the subscribers lived to tell.
     pub(crate) acknowledged: u64,
-    /// Messages in the journal after the end.
-    pub(crate) unacknowledged: u64,
+    pub(crate) jobs: JobAccount,
+    /// Messages in the journal after the end, beside those that have to be there: jobs that are held for later, and dead letters.
+    unacknowledged: u64,
+    /// Messages that have to be in the journal after the end and are not.
+    missing: u64,
     pub(crate) journal_damaged_records: u64,
     pub(crate) rounds_with_compaction: u32,
     /// All that must not be; empty when all went well.
@@ -94,7 +112,9 @@ impl<'a> Outcome<'a> {
             account: Account::default(),
             lost: None,
             acknowledged: 0,
+            jobs: JobAccount::default(),
             unacknowledged: 0,
+            missing: 0,
             journal_damaged_records: 0,
             rounds_with_compaction: 0,
             failures: Vec::new(),
@@ -116,10 +136,37 @@ impl<'a> Outcome<'a> {
         }
     }
 
+    /// Takes in what came of the jobs, and what is left in the journal.
+    pub(crate) fn judge_jobs(&mut self, judged: Judged, journal: &JournalInspection) {
+        let Judged { account, live, live_more, named } = judged;
+        self.jobs = account;
+        let live_max = live + live_more + account.pending;
+        self.unacknowledged = account.pending + journal.live.saturating_sub(live_max);
+        self.missing = live.saturating_sub(journal.live);
+        self.missing += account.dead.saturating_sub(journal.letters);
+        for (count, what) in [
+            (account.lost, "were answered OK, and are neither done, dead, expired nor held"),
+            (account.again, "were delivered after their acknowledgement was stored"),
+            (account.early, "were delivered before their time"),
+            (account.late, "were delivered after they had expired"),
+            (account.forged, "were delivered although nobody posted them for the group"),
+            (account.damaged, "were delivered with other bytes than they were posted with"),
+            (account.attempts_beyond, "were delivered more often than their group allows"),
+            (account.wrong_letters, "are dead letters, and must not be"),
+            (account.refused, "were refused, or given up by their client"),
+        ] {
+            if count > 0 {
+                self.failures.push(format!("{count} jobs {what}"));
+            }
+        }
+        self.failures.extend(named);
+    }
+
     /// Looks for what else must not be.
     pub(crate) fn judge(&mut self) {
         let Account { refused, forged, damaged, .. } = self.account;
         for (count, what) in [
+            (self.missing, "are not in the journal, although they are held or have dead letters"),
             (refused, "were refused, or given up by their client"),
             (forged, "were delivered although nobody sent them"),
             (damaged, "were delivered with other bytes than they were sent with"),
@@ -159,6 +206,10 @@ impl fmt::Display for Outcome<'_> {
         row(kills.owed_max, "  messages that it owed at most")?;
         row(kills.publishers, "kills of publishers")?;
         row(kills.subscribers, "kills of subscribers")?;
+        row(kills.job_publishers, "kills of publishers of jobs")?;
+        row(kills.workers, "kills of workers:")?;
+        row(kills.workers_holding, "  with jobs in flight")?;
+        row(kills.held_max, "  jobs that one had at most")?;
         row(self.rounds_with_compaction.into(), "rounds in which the journal was compacted")?;
         row(account.sent, "messages sent")?;
         row(account.ok, "answered OK")?;
@@ -168,6 +219,17 @@ impl fmt::Display for Outcome<'_> {
         row(account.duplicated, "deliveries beyond the first")?;
         row(self.acknowledged, "acknowledgements that the server took, at least")?;
         row(self.unacknowledged, "unacknowledged at the end")?;
+        let jobs = self.jobs;
+        row(jobs.ok, "jobs answered OK")?;
+        row(jobs.owed, "jobs of a group, of which some are of two:")?;
+        row(jobs.done, "  done")?;
+        row(jobs.dead, "  dead letters")?;
+        row(jobs.expired, "  expired")?;
+        row(jobs.held, "  held for later")?;
+        row(jobs.pending, "  pending")?;
+        row(jobs.lost, "  lost")?;
+        row(jobs.deliveries, "deliveries to workers")?;
+        row(jobs.again_after_kill, "  of what they had acknowledged, since a kill came first")?;
         match self.lost {
             Some(lost) => row(lost, "lost"),
             None => row(account.owed, "owed, and not waited for"),

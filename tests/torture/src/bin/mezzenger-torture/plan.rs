@@ -14,6 +14,10 @@ pub(crate) enum Role {
     Publisher(u32),
     /// It subscribes; they count from 0.
     Subscriber(u32),
+    /// It publishes jobs; they count from 0.
+    JobPublisher(u32),
+    /// It works for a durable group: for the one that is left when its number is divided by that of the groups.
+    Worker(u32),
 }
 
 impl fmt::Display for Role {
@@ -22,6 +26,8 @@ impl fmt::Display for Role {
             Self::Server => f.write_str("server"),
             Self::Publisher(at) => write!(f, "publisher {at}"),
             Self::Subscriber(at) => write!(f, "subscriber {at}"),
+            Self::JobPublisher(at) => write!(f, "publisher of jobs {at}"),
+            Self::Worker(at) => write!(f, "worker {at}"),
         }
     }
 }
@@ -49,19 +55,41 @@ pub(crate) struct Round {
     pub(crate) starting: Vec<Duration>,
 }
 
-/// An endless plan of rounds for so many publishers and subscribers.
-pub(crate) fn rounds(seed: u64, publishers: u32, subscribers: u32) -> impl Iterator<Item = Round> {
-    let mut random = Rng::with_seed(seed);
-    std::iter::repeat_with(move || round(&mut random, publishers, subscribers))
+/// How many processes there are of each kind, beside the server.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Crowd {
+    pub(crate) publishers: u32,
+    pub(crate) subscribers: u32,
+    pub(crate) job_publishers: u32,
+    /// Of all groups.
+    pub(crate) workers: u32,
 }
 
-fn round(random: &mut Rng, publishers: u32, subscribers: u32) -> Round {
+impl Crowd {
+    /// All of them, those first who receive.
+    pub(crate) fn roles(self) -> impl Iterator<Item = Role> {
+        let receivers =
+            (0..self.subscribers).map(Role::Subscriber).chain((0..self.workers).map(Role::Worker));
+        let publishers = (0..self.publishers).map(Role::Publisher);
+        receivers.chain(publishers).chain((0..self.job_publishers).map(Role::JobPublisher))
+    }
+}
+
+/// An endless plan of rounds for these.
+pub(crate) fn rounds(seed: u64, crowd: Crowd) -> impl Iterator<Item = Round> {
+    let mut random = Rng::with_seed(seed);
+    std::iter::repeat_with(move || round(&mut random, crowd))
+}
+
+fn round(random: &mut Rng, crowd: Crowd) -> Round {
     let mut victims = Vec::new();
     if random.u8(..4) > 0 {
         victims.push(Role::Server);
     }
-    victims.extend((0..publishers).filter(|_| random.u8(..3) == 0).map(Role::Publisher));
-    victims.extend((0..subscribers).filter(|_| random.bool()).map(Role::Subscriber));
+    victims.extend(crowd.roles().filter(|role| match role {
+        Role::Server | Role::Publisher(_) | Role::JobPublisher(_) => random.u8(..3) == 0,
+        Role::Subscriber(_) | Role::Worker(_) => random.bool(),
+    }));
     if victims.is_empty() {
         victims.push(Role::Server);
     }
@@ -100,7 +128,8 @@ mod tests {
     use super::*;
 
     fn plan(seed: u64) -> Vec<Round> {
-        rounds(seed, 2, 2).take(500).collect()
+        let crowd = Crowd { publishers: 2, subscribers: 2, job_publishers: 1, workers: 4 };
+        rounds(seed, crowd).take(500).collect()
     }
 
     #[test]
@@ -137,6 +166,13 @@ mod tests {
         assert!(count(&owes) > 50, "the server is killed while it owes messages");
         assert!(count(&|round| !round.starting.is_empty()) > 50, "and while it starts");
         assert!(count(&|round| at(round, Role::Server).is_none()) > 50, "or not at all");
-        assert!(count(&|round| round.kills.len() == 5) > 5, "or all are");
+        assert!(count(&|round| round.kills.len() >= 8) > 5, "or nearly all are");
+        // Of a group both workers, so that its jobs wait, and then the server.
+        let waits = |round: &Round| {
+            let [server, first, second] =
+                [Role::Server, Role::Worker(1), Role::Worker(3)].map(|role| at(round, role));
+            server.zip(first.max(second)).is_some_and(|(server, worker)| worker < server)
+        };
+        assert!(count(&waits) > 50, "the server is killed while a group has no workers");
     }
 }

@@ -8,20 +8,27 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use loadgen::report::{Disk, Environment};
+use mezzenger::Client;
 use mezzenger::journal::{self, storage::RealStorage};
+use mezzenger_torture::job_ledger::Letter;
+use mezzenger_torture::jobs::{self, GROUPS};
 use mezzenger_torture::ports;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::args::Settings;
 use crate::error::TortureError;
 use crate::fleet::{Fleet, PATIENCE};
+use crate::groups::{self, Left};
 use crate::launch::Launch;
 use crate::outcome::{Kills, Outcome};
-use crate::plan::{self, Role, Round};
+use crate::plan::{self, Crowd, Role, Round};
 
 /// How long nothing of what is owed must have been delivered until the rest counts as lost: many times
 /// what the server waits before it delivers again.
 const LOST_AFTER: Duration = Duration::from_secs(10);
+
+/// Between two questions to the server for what its groups have left.
+const ASK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// How many times the server's retry interval nothing must be delivered at the end: then nothing is left
 /// to be acknowledged, or it is not delivered any more.
@@ -69,12 +76,16 @@ impl Torture {
         seed: u64,
         outcome: &mut Outcome<'_>,
     ) -> Result<(), TortureError> {
-        let Settings { rounds, publishers, subscribers, .. } = *settings;
+        let Settings { rounds, publishers, subscribers, job_publishers, workers, .. } = *settings;
+        let workers = if job_publishers > 0 { workers * GROUPS as u32 } else { 0 };
+        let crowd = Crowd { publishers, subscribers, job_publishers, workers };
         self.fleet.start(Role::Server)?;
         self.fleet.server_listens()?;
-        (0..subscribers).try_for_each(|at| self.fleet.start(Role::Subscriber(at)))?;
-        (0..publishers).try_for_each(|at| self.fleet.start(Role::Publisher(at)))?;
-        let plan = plan::rounds(seed, publishers, subscribers);
+        if job_publishers > 0 {
+            groups::create(self.fleet.port())?;
+        }
+        crowd.roles().try_for_each(|role| self.fleet.start(role))?;
+        let plan = plan::rounds(seed, crowd);
         for (number, round) in (1..=rounds).zip(plan) {
             self.fleet.round = number;
             let inode = self.inode();
@@ -83,10 +94,13 @@ impl Torture {
             outcome.rounds_with_compaction += u32::from(inode != self.inode());
             if number.is_multiple_of(rounds.div_ceil(10)) {
                 let (ok, owed) = (self.fleet.ledger.answered(), self.fleet.ledger.owed());
-                eprintln!("round {number}: {ok} messages answered OK, {owed} of them owed");
+                let jobs = self.fleet.jobs.answered();
+                eprintln!(
+                    "round {number}: {ok} messages answered OK, {owed} of them owed; {jobs} jobs"
+                );
             }
         }
-        self.drain(settings.retry_interval, outcome)
+        self.drain(settings, outcome)
     }
 
     fn inode(&self) -> Option<u64> {
@@ -131,13 +145,22 @@ impl Torture {
                 self.fleet.kill(role)?;
                 kills.subscribers += 1;
             }
+            Role::JobPublisher(_) => {
+                self.fleet.kill(role)?;
+                kills.job_publishers += 1;
+            }
+            Role::Worker(_) => kills.worker(self.fleet.kill(role)?),
         }
         Ok(())
     }
 
     /// Ends the load and waits for what is owed; then ends all and looks at what is left.
-    fn drain(&mut self, retry: Duration, outcome: &mut Outcome<'_>) -> Result<(), TortureError> {
-        self.fleet.end(|role| matches!(role, Role::Publisher(_)))?;
+    fn drain(
+        &mut self,
+        settings: &Settings,
+        outcome: &mut Outcome<'_>,
+    ) -> Result<(), TortureError> {
+        self.fleet.end(|role| matches!(role, Role::Publisher(_) | Role::JobPublisher(_)))?;
         let mut owed = self.fleet.ledger.owed();
         while owed > 0 {
             self.quiet_for(LOST_AFTER, |fleet| fleet.ledger.owed())?;
@@ -148,13 +171,39 @@ impl Torture {
             owed = left;
         }
         outcome.lose(&self.fleet.ledger);
-        self.quiet_for(retry * QUIET_RETRIES, |fleet| fleet.ledger.deliveries())?;
-        self.fleet.end(|role| matches!(role, Role::Subscriber(_)))?;
+        let quiet = settings.retry_interval * QUIET_RETRIES;
+        self.quiet_for(quiet, |fleet| fleet.ledger.deliveries())?;
+        let (letters, pending) = match settings.job_publishers {
+            0 => Default::default(),
+            _ => self.finish_jobs()?,
+        };
+        self.fleet.end(|role| matches!(role, Role::Subscriber(_) | Role::Worker(_)))?;
         self.fleet.end(|role| role == Role::Server)?;
         let journal = journal::inspect(&self.journal, &RealStorage)?;
-        outcome.unacknowledged = journal.live;
+        let judged = self.fleet.jobs.judge(&letters, pending, jobs::now_ms());
+        outcome.judge_jobs(judged, &journal);
         outcome.journal_damaged_records = journal.damage.records;
         Ok(())
+    }
+
+    /// Waits until the groups are done with all jobs, or do nothing more; then asks for what is left.
+    fn finish_jobs(&mut self) -> Result<(Vec<Letter>, [u64; GROUPS]), TortureError> {
+        let client = Client::builder().port(self.fleet.port()).connect()?;
+        let mut last = (0, [0; GROUPS]);
+        let mut since = Instant::now();
+        loop {
+            self.fleet.pause(ASK_INTERVAL)?;
+            let Left { pending, letters } = groups::left(&client)?;
+            let now_ms = jobs::now_ms();
+            let unsettled = self.fleet.jobs.unsettled(now_ms);
+            if (unsettled, pending) != last || now_ms < self.fleet.jobs.last_due_ms() {
+                (last, since) = ((unsettled, pending), Instant::now());
+            }
+            let is_done = unsettled <= letters && pending == [0; GROUPS];
+            if is_done || since.elapsed() >= LOST_AFTER {
+                return Ok((groups::letters(&client)?, pending));
+            }
+        }
     }
 
     /// Waits until a count stood still for so long, or is 0.
