@@ -12,6 +12,7 @@ mod command_line;
 mod connections;
 mod crash;
 mod dead_letters;
+mod delivery;
 mod differential;
 mod disk_full;
 mod documents;
