@@ -23,9 +23,6 @@ use crate::server::Server;
 /// How long a server is left alone before its memory is looked at.
 const SETTLED: Duration = Duration::from_secs(3);
 
-/// The name that is published under.
-const NAME: &str = "fits.it";
-
 /// Subscriptions that are asked for together.
 const TOGETHER: usize = 50;
 
@@ -149,8 +146,18 @@ fn subscribe(number: u32, filter: Filter<'_>) -> Vec<u8> {
     })))
 }
 
+/// The name of a message, and which one of its name it is. The server remembers whom a name fits: under a prefix or a pattern
+/// each message has another one, for which it has to look.
+fn name(filter: FilterKind, sequence: u64) -> (String, u64) {
+    match filter {
+        FilterKind::Name => ("fits.it".to_owned(), sequence),
+        FilterKind::Prefix | FilterKind::Pattern => (format!("fits.{sequence}"), 1),
+    }
+}
+
 /// A publisher, and those whom its messages fit.
 struct Scene {
+    filter: FilterKind,
     publisher: Dealer,
     id: MessageId,
     fitting: Vec<Dealer>,
@@ -163,7 +170,7 @@ impl Scene {
         let fitting = (1..=args.fitting).map(|number| {
             let mut dealer = Dealer::connect(server.addr, &secret(u32::MAX - number))?;
             let filter = match args.filter {
-                FilterKind::Name => Filter::Name(NAME),
+                FilterKind::Name => Filter::Name("fits.it"),
                 FilterKind::Prefix => Filter::Prefix("fits."),
                 FilterKind::Pattern => Filter::Pattern("fits.*"),
             };
@@ -172,6 +179,7 @@ impl Scene {
             Ok(dealer)
         });
         Ok(Self {
+            filter: args.filter,
             fitting: fitting.collect::<Result<_, MeasureError>>()?,
             publisher: Dealer::connect(server.addr, &own)?,
             id: MessageId { publisher: hello::publisher(&own), sequence: 0 },
@@ -184,12 +192,13 @@ impl Scene {
         for _ in 0..messages {
             self.id.sequence += 1;
             let payload = self.id.sequence.to_le_bytes();
-            let mut frame = v2_prefix(NAME);
+            let (name, ordinal) = name(self.filter, self.id.sequence);
+            let mut frame = v2_prefix(&name);
             let record = Record {
                 id: self.id,
-                ordinal: self.id.sequence,
+                ordinal,
                 timestamp_ns: 0,
-                checksum: checksum::native(NAME, &payload, 0),
+                checksum: checksum::native(&name, &payload, 0),
                 ack: false,
                 has_properties: false,
                 encoding: Encoding::Bytes,
