@@ -3,7 +3,7 @@
 use std::io;
 
 use clap::{ArgGroup, Subcommand};
-use mezzenger::{ClientBuilder, DeadLetter, DeadLetterError, Filter, MessageId};
+use mezzenger::{ClientBuilder, DeadLetter, DeadLetterCause, DeadLetterError, Filter, MessageId};
 use serde_json::json;
 
 use crate::error::{Error, written};
@@ -144,12 +144,14 @@ impl ChangeArgs {
 }
 
 fn line(letter: &DeadLetter) -> String {
-    let DeadLetter { id, died, attempts, name, group, reason, .. } = letter;
+    let DeadLetter { id, died, attempts, name, group, .. } = letter;
     let died = humantime::format_rfc3339_seconds(*died);
     let (name, group) = (show::on_terminal(name), show::on_terminal(group));
-    let why = reason.as_deref().map_or("its attempts were used up".into(), |reason| {
-        format!("rejected: {}", show::on_terminal(reason))
-    });
+    let why = match (letter.cause, &letter.reason) {
+        (DeadLetterCause::Expired, _) => "expired".to_owned(),
+        (_, Some(reason)) => format!("rejected: {}", show::on_terminal(reason)),
+        (_, None) => "its attempts were used up".to_owned(),
+    };
     format!("{id}  {died}  attempts {attempts}  {group}  {name}  {why}")
 }
 
@@ -166,6 +168,12 @@ fn object(letter: &DeadLetter) -> serde_json::Value {
         "group": letter.group,
         "filter": { kind: filter },
         "attempts": letter.attempts,
+        "cause": match letter.cause {
+            DeadLetterCause::UsedUp => Some("used up"),
+            DeadLetterCause::Rejected => Some("rejected"),
+            DeadLetterCause::Expired => Some("expired"),
+            _ => None,
+        },
         "reason": letter.reason,
         "published": letter.published.map(time),
         "died": time(letter.died),

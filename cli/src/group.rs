@@ -51,6 +51,10 @@ pub(crate) struct CreateArgs {
     #[arg(long, value_name = "DURATIONS", value_delimiter = ',', value_parser = parse_delay)]
     backoff: Vec<Duration>,
 
+    /// Have messages that expire become dead letters of the group, instead of being no more.
+    #[arg(long)]
+    keep_expired: bool,
+
     /// Print the group as a JSON object.
     #[arg(long)]
     json: bool,
@@ -121,12 +125,24 @@ impl CreateArgs {
         if let Some(time) = self.ack_wait {
             group = group.ack_wait(time);
         }
+        if self.keep_expired {
+            group = group.keep_expired();
+        }
         group.create()?;
         match client.groups().get(&self.group)? {
             Some(group) => written(print(&group, self.json)),
             None => Ok(()),
         }
     }
+}
+
+/// What becomes of messages that expire.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Expired {
+    /// They become dead letters.
+    Kept,
+    /// They are no more.
+    Dropped,
 }
 
 /// Creates a durable group with these terms unless there is one of this name.
@@ -136,6 +152,7 @@ pub(crate) fn create_if_absent(
     filter: &Filter,
     ack_wait: Option<Duration>,
     attempts_max: u16,
+    expired: Expired,
 ) -> Result<(), Error> {
     if client.groups().get(name)?.is_some_and(|group| group.is_durable) {
         return Ok(());
@@ -143,6 +160,9 @@ pub(crate) fn create_if_absent(
     let mut group = client.groups().durable(name, filter.clone()).attempts_max(attempts_max);
     if let Some(time) = ack_wait {
         group = group.ack_wait(time);
+    }
+    if expired == Expired::Kept {
+        group = group.keep_expired();
     }
     Ok(group.create()?)
 }
@@ -178,6 +198,7 @@ fn object(group: &Group) -> Value {
         "in_flight_max": group.in_flight_max,
         "attempts_max": group.attempts_max,
         "backoff_ms": group.backoff.iter().copied().map(ms).collect::<Vec<_>>(),
+        "keeps_expired": group.keeps_expired,
         "members": group.members,
         "waiting": group.waiting,
         "in_flight": group.in_flight,

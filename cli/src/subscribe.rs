@@ -7,7 +7,7 @@ use mezzenger::{ClientBuilder, Message, ReceiveError, Subscription};
 
 use crate::error::{Error, written};
 use crate::filter::FilterArgs;
-use crate::group::create_if_absent;
+use crate::group::{Expired, create_if_absent};
 use crate::{SIGNAL_TICK, complain, connect, show, stop_flag};
 
 /// What to print.
@@ -57,7 +57,7 @@ impl SubscribeArgs {
             complain(&format!("missed {} messages under '{name}'", missed.messages));
         }))?;
         if let Some(group) = self.group.as_ref().filter(|_| self.durable) {
-            create_if_absent(&client, group, &filter, None, 0)?;
+            create_if_absent(&client, group, &filter, None, 0, Expired::Dropped)?;
         }
         let mut subscription = client.subscription_to(filter);
         if self.last {

@@ -11,7 +11,7 @@ use mezzenger::{ClientBuilder, Delivery, ReceiveError};
 
 use crate::error::Error;
 use crate::filter::FilterArgs;
-use crate::group::{create_if_absent, positive};
+use crate::group::{Expired, create_if_absent, positive};
 use crate::{SIGNAL_TICK, command, complain, connect, show, stop_flag};
 
 /// How a command asks for a later try: `EX_TEMPFAIL` of sysexits.h.
@@ -33,7 +33,7 @@ pub(crate) struct WorkArgs {
     durable: bool,
 
     /// How long a message may take before another member gets it, should this process hang. It is extended while the
-    /// command runs. All members have to say the same. Default: as a durable group has it, otherwise the server's
+    /// command runs. Default: as a group has it that is there, which has no other, otherwise the server's
     /// --retry-interval.
     #[arg(long, value_name = "DURATION", value_parser = positive)]
     ack_wait: Option<Duration>,
@@ -42,10 +42,14 @@ pub(crate) struct WorkArgs {
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = parse_duration)]
     retry_delay: Duration,
 
-    /// How often a message is tried before it becomes a dead letter (see `mezzenger dead`); 0: without end, or as a durable
-    /// group has it. All members have to say the same.
+    /// How often a message is tried before it becomes a dead letter (see `mezzenger dead`); 0: as a group has it that is
+    /// there, which has no other, or without end.
     #[arg(long, value_name = "N", default_value_t = 0)]
     max_attempts: u16,
+
+    /// Have messages that expire become dead letters of the group, instead of being no more. A group that is there without that refuses.
+    #[arg(long)]
+    keep_expired: bool,
 
     /// End after so many messages that are done.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
@@ -67,7 +71,8 @@ impl WorkArgs {
         let client = connect(builder)?;
         if self.durable {
             let (group, attempts_max) = (&self.group, self.max_attempts);
-            create_if_absent(&client, group, &filter, self.ack_wait, attempts_max)?;
+            let expired = if self.keep_expired { Expired::Kept } else { Expired::Dropped };
+            create_if_absent(&client, group, &filter, self.ack_wait, attempts_max, expired)?;
         }
         // One at a time: what waits here, others could have done.
         let mut member = client
@@ -77,6 +82,9 @@ impl WorkArgs {
             .attempts_max(self.max_attempts);
         if let Some(time) = self.ack_wait {
             member = member.ack_wait(time);
+        }
+        if self.keep_expired {
+            member = member.keep_expired();
         }
         let mut jobs = member.open()?;
         let mut left = self.count;

@@ -390,7 +390,6 @@ fn a_file_that_is_not_there_is_exit_1() {
     assert!(String::from_utf8_lossy(&output.stderr).contains("/nowhere/at/all"));
 }
 
-/// Expects a usage error that mentions `text`.
 #[test]
 fn a_durable_group_is_created_listed_worked_for_and_deleted() {
     let broker = Broker::start();
@@ -418,7 +417,7 @@ fn a_durable_group_is_created_listed_worked_for_and_deleted() {
     let sub = ["sub", "jobs.*", "--group", "g", "--durable", "--count", "1"];
     assert_eq!(check_ok(&broker.run(&sub)), "one\n");
     check_ok(&broker.run(&["pub", "jobs.new", "two", "--ack"]));
-    let work = ["work", "jobs.*", "--group", "g", "--durable", "--count", "1", "--", "cat"];
+    let work = ["work", "jobs.*", "--group", "g", "--count", "1", "--", "cat"];
     assert_eq!(check_ok(&broker.run(&work)), "two");
     assert_eq!(broker.server.metrics().pending_messages, 0);
     // One that is not there is created.
@@ -443,6 +442,22 @@ fn a_durable_group_is_created_listed_worked_for_and_deleted() {
     assert!(String::from_utf8_lossy(&gone.stderr).contains("there is no group 'g'"));
 }
 
+#[test]
+fn what_expires_in_a_group_that_keeps_it_is_a_dead_letter() {
+    let broker = Broker::start();
+    check_ok(&broker.run(&["group", "create", "jobs.*", "g", "--keep-expired"]));
+    check_ok(&broker.run(&["pub", "jobs.new", "late", "--ack", "--expires", "1ms"]));
+    while broker.server.metrics().dead_letters == 0 {
+        std::thread::yield_now();
+    }
+    assert!(check_ok(&broker.run(&["dead", "list", "g"])).ends_with("jobs.new  expired\n"));
+    let json = check_ok(&broker.run(&["dead", "list", "g", "--json"]));
+    assert!(json.contains(r#""cause":"expired""#), "{json}");
+    check_ok(&broker.run(&["dead", "replay", "g", "--all"]));
+    assert_eq!(check_ok(&broker.run(&["sub", "jobs.*", "--group", "g", "--count", "1"])), "late\n");
+}
+
+/// Expects a usage error that mentions `text`.
 #[track_caller]
 fn check_usage(args: &[&str], text: &str) {
     let output = Command::new(env!("CARGO_BIN_EXE_mezzenger"))

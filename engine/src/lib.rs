@@ -143,7 +143,7 @@ pub use broker::run::RunError;
 pub use client::asynchronous;
 pub use client::{
     ArchivePayload, ArchiveType, Blocked, Blocking, Client, ClientBuilder, ConnectError,
-    ConnectionEvent, Counters, DeadLetter, DeadLetterError, DeadLetters, Delivery,
+    ConnectionEvent, Counters, DeadLetter, DeadLetterCause, DeadLetterError, DeadLetters, Delivery,
     DisconnectReason, DurableGroupBuilder, Failure, Filter, Group, GroupBuilder, GroupError,
     Groups, Message, Missed, Outcome, OutgoingMessage, Payload, PayloadError, Receipt,
     ReceiveError, RequestError, Retained, RetainedError, RetainedMessage, SendError,

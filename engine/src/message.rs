@@ -12,6 +12,7 @@ use bytes::Bytes;
 use crate::limits::{KEPT_FRAME_SHARE_MAX, PENDING_COPY_BYTES_MAX};
 use crate::wire::control::Backoff;
 use crate::wire::id::MessageId;
+use crate::wire::letter::Cause;
 
 /// Which wire format a message's body is in. The number is the journal format's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -54,8 +55,8 @@ pub struct DeadLetter {
     pub filter_kind: u8,
     /// The text of the group's filter.
     pub filter: ArcStr,
-    /// What the member said that rejected the message; `None` when its attempts were used up.
-    pub reason: Option<ArcStr>,
+    /// Why the group gave the message up.
+    pub cause: Cause<ArcStr>,
     /// How often the group got the message.
     pub attempts: u16,
     /// When the group gave it up, in nanoseconds since the Unix epoch.
@@ -83,6 +84,8 @@ pub struct DurableGroup {
     pub attempts_max: u16,
     /// What comes before further attempts.
     pub backoff: Backoff,
+    /// Whether messages that expire become dead letters.
+    pub keeps_expired: bool,
 }
 
 /// A publisher's own key, under which a message was published.

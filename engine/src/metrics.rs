@@ -58,6 +58,8 @@ counters! {
     dead_letters_rejected,
     /// Dead letters in all whose attempts were used up.
     dead_letters_used_up,
+    /// Dead letters in all that expired.
+    dead_letters_expired,
     /// Times that a message stayed in its group, because there were as many dead letters as may be, or the journal had
     /// failed.
     dead_letters_put_off,

@@ -5,7 +5,7 @@ use mezzenger::wire::filter::Filter;
 use mezzenger::wire::frame::split_v2;
 use mezzenger::wire::hello;
 use mezzenger::wire::id::MessageId;
-use mezzenger::wire::letter::{self, Changed, Request, Which};
+use mezzenger::wire::letter::{self, Cause, Changed, Request, Which};
 use rustix::process::Signal;
 
 use crate::check_journal;
@@ -90,9 +90,9 @@ fn they_outlive_a_killed_server_and_are_delivered_again_when_they_are_replayed()
     let (first, rest) = letter::read_entry(rest).unwrap();
     let (second, rest) = letter::read_entry(rest).unwrap();
     assert_eq!((listed.total, listed.next, rest), (2, 0, &b""[..]));
-    assert_eq!((first.id, first.attempts, first.reason), (used_up, 3, None));
-    let reason = Some("no such customer");
-    assert_eq!((second.id, second.attempts, second.reason), (rejected, 1, reason));
+    assert_eq!((first.id, first.attempts, first.cause), (used_up, 3, Cause::UsedUp));
+    let cause = Cause::Rejected("no such customer");
+    assert_eq!((second.id, second.attempts, second.cause), (rejected, 1, cause));
     assert_eq!((second.name, second.filter), ("orders.old", "orders.*"));
     let times = [began_ns, first.published_ns, first.died_ns, second.died_ns, now_ns()];
     assert!(times.is_sorted(), "{times:?}");

@@ -124,18 +124,19 @@ impl<E> Core<E> {
         now: Duration,
     ) -> Result<Reply, Refusal> {
         Self::check_with_last(wanted)?;
+        let mut reply = Reply::Ok;
         match wanted.kind {
             Kind::Observer | Kind::Broadcast => {
                 self.subscribers.add_native(connection, wanted, now)?;
             }
             Kind::Group(group) => {
+                let ack_wait_ms = self.join(connection, wanted, &group, now)?;
+                if self.has_proved(connection) {
+                    reply = Reply::Answer(taken(ack_wait_ms).into());
+                }
                 // Nothing of what waits is for a durable one.
-                if let Some(ack_wait_ms) = self.join(connection, wanted, &group, now)? {
-                    let is_told = self.has_proved(connection);
-                    return Ok(match is_told {
-                        true => Reply::Answer(taken(ack_wait_ms).into()),
-                        false => Reply::Ok,
-                    });
+                if self.groups.durable_number(group.name).is_some() {
+                    return Ok(reply);
                 }
             }
         }
@@ -150,7 +151,7 @@ impl<E> Core<E> {
                 }
             }
         }
-        Ok(Reply::Ok)
+        Ok(reply)
     }
 
     fn unsubscribe(&mut self, connection: ConnectionId, number: u32) -> Result<Reply, Refusal> {

@@ -19,7 +19,7 @@ use crate::limits::{LETTERS_CHANGED_MAX, LETTERS_LISTED_MAX, LETTERS_MADE_PER_TU
 use crate::message::{DeadLetter, Format, Message};
 use crate::wire::frame::{v1_prefix, v2_prefix};
 use crate::wire::id::MessageId;
-use crate::wire::letter::{self, Changed, Entry, Listed, Request, Which};
+use crate::wire::letter::{self, Cause, Changed, Entry, Listed, Request, Which};
 use crate::wire::record::Records;
 
 impl<E> Core<E> {
@@ -32,7 +32,7 @@ impl<E> Core<E> {
         &mut self,
         group: GroupId,
         id: MessageId,
-        reason: Option<&ArcStr>,
+        cause: Cause<ArcStr>,
         now: Duration,
     ) -> Result<(), Refusal> {
         let Some(bytes) = self.backlog.bytes_of(id) else {
@@ -40,20 +40,24 @@ impl<E> Core<E> {
             self.groups.forget(id, &[group]);
             return Ok(());
         };
-        let room = self.letters.check(bytes, reason).map_err(Refusal::from);
+        let room = self.letters.check(bytes, &cause).map_err(Refusal::from);
         if let Err(refusal) = self.check_journal().and(room) {
-            let at = now.saturating_add(self.backlog.interval());
-            self.groups.put_off(group, id, at);
+            // What expired is handed over to nobody meanwhile: it stays spent.
+            if cause != Cause::Expired {
+                let at = now.saturating_add(self.backlog.interval());
+                self.groups.put_off(group, id, at);
+            }
             self.counters.dead_letters_put_off.add(1);
             return Err(refusal);
         }
         let Some(given_up) = self.groups.give_up(group, id) else { return Ok(()) };
         let GivenUp { group, filter_kind, filter, attempts, is_last } = given_up;
-        let (reason, died_ns) = (reason.cloned(), self.unix_ns);
+        let died_ns = self.unix_ns;
         self.counters.dead_letters_made.add(1);
-        match reason {
-            Some(_) => self.counters.dead_letters_rejected.add(1),
-            None => self.counters.dead_letters_used_up.add(1),
+        match cause {
+            Cause::UsedUp => self.counters.dead_letters_used_up.add(1),
+            Cause::Rejected(_) => self.counters.dead_letters_rejected.add(1),
+            Cause::Expired => self.counters.dead_letters_expired.add(1),
         }
         if is_last {
             self.backlog.hold_as_dead(id);
@@ -63,7 +67,7 @@ impl<E> Core<E> {
             group,
             filter_kind,
             filter,
-            reason,
+            cause,
             attempts,
             died_ns,
             is_done: is_last,
@@ -80,7 +84,7 @@ impl<E> Core<E> {
         for _ in 0..LETTERS_MADE_PER_TURN_MAX {
             let Some((group, id)) = self.groups.next_spent() else { break };
             // What stays in its group is counted, and the log tells.
-            let _ = self.give_up(group, id, None, now);
+            let _ = self.give_up(group, id, Cause::UsedUp, now);
         }
         self.groups.has_spent()
     }
@@ -161,7 +165,7 @@ impl<E> Core<E> {
                 published_ns,
                 died_ns: letter.died_ns,
                 attempts: letter.attempts,
-                reason: letter.reason.as_deref(),
+                cause: letter.cause.map(|reason| &**reason),
                 group: &letter.group,
                 filter_kind: letter.filter_kind,
                 filter: &letter.filter,
@@ -266,9 +270,9 @@ impl<E> Core<E> {
             self.groups.end_late(id);
             self.backlog.hold_for_groups(id);
             self.groups.add_ready_jobs(&message.name, id, &groups);
-            // It did not count as long as nobody was to get it.
-            self.note_expiry(id, Self::times_of(&message).1);
         }
+        // Whoever replays it wants it delivered, and it may have been over long ago.
+        self.backlog.never_expires(id);
         // It may be none by the order of things, as the group may have been created since.
         self.note_job(self.groups.durable_number(&name), JobState::Open, id);
         self.end_letter(id, name, LetterEnd::Replayed);

@@ -53,6 +53,7 @@ impl<E> Core<E> {
                 in_flight_max: group.in_flight_max,
                 attempts_max: group.attempts_max,
                 backoff: group.backoff,
+                keeps_expired: group.keeps_expired,
             };
             self.add_durable(&group, filter, now)?;
             if self.stores() {
@@ -76,9 +77,11 @@ impl<E> Core<E> {
             in_flight_max,
             attempts_max,
             backoff,
+            keeps_expired,
             ..
         } = *group;
-        let terms = Group { name, ack_wait_ms, in_flight_max, attempts_max, backoff };
+        let terms =
+            Group { name, ack_wait_ms, in_flight_max, attempts_max, backoff, keeps_expired };
         let policy = self.policy(&terms, None)?;
         let id = self.groups.next_id();
         let at = self.subscribers.add_group(id, filter, now);
@@ -118,6 +121,7 @@ impl<E> Core<E> {
                 in_flight_max: group.policy.in_flight_max,
                 attempts_max: group.policy.attempts_max,
                 backoff: group.policy.backoff,
+                keeps_expired: group.policy.keeps_expired,
             },
         };
         entry.append_to(answer);

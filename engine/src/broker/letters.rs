@@ -7,6 +7,7 @@ use arcstr::ArcStr;
 use crate::limits::{LETTER_OVERHEAD_BYTES, LETTERS_SHARE};
 use crate::message::DeadLetter;
 use crate::wire::id::MessageId;
+use crate::wire::letter::Cause;
 
 /// Why nothing comes of a dead letter.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -40,8 +41,8 @@ struct Kept {
 }
 
 /// What a letter counts for: its message, which may have several, is counted for each.
-fn cost(message_bytes: usize, reason: Option<&ArcStr>) -> usize {
-    message_bytes + reason.map_or(0, ArcStr::len) + LETTER_OVERHEAD_BYTES
+fn cost(message_bytes: usize, cause: &Cause<ArcStr>) -> usize {
+    message_bytes + cause.reason().map_or(0, ArcStr::len) + LETTER_OVERHEAD_BYTES
 }
 
 /// All dead letters, numbered from 1 in the order in which they died.
@@ -95,13 +96,13 @@ impl Letters {
     pub(super) fn check(
         &self,
         message_bytes: usize,
-        reason: Option<&ArcStr>,
+        cause: &Cause<ArcStr>,
     ) -> Result<(), LetterError> {
         let (letters, max) = (self.all.len(), self.max);
         if letters >= max {
             return Err(LetterError::TooMany { letters, max });
         }
-        let (bytes, more, max) = (self.bytes, cost(message_bytes, reason), self.bytes_max);
+        let (bytes, more, max) = (self.bytes, cost(message_bytes, cause), self.bytes_max);
         if bytes.saturating_add(more) > max {
             return Err(LetterError::TooLarge { bytes, more, max });
         }
@@ -115,7 +116,7 @@ impl Letters {
         if let Some(number) = self.of_message.insert((id, group.clone()), self.next) {
             self.take_out(number);
         }
-        let cost = cost(message_bytes, letter.reason.as_ref());
+        let cost = cost(message_bytes, &letter.cause);
         self.bytes += cost;
         self.of_group.entry(group).or_default().insert(self.next);
         self.all.insert(self.next, Kept { letter, cost });
@@ -179,7 +180,7 @@ mod tests {
             group: group.into(),
             filter_kind: 0,
             filter: "orders".into(),
-            reason: None,
+            cause: Cause::UsedUp,
             attempts: 1,
             died_ns: 0,
             is_done: true,
@@ -212,14 +213,20 @@ mod tests {
     #[test]
     fn they_have_a_part_of_the_limits() {
         let mut letters = Letters::new(4, 4 * 1024);
-        assert_eq!(letters.check(2 * 1024 - 256, None), Ok(()));
-        assert!(matches!(letters.check(2 * 1024 - 255, None), Err(LetterError::TooLarge { .. })));
-        let reason = ArcStr::from("x");
-        let refused = letters.check(2 * 1024 - 256, Some(&reason));
+        assert_eq!(letters.check(2 * 1024 - 256, &Cause::UsedUp), Ok(()));
+        assert!(matches!(
+            letters.check(2 * 1024 - 255, &Cause::UsedUp),
+            Err(LetterError::TooLarge { .. })
+        ));
+        let reason = Cause::Rejected(ArcStr::from("x"));
+        let refused = letters.check(2 * 1024 - 256, &reason);
         assert!(matches!(refused, Err(LetterError::TooLarge { .. })));
         letters.add(letter(1, "a"), 10);
-        assert_eq!(letters.check(1, None), Ok(()));
+        assert_eq!(letters.check(1, &Cause::UsedUp), Ok(()));
         letters.add(letter(2, "a"), 10);
-        assert_eq!(letters.check(1, None), Err(LetterError::TooMany { letters: 2, max: 2 }));
+        assert_eq!(
+            letters.check(1, &Cause::UsedUp),
+            Err(LetterError::TooMany { letters: 2, max: 2 })
+        );
     }
 }

@@ -21,6 +21,7 @@ use crate::limits::{
 use crate::wire::control::{self, Backoff, Subscribe, Verdict};
 use crate::wire::frame::{Frame, v2_prefix};
 use crate::wire::id::MessageId;
+use crate::wire::letter::Cause;
 use crate::wire::record::Records;
 
 impl<E> Core<E> {
@@ -36,6 +37,7 @@ impl<E> Core<E> {
             in_flight_max: IN_FLIGHT_MAX,
             attempts_max: 0,
             backoff: Backoff::NONE,
+            keeps_expired: false,
         });
         Ok(Policy {
             ack_wait: match group.ack_wait_ms {
@@ -55,19 +57,19 @@ impl<E> Core<E> {
                 Backoff::NONE => there.backoff,
                 backoff => backoff,
             },
+            keeps_expired: group.keeps_expired || there.keeps_expired,
         })
     }
 
-    /// A subscription becomes a member of a group, which is made if there is none; how many milliseconds of a durable one a member
-    /// may take.
+    /// A subscription becomes a member of a group, which is made if there is none; how many milliseconds a member may take.
     pub(super) fn join(
         &mut self,
         connection: ConnectionId,
         wanted: &Subscribe<'_>,
         group: &control::Group<'_>,
         now: Duration,
-    ) -> Result<Option<u32>, Refusal> {
-        let there = self.groups.durable_policy(group.name);
+    ) -> Result<u32, Refusal> {
+        let there = self.groups.policy_of(group.name);
         let policy = self.policy(group, there)?;
         let known = self.groups.find(group.name, &wanted.filter, policy)?;
         if known.is_none() {
@@ -84,7 +86,7 @@ impl<E> Core<E> {
             id
         });
         self.groups.join(id, member, wanted.credit > 0);
-        Ok(there.map(|policy| policy.ack_wait_ms()))
+        Ok(policy.ack_wait_ms())
     }
 
     /// A subscription ends that may be a member of a group: what it had goes to others.
@@ -114,9 +116,9 @@ impl<E> Core<E> {
         // Each of those that come again at once goes before all others: the last one first, so that their order holds.
         let is_backwards = matches!(verdict, Verdict::Nak { delay_ms: 0 })
             && self.groups.comes_again_at_once(member);
-        let reason = match verdict {
-            Verdict::Reject { reason } => Some(ArcStr::from(reason)),
-            _ => None,
+        let cause = match verdict {
+            Verdict::Reject { reason } => Cause::Rejected(ArcStr::from(reason)),
+            _ => Cause::UsedUp,
         };
         let (mut is_dead, mut stays) = (false, None);
         while let Some(id) = if is_backwards { ids.next_back() } else { ids.next() } {
@@ -140,14 +142,14 @@ impl<E> Core<E> {
                         Nak::Unknown => false,
                         Nak::Again => true,
                         Nak::Spent(group) => {
-                            is_dead |= self.give_up(group, id, None, now).is_ok();
+                            is_dead |= self.give_up(group, id, Cause::UsedUp, now).is_ok();
                             true
                         }
                     }
                 }
                 Verdict::Reject { .. } => match self.groups.reject(member, id, has_credit) {
                     Some(group) => {
-                        match self.give_up(group, id, reason.as_ref(), now) {
+                        match self.give_up(group, id, cause.clone(), now) {
                             Ok(()) => is_dead = true,
                             Err(refusal) => _ = stays.get_or_insert(refusal),
                         }
@@ -303,7 +305,9 @@ impl<E> Core<E> {
             };
             if self.is_expired(next.id) {
                 self.expire(next.id);
-                self.groups.forget(next.id, &[group]);
+                if self.backlog.bytes_of(next.id).is_none() {
+                    self.groups.forget(next.id, &[group]);
+                }
                 continue;
             }
             let same = (message.name.clone(), next.attempt);

@@ -27,8 +27,16 @@ impl<E> Core<E> {
 
     /// The same for whoever wants it. One that has a time is for later, until it has come.
     fn restore_as(&mut self, message: Message, wanted: Wanted) {
+        let expires_ms = Self::times_of(&message).1;
+        let id = message.id;
+        self.restore_without_end(message, wanted);
+        self.note_expiry(id, expires_ms);
+    }
+
+    /// The same for a message that does not expire any more.
+    fn restore_without_end(&mut self, message: Message, wanted: Wanted) {
         self.counters.recovered.add(1);
-        let (deliver_at_ms, expires_ms) = Self::times_of(&message);
+        let (deliver_at_ms, _) = Self::times_of(&message);
         let Message { id, name, format, body } = message;
         let is_later = deliver_at_ms > 0 && wanted != Wanted::Groups;
         let wanted = if is_later { Wanted::Later } else { wanted };
@@ -36,7 +44,6 @@ impl<E> Core<E> {
         if is_later {
             self.backlog.deliver_at(id, deliver_at_ms);
         }
-        self.note_expiry(id, expires_ms);
     }
 
     /// Takes back what the journal knows of a publisher's sequences.
@@ -102,7 +109,11 @@ impl<E> Core<E> {
             self.groups.note_late(id, &jobs);
             self.restore(message);
         } else {
-            self.restore_as(message, Wanted::Groups);
+            if restoring.is_replayed(id) {
+                self.restore_without_end(message, Wanted::Groups);
+            } else {
+                self.restore_as(message, Wanted::Groups);
+            }
             self.groups.restore_jobs(id, &jobs);
         }
     }

@@ -1,6 +1,7 @@
 //! Messages that count from a time of the day on, or until one: nobody gets them before, or from then on, and they are kept
 //! no longer.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,9 +9,11 @@ use bytes::Bytes;
 use super::backlog::Wanted;
 use super::check::frame_records;
 use super::core::Core;
+use super::groups::{Expired, GroupId};
 use super::outgoing::{NEVER_MS, Outgoing};
 use super::refusal::Refusal;
 use super::subscribers::Topic;
+use crate::journal::JobState;
 use crate::limits::{
     CLOCK_LOOKED_AT, DELAY_DAYS_MAX, DELAYED_PER_TURN_MAX, EXPIRED_PER_TURN_MAX,
     RESEND_BYTES_PER_TURN_MAX,
@@ -18,6 +21,7 @@ use crate::limits::{
 use crate::message::{Body, Format, Message};
 use crate::wire::frame::{Frame, v2_prefix};
 use crate::wire::id::MessageId;
+use crate::wire::letter::Cause;
 use crate::wire::properties::Properties;
 use crate::wire::record::Record;
 
@@ -99,7 +103,13 @@ impl<E> Core<E> {
         let (properties, now_ms) = (record.properties(), self.unix_ms());
         let expires_ms = properties.expires_ms.unwrap_or(NEVER_MS);
         if expires_ms <= now_ms.max(properties.deliver_at_ms.unwrap_or(0)) {
-            self.counters.expired.add(1);
+            if self.groups.keeping_expired(&topic.groups).is_empty() {
+                self.counters.expired.add(1);
+                return;
+            }
+            // It expires in this turn, as the job that it would have been.
+            self.keep(record.id, Format::V2, request, whole, topic, false, now);
+            self.note_expiry(record.id, expires_ms.min(now_ms));
             return;
         }
         let later = is_later(&properties, now_ms);
@@ -112,7 +122,9 @@ impl<E> Core<E> {
         let now_ms = self.unix_ms();
         for _ in 0..EXPIRED_PER_TURN_MAX {
             let Some(id) = self.backlog.next_expired(now_ms) else { return false };
-            self.expire(id);
+            if self.expire(id) {
+                return true;
+            }
         }
         self.backlog.first_expiry_ms() <= now_ms
     }
@@ -122,22 +134,75 @@ impl<E> Core<E> {
         self.backlog.is_expired(id, self.unix_ms())
     }
 
-    /// A message is kept no longer, because its time is over. What groups gave up stays for them.
-    pub(super) fn expire(&mut self, id: MessageId) {
+    /// A message is kept no longer, because its time is over. What groups gave up stays for them, and those that keep what expires give it up
+    /// now; whether some of them are left for a further turn.
+    pub(super) fn expire(&mut self, id: MessageId) -> bool {
         if self.backlog.is_dead(id) {
-            return;
+            return false;
         }
-        if self.backlog.is_held_for_groups(id)
-            && let Some(name) = self.backlog.name_of(id)
-        {
+        if let Some(name) = self.backlog.name_of(id) {
             let groups = self.subscribers.topic(&name).groups.clone();
-            for member in self.groups.forget(id, &groups) {
-                self.note_free(member);
+            if !self.groups.keeping_expired(&groups).is_empty() && self.is_job_of(id, &groups) {
+                return self.give_up_expired(id, &name, &groups);
+            }
+            if self.backlog.is_held_for_groups(id) {
+                for member in self.groups.forget(id, &groups) {
+                    self.note_free(member);
+                }
             }
         }
         if self.finish(id) {
             self.counters.expired.add(1);
         }
+        false
+    }
+
+    /// Whether a message is a job of some of these groups; one that waits although some of them are to have it becomes
+    /// theirs.
+    fn is_job_of(&mut self, id: MessageId, groups: &Arc<[GroupId]>) -> bool {
+        if self.backlog.is_held_for_groups(id) {
+            return true;
+        }
+        let is_next = self.is_for_groups(id);
+        let owed = self.groups.open_to(id, groups);
+        let owed: Vec<GroupId> = owed
+            .iter()
+            .copied()
+            .filter(|group| is_next || self.groups.is_durable(*group))
+            .collect();
+        if self.groups.keeping_expired(&owed).is_empty() {
+            return false;
+        }
+        self.groups.end_late(id);
+        self.backlog.hold_for_groups(id);
+        self.groups.restore_jobs(id, &owed);
+        true
+    }
+
+    /// Groups that keep what expires give a message up; the others are done with it.
+    fn give_up_expired(&mut self, id: MessageId, name: &str, groups: &[GroupId]) -> bool {
+        let Expired { kept_by, done, members, is_done } = self.groups.expire_message(id, groups);
+        for member in members {
+            self.note_free(member);
+        }
+        for number in done {
+            self.note_job(Some(number), JobState::Done, id);
+        }
+        let mut has_no_room = false;
+        for group in kept_by {
+            has_no_room |= self.give_up(group, id, Cause::Expired, self.clock_set).is_err();
+        }
+        if is_done || self.backlog.is_dead(id) {
+            let is_over = self.backlog.is_dead(id) || self.finish(id);
+            self.counters.expired.add(u64::from(is_over));
+            return false;
+        }
+        // Jobs that are not added yet are given up as soon as they are.
+        let is_left = self.groups.is_enlisting(name) || !has_no_room;
+        let wait = if is_left { Duration::ZERO } else { self.backlog.interval() };
+        let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        self.backlog.expire_at(id, self.unix_ms().saturating_add(wait_ms));
+        is_left
     }
 
     /// The part of a frame that is delivered now; `None` when nothing is. What is delivered later waits for its time from

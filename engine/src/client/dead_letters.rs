@@ -3,7 +3,7 @@
 mod letter;
 pub(super) mod tasks;
 
-pub use letter::DeadLetter;
+pub use letter::{DeadLetter, DeadLetterCause};
 
 use super::error::DeadLetterError;
 use super::message::Message;

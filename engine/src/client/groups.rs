@@ -77,6 +77,8 @@ pub struct Group {
     pub attempts_max: u16,
     /// How long it waits after each failed attempt.
     pub backoff: Vec<Duration>,
+    /// Whether messages that expire become dead letters.
+    pub keeps_expired: bool,
     /// How many members it has.
     pub members: u32,
     /// Messages that wait for a member, or for their next attempt.
@@ -100,6 +102,7 @@ impl Group {
             in_flight_max: group.in_flight_max,
             attempts_max: group.attempts_max,
             backoff: group.backoff.delays_ms().iter().copied().map(time).collect(),
+            keeps_expired: group.keeps_expired,
             members,
             waiting,
             in_flight,
@@ -154,6 +157,7 @@ impl<Mode> Groups<Mode> {
             in_flight_max: 0,
             attempts_max: 0,
             backoff: Some(Backoff::NONE),
+            keeps_expired: false,
         }
     }
 
@@ -291,6 +295,7 @@ pub struct DurableGroupBuilder<Mode = Blocking> {
     attempts_max: u16,
     /// `None` when there are too many delays.
     backoff: Option<Backoff>,
+    keeps_expired: bool,
 }
 
 impl<Mode> DurableGroupBuilder<Mode> {
@@ -319,13 +324,22 @@ impl<Mode> DurableGroupBuilder<Mode> {
         self
     }
 
+    /// As [`GroupBuilder::keep_expired`](super::GroupBuilder::keep_expired).
+    pub fn keep_expired(mut self) -> Self {
+        self.keeps_expired = true;
+        self
+    }
+
     async fn created(self) -> Result<(), GroupError> {
-        let Self { groups, name, filter, ack_wait_ms, in_flight_max, attempts_max, backoff } = self;
+        let Self { groups, name, filter, ack_wait_ms, in_flight_max, attempts_max, .. } = self;
+        let (backoff, keeps_expired) = (self.backoff, self.keeps_expired);
         name::check_publishable(&name)?;
         filter.check()?;
         let (option, problem) = ("backoff", "must have at most 16 delays");
         let backoff = backoff.ok_or(GroupError::Option { option, problem })?;
-        let group = group::Group { name: &name, ack_wait_ms, in_flight_max, attempts_max, backoff };
+        let name = &name;
+        let group =
+            group::Group { name, ack_wait_ms, in_flight_max, attempts_max, backoff, keeps_expired };
         groups.ask_ok(&Request::Create { filter: filter.wire(), group }).await
     }
 }

@@ -65,7 +65,7 @@ pub use archive::{
     ArchivePayload, ArchiveType, ArchivedForm, TypedPayload, layout_of, layout_of_fields,
 };
 pub use builder::ClientBuilder;
-pub use dead_letters::{DeadLetter, DeadLetters};
+pub use dead_letters::{DeadLetter, DeadLetterCause, DeadLetters};
 pub use error::{
     ConnectError, DeadLetterError, ReceiveError, RequestError, SendError, SubscribeError,
 };

@@ -97,7 +97,8 @@ impl<'a, P: Payload, Mode> OutgoingMessage<'a, P, Mode> {
     ///
     /// The time is one of the day by this machine's clock, and the server compares it with its own: as much as one is ahead of
     /// the other, the message counts shorter or longer. What a receiver has by then it keeps; a member of a group
-    /// that acknowledges it afterwards is told that it is too late.
+    /// that acknowledges it afterwards is told that it is too late. A group may [keep](super::GroupBuilder::keep_expired)
+    /// what asks for acknowledgement and expires, as a dead letter.
     ///
     /// ```
     /// # use std::time::Duration;

@@ -7,6 +7,8 @@ use crate::wire::id::MessageId;
 
 /// Bytes of a group's body before its delays and texts.
 const HEAD_BYTES: usize = 24;
+/// The flag of a group whose messages become dead letters when they expire.
+const KEEPS_EXPIRED: u8 = 1;
 /// Bytes of the body of a jobs record before its ids.
 const JOBS_HEAD_BYTES: usize = 9;
 
@@ -25,6 +27,8 @@ pub struct GroupBody<'a> {
     pub filter_kind: u8,
     /// See [`DurableGroup::backoff`].
     pub backoff: Backoff,
+    /// See [`DurableGroup::keeps_expired`].
+    pub keeps_expired: bool,
     /// Its name.
     pub name: &'a str,
     /// The text of its filter.
@@ -67,7 +71,7 @@ pub(super) fn encode(group: &DurableGroup) -> Vec<u8> {
     out.extend(group.in_flight_max.to_le_bytes());
     out.extend(group.attempts_max.to_le_bytes());
     out.extend([group.filter_kind, delays.len() as u8, name.len() as u8, filter.len() as u8]);
-    out.extend([0; 2]);
+    out.extend([if group.keeps_expired { KEEPS_EXPIRED } else { 0 }, 0]);
     for delay in delays {
         out.extend(delay.to_le_bytes());
     }
@@ -82,9 +86,12 @@ pub(super) fn read(bytes: &[u8]) -> Option<GroupBody<'_>> {
     let (number, head) = head.split_first_chunk()?;
     let (ack_wait, head) = head.split_first_chunk()?;
     let (in_flight, head) = head.split_first_chunk()?;
-    let &[a0, a1, filter_kind, delays, name_bytes, filter_bytes, 0, 0] = head else {
+    let &[a0, a1, filter_kind, delays, name_bytes, filter_bytes, flags, 0] = head else {
         return None;
     };
+    if flags & !KEEPS_EXPIRED != 0 {
+        return None;
+    }
     let delays = usize::from(delays);
     if delays > BACKOFF_DELAYS_MAX {
         return None;
@@ -103,6 +110,7 @@ pub(super) fn read(bytes: &[u8]) -> Option<GroupBody<'_>> {
         attempts_max: u16::from_le_bytes([a0, a1]),
         filter_kind,
         backoff: Backoff::new(&delays)?,
+        keeps_expired: flags & KEEPS_EXPIRED != 0,
         name: std::str::from_utf8(name).ok()?,
         filter: std::str::from_utf8(filter).ok()?,
     })
@@ -152,10 +160,11 @@ mod tests {
             in_flight_max: 5,
             attempts_max: 6,
             backoff: Backoff::new(&[7, 0x0809]).unwrap(),
+            keeps_expired: true,
         };
         let body = encode(&group);
         assert_eq!(body[..16], [2, 1, 0, 0, 0, 0, 0, 0, 4, 3, 0, 0, 5, 0, 0, 0]);
-        assert_eq!(body[16..32], [6, 0, 2, 2, 7, 8, 0, 0, 7, 0, 0, 0, 9, 8, 0, 0]);
+        assert_eq!(body[16..32], [6, 0, 2, 2, 7, 8, 1, 0, 7, 0, 0, 0, 9, 8, 0, 0]);
         assert_eq!(&body[32..], b"packersorders.>");
         let expected = GroupBody {
             number: 0x0102,
@@ -164,6 +173,7 @@ mod tests {
             attempts_max: 6,
             filter_kind: 2,
             backoff: group.backoff,
+            keeps_expired: true,
             name: "packers",
             filter: "orders.>",
         };
@@ -172,7 +182,7 @@ mod tests {
             assert_eq!(read(&body[..end]), None, "{end}");
         }
         assert_eq!(read(&[&body[..], b"x"].concat()), None);
-        for (at, byte) in [(19, 17), (19, 1), (22, 1), (23, 1), (32, 0xff)] {
+        for (at, byte) in [(19, 17), (19, 1), (22, 2), (23, 1), (32, 0xff)] {
             let mut body = body.clone();
             body[at] = byte;
             assert_eq!(read(&body), None, "{at}");

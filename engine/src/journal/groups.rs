@@ -107,6 +107,7 @@ impl Groups {
             in_flight_max: body.in_flight_max,
             attempts_max: body.attempts_max,
             backoff: body.backoff,
+            keeps_expired: body.keeps_expired,
         };
         // No number comes again, nor does a name that is taken: the record that ended the earlier one may be damaged.
         self.end(body.number);
@@ -213,6 +214,7 @@ mod tests {
             attempts_max: 0,
             filter_kind: 0,
             backoff: Backoff::NONE,
+            keeps_expired: false,
             name,
             filter: "orders",
         }

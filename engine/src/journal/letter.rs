@@ -4,6 +4,7 @@ use arcstr::ArcStr;
 
 use crate::message::DeadLetter;
 use crate::wire::id::MessageId;
+use crate::wire::letter::Cause;
 
 /// Bytes of a letter's body before its texts.
 const HEAD_BYTES: usize = 32;
@@ -11,6 +12,8 @@ const HEAD_BYTES: usize = 32;
 const IS_DONE: u8 = 1;
 /// A member rejected the message.
 const IS_REJECTED: u8 = 2;
+/// The message expired.
+const IS_EXPIRED: u8 = 4;
 
 /// The body of a letter record, borrowed from the buffer it was read into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,8 +32,8 @@ pub struct LetterBody<'a> {
     pub group: &'a str,
     /// The text of its filter.
     pub filter: &'a str,
-    /// See [`DeadLetter::reason`].
-    pub reason: Option<&'a str>,
+    /// See [`DeadLetter::cause`].
+    pub cause: Cause<&'a str>,
 }
 
 /// How a dead letter ends. The number is the journal format's.
@@ -63,11 +66,15 @@ fn text(text: &str) -> &str {
 
 /// The body of a letter record.
 pub(super) fn encode(letter: &DeadLetter) -> Vec<u8> {
-    let DeadLetter { id, group, filter_kind, filter, reason, attempts, died_ns, is_done } = letter;
-    let is_rejected = reason.is_some();
-    let [group, filter, reason] =
-        [&**group, filter, reason.as_deref().unwrap_or_default()].map(text);
-    let flags = (u8::from(*is_done) * IS_DONE) | (u8::from(is_rejected) * IS_REJECTED);
+    let DeadLetter { id, group, filter_kind, filter, cause, attempts, died_ns, is_done } = letter;
+    let cause_flag = match cause {
+        Cause::UsedUp => 0,
+        Cause::Rejected(_) => IS_REJECTED,
+        Cause::Expired => IS_EXPIRED,
+    };
+    let reason = cause.reason().map(|reason| &**reason).unwrap_or_default();
+    let [group, filter, reason] = [&**group, filter, reason].map(text);
+    let flags = (u8::from(*is_done) * IS_DONE) | cause_flag;
     let lengths = [group, filter, reason].map(|text| text.len() as u8);
     let mut out = Vec::with_capacity(HEAD_BYTES + group.len() + filter.len() + reason.len());
     out.extend(id.to_bytes());
@@ -92,12 +99,20 @@ pub(super) fn read(bytes: &[u8]) -> Option<LetterBody<'_>> {
     };
     let (group, rest) = rest.split_at_checked(group.into())?;
     let (filter, rest) = rest.split_at_checked(filter.into())?;
-    if rest.len() != usize::from(reason) || flags & !(IS_DONE | IS_REJECTED) != 0 {
+    if rest.len() != usize::from(reason) {
         return None;
     }
     let [group, filter, reason] = [group, filter, rest].map(std::str::from_utf8);
-    let is_rejected = flags & IS_REJECTED != 0;
-    let reason = reason.ok().filter(|reason| is_rejected || reason.is_empty())?;
+    let reason = reason.ok()?;
+    let cause = match flags & !IS_DONE {
+        0 => Cause::UsedUp,
+        IS_REJECTED => Cause::Rejected(reason),
+        IS_EXPIRED => Cause::Expired,
+        _ => return None,
+    };
+    if cause.reason().is_none() && !reason.is_empty() {
+        return None;
+    }
     Some(LetterBody {
         id: MessageId::from_bytes(*id),
         died_ns: u64::from_le_bytes(*died),
@@ -106,7 +121,7 @@ pub(super) fn read(bytes: &[u8]) -> Option<LetterBody<'_>> {
         filter_kind,
         group: group.ok()?,
         filter: filter.ok()?,
-        reason: is_rejected.then_some(reason),
+        cause,
     })
 }
 
@@ -131,8 +146,8 @@ pub(super) fn read_end(bytes: &[u8]) -> Option<EndBody<'_>> {
 
 /// Bytes of the body of a letter record.
 pub(super) fn body_bytes(letter: &DeadLetter) -> usize {
-    let DeadLetter { group, filter, reason, .. } = letter;
-    let reason_bytes = reason.as_ref().map_or(0, ArcStr::len);
+    let DeadLetter { group, filter, cause, .. } = letter;
+    let reason_bytes = cause.reason().map_or(0, ArcStr::len);
     HEAD_BYTES + group.len() + filter.len() + reason_bytes
 }
 
@@ -146,7 +161,7 @@ mod tests {
             group: group.into(),
             filter_kind: 2,
             filter: "orders.>".into(),
-            reason: Some("no such customer".into()),
+            cause: Cause::Rejected("no such customer".into()),
             attempts: 3,
             died_ns: 0x0102_0304,
             is_done,
@@ -168,23 +183,27 @@ mod tests {
             filter_kind: 2,
             group: "g",
             filter: "orders.>",
-            reason: Some("no such customer"),
+            cause: Cause::Rejected("no such customer"),
         };
         assert_eq!(read(&body), Some(expected));
         for end in 0..body.len() {
             assert_eq!(read(&body[..end]), None, "{end}");
         }
         assert_eq!(read(&[&body[..], b"x"].concat()), None);
-        for (at, byte) in [(26, 4), (26, 1), (31, 1), (32, 0xff)] {
+        for (at, byte) in [(26, 4), (26, 1), (26, 6), (26, 8), (31, 1), (32, 0xff)] {
             let mut body = body.clone();
             body[at] = byte;
             assert_eq!(read(&body), None, "{at}");
         }
-        let used_up = DeadLetter { reason: None, ..letter(2, "g", false) };
-        assert_eq!(read(&encode(&used_up)).unwrap().reason, None);
+        for cause in [Cause::UsedUp, Cause::Expired] {
+            let other = DeadLetter { cause, ..letter(2, "g", false) };
+            let expected = other.cause.map(|reason| &**reason);
+            assert_eq!(read(&encode(&other)).unwrap().cause, expected);
+        }
         // A text that is too long is cut where a character ends.
-        let long = DeadLetter { reason: Some("ä".repeat(200).into()), ..used_up };
-        assert_eq!(read(&encode(&long)).unwrap().reason, Some(&*"ä".repeat(127)));
+        let cause = Cause::Rejected("ä".repeat(200).into());
+        let long = DeadLetter { cause, ..letter(2, "g", false) };
+        assert_eq!(read(&encode(&long)).unwrap().cause, Cause::Rejected(&*"ä".repeat(127)));
     }
 
     #[test]

@@ -53,7 +53,7 @@ impl Letters {
             group: self.names.share(body.group),
             filter_kind: body.filter_kind,
             filter: self.names.share(body.filter),
-            reason: body.reason.map(|reason| self.names.share(reason)),
+            cause: body.cause.map(|reason| self.names.share(reason)),
             attempts: body.attempts,
             died_ns: body.died_ns,
             is_done: body.is_done,
@@ -105,6 +105,7 @@ impl Letters {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::letter::Cause;
 
     fn letter(group: &'static str, is_done: bool) -> LetterBody<'static> {
         LetterBody {
@@ -115,7 +116,7 @@ mod tests {
             filter_kind: 0,
             group,
             filter: "orders",
-            reason: None,
+            cause: Cause::UsedUp,
         }
     }
 

@@ -212,16 +212,18 @@ mod tests {
 
     fn group() -> Group<'static> {
         let backoff = Backoff::new(&[9]).unwrap();
-        Group { ack_wait_ms: 0x0506, attempts_max: 3, backoff, ..Group::named("g") }
+        let (attempts_max, keeps_expired) = (3, true);
+        Group { ack_wait_ms: 0x0506, attempts_max, backoff, keeps_expired, ..Group::named("g") }
     }
 
-    const GROUP: &[u8] = b"\x01g\x06\x05\0\0\0\0\0\0\x03\0\x01\x09\0\0\0";
+    const GROUP: &[u8] = b"\x01g\x06\x05\0\0\0\0\0\0\x03\0\x01\x09\0\0\0\x01";
 
     #[test]
     fn requests_are_as_the_format_says_and_come_back() {
         let create = Request::Create { filter: Filter::Pattern("a.>"), group: group() };
-        // A group may end before its attempts.
-        check(create, &[b"\x02\x0a\x02\x03a.>", GROUP].concat(), |end| end != 17);
+        // A group may end before its attempts, and before its flags.
+        let bytes = [b"\x02\x0a\x02\x03a.>", GROUP].concat();
+        check(create, &bytes, |end| ![17, 24].contains(&end));
         let list = Request::List { from: "g", limit: 0x0102 };
         check(list, b"\x02\x0b\x01g\x02\x01", |_| true);
         check(Request::List { from: "", limit: 3 }, b"\x02\x0b\0\x03\0", |_| true);

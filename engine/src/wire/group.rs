@@ -49,13 +49,16 @@ pub struct Group<'a> {
     pub attempts_max: u16,
     /// What comes before further attempts.
     pub backoff: Backoff,
+    /// Whether messages that expire become dead letters, instead of being no more.
+    pub keeps_expired: bool,
 }
 
 impl<'a> Group<'a> {
     /// A group of this name, and in everything else as the server has it where nothing is said.
     pub fn named(name: &'a str) -> Self {
         let backoff = Backoff::NONE;
-        Self { name, ack_wait_ms: 0, in_flight_max: 0, attempts_max: 0, backoff }
+        let (ack_wait_ms, in_flight_max, attempts_max, keeps_expired) = Default::default();
+        Self { name, ack_wait_ms, in_flight_max, attempts_max, backoff, keeps_expired }
     }
 }
 
@@ -74,6 +77,9 @@ pub(super) enum GroupReadError {
 const POLICY_BYTES: usize = 8;
 /// Bytes of the attempts and of the number of delays, which older clients do not send.
 const RETRY_BYTES: usize = 3;
+/// The flag of a group whose messages become dead letters when they expire. The flags stand behind the delays; without
+/// them none is set.
+const KEEPS_EXPIRED: u8 = 1;
 
 /// Reads a group; what follows it is ignored.
 pub(super) fn read(bytes: &[u8]) -> Result<Group<'_>, GroupReadError> {
@@ -104,6 +110,8 @@ pub(super) fn read(bytes: &[u8]) -> Result<Group<'_>, GroupReadError> {
     for (delay, bytes) in group.backoff.delays_ms.iter_mut().zip(read) {
         *delay = u32::from_le_bytes(*bytes);
     }
+    let flags = rest.get(4 * delays).copied().unwrap_or(0);
+    group.keeps_expired = flags & KEEPS_EXPIRED != 0;
     Ok(group)
 }
 
@@ -111,13 +119,13 @@ pub(super) fn read(bytes: &[u8]) -> Result<Group<'_>, GroupReadError> {
 pub(super) fn read_whole(bytes: &[u8]) -> Option<(Group<'_>, &[u8])> {
     let group = read(bytes).ok()?;
     let delays = 4 * usize::from(group.backoff.count);
-    let rest = bytes.get(1 + group.name.len() + POLICY_BYTES + RETRY_BYTES + delays..)?;
+    let rest = bytes.get(1 + group.name.len() + POLICY_BYTES + RETRY_BYTES + delays + 1..)?;
     Some((group, rest))
 }
 
 /// Appends a group.
 pub(super) fn append(group: &Group<'_>, body: &mut Vec<u8>) {
-    let Group { name, ack_wait_ms, in_flight_max, attempts_max, backoff } = group;
+    let Group { name, ack_wait_ms, in_flight_max, attempts_max, backoff, keeps_expired } = group;
     append_text(name, body);
     body.extend(ack_wait_ms.to_le_bytes());
     body.extend(in_flight_max.to_le_bytes());
@@ -126,6 +134,7 @@ pub(super) fn append(group: &Group<'_>, body: &mut Vec<u8>) {
     for delay in backoff.delays_ms() {
         body.extend(delay.to_le_bytes());
     }
+    body.push(if *keeps_expired { KEEPS_EXPIRED } else { 0 });
 }
 
 /// Appends a text that is at most 255 bytes long behind its length.
@@ -140,7 +149,7 @@ pub(super) fn append_text(text: &str, body: &mut Vec<u8>) {
 mod tests {
     use super::*;
 
-    const BYTES: &[u8] = b"\x01g\x06\x05\0\0\x08\x07\0\0\x03\0\x02\x01\0\0\0\x02\x01\0\0";
+    const BYTES: &[u8] = b"\x01g\x06\x05\0\0\x08\x07\0\0\x03\0\x02\x01\0\0\0\x02\x01\0\0\x01";
 
     #[test]
     fn a_group_is_as_the_format_says_and_comes_back() {
@@ -151,17 +160,24 @@ mod tests {
             in_flight_max: 0x0708,
             attempts_max: 3,
             backoff,
+            keeps_expired: true,
         };
         let mut bytes = Vec::new();
         append(&group, &mut bytes);
         assert_eq!(bytes, BYTES);
         assert_eq!(read(BYTES), Ok(group));
         assert_eq!(read(&[BYTES, b"more"].concat()), Ok(group));
-        // An older client says nothing of attempts.
-        let backoff = Backoff::NONE;
-        assert_eq!(read(&BYTES[..10]), Ok(Group { attempts_max: 0, backoff, ..group }));
-        for end in (0..BYTES.len()).filter(|end| *end != 10) {
+        assert_eq!(read_whole(&[BYTES, b"more"].concat()), Some((group, &b"more"[..])));
+        // An older client says nothing of attempts, or of what expires.
+        let (backoff, keeps_expired) = (Backoff::NONE, false);
+        let short = Group { attempts_max: 0, backoff, keeps_expired, ..group };
+        assert_eq!(read(&BYTES[..10]), Ok(short));
+        assert_eq!(read(&BYTES[..21]), Ok(Group { keeps_expired, ..group }));
+        for end in (0..BYTES.len()).filter(|end| ![10, 21].contains(end)) {
             assert!(matches!(read(&BYTES[..end]), Err(GroupReadError::Short(_))), "{end}");
+        }
+        for end in 0..BYTES.len() {
+            assert_eq!(read_whole(&BYTES[..end]), None, "{end}");
         }
         let mut bytes = BYTES.to_vec();
         bytes[12] = 17;

@@ -171,6 +171,44 @@ pub fn request(request: &Request<'_>) -> Vec<u8> {
     body
 }
 
+/// Why a group gave a message up. Who rejected it says why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Cause<T> {
+    /// Its last attempt failed.
+    UsedUp,
+    /// A member rejected it.
+    Rejected(T),
+    /// Its time was over.
+    Expired,
+}
+
+impl<T> Cause<T> {
+    /// Why a member rejected it, if one did.
+    pub fn reason(&self) -> Option<&T> {
+        match self {
+            Self::Rejected(reason) => Some(reason),
+            Self::UsedUp | Self::Expired => None,
+        }
+    }
+
+    /// The same for a reason in another form.
+    pub fn map<'a, U>(&'a self, to: impl FnOnce(&'a T) -> U) -> Cause<U> {
+        match self {
+            Self::UsedUp => Cause::UsedUp,
+            Self::Rejected(reason) => Cause::Rejected(to(reason)),
+            Self::Expired => Cause::Expired,
+        }
+    }
+
+    fn number(&self) -> u8 {
+        match self {
+            Self::UsedUp => 0,
+            Self::Rejected(_) => 1,
+            Self::Expired => 2,
+        }
+    }
+}
+
 /// A dead letter, as it is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry<'a> {
@@ -185,8 +223,8 @@ pub struct Entry<'a> {
     pub died_ns: u64,
     /// How often the group got it.
     pub attempts: u16,
-    /// Why a member rejected it; `None` when its attempts were used up.
-    pub reason: Option<&'a str>,
+    /// Why the group gave it up.
+    pub cause: Cause<&'a str>,
     /// The group.
     pub group: &'a str,
     /// The kind of the group's filter.
@@ -211,8 +249,9 @@ impl Entry<'_> {
         answer.extend(self.died_ns.to_le_bytes());
         answer.extend(self.bytes.to_le_bytes());
         answer.extend(self.attempts.to_le_bytes());
-        answer.extend([self.reason.is_some().into(), self.filter_kind]);
-        for text in [self.group, self.filter, self.name, self.reason.unwrap_or_default()] {
+        answer.extend([self.cause.number(), self.filter_kind]);
+        let reason = self.cause.reason().copied().unwrap_or_default();
+        for text in [self.group, self.filter, self.name, reason] {
             append_text(text, answer);
         }
     }
@@ -238,7 +277,12 @@ pub fn read_entry(bytes: &[u8]) -> Option<(Entry<'_>, &[u8])> {
         died_ns: u64_at(32),
         bytes: u32::from_le_bytes([head[40], head[41], head[42], head[43]]),
         attempts: u16::from_le_bytes([head[44], head[45]]),
-        reason: (head[46] != 0).then_some(reason),
+        cause: match head[46] {
+            0 => Cause::UsedUp,
+            1 => Cause::Rejected(reason),
+            2 => Cause::Expired,
+            _ => return None,
+        },
         group,
         filter_kind: head[47],
         filter,
@@ -388,7 +432,7 @@ mod tests {
             published_ns: 2,
             died_ns: 3,
             attempts: 4,
-            reason: Some("no"),
+            cause: Cause::Rejected("no"),
             group: "g",
             filter_kind: 2,
             filter: ">",
@@ -404,8 +448,12 @@ mod tests {
         for end in 0..bytes.len() {
             assert_eq!(read_entry(&bytes[..end]), None);
         }
-        let used_up = Entry { reason: None, ..entry };
-        assert_eq!(read_shown(&shown(&used_up, b"frame")), Some((used_up, &b"frame"[..])));
+        for cause in [Cause::UsedUp, Cause::Expired] {
+            let other = Entry { cause, ..entry };
+            assert_eq!(read_shown(&shown(&other, b"frame")), Some((other, &b"frame"[..])));
+        }
+        bytes[46] = 3;
+        assert_eq!(read_entry(&bytes), None);
 
         let said = Listed { total: 1, next: 2, end: 3 };
         let bytes = listed(said);

@@ -42,6 +42,7 @@ fn group(n: u64) -> DurableGroup {
         in_flight_max: 2,
         attempts_max: 3,
         backoff: Backoff::new(&[1, 2][..(n % 3) as usize]).unwrap(),
+        keeps_expired: n.is_multiple_of(2),
     }
 }
 

@@ -13,6 +13,7 @@ use mezzenger::journal::{
 };
 use mezzenger::message::DeadLetter;
 use mezzenger::wire::id::MessageId;
+use mezzenger::wire::letter::Cause;
 
 use crate::choices;
 use crate::harness::*;
@@ -37,7 +38,11 @@ pub(crate) fn letter(n: u64, group: &str, is_done: bool) -> DeadLetter {
         group: group.into(),
         filter_kind: 1,
         filter: "name/".into(),
-        reason: n.is_multiple_of(3).then(|| format!("message {n} is bad").into()),
+        cause: match n % 3 {
+            0 => Cause::Rejected(format!("message {n} is bad").into()),
+            1 => Cause::UsedUp,
+            _ => Cause::Expired,
+        },
         attempts: n as u16,
         died_ns: n << 40,
         is_done,

@@ -17,6 +17,7 @@ use mezzenger::message::{DeadLetter, DurableGroup, Format, Message};
 use mezzenger::wire::checksum::native;
 use mezzenger::wire::control::Backoff;
 use mezzenger::wire::frame::{Frame, v1_prefix, v2_prefix};
+use mezzenger::wire::letter::Cause;
 use mezzenger::wire::pickle::{Plain, write};
 use mezzenger::wire::record::{Encoding, Record};
 use mezzenger::wire::reply::{ErrorCode, refusal, taken};
@@ -145,11 +146,11 @@ fn journals() -> Outcome {
         submit(&journal, vec![Op::Settle(message(n).id)])?;
     }
     let letter = |n, group: &str, is_done| {
-        let reason = (n % 2 == 0).then(|| "why".into());
+        let cause = if n % 2 == 0 { Cause::Rejected("why".into()) } else { Cause::UsedUp };
         let (group, filter) = (group.into(), "name/".into());
         let id = message(n).id;
         let (filter_kind, attempts, died_ns) = (1, 3, 1_763_866_000_250_000_000);
-        DeadLetter { id, group, filter_kind, filter, reason, attempts, died_ns, is_done }
+        DeadLetter { id, group, filter_kind, filter, cause, attempts, died_ns, is_done }
     };
     let end = |n, group: &str, end| Op::EndLetter { id: message(n).id, group: group.into(), end };
     submit(&journal, vec![Op::Letter(letter(4, "a", false)), Op::Letter(letter(4, "b", true))])?;
@@ -169,6 +170,7 @@ fn journals() -> Outcome {
             in_flight_max,
             attempts_max,
             backoff,
+            keeps_expired: false,
         })
     };
     let jobs = |group, state, n: &[u64]| {

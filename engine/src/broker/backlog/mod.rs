@@ -157,6 +157,11 @@ impl Backlog {
         }
     }
 
+    /// A message does not expire any more.
+    pub(super) fn never_expires(&mut self, id: MessageId) {
+        self.expiring.remove(id);
+    }
+
     /// The next message whose time is over, which is forgotten.
     pub(super) fn next_expired(&mut self, now_ms: u64) -> Option<MessageId> {
         self.expiring.next(now_ms)

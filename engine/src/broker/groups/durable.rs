@@ -43,15 +43,19 @@ impl Groups {
         Some((id, self.all.get(id as usize)?.as_ref()?))
     }
 
-    /// What the members of a durable group of this name agree on.
-    pub(in super::super) fn durable_policy(&self, name: &str) -> Option<Policy> {
-        let (_, group) = self.named(name)?;
-        group.durable.map(|_| group.policy)
+    /// What the members of a group of this name agree on.
+    pub(in super::super) fn policy_of(&self, name: &str) -> Option<Policy> {
+        self.named(name).map(|(_, group)| group.policy)
     }
 
     /// The number of a durable group of this name that is not being deleted.
     pub(in super::super) fn durable_number(&self, name: &str) -> Option<u64> {
         self.named(name)?.1.durable
+    }
+
+    /// Whether a group is durable.
+    pub(in super::super) fn is_durable(&self, group: GroupId) -> bool {
+        self.number(group).is_some()
     }
 
     /// The number of a durable group.
@@ -143,10 +147,13 @@ impl Groups {
 
     /// Nothing is left of a group.
     pub(super) fn remove(&mut self, group: GroupId) {
-        if let Some(Group { durable: Some(number), name, .. }) = self.all[group as usize].take() {
-            self.by_name.remove(&name);
-            self.durable -= 1;
-            self.deleted.push(number);
+        if let Some(Group { durable, name, policy, .. }) = self.all[group as usize].take() {
+            self.keeping -= usize::from(policy.keeps_expired);
+            if let Some(number) = durable {
+                self.by_name.remove(&name);
+                self.durable -= 1;
+                self.deleted.push(number);
+            }
         }
         self.vacant.push(group);
     }

@@ -318,6 +318,11 @@ impl Groups {
         has_room
     }
 
+    /// Whether jobs of a name are left to be changed.
+    pub(in super::super) fn is_enlisting(&self, name: &str) -> bool {
+        self.enlisting.parts.contains_key(name)
+    }
+
     /// Whether there is something to do at once: jobs that are left to be changed, or may be handed over.
     pub(in super::super) fn has_work(&self) -> bool {
         !self.enlisting.is_empty() || self.next_serving().is_some()

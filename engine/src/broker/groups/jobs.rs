@@ -174,7 +174,7 @@ impl Groups {
     }
 
     /// Frees the places of jobs that are no longer ready: where members have no credit, their turn may never come.
-    fn drop_passed(&mut self, group: GroupId) {
+    pub(super) fn drop_passed(&mut self, group: GroupId) {
         let Some(Some(found)) = self.all.get_mut(group as usize) else { return };
         let jobs = &self.jobs;
         let is_ready = |id| jobs.get(&(group, id)).is_some_and(|job| job.state == State::Ready);

@@ -7,6 +7,7 @@
 
 mod durable;
 mod enlisting;
+mod expired;
 mod jobs;
 mod spent;
 
@@ -17,6 +18,7 @@ use arcstr::ArcStr;
 
 pub(super) use self::durable::{Ended, Shown};
 use self::enlisting::Enlisting;
+pub(super) use self::expired::Expired;
 use self::jobs::Job;
 pub(super) use self::jobs::{Acknowledged, Nak};
 pub(super) use self::spent::GivenUp;
@@ -40,6 +42,8 @@ pub(super) struct Policy {
     pub(super) attempts_max: u16,
     /// What comes before further attempts.
     pub(super) backoff: Backoff,
+    /// Whether messages that expire become dead letters.
+    pub(super) keeps_expired: bool,
 }
 
 impl Policy {
@@ -155,6 +159,8 @@ pub(super) struct Groups {
     enlisting: Enlisting,
     /// How many groups are durable.
     durable: usize,
+    /// How many have messages become dead letters that expire.
+    keeping: usize,
     /// The highest number that a durable group ever had.
     last_number: u64,
     /// Messages that wait although durable groups, by their numbers, are to have them.
@@ -182,6 +188,7 @@ impl Default for Groups {
             ending: VecDeque::new(),
             enlisting: Enlisting::default(),
             durable: 0,
+            keeping: 0,
             last_number: 0,
             late: HashMap::new(),
             deleted: Vec::new(),
@@ -212,11 +219,12 @@ impl Groups {
             return taken("filter", there, text(filter.kind(), filter.text()));
         }
         let text = |policy: Policy| {
-            let Policy { ack_wait, in_flight_max, attempts_max, backoff } = policy;
+            let Policy { ack_wait, in_flight_max, attempts_max, backoff, keeps_expired } = policy;
             let delays = backoff.delays_ms();
+            let expired = if keeps_expired { "dead letters" } else { "no more" };
             format!(
                 "{ack_wait:?} to acknowledge, {in_flight_max} under way, {attempts_max} attempts (0: without end), \
-                 delays of {delays:?} ms"
+                 delays of {delays:?} ms, and what expires is {expired}"
             )
         };
         if group.policy != policy {
@@ -241,6 +249,7 @@ impl Groups {
     /// Adds a group under [`Self::next_id`], whose filter is at this place among the subscriptions.
     pub(super) fn add(&mut self, name: &str, filter: &Filter<'_>, policy: Policy, at: u32) {
         let name = ArcStr::from(name);
+        self.keeping += usize::from(policy.keeps_expired);
         let group = Group {
             name: name.clone(),
             filter_kind: filter.kind(),
@@ -398,6 +407,7 @@ impl Groups {
             && self.by_name.is_empty()
             && self.late.is_empty()
             && self.durable == 0
+            && self.keeping == 0
             && self.enlisting.is_empty()
     }
 }

@@ -63,7 +63,7 @@ impl Bench {
     }
 
     #[track_caller]
-    fn check_group_refused(&mut self, body: Vec<u8>, says: &[&str]) {
+    pub(super) fn check_group_refused(&mut self, body: Vec<u8>, says: &[&str]) {
         let (code, text) = self.refused(body);
         assert_eq!(code, ErrorCode::Group, "{text}");
         assert!(says.iter().all(|says| text.contains(says)), "{text}");

@@ -33,6 +33,7 @@ fn group(number: u64, name: &str) -> DurableGroup {
         in_flight_max: 0,
         attempts_max: 0,
         backoff: Backoff::NONE,
+        keeps_expired: false,
     }
 }
 

@@ -18,6 +18,7 @@ pub(super) const GROUP: Group<'_> = Group {
     in_flight_max: 0,
     attempts_max: 0,
     backoff: Backoff::NONE,
+    keeps_expired: false,
 };
 pub(super) const ORDERS: Filter<'_> = Filter::Prefix("orders");
 

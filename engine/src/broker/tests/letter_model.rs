@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::dead_letters::NO;
+use super::expiry::{at_start, record_with};
 use super::groups::{GROUP, ORDERS, ROOMY, verdict};
 use super::native::subscribe;
 use super::*;
@@ -13,6 +14,7 @@ use crate::journal::LetterEnd;
 use crate::message::DeadLetter;
 use crate::wire::control::{Backoff, Group, Kind, Verdict};
 use crate::wire::letter::{self, Request, Which};
+use crate::wire::properties::Properties;
 
 const ATTEMPTS_MAX: u16 = 3;
 const GROUPS: [&str; 2] = ["one", "two"];
@@ -23,6 +25,8 @@ enum Step {
     Join(u32, usize),
     Leave(u32),
     Publish(usize),
+    /// A message that expires in so many milliseconds.
+    PublishUntil(u64),
     /// A member says something of one of the messages that it has.
     Say(u32, usize, usize),
     /// Somebody who has nothing to say acknowledges a message.
@@ -39,6 +43,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (member.clone(), 0..2_usize).prop_map(|(member, group)| Step::Join(member, group)),
         1 => member.clone().prop_map(Step::Leave),
         3 => (1..4_usize).prop_map(Step::Publish),
+        3 => (0..4000_u64).prop_map(Step::PublishUntil),
         8 => (member, 0..5_usize, 0..9_usize).prop_map(|(member, says, which)| {
             Step::Say(member, says, which)
         }),
@@ -104,12 +109,15 @@ struct World {
     stored: Stored,
     published: u64,
     has: BTreeMap<u32, BTreeSet<u64>>,
+    /// When messages expire that were not replayed.
+    until_ms: BTreeMap<u64, u64>,
 }
 
 impl World {
     fn new() -> Self {
-        let bench = Bench::limited(true, Limits { messages: 1000, bytes: 1 << 20 });
-        Self { bench, stored: Stored::default(), published: 0, has: BTreeMap::new() }
+        let bench = at_start(Bench::limited(true, Limits { messages: 1000, bytes: 1 << 20 }));
+        let (stored, published, has, until_ms) = Default::default();
+        Self { bench, stored, published, has, until_ms }
     }
 
     /// All is stored that was handed over.
@@ -133,8 +141,13 @@ impl World {
     /// Members get what there is for them.
     fn settle_down(&mut self) {
         self.store();
+        let now_ms = self.bench.core.unix_ms();
         for (connection, _, attempt, sequences) in self.bench.given() {
             assert!((1..=ATTEMPTS_MAX).contains(&attempt), "attempt {attempt}");
+            for sequence in &sequences {
+                let until_ms = self.until_ms.get(sequence).copied().unwrap_or(u64::MAX);
+                assert!(now_ms < until_ms, "{sequence} was given at {now_ms}");
+            }
             self.has.entry(connection as u32).or_default().extend(sequences);
         }
         self.store();
@@ -145,7 +158,9 @@ impl World {
             Step::Join(member, group) => {
                 let backoff = Backoff::new(&[0, 100]).unwrap();
                 let name = GROUPS[group];
-                let group = Group { name, attempts_max: ATTEMPTS_MAX, backoff, ..GROUP };
+                // The second one keeps what expires.
+                let (attempts_max, keeps_expired) = (ATTEMPTS_MAX, group == 1);
+                let group = Group { name, attempts_max, backoff, keeps_expired, ..GROUP };
                 // Whoever is a member already is told so.
                 self.request(member, subscribe(1, Kind::Group(group), ORDERS, ROOMY));
             }
@@ -157,6 +172,15 @@ impl World {
                 let first = self.published + 1;
                 self.published += count as u64;
                 self.request(99, frame("orders", first, true, &vec!["x"; count]));
+            }
+            Step::PublishUntil(ms) => {
+                self.published += 1;
+                let until_ms = self.bench.core.unix_ms() + ms;
+                self.until_ms.insert(self.published, until_ms);
+                let expires_ms = Some(until_ms);
+                let properties = Properties { expires_ms, ..Properties::default() };
+                let record = record_with("orders", self.published, true, &properties);
+                self.request(99, [&v2_prefix("orders")[..], &record].concat());
             }
             Step::Say(member, says, which) => {
                 let Some(has) = self.has.get_mut(&member) else { return };
@@ -173,10 +197,15 @@ impl World {
                 self.request(member, verdict(1, says, &[sequence]));
             }
             Step::Acknowledge(sequence) => self.request(40, ack::frame(&[id(sequence)])),
-            Step::Pass(ms) => _ = self.bench.pass(Duration::from_millis(ms)),
+            Step::Pass(ms) => _ = self.bench.pass_on_both(Duration::from_millis(ms)),
             Step::Replay(group) => {
                 let which = Which::Range { from: 0, to: 0, name: "" };
+                let before = self.letters_of(group);
                 self.request_letters(&Request::Replay { group: GROUPS[group], which });
+                let after = self.letters_of(group);
+                for sequence in before.difference(&after) {
+                    self.until_ms.remove(sequence);
+                }
             }
             Step::Purge(group) => {
                 let which = Which::Range { from: 0, to: 0, name: "orders" };
@@ -188,11 +217,18 @@ impl World {
         self.check();
     }
 
+    fn letters_of(&self, group: usize) -> BTreeSet<u64> {
+        let letters = &self.bench.core.letters;
+        let numbers = letters.from(GROUPS[group], 0, usize::MAX);
+        numbers.into_iter().map(|n| letters.get(n).unwrap().id.sequence).collect()
+    }
+
     fn restart(&mut self) {
         self.store();
-        let now = self.bench.now;
+        let (now, unix_ns) = (self.bench.now, self.bench.core.unix_ns);
         self.bench = Self::new().bench;
         self.bench.now = now;
+        self.bench.core.set_clock(now, unix_ns);
         self.has.clear();
         for message in self.stored.live.values() {
             self.bench.core.restore(message.clone());

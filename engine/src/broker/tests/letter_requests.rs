@@ -8,7 +8,7 @@ use crate::journal::LetterEnd;
 use crate::limits::{LETTERS_CHANGED_MAX, LETTERS_LISTED_MAX};
 use crate::wire::control::{self, Control, Group, Kind, Verdict};
 use crate::wire::filter::Filter;
-use crate::wire::letter::{self, Changed, Listed, Request, Which};
+use crate::wire::letter::{self, Cause, Changed, Listed, Request, Which};
 
 /// Asks on a connection that said hello, and is answered.
 const ASKER: u32 = 20;
@@ -110,7 +110,8 @@ fn a_letter_is_shown_with_its_message() {
     let (entry, shown) = letter::read_shown(&answer).unwrap();
     assert_eq!(shown, frame("orders", 1, true, &["x"]));
     assert_eq!((entry.number, entry.id, entry.attempts), (1, id(1), 1));
-    assert_eq!((entry.published_ns, entry.reason), (TIMESTAMP_NS, Some("no such customer")));
+    let cause = Cause::Rejected("no such customer");
+    assert_eq!((entry.published_ns, entry.cause), (TIMESTAMP_NS, cause));
     assert_eq!((entry.group, entry.filter_kind, entry.filter), ("g", 1, "orders"));
     assert_eq!((entry.name, entry.bytes), ("orders", record("orders", 1, true, b"x").len() as u32));
     let says = format!("no dead letter of message {}", id(2));

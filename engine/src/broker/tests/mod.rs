@@ -10,6 +10,7 @@ mod delivery;
 mod durable;
 mod durable_journal;
 mod durable_model;
+mod expired_letters;
 mod expiry;
 mod formats;
 mod groups;

@@ -4,7 +4,19 @@ use std::time::{Duration, SystemTime};
 
 use crate::client::receive::Filter;
 use crate::wire::id::MessageId;
-use crate::wire::letter::Entry;
+use crate::wire::letter::{Cause, Entry};
+
+/// Why a group gave a message up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum DeadLetterCause {
+    /// Its last attempt failed.
+    UsedUp,
+    /// A member rejected it; [`DeadLetter::reason`] has what it said.
+    Rejected,
+    /// Its time was over, in a group that [keeps](crate::GroupBuilder::keep_expired) what expires.
+    Expired,
+}
 
 /// What is known of a message that a group gave up.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,7 +32,9 @@ pub struct DeadLetter {
     pub filter: Filter,
     /// How often the group got it.
     pub attempts: u16,
-    /// Why a member rejected it; `None` when its attempts were used up.
+    /// Why the group gave it up.
+    pub cause: DeadLetterCause,
+    /// What the member said that rejected it.
     pub reason: Option<String>,
     /// When it was made, by its publisher's clock; `None` for a message of an original client, which says it in its dict.
     pub published: Option<SystemTime>,
@@ -40,7 +54,12 @@ impl DeadLetter {
             group: entry.group.to_owned(),
             filter: Filter::read(entry.filter_kind, entry.filter)?,
             attempts: entry.attempts,
-            reason: entry.reason.map(ToOwned::to_owned),
+            cause: match entry.cause {
+                Cause::UsedUp => DeadLetterCause::UsedUp,
+                Cause::Rejected(_) => DeadLetterCause::Rejected,
+                Cause::Expired => DeadLetterCause::Expired,
+            },
+            reason: entry.cause.reason().map(|reason| (*reason).to_owned()),
             published: (entry.published_ns != 0).then(|| time(entry.published_ns)),
             died: time(entry.died_ns),
             bytes: entry.bytes,

@@ -166,12 +166,20 @@ impl<Mode> SubscriptionBuilder<Mode> {
     /// it is a [durable one](crate::Groups::durable), which is joined by its name and filter.
     pub fn group(mut self, name: impl Into<String>) -> GroupBuilder<Mode> {
         let (name, extends, backoff) = (name.into(), true, Backoff::NONE);
-        let (ack_wait_ms, in_flight_max, attempts_max) = Default::default();
+        let (ack_wait_ms, in_flight_max, attempts_max, keeps_expired) = Default::default();
         // For groups it has no meaning.
         self.terms.overflow = Overflow::Drop;
         self.terms.with_last = false;
         self.terms.credit = CLIENT_GROUP_CREDIT_BYTES;
-        let group = Group { name, ack_wait_ms, in_flight_max, attempts_max, backoff, extends };
+        let group = Group {
+            name,
+            ack_wait_ms,
+            in_flight_max,
+            attempts_max,
+            backoff,
+            keeps_expired,
+            extends,
+        };
         let Self { opener, terms, mode } = self;
         GroupBuilder { opener, terms, group, backoff: Some(backoff), mode }
     }
@@ -213,9 +221,9 @@ impl SubscriptionBuilder {
     }
 }
 
-/// A member of a group that is about to join: [`SubscriptionBuilder::group`]. All members of a group have to say the
-/// same of [`Self::ack_wait`], [`Self::in_flight_max`], [`Self::attempts_max`] and [`Self::backoff`], and have the same filter.
-/// What a member of a durable group does not say is as the group has it.
+/// A member of a group that is about to join: [`SubscriptionBuilder::group`]. All members of a group have the
+/// same filter. What a member does not say of [`Self::ack_wait`], [`Self::in_flight_max`], [`Self::attempts_max`], [`Self::backoff`] and
+/// [`Self::keep_expired`] is as the group has it that is there; what it says has to be the same.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -272,6 +280,13 @@ impl<Mode> GroupBuilder<Mode> {
     pub fn backoff(mut self, delays: &[Duration]) -> Self {
         let delays: Vec<_> = delays.iter().copied().map(millis).collect();
         self.backoff = Backoff::new(&delays);
+        self
+    }
+
+    /// Has messages that [expire](crate::OutgoingMessage::expires_in) while the group has them become
+    /// [dead letters](crate::Client::dead_letters), instead of being no more. One that is replayed does not expire again.
+    pub fn keep_expired(mut self) -> Self {
+        self.group.keeps_expired = true;
         self
     }
 

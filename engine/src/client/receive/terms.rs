@@ -30,6 +30,8 @@ pub(super) struct Group {
     /// 0: without end.
     pub(super) attempts_max: u16,
     pub(super) backoff: Backoff,
+    /// Whether messages that expire become dead letters.
+    pub(super) keeps_expired: bool,
     /// Whether the client asks for more time by itself for what was not settled.
     pub(super) extends: bool,
 }
@@ -68,6 +70,7 @@ impl Terms {
                 in_flight_max: group.in_flight_max,
                 attempts_max: group.attempts_max,
                 backoff: group.backoff,
+                keeps_expired: group.keeps_expired,
             }),
         };
         let (overflow, filter) = (self.overflow, self.filter.wire());

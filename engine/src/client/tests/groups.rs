@@ -133,6 +133,26 @@ fn what_a_member_had_goes_to_another_one_at_once_when_it_goes() {
 }
 
 #[test]
+fn a_member_that_says_nothing_takes_what_the_group_has() {
+    let server = server();
+    let client = client(&server);
+    let ack_wait = Duration::from_millis(300);
+    let mut first = jobs(&client).ack_wait(ack_wait).attempts_max(1).open().unwrap();
+    let mut second = jobs(&client).open().unwrap();
+    let group = client.groups().get("workers").unwrap().unwrap();
+    assert_eq!((group.members, group.attempts_max, group.ack_wait), (2, 1, ack_wait));
+    // It asks for more time as often as the group's needs, which no one told it.
+    client.publish("jobs.new", "x", true).unwrap();
+    client.publish("jobs.new", "y", true).unwrap();
+    let held = (first.recv_timeout(LONG).unwrap(), second.recv_timeout(LONG).unwrap());
+    assert_eq!(first.recv_timeout(ack_wait * 4).unwrap_err(), ReceiveError::TimedOut);
+    assert_eq!(client.dead_letters("workers").count(), Ok(0));
+    drop(held);
+    let letters = client.dead_letters("workers");
+    wait_for("the letters", || letters.count() == Ok(2));
+}
+
+#[test]
 fn members_that_say_otherwise_of_the_policy_are_refused() {
     let server = server();
     let client = client(&server);

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use mezzenger::MessageId;
 use mezzenger::journal::{Damage, SeenRun, Torn};
 use mezzenger::message::{DeadLetter, Format, Message};
+use mezzenger::wire::letter::Cause;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 pub(crate) const MAGIC: &[u8; 8] = b"\x8dMEZJRNL";
@@ -163,7 +164,7 @@ struct Group {
 /// The number and the name in the body of a group record.
 fn group(body: &[u8]) -> Option<(u64, &str)> {
     let (head, rest) = body.split_first_chunk::<24>()?;
-    let &[delays, name, filter, 0, 0] = &head[19..] else { return None };
+    let &[delays, name, filter, 0 | 1, 0] = &head[19..] else { return None };
     let texts = rest.get(4 * usize::from(delays)..).filter(|_| delays <= 16)?;
     let (name, filter_text) = texts.split_at_checked(name.into())?;
     std::str::from_utf8(filter_text).ok().filter(|text| text.len() == usize::from(filter))?;
@@ -175,14 +176,20 @@ fn letter(body: &[u8]) -> Option<DeadLetter> {
     let (head, texts) = body.split_first_chunk::<32>()?;
     let [flags, filter_kind] = [head[26], head[27]];
     let lengths = [head[28], head[29], head[30]].map(usize::from);
-    if flags > 3 || head[31] != 0 || texts.len() != lengths.iter().sum::<usize>() {
+    if head[31] != 0 || texts.len() != lengths.iter().sum::<usize>() {
         return None;
     }
     let (group, rest) = texts.split_at(lengths[0]);
     let (filter, reason) = rest.split_at(lengths[1]);
     let text = |bytes| std::str::from_utf8(bytes).ok();
-    let (is_rejected, reason) = (flags & 2 != 0, text(reason)?);
-    if !is_rejected && !reason.is_empty() {
+    let reason = text(reason)?;
+    let cause = match flags & !1 {
+        0 => Cause::UsedUp,
+        2 => Cause::Rejected(reason.into()),
+        4 => Cause::Expired,
+        _ => return None,
+    };
+    if cause.reason().is_none() && !reason.is_empty() {
         return None;
     }
     Some(DeadLetter {
@@ -190,7 +197,7 @@ fn letter(body: &[u8]) -> Option<DeadLetter> {
         group: text(group)?.into(),
         filter_kind,
         filter: text(filter)?.into(),
-        reason: is_rejected.then(|| reason.into()),
+        cause,
         attempts: u16::from_le_bytes([head[24], head[25]]),
         died_ns: u64_at(head, 16)?,
         is_done: flags & 1 != 0,

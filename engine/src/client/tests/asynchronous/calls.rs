@@ -7,8 +7,8 @@ use super::super::subscriptions::server;
 use super::{client, options, runtime};
 use crate::client::asynchronous::Client;
 use crate::client::{
-    ConnectError, DeadLetterError, Filter, PayloadError, ReceiveError, RequestError, SendError,
-    SubscribeError, TypedPayload,
+    ConnectError, DeadLetterCause, DeadLetterError, Filter, PayloadError, ReceiveError,
+    RequestError, SendError, SubscribeError, TypedPayload,
 };
 
 #[tokio::test]
@@ -64,6 +64,22 @@ async fn a_typed_payload_is_read_as_its_type_alone() {
         assert_eq!(message.archive::<i32>().unwrap_err(), other);
         message.ack();
     }
+}
+
+#[tokio::test]
+async fn a_group_keeps_what_expires_and_gets_it_for_good_when_it_is_replayed() {
+    let server = server();
+    let client = client(&server).await;
+    let filter = || Filter::name("jobs");
+    client.groups().durable("workers", filter()).keep_expired().create().await.unwrap();
+    client.message("jobs", "x").ack().expires_in(Duration::ZERO).send().await.unwrap();
+    let letters = client.dead_letters("workers");
+    while letters.count().await.unwrap() == 0 {}
+    let letter = letters.list(1).await.unwrap().remove(0);
+    assert_eq!((letter.cause, letter.reason), (DeadLetterCause::Expired, None));
+    assert_eq!(letters.replay_all().await.unwrap(), 1);
+    let mut jobs = client.subscription_to(filter()).group("workers").open().await.unwrap();
+    assert_eq!(jobs.recv().await.unwrap().text(), Some("x"));
 }
 
 #[tokio::test]

@@ -1,0 +1,139 @@
+//! Asks the server for subscriptions.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::delivery::Voice;
+use super::inbox::{Inbox, Reader};
+use super::replies::Replies;
+use super::subscription::Subscription;
+use super::terms::Terms;
+use crate::client::error::{ReceiveError, SubscribeError};
+use crate::client::here;
+#[cfg(feature = "tokio")]
+use crate::client::mode::Asynchronous;
+use crate::client::waiting::oneshot::{Receiver, oneshot};
+
+/// How a client opens subscriptions.
+#[derive(Clone)]
+pub(in crate::client) struct Opener {
+    voice: Voice,
+    timeout: Duration,
+    tries: u32,
+}
+
+impl Opener {
+    pub(in crate::client) fn new(voice: Voice, timeout: Duration, tries: u32) -> Self {
+        Self { voice, timeout, tries }
+    }
+
+    /// Opens a subscription that is read like an iterator.
+    pub(super) fn open(self, terms: Terms) -> Result<Subscription, SubscribeError> {
+        let inbox = self.begin(terms, Reader::Subscription)?;
+        Ok(Subscription::new(inbox, self.voice))
+    }
+
+    /// Opens a subscription whose messages are answers to these requests.
+    pub(super) fn open_replies(
+        self,
+        terms: Terms,
+        replies: Arc<Replies>,
+    ) -> Result<Subscription, SubscribeError> {
+        let inbox = self.begin(terms, Reader::Replies(replies))?;
+        Ok(Subscription::new(inbox, self.voice))
+    }
+
+    /// Asks the server for a subscription and waits until it has it.
+    pub(super) fn begin(&self, terms: Terms, reader: Reader) -> Result<Arc<Inbox>, SubscribeError> {
+        let mut opening = self.ask(terms, reader)?;
+        if !here::may_wait() {
+            return Err(SubscribeError::InCallback);
+        }
+        let outcome = opening.outcome.recv_until(self.patience());
+        opening.finish(outcome)
+    }
+
+    /// Asks the server for a subscription.
+    fn ask(&self, terms: Terms, reader: Reader) -> Result<Opening<'_>, SubscribeError> {
+        terms.filter.check()?;
+        if terms.credit == 0 {
+            return Err(SubscribeError::Option {
+                option: "credit",
+                problem: "must be at least 1 byte",
+            });
+        }
+        if !self.voice.publisher.process.is_this() {
+            return Err(SubscribeError::Forked);
+        }
+        let number = self.voice.commands.number().ok_or(SubscribeError::Stopped)?;
+        let inbox = Arc::new(Inbox::new(number, terms, reader));
+        let (answer, outcome) = oneshot();
+        self.voice.commands.begin(Arc::clone(&inbox), answer);
+        Ok(Opening { opener: self, inbox, outcome, is_done: false })
+    }
+
+    /// [`Self::begin`] for a task. The future that is dropped leaves no subscription.
+    #[cfg(feature = "tokio")]
+    pub(super) async fn open_in_task(
+        self,
+        terms: Terms,
+        reader: Reader,
+    ) -> Result<Subscription<Asynchronous>, SubscribeError> {
+        let mut opening = self.ask(terms, reader)?;
+        let clock = &self.voice.publisher.clock;
+        let outcome = clock.until(self.patience(), &mut opening.outcome).await;
+        let inbox = opening.finish(outcome)?;
+        Ok(Subscription::new(inbox, self.voice))
+    }
+
+    /// Ends a subscription. Does not wait.
+    pub(super) fn end(&self, inbox: &Inbox) {
+        inbox.close(ReceiveError::Closed);
+        self.voice.commands.end(inbox.number);
+    }
+
+    /// When the server's answer comes no more.
+    pub(super) fn patience(&self) -> Option<Instant> {
+        Instant::now().checked_add(self.timeout.saturating_mul(self.tries))
+    }
+
+    pub(super) fn voice(&self) -> &Voice {
+        &self.voice
+    }
+
+    /// What is said when nothing comes in that time.
+    pub(super) fn not_confirmed(&self) -> SubscribeError {
+        SubscribeError::NotConfirmed { tries: self.tries, timeout: self.timeout }
+    }
+}
+
+/// A subscription that was asked for. When it goes before it is there, it ends.
+struct Opening<'a> {
+    opener: &'a Opener,
+    inbox: Arc<Inbox>,
+    outcome: Receiver<Result<(), SubscribeError>>,
+    is_done: bool,
+}
+
+impl Opening<'_> {
+    /// The subscription, if the server has it. `outcome`: what came in time, if anything did.
+    fn finish(
+        mut self,
+        outcome: Option<Option<Result<(), SubscribeError>>>,
+    ) -> Result<Arc<Inbox>, SubscribeError> {
+        match outcome {
+            Some(answer) => answer.unwrap_or(Err(SubscribeError::Stopped))?,
+            None => return Err(self.opener.not_confirmed()),
+        }
+        self.is_done = true;
+        Ok(Arc::clone(&self.inbox))
+    }
+}
+
+impl Drop for Opening<'_> {
+    fn drop(&mut self) {
+        if !self.is_done {
+            self.opener.end(&self.inbox);
+        }
+    }
+}
