@@ -21,6 +21,12 @@ pub(super) enum Change {
     End { number: u32 },
 }
 
+impl Change {
+    fn is_end(&self) -> bool {
+        matches!(self, Self::End { .. })
+    }
+}
+
 /// What a member of a group says of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Word {
@@ -215,6 +221,18 @@ impl Commands {
             room -= 1;
         }
         state.idle = frames == 0 && taken.settles.is_empty();
+        if !state.verdicts.is_empty() && taken.changes.iter().any(Change::is_end) {
+            // What was said of its messages is said before a subscription ends: afterwards it would not count.
+            let said_of: HashSet<u32> = state.verdicts.iter().map(|(number, ..)| *number).collect();
+            for change in std::mem::take(&mut taken.changes) {
+                match change {
+                    Change::End { number } if said_of.contains(&number) => {
+                        state.changes.push_back(change);
+                    }
+                    _ => taken.changes.push_back(change),
+                }
+            }
+        }
         taken
     }
 

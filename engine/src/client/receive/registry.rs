@@ -101,6 +101,10 @@ impl Registry {
         if taken.acks_dropped > 0 {
             self.reporter.failure(&Failure::AcksDropped { messages: taken.acks_dropped });
         }
+        // Before a subscription ends that something is said for.
+        for Settle { number, word, ids } in taken.settles {
+            settle(number, &word, &ids, &mut ask);
+        }
         for change in taken.changes {
             match change {
                 Change::Begin { inbox, answer } => {
@@ -130,9 +134,6 @@ impl Registry {
             if self.entries.contains_key(&number) {
                 ask(control::request(&Control::Credit { number, bytes }), Asked::Credit);
             }
-        }
-        for Settle { number, word, ids } in taken.settles {
-            settle(number, &word, &ids, &mut ask);
         }
         if is_open {
             self.extend(now, &mut ask);

@@ -164,6 +164,26 @@ fn members_that_say_otherwise_of_the_policy_are_refused() {
 }
 
 #[test]
+fn what_is_said_before_a_subscription_ends_counts() {
+    const JOBS: usize = 5000;
+    let server = server();
+    let client = client(&server);
+    let mut member = jobs(&client).open().unwrap();
+    for _ in 0..JOBS {
+        client.publish("jobs.new", "x", true).unwrap();
+    }
+    client.flush().unwrap();
+    for n in 0..JOBS {
+        let job = member.recv_timeout(LONG).unwrap();
+        if n % 2 == 0 { job.ack() } else { job.reject("odd") }
+    }
+    drop(member);
+    wait_for("its end", || client.groups().get("workers").unwrap().is_none());
+    assert_eq!(client.dead_letters("workers").count(), Ok(JOBS as u64 / 2));
+    assert_eq!(server.metrics().pending_messages, JOBS as u64 / 2);
+}
+
+#[test]
 fn a_thousand_jobs_are_settled_each_once_by_several_readers() {
     const JOBS: usize = 1000;
     let server = server();
