@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use mezzenger::config::parse_duration;
-use mezzenger::{ClientBuilder, Delivery, ReceiveError};
+use mezzenger::{ClientBuilder, Delivery, Group, ReceiveError};
 
 use crate::error::Error;
 use crate::filter::FilterArgs;
@@ -16,6 +16,9 @@ use crate::{SIGNAL_TICK, command, complain, connect, show, stop_flag};
 
 /// How a command asks for a later try: `EX_TEMPFAIL` of sysexits.h.
 const LATER: i32 = 75;
+
+/// After how long a message is tried again in a group without delays.
+const RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// What to work at.
 #[derive(clap::Args)]
@@ -38,9 +41,9 @@ pub(crate) struct WorkArgs {
     #[arg(long, value_name = "DURATION", value_parser = positive)]
     ack_wait: Option<Duration>,
 
-    /// How long a message waits before it is tried again.
-    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = parse_duration)]
-    retry_delay: Duration,
+    /// How long a message waits before it is tried again. Default: as the group's --backoff says, or 1s if it has none.
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    retry_delay: Option<Duration>,
 
     /// How often a message is tried before it becomes a dead letter (see `mezzenger dead`); 0: as a group has it that is
     /// there, which has no other, or without end.
@@ -62,6 +65,23 @@ pub(crate) struct WorkArgs {
     /// as an attempt.
     #[arg(last = true, required = true, value_name = "COMMAND")]
     command: Vec<String>,
+}
+
+/// How often messages are tried, and when again.
+struct Retries {
+    attempts_max: u16,
+    /// Zero: as the group's delays say.
+    delay: Duration,
+}
+
+impl Retries {
+    /// `delay`: what was asked for.
+    fn new(delay: Option<Duration>, group: Option<&Group>) -> Self {
+        let has_delays = group.is_some_and(|group| !group.backoff.is_empty());
+        let default = if has_delays { Duration::ZERO } else { RETRY_DELAY };
+        let attempts_max = group.map_or(0, |group| group.attempts_max);
+        Self { attempts_max, delay: delay.unwrap_or(default) }
+    }
 }
 
 impl WorkArgs {
@@ -87,22 +107,24 @@ impl WorkArgs {
             member = member.keep_expired();
         }
         let mut jobs = member.open()?;
+        let group = client.groups().get(&self.group)?;
+        let retries = Retries::new(self.retry_delay, group.as_ref());
         let mut left = self.count;
         let mut result = Ok(());
         while left != Some(0) && result.is_ok() && !stopped.load(Ordering::Relaxed) {
             match jobs.recv_timeout(SIGNAL_TICK) {
-                Ok(job) => match self.work(&job) {
+                Ok(job) => match self.work(&job, &retries) {
                     Ok(true) => {
                         job.ack();
                         left = left.map(|left| left - 1);
                     }
-                    Ok(false) => job.nak(self.retry_delay),
+                    Ok(false) => job.nak(retries.delay),
                     Err(source) if !command::is_not_there(&source) => {
-                        complain(&self.failed(&job, &source));
-                        job.nak(self.retry_delay);
+                        complain(&self.failed(&job, &source, &retries));
+                        job.nak(retries.delay);
                     }
                     Err(source) => {
-                        job.nak(self.retry_delay);
+                        job.nak(retries.delay);
                         let command = self.command[0].clone();
                         result = Err(Error::Command { command, source });
                     }
@@ -117,22 +139,24 @@ impl WorkArgs {
     }
 
     /// Runs the command for a message; whether it is done.
-    fn work(&self, job: &Delivery) -> io::Result<bool> {
+    fn work(&self, job: &Delivery, retries: &Retries) -> io::Result<bool> {
         let status = command::run(&self.command, &self.group, job, Stdio::inherit())?.status;
         if !status.success() && status.code() != Some(LATER) {
-            complain(&self.failed(job, &status));
+            complain(&self.failed(job, &status, retries));
         }
         Ok(status.success())
     }
 
-    fn failed(&self, job: &Delivery, why: &dyn Display) -> String {
-        let Self { command, retry_delay, .. } = self;
+    fn failed(&self, job: &Delivery, why: &dyn Display, retries: &Retries) -> String {
+        let command = &self.command;
         let then = if !job.requires_ack() {
             "it is lost, as it was published without ack".to_owned()
-        } else if job.attempt() == self.max_attempts {
+        } else if job.attempt() == retries.attempts_max {
             "it becomes a dead letter".to_owned()
+        } else if retries.delay.is_zero() {
+            "it is tried again when its group says so".to_owned()
         } else {
-            format!("it is tried again in {}", humantime::format_duration(*retry_delay))
+            format!("it is tried again in {}", humantime::format_duration(retries.delay))
         };
         format!(
             "{}: {why} for message {} under '{}', attempt {}; {then}",

@@ -44,7 +44,8 @@
 //! # }
 //! ```
 //!
-//! [`SubscriptionBuilder::observe`] looks on instead, and [`Client::subscribe`] calls a function.
+//! [`GroupBuilder::call`] calls a function instead, whose outcome says it. [`SubscriptionBuilder::observe`] looks on, and [`Client::subscribe`]
+//! calls a function for all messages of a name.
 //!
 //! # Request
 //!
@@ -147,7 +148,7 @@ pub use client::{
     DisconnectReason, DurableGroupBuilder, Failure, Filter, Group, GroupBuilder, GroupError,
     Groups, Message, Missed, Outcome, OutgoingMessage, Payload, PayloadError, Receipt,
     ReceiveError, RequestError, Retained, RetainedError, RetainedMessage, SendError,
-    SubscribeError, Subscription, SubscriptionBuilder, TypedPayload,
+    SubscribeError, Subscription, SubscriptionBuilder, TypedPayload, Verdict,
 };
 #[doc(hidden)]
 pub use client::{ArchivedForm, layout_of, layout_of_fields};

@@ -107,6 +107,10 @@ pub const RESEND_NAMES_PER_TURN_MAX: usize = 512;
 /// each subscriber some thread switches.
 pub const FRAME_BYTES_TARGET: usize = 512 * 1024;
 
+/// After how long a group without delays gets a message again for which a callback failed: a poison message must not keep
+/// all members busy.
+pub const CLIENT_CALLBACK_RETRY: Duration = Duration::from_secs(1);
+
 /// Bytes of a publisher's own key for a message.
 pub const KEY_BYTES_MAX: usize = 255;
 

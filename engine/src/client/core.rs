@@ -55,9 +55,8 @@ pub(super) struct Core {
     outbox: Arc<Outbox>,
     errands: Arc<Errands>,
     commands: Arc<Commands>,
-    opener: Opener,
     requests: Requests,
-    callbacks: Callbacks,
+    callbacks: Arc<Callbacks>,
     reporter: Arc<Reporter>,
     links: Arc<Links>,
     waker: Waker,
@@ -195,8 +194,7 @@ impl Core {
             outbox,
             errands,
             commands,
-            opener,
-            callbacks,
+            callbacks: Arc::new(callbacks),
             reporter,
             links,
             waker,
@@ -321,12 +319,14 @@ impl Core {
         O: Outcome,
     {
         let callback: Callback =
-            Box::new(move |payload: &[u8], message: &Message| callback(payload, message).failure());
-        self.callbacks.add(filter, callback)
+            Callback::Messages(Box::new(move |payload: &[u8], message: &Message| {
+                callback(payload, message).verdict()
+            }));
+        self.callbacks.add_broadcast(filter, callback)
     }
 
     pub(super) fn subscription_to<Mode>(&self, filter: Filter) -> SubscriptionBuilder<Mode> {
-        SubscriptionBuilder::new(self.opener.clone(), filter)
+        SubscriptionBuilder::new(Arc::clone(&self.callbacks), filter)
     }
 
     pub(super) fn unsubscribe(&self, filter: &Filter) -> Result<(), SubscribeError> {

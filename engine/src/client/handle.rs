@@ -174,7 +174,7 @@ impl Client {
     /// holds up what the client sends or reads. What waits for a callback is at most 4 MiB; beyond, messages wait at the
     /// server, which slows their publishers down. A message that asks for it is acknowledged after the callback
     /// returned `()` or `Ok`; when it returned an error or panicked, that is reported and the server delivers the
-    /// message again.
+    /// message again. [`SubscriptionBuilder::call`] is for other kinds of subscriptions, and [`GroupBuilder::call`](super::GroupBuilder::call) for work.
     ///
     /// A callback may use the client for everything, and wait for it. It may stop the client, too: the message that it
     /// was called for is then not acknowledged, whatever the callback returns, and delivered again.
@@ -257,6 +257,15 @@ impl Client {
     /// [`SubscribeError::NotSubscribed`] when there is none.
     pub fn unsubscribe_prefix(&self, prefix: &str) -> Result<(), SubscribeError> {
         self.core.unsubscribe(&Filter::prefix(prefix))
+    }
+
+    /// Ends all callbacks for exactly this filter, of group members, too, as [`Self::unsubscribe`] does. A message that a group's callback runs for is
+    /// still settled, unless this is called in a callback: then it goes to another member.
+    ///
+    /// # Errors
+    /// As for [`Self::unsubscribe`].
+    pub fn unsubscribe_from(&self, filter: &Filter) -> Result<(), SubscribeError> {
+        self.core.unsubscribe(filter)
     }
 
     /// This client's random id, the publisher in the [`Message::id`] of all it publishes.

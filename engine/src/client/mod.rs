@@ -74,7 +74,7 @@ pub use handle::Client;
 pub use links::{ConnectionEvent, DisconnectReason};
 pub use message::Message;
 pub use mode::Blocking;
-pub use outcome::Outcome;
+pub use outcome::{Outcome, Verdict};
 pub use outgoing::OutgoingMessage;
 pub use payload::{Payload, PayloadError};
 pub use receipt::Receipt;

@@ -1,22 +1,50 @@
 //! What a callback may return.
 
 use std::fmt::Display;
+use std::time::Duration;
 
-/// What a callback returns: `()`, or a `Result` whose error is reported and keeps the message
-/// unacknowledged, so that the server delivers it again.
+/// What a callback says of a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is done: acknowledges it.
+    Ack,
+    /// Not now: in a group it is delivered again after so long, to this member or another one. At most some 49 days.
+    Nak(Duration),
+    /// Never: in a group it becomes a [dead letter](crate::Client::dead_letters), with this reason, of which the first 255 bytes
+    /// count.
+    Reject(String),
+}
+
+/// What a callback returns: `()`, which acknowledges; a [`Verdict`]; or a `Result` of one of them, whose error is reported and keeps the
+/// message unacknowledged, so that it is delivered again.
 pub trait Outcome {
-    /// Why the callback failed, if it did.
-    fn failure(self) -> Option<String>;
+    /// What becomes of the message, or why the callback failed.
+    ///
+    /// # Errors
+    /// Why it failed.
+    fn verdict(self) -> Result<Verdict, String>;
 }
 
 impl Outcome for () {
-    fn failure(self) -> Option<String> {
-        None
+    fn verdict(self) -> Result<Verdict, String> {
+        Ok(Verdict::Ack)
+    }
+}
+
+impl Outcome for Verdict {
+    fn verdict(self) -> Result<Verdict, String> {
+        Ok(self)
     }
 }
 
 impl<E: Display> Outcome for Result<(), E> {
-    fn failure(self) -> Option<String> {
-        self.err().map(|error| error.to_string())
+    fn verdict(self) -> Result<Verdict, String> {
+        self.map(|()| Verdict::Ack).map_err(|error| error.to_string())
+    }
+}
+
+impl<E: Display> Outcome for Result<Verdict, E> {
+    fn verdict(self) -> Result<Verdict, String> {
+        self.map_err(|error| error.to_string())
     }
 }

@@ -55,6 +55,7 @@
 //! - [`Subscription::recv`], [`Subscription::next`]: no message is lost: the next call has it.
 //! - [`SubscriptionBuilder::open`], [`GroupBuilder::open`], [`ClientBuilder::connect_async`](crate::ClientBuilder::connect_async): what was begun is
 //!   taken back.
+//! - [`GroupBuilder::run`]: the member leaves its group, and what it did not settle goes to others.
 //! - [`Client::flush`], [`Client::close`]: the error that they would tell is left for the next call, and the client closes all the same.
 //! - [`DeadLetters`]: what was asked for may be done, or done in part.
 //!

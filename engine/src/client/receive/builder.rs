@@ -5,131 +5,21 @@ mod tasks;
 
 use std::marker::PhantomData;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use super::delivery::Voice;
+use super::callbacks::Callbacks;
+use super::delivery::Delivery;
 use super::filter::Filter;
-use super::inbox::{Inbox, Reader};
-use super::replies::Replies;
+use super::handler::Callback;
 use super::subscription::Subscription;
 use super::terms::{Group, Kind, Terms, millis};
-use crate::client::error::{ReceiveError, SubscribeError};
-use crate::client::here;
+use crate::client::error::SubscribeError;
 use crate::client::mode::Blocking;
-use crate::client::waiting::oneshot::{Receiver, oneshot};
+use crate::client::outcome::Outcome;
+use crate::client::waiting::block;
 use crate::limits::CLIENT_GROUP_CREDIT_BYTES;
 use crate::wire::control::{Backoff, Overflow};
 use crate::wire::name;
-
-/// How a client opens subscriptions.
-#[derive(Clone)]
-pub(in crate::client) struct Opener {
-    voice: Voice,
-    timeout: Duration,
-    tries: u32,
-}
-
-impl Opener {
-    pub(in crate::client) fn new(voice: Voice, timeout: Duration, tries: u32) -> Self {
-        Self { voice, timeout, tries }
-    }
-
-    /// Opens a subscription that is read like an iterator.
-    pub(super) fn open(self, terms: Terms) -> Result<Subscription, SubscribeError> {
-        let inbox = self.begin(terms, Reader::Subscription)?;
-        Ok(Subscription::new(inbox, self.voice))
-    }
-
-    /// Opens a subscription whose messages are answers to these requests.
-    pub(super) fn open_replies(
-        self,
-        terms: Terms,
-        replies: Arc<Replies>,
-    ) -> Result<Subscription, SubscribeError> {
-        let inbox = self.begin(terms, Reader::Replies(replies))?;
-        Ok(Subscription::new(inbox, self.voice))
-    }
-
-    /// Asks the server for a subscription and waits until it has it.
-    pub(super) fn begin(&self, terms: Terms, reader: Reader) -> Result<Arc<Inbox>, SubscribeError> {
-        let mut opening = self.ask(terms, reader)?;
-        if !here::may_wait() {
-            return Err(SubscribeError::InCallback);
-        }
-        let outcome = opening.outcome.recv_until(self.patience());
-        opening.finish(outcome)
-    }
-
-    /// Asks the server for a subscription.
-    fn ask(&self, terms: Terms, reader: Reader) -> Result<Opening<'_>, SubscribeError> {
-        terms.filter.check()?;
-        if terms.credit == 0 {
-            return Err(SubscribeError::Option {
-                option: "credit",
-                problem: "must be at least 1 byte",
-            });
-        }
-        if !self.voice.publisher.process.is_this() {
-            return Err(SubscribeError::Forked);
-        }
-        let number = self.voice.commands.number().ok_or(SubscribeError::Stopped)?;
-        let inbox = Arc::new(Inbox::new(number, terms, reader));
-        let (answer, outcome) = oneshot();
-        self.voice.commands.begin(Arc::clone(&inbox), answer);
-        Ok(Opening { opener: self, inbox, outcome, is_done: false })
-    }
-
-    /// Ends a subscription. Does not wait.
-    pub(super) fn end(&self, inbox: &Inbox) {
-        inbox.close(ReceiveError::Closed);
-        self.voice.commands.end(inbox.number);
-    }
-
-    /// When the server's answer comes no more.
-    pub(super) fn patience(&self) -> Option<Instant> {
-        Instant::now().checked_add(self.timeout.saturating_mul(self.tries))
-    }
-
-    pub(super) fn voice(&self) -> &Voice {
-        &self.voice
-    }
-
-    /// What is said when nothing comes in that time.
-    pub(super) fn not_confirmed(&self) -> SubscribeError {
-        SubscribeError::NotConfirmed { tries: self.tries, timeout: self.timeout }
-    }
-}
-
-/// A subscription that was asked for. When it goes before it is there, it ends.
-struct Opening<'a> {
-    opener: &'a Opener,
-    inbox: Arc<Inbox>,
-    outcome: Receiver<Result<(), SubscribeError>>,
-    is_done: bool,
-}
-
-impl Opening<'_> {
-    /// The subscription, if the server has it. `outcome`: what came in time, if anything did.
-    fn finish(
-        mut self,
-        outcome: Option<Option<Result<(), SubscribeError>>>,
-    ) -> Result<Arc<Inbox>, SubscribeError> {
-        match outcome {
-            Some(answer) => answer.unwrap_or(Err(SubscribeError::Stopped))?,
-            None => return Err(self.opener.not_confirmed()),
-        }
-        self.is_done = true;
-        Ok(Arc::clone(&self.inbox))
-    }
-}
-
-impl Drop for Opening<'_> {
-    fn drop(&mut self) {
-        if !self.is_done {
-            self.opener.end(&self.inbox);
-        }
-    }
-}
 
 /// A subscription that is about to be opened, as a broadcast one unless it says otherwise:
 /// [`Client::subscription_to`](crate::Client::subscription_to).
@@ -145,14 +35,14 @@ impl Drop for Opening<'_> {
 /// ```
 #[must_use = "call open() to subscribe"]
 pub struct SubscriptionBuilder<Mode = Blocking> {
-    opener: Opener,
+    callbacks: Arc<Callbacks>,
     terms: Terms,
     mode: PhantomData<Mode>,
 }
 
 impl<Mode> SubscriptionBuilder<Mode> {
-    pub(in crate::client) fn new(opener: Opener, filter: Filter) -> Self {
-        Self { opener, terms: Terms::broadcast(filter), mode: PhantomData }
+    pub(in crate::client) fn new(callbacks: Arc<Callbacks>, filter: Filter) -> Self {
+        Self { callbacks, terms: Terms::broadcast(filter), mode: PhantomData }
     }
 
     /// Looks on: gets each message when it is published, none again, and acknowledges nothing.
@@ -180,8 +70,9 @@ impl<Mode> SubscriptionBuilder<Mode> {
             keeps_expired,
             extends,
         };
-        let Self { opener, terms, mode } = self;
-        GroupBuilder { opener, terms, group, backoff: Some(backoff), mode }
+        let Self { callbacks, terms, mode } = self;
+        let (backoff, retry_delay) = (Some(backoff), None);
+        GroupBuilder { callbacks, terms, group, backoff, retry_delay, mode }
     }
 
     /// How many bytes of messages may be here and not dealt with: 1 byte to 1 GiB. A frame of messages is delivered
@@ -217,8 +108,30 @@ impl SubscriptionBuilder {
     /// What is wrong with the filter or an option; [`SubscribeError::Refused`] with what the server says;
     /// [`SubscribeError::NotConfirmed`] without an answer within `send_timeout` times `connection_retries`.
     pub fn open(self) -> Result<Subscription, SubscribeError> {
-        self.opener.open(self.terms)
+        self.callbacks.opener().clone().open(self.terms)
     }
+
+    /// Subscribes, and has `callback` called with each delivery, as [`Client::subscribe`](crate::Client::subscribe) does with messages, until
+    /// [`Client::unsubscribe_from`](crate::Client::unsubscribe_from) the same filter. What it returns counts as for that.
+    ///
+    /// # Errors
+    /// As for [`Self::open`].
+    pub fn call<F, O>(self, callback: F) -> Result<(), SubscribeError>
+    where
+        F: FnMut(&Delivery) -> O + Send + 'static,
+        O: Outcome,
+    {
+        self.callbacks.add(self.terms, of_deliveries(callback, Duration::ZERO))
+    }
+}
+
+fn of_deliveries<F, O>(mut callback: F, retry_delay: Duration) -> Callback
+where
+    F: FnMut(&Delivery) -> O + Send + 'static,
+    O: Outcome,
+{
+    let callback = Box::new(move |delivery: &Delivery| callback(delivery).verdict());
+    Callback::Deliveries { callback, retry_delay }
 }
 
 /// A member of a group that is about to join: [`SubscriptionBuilder::group`]. All members of a group have the
@@ -244,11 +157,13 @@ impl SubscriptionBuilder {
 /// ```
 #[must_use = "call open() to join the group"]
 pub struct GroupBuilder<Mode = Blocking> {
-    opener: Opener,
+    callbacks: Arc<Callbacks>,
     terms: Terms,
     group: Group,
     /// `None` when there are too many delays.
     backoff: Option<Backoff>,
+    /// `None`: it is not said.
+    retry_delay: Option<Duration>,
     mode: PhantomData<Mode>,
 }
 
@@ -305,14 +220,21 @@ impl<Mode> GroupBuilder<Mode> {
         self
     }
 
+    /// After how long a message for which a callback failed is delivered again; zero: as the group's [delays](Self::backoff) say.
+    /// Default: zero, or a second if the group has no delays when it is joined.
+    pub fn retry_delay(mut self, delay: Duration) -> Self {
+        self.retry_delay = Some(delay);
+        self
+    }
+
     /// What it is to be opened with.
-    fn terms(self) -> Result<(Opener, Terms), SubscribeError> {
-        let Self { opener, mut terms, mut group, backoff, .. } = self;
+    fn terms(self) -> Result<(Arc<Callbacks>, Terms), SubscribeError> {
+        let Self { callbacks, mut terms, mut group, backoff, .. } = self;
         name::check_publishable(&group.name)?;
         let (option, problem) = ("backoff", "must have at most 16 delays");
         group.backoff = backoff.ok_or(SubscribeError::Option { option, problem })?;
         terms.kind = Kind::Group(group);
-        Ok((opener, terms))
+        Ok((callbacks, terms))
     }
 }
 
@@ -323,7 +245,57 @@ impl GroupBuilder {
     /// As for [`SubscriptionBuilder::open`]; [`SubscribeError::Refused`] when the group's other members say otherwise of
     /// what they have to agree on.
     pub fn open(self) -> Result<Subscription, SubscribeError> {
-        let (opener, terms) = self.terms()?;
-        opener.open(terms)
+        let (callbacks, terms) = self.terms()?;
+        callbacks.opener().clone().open(terms)
+    }
+
+    /// Joins the group, and has `callback` called with each delivery, which is settled by what it returns: `()` or `Ok` acknowledges, a
+    /// [`Verdict`](crate::Verdict) says what else, and an error or a panic is reported to
+    /// [`on_error`](crate::ClientBuilder::on_error) and gives the message back, for a further attempt after [`Self::retry_delay`]. When it returns,
+    /// the server has the subscription. It lasts until the client stops, or [`Client::unsubscribe_from`](crate::Client::unsubscribe_from) the
+    /// same filter.
+    ///
+    /// Messages come to it one after the other, beside the client's other callbacks, and the client asks for more time
+    /// while it runs, as for what waits behind it. To work at several at the same time, join several times. What waits here, other members do not get:
+    /// who takes long for a message has [`Self::credit`] 1.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use mezzenger::{Client, Filter, Server};
+    /// use mezzenger::Verdict;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let server = Server::builder().pub_port(0).recv_port(0).start()?;
+    /// # let client = Client::builder().port(server.recv_addr().port()).connect()?;
+    /// let group = client.subscription_to(Filter::pattern("orders.*")).group("packers");
+    /// group.attempts_max(5).call(|order| match order.text() {
+    ///     Some("later") if order.attempt() < 3 => Verdict::Nak(Duration::from_millis(10)),
+    ///     Some(text) => {
+    ///         println!("packing {text}");
+    ///         Verdict::Ack
+    ///     }
+    ///     None => Verdict::Reject("no text".to_owned()),
+    /// })?;
+    /// client.send_message("orders.new", "later", true)?;
+    /// # while server.metrics().pending_messages > 0 {}
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`Self::open`].
+    pub fn call<F, O>(self, callback: F) -> Result<(), SubscribeError>
+    where
+        F: FnMut(&Delivery) -> O + Send + 'static,
+        O: Outcome,
+    {
+        let (stated, name) = (self.retry_delay, self.group.name.clone());
+        let (callbacks, terms) = self.terms()?;
+        let retry_delay = match stated {
+            Some(delay) => delay,
+            None if terms.has_backoff() => Duration::ZERO,
+            None => block(callbacks.retry_delay(&name)),
+        };
+        callbacks.add(terms, of_deliveries(callback, retry_delay))
     }
 }

@@ -3,15 +3,24 @@
 use std::collections::HashMap;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use super::builder::Opener;
 use super::filter::Filter;
+#[cfg(feature = "tokio")]
+use super::handler::report;
 use super::handler::{Callback, Handler};
 use super::inbox::{Inbox, Reader};
+use super::opener::Opener;
 use super::terms::Terms;
 use crate::client::error::SubscribeError;
 use crate::client::here;
+#[cfg(feature = "tokio")]
+use crate::client::message::Message;
+#[cfg(feature = "tokio")]
+use crate::client::outcome::Verdict;
 use crate::client::report::Reporter;
+use crate::limits::CLIENT_CALLBACK_RETRY;
+use crate::wire::durable::{self, Request};
 
 /// The subscriptions that callbacks are called for.
 pub(in crate::client) struct Callbacks {
@@ -36,18 +45,56 @@ impl Callbacks {
         self.inboxes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub(super) fn opener(&self) -> &Opener {
+        &self.opener
+    }
+
+    /// After how long a group gets a message again for which a callback failed, unless it is said: zero where the group's
+    /// delays say it.
+    pub(super) async fn retry_delay(&self, group: &str) -> Duration {
+        let request = durable::request(&Request::List { from: group, limit: 1 });
+        // What is not known, as of a group that is not there yet, has none.
+        let answer =
+            self.opener.voice().errands.answer_to(request.into()).await.unwrap_or_default();
+        let entry = durable::read_listed(&answer).and_then(|(_, rest)| durable::read_entry(rest));
+        let found = entry.filter(|(entry, _)| entry.group.name == group);
+        match found.is_some_and(|(entry, _)| !entry.group.backoff.delays_ms().is_empty()) {
+            true => Duration::ZERO,
+            false => CLIENT_CALLBACK_RETRY,
+        }
+    }
+
+    /// What is said of a message that a task's callback was called with.
+    #[cfg(feature = "tokio")]
+    pub(super) fn judged(
+        &self,
+        message: &Message,
+        verdict: Result<Verdict, String>,
+        retry_delay: Duration,
+    ) -> Verdict {
+        verdict.unwrap_or_else(|reason| {
+            report(message, reason, &self.reporter);
+            Verdict::Nak(retry_delay)
+        })
+    }
+
     /// Calls a callback for each message that fits, and waits until the server knows.
-    pub(in crate::client) fn add(
+    pub(super) fn add(&self, terms: Terms, callback: Callback) -> Result<(), SubscribeError> {
+        let (voice, reporter) = (self.opener.voice().clone(), Arc::clone(&self.reporter));
+        let handler = Handler::new(callback, voice, reporter, Arc::clone(&self.no_calls));
+        let filter = terms.filter.clone();
+        let inbox = self.opener.begin(terms, Reader::Handler(Box::new(handler)))?;
+        self.lock().entry(filter).or_default().push(inbox);
+        Ok(())
+    }
+
+    /// Calls a callback for each message that fits, whose acknowledgements count, and waits until the server knows.
+    pub(in crate::client) fn add_broadcast(
         &self,
         filter: Filter,
         callback: Callback,
     ) -> Result<(), SubscribeError> {
-        let (voice, reporter) = (self.opener.voice().clone(), Arc::clone(&self.reporter));
-        let handler = Handler::new(callback, voice, reporter, Arc::clone(&self.no_calls));
-        let terms = Terms::broadcast(filter.clone());
-        let inbox = self.opener.begin(terms, Reader::Handler(Box::new(handler)))?;
-        self.lock().entry(filter).or_default().push(inbox);
-        Ok(())
+        self.add(Terms::broadcast(filter), callback)
     }
 
     /// Ends all callbacks that were added for exactly this, and waits until none of them runs.
@@ -56,14 +103,14 @@ impl Callbacks {
         let Some(removed) = removed else {
             return Err(SubscribeError::NotSubscribed { name: filter.text().to_owned() });
         };
+        let mut all_ended = true;
+        if here::may_wait() {
+            // What a group's member says after the end of its subscription does not count any more.
+            removed.iter().for_each(|inbox| inbox.end_calls());
+            let end = self.opener.patience();
+            all_ended = removed.iter().all(|inbox| inbox.wait_for_end(end));
+        }
         removed.iter().for_each(|inbox| self.opener.end(inbox));
-        if !here::may_wait() {
-            return Ok(());
-        }
-        let end = self.opener.patience();
-        match removed.iter().all(|inbox| inbox.wait_for_end(end)) {
-            true => Ok(()),
-            false => Err(self.opener.not_confirmed()),
-        }
+        if all_ended { Ok(()) } else { Err(self.opener.not_confirmed()) }
     }
 }

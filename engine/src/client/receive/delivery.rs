@@ -14,6 +14,7 @@ use crate::client::message::Message;
 #[cfg(feature = "tokio")]
 use crate::client::mode::Asynchronous;
 use crate::client::mode::Blocking;
+use crate::client::outcome::Verdict;
 use crate::client::payload::Payload;
 use crate::client::publisher::Publisher;
 use crate::client::receipt::Receipt;
@@ -139,6 +140,15 @@ impl<Mode> Delivery<Mode> {
     pub fn extend(&self) {
         if self.is_job() {
             self.say(Word::Extend);
+        }
+    }
+
+    /// Says what a callback says.
+    pub(super) fn settle(self, verdict: Verdict) {
+        match verdict {
+            Verdict::Ack => self.ack(),
+            Verdict::Nak(delay) => self.nak(delay),
+            Verdict::Reject(reason) => self.reject(&reason),
         }
     }
 

@@ -7,16 +7,27 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::delivery::Voice;
+use super::delivery::{Delivery, Lease, Voice};
 use super::inbox::{Frame, GRANT_INTERVAL, Handle, Inbox};
 use crate::client::message::Message;
+use crate::client::outcome::Verdict;
 use crate::client::report::{Failure, Reporter};
 use crate::limits::{CLIENT_COPIES_KNOWN_MAX, CLIENT_FRAMES_PER_TURN};
 use crate::wire::id::MessageId;
-use crate::wire::record::Records;
+use crate::wire::record::{Record, Records};
 
-/// A callback, which returns why it failed.
-pub(in crate::client) type Callback = Box<dyn FnMut(&[u8], &Message) -> Option<String> + Send>;
+/// What becomes of a message, or why its callback failed.
+type Judged = Result<Verdict, String>;
+type OfMessages = dyn FnMut(&[u8], &Message) -> Judged + Send;
+type OfDeliveries = dyn FnMut(&Delivery) -> Judged + Send;
+
+/// A callback, which returns what becomes of a message, or why it failed.
+pub(in crate::client) enum Callback {
+    /// It is called with payloads and messages.
+    Messages(Box<OfMessages>),
+    /// It is called with deliveries. When it failed, a group gets the message again after this delay; zero: as the group says.
+    Deliveries { callback: Box<OfDeliveries>, retry_delay: Duration },
+}
 
 /// Calls after which the clock is looked at, as long as they are quick.
 const CALLS_UNWATCHED_MAX: u32 = 256;
@@ -115,7 +126,7 @@ impl Handler {
         self.has_ended.load(Ordering::Relaxed) || self.no_calls.load(Ordering::Relaxed)
     }
 
-    fn call_some(&self, inbox: &Inbox) -> bool {
+    fn call_some(&self, inbox: &Arc<Inbox>) -> bool {
         let mut state = self.state();
         let State { callback: Some(callback), copies, pace } = &mut *state else { return false };
         pace.looked_at = Instant::now();
@@ -132,7 +143,7 @@ impl Handler {
     fn call_for(
         &self,
         frame: &Frame,
-        inbox: &Inbox,
+        inbox: &Arc<Inbox>,
         callback: &mut Callback,
         copies: &mut Copies,
         pace: &mut Pace,
@@ -146,7 +157,7 @@ impl Handler {
         let rest = frame.bytes.get(frame.name_bytes + 2..).unwrap_or_default();
         let (mut held, mut done) = (frame.bytes.len(), 0);
         let mut granted_at = pace.looked_at;
-        let mut message: Option<Message> = None;
+        let (mut message, mut lease) = (None::<Message>, None::<Arc<Lease>>);
         for (at, item) in Records::new(rest).enumerate() {
             // What is no record was reported when it came.
             let Ok((whole, record)) = item else { break };
@@ -161,21 +172,48 @@ impl Handler {
                 errands.acknowledge(record.id);
                 continue;
             }
-            let message = match &mut message {
-                Some(message) => {
-                    message.move_to(&record);
-                    message
+            let is_done = match callback {
+                Callback::Messages(callback) => {
+                    let message = match &mut message {
+                        Some(message) => {
+                            message.move_to(&record);
+                            message
+                        }
+                        None => message.insert(message_of(frame, &record)),
+                    };
+                    let verdict =
+                        call(message, &self.reporter, || callback(message.payload(), message));
+                    let is_done = record.ack && verdict == Some(Verdict::Ack);
+                    if is_done {
+                        errands.acknowledge(record.id);
+                    }
+                    is_done
                 }
-                None => {
-                    message.insert(Message::new(frame.bytes.clone(), frame.name_bytes, &record))
+                Callback::Deliveries { callback, retry_delay } => {
+                    // Other members have what an earlier connection brought.
+                    if !inbox.is_current(frame) {
+                        break;
+                    }
+                    // The frame's credit is granted here.
+                    let lease = lease.get_or_insert_with(|| {
+                        let (inbox, voice) = (Arc::clone(inbox), self.voice.clone());
+                        Arc::new(Lease { inbox, voice, bytes: 0 })
+                    });
+                    let (before, lease) = ((frame.again, frame.retained), Arc::clone(lease));
+                    let message = message_of(frame, &record);
+                    let delivery = Delivery::new(message, before, frame.attempt, lease);
+                    let verdict = call(&delivery, &self.reporter, || callback(&delivery));
+                    let is_done = record.ack && verdict == Some(Verdict::Ack);
+                    // Of one whose callback has stopped the client nothing is said: it is delivered again.
+                    if !self.no_calls.load(Ordering::Relaxed) {
+                        let failed = Verdict::Nak(*retry_delay);
+                        delivery.settle(verdict.unwrap_or(failed));
+                    }
+                    is_done && !inbox.terms.is_group()
                 }
             };
-            let succeeded = call(callback, message, &self.reporter);
-            if record.ack && succeeded {
-                errands.acknowledge(record.id);
-                if Instant::now() >= frame.copies_from {
-                    copies.expect(record.id);
-                }
+            if is_done && Instant::now() >= frame.copies_from {
+                copies.expect(record.id);
             }
             if let Some(now) = pace.called()
                 && now.duration_since(granted_at) >= GRANT_INTERVAL
@@ -196,7 +234,7 @@ impl Handler {
 }
 
 impl Handle for Handler {
-    fn call(&self, inbox: &Inbox) -> bool {
+    fn call(&self, inbox: &Arc<Inbox>) -> bool {
         {
             let mut is_running = self.running();
             if self.is_over() {
@@ -239,18 +277,30 @@ impl Handle for Handler {
     }
 }
 
-/// Calls a callback; whether it succeeded. A failure is reported and goes no further.
+fn message_of(frame: &Frame, record: &Record<'_>) -> Message {
+    Message::new(frame.bytes.clone(), frame.name_bytes, record)
+}
+
+/// Calls a callback; `None` when it failed, which is reported and goes no further.
 #[inline]
-fn call(callback: &mut Callback, message: &Message, reporter: &Reporter) -> bool {
-    let outcome = catch_unwind(AssertUnwindSafe(|| callback(message.payload(), message)));
-    let reason = match outcome {
-        Ok(None) => return true,
-        Ok(Some(reason)) => reason,
+fn call(
+    message: &Message,
+    reporter: &Reporter,
+    callback: impl FnOnce() -> Judged,
+) -> Option<Verdict> {
+    let reason = match catch_unwind(AssertUnwindSafe(callback)) {
+        Ok(Ok(verdict)) => return Some(verdict),
+        Ok(Err(reason)) => reason,
         Err(panic) => format!("it panicked: {}", panic_text(&*panic)),
     };
+    report(message, reason, reporter);
+    None
+}
+
+/// Reports that a callback failed.
+pub(super) fn report(message: &Message, reason: String, reporter: &Reporter) {
     let name = message.name().to_owned();
     reporter.failure(&Failure::Callback { name, id: message.id(), reason });
-    false
 }
 
 fn panic_text(panic: &(dyn Any + Send)) -> &str {

@@ -34,7 +34,7 @@ pub(super) struct Frame {
 /// What has a callback called.
 pub(super) trait Handle: Send + Sync {
     /// Calls it for some of what waits in its inbox; whether more may.
-    fn call(&self, inbox: &Inbox) -> bool;
+    fn call(&self, inbox: &Arc<Inbox>) -> bool;
 
     /// Nothing is called any more, as soon as a call that runs is over.
     fn end(&self);
@@ -155,7 +155,7 @@ impl Inbox {
     }
 
     /// Calls the callback for some of what waits; whether more does.
-    pub(in crate::client) fn call(&self) -> bool {
+    pub(in crate::client) fn call(self: &Arc<Self>) -> bool {
         match &self.reader {
             Reader::Handler(handler) => handler.call(self),
             Reader::Subscription | Reader::Replies(_) => false,
@@ -168,6 +168,13 @@ impl Inbox {
         let frame = state.frames.pop_front();
         state.is_called = frame.is_some();
         frame
+    }
+
+    /// Its callback is called no more, as soon as a call that runs is over.
+    pub(super) fn end_calls(&self) {
+        if let Reader::Handler(handler) = &self.reader {
+            handler.end();
+        }
     }
 
     /// Waits until its callback, which has been ended, does not run, until then at most, or runs on this very thread.

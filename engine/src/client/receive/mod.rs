@@ -1,6 +1,6 @@
 //! What is subscribed to on the connection for requests, and what comes of it.
 //!
-//! - [`Filter`]: which messages; `terms`: all that a subscription is opened with; `builder` collects and opens it.
+//! - [`Filter`]: which messages; `terms`: all that a subscription is opened with; `builder` collects, and `opener` opens it.
 //! - `registry`: the I/O thread's list of subscriptions, which asks the server and hands deliveries on; `commands`:
 //!   what other threads want of it.
 //! - `inbox`: what waits for one reader, and its credit. Readers are a [`Subscription`], whose messages are each a
@@ -14,13 +14,13 @@ mod delivery;
 mod filter;
 mod handler;
 mod inbox;
+mod opener;
 mod registry;
 mod replies;
 mod requests;
 mod subscription;
 mod terms;
 
-pub(super) use builder::Opener;
 pub use builder::{GroupBuilder, SubscriptionBuilder};
 pub(super) use callbacks::Callbacks;
 pub(super) use commands::Commands;
@@ -29,6 +29,7 @@ pub(super) use delivery::Voice;
 pub use filter::Filter;
 pub(super) use handler::Callback;
 pub(super) use inbox::Inbox;
+pub(super) use opener::Opener;
 pub(super) use registry::{Asked, Registry};
 pub(super) use requests::{Request, Requests};
 pub use subscription::Subscription;

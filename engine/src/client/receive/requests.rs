@@ -2,10 +2,10 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::builder::Opener;
 use super::filter::Filter;
 #[cfg(feature = "tokio")]
 use super::inbox::Reader;
+use super::opener::Opener;
 use super::replies::Replies;
 use super::subscription::Subscription;
 use super::terms::{Kind, Terms};

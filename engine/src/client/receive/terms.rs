@@ -59,6 +59,11 @@ impl Terms {
         matches!(self.kind, Kind::Group(_))
     }
 
+    /// Whether it is for a group, and says what comes before further attempts.
+    pub(super) fn has_backoff(&self) -> bool {
+        matches!(&self.kind, Kind::Group(group) if group.backoff != Backoff::NONE)
+    }
+
     /// The request for it.
     pub(super) fn request(&self, number: u32, credit: u64) -> Vec<u8> {
         let kind = match &self.kind {

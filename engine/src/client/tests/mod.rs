@@ -12,6 +12,7 @@ mod events;
 mod expiry;
 mod fake_server;
 mod forks;
+mod group_callbacks;
 mod groups;
 mod keys;
 mod lifecycle;

@@ -1,26 +1,14 @@
 //! Opens a subscription for tasks.
 
-use super::{GroupBuilder, Opener, SubscriptionBuilder};
-use crate::client::error::SubscribeError;
+use std::sync::Arc;
+
+use super::{GroupBuilder, SubscriptionBuilder};
+use crate::client::error::{ReceiveError, SubscribeError};
 use crate::client::mode::Asynchronous;
+use crate::client::outcome::Outcome;
+use crate::client::receive::delivery::Delivery;
 use crate::client::receive::inbox::Reader;
 use crate::client::receive::subscription::Subscription;
-use crate::client::receive::terms::Terms;
-
-impl Opener {
-    /// [`Self::begin`] for a task. The future that is dropped leaves no subscription.
-    pub(in crate::client::receive) async fn open_in_task(
-        self,
-        terms: Terms,
-        reader: Reader,
-    ) -> Result<Subscription<Asynchronous>, SubscribeError> {
-        let mut opening = self.ask(terms, reader)?;
-        let clock = &self.voice.publisher.clock;
-        let outcome = clock.until(self.patience(), &mut opening.outcome).await;
-        let inbox = opening.finish(outcome)?;
-        Ok(Subscription::new(inbox, self.voice))
-    }
-}
 
 impl SubscriptionBuilder<Asynchronous> {
     /// Subscribes. When it is done, the server has the subscription: what is published from now on arrives. When the
@@ -30,7 +18,7 @@ impl SubscriptionBuilder<Asynchronous> {
     /// What is wrong with the filter or an option; [`SubscribeError::Refused`] with what the server says;
     /// [`SubscribeError::NotConfirmed`] without an answer within `send_timeout` times `connection_retries`.
     pub async fn open(self) -> Result<Subscription<Asynchronous>, SubscribeError> {
-        self.opener.open_in_task(self.terms, Reader::Subscription).await
+        self.callbacks.opener().clone().open_in_task(self.terms, Reader::Subscription).await
     }
 }
 
@@ -41,7 +29,60 @@ impl GroupBuilder<Asynchronous> {
     /// As for [`SubscriptionBuilder::open`]; [`SubscribeError::Refused`] when the group's other members say otherwise of
     /// what they have to agree on.
     pub async fn open(self) -> Result<Subscription<Asynchronous>, SubscribeError> {
-        let (opener, terms) = self.terms()?;
-        opener.open_in_task(terms, Reader::Subscription).await
+        let (callbacks, terms) = self.terms()?;
+        callbacks.opener().clone().open_in_task(terms, Reader::Subscription).await
+    }
+
+    /// Joins the group and works until the subscription ends: calls `callback` with each delivery, one after the other, and settles it by
+    /// what the future returns, as the blocking [`call`](crate::GroupBuilder::call) does. For several at the same time, join several times. Dropping the future leaves
+    /// the group, and its jobs go to other members.
+    ///
+    /// ```
+    /// # use mezzenger::{Filter, Server, Verdict};
+    /// # use mezzenger::asynchronous::{Client, Delivery};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let server = Server::builder().pub_port(0).recv_port(0).start()?;
+    /// # let client = Client::connect(format!("mezzenger://{}", server.recv_addr())).await?;
+    /// # let stopping = client.clone();
+    /// client.message("orders.new", "tea").ack().send().await?;
+    /// let group = client.subscription_to(Filter::pattern("orders.*")).group("packers");
+    /// let worked = group.run(async |order: &Delivery| {
+    ///     let text = order.text().ok_or("no text")?;
+    ///     assert_eq!((text, order.attempt()), ("tea", 1));
+    /// #   stopping.close().await.map_err(|_| "not closed")?;
+    ///     Ok::<_, &str>(())
+    /// });
+    /// # let _ =
+    /// worked.await;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`Self::open`] when it cannot be joined. Later [`SubscribeError::Stopped`] when the client was closed, and what the server says when it
+    /// refuses the subscription on a new connection.
+    pub async fn run<F, O>(self, mut callback: F) -> Result<(), SubscribeError>
+    where
+        F: AsyncFnMut(&Delivery<Asynchronous>) -> O,
+        O: Outcome,
+    {
+        let stated = self.retry_delay;
+        let (callbacks, name) = (Arc::clone(&self.callbacks), self.group.name.clone());
+        let mut jobs = self.open().await?;
+        let retry_delay = match stated {
+            Some(delay) => delay,
+            None => callbacks.retry_delay(&name).await,
+        };
+        loop {
+            let job = match jobs.recv().await {
+                Ok(job) => job,
+                Err(ReceiveError::Refused(error)) => return Err(error),
+                Err(_) => return Err(SubscribeError::Stopped),
+            };
+            let verdict = callback(&job).await.verdict();
+            let verdict = callbacks.judged(&job, verdict, retry_delay);
+            job.settle(verdict);
+        }
     }
 }

@@ -5,10 +5,10 @@ use tokio::time::timeout;
 use super::super::fake_server::LONG;
 use super::super::subscriptions::server;
 use super::{client, options, runtime};
-use crate::client::asynchronous::Client;
+use crate::client::asynchronous::{Client, Delivery};
 use crate::client::{
     ConnectError, DeadLetterCause, DeadLetterError, Filter, PayloadError, ReceiveError,
-    RequestError, SendError, SubscribeError, TypedPayload,
+    RequestError, SendError, SubscribeError, TypedPayload, Verdict,
 };
 
 #[tokio::test]
@@ -80,6 +80,50 @@ async fn a_group_keeps_what_expires_and_gets_it_for_good_when_it_is_replayed() {
     assert_eq!(letters.replay_all().await.unwrap(), 1);
     let mut jobs = client.subscription_to(filter()).group("workers").open().await.unwrap();
     assert_eq!(jobs.recv().await.unwrap().text(), Some("x"));
+}
+
+#[tokio::test]
+async fn a_group_works_by_a_callback_whose_outcome_settles() {
+    let server = server();
+    let client = client(&server).await;
+    let (called, mut calls) = tokio::sync::mpsc::unbounded_channel();
+    let delay = Duration::from_millis(1);
+    let group = client.subscription_to(Filter::name("jobs")).group("workers").attempts_max(3);
+    let asking = client.clone();
+    let working = tokio::spawn(group.retry_delay(delay).run(async move |job: &Delivery| {
+        asking.ping().await.map_err(|error| error.to_string())?;
+        let text = job.text().unwrap_or_default();
+        let _ = called.send((text.to_owned(), job.attempt()));
+        match (text, job.attempt()) {
+            ("later", 1) => Ok(Verdict::Nak(delay)),
+            ("bad", _) => Ok(Verdict::Reject("no good".to_owned())),
+            ("fails", 1) => Err("not yet".to_owned()),
+            _ => Ok(Verdict::Ack),
+        }
+    }));
+    for text in ["good", "later", "bad", "fails"] {
+        client.message("jobs", text).ack().send().await.unwrap();
+    }
+    let mut all = Vec::new();
+    for _ in 0..6 {
+        all.push(timeout(LONG, calls.recv()).await.unwrap().unwrap());
+    }
+    all.sort();
+    let expected =
+        [("bad", 1), ("fails", 1), ("fails", 2), ("good", 1), ("later", 1), ("later", 2)];
+    assert_eq!(all, expected.map(|(text, attempt)| (text.to_owned(), attempt)));
+    let letters = client.dead_letters("workers");
+    while server.metrics().pending_messages > 1 || letters.count().await.unwrap() == 0 {}
+    assert_eq!(letters.list(1).await.unwrap()[0].reason.as_deref(), Some("no good"));
+    assert_eq!(client.counters().callback_failures, 1);
+    // Without its future it is no member any more.
+    working.abort();
+    while client.groups().get("workers").await.unwrap().is_some() {}
+    let group = client.subscription_to(Filter::name("jobs")).group("workers");
+    let working = tokio::spawn(group.run(async |_: &Delivery| ()));
+    while client.groups().get("workers").await.unwrap().is_none() {}
+    client.close().await.unwrap();
+    assert_eq!(working.await.unwrap(), Err(SubscribeError::Stopped));
 }
 
 #[tokio::test]
