@@ -109,6 +109,41 @@ async fn no_call_leaves_anything_wherever_it_is_dropped() {
 }
 
 #[tokio::test]
+async fn no_call_about_groups_or_retained_messages_leaves_anything_wherever_it_is_dropped() {
+    let server = server();
+    let client = client(&server).await;
+    let filter = || Filter::name("a");
+    // What was dropped may be done, and is done again.
+    let create = || client.groups().durable("g", filter()).create();
+    let (created, done) = at_each_point(&server, &client, create).await;
+    done.unwrap();
+    let list = || async { client.groups().list().await };
+    let (listed, groups) = at_each_point(&server, &client, list).await;
+    assert_eq!(groups.unwrap().len(), 1);
+    let get = || async { client.groups().get("g").await };
+    let (got, group) = at_each_point(&server, &client, get).await;
+    assert!(group.unwrap().is_some());
+    let delete = || async {
+        // The end that was begun last may not be over.
+        while client.groups().durable("g", filter()).create().await.is_err() {}
+        client.groups().delete("g").await
+    };
+    let (deleted, done) = at_each_point(&server, &client, delete).await;
+    done.unwrap();
+    client.message("a", "x").retain().send().await.unwrap();
+    let list = || async { client.retained().list(&filter(), 9).await };
+    let (kept, values) = at_each_point(&server, &client, list).await;
+    assert_eq!(values.unwrap().len(), 1);
+    let clear = || async { client.retained().clear("a").await };
+    let (cleared, done) = at_each_point(&server, &client, clear).await;
+    done.unwrap();
+    assert_eq!(server.metrics().retained, 0);
+    // Each waits for its answers.
+    assert!([created, listed, got, kept, cleared].iter().all(|&points| points > 0));
+    assert!(deleted > 1);
+}
+
+#[tokio::test]
 async fn a_request_that_is_dropped_leaves_its_answer_to_nobody() {
     let server = server();
     let client = client(&server).await;
