@@ -1,13 +1,19 @@
 //! Runs a command for a message.
 
-use std::io::{self, Write};
+use std::io::{self, PipeReader, Read, Write};
 use std::os::unix::process::CommandExt;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
 use std::thread;
 
 use mezzenger::Delivery;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::{Errno, ioctl_fionbio, ioctl_fionread};
+use rustix::process::Pid;
 
-use crate::show;
+use crate::{show, signals};
+
+/// Bytes that are read at once.
+const PIECE_BYTES: usize = 64 * 1024;
 
 /// Whether no message can be worked at: the command is not there.
 pub(crate) fn is_not_there(error: &io::Error) -> bool {
@@ -15,7 +21,7 @@ pub(crate) fn is_not_there(error: &io::Error) -> bool {
 }
 
 /// Runs a command with a message: the payload on its standard input, the rest in its environment. What it prints goes
-/// where `stdout` says.
+/// where `stdout` says. It ends when the command does, also when what that has started holds on to its pipes.
 pub(crate) fn run(
     command: &[String],
     group: &str,
@@ -23,7 +29,8 @@ pub(crate) fn run(
     stdout: Stdio,
 ) -> io::Result<Output> {
     let (program, arguments) = command.split_first().ok_or(io::ErrorKind::InvalidInput)?;
-    let mut child = Command::new(program)
+    let mut command = Command::new(program);
+    command
         .args(arguments)
         .env("MEZZENGER_NAME", message.name())
         .env("MEZZENGER_ID", message.id().to_string())
@@ -35,20 +42,111 @@ pub(crate) fn run(
         .stdin(Stdio::piped())
         .stdout(stdout)
         // Ctrl-C ends the wait for the next message, and not the work at this one.
-        .process_group(0)
-        .spawn()?;
-    let stdin = child.stdin.take();
+        .process_group(0);
+    die_with_parent(&mut command);
+    let mut child = signals::start(&mut command)?;
+    let spoken = speak(&mut child, message.payload());
+    let status = signals::reap(&mut child)?;
+    Ok(Output { status, stdout: spoken?, stderr: Vec::new() })
+}
+
+/// Has the system end the command when this process ends, however it does: its message then goes to another member at once,
+/// and two must not work at it.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+#[expect(unsafe_code, reason = "what is to run between fork and exec")]
+fn die_with_parent(command: &mut Command) {
+    use rustix::process::{Signal, getpid, getppid, set_parent_process_death_signal};
+
+    let parent = Some(getpid());
+    let child = move || {
+        set_parent_process_death_signal(Some(Signal::KILL))?;
+        // It may have ended before that was set.
+        if getppid() == parent { Ok(()) } else { Err(Errno::CHILD.into()) }
+    };
+    // SAFETY: the child makes two system calls: it takes no lock and no memory, which is all that it may do after the fork
+    // of a process with threads.
+    unsafe { command.pre_exec(child) };
+}
+
+/// The system has no such thing.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn die_with_parent(_: &mut Command) {}
+
+/// Gives a command its input and takes its output until it has ended. What goes wrong ends it.
+fn speak(child: &mut Child, input: &[u8]) -> io::Result<Vec<u8>> {
+    let (leader, stdin, stdout) = (Pid::from_child(child), child.stdin.take(), child.stdout.take());
     thread::scope(|scope| {
-        // Beside reading what it prints, so that neither waits for the other.
-        let writing = scope.spawn(move || match stdin {
-            Some(mut stdin) => stdin.write_all(message.payload()),
-            None => Ok(()),
+        let spoken = io::pipe().and_then(|(ended, ending)| {
+            thread::Builder::new().spawn_scoped(scope, move || {
+                signals::ended(leader);
+                drop(ending);
+            })?;
+            take_turns(input, stdin, stdout, &ended)
         });
-        let output = child.wait_with_output()?;
-        match writing.join() {
-            // It need not read all of it.
-            Ok(Err(error)) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
-            _ => Ok(output),
+        if spoken.is_err() {
+            let _ = child.kill();
         }
+        spoken
     })
+}
+
+/// Writes and reads in turns, so that neither waits for the other, until `ended` is closed. Who else holds the pipes is not
+/// waited for.
+fn take_turns(
+    mut input: &[u8],
+    mut stdin: Option<ChildStdin>,
+    mut stdout: Option<ChildStdout>,
+    ended: &PipeReader,
+) -> io::Result<Vec<u8>> {
+    if let Some(pipe) = &stdin {
+        ioctl_fionbio(pipe, true)?;
+    }
+    let (mut output, mut piece) = (Vec::new(), vec![0; PIECE_BYTES]);
+    loop {
+        if input.is_empty() {
+            stdin = None;
+        }
+        let mut polled = vec![PollFd::new(ended, PollFlags::IN)];
+        polled.extend(stdin.iter().map(|pipe| PollFd::new(pipe, PollFlags::OUT)));
+        polled.extend(stdout.iter().map(|pipe| PollFd::new(pipe, PollFlags::IN)));
+        match poll(&mut polled, None) {
+            Err(Errno::INTR) => continue,
+            result => result?,
+        };
+        let ready: Vec<_> = polled.iter().map(|polled| !polled.revents().is_empty()).collect();
+        let mut ready = ready.into_iter();
+        if ready.next() == Some(true) {
+            if let Some(pipe) = stdout {
+                // What the command printed, and no more: others may print for ever.
+                let bytes = ioctl_fionread(&pipe)?;
+                pipe.take(bytes).read_to_end(&mut output)?;
+            }
+            return Ok(output);
+        }
+        if let Some(pipe) = &mut stdin
+            && ready.next() == Some(true)
+        {
+            match pipe.write(input) {
+                Ok(count) => input = input.get(count..).unwrap_or_default(),
+                // It need not read all of it.
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => stdin = None,
+                Err(error) if is_for_now(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        if let Some(pipe) = &mut stdout
+            && ready.next() == Some(true)
+        {
+            match pipe.read(&mut piece) {
+                Ok(0) => stdout = None,
+                Ok(count) => output.extend(piece.get(..count).unwrap_or_default()),
+                Err(error) if is_for_now(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+fn is_for_now(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }

@@ -9,13 +9,12 @@ mod publish;
 mod request;
 mod retained;
 mod show;
+mod signals;
 mod subscribe;
 mod work;
 
 use std::fmt::Display;
-use std::io;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -23,7 +22,6 @@ use clap::builder::RangedI64ValueParser;
 use clap::{Parser, Subcommand};
 use mezzenger::config::{RECV_PORT, parse_duration};
 use mezzenger::{Client, ClientBuilder, ConnectionEvent};
-use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::dead::DeadCommand;
 use crate::error::Error;
@@ -152,21 +150,6 @@ fn ping(server: &ServerArgs) -> Result<(), Error> {
 
 /// How soon a signal is noticed.
 const SIGNAL_TICK: Duration = Duration::from_millis(100);
-
-/// A flag that SIGINT and SIGTERM set; the second of them ends the process at once.
-fn stop_flag() -> io::Result<Arc<AtomicBool>> {
-    let stopped = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
-        // In this order, so that the first signal does not find the flag set.
-        signal_hook::flag::register_conditional_shutdown(
-            signal,
-            128 + signal,
-            Arc::clone(&stopped),
-        )?;
-        signal_hook::flag::register(signal, Arc::clone(&stopped))?;
-    }
-    Ok(stopped)
-}
 
 /// Says when the connection is lost, and when there is one again.
 fn tell_of_losses() -> impl Fn(&ConnectionEvent) + Send + Sync {

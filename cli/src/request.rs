@@ -10,7 +10,7 @@ use mezzenger::{ClientBuilder, Delivery, ReceiveError, SendError};
 use crate::error::{Error, written};
 use crate::filter::FilterArgs;
 use crate::publish::{Content, Header, publishable};
-use crate::{SIGNAL_TICK, command, complain, connect, show, stop_flag};
+use crate::{SIGNAL_TICK, command, complain, connect, show, signals};
 
 /// Bytes of requests that may wait here.
 const CREDIT_BYTES: u64 = 4 * 1024 * 1024;
@@ -69,8 +69,8 @@ pub(crate) struct ReplyArgs {
     count: Option<u64>,
 
     /// The command, and its arguments. The request is on its standard input, and the rest in its environment as for
-    /// `mezzenger work`. What it prints, without a line feed at its end, is the answer if it ends with exit code 0;
-    /// otherwise there is none.
+    /// `mezzenger work`, which also tells what signals do. What it prints until it ends, without a line feed at its end, is
+    /// the answer if it ends with exit code 0; otherwise there is none.
     #[arg(last = true, required = true, value_name = "COMMAND")]
     command: Vec<String>,
 }
@@ -78,7 +78,7 @@ pub(crate) struct ReplyArgs {
 impl ReplyArgs {
     pub(crate) fn run(self, builder: ClientBuilder) -> Result<(), Error> {
         let filter = self.filter.checked();
-        let stopped = stop_flag().map_err(Error::Signals)?;
+        let stopped = signals::stop_flag().map_err(Error::Signals)?;
         let client = connect(builder)?;
         let member = client.subscription_to(filter).group(&self.group).credit(CREDIT_BYTES);
         let mut requests = member.open()?;

@@ -8,7 +8,7 @@ use mezzenger::{ClientBuilder, Message, ReceiveError, Subscription};
 use crate::error::{Error, written};
 use crate::filter::FilterArgs;
 use crate::group::{Expired, create_if_absent};
-use crate::{SIGNAL_TICK, complain, connect, show, stop_flag};
+use crate::{SIGNAL_TICK, complain, connect, show, signals};
 
 /// What to print.
 #[derive(clap::Args)]
@@ -51,7 +51,7 @@ pub(crate) struct SubscribeArgs {
 impl SubscribeArgs {
     pub(crate) fn run(self, builder: ClientBuilder) -> Result<(), Error> {
         let filter = self.filter.checked();
-        let stopped = stop_flag().map_err(Error::Signals)?;
+        let stopped = signals::stop_flag().map_err(Error::Signals)?;
         let client = connect(builder.on_missed(|missed| {
             let name = show::on_terminal(&missed.name);
             complain(&format!("missed {} messages under '{name}'", missed.messages));

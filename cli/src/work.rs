@@ -12,7 +12,7 @@ use mezzenger::{ClientBuilder, Delivery, Group, ReceiveError};
 use crate::error::Error;
 use crate::filter::FilterArgs;
 use crate::group::{Expired, create_if_absent, positive};
-use crate::{SIGNAL_TICK, command, complain, connect, show, stop_flag};
+use crate::{SIGNAL_TICK, command, complain, connect, show, signals};
 
 /// How a command asks for a later try: `EX_TEMPFAIL` of sysexits.h.
 const LATER: i32 = 75;
@@ -62,7 +62,8 @@ pub(crate) struct WorkArgs {
     /// MEZZENGER_ATTEMPT, MEZZENGER_GROUP, MEZZENGER_ENCODING, MEZZENGER_CONTENT_TYPE and MEZZENGER_HEADERS (a JSON list of
     /// pairs) tell the rest. Exit code 0: the message is done. 75: it
     /// shall be tried again later. Anything else: it failed, which is said, and it is tried again as well. Each try counts
-    /// as an attempt.
+    /// as an attempt. Ctrl-C, SIGTERM and SIGHUP let it finish; a second one kills it and what it started in its process
+    /// group, and ends. Should this process be killed, Linux kills the command, though not what that started.
     #[arg(last = true, required = true, value_name = "COMMAND")]
     command: Vec<String>,
 }
@@ -87,7 +88,7 @@ impl Retries {
 impl WorkArgs {
     pub(crate) fn run(self, builder: ClientBuilder) -> Result<(), Error> {
         let filter = self.filter.checked();
-        let stopped = stop_flag().map_err(Error::Signals)?;
+        let stopped = signals::stop_flag().map_err(Error::Signals)?;
         let client = connect(builder)?;
         if self.durable {
             let (group, attempts_max) = (&self.group, self.max_attempts);

@@ -1,83 +1,14 @@
 //! The `mezzenger` command against a real server.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::process::{Child, Command, Output, Stdio};
-use std::time::Duration;
+mod broker;
+mod work;
 
-use mezzenger::{Client, Server};
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Command};
+
 use serde_json::Value;
 
-/// Bound on what a test waits for.
-const DEADLINE: Duration = Duration::from_secs(20);
-
-/// A server, and the command pointed at it.
-struct Broker {
-    server: Server,
-    port: String,
-}
-
-impl Broker {
-    fn start() -> Self {
-        let server = Server::builder()
-            .pub_port(0)
-            .recv_port(0)
-            .retry_interval(Duration::from_millis(200))
-            .start()
-            .expect("a server on free ports");
-        let port = server.recv_addr().port().to_string();
-        Self { server, port }
-    }
-
-    fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_mezzenger"));
-        // Before the command, whose arguments may be another program's.
-        command.args(["--port", &self.port]).args(args);
-        command
-    }
-
-    fn run(&self, args: &[&str]) -> Output {
-        self.command(args).output().expect("mezzenger starts")
-    }
-
-    /// Runs with this on standard input.
-    fn run_with(&self, args: &[&str], stdin: &[u8]) -> Output {
-        let mut child = self.spawn(args);
-        let mut pipe = child.stdin.take().expect("a pipe");
-        pipe.write_all(stdin).expect("mezzenger reads");
-        drop(pipe);
-        child.wait_with_output().expect("mezzenger ends")
-    }
-
-    fn spawn(&self, args: &[&str]) -> Child {
-        let mut command = self.command(args);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        command.spawn().expect("mezzenger starts")
-    }
-
-    fn client(&self) -> Client {
-        Client::builder()
-            .port(self.server.recv_addr().port())
-            .connect()
-            .expect("the server answers")
-    }
-
-    /// A subscription that takes part, whose messages asked for acknowledgement find it however late it comes:
-    /// what is published before is delivered again.
-    fn subscribe(&self, args: &[&str]) -> Child {
-        self.spawn(&[&["sub", "--ack"], args].concat())
-    }
-}
-
-#[track_caller]
-fn check_ok(output: &Output) -> String {
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert_eq!((output.status.code(), stderr.as_ref()), (Some(0), ""));
-    String::from_utf8(output.stdout.clone()).expect("text")
-}
-
-fn finish(child: Child) -> Output {
-    child.wait_with_output().expect("mezzenger ends")
-}
+use self::broker::{Broker, DEADLINE, check_ok, finish};
 
 #[test]
 fn what_is_published_is_printed_and_settled() {
@@ -261,58 +192,6 @@ fn who_looks_on_takes_no_job_and_a_pattern_fits_several_names() {
 }
 
 #[test]
-fn a_command_works_for_a_group_and_its_exit_code_decides() {
-    let broker = Broker::start();
-    let client = broker.client();
-    for text in ["fine", "later", "broken"] {
-        client.send_message("jobs.new", text, true).expect("the server takes it");
-    }
-    // What fails at its first attempt succeeds at its second one.
-    let script = r#"
-        read -r text
-        echo "$MEZZENGER_NAME $MEZZENGER_GROUP $MEZZENGER_ENCODING $text $MEZZENGER_ATTEMPT"
-        if [ "$MEZZENGER_ATTEMPT" = 1 ]; then
-            case $text in later) exit 75 ;; broken) exit 3 ;; esac
-        fi
-    "#;
-    let work = ["work", "jobs.*", "--group", "g", "--retry-delay", "10ms", "--count", "3"];
-    let output = broker.run(&[&work[..], &["--", "sh", "-c", script]].concat());
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(0), "{stderr}");
-    let mut lines: Vec<_> = str::from_utf8(&output.stdout).expect("text").lines().collect();
-    lines.sort_unstable();
-    let expected = ["broken 1", "broken 2", "fine 1", "later 1", "later 2"];
-    assert!(lines.into_iter().eq(expected.map(|end| format!("jobs.new g text {end}"))));
-    // Only what failed is said.
-    assert_eq!(stderr.lines().count(), 1, "{stderr}");
-    assert!(stderr.contains("sh: exit status: 3") && stderr.contains("attempt 1"), "{stderr}");
-    assert_eq!(broker.server.metrics().pending_messages, 0);
-}
-
-#[test]
-fn a_request_is_answered_by_a_command_and_one_to_nobody_fails_at_once() {
-    let broker = Broker::start();
-    let output = broker.run(&["request", "sum", "1"]);
-    assert_eq!(output.status.code(), Some(1));
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(stderr.contains("nobody takes requests under 'sum' now"), "{stderr}");
-    let script = r#"read -r text; echo "$MEZZENGER_HEADERS"; cat > /dev/null; [ "$text" != no ]"#;
-    let reply = ["reply", "sum", "--count", "1", "--", "sh", "-c", script];
-    let replying = broker.spawn(&reply);
-    while !broker.run(&["request", "sum", "no", "--timeout", "100ms"]).stderr.ends_with(b"100ms\n")
-    {
-    }
-    // What is no request ends nobody.
-    check_ok(&broker.run(&["pub", "sum", "no request", "--ack"]));
-    let asked = broker.run_with(&["request", "sum", "-", "--header", "k=v"], &[b'x'; 300_000]);
-    assert_eq!(check_ok(&asked), "[[\"k\",\"v\"]]\n");
-    let replied = finish(replying);
-    assert_eq!(replied.status.code(), Some(0));
-    let stderr = String::from_utf8_lossy(&replied.stderr);
-    assert!(stderr.contains("exit status: 1") && stderr.contains("gets no answer"), "{stderr}");
-}
-
-#[test]
 fn what_fails_too_often_is_a_dead_letter_that_is_listed_shown_replayed_and_purged() {
     let broker = Broker::start();
     let client = broker.client();
@@ -350,18 +229,6 @@ fn what_fails_too_often_is_a_dead_letter_that_is_listed_shown_replayed_and_purge
     let worked = finish(child);
     let stderr = String::from_utf8_lossy(&worked.stderr);
     assert!(stderr.contains("attempt 2; it becomes a dead letter"), "{stderr}");
-}
-
-#[test]
-fn a_command_that_cannot_be_run_gives_the_message_back() {
-    let broker = Broker::start();
-    broker.client().send_message("jobs", "x", true).expect("the server takes it");
-    let output = broker.run(&["work", "jobs", "--group", "g", "--", "/nowhere/at/all"]);
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{stderr}");
-    assert!(stderr.contains("/nowhere/at/all could not be run"), "{stderr}");
-    let subscriber = broker.subscribe(&["jobs", "--count", "1"]);
-    assert_eq!(check_ok(&finish(subscriber)), "x\n");
 }
 
 #[test]

@@ -1,0 +1,191 @@
+//! `mezzenger work` and `mezzenger reply`: what becomes of a message, and of the command that works at it.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+
+use crate::broker::{Broker, DEADLINE, check_ok, finish};
+
+/// A command that says who it is, and then runs another one that never ends.
+const ENDLESS: &str = "echo $$; tail -f /dev/null; true";
+
+/// Runs `kill` with these arguments.
+fn kill(args: &[&str]) {
+    let output = Command::new("kill").args(args).output().expect("kill runs");
+    assert!(output.status.success(), "{output:?}");
+}
+
+/// The output of a child, and its first line without the line feed.
+fn first_line(child: &mut Child) -> (BufReader<ChildStdout>, String) {
+    let mut stdout = BufReader::new(child.stdout.take().expect("a pipe"));
+    let mut line = String::new();
+    stdout.read_line(&mut line).expect("a line");
+    (stdout, line.trim_end().to_owned())
+}
+
+/// Whether all that can write to a pipe end in time.
+fn all_end(mut pipe: impl Read + Send + 'static) -> bool {
+    let (tells, told) = mpsc::channel();
+    thread::spawn(move || tells.send(pipe.read_to_end(&mut Vec::new())));
+    told.recv_timeout(DEADLINE).is_ok()
+}
+
+/// A pipe with a name, at which a command waits for its end.
+fn gate(directory: &Path) -> String {
+    let path = directory.join("gate").to_str().expect("a path in UTF-8").to_owned();
+    let made = Command::new("mkfifo").arg(&path).status().expect("mkfifo runs");
+    assert!(made.success());
+    path
+}
+
+#[test]
+fn a_command_works_for_a_group_and_its_exit_code_decides() {
+    let broker = Broker::start();
+    let client = broker.client();
+    for text in ["fine", "later", "broken"] {
+        client.send_message("jobs.new", text, true).expect("the server takes it");
+    }
+    // What fails at its first attempt succeeds at its second one.
+    let script = r#"
+        read -r text
+        echo "$MEZZENGER_NAME $MEZZENGER_GROUP $MEZZENGER_ENCODING $text $MEZZENGER_ATTEMPT"
+        if [ "$MEZZENGER_ATTEMPT" = 1 ]; then
+            case $text in later) exit 75 ;; broken) exit 3 ;; esac
+        fi
+    "#;
+    let work = ["work", "jobs.*", "--group", "g", "--retry-delay", "10ms", "--count", "3"];
+    let output = broker.run(&[&work[..], &["--", "sh", "-c", script]].concat());
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{stderr}");
+    let mut lines: Vec<_> = str::from_utf8(&output.stdout).expect("text").lines().collect();
+    lines.sort_unstable();
+    let expected = ["broken 1", "broken 2", "fine 1", "later 1", "later 2"];
+    assert!(lines.into_iter().eq(expected.map(|end| format!("jobs.new g text {end}"))));
+    // Only what failed is said.
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    assert!(stderr.contains("sh: exit status: 3") && stderr.contains("attempt 1"), "{stderr}");
+    assert_eq!(broker.server.metrics().pending_messages, 0);
+}
+
+#[test]
+fn a_command_that_cannot_be_run_gives_the_message_back() {
+    let broker = Broker::start();
+    broker.client().send_message("jobs", "x", true).expect("the server takes it");
+    let output = broker.run(&["work", "jobs", "--group", "g", "--", "/nowhere/at/all"]);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("/nowhere/at/all could not be run"), "{stderr}");
+    let subscriber = broker.subscribe(&["jobs", "--count", "1"]);
+    assert_eq!(check_ok(&finish(subscriber)), "x\n");
+}
+
+#[test]
+fn a_request_is_answered_by_a_command_and_one_to_nobody_fails_at_once() {
+    let broker = Broker::start();
+    let output = broker.run(&["request", "sum", "1"]);
+    assert_eq!(output.status.code(), Some(1));
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(stderr.contains("nobody takes requests under 'sum' now"), "{stderr}");
+    let script = r#"read -r text; echo "$MEZZENGER_HEADERS"; cat > /dev/null; [ "$text" != no ]"#;
+    let reply = ["reply", "sum", "--count", "1", "--", "sh", "-c", script];
+    let replying = broker.spawn(&reply);
+    while !broker.run(&["request", "sum", "no", "--timeout", "100ms"]).stderr.ends_with(b"100ms\n")
+    {
+    }
+    // What is no request ends nobody.
+    check_ok(&broker.run(&["pub", "sum", "no request", "--ack"]));
+    let asked = broker.run_with(&["request", "sum", "-", "--header", "k=v"], &[b'x'; 300_000]);
+    assert_eq!(check_ok(&asked), "[[\"k\",\"v\"]]\n");
+    let replied = finish(replying);
+    assert_eq!(replied.status.code(), Some(0));
+    let stderr = String::from_utf8_lossy(&replied.stderr);
+    assert!(stderr.contains("exit status: 1") && stderr.contains("gets no answer"), "{stderr}");
+}
+
+#[test]
+fn the_second_signal_ends_the_command_with_all_that_it_started() {
+    let broker = Broker::start();
+    broker.client().send_message("jobs", "x", true).expect("the server takes it");
+    let mut child = broker.spawn(&["work", "jobs", "--group", "g", "--", "sh", "-c", ENDLESS]);
+    let (stdout, leader) = first_line(&mut child);
+    let pid = child.id().to_string();
+    kill(&["-INT", &pid]);
+    kill(&["-TERM", &pid]);
+    let ended = all_end(stdout);
+    if !ended {
+        kill(&["-KILL", "--", &format!("-{leader}")]);
+    }
+    let output = finish(child);
+    assert!(ended && matches!(output.status.code(), Some(130 | 143)), "{ended} {output:?}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_command_ends_with_its_parent_however_that_ends() {
+    let broker = Broker::start();
+    broker.client().send_message("jobs", "x", true).expect("the server takes it");
+    let script = "echo $$; exec tail -f /dev/null";
+    let mut child = broker.spawn(&["work", "jobs", "--group", "g", "--", "sh", "-c", script]);
+    let (stdout, leader) = first_line(&mut child);
+    child.kill().expect("it runs");
+    let ended = all_end(stdout);
+    if !ended {
+        kill(&["-KILL", "--", &format!("-{leader}")]);
+    }
+    finish(child);
+    assert!(ended, "the command goes on");
+}
+
+#[test]
+fn a_hang_up_ends_the_wait_for_further_messages_and_not_the_work_at_one() {
+    let broker = Broker::start();
+    let directory = tempfile::tempdir().expect("a directory");
+    let gate = gate(directory.path());
+    for is_ignored in [false, true] {
+        // The second time, one is left.
+        for text in if is_ignored { &["3"][..] } else { &["1", "2"] } {
+            broker.client().send_message("jobs", text, true).expect("the server takes it");
+        }
+        let script = "echo begun; read -r end < \"$1\"";
+        let work = ["work", "jobs", "--group", "g", "--count", "2", "--", "sh", "-c", script, "sh"];
+        let command = broker.command(&[&work[..], &[&gate]].concat());
+        // As nohup does it.
+        let ignore = if is_ignored { "trap '' HUP; exec \"$@\"" } else { "exec \"$@\"" };
+        let mut shell = Command::new("sh");
+        shell.args(["-c", ignore, "sh"]).arg(command.get_program()).args(command.get_args());
+        shell.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = shell.spawn().expect("sh starts");
+        let (mut stdout, _) = first_line(&mut child);
+        kill(&["-HUP", &child.id().to_string()]);
+        std::fs::write(&gate, "\n").expect("the command waits");
+        if is_ignored {
+            stdout.read_line(&mut String::new()).expect("the second one begins");
+            std::fs::write(&gate, "\n").expect("the command waits");
+        }
+        check_ok(&finish(child));
+        let left = if is_ignored { 0 } else { 1 };
+        assert_eq!(broker.server.metrics().pending_messages, left);
+    }
+}
+
+#[test]
+fn a_command_that_has_ended_is_not_waited_for_although_others_hold_its_pipes() {
+    let broker = Broker::start();
+    let file = tempfile::NamedTempFile::new().expect("a temporary file");
+    let path = file.path().to_str().expect("a path in UTF-8");
+    let script = r#"exec 3<&0; tail -f /dev/null <&3 2> /dev/null & echo $! > "$1"; echo yes"#;
+    let reply = ["reply", "sum", "--count", "1", "--", "sh", "-c", script, "sh", path];
+    let replying = broker.spawn(&reply);
+    let asked = loop {
+        let asked = broker.run_with(&["request", "sum", "-"], &[b'x'; 300_000]);
+        if !String::from_utf8_lossy(&asked.stderr).contains("nobody takes requests") {
+            break asked;
+        }
+    };
+    let other = std::fs::read_to_string(path).expect("a number");
+    kill(&[other.trim()]);
+    check_ok(&finish(replying));
+    assert_eq!(check_ok(&asked), "yes\n");
+}
