@@ -38,7 +38,7 @@ pub(crate) fn run(
         .env("MEZZENGER_GROUP", group)
         .env("MEZZENGER_ENCODING", show::encoding(message.encoding()))
         .env("MEZZENGER_CONTENT_TYPE", message.content_type().unwrap_or_default())
-        .env("MEZZENGER_HEADERS", show::headers(message).to_string())
+        .env("MEZZENGER_HEADERS", show::json_text(&show::headers(message)))
         .stdin(Stdio::piped())
         .stdout(stdout)
         // Ctrl-C ends the wait for the next message, and not the work at this one.

@@ -90,7 +90,7 @@ impl DeadCommand {
                 written(if args.json {
                     let mut object = object(&letter);
                     object["message"] = show::json(&message, true, letter.attempts);
-                    show::line(object.to_string().as_bytes())
+                    show::json_line(&object)
                 } else {
                     show::line(line(&letter).as_bytes())
                         .and_then(|()| show::line(&show::text(&message, args.raw)))
@@ -121,7 +121,7 @@ impl DeadCommand {
 impl ListArgs {
     fn print(&self, letter: &DeadLetter) -> io::Result<()> {
         if self.json {
-            show::line(object(letter).to_string().as_bytes())
+            show::json_line(&object(letter))
         } else {
             show::line(line(letter).as_bytes())
         }

@@ -102,11 +102,12 @@ impl GroupCommand {
             }
             Self::Delete(args) => {
                 builder.connect()?.groups().delete(&args.group)?;
-                let text = match args.json {
-                    true => json!({ "deleted": args.group }).to_string(),
-                    false => format!("{} deleted", show::on_terminal(&args.group)),
-                };
-                written(show::line(text.as_bytes()))
+                written(match args.json {
+                    true => show::json_line(&json!({ "deleted": args.group })),
+                    false => {
+                        show::line(format!("{} deleted", show::on_terminal(&args.group)).as_bytes())
+                    }
+                })
             }
         }
     }
@@ -168,8 +169,7 @@ pub(crate) fn create_if_absent(
 }
 
 fn print(group: &Group, as_json: bool) -> io::Result<()> {
-    let text = if as_json { object(group).to_string() } else { line(group) };
-    show::line(text.as_bytes())
+    if as_json { show::json_line(&object(group)) } else { show::line(line(group).as_bytes()) }
 }
 
 fn line(group: &Group) -> String {

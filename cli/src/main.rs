@@ -14,6 +14,7 @@ mod subscribe;
 mod work;
 
 use std::fmt::Display;
+use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -172,9 +173,10 @@ fn connect(builder: ClientBuilder) -> Result<Client, Error> {
     Ok(told.connect()?)
 }
 
-/// Says on stderr what is wrong.
+/// Says on stderr what is wrong, in one line. It may be a text of the server's or a file's name, and do nothing to a
+/// terminal; and whoever read stderr may have gone, which is no reason to end.
 fn complain(what: &dyn Display) {
-    eprintln!("mezzenger: {what}");
+    let _ = writeln!(io::stderr(), "mezzenger: {}", show::on_terminal(&what.to_string()));
 }
 
 #[cfg(test)]

@@ -46,7 +46,7 @@ impl RequestArgs {
         let headers = self.header.iter().map(|header| (&*header.key, &*header.value));
         let answer = content.message(&client, &self.name, headers).request(timeout)?;
         written(if self.json {
-            show::line(show::json(&answer, false, 0).to_string().as_bytes())
+            show::json_line(&show::json(&answer, false, 0))
         } else {
             show::line(&show::text(&answer, self.raw))
         })

@@ -71,7 +71,7 @@ impl ListArgs {
             let published = humantime::format_rfc3339_nanos(*published).to_string();
             let id = id.to_string();
             let object = json!({"name": name, "bytes": bytes, "id": id, "published": published});
-            show::line(object.to_string().as_bytes())
+            show::json_line(&object)
         } else {
             show::line(format!("{} {bytes} {id}", show::on_terminal(name)).as_bytes())
         }

@@ -23,6 +23,33 @@ pub(crate) fn text(message: &Message, raw: bool) -> Cow<'_, [u8]> {
     if raw || !io::stdout().is_terminal() { text } else { without_controls(&text).into() }
 }
 
+/// Prints a value as a line of JSON.
+pub(crate) fn json_line(value: &serde_json::Value) -> io::Result<()> {
+    line(json_text(value).as_bytes())
+}
+
+/// JSON without control characters: it may escape those above 0x7e, too, which it need not, and which do as they say on a
+/// terminal. Outside of texts it has none.
+pub(crate) fn json_text(value: &serde_json::Value) -> String {
+    let text = value.to_string();
+    if !text.contains(is_high_control) {
+        return text;
+    }
+    let mut out = String::with_capacity(text.len() + 16);
+    for char in text.chars() {
+        if is_high_control(char) {
+            out.push_str(&format!("\\u{:04x}", u32::from(char)));
+        } else {
+            out.push(char);
+        }
+    }
+    out
+}
+
+fn is_high_control(char: char) -> bool {
+    char > '~' && char.is_control()
+}
+
 /// A text of somebody else's within a line: control characters are escaped.
 pub(crate) fn on_terminal(text: &str) -> String {
     let text = String::from_utf8_lossy(&without_controls(text.as_bytes())).into_owned();
@@ -92,7 +119,7 @@ fn payload_text(
         Encoding::Pickle => Cow::Owned(match value() {
             Ok(Value::Text(text)) => text.into_bytes(),
             Ok(Value::Bytes(bytes)) => escaped(&bytes),
-            Ok(value) => value_json(&value).to_string().into_bytes(),
+            Ok(value) => json_text(&value_json(&value)).into_bytes(),
             Err(_) => escaped(payload),
         }),
     }

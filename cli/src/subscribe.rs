@@ -99,7 +99,7 @@ impl SubscribeArgs {
 
     fn print_one(&self, message: &Message, again: bool, attempt: u16) -> io::Result<()> {
         if self.json {
-            show::line(show::json(message, again, attempt).to_string().as_bytes())
+            show::json_line(&show::json(message, again, attempt))
         } else {
             show::line(&show::text(message, self.raw))
         }

@@ -248,16 +248,6 @@ fn a_server_that_is_away_is_one_line_and_exit_1() {
 }
 
 #[test]
-fn a_file_that_is_not_there_is_exit_1() {
-    let output = Command::new(env!("CARGO_BIN_EXE_mezzenger"))
-        .args(["pub", "a", "--file", "/nowhere/at/all"])
-        .output()
-        .expect("mezzenger starts");
-    assert_eq!(output.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("/nowhere/at/all"));
-}
-
-#[test]
 fn a_durable_group_is_created_listed_worked_for_and_deleted() {
     let broker = Broker::start();
     let create = ["group", "create", "jobs.*", "g", "--max-attempts", "2", "--backoff", "1ms,2ms"];
@@ -360,4 +350,23 @@ fn usage_errors_are_exit_2_and_say_what_is_wrong() {
     check_usage(&["group", "create", "a", "g", "--backoff", "1s,soon"], "--backoff");
     check_usage(&["work", "a", "--group", "g"], "COMMAND");
     check_usage(&["ping", "--timeout", "soon"], "--timeout");
+}
+
+#[test]
+fn a_file_that_is_not_there_is_exit_1_and_its_name_does_nothing_to_a_terminal() {
+    let output = Command::new(env!("CARGO_BIN_EXE_mezzenger"))
+        .args(["pub", "a", "--file", "/nowhere/at/all\u{1b}[2J\u{9b}"])
+        .output()
+        .expect("mezzenger starts");
+    assert_eq!(output.status.code(), Some(1));
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(stderr.contains("/nowhere/at/all\\u{1b}[2J\\u{9b} could not be read"), "{stderr}");
+}
+
+#[test]
+fn json_has_no_control_characters() {
+    let broker = Broker::start();
+    check_ok(&broker.run(&["pub", "a", "\u{1b}[2J\u{7f}\u{9b}ü", "--ack"]));
+    let printed = check_ok(&finish(broker.subscribe(&["a", "--json", "--count", "1"])));
+    assert!(printed.contains(r#""\u001b[2J\u007f\u009bü""#), "{printed}");
 }

@@ -189,3 +189,16 @@ fn a_command_that_has_ended_is_not_waited_for_although_others_hold_its_pipes() {
     check_ok(&finish(replying));
     assert_eq!(check_ok(&asked), "yes\n");
 }
+
+#[test]
+fn nobody_has_to_read_the_complaints() {
+    let broker = Broker::start();
+    broker.client().send_message("jobs", "x", true).expect("the server takes it");
+    let script = r#"[ "$MEZZENGER_ATTEMPT" = 3 ]"#;
+    let work = ["work", "jobs", "--group", "g", "--retry-delay", "1ms", "--count", "1"];
+    let mut child = broker.spawn(&[&work[..], &["--", "sh", "-c", script]].concat());
+    drop(child.stderr.take());
+    let output = finish(child);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert_eq!(broker.server.metrics().pending_messages, 0);
+}
