@@ -20,6 +20,12 @@ pub(crate) fn is_not_there(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied)
 }
 
+/// Whether it cannot be run with this message, now or later: what the message says of itself is too long for the system
+/// together with the rest of the environment, with which this process was started, or has a NUL in it.
+pub(crate) fn is_unfit_message(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::ArgumentListTooLong | io::ErrorKind::InvalidInput)
+}
+
 /// Runs a command with a message: the payload on its standard input, the rest in its environment. What it prints goes
 /// where `stdout` says. It ends when the command does, also when what that has started holds on to its pipes.
 pub(crate) fn run(

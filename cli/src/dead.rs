@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::error::{Error, written};
 use crate::publish::publishable;
-use crate::show;
+use crate::show::{self, Delivered};
 
 /// What to do with dead letters.
 #[derive(Subcommand)]
@@ -75,6 +75,10 @@ pub(crate) struct ChangeArgs {
     /// All of them.
     #[arg(long, group = "which")]
     all: bool,
+
+    /// Print how many there were as a JSON object.
+    #[arg(long)]
+    json: bool,
 }
 
 impl DeadCommand {
@@ -89,7 +93,9 @@ impl DeadCommand {
                 let (letter, message) = client.dead_letters(&args.group).show(args.id)?;
                 written(if args.json {
                     let mut object = object(&letter);
-                    object["message"] = show::json(&message, true, letter.attempts);
+                    let attempt = letter.attempts;
+                    let delivered = Delivered { again: true, attempt, ..Delivered::default() };
+                    object["message"] = show::json(&message, delivered);
                     show::json_line(&object)
                 } else {
                     show::line(line(&letter).as_bytes())
@@ -103,7 +109,7 @@ impl DeadCommand {
                     |name| letters.replay_named(name),
                     || letters.replay_all(),
                 )?;
-                written(show::line(format!("{count} replayed").as_bytes()))
+                written(args.print(count, "replayed"))
             }
             Self::Purge(args) => {
                 let letters = client.dead_letters(&args.group);
@@ -112,7 +118,7 @@ impl DeadCommand {
                     |name| letters.purge_named(name),
                     || letters.purge_all(),
                 )?;
-                written(show::line(format!("{count} purged").as_bytes()))
+                written(args.print(count, "purged"))
             }
         }
     }
@@ -129,6 +135,14 @@ impl ListArgs {
 }
 
 impl ChangeArgs {
+    /// Prints how many there were.
+    fn print(&self, count: u64, changed: &str) -> io::Result<()> {
+        match self.json {
+            true => show::json_line(&json!({ changed: count })),
+            false => show::line(format!("{count} {changed}").as_bytes()),
+        }
+    }
+
     fn change(
         &self,
         ids: impl FnOnce() -> Result<u64, DeadLetterError>,

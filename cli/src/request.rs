@@ -10,6 +10,7 @@ use mezzenger::{ClientBuilder, Delivery, ReceiveError, SendError};
 use crate::error::{Error, written};
 use crate::filter::FilterArgs;
 use crate::publish::{Content, Header, publishable};
+use crate::show::Delivered;
 use crate::{SIGNAL_TICK, command, complain, connect, show, signals};
 
 /// Bytes of requests that may wait here.
@@ -46,7 +47,7 @@ impl RequestArgs {
         let headers = self.header.iter().map(|header| (&*header.key, &*header.value));
         let answer = content.message(&client, &self.name, headers).request(timeout)?;
         written(if self.json {
-            show::json_line(&show::json(&answer, false, 0))
+            show::json_line(&show::json(&answer, Delivered::default()))
         } else {
             show::line(&show::text(&answer, self.raw))
         })

@@ -45,6 +45,10 @@ pub(crate) struct ClearArgs {
     /// The name.
     #[arg(value_parser = publishable)]
     name: String,
+
+    /// Print a JSON object.
+    #[arg(long)]
+    json: bool,
 }
 
 impl RetainedCommand {
@@ -59,7 +63,13 @@ impl RetainedCommand {
                 let found = retained.list(&filter, args.limit)?;
                 written(found.iter().try_for_each(|message| args.print(message)))
             }
-            Self::Clear(args) => Ok(retained.clear(&args.name)?),
+            Self::Clear(args) => {
+                retained.clear(&args.name)?;
+                match args.json {
+                    true => written(show::json_line(&json!({ "cleared": args.name }))),
+                    false => Ok(()),
+                }
+            }
         }
     }
 }

@@ -74,8 +74,20 @@ fn without_controls(text: &[u8]) -> Vec<u8> {
     out
 }
 
+/// How a message came here.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Delivered {
+    /// Whether it was sent before.
+    pub(crate) again: bool,
+    /// Whether it is the last one of its name, which came as such.
+    pub(crate) retained: bool,
+    /// How often its group got it; 0 outside of groups.
+    pub(crate) attempt: u16,
+}
+
 /// The whole message.
-pub(crate) fn json(message: &Message, again: bool, attempt: u16) -> serde_json::Value {
+pub(crate) fn json(message: &Message, delivered: Delivered) -> serde_json::Value {
+    let Delivered { again, retained, attempt } = delivered;
     json!({
         "name": message.name(),
         "payload": payload_json(message.encoding(), message.payload(), || message.value()),
@@ -88,6 +100,7 @@ pub(crate) fn json(message: &Message, again: bool, attempt: u16) -> serde_json::
         "type": message.payload_type().map(|it| it.name),
         "headers": headers(message),
         "redelivered": again,
+        "retained": retained,
         "attempt": attempt,
     })
 }

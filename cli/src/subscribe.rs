@@ -8,6 +8,7 @@ use mezzenger::{ClientBuilder, Message, ReceiveError, Subscription};
 use crate::error::{Error, written};
 use crate::filter::FilterArgs;
 use crate::group::{Expired, create_if_absent};
+use crate::show::Delivered;
 use crate::{SIGNAL_TICK, complain, connect, show, signals};
 
 /// What to print.
@@ -34,7 +35,8 @@ pub(crate) struct SubscribeArgs {
 
     /// Print each message as a JSON object: name, payload (base64 unless it is text or a value from an
     /// original client), encoding, ack, timestamp, checksum, id, content_type, type (what the
-    /// publisher calls the type of a typed value), headers (a list of pairs), redelivered, attempt. Without it, only payloads are
+    /// publisher calls the type of a typed value), headers (a list of pairs), redelivered, retained (it came because of
+    /// --last), attempt. Without it, only payloads are
     /// printed: text as it is, bytes with escapes such as \n and \xff.
     #[arg(long)]
     json: bool,
@@ -81,8 +83,12 @@ impl SubscribeArgs {
         while left != Some(0) && !stopped.load(Ordering::Relaxed) {
             match messages.recv_timeout(SIGNAL_TICK) {
                 Ok(delivery) => {
-                    let (again, attempt) = (delivery.is_redelivered(), delivery.attempt());
-                    if let Err(error) = self.print_one(&delivery, again, attempt) {
+                    let delivered = Delivered {
+                        again: delivery.is_redelivered(),
+                        retained: delivery.is_retained(),
+                        attempt: delivery.attempt(),
+                    };
+                    if let Err(error) = self.print_one(&delivery, delivered) {
                         // What could not be printed is not acknowledged.
                         return written(Err(error));
                     }
@@ -97,9 +103,9 @@ impl SubscribeArgs {
         Ok(())
     }
 
-    fn print_one(&self, message: &Message, again: bool, attempt: u16) -> io::Result<()> {
+    fn print_one(&self, message: &Message, delivered: Delivered) -> io::Result<()> {
         if self.json {
-            show::json_line(&show::json(message, again, attempt))
+            show::json_line(&show::json(message, delivered))
         } else {
             show::line(&show::text(message, self.raw))
         }

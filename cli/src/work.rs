@@ -62,13 +62,15 @@ pub(crate) struct WorkArgs {
     /// MEZZENGER_ATTEMPT, MEZZENGER_GROUP, MEZZENGER_ENCODING, MEZZENGER_CONTENT_TYPE and MEZZENGER_HEADERS (a JSON list of
     /// pairs) tell the rest. Exit code 0: the message is done. 75: it
     /// shall be tried again later. Anything else: it failed, which is said, and it is tried again as well. Each try counts
-    /// as an attempt. Ctrl-C, SIGTERM and SIGHUP let it finish; a second one kills it and what it started in its process
+    /// as an attempt. A message that the command cannot be run with, as its headers are too long for the system, becomes a
+    /// dead letter. Ctrl-C, SIGTERM and SIGHUP let it finish; a second one kills it and what it started in its process
     /// group, and ends. Should this process be killed, Linux kills the command, though not what that started.
     #[arg(last = true, required = true, value_name = "COMMAND")]
     command: Vec<String>,
 }
 
 /// How often messages are tried, and when again.
+#[derive(Clone, Copy)]
 struct Retries {
     attempts_max: u16,
     /// Zero: as the group's delays say.
@@ -120,6 +122,12 @@ impl WorkArgs {
                         left = left.map(|left| left - 1);
                     }
                     Ok(false) => job.nak(retries.delay),
+                    Err(source) if command::is_unfit_message(&source) => {
+                        let why = format!("{} could not be run: {source}", self.command[0]);
+                        let last = Retries { attempts_max: job.attempt(), ..retries };
+                        complain(&self.failed(&job, &source, &last));
+                        job.reject(&why);
+                    }
                     Err(source) if !command::is_not_there(&source) => {
                         complain(&self.failed(&job, &source, &retries));
                         job.nak(retries.delay);

@@ -65,10 +65,15 @@ fn the_last_value_of_a_name_is_printed_listed_and_cleared() {
     check_ok(&broker.run(&["pub", "price.milk", "1", "--retain"]));
     let last = &["sub", "price.*", "--last", "--count", "2"];
     assert_eq!(check_ok(&finish(broker.spawn(last))), "1\n7\n");
+    let message = check_ok(&broker.run(&["sub", "price.tea", "--last", "--count", "1", "--json"]));
+    let message: Value = serde_json::from_str(&message).expect("an object");
+    assert_eq!(message["retained"], true);
     let listed = check_ok(&broker.run(&["retained", "list"]));
     let names: Vec<_> = listed.lines().map(|line| line.split(' ').next().unwrap()).collect();
     assert_eq!(names, ["price.milk", "price.tea"]);
-    check_ok(&broker.run(&["retained", "clear", "price.milk"]));
+    let cleared = check_ok(&broker.run(&["retained", "clear", "price.milk", "--json"]));
+    assert_eq!(cleared, "{\"cleared\":\"price.milk\"}\n");
+    assert_eq!(check_ok(&broker.run(&["retained", "clear", "price.milk"])), "");
     let listed = check_ok(&broker.run(&["retained", "list", "price.>", "--json"]));
     let object: Value = serde_json::from_str(&listed).expect("an object");
     assert_eq!((&object["name"], object["bytes"].is_u64()), (&"price.tea".into(), true));
@@ -109,6 +114,7 @@ fn json_tells_everything() {
             "name",
             "payload",
             "redelivered",
+            "retained",
             "timestamp",
             "type"
         ]
@@ -116,7 +122,7 @@ fn json_tells_everything() {
     assert_eq!(message["name"], "greet.de");
     assert_eq!(message["payload"], "grüße");
     assert_eq!(message["encoding"], "text");
-    assert_eq!(message["ack"], true);
+    assert_eq!((&message["ack"], &message["retained"]), (&true.into(), &false.into()));
     assert_eq!(message["headers"], serde_json::json!([["a", "b=c"]]));
     assert_eq!(message["checksum"].as_str().map(str::len), Some(32));
 }
@@ -220,7 +226,11 @@ fn what_fails_too_often_is_a_dead_letter_that_is_listed_shown_replayed_and_purge
     while letters.count() != Ok(1) {
         std::thread::yield_now();
     }
+    let again = broker.run(&["dead", "replay", "g", "--name", "jobs.none", "--json"]);
+    assert_eq!(check_ok(&again), "{\"replayed\":0}\n");
     assert_eq!(check_ok(&broker.run(&["dead", "purge", "g", id])), "1 purged\n");
+    let again = broker.run(&["dead", "purge", "g", "--all", "--json"]);
+    assert_eq!(check_ok(&again), "{\"purged\":0}\n");
     assert_eq!(check_ok(&broker.run(&["dead", "list", "g", "--json"])), "");
     let gone = broker.run(&["dead", "show", "g", id]);
     assert_eq!(gone.status.code(), Some(1));
@@ -245,6 +255,25 @@ fn a_server_that_is_away_is_one_line_and_exit_1() {
         assert_eq!(stderr.lines().count(), 1, "{stderr}");
         assert!(stderr.contains("could not connect to 127.0.0.1:9"), "{stderr}");
     }
+}
+
+#[test]
+fn a_file_that_is_not_there_is_exit_1_and_its_name_does_nothing_to_a_terminal() {
+    let output = Command::new(env!("CARGO_BIN_EXE_mezzenger"))
+        .args(["pub", "a", "--file", "/nowhere/at/all\u{1b}[2J\u{9b}"])
+        .output()
+        .expect("mezzenger starts");
+    assert_eq!(output.status.code(), Some(1));
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(stderr.contains("/nowhere/at/all\\u{1b}[2J\\u{9b} could not be read"), "{stderr}");
+}
+
+#[test]
+fn json_has_no_control_characters() {
+    let broker = Broker::start();
+    check_ok(&broker.run(&["pub", "a", "\u{1b}[2J\u{7f}\u{9b}ü", "--ack"]));
+    let printed = check_ok(&finish(broker.subscribe(&["a", "--json", "--count", "1"])));
+    assert!(printed.contains(r#""\u001b[2J\u007f\u009bü""#), "{printed}");
 }
 
 #[test]
@@ -350,23 +379,4 @@ fn usage_errors_are_exit_2_and_say_what_is_wrong() {
     check_usage(&["group", "create", "a", "g", "--backoff", "1s,soon"], "--backoff");
     check_usage(&["work", "a", "--group", "g"], "COMMAND");
     check_usage(&["ping", "--timeout", "soon"], "--timeout");
-}
-
-#[test]
-fn a_file_that_is_not_there_is_exit_1_and_its_name_does_nothing_to_a_terminal() {
-    let output = Command::new(env!("CARGO_BIN_EXE_mezzenger"))
-        .args(["pub", "a", "--file", "/nowhere/at/all\u{1b}[2J\u{9b}"])
-        .output()
-        .expect("mezzenger starts");
-    assert_eq!(output.status.code(), Some(1));
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(stderr.contains("/nowhere/at/all\\u{1b}[2J\\u{9b} could not be read"), "{stderr}");
-}
-
-#[test]
-fn json_has_no_control_characters() {
-    let broker = Broker::start();
-    check_ok(&broker.run(&["pub", "a", "\u{1b}[2J\u{7f}\u{9b}ü", "--ack"]));
-    let printed = check_ok(&finish(broker.subscribe(&["a", "--json", "--count", "1"])));
-    assert!(printed.contains(r#""\u001b[2J\u007f\u009bü""#), "{printed}");
 }

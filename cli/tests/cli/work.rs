@@ -202,3 +202,37 @@ fn nobody_has_to_read_the_complaints() {
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     assert_eq!(broker.server.metrics().pending_messages, 0);
 }
+
+#[test]
+fn a_message_that_no_command_can_take_becomes_a_dead_letter_at_once() {
+    let broker = Broker::start();
+    let client = broker.client();
+    // Six bytes each in JSON: more than Linux takes as one text.
+    let header = "\u{1}".repeat(30_000);
+    let message = client.message("jobs", "large").ack().header("k", &header);
+    message.send().expect("the server takes it");
+    client.send_message("jobs", "fine", true).expect("the server takes it");
+    let work = ["work", "jobs", "--group", "g", "--count", "1", "--", "cat"];
+    let output = broker.run(&work);
+    assert_eq!(output.stdout, b"fine", "{output:?}");
+    let letters = client.dead_letters("g").list(2).expect("an answer");
+    let reasons: Vec<_> = letters.iter().map(|letter| letter.reason.as_deref()).collect();
+    let [Some(reason)] = reasons[..] else { panic!("{reasons:?}") };
+    assert!(reason.contains("cat could not be run: Argument list too long"), "{reason}");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(stderr.contains("it becomes a dead letter"), "{stderr}");
+}
+
+#[test]
+fn a_groups_own_limit_is_said_as_it_is() {
+    let broker = Broker::start();
+    check_ok(&broker.run(&["group", "create", "jobs", "g", "--max-attempts", "1"]));
+    broker.client().send_message("jobs", "x", true).expect("the server takes it");
+    let mut child = broker.spawn(&["work", "jobs", "--group", "g", "--", "false"]);
+    let mut line = String::new();
+    let stderr = child.stderr.take().expect("a pipe");
+    BufReader::new(stderr).read_line(&mut line).expect("a line");
+    child.kill().expect("it runs");
+    finish(child);
+    assert!(line.ends_with("attempt 1; it becomes a dead letter\n"), "{line}");
+}
