@@ -58,6 +58,9 @@ enum Command {
     /// Print messages as they arrive, until Ctrl-C.
     Sub(SubscribeArgs),
     /// Run a command for each message that a group gives this process, until Ctrl-C.
+    ///
+    /// Messages are to be published with ack: then they wait while the command runs. One without ack that comes when all
+    /// members of the group are busy is lost to it.
     Work(WorkArgs),
     /// Publish a request, and print the first answer.
     Request(RequestArgs),

@@ -1,5 +1,6 @@
 //! `mezzenger pub`: one message, or one for each line of standard input.
 
+use std::collections::VecDeque;
 use std::io::{self, BufRead, Read};
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -11,13 +12,19 @@ use clap::error::ErrorKind;
 use clap::{ArgGroup, CommandFactory};
 use mezzenger::config::parse_duration;
 use mezzenger::{
-    Client, ClientBuilder, Encoding, NameError, OutgoingMessage, Payload, SendError, check_name,
+    Client, ClientBuilder, Encoding, NameError, OutgoingMessage, Payload, Receipt, SendError,
+    check_name,
 };
+use serde_json::json;
 
-use crate::error::Error;
+use crate::error::{Error, written};
+use crate::{complain, show};
 
 /// The text that stands for standard input.
 const STDIN: &str = "-";
+
+/// Why nobody got a message, and what helps.
+const NOBODY: &str = "who is subscribed now gets it, and one member of each group, if one is not busy; with --ack it is kept for the next";
 
 /// What to publish. Content that is UTF-8 is published as text, all other as bytes.
 #[derive(clap::Args)]
@@ -67,6 +74,10 @@ pub(crate) struct PublishArgs {
     /// --idempotency-window.
     #[arg(long, conflicts_with = "lines")]
     key: Option<String>,
+
+    /// Print a JSON object: receivers, how many connections got the message at once, or null where that is not known.
+    #[arg(long, conflicts_with = "lines")]
+    json: bool,
 }
 
 /// A header of a message.
@@ -107,11 +118,22 @@ impl PublishArgs {
         // Read first: what cannot be read needs no server.
         let content = self.content()?;
         let client = builder.connect()?;
-        self.publish(&client, &content)?;
-        Ok(client.flush()?)
+        let receivers = self.publish(&client, &content)?.receivers()?;
+        if receivers == Some(0) && self.is_for_those_there() {
+            complain(&format!("nobody got the message: {NOBODY}"));
+        }
+        if self.json {
+            return written(show::json_line(&json!({ "receivers": receivers })));
+        }
+        Ok(())
     }
 
-    fn publish(&self, client: &Client, content: &Content) -> Result<(), SendError> {
+    /// Whether only those get it who are there now, and it was not perhaps published before.
+    fn is_for_those_there(&self) -> bool {
+        !self.ack && !self.retain && self.delay.is_none() && self.key.is_none()
+    }
+
+    fn publish(&self, client: &Client, content: &Content) -> Result<Receipt, SendError> {
         let headers = self.header.iter().map(|header| (&*header.key, &*header.value));
         let mut message = content.message(client, &self.name, headers);
         if let Some(time) = self.expires {
@@ -126,7 +148,7 @@ impl PublishArgs {
         if let Some(key) = &self.key {
             message = message.idempotency_key(key);
         }
-        (if self.ack { message.ack() } else { message }).publish().map(drop)
+        (if self.ack { message.ack() } else { message }).publish()
     }
 
     fn content(&self) -> Result<Content, Error> {
@@ -145,16 +167,43 @@ impl PublishArgs {
         let refuse = Arc::clone(&refused);
         let client = builder.on_error(move |_| refuse.store(true, Ordering::Relaxed)).connect()?;
         let mut stdin = io::stdin().lock();
-        let mut line = Vec::new();
+        let (mut line, mut told) = (Vec::new(), Told::default());
         while !refused.load(Ordering::Relaxed) {
             line.clear();
             if stdin.read_until(b'\n', &mut line).map_err(Error::Stdin)? == 0 {
                 break;
             }
             let content = line.strip_suffix(b"\n").unwrap_or(&line).to_vec();
-            self.publish(&client, &Content(content))?;
+            told.waiting.push_back(self.publish(&client, &Content(content))?);
+            told.take(false);
         }
-        Ok(client.flush()?)
+        client.flush()?;
+        told.take(true);
+        let Told { nobody, all, .. } = told;
+        if nobody > 0 && self.is_for_those_there() {
+            complain(&format!("nobody got {nobody} of {all} messages: {NOBODY}"));
+        }
+        Ok(())
+    }
+}
+
+/// What became of many messages.
+#[derive(Default)]
+struct Told {
+    /// Those that the server has not answered yet: as many as the client holds.
+    waiting: VecDeque<Receipt>,
+    all: u64,
+    /// How many were for nobody.
+    nobody: u64,
+}
+
+impl Told {
+    /// Takes the answers that are there, or waits for all. Errors are for the flush.
+    fn take(&mut self, waits: bool) {
+        while let Some(receipt) = self.waiting.pop_front_if(|receipt| waits || receipt.is_done()) {
+            self.all += 1;
+            self.nobody += u64::from(receipt.receivers() == Ok(Some(0)));
+        }
     }
 }
 

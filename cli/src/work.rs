@@ -97,7 +97,8 @@ impl WorkArgs {
             let expired = if self.keep_expired { Expired::Kept } else { Expired::Dropped };
             create_if_absent(&client, group, &filter, self.ack_wait, attempts_max, expired)?;
         }
-        // One at a time: what waits here, others could have done.
+        // One at a time: what waits here, others could have done. With more credit those without ack would wait here
+        // meanwhile, but so would those with ack.
         let mut member = client
             .subscription_to(filter)
             .group(&self.group)

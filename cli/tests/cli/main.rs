@@ -277,6 +277,27 @@ fn json_has_no_control_characters() {
 }
 
 #[test]
+fn what_nobody_got_and_nobody_keeps_is_said() {
+    let broker = Broker::start();
+    let client = broker.client();
+    let output = broker.run(&["pub", "a", "1", "--json"]);
+    assert_eq!((output.status.code(), &*output.stdout), (Some(0), &b"{\"receivers\":0}\n"[..]));
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(stderr.contains("nobody got the message") && stderr.contains("--ack"), "{stderr}");
+    let lines = broker.run_with(&["pub", "a", "-", "--lines"], b"1\n2\n");
+    let stderr = String::from_utf8_lossy(&lines.stderr);
+    assert_eq!(lines.status.code(), Some(0));
+    assert!(stderr.contains("nobody got 2 of 2 messages"), "{stderr}");
+    // Those are kept, or may have been published before.
+    for option in [&["--ack"][..], &["--retain"], &["--delay", "1h"], &["--key", "k"]] {
+        check_ok(&broker.run(&[&["pub", "a", "1"], option].concat()));
+    }
+    let _messages = client.subscription("a").expect("a subscription");
+    let heard = check_ok(&broker.run(&["pub", "a", "1", "--json"]));
+    assert_eq!(heard, "{\"receivers\":1}\n");
+}
+
+#[test]
 fn a_durable_group_is_created_listed_worked_for_and_deleted() {
     let broker = Broker::start();
     let create = ["group", "create", "jobs.*", "g", "--max-attempts", "2", "--backoff", "1ms,2ms"];

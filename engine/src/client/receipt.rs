@@ -145,6 +145,32 @@ impl Receipt {
         self.fate.wait_until(None).unwrap_or(Err(SendError::Stopped))
     }
 
+    /// Waits as [`Self::wait`] does, and tells for how many connections its frame was when the server took it. `None` when
+    /// that is not known, as the frame was sent again. Without acknowledgement, none means that nobody got the message; one that is kept, or delivered
+    /// later, may be for others than it was for at once.
+    ///
+    /// # Errors
+    /// As for [`Self::wait`].
+    ///
+    /// ```
+    /// # use mezzenger::{Client, Server};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let server = Server::builder().pub_port(0).recv_port(0).start()?;
+    /// # let client = Client::builder().port(server.recv_addr().port()).connect()?;
+    /// assert_eq!(client.publish("greet", "hello", false)?.receivers()?, Some(0));
+    /// let _messages = client.subscription("greet")?;
+    /// assert_eq!(client.publish("greet", "hello", false)?.receivers()?, Some(1));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn receivers(&self) -> Result<Option<u32>, SendError> {
+        if !self.process.is_this() {
+            return Err(SendError::Forked);
+        }
+        let taken = self.fate.taken_until(None).unwrap_or(Err(SendError::Stopped))?;
+        Ok(taken.receivers)
+    }
+
     /// Waits so long at most; `None` when the answer is still missing.
     pub fn wait_timeout(&self, timeout: Duration) -> Option<Result<(), SendError>> {
         if !self.process.is_this() {
