@@ -146,8 +146,8 @@ pub const RETAINED_LISTED_MAX: usize = 256;
 pub const RETAINED_LOOKS_PER_TURN_MAX: usize = 4096;
 
 /// Names whose last values one subscription may get before their turn, because something is published under them meanwhile;
-/// those of further names may come behind that.
-pub const RETAINED_EARLY_MAX: usize = 1024;
+/// those of further names may come behind that. As no other limit counts them, they are few.
+pub const RETAINED_EARLY_MAX: usize = 64;
 
 /// Days that a message may be delivered later than it is published. Who means a time and says another unit is told, and
 /// nothing waits for ever.

@@ -157,7 +157,7 @@ impl<E> Core<E> {
     fn unsubscribe(&mut self, connection: ConnectionId, number: u32) -> Result<Reply, Refusal> {
         let at = self.subscribers.find_native(connection, number)?;
         self.leave(at);
-        self.end_giving(at);
+        self.givings.end(at);
         let is_clear = self.subscribers.remove_native(connection, number)?;
         if is_clear {
             self.out.queue.push_back(Effect::Granted { connection, is_clear });

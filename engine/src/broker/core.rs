@@ -368,7 +368,6 @@ impl<E> Core<E> {
     /// A connection is gone.
     pub(super) fn disconnected(&mut self, connection: ConnectionId) {
         self.proved.remove(&connection);
-        self.end_givings_of(connection);
         for member in self.subscribers.members_of(connection).to_vec() {
             self.leave(member);
         }
@@ -387,7 +386,7 @@ impl<E> Core<E> {
     /// Work that takes turns: whether some is left.
     pub(super) fn turn(&mut self, now: Duration) -> bool {
         let expiring = self.expire_some() | self.expire_retained() | self.forget_keys();
-        let ending = self.subscribers.turn();
+        let ending = self.subscribers.turn(|at| self.givings.end(at));
         let waking = self.backlog.sweep(NAMES_WOKEN_PER_TURN_MAX, self.latest_group());
         let transcoding = self.transcode_some();
         let recalling =
@@ -409,7 +408,8 @@ impl<E> Core<E> {
     /// When [`Self::resend_due`] has something to do next, on the clock of `now`, unless the journal
     /// has come further by then.
     pub(super) fn next_due(&self) -> Option<Duration> {
-        if self.backlog.is_waiting_due() || self.groups.has_work() || !self.owing.is_empty() {
+        let is_ready = !self.owing.is_empty() || self.givings.is_ready();
+        if self.backlog.is_waiting_due() || self.groups.has_work() || is_ready {
             return Some(Duration::ZERO);
         }
         let due = [self.backlog.next_due(), self.groups.next_due(), self.next_time()];

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
 use arcstr::ArcStr;
+use bytes::Bytes;
 
 use crate::limits::{RETAINED_BYTES_MAX, RETAINED_NAMES_MAX, RETAINED_OVERHEAD_BYTES};
-use crate::message::Body;
 use crate::wire::filter::{Filter, literal_beginning};
 use crate::wire::id::MessageId;
 
@@ -14,12 +14,21 @@ use crate::wire::id::MessageId;
 #[derive(Debug)]
 pub(super) struct Kept {
     pub(super) id: MessageId,
-    /// A native record with its length.
-    pub(super) body: Body,
+    /// The frame that is delivered, of this message alone: shared by all who get it.
+    pub(super) frame: Bytes,
+    /// Bytes of it before the record.
+    pub(super) head_bytes: usize,
     /// The journal group that stores it; 0 for none.
     pub(super) group: u64,
     /// From when on nobody gets it; `u64::MAX` for never.
     pub(super) expires_ms: u64,
+}
+
+impl Kept {
+    /// The native record with its length.
+    pub(super) fn body(&self) -> &[u8] {
+        self.frame.get(self.head_bytes..).unwrap_or_default()
+    }
 }
 
 /// All of them.
@@ -58,7 +67,7 @@ impl Retained {
                  without retaining"
             ));
         }
-        let replaced = before.map_or(0, |kept| cost(name, kept.body.len()));
+        let replaced = before.map_or(0, |kept| cost(name, kept.body().len()));
         let (others, more, max) = (self.bytes - replaced, cost(name, bytes), RETAINED_BYTES_MAX);
         if others.saturating_add(more) > max {
             return Err(format!(
@@ -73,7 +82,7 @@ impl Retained {
     /// must go in.
     pub(super) fn put(&mut self, name: &ArcStr, kept: Kept) {
         self.remove(name);
-        self.bytes += cost(name, kept.body.len());
+        self.bytes += cost(name, kept.body().len());
         if kept.expires_ms != u64::MAX {
             self.by_expiry.insert((kept.expires_ms, name.clone()));
         }
@@ -83,7 +92,7 @@ impl Retained {
     /// Whether there was one.
     pub(super) fn remove(&mut self, name: &str) -> bool {
         let Some((name, kept)) = self.all.remove_entry(name) else { return false };
-        self.bytes -= cost(&name, kept.body.len());
+        self.bytes -= cost(&name, kept.body().len());
         if kept.expires_ms != u64::MAX {
             self.by_expiry.remove(&(kept.expires_ms, name));
         }
@@ -162,7 +171,7 @@ mod tests {
 
     fn kept(bytes: usize, group: u64, expires_ms: u64) -> Kept {
         let id = MessageId { publisher: 1, sequence: 1 };
-        Kept { id, body: bytes::Bytes::from(vec![0; bytes]).into(), group, expires_ms }
+        Kept { id, frame: vec![0; bytes].into(), head_bytes: 0, group, expires_ms }
     }
 
     fn names(retained: &Retained, filter: &Filter<'_>, looks_max: usize) -> Vec<String> {

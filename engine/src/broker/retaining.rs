@@ -13,10 +13,10 @@ use super::retained::Kept;
 use super::subscribers::ConnectionId;
 use crate::journal::Op;
 use crate::limits::{
-    EXPIRED_PER_TURN_MAX, RESEND_BYTES_PER_TURN_MAX, RETAINED_EARLY_MAX, RETAINED_LISTED_MAX,
-    RETAINED_LOOKS_PER_TURN_MAX,
+    EXPIRED_PER_TURN_MAX, PENDING_COPY_BYTES_MAX, RESEND_BYTES_PER_TURN_MAX, RETAINED_EARLY_MAX,
+    RETAINED_LISTED_MAX, RETAINED_LOOKS_PER_TURN_MAX,
 };
-use crate::message::{Body, Format, Message};
+use crate::message::{Format, Message};
 use crate::wire::control::{Kind, Subscribe};
 use crate::wire::filter::Filter;
 use crate::wire::frame::v2_prefix;
@@ -26,7 +26,6 @@ use crate::wire::retained::{self, Entry, Listed, Request};
 /// A subscription that is being given the last values of the names that it fits.
 #[derive(Debug)]
 pub(super) struct Giving {
-    connection: ConnectionId,
     filter_kind: u8,
     filter: Box<str>,
     /// The last name that was looked at.
@@ -53,6 +52,24 @@ impl Givings {
         {
             self.ready.push_back(at);
         }
+    }
+
+    /// A subscription is over.
+    pub(super) fn end(&mut self, at: u32) {
+        if !self.all.is_empty() {
+            self.all.remove(&at);
+        }
+    }
+
+    /// Whether nobody is given any.
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.all.is_empty() && self.ready.is_empty()
+    }
+
+    /// Whether some may have credit.
+    pub(super) fn is_ready(&self) -> bool {
+        !self.ready.is_empty()
     }
 }
 
@@ -84,9 +101,16 @@ impl<E> Core<E> {
             let message = Message { id, name, format, body };
             self.out.journal.push(Op::Retain { message, replaces });
         }
+        let head = v2_prefix(name);
+        let head_bytes = head.len();
+        // A large one with a request of its own is shared, as it is where messages are kept.
+        let is_shared = whole.len() > PENDING_COPY_BYTES_MAX
+            && request.len() == head_bytes.saturating_add(whole.len());
+        let frame = if is_shared { request.clone() } else { [&head[..], whole].concat().into() };
         let kept = Kept {
             id,
-            body: Body::keep(request, whole),
+            frame,
+            head_bytes,
             group: if stores { self.group } else { 0 },
             expires_ms: record.properties().expires_ms.unwrap_or(NEVER_MS),
         };
@@ -97,7 +121,9 @@ impl<E> Core<E> {
     pub(super) fn restore_retained(&mut self, message: Message) {
         let (_, expires_ms) = Self::times_of(&message);
         let Message { id, name, body, .. } = message;
-        self.retained.put(&name, Kept { id, body: body.into(), group: 0, expires_ms });
+        let head = v2_prefix(&name);
+        let (head_bytes, frame) = (head.len(), [&head[..], &body].concat().into());
+        self.retained.put(&name, Kept { id, frame, head_bytes, group: 0, expires_ms });
     }
 
     /// Forgets some of the retained messages whose time is over; whether more are left.
@@ -143,11 +169,11 @@ impl<E> Core<E> {
                     after = Some(name);
                     count += 1;
                     if let Some(kept) = self.retained.get(name) {
-                        let published_ns = Records::new(&kept.body)
+                        let published_ns = Records::new(kept.body())
                             .flatten()
                             .next()
                             .map_or(0, |it| it.1.timestamp_ns);
-                        let bytes = u32::try_from(kept.body.len()).unwrap_or(u32::MAX);
+                        let bytes = u32::try_from(kept.body().len()).unwrap_or(u32::MAX);
                         Entry { id: kept.id, published_ns, bytes, name }.append_to(&mut entries);
                     }
                 }
@@ -197,7 +223,6 @@ impl<E> Core<E> {
             return;
         }
         let giving = Giving {
-            connection,
             filter_kind: wanted.filter.kind(),
             filter: wanted.filter.text().into(),
             after: None,
@@ -213,18 +238,6 @@ impl<E> Core<E> {
         if !self.givings.all.is_empty() {
             self.givings.list(at);
         }
-    }
-
-    /// A subscription is over.
-    pub(super) fn end_giving(&mut self, at: u32) {
-        if !self.givings.all.is_empty() {
-            self.givings.all.remove(&at);
-        }
-    }
-
-    /// A connection is gone, and so are its subscriptions.
-    pub(super) fn end_givings_of(&mut self, connection: ConnectionId) {
-        self.givings.all.retain(|_, giving| giving.connection != connection);
     }
 
     /// Gives some of the last values; whether more may be given at once.
@@ -283,38 +296,52 @@ impl<E> Core<E> {
         Given::Some { looks, bytes }
     }
 
-    /// Gives the last value of a name, unless it is not stored yet: then it comes when it is published. How many bytes.
+    /// The frame of the last value of a name, unless its time is over, or it is not stored yet: then it comes when it is
+    /// published.
+    fn last_value(&self, name: &ArcStr) -> Option<Bytes> {
+        let kept = self.retained.get(name)?;
+        let is_given = kept.group <= self.stored_group() && kept.expires_ms > self.unix_ms();
+        is_given.then(|| kept.frame.clone())
+    }
+
+    /// Gives the last value of a name, if there is one to be given. How many bytes.
     fn give_one(&mut self, at: u32, name: &ArcStr) -> usize {
-        let (now_ms, stored) = (self.unix_ms(), self.stored_group());
-        let Some(kept) = self.retained.get(name) else { return 0 };
-        if kept.group > stored || kept.expires_ms <= now_ms {
-            return 0;
-        }
-        let frame = Bytes::from([&v2_prefix(name)[..], &kept.body].concat());
+        let Some(frame) = self.last_value(name) else { return 0 };
         let bytes = frame.len();
-        let Some(native) = self.subscribers.native(at) else { return 0 };
-        if !native.pay(bytes) {
+        let Some(native) = self.subscribers.native(at).filter(|native| native.has_credit()) else {
             return 0;
-        }
+        };
+        native.pay(bytes);
         let direct = vec![native.direct_retained()];
         self.publish(frame, [].into(), direct, false);
         bytes
     }
 
     /// Something is published under a name: those of these subscriptions that were not given its last value yet get it
-    /// first.
+    /// first. One that has no credit gets it when it has some, unless it gets more without.
     pub(super) fn give_before(&mut self, subscriptions: &[u32], name: &ArcStr) {
         if self.givings.all.is_empty() || self.retained.get(name).is_none() {
             return;
         }
+        let frame = self.last_value(name);
+        let mut direct = Vec::new();
         for &at in subscriptions {
             let Some(giving) = self.givings.all.get_mut(&at) else { continue };
             let is_given = giving.after.as_ref().is_some_and(|after| after >= name);
             if is_given || giving.early.len() >= RETAINED_EARLY_MAX || giving.early.contains(name) {
                 continue;
             }
+            if let Some(frame) = &frame {
+                match self.subscribers.direct_retained(at, frame.len()) {
+                    Some(to) => direct.push(to),
+                    None => continue,
+                }
+            }
             giving.early.insert(name.clone());
-            self.give_one(at, name);
+        }
+        if let Some(frame) = frame {
+            // Once for all of them: it is held once, however large it is.
+            self.publish(frame, [].into(), direct, false);
         }
     }
 }

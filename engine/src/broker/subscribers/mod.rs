@@ -47,6 +47,14 @@ pub(super) struct Direct {
     pub(super) is_overdrawn: bool,
 }
 
+impl Direct {
+    /// The same before a retained message.
+    fn retained(mut self) -> Self {
+        (self.delivery.again, self.delivery.retained) = (true, true);
+        self
+    }
+}
+
 /// A name with what the broker knows of it.
 #[derive(Clone, Debug)]
 pub(super) struct Topic {
@@ -322,8 +330,9 @@ impl Subscribers {
         true
     }
 
-    /// Ends some subscriptions of connections that are gone; whether some are left.
-    pub(super) fn turn(&mut self) -> bool {
+    /// Ends some subscriptions of connections that are gone; whether some are left. `ended`: is told where each was that
+    /// is on a connection for requests.
+    pub(super) fn turn(&mut self, mut ended: impl FnMut(u32)) -> bool {
         let mut left = SUBSCRIPTIONS_ENDED_PER_TURN_MAX;
         while left > 0
             && let Some(Left { id, interests, natives }) = self.leaving.front_mut()
@@ -333,6 +342,7 @@ impl Subscribers {
             if let Some((number, _)) = interests.next() {
                 self.end(id, number);
             } else if let Some((_, at)) = natives.next() {
+                ended(at);
                 self.end_native(at);
             } else {
                 self.leaving.pop_front();

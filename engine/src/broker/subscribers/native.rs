@@ -404,9 +404,7 @@ impl Native {
 
     /// The same before a retained message.
     pub(in super::super) fn direct_retained(&self) -> Direct {
-        let mut direct = self.direct(true, 0);
-        direct.delivery.retained = true;
-        direct
+        self.direct(true, 0).retained()
     }
 
     pub(in super::super) fn has_credit(&self) -> bool {

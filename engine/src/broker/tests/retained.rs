@@ -313,3 +313,91 @@ fn one_that_expires_is_given_no_longer_and_forgotten() {
     assert_eq!(bench.core.retained.len(), 1);
     assert_eq!(bench.core.take_group().unwrap().1, [Op::Unretain("a".into())]);
 }
+
+/// A value that is not copied because it is small.
+fn large_value(name: &str, sequence: u64) -> Bytes {
+    let mut payload = vec![b'x'; 100_000];
+    RETAIN.append_to(&mut payload).unwrap();
+    let mut out = v2_prefix(name);
+    let record = Record {
+        id: id(sequence),
+        ordinal: sequence,
+        timestamp_ns: TIMESTAMP_NS,
+        checksum: checksum::native(name, &payload, TIMESTAMP_NS),
+        ack: false,
+        has_properties: true,
+        encoding: Encoding::Text,
+        payload: &payload,
+    };
+    record.append_to(&mut out).unwrap();
+    out.into()
+}
+
+#[test]
+fn however_many_get_a_value_it_is_held_once() {
+    let mut bench = Bench::new();
+    let large = large_value("a", 1);
+    bench.request(4, large.clone()).effects();
+    for number in 1..=3 {
+        bench.ask(3, with_last(number, Filter::Prefix(""), 1));
+    }
+    bench.request(4, frame("a", 2, false, &["x"]));
+    let (deliveries, _) = bench.deliveries();
+    // One frame for all of them, and nobody has credit for what is published.
+    assert_eq!(deliveries.len(), 1);
+    assert_eq!((deliveries[0].direct.len(), deliveries[0].to.len()), (3, 0));
+    assert_eq!(deliveries[0].frame.as_ptr(), large.as_ptr(), "copied");
+    // Also in their turn.
+    for number in 4..=5 {
+        bench.ask(3, with_last(number, Filter::Prefix(""), 1));
+    }
+    bench.pass(Duration::ZERO);
+    let frames = bench.published();
+    assert_eq!(frames.len(), 2);
+    assert!(frames.iter().all(|frame| frame.as_ptr() == large.as_ptr()), "copied");
+}
+
+#[test]
+fn a_value_for_which_there_is_no_credit_comes_when_there_is_some() {
+    let mut bench = Bench::new();
+    bench.request(4, value("a", 1, false)).effects();
+    bench.ask(3, with_last(1, Filter::Name("a"), 0));
+    bench.request(4, frame("a", 2, false, &["x"]));
+    assert!(bench.values().is_empty());
+    bench.ask(3, grant(1, ROOMY));
+    assert_eq!(bench.values(), [got(1, true, "a", 1)]);
+    assert!(bench.pass(INTERVAL).values().is_empty(), "once");
+    // Who gets without credit what is published gets the value before it, too.
+    let overflow = Overflow::Hold;
+    let filter = Filter::Name("a");
+    let (kind, with_last) = (Kind::Observer, true);
+    let wanted = Subscribe { number: 2, kind, overflow, filter, credit: 0, with_last };
+    bench.ask(5, control::request(&Control::Subscribe(wanted)));
+    bench.request(4, frame("a", 3, false, &["x"]));
+    let (deliveries, _) = bench.deliveries();
+    let direct: Vec<_> = deliveries.iter().flat_map(|it| &it.direct).collect();
+    let of_two: Vec<_> = direct.iter().filter(|direct| direct.delivery.number == 2).collect();
+    assert!(of_two.iter().all(|direct| direct.is_overdrawn), "publishers wait");
+    let marks: Vec<_> =
+        of_two.iter().map(|direct| (direct.delivery.again, direct.delivery.retained)).collect();
+    assert_eq!(marks, [(true, true), (false, false)]);
+    bench.ask(5, grant(2, ROOMY));
+    assert!(bench.values().is_empty(), "once");
+}
+
+#[test]
+fn who_may_be_given_values_is_due_and_who_is_gone_is_forgotten() {
+    let mut bench = Bench::new();
+    bench.request(4, value("a", 1, false)).effects();
+    bench.ask(3, with_last(1, Filter::Prefix(""), ROOMY));
+    assert_eq!(bench.core.next_due(), Some(Duration::ZERO));
+    bench.ask(5, with_last(2, Filter::Prefix(""), 0));
+    bench.core.disconnected(3);
+    bench.core.disconnected(5);
+    assert!(bench.values().is_empty());
+    assert!(bench.core.givings.is_empty());
+    assert_eq!(bench.core.next_due(), None);
+    // Whoever comes in its place asked for nothing.
+    bench.ask(6, super::native::subscribe(3, Kind::Observer, Filter::Prefix(""), ROOMY));
+    assert!(bench.values().is_empty());
+}

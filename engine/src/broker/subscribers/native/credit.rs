@@ -34,6 +34,19 @@ impl Subscribers {
         Some(native.direct(false, 0))
     }
 
+    /// Delivers a retained message of so many bytes to a subscription that has credit for it, or gets more without.
+    pub(in super::super::super) fn direct_retained(
+        &mut self,
+        at: u32,
+        bytes: usize,
+    ) -> Option<Direct> {
+        let native = self.native(at)?;
+        if native.pay(bytes) {
+            return Some(native.direct_retained());
+        }
+        self.overdraw(at, bytes).map(Direct::retained)
+    }
+
     /// Notes that a subscription has credit again, or is over; whether its connection is to be told, and then whether
     /// no other subscription of it is overdrawn.
     pub(in super::super::super) fn note_credit(&mut self, at: u32) -> Option<bool> {
