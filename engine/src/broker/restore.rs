@@ -106,7 +106,7 @@ impl<E> Core<E> {
             self.restore(message);
         } else if Self::times_of(&message).0 > 0 && !restoring.is_replayed(id) {
             // When its time has come, they have it.
-            self.groups.note_late(id, &jobs);
+            self.groups.restore_late(id, &jobs);
             self.restore(message);
         } else {
             if restoring.is_replayed(id) {

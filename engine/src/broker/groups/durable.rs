@@ -163,11 +163,18 @@ impl Groups {
         std::mem::take(&mut self.deleted)
     }
 
-    /// Of these groups, the durable ones are to have a message that waits behind others.
+    /// A message that waits, or is for later, fits these groups, and the durable ones of them are to have it: those that
+    /// were there when it was published.
     pub(in super::super) fn note_late(&mut self, id: MessageId, groups: &[GroupId]) {
-        let durable: Vec<u64> = groups.iter().filter_map(|group| self.number(*group)).collect();
-        if !durable.is_empty() {
-            self.late.insert(id, durable);
+        if self.durable > 0 && !groups.is_empty() {
+            self.late.insert(id, self.last_number);
+        }
+    }
+
+    /// The same of a message that the journal kept, of which these groups are all that are to have it.
+    pub(in super::super) fn restore_late(&mut self, id: MessageId, groups: &[GroupId]) {
+        if let Some(last) = groups.iter().filter_map(|group| self.number(*group)).max() {
+            self.late.insert(id, last);
         }
     }
 
@@ -180,9 +187,8 @@ impl Groups {
 
     /// Whether a message that waits may become a job of a group.
     pub(super) fn may_enlist(&self, id: MessageId, group: GroupId) -> bool {
-        self.number(group).is_none_or(|number| {
-            self.late.get(&id).is_some_and(|numbers| numbers.contains(&number))
-        })
+        self.number(group)
+            .is_none_or(|number| self.late.get(&id).is_some_and(|&last| number <= last))
     }
 
     /// A message that the journal kept is a job of these groups, and ready.

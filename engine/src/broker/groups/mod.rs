@@ -163,8 +163,9 @@ pub(super) struct Groups {
     keeping: usize,
     /// The highest number that a durable group ever had.
     last_number: u64,
-    /// Messages that wait although durable groups, by their numbers, are to have them.
-    late: HashMap<MessageId, Vec<u64>>,
+    /// Messages that wait although durable groups are to have them: those that they fit up to this number, as later
+    /// groups have higher ones. One number each, so that it is a part of what any message takes.
+    late: HashMap<MessageId, u64>,
     /// The numbers of durable groups that were deleted, and of which nothing is left.
     deleted: Vec<u64>,
 }
