@@ -138,8 +138,8 @@ fn copy_most(job: &Job, stop: &AtomicBool) -> Result<Copied, CompactionError> {
         Ok(())
     };
     // The broker forgot the settled ones of this part before it handed their settlement over, so these
-    // messages are not copied and the settle records not needed, unless a message came again. Of dead letters only those are copied that are left, and of
-    // what is said of messages and groups only the last word.
+    // messages are not copied and the settle records not needed, unless a message came again. Of dead letters only those
+    // are copied that are left, and of what is said of messages and groups only the last word.
     let (letters, groups, retained, keys) = Default::default();
     let mut first = First { letters, groups, retained, keys, kept: &job.groups };
     let gathered = Some(&mut first);
@@ -186,7 +186,8 @@ impl Pace {
 
 impl Copied {
     /// Copies the records of the old file up to `end`: messages that `live` lets pass, and notes in `seen` what was
-    /// appended. Of the first part of the file it copies settlements only of what came again, and gathers in `first` what else is left.
+    /// appended. Of the first part of the file it copies only what ended messages that came again, and gathers in `first`
+    /// what else is left.
     fn copy(
         &mut self,
         end: u64,
@@ -231,6 +232,10 @@ impl Copied {
                     Some(first) => {
                         if first.letters.end(&end) {
                             first.settle(end.id);
+                            // As for settlements. The letters that it ended with are not there to tell.
+                            if live.is_some_and(|live| live.is_live(&end.id)) {
+                                self.new.end_message(end.id, end.group)?;
+                            }
                         }
                         false
                     }

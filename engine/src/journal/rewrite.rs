@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::encode::{Encoder, Synced};
 use super::group::JobState;
+use super::letter::LetterEnd;
 use super::options::FsyncPolicy;
 use super::record::{FileHeader, Kind, RECORDS_OFFSET, RecordHeader, SeenRun, VERSION};
 use super::storage::{Storage, StorageFile, append_all};
@@ -108,6 +109,12 @@ impl Rewrite {
         self.encoder.letter(letter);
         self.kept += 1;
         self.kept_bytes += self.encoder.offset() - start;
+        self.write_if_much()
+    }
+
+    /// Adds that a message was done with the last of its dead letters, which was this group's.
+    pub(super) fn end_message(&mut self, id: MessageId, group: &str) -> io::Result<()> {
+        self.encoder.end_letter(id, group, LetterEnd::Done);
         self.write_if_much()
     }
 

@@ -13,6 +13,7 @@ use super::compaction::{Compaction, CompactionError, Copied, Job};
 use super::encode::Encoder;
 use super::full_disk;
 use super::groups;
+use super::letter::LetterEnd;
 use super::letters;
 use super::open::OpenFile;
 use super::ops::{LiveSet, OnProgress, Op, record_bytes};
@@ -281,6 +282,10 @@ impl Writer {
                 }
                 Op::EndLetter { id, group, end } => {
                     self.estimate.settle();
+                    if end == LetterEnd::Done {
+                        // Its message goes, too.
+                        self.estimate.settle();
+                    }
                     self.encoder.end_letter(id, &group, end);
                 }
                 Op::Group(group) => {

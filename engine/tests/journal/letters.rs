@@ -9,7 +9,7 @@ use mezzenger::journal::storage::memory::MemoryStorage;
 use mezzenger::journal::storage::power_cut::{PowerCut, Tear};
 use mezzenger::journal::storage::trace::{Event, Trace};
 use mezzenger::journal::{
-    FsyncPolicy, JournalOptions, LetterEnd, Op, OpenError, Recovered, inspect,
+    FsyncPolicy, JournalOptions, LetterEnd, Op, OpenError, Recovered, inspect, open,
 };
 use mezzenger::message::DeadLetter;
 use mezzenger::wire::id::MessageId;
@@ -453,4 +453,38 @@ fn without_the_sync_of_a_commit_a_loss_of_power_loses_letters() {
     };
     let (_, _, found) = cut_power(letters_alone(), altered).unwrap_err();
     assert_eq!(found, State { is_there: true, ..State::default() });
+}
+
+#[test]
+fn after_a_compaction_a_message_that_came_again_stands_where_it_came_last() {
+    for end in [LetterEnd::Done, LetterEnd::Purged] {
+        let mut log = Log::start(JournalOptions { compact_min_bytes: 6000, ..options() });
+        let live = Arc::clone(&log.run.live);
+        // It cannot ask what is live before all is written.
+        let held = live.held.write().unwrap();
+        log.submit([Append, Letter("a", true), End("a", end)].map(|what| (3, what)).to_vec());
+        // Message 1 stands between the two, as the record of a group may.
+        log.submit(vec![(1, Append)]);
+        log.submit(vec![(3, Append)]);
+        for n in 8..40 {
+            log.submit(vec![(n, Append), (n, Settle)]);
+        }
+        drop(held);
+        log.run.wait(|journal| journal.stats().compactions > 0);
+        let (bytes, _, changes, _) = log.finish();
+        assert_eq!(recover_states(&disk(&bytes), options()).unwrap(), apply(changes));
+        let (recovered, _) = open(options(), Arc::new(disk(&bytes))).unwrap();
+        let order: Vec<u64> =
+            recovered.messages.map(|message| number(message.unwrap().id)).collect();
+        assert_eq!(order, [1, 3], "{end:?}");
+    }
+}
+
+#[test]
+fn the_last_letter_of_a_message_that_is_done_frees_both() {
+    let mut log = Log::start(options());
+    let ticket =
+        log.submit([Append, Letter("a", true), End("a", LetterEnd::Done)].map(|it| (1, it)).into());
+    assert!(log.run.settled(ticket));
+    assert_eq!(log.run.journal.stats().live_bytes, 0);
 }
