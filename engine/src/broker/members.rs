@@ -1,5 +1,6 @@
 //! What the members of groups get, and what they say of it.
 
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +24,34 @@ use crate::wire::frame::{Frame, v2_prefix};
 use crate::wire::id::MessageId;
 use crate::wire::letter::Cause;
 use crate::wire::record::Records;
+
+/// Parts of a frame, which groups with equal shares have in common: of many groups, all may want the same parts.
+struct Parts<'a> {
+    name: &'a ArcStr,
+    frame: &'a Bytes,
+    /// Whether the frame has no other records.
+    is_all: bool,
+    /// Where the records lie.
+    records: &'a [Range<usize>],
+    /// By the first record and the one behind the last.
+    made: HashMap<(usize, usize), Bytes>,
+}
+
+impl Parts<'_> {
+    fn get(&mut self, records: Range<usize>) -> Bytes {
+        if self.is_all && records == (0..self.records.len()) {
+            return self.frame.clone();
+        }
+        let make = || {
+            let mut part = v2_prefix(self.name);
+            for record in self.records.get(records.clone()).unwrap_or_default() {
+                part.extend_from_slice(&self.frame[record.clone()]);
+            }
+            part.into()
+        };
+        self.made.entry((records.start, records.end)).or_insert_with(make).clone()
+    }
+}
 
 impl<E> Core<E> {
     /// What members of a group agree on that say this. What they leave open is as the group has it that is there, or as the
@@ -202,42 +231,28 @@ impl<E> Core<E> {
             at += whole.len();
         }
         self.groups.deliver(name, &kept, groups);
+        let is_all = kept.is_empty();
+        let mut parts = Parts { name, frame, is_all, records: &rest, made: HashMap::new() };
         for &group in &**groups {
-            self.give_unkept(group, name, frame, &rest, kept.is_empty());
+            self.give_unkept(group, &mut parts);
         }
     }
 
-    /// Gives records of a frame to members of a group. `is_all`: the frame has no others.
-    fn give_unkept(
-        &mut self,
-        group: GroupId,
-        name: &ArcStr,
-        frame: &Bytes,
-        mut records: &[Range<usize>],
-        is_all: bool,
-    ) {
-        let all = records.len();
-        let mut share = 0;
-        while !records.is_empty() {
+    /// Gives records of a frame to members of a group.
+    fn give_unkept(&mut self, group: GroupId, parts: &mut Parts<'_>) {
+        let all = parts.records.len();
+        let (mut at, mut share) = (0, 0);
+        while at < all {
             let Some((member, members)) = self.groups.receiver(group) else {
-                self.counters.messages_dropped.add(records.len() as u64);
+                self.counters.messages_dropped.add((all - at) as u64);
                 return;
             };
             if share == 0 {
                 share = all.div_ceil(members);
             }
-            let (given, left) = records.split_at(share.min(records.len()));
-            records = left;
-            let shared = is_all && given.len() == all;
-            let part = if shared {
-                frame.clone()
-            } else {
-                let mut part = v2_prefix(name);
-                for record in given {
-                    part.extend_from_slice(&frame[record.clone()]);
-                }
-                part.into()
-            };
+            let end = all.min(at + share);
+            let part = parts.get(at..end);
+            at = end;
             self.give_frame(member, part, 1, true);
         }
     }

@@ -408,3 +408,28 @@ proptest! {
         prop_assert!(bench.core.groups.is_empty());
     }
 }
+
+#[test]
+fn groups_with_equal_shares_get_the_same_parts_of_a_frame() {
+    let mut bench = Bench::new();
+    for (connection, group) in (3..).zip(["a", "a", "b", "b", "c", "c", "d", "d", "d"]) {
+        let group = Kind::Group(Group { name: group, ..GROUP });
+        bench.ask(connection, subscribe(1, group, ORDERS, ROOMY));
+    }
+    let both = [record("orders", 5, true, b"x"), record("orders", 6, false, b"x")].concat();
+    for (sent, distinct) in [
+        (frame("orders", 1, false, &["x"; 4]), vec![vec![1, 2], vec![3, 4]]),
+        (Bytes::from([v2_prefix("orders"), both].concat()), vec![vec![6]]),
+    ] {
+        bench.request(99, sent);
+        let (mut parts, mut count) = (BTreeMap::<_, BTreeSet<_>>::new(), 0);
+        for part in bench.published() {
+            parts.entry(sequences(&part)).or_default().insert(part.as_ptr() as usize);
+            count += 1;
+        }
+        assert!(count >= 4);
+        for records in distinct {
+            assert_eq!(parts[&records].len(), 1, "{records:?}: copied for each group");
+        }
+    }
+}
