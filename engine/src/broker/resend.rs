@@ -58,8 +58,9 @@ impl<E> Core<E> {
             }
             let (subscribers, groups) = (&mut self.subscribers, &mut self.groups);
             // A group takes its jobs whether those beside it keep up or not.
-            let next = self.backlog.next_waiting(stored, |name| {
-                match subscribers.topic(name).groups.len() {
+            let next = self.backlog.next_waiting(stored, |name, id| {
+                // Groups that the message is not for have no part in it.
+                match groups.open_to(id, &subscribers.topic(name).groups).len() {
                     0 => gathered.keeping_up(subscribers, name).is_none(),
                     fitting => groups.holds_up(name, fitting, jobs_max),
                 }

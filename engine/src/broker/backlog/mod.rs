@@ -254,12 +254,12 @@ impl Backlog {
         self.waiting.sweep(names_max, after)
     }
 
-    /// The next message that waited and is due, of a name that is not held up. The caller sends it, and
+    /// The next message that waited and is due, of a name that is not held up: its first message decides. The caller sends it, and
     /// says where it belongs then: [`Self::put_back`].
     pub(super) fn next_waiting(
         &mut self,
         stored: u64,
-        is_held_up: impl FnMut(&str) -> bool,
+        is_held_up: impl FnMut(&str, MessageId) -> bool,
     ) -> Option<MessageId> {
         self.waiting.next_due(stored, is_held_up)
     }

@@ -4,6 +4,9 @@
 //! Each name has a doubly linked list through one slab, so that a message costs 32 bytes here and
 //! leaves in constant time.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::Bound;
 
@@ -14,6 +17,10 @@ use crate::wire::id::MessageId;
 
 /// Names, and lists that are empty by now, that one look for a message passes over.
 const HELD_UP_MAX: usize = 64;
+
+/// Prefixes and patterns whose names are on their way to become due. Each is looked at for every message of a group;
+/// instead of more of them, all names become due, of which those that nobody wants go back.
+const SWEEPS_MAX: usize = 64;
 
 /// No slot, or no list.
 const NONE: u32 = u32::MAX;
@@ -183,10 +190,25 @@ impl Waiting {
 
     /// The same for all names that begin with a prefix, and fit a pattern if there is one; [`Self::sweep`] does it.
     pub(super) fn wake_prefix(&mut self, prefix: &str, pattern: Option<&str>) {
-        if !self.by_name.is_empty() {
-            let (prefix, pattern) = (prefix.into(), pattern.map(Into::into));
-            self.sweeps.push_back(Sweep { prefix, pattern, reached: None });
+        if self.by_name.is_empty() {
+            return;
         }
+        // One that is begun has passed names which may have come since.
+        let is_same = |sweep: &Sweep| {
+            sweep.reached.is_none()
+                && *sweep.prefix == *prefix
+                && sweep.pattern.as_deref() == pattern
+        };
+        if self.sweeps.iter().any(is_same) {
+            return;
+        }
+        let mut sweep =
+            Sweep { prefix: prefix.into(), pattern: pattern.map(Into::into), reached: None };
+        if self.sweeps.len() >= SWEEPS_MAX {
+            self.sweeps.retain(|sweep| sweep.reached.is_some());
+            sweep = Sweep { prefix: "".into(), pattern: None, reached: None };
+        }
+        self.sweeps.push_back(sweep);
     }
 
     /// Goes on with prefixes, so many names at most; whether some are left. `after`: the latest journal
@@ -244,11 +266,11 @@ impl Waiting {
     }
 
     /// Takes out the next due message, all up to the journal group `stored` being stored, of a name that
-    /// is not held up. Looks at a bounded number of lists.
+    /// is not held up, which the first of its messages decides. Looks at a bounded number of lists.
     pub(super) fn next_due(
         &mut self,
         stored: u64,
-        mut is_held_up: impl FnMut(&str) -> bool,
+        mut is_held_up: impl FnMut(&str, MessageId) -> bool,
     ) -> Option<MessageId> {
         if self.passed_over >= self.ready.len() {
             self.passed_over = 0;
@@ -267,8 +289,10 @@ impl Waiting {
             if first == NONE {
                 lists.pop_front();
                 self.give_up(at);
-            } else if after <= stored && !is_held_up(&name) {
-                let id = self.slots[first as usize].id;
+                continue;
+            }
+            let id = self.slots[first as usize].id;
+            if after <= stored && !is_held_up(&name, id) {
                 self.unlink(first);
                 self.passed_over = 0;
                 return Some(id);
@@ -295,202 +319,5 @@ impl Waiting {
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
         self.used == 0
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn id(sequence: u64) -> MessageId {
-        MessageId { publisher: 1, sequence }
-    }
-
-    fn next(waiting: &mut Waiting, stored: u64) -> Option<MessageId> {
-        waiting.next_due(stored, |_| false)
-    }
-
-    #[test]
-    fn messages_leave_in_the_order_they_came_and_only_when_wanted() {
-        let (mut waiting, a, b) = (Waiting::default(), ArcStr::from("a"), ArcStr::from("b"));
-        waiting.add(&a, id(3));
-        let place = waiting.add(&a, id(1));
-        waiting.add(&a, id(2));
-        waiting.add(&b, id(4));
-        waiting.remove(place, id(1));
-        waiting.remove(place, id(1));
-        waiting.wake_name("a", 0);
-        waiting.wake_name("a", 0);
-        assert_eq!(next(&mut waiting, 0), Some(id(3)));
-        // Comes back while its name is due: it waits for the next time.
-        waiting.add(&a, id(3));
-        assert_eq!(next(&mut waiting, 0), Some(id(2)));
-        assert_eq!(next(&mut waiting, 0), None);
-        assert!(!waiting.is_due());
-        assert!(!waiting.is_empty());
-        waiting.wake_prefix("", None);
-        while waiting.sweep(1, 0) {}
-        let left: Vec<_> = std::iter::from_fn(|| next(&mut waiting, 0)).collect();
-        assert_eq!(left, [id(3), id(4)]);
-        assert!(waiting.is_empty());
-    }
-
-    #[test]
-    fn a_prefix_wakes_what_begins_with_it_in_slices() {
-        let mut waiting = Waiting::default();
-        let names: Vec<ArcStr> = ["a", "b", "b.1", "b.2", "b.3", "c"].map(ArcStr::from).to_vec();
-        for (name, n) in names.iter().zip(0..) {
-            waiting.add(name, id(n));
-        }
-        waiting.wake_prefix("b", None);
-        let mut slices = 1;
-        while waiting.sweep(2, 0) {
-            slices += 1;
-        }
-        assert_eq!(slices, 3);
-        let woken: Vec<_> = std::iter::from_fn(|| next(&mut waiting, 0)).collect();
-        assert_eq!(woken, [1, 2, 3, 4].map(id));
-        assert!(!waiting.is_due() && !waiting.is_empty());
-    }
-
-    #[test]
-    fn a_pattern_wakes_what_fits_it_and_every_name_that_is_looked_at_counts() {
-        let mut waiting = Waiting::default();
-        let names: Vec<ArcStr> =
-            ["b.1", "b.1.x", "b.2.y", "b.3.x", "b.4.y"].map(ArcStr::from).to_vec();
-        for (name, n) in names.iter().zip(0..) {
-            waiting.add(name, id(n));
-        }
-        waiting.wake_prefix("b.", Some("b.*.x"));
-        assert!(waiting.sweep(2, 0) && waiting.sweep(2, 0) && !waiting.sweep(2, 0));
-        let woken: Vec<_> = std::iter::from_fn(|| next(&mut waiting, 0)).collect();
-        assert_eq!(woken, [1, 3].map(id));
-    }
-
-    #[test]
-    fn a_name_that_is_held_up_lets_others_go_first() {
-        let mut waiting = Waiting::default();
-        let names: [ArcStr; 2] = ["a".into(), "b".into()];
-        waiting.add(&names[0], id(1));
-        waiting.add(&names[1], id(2));
-        waiting.wake_name("a", 0);
-        waiting.wake_name("b", 0);
-        assert_eq!(waiting.next_due(0, |name| name == "a"), Some(id(2)));
-        assert_eq!(waiting.next_due(0, |name| name == "a"), None);
-        assert_eq!(next(&mut waiting, 0), Some(id(1)));
-    }
-
-    #[test]
-    fn what_becomes_due_later_stays_behind_also_when_its_name_is_held_up() {
-        let mut waiting = Waiting::default();
-        let names: [ArcStr; 2] = ["a".into(), "b".into()];
-        for n in 0..6 {
-            let name = &names[usize::from(n % 2 == 1)];
-            waiting.add(name, id(n));
-            waiting.wake_name(name, n);
-        }
-        assert!(waiting.is_name_due("a") && !waiting.is_name_due("c"));
-        let mut got = Vec::new();
-        for look in 0..60 {
-            got.extend(waiting.next_due(look / 4, |name| (name == "a") == (look % 3 == 0)));
-        }
-        let of =
-            |rest| got.iter().map(|id| id.sequence).filter(|n| n % 2 == rest).collect::<Vec<_>>();
-        assert_eq!((of(0), of(1)), (vec![0, 2, 4], vec![1, 3, 5]));
-        assert!(waiting.is_empty() && !waiting.is_name_due("a"));
-    }
-
-    #[test]
-    fn a_due_list_that_is_settled_empty_is_given_up() {
-        let mut waiting = Waiting::default();
-        let names: [ArcStr; 2] = ["a".into(), "b".into()];
-        waiting.add(&names[1], id(9));
-        for n in 0..3 {
-            let place = waiting.add(&names[0], id(n));
-            waiting.wake_name("a", 0);
-            waiting.remove(place, id(n));
-            assert_eq!(next(&mut waiting, 0), None);
-        }
-        assert!(waiting.lists.len() <= 2);
-    }
-
-    #[test]
-    fn due_messages_wait_until_they_are_stored() {
-        let mut waiting = Waiting::default();
-        let names: [ArcStr; 2] = ["a".into(), "b".into()];
-        waiting.add(&names[0], id(1));
-        waiting.add(&names[1], id(2));
-        waiting.wake_name("a", 3);
-        waiting.wake_name("b", 4);
-        assert_eq!(next(&mut waiting, 2), None);
-        assert!(!waiting.is_due(), "it would spin");
-        assert_eq!(next(&mut waiting, 3), Some(id(1)));
-        assert_eq!(next(&mut waiting, 3), None);
-        assert_eq!(next(&mut waiting, 4), Some(id(2)));
-        assert!(waiting.is_empty());
-    }
-
-    #[test]
-    fn what_is_held_up_is_looked_at_once_and_again_when_it_may_be_sent() {
-        let mut waiting = Waiting::default();
-        let names: Vec<ArcStr> = (0..HELD_UP_MAX * 2 + 10).map(|n| n.to_string().into()).collect();
-        for (n, name) in (0..).zip(&names) {
-            waiting.add(name, id(n));
-            waiting.wake_name(name, 0);
-        }
-        let free = names.len() - 1;
-        let is_held_up = |name: &str| name != names[free].as_str();
-        let mut looks = 0;
-        let mut found = Vec::new();
-        while waiting.is_due() {
-            found.extend(waiting.next_due(0, is_held_up));
-            looks += 1;
-            assert!(looks < 10, "it would spin");
-        }
-        assert_eq!(found, [id(free as u64)], "what stands behind the others");
-        // One that is added meanwhile is seen, wherever the looks have come to.
-        waiting.next_due(0, is_held_up);
-        waiting.add(&names[free], id(1000));
-        waiting.wake_name(&names[free], 0);
-        let mut found = None;
-        while waiting.is_due() && found.is_none() {
-            found = waiting.next_due(0, is_held_up);
-        }
-        assert_eq!(found, Some(id(1000)));
-        waiting.try_again();
-        assert!(waiting.is_due());
-        let left = std::iter::from_fn(|| next(&mut waiting, 0)).count();
-        assert_eq!(left, names.len() - 1);
-    }
-
-    proptest! {
-        #[test]
-        fn it_agrees_with_plain_lists(steps in prop::collection::vec((0_u8..4, 0_usize..3, 0_usize..8), 1..200)) {
-            let names: Vec<ArcStr> = ["a", "b", "c"].map(Into::into).to_vec();
-            let mut waiting = Waiting::default();
-            let mut model: Vec<Vec<(u32, MessageId)>> = vec![Vec::new(); 3];
-            for (n, (kind, name, nth)) in steps.into_iter().enumerate() {
-                match kind {
-                    0 | 1 => {
-                        let id = id(n as u64);
-                        model[name].push((waiting.add(&names[name], id), id));
-                    }
-                    2 if nth < model[name].len() => {
-                        let (place, id) = model[name].remove(nth);
-                        waiting.remove(place, id);
-                    }
-                    _ => {
-                        waiting.wake_name(&names[name], 0);
-                        let out: Vec<_> =
-                            std::iter::from_fn(|| next(&mut waiting, 0)).collect();
-                        let expected: Vec<_> = model[name].drain(..).map(|(_, id)| id).collect();
-                        prop_assert_eq!(out, expected);
-                        prop_assert!(!waiting.is_due());
-                    }
-                }
-                prop_assert_eq!(waiting.is_empty(), model.iter().all(Vec::is_empty));
-            }
-        }
     }
 }

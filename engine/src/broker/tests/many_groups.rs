@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::durable::{create, named};
 use super::groups::{GROUP, ORDERS, ROOMY, WAIT, join, verdict};
 use super::native::{grant, subscribe};
 use super::*;
@@ -402,4 +403,17 @@ fn messages_that_waited_become_no_more_jobs_than_there_may_be() {
     }
     assert!(left.iter().all(BTreeSet::is_empty), "{left:?}");
     assert!(bench.core.backlog.is_empty());
+}
+
+#[test]
+fn groups_that_a_message_is_not_for_do_not_hold_it_up() {
+    let mut bench = Bench::new();
+    bench.orders(1, true, 1);
+    for name in ["g", "h"] {
+        bench.ask_groups(create(ORDERS, named(name)));
+    }
+    // As many jobs as there may be.
+    bench.orders(2, true, 50).effects();
+    bench.subscribe(b"\x01orders|").pass(Duration::ZERO);
+    assert_eq!(bench.got(), [[1]]);
 }

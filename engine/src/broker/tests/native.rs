@@ -232,7 +232,7 @@ fn a_pattern_wakes_no_message_that_it_does_not_fit() {
         bench.ask(3, subscribe(1, kind, Filter::Pattern("a.*.c"), 0));
         while bench.core.turn(bench.now) {}
         let mut due = 0;
-        while bench.core.backlog.next_waiting(u64::MAX, |_| false).is_some() {
+        while bench.core.backlog.next_waiting(u64::MAX, |_, _| false).is_some() {
             due += 1;
         }
         assert_eq!(due, 1);
