@@ -227,7 +227,8 @@ pub const COSTLY_READ_TIME: Duration = Duration::from_millis(1);
 /// away, does not make a connection costly that was quick before.
 pub const COSTLY_READ_TIME_EACH_MAX: Duration = Duration::from_millis(7);
 
-/// Bytes of a request after which the broker looks at the clock: smaller ones cost little.
+/// Bytes of a request after which the broker looks at the clock: smaller ones cost little, but for those that look at many
+/// dead letters, groups or retained messages.
 pub const COSTLY_REQUEST_BYTES: usize = 8 * 1024;
 
 /// How long the broker reads before it writes what that caused.

@@ -19,7 +19,7 @@ use crate::limits::{
 use crate::net::socket::{ByteStream, Network};
 use crate::wire::frame::Frame;
 use crate::wire::reply::{OK, refusal, taken};
-use crate::wire::{confirm, frame, hello};
+use crate::wire::{confirm, control, frame, hello};
 use crate::zmtp::error::ConnectionError;
 use crate::zmtp::frame::Head;
 use crate::zmtp::inbox::Filled;
@@ -94,7 +94,8 @@ impl<N: Network> Broker<N> {
                 Ok(Some(event)) => {
                     events += 1;
                     peer.end_partial();
-                    let may_cost = matches!(&event, Event::Request(_, body) if body.len() >= COSTLY_REQUEST_BYTES);
+                    let may_cost = matches!(&event, Event::Request(_, body)
+                        if body.len() >= COSTLY_REQUEST_BYTES || control::may_take_long(body));
                     let event = if peer.is_held { self.put_aside(id, event) } else { Some(event) };
                     if let Some(event) = event {
                         self.handle(id, event, now);

@@ -176,12 +176,14 @@ impl<N: Network> Broker<N> {
     /// Puts aside what came from a connection that is held back, and returns what may go ahead of that. Beyond what may be
     /// put aside the connection is not read.
     pub(super) fn put_aside(&mut self, id: ConnectionId, event: Event) -> Option<Event> {
+        let peer = self.peers.get_mut(id)?;
+        // Not ahead of what begins the subscription that it is about.
         if let Event::Request(_, body) = &event
             && control::frees(body)
+            && !control::needs(body).is_some_and(|number| peer.aside.begins(number))
         {
             return Some(event);
         }
-        let peer = self.peers.get_mut(id)?;
         self.aside_bytes += peer.aside.push(event);
         if peer.aside.bytes() >= ASIDE_BYTES_MAX_EACH || self.aside_bytes >= ASIDE_BYTES_MAX {
             peer.is_heard = false;

@@ -54,6 +54,30 @@ pub fn frees(request: &[u8]) -> bool {
     }
 }
 
+/// Whether a request may take long, however short it is: those about dead letters, groups and retained messages look at
+/// many of them.
+pub fn may_take_long(request: &[u8]) -> bool {
+    matches!(request, [CONTROL, kind, ..] if *kind > SETTLE)
+}
+
+/// The number of the subscription that a request begins.
+pub fn begins(request: &[u8]) -> Option<u32> {
+    match request {
+        [CONTROL, SUBSCRIBE, rest @ ..] => rest.first_chunk().copied().map(u32::from_le_bytes),
+        _ => None,
+    }
+}
+
+/// The number of the subscription that a request needs to be there.
+pub fn needs(request: &[u8]) -> Option<u32> {
+    match request {
+        [CONTROL, UNSUBSCRIBE | CREDIT | SETTLE, rest @ ..] => {
+            rest.first_chunk().copied().map(u32::from_le_bytes)
+        }
+        _ => None,
+    }
+}
+
 /// What a subscriber is to the messages that it gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind<'a> {

@@ -27,7 +27,7 @@ impl std::fmt::Debug for Envelope {
 }
 
 impl Envelope {
-    fn new(bytes: &[u8]) -> Self {
+    pub(crate) fn new(bytes: &[u8]) -> Self {
         let mut inline = [0; INLINE_BYTES];
         Self(match inline.get_mut(..bytes.len()) {
             Some(room) => {

@@ -28,13 +28,13 @@ fn ping() -> Vec<u8> {
     out
 }
 
-struct Server {
-    broker: Broker<SystemNetwork>,
+pub(super) struct Server {
+    pub(super) broker: Broker<SystemNetwork>,
     _waker: waker::Waker,
 }
 
 impl Server {
-    fn new(reply_bytes_max: usize) -> Self {
+    pub(super) fn new(reply_bytes_max: usize) -> Self {
         let (waker, wake) = waker::pair().unwrap();
         let config = Config::default();
         let core = CoreState::new(&config, Arc::new(Counters::default()));
@@ -51,7 +51,7 @@ impl Server {
     }
 
     /// A client that said what it is.
-    fn connect(&mut self) -> UnixStream {
+    pub(super) fn connect(&mut self) -> UnixStream {
         let (near, far) = UnixStream::pair().unwrap();
         for end in [&near, &far] {
             end.set_nonblocking(true).unwrap();

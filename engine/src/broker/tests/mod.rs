@@ -1,6 +1,7 @@
 //! The core's promises, each event and effect in the open: no socket, no file, no clock.
 
 mod answers;
+mod aside;
 mod carried;
 mod catalog;
 mod checks;

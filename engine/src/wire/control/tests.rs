@@ -109,3 +109,26 @@ fn each_rule_has_its_error() {
     assert_eq!(read(b"\x02\x06\x01|"), Err(ControlError::GroupName(NameError::Separator)));
     assert!(matches!(read(b"\x02\x06"), Err(ControlError::Short { expected: 3, .. })));
 }
+
+#[test]
+fn what_a_request_is_about_is_told_without_reading_it() {
+    let begins_and_needs = |body: &[u8]| (begins(body), needs(body));
+    let subscribe = request(&Control::Subscribe(SUBSCRIPTION));
+    assert_eq!(begins_and_needs(&subscribe), (Some(SUBSCRIPTION.number), None));
+    assert_eq!(begins_and_needs(&subscribe[..5]), (None, None));
+    let ids = &[1; 16];
+    for control in [
+        Control::Unsubscribe(7),
+        Control::Credit { number: 7, bytes: 1 },
+        Control::Settle { number: 7, verdict: Verdict::Ack, ids },
+    ] {
+        let body = request(&control);
+        assert_eq!(begins_and_needs(&body), (None, Some(7)));
+        assert!(frees(&body) && !may_take_long(&body));
+    }
+    assert!(!may_take_long(&subscribe) && !may_take_long(b"\x02") && !may_take_long(b"\x01\x0f"));
+    for kind in 6..=15 {
+        assert!(may_take_long(&[CONTROL, kind]));
+        assert_eq!(begins_and_needs(&[CONTROL, kind, 7, 0, 0, 0]), (None, None));
+    }
+}
