@@ -115,9 +115,11 @@ impl<E> Core<E> {
             Request::Show { group, id } => self.show(group, id)?,
             Request::Replay { group, which } => {
                 self.check_running()?;
+                self.check_journal()?;
                 letter::replayed(self.replay(group, which)?)
             }
             Request::Purge { group, which } => {
+                self.check_journal()?;
                 self.check_group(group)?;
                 letter::purged(self.change(group, which, Self::purge_one)?)
             }

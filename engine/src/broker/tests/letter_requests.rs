@@ -343,3 +343,20 @@ fn whatever_a_request_holds_it_is_answered_and_the_connection_lives_on() {
     bench.request(ASKER, v2_prefix("ping"));
     assert_eq!(bench.replies(), [(ASKER, Reply::Ok)]);
 }
+
+#[test]
+fn what_a_failed_journal_would_not_keep_is_refused() {
+    let mut bench = Bench::durable();
+    bench.ask(3, join(1, ROOMY)).orders(1, true, 1).stored();
+    bench.given();
+    bench.request(3, verdict(1, NO, &[1])).stored();
+    bench.effects();
+    bench.core.journal_failed("disk gone", true);
+    for request in
+        [Request::Purge { group: "g", which: ALL }, Request::Replay { group: "g", which: ALL }]
+    {
+        bench.check_letters_refused(&request, ErrorCode::JournalFailed, "disk gone");
+    }
+    // It is there after a restart, and till then.
+    assert_eq!(bench.list("g", 0, 0).0.total, 1);
+}
