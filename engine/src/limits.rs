@@ -54,7 +54,7 @@ pub const CHECKING_BYTES_MAX: usize = 64 * 1024 * 1024;
 pub const CHECKING_MAX: usize = 64;
 
 /// Number and bytes of the large messages that are carried over on that thread at a time, to be sent again; the
-/// first of them may have more bytes.
+/// first of them may have more bytes. So may those that came for later, and are published once they are carried over.
 pub const CARRYING_MAX: usize = 8;
 /// See [`CARRYING_MAX`].
 pub const CARRYING_BYTES_MAX: usize = 16 * 1024 * 1024;

@@ -126,6 +126,8 @@ impl From<NativeFrame> for Bytes {
 pub(super) struct Want {
     /// To be sent again.
     pub(super) is_resend: bool,
+    /// To be published in the other format, whatever became of it meanwhile.
+    pub(super) released: Option<Message>,
     /// To be handed over to a member of each of these groups.
     pub(super) groups: BTreeSet<GroupId>,
     /// To be delivered to these subscriptions, whose credit it waited for.
@@ -147,6 +149,9 @@ pub(super) struct Carrying {
     /// Those that wait and those under way.
     wanted: HashMap<MessageId, Want>,
     waiting: VecDeque<MessageId>,
+    /// Bytes of those that are to be published.
+    released_bytes: usize,
+    /// How many are under way, and their bytes.
     count: usize,
     bytes: usize,
 }
@@ -162,6 +167,18 @@ impl Carrying {
     /// Wants a message carried over that is sent again then.
     pub(super) fn want_resend(&mut self, id: MessageId) {
         self.want(id).is_resend = true;
+    }
+
+    /// Wants a message carried over that is published then.
+    pub(super) fn want_released(&mut self, message: Message) {
+        self.released_bytes += message.bytes();
+        let before = self.want(message.id).released.replace(message);
+        self.released_bytes -= before.map_or(0, |before| before.bytes());
+    }
+
+    /// Whether another message may be published that has to be carried over: nothing else counts their bytes.
+    pub(super) fn lets_release(&self) -> bool {
+        self.released_bytes < CARRYING_BYTES_MAX
     }
 
     /// Wants a message carried over that is to be handed over by a group. The group is not served before.
@@ -182,7 +199,8 @@ impl Carrying {
     /// Takes the message that waited longest, if it may be begun now.
     pub(super) fn next(&mut self, backlog: &Backlog) -> Option<Next> {
         while let Some(&id) = self.waiting.front() {
-            let Some(message) = backlog.get(id) else {
+            let released = self.wanted.get(&id).and_then(|want| want.released.clone());
+            let Some(message) = released.or_else(|| backlog.get(id)) else {
                 self.waiting.pop_front();
                 match self.wanted.remove(&id) {
                     Some(want) => return Some(Next::Gone(want)),
@@ -204,7 +222,9 @@ impl Carrying {
     pub(super) fn end(&mut self, message: &Message) -> Want {
         self.count -= 1;
         self.bytes -= message.bytes();
-        self.wanted.remove(&message.id).unwrap_or_default()
+        let want = self.wanted.remove(&message.id).unwrap_or_default();
+        self.released_bytes -= want.released.as_ref().map_or(0, Message::bytes);
+        want
     }
 
     /// Whether one of so many bytes may be begun.

@@ -132,7 +132,9 @@ impl<E> Core<E> {
         let want = self.carrying.end(message);
         // Without it, who waits for it is served when something else happens: it may fail again.
         let Some(carried) = carried else { return };
-        if self.backlog.view().contains(id) {
+        if want.released.is_some() {
+            self.publish_released(message, carried);
+        } else if self.backlog.view().contains(id) {
             if *format == Format::V1 {
                 self.backlog.keep_carried(*id, carried.frame.clone());
             }
@@ -141,6 +143,18 @@ impl<E> Core<E> {
             }
         }
         self.serve_those(&want);
+    }
+
+    /// Publishes to v1 subscribers what came for later, now that it is carried over. Others have it.
+    fn publish_released(&mut self, message: &Message, carried: Carried) {
+        if Self::times_of(message).1 <= self.unix_ms() {
+            return;
+        }
+        let Carried { frame, checksum } = carried;
+        let droppable = !self.backlog.view().contains(&message.id);
+        self.backlog.add_alias(checksum, message.id);
+        let to = self.subscribers.topic(&message.name).v1.clone();
+        self.publish(frame, to, Vec::new(), droppable);
     }
 
     fn resend_carried(&mut self, message: &Message, carried: Carried) {

@@ -16,7 +16,7 @@ use super::subscribers::Topic;
 use crate::journal::JobState;
 use crate::limits::{
     CLOCK_LOOKED_AT, DELAY_DAYS_MAX, DELAYED_PER_TURN_MAX, EXPIRED_PER_TURN_MAX,
-    RESEND_BYTES_PER_TURN_MAX,
+    RESEND_BYTES_PER_TURN_MAX, TRANSCODED_BYTES_PER_TURN_MAX,
 };
 use crate::message::{Body, Format, Message};
 use crate::wire::frame::{Frame, v2_prefix};
@@ -65,7 +65,10 @@ impl<E> Core<E> {
     /// When the time of the next message has come or is over, or the clock on the wall, which may be set meanwhile, is to be
     /// looked at for that.
     pub(super) fn next_time(&self) -> Option<Duration> {
-        let first_ms = self.backlog.first_expiry_ms().min(self.backlog.first_later_ms());
+        let first_ms = match self.carrying.lets_release() {
+            true => self.backlog.first_expiry_ms().min(self.backlog.first_later_ms()),
+            false => self.backlog.first_expiry_ms(),
+        };
         let first_ms = first_ms.min(self.retained.first_expiry_ms()).min(self.keys.first_ms());
         if first_ms == NEVER_MS {
             return None;
@@ -222,6 +225,11 @@ impl<E> Core<E> {
                 self.counters.expired.add(u64::from(!record.ack));
             } else if record.ack && self.backlog.is_later(record.id) {
                 self.backlog.deliver_at(record.id, deliver_at_ms);
+            } else if deliver_at_ms > now_ms
+                && record.ack
+                && !self.backlog.view().contains(&record.id)
+            {
+                // It was settled before it was stored: nobody gets it, least of all now.
             } else if !record.ack && deliver_at_ms > now_ms {
                 let kept = Body::keep(&outgoing.frame, whole);
                 let (name, id) = (&outgoing.name, record.id);
@@ -233,13 +241,19 @@ impl<E> Core<E> {
             }
         }
         let is_left = frame.len() > empty;
-        is_left.then(|| Outgoing { frame: frame.into(), whole_until_ms: until_ms, ..outgoing })
+        // The other format's frame beside it is not delivered.
+        let (frame, whole_until_ms, is_copy) = (frame.into(), until_ms, false);
+        is_left.then(|| Outgoing { frame, whole_until_ms, is_copy, ..outgoing })
     }
 
     /// Delivers some of the messages whose time has come; whether more are left.
     pub(super) fn release_later(&mut self, now: Duration) -> bool {
         let (now_ms, mut bytes) = (self.unix_ms(), 0);
         for _ in 0..DELAYED_PER_TURN_MAX {
+            // Once some are carried over, it goes on.
+            if !self.carrying.lets_release() {
+                return false;
+            }
             if bytes >= RESEND_BYTES_PER_TURN_MAX {
                 break;
             }
@@ -257,6 +271,12 @@ impl<E> Core<E> {
     /// Delivers a message as if it had been published now.
     fn release_one(&mut self, message: Message, now: Duration) {
         let (_, expires_ms) = Self::times_of(&message);
+        // A large one is carried over elsewhere, as it is when it is sent again.
+        let is_large = message.bytes() > TRANSCODED_BYTES_PER_TURN_MAX;
+        let is_copy = is_large && !self.subscribers.topic(&message.name).v1.is_empty();
+        if is_copy {
+            self.carrying.want_released(message.clone());
+        }
         let Message { id, name, format, body } = message;
         let ack = frame_records(&body).next().is_some_and(|(_, record)| record.ack);
         if ack {
@@ -269,7 +289,7 @@ impl<E> Core<E> {
             name,
             format,
             droppable: !ack,
-            is_copy: false,
+            is_copy,
             whole_until_ms: expires_ms,
         });
     }

@@ -52,7 +52,7 @@ impl Bench {
         ids
     }
 
-    fn carry_next(&mut self) {
+    pub(super) fn carry_next(&mut self) {
         let message = self.carries.remove(0);
         self.core.carried(&message, carry(&message));
     }

@@ -1,10 +1,13 @@
 //! Messages that are delivered later: at their time, to those who are there then.
 
+use super::durable::{create, delete, join_named, named};
 use super::expiry::{START_MS, at_start, record_with};
 use super::groups::{GROUP, ORDERS, ROOMY, join, verdict};
 use super::native::subscribe;
 use super::*;
-use crate::limits::{DELAY_DAYS_MAX, DELAYED_PER_TURN_MAX};
+use crate::limits::{
+    CARRYING_BYTES_MAX, DELAY_DAYS_MAX, DELAYED_PER_TURN_MAX, TRANSCODED_BYTES_PER_TURN_MAX,
+};
 use crate::message::Format;
 use crate::wire::control::{self, Kind, Verdict};
 use crate::wire::properties::Properties;
@@ -238,4 +241,91 @@ fn a_turn_delivers_a_bounded_number_in_the_order_of_their_times() {
     assert_eq!(bench.core.backlog.count_later(), 10);
     bench.core.serve(bench.now);
     assert_eq!((bench.published().len(), bench.core.backlog.count_later()), (10, 0));
+}
+
+#[test]
+fn one_that_is_settled_before_it_is_stored_is_delivered_to_nobody() {
+    let mut bench = at_start(Bench::durable());
+    bench.subscribe(b"\x01orders|");
+    bench.request(4, order(1, true, SHORT)).request(2, ack::frame(&[id(1)]));
+    let (group, _) = bench.core.take_group().unwrap();
+    bench.store(group);
+    assert_eq!(bench.effects().0, Vec::<Bytes>::new());
+    assert!(bench.pass_on_both(SHORT).got().is_empty());
+    assert!(bench.core.backlog.is_empty());
+}
+
+#[test]
+fn durable_groups_get_it_that_were_there_when_it_was_published() {
+    let mut bench = at_start(Bench::new());
+    let all = ["a", "b", "c"];
+    for name in &all[..2] {
+        bench.ask_groups(create(ORDERS, named(name)));
+    }
+    bench.request(4, order(1, true, SHORT)).effects();
+    // One comes later, and another one takes the name of one that was there.
+    bench.ask_groups(delete("b")).ask_groups(create(ORDERS, named("b")));
+    bench.ask_groups(create(ORDERS, named("c")));
+    for (connection, name) in (5..).zip(all) {
+        bench.ask(connection, join_named(1, name));
+    }
+    bench.pass_on_both(SHORT);
+    assert_eq!(bench.given(), [(5, 1, 1, vec![1])]);
+    bench.ask(5, verdict(1, Verdict::Ack, &[1]));
+    assert!(bench.core.backlog.is_empty() && bench.core.groups.has_no_jobs());
+}
+
+#[test]
+fn a_large_one_is_carried_over_elsewhere_when_its_time_has_come() {
+    for ack in [false, true] {
+        let mut bench = at_start(Bench::new());
+        bench.subscribe_as(1, b"orders|").subscribe_as(2, b"\x01orders|");
+        let mut payload = vec![b'x'; TRANSCODED_BYTES_PER_TURN_MAX + 1];
+        after(SHORT).append_to(&mut payload).unwrap();
+        let mut out = v2_prefix("orders");
+        let record = Record {
+            id: id(1),
+            ordinal: 0,
+            timestamp_ns: TIMESTAMP_NS,
+            checksum: checksum::native("orders", &payload, TIMESTAMP_NS),
+            ack,
+            has_properties: true,
+            encoding: Encoding::Text,
+            payload: &payload,
+        };
+        record.append_to(&mut out).unwrap();
+        bench.request(4, out);
+        // It is checked elsewhere, too.
+        bench.effects();
+        for check in std::mem::take(&mut bench.checks) {
+            bench.core.checked(check.number, check.run(), bench.now);
+        }
+        assert_eq!(bench.effects(), (vec![], vec![(4, Reply::Ok)]));
+        bench.pass_on_both(SHORT);
+        assert_eq!(bench.receivers(), [[2]]);
+        assert_eq!(bench.carries.len(), 1);
+        // Whoever acknowledges it does not take it away from others.
+        bench.request(2, ack::frame(&[id(1)])).effects();
+        assert!(bench.core.backlog.is_empty());
+        bench.carry_next();
+        let (deliveries, _) = bench.deliveries();
+        let [delivery] = &deliveries[..] else { panic!("{}", deliveries.len()) };
+        assert_eq!((&delivery.to[..], delivery.frame[0]), (&[1][..], b'o'));
+        assert!(bench.pass_on_both(INTERVAL * 2).receivers().is_empty());
+    }
+}
+
+#[test]
+fn large_ones_wait_for_those_that_are_carried_over() {
+    let mut bench = at_start(Bench::new());
+    bench.request(4, order(1, false, SHORT)).effects();
+    let name = "x".into();
+    let body = Bytes::from(vec![0; CARRYING_BYTES_MAX]);
+    bench.core.carrying.want_released(Message { id: id(9), name, format: Format::V2, body });
+    bench.subscribe(b"\x01orders|").pass_on_both(SHORT);
+    assert!(bench.got().is_empty());
+    assert_eq!(bench.core.next_due(), None, "it would spin");
+    bench.carry_next();
+    assert_eq!(bench.core.next_due(), Some(SHORT));
+    assert_eq!(bench.pass(Duration::ZERO).got(), [[1]]);
 }
