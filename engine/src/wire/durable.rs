@@ -3,6 +3,7 @@
 //! Requests are control requests of the kinds 10 to 12; the answer to a list begins as its request does, and the others
 //! are answered like a message. The byte diagrams are in `engine/docs/wire-format.md`.
 
+use super::fields::{Fields, Short, name_or_none};
 use super::filter::{Filter, FilterError};
 use super::group::{self, Group, GroupReadError, append_text};
 use super::hello::CONTROL;
@@ -51,16 +52,21 @@ pub(super) enum ReadError {
     Backoff(u8),
 }
 
+impl From<Short> for ReadError {
+    fn from(Short(bytes): Short) -> Self {
+        Self::Short(bytes)
+    }
+}
+
 /// Reads what stands behind the kind of a request; `None` for a kind that is not about groups.
 pub(super) fn read(kind: u8, bytes: &[u8]) -> Result<Option<Request<'_>>, ReadError> {
+    let mut fields = Fields::new(bytes);
     Ok(Some(match kind {
         CREATE => {
-            let (&[kind, length], rest) = bytes.split_first_chunk().ok_or(ReadError::Short(2))?;
-            let before = 2 + usize::from(length);
-            let (text, rest) =
-                rest.split_at_checked(length.into()).ok_or(ReadError::Short(before))?;
-            let group = group::read(rest).map_err(|error| match error {
-                GroupReadError::Short(bytes) => ReadError::Short(before + bytes),
+            let [kind, length] = fields.take()?;
+            let text = fields.bytes(length)?;
+            let group = group::read(fields.rest()).map_err(|error| match error {
+                GroupReadError::Short(bytes) => ReadError::Short(fields.taken() + bytes),
                 GroupReadError::Name(error) => ReadError::Name(error),
                 GroupReadError::Backoff(delays) => ReadError::Backoff(delays),
             })?;
@@ -68,23 +74,12 @@ pub(super) fn read(kind: u8, bytes: &[u8]) -> Result<Option<Request<'_>>, ReadEr
             Request::Create { filter, group }
         }
         LIST => {
-            let (from, rest) = split_text(bytes)?;
-            let from = if from.is_empty() { "" } else { checked(from)? };
-            let limit = rest.first_chunk().ok_or(ReadError::Short(3 + from.len()))?;
-            Request::List { from, limit: u16::from_le_bytes(*limit) }
+            let from = name_or_none(fields.text()?).map_err(ReadError::Name)?;
+            Request::List { from, limit: fields.u16()? }
         }
-        DELETE => Request::Delete { name: checked(split_text(bytes)?.0)? },
+        DELETE => Request::Delete { name: name::check(fields.text()?).map_err(ReadError::Name)? },
         _ => return Ok(None),
     }))
-}
-
-fn split_text(bytes: &[u8]) -> Result<(&[u8], &[u8]), ReadError> {
-    let (&length, rest) = bytes.split_first().ok_or(ReadError::Short(1))?;
-    rest.split_at_checked(length.into()).ok_or(ReadError::Short(1 + usize::from(length)))
-}
-
-fn checked(name: &[u8]) -> Result<&str, ReadError> {
-    name::check(name).map_err(ReadError::Name)
 }
 
 /// The body of a request.
@@ -189,10 +184,9 @@ pub fn listed(listed: Listed<'_>) -> Vec<u8> {
 
 /// Reads an answer to a list; `None` for bytes that are none.
 pub fn read_listed(bytes: &[u8]) -> Option<(Listed<'_>, &[u8])> {
-    let (total, rest) = bytes.strip_prefix(&[CONTROL, LIST])?.split_first_chunk()?;
-    let (next, entries) = split_text(rest).ok()?;
-    let next = std::str::from_utf8(next).ok()?;
-    Some((Listed { total: u32::from_le_bytes(*total), next }, entries))
+    let mut fields = Fields::new(bytes.strip_prefix(&[CONTROL, LIST])?);
+    let listed = Listed { total: fields.u32().ok()?, next: fields.utf8()? };
+    Some((listed, fields.rest()))
 }
 
 #[cfg(test)]

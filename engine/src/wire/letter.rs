@@ -3,10 +3,11 @@
 //! Requests are control requests of the kinds 6 to 9; each answer begins as its request does. The byte diagrams are in
 //! `engine/docs/wire-format.md`.
 
+use super::fields::{Fields, Short, name_or_none};
 use super::group::append_text;
 use super::hello::CONTROL;
 use super::id::MessageId;
-use super::name::{self, NameError};
+use super::name::NameError;
 
 const LIST: u8 = 0x06;
 const SHOW: u8 = 0x07;
@@ -80,32 +81,9 @@ pub(super) enum ReadError {
     Choice(u8),
 }
 
-/// Reads bytes off the beginning of a request.
-struct Bytes<'a> {
-    rest: &'a [u8],
-    taken: usize,
-}
-
-impl<'a> Bytes<'a> {
-    fn take<const N: usize>(&mut self) -> Result<[u8; N], ReadError> {
-        self.taken += N;
-        let (bytes, rest) = self.rest.split_first_chunk().ok_or(ReadError::Short(self.taken))?;
-        self.rest = rest;
-        Ok(*bytes)
-    }
-
-    /// A name behind its length; the empty one is allowed.
-    fn name(&mut self, error: fn(NameError) -> ReadError) -> Result<&'a str, ReadError> {
-        let [length] = self.take()?;
-        self.taken += usize::from(length);
-        let (name, rest) =
-            self.rest.split_at_checked(length.into()).ok_or(ReadError::Short(self.taken))?;
-        self.rest = rest;
-        if name.is_empty() { Ok("") } else { name::check(name).map_err(error) }
-    }
-
-    fn u64(&mut self) -> Result<u64, ReadError> {
-        self.take().map(u64::from_le_bytes)
+impl From<Short> for ReadError {
+    fn from(Short(bytes): Short) -> Self {
+        Self::Short(bytes)
     }
 }
 
@@ -114,20 +92,21 @@ pub(super) fn read(kind: u8, bytes: &[u8]) -> Result<Option<Request<'_>>, ReadEr
     if !(LIST..=PURGE).contains(&kind) {
         return Ok(None);
     }
-    let mut bytes = Bytes { rest: bytes, taken: 0 };
-    let group = bytes.name(ReadError::Group)?;
+    let mut fields = Fields::new(bytes);
+    let group = name_or_none(fields.text()?).map_err(ReadError::Group)?;
     Ok(Some(match kind {
         LIST => {
-            let (from, limit) = (bytes.u64()?, u16::from_le_bytes(bytes.take()?));
+            let (from, limit) = (fields.u64()?, fields.u16()?);
             Request::List { group, from, limit }
         }
-        SHOW => Request::Show { group, id: MessageId::from_bytes(bytes.take()?) },
+        SHOW => Request::Show { group, id: MessageId::from_bytes(fields.take()?) },
         _ => {
-            let which = match bytes.take()? {
-                [IDS] => Which::Ids(bytes.rest),
+            let which = match fields.take()? {
+                [IDS] => Which::Ids(fields.rest()),
                 [RANGE] => {
-                    let (from, to) = (bytes.u64()?, bytes.u64()?);
-                    Which::Range { from, to, name: bytes.name(ReadError::Name)? }
+                    let (from, to) = (fields.u64()?, fields.u64()?);
+                    let name = name_or_none(fields.text()?).map_err(ReadError::Name)?;
+                    Which::Range { from, to, name }
                 }
                 [choice] => return Err(ReadError::Choice(choice)),
             };
@@ -259,17 +238,13 @@ impl Entry<'_> {
 
 /// Reads an entry, and returns what follows it; `None` for bytes that are none.
 pub fn read_entry(bytes: &[u8]) -> Option<(Entry<'_>, &[u8])> {
-    let (head, mut rest) = bytes.split_first_chunk::<ENTRY_BYTES>()?;
+    let mut fields = Fields::new(bytes);
+    let head = fields.take::<ENTRY_BYTES>().ok()?;
     let u64_at = |at: usize| {
         head[at..].first_chunk().map_or(0, |bytes: &[u8; 8]| u64::from_le_bytes(*bytes))
     };
-    let mut text = || {
-        let (&length, behind) = rest.split_first()?;
-        let (text, behind) = behind.split_at_checked(length.into())?;
-        rest = behind;
-        std::str::from_utf8(text).ok()
-    };
-    let (group, filter, name, reason) = (text()?, text()?, text()?, text()?);
+    let (group, filter) = (fields.utf8()?, fields.utf8()?);
+    let (name, reason) = (fields.utf8()?, fields.utf8()?);
     let entry = Entry {
         number: u64_at(0),
         id: MessageId { publisher: u64_at(8), sequence: u64_at(16) },
@@ -288,7 +263,7 @@ pub fn read_entry(bytes: &[u8]) -> Option<(Entry<'_>, &[u8])> {
         filter,
         name,
     };
-    Some((entry, rest))
+    Some((entry, fields.rest()))
 }
 
 /// What an answer to a list says before the entries.

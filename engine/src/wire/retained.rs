@@ -2,6 +2,7 @@
 //!
 //! Requests are control requests of the kinds 14 and 15. The byte diagrams are in `engine/docs/wire-format.md`.
 
+use super::fields::{Fields, Short, name_or_none};
 use super::filter::{Filter, FilterError};
 use super::group::append_text;
 use super::hello::CONTROL;
@@ -38,30 +39,26 @@ pub(super) enum ReadError {
     Filter(FilterError),
 }
 
-/// A text behind its length, and what follows; `Err` with how many bytes it should have.
-fn text(bytes: &[u8]) -> Result<(&[u8], &[u8]), usize> {
-    let (&length, rest) = bytes.split_first().ok_or(1_usize)?;
-    rest.split_at_checked(length.into()).ok_or(1 + usize::from(length))
+impl From<Short> for ReadError {
+    fn from(Short(bytes): Short) -> Self {
+        Self::Short(bytes)
+    }
 }
 
 /// Reads what stands behind the kind of a request; `None` for a kind that is not about retained messages.
 pub(super) fn read(kind: u8, bytes: &[u8]) -> Result<Option<Request<'_>>, ReadError> {
+    let mut fields = Fields::new(bytes);
     match kind {
         CLEAR => {
-            let (name, _) = text(bytes).map_err(ReadError::Short)?;
-            Ok(Some(Request::Clear(name::check(name).map_err(ReadError::Name)?)))
+            let name = name::check(fields.text()?).map_err(ReadError::Name)?;
+            Ok(Some(Request::Clear(name)))
         }
         LIST => {
-            let (&filter_kind, rest) = bytes.split_first().ok_or(ReadError::Short(1))?;
-            let (filter, rest) = text(rest).map_err(|more| ReadError::Short(1 + more))?;
-            let taken = 2 + filter.len();
-            let filter = Filter::read(filter_kind, filter).map_err(ReadError::Filter)?;
-            let (after, rest) = text(rest).map_err(|more| ReadError::Short(taken + more))?;
-            let taken = taken + 1 + after.len();
-            let limit = rest.first_chunk().ok_or(ReadError::Short(taken + 2))?;
-            let after =
-                if after.is_empty() { "" } else { name::check(after).map_err(ReadError::Name)? };
-            Ok(Some(Request::List { filter, after, limit: u16::from_le_bytes(*limit) }))
+            let [filter_kind] = fields.take()?;
+            let filter = Filter::read(filter_kind, fields.text()?).map_err(ReadError::Filter)?;
+            let (after, limit) = (fields.text()?, fields.u16()?);
+            let after = name_or_none(after).map_err(ReadError::Name)?;
+            Ok(Some(Request::List { filter, after, limit }))
         }
         _ => Ok(None),
     }
@@ -131,26 +128,21 @@ impl Entry<'_> {
 /// Reads an answer to a list up to its entries; `None` for one that is none.
 pub fn read_listed(bytes: &[u8]) -> Option<(Listed<'_>, &[u8])> {
     let rest = bytes.strip_prefix(&[CONTROL, LIST])?;
-    let (total, rest) = rest.split_first_chunk()?;
-    let (all, rest) = rest.split_first_chunk()?;
-    let (next, rest) = text(rest).ok()?;
-    let (total, bytes) = (u64::from_le_bytes(*total), u64::from_le_bytes(*all));
-    Some((Listed { total, bytes, next: std::str::from_utf8(next).ok()? }, rest))
+    let mut fields = Fields::new(rest);
+    let (total, bytes) = (fields.u64().ok()?, fields.u64().ok()?);
+    Some((Listed { total, bytes, next: fields.utf8()? }, fields.rest()))
 }
 
 /// Reads the next entry of a list, and what follows it.
 pub fn read_entry(bytes: &[u8]) -> Option<(Entry<'_>, &[u8])> {
-    let (id, rest) = bytes.split_first_chunk()?;
-    let (published, rest) = rest.split_first_chunk()?;
-    let (length, rest) = rest.split_first_chunk()?;
-    let (name, rest) = text(rest).ok()?;
+    let mut fields = Fields::new(bytes);
     let entry = Entry {
-        id: MessageId::from_bytes(*id),
-        published_ns: u64::from_le_bytes(*published),
-        bytes: u32::from_le_bytes(*length),
-        name: std::str::from_utf8(name).ok()?,
+        id: MessageId::from_bytes(fields.take().ok()?),
+        published_ns: fields.u64().ok()?,
+        bytes: fields.u32().ok()?,
+        name: fields.utf8()?,
     };
-    Some((entry, rest))
+    Some((entry, fields.rest()))
 }
 
 #[cfg(test)]
