@@ -154,7 +154,7 @@ const PURE_BROKER: &[&str] = &[
     "broker::publishers",
     "broker::recall",
     "broker::refusal",
-    "broker::repeats",
+    "broker::keying",
     "broker::replies",
     "broker::resend",
     "broker::retained",

@@ -6,7 +6,7 @@
 //! them, [`resend`] sends the unacknowledged ones again, [`control`] is what clients ask for besides publishing,
 //! [`native`] delivers to their subscriptions as far as their credit goes, [`members`] to those in groups, [`durable`] is
 //! which groups stay without members, [`dead_letters`] what groups give up, [`times`] what messages' times
-//! have come or are over, [`storing`] what waits for the journal, [`repeats`] what comes again under a key, [`retaining`]
+//! have come or are over, [`storing`] what waits for the journal, [`keying`] what comes again under a key, [`retaining`]
 //! what is given to who subscribes with the last values, and [`restore`] takes back what it kept.
 //!
 //! It decides with values that do not know it: [`backlog`] holds every unacknowledged message, [`publishers`]
@@ -42,6 +42,7 @@ mod effect;
 mod end;
 mod frames;
 mod groups;
+mod keying;
 mod keys;
 mod large;
 mod letters;
@@ -59,7 +60,6 @@ mod readable;
 mod reading;
 mod recall;
 mod refusal;
-mod repeats;
 mod replies;
 mod resend;
 pub(crate) mod restore;
