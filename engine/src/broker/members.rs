@@ -370,7 +370,11 @@ impl<E> Core<E> {
         if self.backlog.is_held_for_groups(id) {
             return true;
         }
-        let waits = self.backlog.name_of_waiting(id).filter(|name| self.backlog.is_name_due(name));
+        // One whose time has come is taken back by nobody any more.
+        let waits = match self.backlog.is_overdue(id, self.unix_ms()) {
+            true => self.backlog.name_of(id),
+            false => self.backlog.name_of_waiting(id).filter(|it| self.backlog.is_name_due(it)),
+        };
         waits.is_some_and(|name| {
             let groups = &self.subscribers.topic(&name).groups;
             !self.groups.open_to(id, groups).is_empty()

@@ -206,6 +206,11 @@ impl Backlog {
         bits.map(Place::from_bits) == Some(Place::Later)
     }
 
+    /// Whether a message is for later only because nobody came to it yet: its time has come.
+    pub(super) fn is_overdue(&self, id: MessageId, now_ms: u64) -> bool {
+        self.later.first_ms() <= now_ms && self.later.is_time(id, now_ms)
+    }
+
     /// Keeps the native frame of a message in the original format, for a while.
     pub(super) fn keep_carried(&mut self, id: MessageId, frame: Bytes) {
         // It may have been acknowledged since.

@@ -173,6 +173,26 @@ fn after_a_restart_it_waits_for_its_time_as_before() {
 }
 
 #[test]
+fn it_is_taken_back_before_its_time_and_by_nobody_from_then_on() {
+    let mut bench = at_start(Bench::with_group());
+    bench.request(4, order(1, true, SHORT)).request(4, order(2, true, SHORT));
+    bench.request(2, ack::frame(&[id(1)])).effects();
+    // Its time has come, and no turn yet, as after a restart: the group has it.
+    let now_ns = bench.core.unix_ns + SHORT.as_nanos() as u64;
+    bench.core.set_clock(bench.now, now_ns);
+    bench.request(2, ack::frame(&[id(2)]));
+    assert_eq!(bench.core.backlog.view().len(), 1);
+    bench.ask(5, join(1, ROOMY));
+    assert_eq!(bench.given(), [(5, 1, 1, vec![2])]);
+    // Without a group it is settled like any other.
+    let mut bench = at_start(Bench::new());
+    bench.request(4, order(1, true, SHORT)).effects();
+    bench.core.set_clock(bench.now, now_ns);
+    bench.request(2, ack::frame(&[id(1)]));
+    assert!(bench.core.backlog.is_empty());
+}
+
+#[test]
 fn one_that_expires_before_its_time_is_over() {
     let mut bench = at_start(Bench::new());
     bench.subscribe(b"\x01orders|");
