@@ -223,6 +223,8 @@ impl<E> Core<E> {
             if expires_ms <= now_ms.max(deliver_at_ms) {
                 // Of those that are kept, somebody else counts it.
                 self.counters.expired.add(u64::from(!record.ack));
+            } else if record.ack && deliver_at_ms > 0 && !self.backlog.view().contains(&record.id) {
+                // It was taken back while its request waited for the journal.
             } else if record.ack && self.backlog.is_later(record.id) {
                 self.backlog.deliver_at(record.id, deliver_at_ms);
             } else if deliver_at_ms > now_ms

@@ -193,6 +193,22 @@ fn it_is_taken_back_before_its_time_and_by_nobody_from_then_on() {
 }
 
 #[test]
+fn one_that_is_taken_back_before_it_is_stored_is_given_to_nobody() {
+    for time in [SHORT * 2, SHORT / 2] {
+        let mut bench = at_start(Bench::durable());
+        bench.subscribe(b"\x01orders|").request(4, order(1, true, time));
+        bench.request(2, ack::frame(&[id(1)]));
+        assert_eq!(bench.effects(), (vec![], vec![(2, Reply::Ok)]));
+        bench.pass_on_both(SHORT);
+        let (group, _) = bench.core.take_group().unwrap();
+        bench.store(group);
+        assert_eq!(bench.effects(), (vec![], vec![(4, Reply::Ok)]));
+        assert!(bench.pass_on_both(SHORT * 3).got().is_empty());
+        assert!(bench.core.backlog.is_empty());
+    }
+}
+
+#[test]
 fn one_that_expires_before_its_time_is_over() {
     let mut bench = at_start(Bench::new());
     bench.subscribe(b"\x01orders|");
