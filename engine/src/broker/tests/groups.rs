@@ -273,6 +273,7 @@ fn what_a_failed_journal_did_not_store_is_no_job() {
     bench.core.take_group();
     bench.core.journal_failed("the disk is full", false);
     assert!(bench.given().is_empty() && bench.core.backlog.is_empty());
+    assert!(bench.core.groups.has_no_jobs());
     bench.core.disconnected(3);
     bench.pass(Duration::ZERO);
     assert!(bench.core.groups.is_empty());

@@ -101,7 +101,8 @@ fn the_second_is_answered_when_the_first_is_stored_and_refused_with_it() {
         until_ms: START_MS + INTERVAL.as_millis() as u64,
     };
     assert!(matches!(&ops[..], [Op::Append(_), Op::Key(stored)] if *stored == key), "{ops:?}");
-    bench.request(5, of_another(&[(1, true, "k")])).request(5, of_another(&[(2, false, "l")]));
+    // One of which nothing else is stored waits for the first one, too.
+    bench.request(5, of_another(&[(1, false, "l")])).request(5, of_another(&[(2, true, "k")]));
     assert_eq!(bench.effects(), (vec![], vec![]));
     bench.store(group);
     let (frames, replies) = bench.effects();

@@ -306,6 +306,15 @@ fn one_that_expires_is_given_no_longer_and_forgotten() {
     assert_eq!(bench.core.retained.len(), 2);
     let (group, _) = bench.core.take_group().unwrap();
     bench.store(group);
+    // Also before a turn comes to forget it.
+    let start_ns = bench.core.unix_ns;
+    bench.core.set_clock(bench.now, start_ns + SHORT.as_nanos() as u64);
+    bench.ask(7, with_last(7, Filter::Prefix(""), ROOMY));
+    bench.core.serve(bench.now);
+    let (frames, _) = bench.deliveries();
+    assert_eq!(frames.iter().map(|it| sequences(&it.frame)).collect::<Vec<_>>(), [[2]]);
+    bench.core.disconnected(7);
+    bench.core.set_clock(bench.now, start_ns);
     assert_eq!(bench.core.next_due(), Some(SHORT));
     bench.pass_on_both(SHORT);
     bench.ask(3, with_last(1, Filter::Prefix(""), ROOMY));
