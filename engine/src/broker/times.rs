@@ -224,14 +224,9 @@ impl<E> Core<E> {
                 // Of those that are kept, somebody else counts it.
                 self.counters.expired.add(u64::from(!record.ack));
             } else if record.ack && deliver_at_ms > 0 && !self.backlog.view().contains(&record.id) {
-                // It was taken back while its request waited for the journal.
+                // It was taken back, or settled, before it was stored: nobody gets it, least of all now.
             } else if record.ack && self.backlog.is_later(record.id) {
                 self.backlog.deliver_at(record.id, deliver_at_ms);
-            } else if deliver_at_ms > now_ms
-                && record.ack
-                && !self.backlog.view().contains(&record.id)
-            {
-                // It was settled before it was stored: nobody gets it, least of all now.
             } else if !record.ack && deliver_at_ms > now_ms {
                 let kept = Body::keep(&outgoing.frame, whole);
                 let (name, id) = (&outgoing.name, record.id);
