@@ -1,4 +1,4 @@
-//! Ends another thread's [`super::poll()`], or a task's wait.
+//! Ends another thread's [`wait()`](super::wait::wait), or a task's wait.
 
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -57,7 +57,7 @@ impl Signal {
     }
 }
 
-/// The receiving end; give it to [`super::poll()`].
+/// The receiving end; give it to [`wait()`](super::wait::wait).
 pub(crate) struct WakeReceiver {
     shared: Arc<Shared>,
     stream: UnixStream,

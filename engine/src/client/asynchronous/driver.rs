@@ -19,10 +19,10 @@ use crate::net::connection::Address;
 use crate::net::wait::{Pause, Polled, Woken};
 use crate::net::waker::TaskWakes;
 
-/// A name that is being looked up.
 /// What was found of each host.
 type Found = Vec<(String, io::Result<Vec<SocketAddr>>)>;
 
+/// A name that is being looked up.
 type LookUp = Pin<Box<dyn Future<Output = Found> + Send>>;
 
 /// What a client's task owns. When it goes, whatever waits for it ends.

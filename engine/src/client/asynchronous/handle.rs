@@ -193,7 +193,7 @@ impl Client {
         self.core.subscription_to(filter)
     }
 
-    /// The messages that a group gave up, or all groups for the empty name.
+    /// The messages that a group gave up, or all groups for the empty name, which is for lists and counts alone: none is replayed or purged under it.
     pub fn dead_letters(&self, group: &str) -> DeadLetters {
         self.core.dead_letters_in_task(group)
     }

@@ -95,10 +95,10 @@ impl DeadLetters {
         shown.ok_or_else(|| unread(&answer))
     }
 
-    /// Delivers these to the group again, with attempts from 1; how many there were. The group must have members.
+    /// Delivers these to the group again, with attempts from 1; how many there were. The group must have members, or be durable.
     ///
     /// # Errors
-    /// [`DeadLetterError::Refused`] when the group has no members, and nothing is lost then; and when some of these are no letters
+    /// [`DeadLetterError::Refused`] when the group has no members and is not durable, and nothing is lost then; and when some of these are no letters
     /// of it: the others are delivered.
     pub async fn replay(&self, ids: &[MessageId]) -> Result<u64, DeadLetterError> {
         self.change_ids(Change::Replay, ids).await
