@@ -30,6 +30,8 @@ struct State {
     calling: usize,
     standing_by: usize,
     is_watched: bool,
+    /// The system had no thread for the lead, which was said.
+    lacks_threads: bool,
     ended: bool,
 }
 
@@ -60,6 +62,7 @@ impl Threads {
             calling: 0,
             standing_by: 0,
             is_watched: false,
+            lacks_threads: false,
             ended: false,
         };
         let steps = Arc::new(Steps::new());
@@ -219,11 +222,18 @@ impl Backup for Threads {
             return true;
         }
         drop(state);
-        let Err(error) = self.start() else { return true };
-        tracing::warn!(
-            "the system has no thread for callbacks: {error}: while one takes long, nothing is sent or received"
-        );
-        self.lock().is_urgent = false;
+        let started = self.start();
+        let mut state = self.lock();
+        let was_said = std::mem::replace(&mut state.lacks_threads, started.is_err());
+        let Err(error) = started else { return true };
+        state.is_urgent = false;
+        drop(state);
+        // It is tried again all the time.
+        if !was_said {
+            tracing::warn!(
+                "the system has no thread for callbacks: {error}: while one takes long, nothing is sent or received"
+            );
+        }
         false
     }
 }
