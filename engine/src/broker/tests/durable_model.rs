@@ -9,9 +9,8 @@ use super::dead_letters::NO;
 use super::durable::{ASKER, create, delete};
 use super::groups::{GROUP, ORDERS, ROOMY, verdict};
 use super::native::subscribe;
+use super::stored::Stored;
 use super::*;
-use crate::journal::{LetterEnd, Marks, RecoveredGroup, RecoveredGroups};
-use crate::message::{DeadLetter, DurableGroup};
 use crate::wire::control::{Group, Kind, Verdict};
 use crate::wire::letter::{self, Request, Which};
 
@@ -53,83 +52,6 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0..GROUPS.len()).prop_map(Step::Purge),
         2 => Just(Step::Restart),
     ]
-}
-
-/// What the journal would give back.
-#[derive(Default)]
-struct Stored {
-    /// In their order, each with how many records stand before its own.
-    live: Vec<(usize, Message)>,
-    groups: Vec<(usize, DurableGroup)>,
-    marks: Marks,
-    last_number: u64,
-    /// Whether a message is done but for its letters, and these.
-    letters: BTreeMap<MessageId, (bool, BTreeMap<String, DeadLetter>)>,
-    records: usize,
-}
-
-impl Stored {
-    fn apply(&mut self, op: Op) {
-        self.records += 1;
-        match op {
-            Op::Append(message) => self.live.push((self.records, message)),
-            Op::Settle(id) => self.settle(id),
-            Op::Group(group) => {
-                self.last_number = group.number;
-                self.groups.push((self.records, group));
-            }
-            Op::EndGroup(number) => self.groups.retain(|(_, group)| group.number != number),
-            Op::Jobs { group, state, ids } => {
-                for id in ids {
-                    assert!(self.live.iter().any(|(_, message)| message.id == id));
-                    let marks = self.marks.entry(id).or_default();
-                    marks.retain(|(number, _)| *number != group);
-                    marks.push((group, state));
-                }
-            }
-            Op::Letter(letter) => {
-                let (is_done, letters) = self.letters.entry(letter.id).or_default();
-                *is_done |= letter.is_done;
-                letters.insert(letter.group.to_string(), letter);
-            }
-            Op::EndLetter { id, end: LetterEnd::Done, .. } => self.settle(id),
-            Op::EndLetter { id, group, end } => {
-                let Some((is_done, letters)) = self.letters.get_mut(&id) else { panic!("{id}") };
-                assert!(letters.remove(&*group).is_some(), "no letter of {group}");
-                *is_done &= end != LetterEnd::Replayed;
-                if letters.is_empty() {
-                    self.letters.remove(&id);
-                }
-            }
-            _ => panic!("nobody asked for that"),
-        }
-    }
-
-    fn settle(&mut self, id: MessageId) {
-        self.live.retain(|(_, message)| message.id != id);
-        self.letters.remove(&id);
-        self.marks.remove(&id);
-    }
-
-    fn groups(&self) -> RecoveredGroups {
-        let before = |record: usize| self.live.iter().filter(|(at, _)| *at < record).count();
-        let all = self.groups.iter().map(|(record, group)| RecoveredGroup {
-            group: group.clone(),
-            before: before(*record),
-        });
-        let mut marks = self.marks.clone();
-        let is_there = |number| self.groups.iter().any(|(_, group)| group.number == number);
-        marks.values_mut().for_each(|marks| marks.retain(|(number, _)| is_there(*number)));
-        RecoveredGroups { all: all.collect(), last_number: self.last_number, marks }
-    }
-
-    fn letters(&self) -> Vec<DeadLetter> {
-        let with = |(is_done, letters): &(bool, BTreeMap<String, DeadLetter>)| {
-            let of = letters.values().cloned();
-            of.map(|letter| DeadLetter { is_done: *is_done, ..letter }).collect::<Vec<_>>()
-        };
-        self.letters.values().flat_map(with).collect()
-    }
 }
 
 /// What a durable group is to have.
@@ -292,15 +214,7 @@ impl World {
         self.bench = Self::new().bench;
         self.bench.now = now;
         self.has.clear();
-        let core = &mut self.bench.core;
-        let letters = self.stored.letters();
-        let mut restoring = core.restore_groups(self.stored.groups(), &letters);
-        for (_, message) in &self.stored.live {
-            core.restore_for(message.clone(), &mut restoring);
-        }
-        for letter in letters {
-            core.restore_letter(letter);
-        }
+        self.stored.restore(&mut self.bench.core);
     }
 
     /// Each group has what it is to have, and the journal says what the core has.
@@ -315,8 +229,7 @@ impl World {
             assert_eq!(jobs, expected, "{}", GROUPS[*group]);
         }
         let kept = (1..=self.published).filter(|n| core.backlog.view().contains(&id(*n)));
-        let stored: BTreeSet<u64> =
-            self.stored.live.iter().map(|(_, message)| message.id.sequence).collect();
+        let stored: BTreeSet<u64> = self.stored.live().map(|message| message.id.sequence).collect();
         assert!(kept.eq(stored), "messages");
         let open = self.shares.values().flat_map(|share| share.given.difference(&share.done));
         assert!(open.into_iter().all(|n| core.backlog.view().contains(&id(*n))), "lost");
@@ -349,8 +262,7 @@ impl World {
         self.check();
         let core = &self.bench.core;
         assert!(core.backlog.is_empty() && core.groups.is_empty());
-        assert!(self.stored.live.is_empty() && self.stored.marks.is_empty());
-        assert!(self.stored.groups.is_empty() && self.stored.letters.is_empty());
+        assert!(self.stored.is_empty());
     }
 }
 

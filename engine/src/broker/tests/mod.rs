@@ -15,6 +15,7 @@ mod expired_letters;
 mod expiry;
 mod formats;
 mod groups;
+mod jobs;
 mod journal;
 mod keys;
 mod letter_model;
@@ -28,6 +29,7 @@ mod retained;
 mod seeds;
 mod simulation;
 mod sockets;
+mod stored;
 mod trace;
 
 use std::sync::Arc;
