@@ -3,6 +3,9 @@
 //!
 //! `cargo run -p mezzenger-fuzz-checks --example seeds`
 
+#[path = "seeds/said.rs"]
+mod said;
+
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,7 +16,7 @@ use mezzenger::MessageId;
 use mezzenger::journal::record::RECORDS_OFFSET;
 use mezzenger::journal::storage::memory::MemoryStorage;
 use mezzenger::journal::{JobState, Journal, JournalOptions, LetterEnd, LiveSet, Op, open};
-use mezzenger::message::{DeadLetter, DurableGroup, Format, Message};
+use mezzenger::message::{DeadLetter, DurableGroup, Format, Message, MessageKey};
 use mezzenger::wire::checksum::native;
 use mezzenger::wire::control::Backoff;
 use mezzenger::wire::frame::{Frame, v1_prefix, v2_prefix};
@@ -21,7 +24,8 @@ use mezzenger::wire::letter::Cause;
 use mezzenger::wire::pickle::{Plain, write};
 use mezzenger::wire::record::{Encoding, Record};
 use mezzenger::wire::reply::{ErrorCode, refusal, taken};
-use mezzenger::wire::{ack, confirm};
+use mezzenger::wire::{ack, confirm, hello};
+use said::{controls, said, with};
 
 /// A golden file beyond this is left out: large inputs make a fuzzer slow.
 const BYTES_MAX: u64 = 1024;
@@ -180,6 +184,13 @@ fn journals() -> Outcome {
     submit(&journal, vec![group(1, "a"), Op::Append(message(8)), group(2, "b")])?;
     submit(&journal, vec![Op::Append(message(9)), jobs(1, JobState::Done, &[8, 9])])?;
     submit(&journal, vec![jobs(2, JobState::Open, &[8]), Op::EndGroup(1), group(3, "a")])?;
+    let retain = |n, replaces| Op::Retain { message: message(n), replaces };
+    let key = |key: &str, at_ms| {
+        let (name, key) = ("name/0".into(), key.into());
+        Op::Key(MessageKey { name, key, at_ms, until_ms: at_ms + 100 })
+    };
+    submit(&journal, vec![retain(1, false), retain(2, false), retain(4, true), key("k", 5)])?;
+    submit(&journal, vec![Op::Unretain("name/1".into()), key("l", 50), key("k", 120)])?;
     let crashed = records(&storage, path);
     journal.close()?;
     let closed = records(&storage, path);
@@ -331,6 +342,20 @@ fn servers() -> Outcome {
     ] {
         let script = steps.into_iter().map(|step| &step[..]).collect::<Vec<_>>().concat();
         seed("server", name, &[&[choice][..], &script].concat())?;
+    }
+    let mut published = Vec::new();
+    for (sequence, (name, properties)) in (10..).zip(said()) {
+        let frame = with(sequence, true, &properties)?;
+        seed("record", name, &frame[v2_prefix("greet").len()..])?;
+        published.extend(request(&frame));
+    }
+    seed("server", "with_properties", &[&[3], &everything[..], &published, TURN].concat())?;
+    for (name, requests) in controls() {
+        let mut script = request(&hello::request(b"a seed's secret!"));
+        for body in requests {
+            script.extend([&request(&body)[..], &published, TURN].concat());
+        }
+        seed("server", name, &[&[3], &script[..]].concat())?;
     }
     Ok(())
 }

@@ -14,7 +14,7 @@ use mezzenger::journal::{
     open,
 };
 use mezzenger::limits::SEQUENCE_RUNS_MAX;
-use mezzenger::message::{DeadLetter, Message};
+use mezzenger::message::Message;
 
 use model::{Model, Recovery};
 
@@ -45,7 +45,7 @@ pub fn journal(data: &[u8]) {
             assert!(messages.is_empty() && recovered.seen.is_empty());
             assert_eq!(recovered.torn.bytes, file.len() as u64);
             assert_kept(&storage, &recovered, &file, 0);
-            assert_reopens(&storage, &[], &[]);
+            assert_reopens(&storage, &[], &Recovery::default());
         }
         (Ok((messages, recovered)), Model::Journal(model)) => {
             assert!(model.damage.is_empty());
@@ -59,7 +59,7 @@ pub fn journal(data: &[u8]) {
                 assert_eq!(now[..model.end], file[..model.end]);
                 assert_eq!(now.len(), model.end + mark_bytes);
             }
-            assert_reopens(&storage, &messages, &model.letters);
+            assert_reopens(&storage, &messages, &model);
         }
         (Err(OpenError::Damaged { damage, .. }), Model::Journal(model)) => {
             assert_eq!(damage.listed, model.damage);
@@ -70,7 +70,7 @@ pub fn journal(data: &[u8]) {
             assert_recovered(&messages, &recovered, &model, &file);
             assert_eq!(recovered.damaged_copy.as_deref(), Some(Path::new(DAMAGED_COPY)));
             assert_eq!(storage.read(Path::new(DAMAGED_COPY)).as_deref(), Some(&*file), "kept");
-            assert_reopens(&storage, &messages, &model.letters);
+            assert_reopens(&storage, &messages, &model);
         }
         (Err(OpenError::Newer { version, .. }), Model::Newer(expected)) => {
             assert_eq!(version, expected);
@@ -95,9 +95,16 @@ fn assert_recovered(messages: &[Message], recovered: &Recovered, model: &Recover
     assert_eq!(messages, model.live);
     assert_eq!(recovered.letters, model.letters);
     assert_groups(recovered, model);
+    assert_values(recovered, model);
     assert_eq!(recovered.torn, model.torn(), "of {} bytes", file.len());
     assert_eq!(recovered.damage.listed, model.damage);
     assert_seen(&recovered.seen, &model.seen);
+}
+
+/// What is retained, and which keys count.
+fn assert_values(recovered: &Recovered, model: &Recovery) {
+    assert_eq!(recovered.retained, model.retained());
+    assert_eq!(recovered.keys, model.keys());
 }
 
 fn assert_groups(recovered: &Recovered, model: &Recovery) {
@@ -123,10 +130,11 @@ fn assert_kept(storage: &MemoryStorage, recovered: &Recovered, file: &[u8], from
 }
 
 /// A journal that was recovered once is clean.
-fn assert_reopens(storage: &MemoryStorage, expected: &[Message], letters: &[DeadLetter]) {
+fn assert_reopens(storage: &MemoryStorage, expected: &[Message], model: &Recovery) {
     let (messages, recovered) = recover(storage, false).expect("it was just put in order");
     assert_eq!(messages, expected);
-    assert_eq!(recovered.letters, letters);
+    assert_eq!(recovered.letters, model.letters);
+    assert_values(&recovered, model);
     assert_eq!((recovered.torn.bytes, recovered.damage.stretches), (0, 0));
 }
 
@@ -140,11 +148,13 @@ fn assert_inspected(storage: &MemoryStorage, model: &Recovery, file: &[u8]) {
         settled_elsewhere,
         live,
         letters,
+        retained,
         torn,
         damage,
         ..
     } = found;
     assert_eq!(letters, model.letters.len() as u64);
+    assert_eq!(retained, model.retained().len() as u64);
     assert_eq!((bytes, torn), (file.len() as u64, model.torn()));
     assert_eq!(
         (records.append, appended, settled, settled_elsewhere, live),

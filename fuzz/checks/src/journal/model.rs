@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use mezzenger::MessageId;
 use mezzenger::journal::{Damage, SeenRun, Torn};
-use mezzenger::message::{DeadLetter, Format, Message};
+use mezzenger::message::{DeadLetter, Format, Message, MessageKey};
 use mezzenger::wire::letter::Cause;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
@@ -39,6 +39,11 @@ pub(super) struct Recovery {
     marks: BTreeMap<(MessageId, u64), u8>,
     /// The highest number of a group that any record has.
     pub(super) last_group: u64,
+    /// The last message of each name that was retained, and not cleared.
+    retained: BTreeMap<String, Message>,
+    /// From when and until when each key counts, by the name and the key; and when the latest one was written.
+    keys: BTreeMap<(String, String), (u64, u64)>,
+    latest_key_ms: u64,
     /// Which of all messages that were appended each was.
     serials: BTreeMap<MessageId, u64>,
     /// One for each native message and each run, in no order.
@@ -86,7 +91,7 @@ struct Journal<'a> {
 impl Journal<'_> {
     fn header(&self, at: usize) -> Option<Header> {
         let bytes = self.file.get(at..)?.first_chunk::<HEADER_BYTES>()?;
-        if !(1..=9).contains(&bytes[4]) || bytes[7] != 0 {
+        if !(1..=12).contains(&bytes[4]) || bytes[7] != 0 {
             return None;
         }
         let sum = xxh3_64_with_seed(&bytes[..24], self.salt.wrapping_add(at as u64));
@@ -139,6 +144,9 @@ impl Journal<'_> {
                 let is_known = body.get(8).is_some_and(|state| (1..=2).contains(state));
                 is_known && (body.len() - 9).is_multiple_of(16)
             }
+            10 => retained(body).is_some(),
+            11 => std::str::from_utf8(body).is_ok(),
+            12 => key(body).is_some(),
             _ => {
                 let is_known = body.get(16).is_some_and(|end| (1..=3).contains(end));
                 is_known && std::str::from_utf8(&body[17..]).is_ok()
@@ -169,6 +177,32 @@ fn group(body: &[u8]) -> Option<(u64, &str)> {
     let (name, filter_text) = texts.split_at_checked(name.into())?;
     std::str::from_utf8(filter_text).ok().filter(|text| text.len() == usize::from(filter))?;
     Some((u64_at(head, 0)?, std::str::from_utf8(name).ok()?))
+}
+
+/// The body of a retained record.
+fn retained(body: &[u8]) -> Option<Message> {
+    let (head, rest) = body.split_first_chunk::<18>()?;
+    let format = match head[16] {
+        1 => Format::V1,
+        2 => Format::V2,
+        _ => return None,
+    };
+    let (name, body) = rest.split_at_checked(head[17].into())?;
+    let (name, body) = (std::str::from_utf8(name).ok()?.into(), Bytes::copy_from_slice(body));
+    Some(Message { id: id(head)?, name, format, body })
+}
+
+/// The body of a key record.
+fn key(body: &[u8]) -> Option<MessageKey> {
+    let (head, texts) = body.split_first_chunk::<18>()?;
+    let (name, key) = texts.split_at_checked(head[16].into())?;
+    let key = std::str::from_utf8(key).ok().filter(|key| key.len() == usize::from(head[17]))?;
+    Some(MessageKey {
+        name: std::str::from_utf8(name).ok()?.into(),
+        key: key.into(),
+        at_ms: u64_at(head, 0)?,
+        until_ms: u64_at(head, 8)?,
+    })
 }
 
 /// The body of a letter record.
@@ -339,6 +373,12 @@ impl Recovery {
             7 => self.create(body),
             8 => self.delete(u64_at(body, 0).unwrap_or(0)),
             9 => self.mark(body),
+            10 => {
+                let message = retained(body);
+                self.retained.extend(message.map(|it| (it.name.to_string(), it)));
+            }
+            11 => _ = std::str::from_utf8(body).map(|name| self.retained.remove(name)),
+            12 => self.note_key(body),
             _ => {}
         }
     }
@@ -374,6 +414,26 @@ impl Recovery {
                 self.marks.insert((id, number), state);
             }
         }
+    }
+
+    fn note_key(&mut self, body: &[u8]) {
+        let Some(MessageKey { name, key, at_ms, until_ms }) = key(body) else { return };
+        self.latest_key_ms = self.latest_key_ms.max(at_ms);
+        self.keys.insert((name.to_string(), key.to_string()), (at_ms, until_ms));
+    }
+
+    /// The retained messages, by their names.
+    pub(super) fn retained(&self) -> Vec<Message> {
+        self.retained.values().cloned().collect()
+    }
+
+    /// The keys that count for longer than to the time of the latest one, by names and keys.
+    pub(super) fn keys(&self) -> Vec<MessageKey> {
+        let counts = self.keys.iter().filter(|(_, (_, until_ms))| *until_ms > self.latest_key_ms);
+        let key = |((name, key), &(at_ms, until_ms)): (&(String, String), &(u64, u64))| {
+            MessageKey { name: name.as_str().into(), key: key.as_str().into(), at_ms, until_ms }
+        };
+        counts.map(key).collect()
     }
 
     /// The numbers of the groups, and how many live messages came before each.
