@@ -1,5 +1,6 @@
 //! A message that is about to be published, and a request.
 
+mod answer;
 #[cfg(feature = "tokio")]
 mod tasks;
 
@@ -7,13 +8,16 @@ use std::marker::PhantomData;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::error::{RequestError, SendError};
+use super::here;
 use super::message::Message;
 use super::mode::Blocking;
 use super::payload::Payload;
 use super::publisher::Publisher;
-use super::receipt::{Receipt, Taken};
+use super::receipt::Receipt;
 use super::receive::{Request, Requests};
+use super::waiting::block_until;
 use crate::wire::properties::Properties;
+use answer::PendingAnswer;
 
 /// A message that is about to be published, made by [`Client::message`](super::Client::message).
 ///
@@ -254,17 +258,15 @@ impl<P: Payload> OutgoingMessage<'_, P> {
     /// subscribe to answers; the others when it could not be published, or answers not be subscribed to.
     pub fn request(mut self, timeout: Duration) -> Result<Message, RequestError> {
         let end = Instant::now().checked_add(timeout);
-        let mut request = self.requests.begin()?;
+        let request = self.requests.begin()?;
         self.ask(&request);
-        let name = self.name;
-        let late = || RequestError::TimedOut { name: name.to_owned(), timeout };
-        let Taken { receivers } = self.leave(false)?.fate().taken_until(end).ok_or_else(late)??;
-        if receivers == Some(0) && !self.waits() {
-            return Err(RequestError::NoSubscriber { name: name.to_owned() });
+        let receipt = self.leave(false)?;
+        let answer = PendingAnswer::new(self.name, request, &receipt, self.waits());
+        if !here::may_wait() {
+            return Err(SendError::InCallback.into());
         }
-        let answer = request.answer.recv_until(end).ok_or_else(late)?;
-        // With the client, or with the subscription to the answers.
-        answer.ok_or_else(|| SendError::Stopped.into())
+        let late = || RequestError::TimedOut { name: self.name.to_owned(), timeout };
+        block_until(end, answer).ok_or_else(late)?
     }
 
     fn leave(&mut self, unattended: bool) -> Result<Receipt, SendError> {

@@ -29,6 +29,8 @@ struct State {
     decided: Option<Result<Taken, SendError>>,
     waiting: usize,
     tasks: Wakers,
+    /// Those who wait for the answers to requests.
+    requests: Wakers,
     abandoned: bool,
 }
 
@@ -47,12 +49,16 @@ impl Fate {
     pub(super) fn decide_for(&self, result: Result<Taken, SendError>) {
         let mut state = self.lock();
         if state.decided.is_none() {
+            let is_received = result.as_ref().is_ok_and(|taken| taken.receivers != Some(0));
             state.decided = Some(result);
             // A notification costs a system call even when nobody waits.
             if state.waiting > 0 {
                 self.changed.notify_all();
             }
-            let tasks = state.tasks.take();
+            let mut tasks = state.tasks.take();
+            if !is_received {
+                tasks.extend(state.requests.take());
+            }
             drop(state);
             tasks.wake();
         }
@@ -68,13 +74,35 @@ impl Fate {
         self.lock().abandoned
     }
 
-    /// Waits for the decision until `end`, or for ever.
-    pub(super) fn wait_until(&self, end: Option<Instant>) -> Option<Result<(), SendError>> {
-        self.taken_until(end).map(|result| result.map(|_| ()))
+    /// What is decided, for whoever waits for the answer to a request among the messages: woken only if there will be none,
+    /// because it failed or was for nobody.
+    pub(super) fn poll_request(
+        &self,
+        place: &mut Place,
+        context: &Context<'_>,
+    ) -> Poll<Result<Taken, SendError>> {
+        let mut state = self.lock();
+        if let Some(decided) = &state.decided {
+            return Poll::Ready(decided.clone());
+        }
+        state.requests.join(place, context);
+        Poll::Pending
     }
 
-    /// [`Self::wait_until`] with what the server says.
-    pub(super) fn taken_until(&self, end: Option<Instant>) -> Option<Result<Taken, SendError>> {
+    /// Nobody waits any more at a place that [`Self::poll_request`] gave.
+    pub(super) fn leave_request(&self, place: &mut Place) {
+        if !place.is_none() {
+            self.lock().requests.leave(place);
+        }
+    }
+
+    #[cfg(all(test, not(loom)))]
+    pub(super) fn requests_waiting(&self) -> usize {
+        self.lock().requests.waiting()
+    }
+
+    /// Waits for the decision until `end`, or for ever.
+    pub(super) fn wait_until(&self, end: Option<Instant>) -> Option<Result<(), SendError>> {
         let mut state = self.lock();
         if state.decided.is_none() && !here::may_wait() {
             return Some(Err(SendError::InCallback));
@@ -94,7 +122,8 @@ impl Fate {
             };
         }
         state.waiting -= 1;
-        state.decided.clone()
+        let decided = state.decided.as_ref()?;
+        Some(decided.clone().map(|_| ()))
     }
 }
 

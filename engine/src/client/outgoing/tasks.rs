@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::OutgoingMessage;
+use super::answer::PendingAnswer;
 use crate::client::error::{RequestError, SendError};
 use crate::client::message::Message;
 use crate::client::mode::Asynchronous;
@@ -63,18 +64,15 @@ impl<P: Payload> OutgoingMessage<'_, P, Asynchronous> {
     /// subscribe to answers; the others when it could not be published, or answers not be subscribed to.
     pub async fn request(mut self, timeout: Duration) -> Result<Message, RequestError> {
         let end = Instant::now().checked_add(timeout);
-        let mut request = self.requests.begin_in_task().await?;
+        let request = self.requests.begin_in_task().await?;
         self.ask(&request);
         let (name, waits, clock) = (self.name, self.waits(), Arc::clone(&self.publisher.clock));
+        let answer = async {
+            let receipt = self.leave(false).await?;
+            PendingAnswer::new(name, request, &receipt, waits).await
+        };
         let late = || RequestError::TimedOut { name: name.to_owned(), timeout };
-        let asked = async { taken(self.leave(false).await?).await };
-        let Taken { receivers } = clock.until(end, asked).await.ok_or_else(late)??;
-        if receivers == Some(0) && !waits {
-            return Err(RequestError::NoSubscriber { name: name.to_owned() });
-        }
-        let answer = clock.until(end, &mut request.answer).await.ok_or_else(late)?;
-        // With the client, or with the subscription to the answers.
-        answer.ok_or_else(|| SendError::Stopped.into())
+        clock.until(end, answer).await.ok_or_else(late)?
     }
 
     async fn leave(mut self, unattended: bool) -> Result<Receipt, SendError> {

@@ -31,6 +31,9 @@ pub(super) use handler::Callback;
 pub(super) use inbox::Inbox;
 pub(super) use opener::Opener;
 pub(super) use registry::{Asked, Registry};
-pub(super) use requests::{Request, Requests};
+#[cfg(all(test, not(loom)))]
+pub(super) use replies::Replies;
+pub(super) use replies::Request;
+pub(super) use requests::Requests;
 pub use subscription::Subscription;
 pub(super) use terms::millis;

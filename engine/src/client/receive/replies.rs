@@ -8,7 +8,7 @@ use crate::client::waiting::oneshot::{Receiver, Sender, oneshot};
 
 /// The requests of a client that have no answer yet.
 #[derive(Debug, Default)]
-pub(super) struct Replies {
+pub(in crate::client) struct Replies {
     state: Mutex<State>,
 }
 
@@ -18,29 +18,42 @@ struct State {
     last_number: u64,
 }
 
+/// A request that waits for its answer; when it goes, nobody does any more.
+pub(in crate::client) struct Request<'a> {
+    replies: &'a Replies,
+    pub(in crate::client) number: u64,
+    pub(in crate::client) answer: Receiver<Message>,
+}
+
+impl Drop for Request<'_> {
+    fn drop(&mut self) {
+        self.replies.forget(self.number);
+    }
+}
+
 impl Replies {
     fn lock(&self) -> MutexGuard<'_, State> {
         // Nothing in here panics half-way.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A request begins: its number, and where its answer comes.
-    pub(super) fn expect(&self) -> (u64, Receiver<Message>) {
+    /// Begins a request.
+    pub(in crate::client) fn expect(&self) -> Request<'_> {
         let (sender, answer) = oneshot();
         let mut state = self.lock();
         state.last_number += 1;
         let number = state.last_number;
         state.waiting.insert(number, sender);
-        (number, answer)
+        Request { replies: self, number, answer }
     }
 
-    #[cfg(all(test, feature = "tokio"))]
-    pub(super) fn waiting(&self) -> usize {
+    #[cfg(all(test, not(loom)))]
+    pub(in crate::client) fn waiting(&self) -> usize {
         self.lock().waiting.len()
     }
 
     /// Nobody waits for this answer any more.
-    pub(super) fn forget(&self, number: u64) {
+    fn forget(&self, number: u64) {
         self.lock().waiting.remove(&number);
     }
 

@@ -6,14 +6,12 @@ use super::filter::Filter;
 #[cfg(feature = "tokio")]
 use super::inbox::Reader;
 use super::opener::Opener;
-use super::replies::Replies;
+use super::replies::{Replies, Request};
 use super::subscription::Subscription;
 use super::terms::{Kind, Terms};
 use crate::client::error::SubscribeError;
-use crate::client::message::Message;
 #[cfg(feature = "tokio")]
 use crate::client::mode::Asynchronous;
-use crate::client::waiting::oneshot::Receiver;
 use crate::limits::CLIENT_CREDIT_BYTES;
 use crate::wire::control::Overflow;
 
@@ -25,13 +23,6 @@ pub(in crate::client) struct Requests {
     subscription: Mutex<Option<Subscription>>,
     #[cfg(feature = "tokio")]
     in_task: tokio::sync::Mutex<Option<Subscription<Asynchronous>>>,
-}
-
-/// A request that waits for its answer; when it goes, nobody does any more.
-pub(in crate::client) struct Request<'a> {
-    replies: &'a Replies,
-    pub(in crate::client) number: u64,
-    pub(in crate::client) answer: Receiver<Message>,
 }
 
 impl Requests {
@@ -66,7 +57,7 @@ impl Requests {
             let replies = Arc::clone(&self.replies);
             *subscription = Some(self.opener.clone().open_replies(self.terms(), replies)?);
         }
-        Ok(self.expect())
+        Ok(self.replies.expect())
     }
 
     /// [`Self::begin`] for a task.
@@ -77,7 +68,7 @@ impl Requests {
             let reader = Reader::Replies(Arc::clone(&self.replies));
             *subscription = Some(self.opener.clone().open_in_task(self.terms(), reader).await?);
         }
-        Ok(self.expect())
+        Ok(self.replies.expect())
     }
 
     /// Answers alone come under the client's name, and each is taken at once.
@@ -90,16 +81,5 @@ impl Requests {
             with_last: false,
             credit: CLIENT_CREDIT_BYTES,
         }
-    }
-
-    fn expect(&self) -> Request<'_> {
-        let (number, answer) = self.replies.expect();
-        Request { replies: &self.replies, number, answer }
-    }
-}
-
-impl Drop for Request<'_> {
-    fn drop(&mut self) {
-        self.replies.forget(self.number);
     }
 }

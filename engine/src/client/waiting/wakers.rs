@@ -39,7 +39,7 @@ impl Wakers {
         }
     }
 
-    #[cfg(all(test, feature = "tokio"))]
+    #[cfg(all(test, not(loom)))]
     pub(in crate::client) fn waiting(&self) -> usize {
         self.waiting.len()
     }
