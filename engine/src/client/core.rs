@@ -11,6 +11,7 @@ use super::dead_letters::{self, DeadLetters};
 use super::errands::Errands;
 use super::error::{ConnectError, SendError, SubscribeError};
 use super::groups::Groups;
+use super::here;
 use super::links::Links;
 use super::message::Message;
 use super::options::Options;
@@ -68,6 +69,9 @@ pub(super) struct Core {
 impl Core {
     /// Starts the thread that leads and waits until the server said hello.
     pub(super) fn start(options: Options) -> Result<Self, ConnectError> {
+        if !here::may_wait() {
+            return Err(ConnectError::InCallback);
+        }
         let (waker, wakes) = waker::pair().map_err(ConnectError::System)?;
         let (mut core, requester) = Self::split(&options, wire(&options), waker, Some(wakes))?;
         let answered = Arc::<Fate>::default();
@@ -96,7 +100,7 @@ impl Core {
     pub(super) fn connect(&self) -> Receipt {
         let answered = Arc::<Fate>::default();
         self.links.connect(Arc::clone(&answered));
-        Receipt::new(answered)
+        self.receipt(answered)
     }
 
     /// The client, if it is connected: if its hello was answered in time.
@@ -217,6 +221,9 @@ impl Core {
         ack: bool,
         unattended: bool,
     ) -> Result<Receipt, SendError> {
+        if !unattended && !here::may_wait() {
+            return Err(SendError::InCallback);
+        }
         let encoding = payload.encoding();
         if encoding == Encoding::Archive {
             let properties = Properties::default();
@@ -230,7 +237,7 @@ impl Core {
     }
 
     pub(super) fn forward(&self, name: &str, message: &Message) -> Result<Receipt, SendError> {
-        self.publisher.forward(name, message, message.requires_ack())
+        self.publisher.forward(name, message)
     }
 
     /// Begins a message with properties.
@@ -287,10 +294,18 @@ impl Core {
         self.outbox.waiting() + self.publisher.clock.waiting() + self.requests.waiting()
     }
 
+    #[cfg(all(test, not(loom)))]
+    pub(super) fn requests_are_locked(&self) -> bool {
+        self.requests.are_locked()
+    }
+
     /// A task begins to flush.
     #[cfg(feature = "tokio")]
-    pub(super) fn flushing(&self) -> Flushing<'_> {
-        self.outbox.flushing()
+    pub(super) fn flushing(&self) -> Result<Flushing<'_>, SendError> {
+        match self.publisher.process.is_this() {
+            true => Ok(self.outbox.flushing()),
+            false => Err(SendError::Forked),
+        }
     }
 
     /// Whether it was told to stop, or what did its work is gone.
@@ -306,7 +321,12 @@ impl Core {
 
     /// A ping, to be waited for.
     pub(super) fn ask_for_life(&self) -> Receipt {
-        Receipt::new(self.errands.ping())
+        self.receipt(self.errands.ping())
+    }
+
+    /// The promise of what is decided for this client.
+    pub(super) fn receipt(&self, fate: Arc<Fate>) -> Receipt {
+        Receipt::new(fate, self.publisher.process)
     }
 
     pub(super) fn subscribe_callback<F, O>(

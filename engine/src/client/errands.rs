@@ -25,7 +25,7 @@ pub(super) struct Question {
 /// Why a question has no answer.
 #[derive(Debug)]
 pub(super) enum Unanswered {
-    /// It could not be asked, or nothing came.
+    /// It could not be asked, or cannot do it now, or nothing came.
     Send(SendError),
     /// The server refused.
     Refused {
@@ -134,13 +134,10 @@ impl Errands {
         // Whoever does not answer drops the other end.
         let answer = self.ask(request).await.unwrap_or(Err(SendError::Stopped));
         answer.map_err(|error| match error {
-            SendError::TimedOut { .. } | SendError::Stopped | SendError::Forked => {
-                Unanswered::Send(error)
-            }
             SendError::Unknown { text, .. } | SendError::Malformed { text } => {
                 Unanswered::Refused { text }
             }
-            error => Unanswered::Refused { text: error.to_string() },
+            error => Unanswered::Send(error),
         })
     }
 

@@ -118,7 +118,10 @@ pub enum ConnectError {
     },
     /// The system has no descriptors left.
     #[error("could not connect: {0}; check the limit of open files (ulimit -n)")]
-    System(io::Error),
+    System(#[source] io::Error),
+    /// Called on the thread that reads what a server sends, from a callback that reports something.
+    #[error("a callback that reports must not wait for a server: connect from another thread")]
+    InCallback,
     /// The runtime is not what a client whose calls are futures needs.
     #[cfg(feature = "tokio")]
     #[error("could not connect: this takes a tokio runtime with enable_all(), and {problem}")]
@@ -128,7 +131,7 @@ pub enum ConnectError {
     },
     /// A thread could not be started.
     #[error("could not connect: a thread could not be started: {0}; check the process limits")]
-    Thread(io::Error),
+    Thread(#[source] io::Error),
 }
 
 /// What the last attempt met, for an error's text.
@@ -328,6 +331,16 @@ impl SendError {
     }
 }
 
+/// What is not known after an error.
+pub(super) fn doubt(error: &SendError) -> &'static str {
+    match error {
+        SendError::TimedOut { .. } | SendError::Stopped => {
+            "; what was asked for may have been done"
+        }
+        _ => "",
+    }
+}
+
 /// Why something about dead letters could not be done.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -341,9 +354,10 @@ pub enum DeadLetterError {
     /// The name of a message or of a group breaks a rule.
     #[error(transparent)]
     Name(#[from] NameError),
-    /// The server could not be asked, or did not answer: what was asked for may have been done.
-    #[error("{0}; what was asked for may have been done")]
-    Send(SendError),
+    /// The server could not be asked, cannot do it now, or did not answer. After [`SendError::TimedOut`] and
+    /// [`SendError::Stopped`] what was asked for may have been done.
+    #[error("{_0}{}", doubt(_0))]
+    Send(#[source] SendError),
 }
 
 /// Why a request has no answer.
@@ -434,12 +448,15 @@ pub enum ReceiveError {
     /// The subscription ended: unsubscribed, or the client stopped. All its messages were read.
     #[error("the subscription has ended")]
     Closed,
+    /// Called on the thread that reads what the server sends, from a callback that reports something.
+    #[error("a callback that reports must not wait for messages: read them on another thread")]
+    InCallback,
     /// This process was forked from the one that made the client.
     #[error("this process was forked from the one that made the client: make a new client here")]
     Forked,
     /// The server refused the subscription on a new connection. All its messages were read.
     #[error("the subscription has ended: {0}")]
-    Refused(SubscribeError),
+    Refused(#[source] SubscribeError),
 }
 
 #[cfg(test)]

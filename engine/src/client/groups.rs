@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::errands::{Errands, Unanswered};
-use super::error::{SendError, unreadable};
+use super::error::{SendError, doubt, unreadable};
 #[cfg(feature = "tokio")]
 use super::mode::Asynchronous;
 use super::mode::Blocking;
@@ -45,9 +45,10 @@ pub enum GroupError {
         /// What is wrong with the value.
         problem: &'static str,
     },
-    /// The server could not be asked, or did not answer: what was asked for may have been done.
-    #[error("{0}; what was asked for may have been done")]
-    Send(SendError),
+    /// The server could not be asked, cannot do it now, or did not answer. After [`SendError::TimedOut`] and
+    /// [`SendError::Stopped`] what was asked for may have been done.
+    #[error("{_0}{}", doubt(_0))]
+    Send(#[source] SendError),
 }
 
 impl From<Unanswered> for GroupError {

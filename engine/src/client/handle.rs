@@ -273,6 +273,11 @@ impl Client {
         self.core.publisher_id()
     }
 
+    #[cfg(all(test, not(loom)))]
+    pub(super) fn requests_are_locked(&self) -> bool {
+        self.core.requests_are_locked()
+    }
+
     /// Counts since the client was made.
     pub fn counters(&self) -> Counters {
         self.core.counters()

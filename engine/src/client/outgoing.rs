@@ -258,18 +258,21 @@ impl<P: Payload> OutgoingMessage<'_, P> {
     /// subscribe to answers; the others when it could not be published, or answers not be subscribed to.
     pub fn request(mut self, timeout: Duration) -> Result<Message, RequestError> {
         let end = Instant::now().checked_add(timeout);
+        if !here::may_wait() {
+            return Err(SendError::InCallback.into());
+        }
         let request = self.requests.begin()?;
         self.ask(&request);
         let receipt = self.leave(false)?;
         let answer = PendingAnswer::new(self.name, request, &receipt, self.waits());
-        if !here::may_wait() {
-            return Err(SendError::InCallback.into());
-        }
         let late = || RequestError::TimedOut { name: self.name.to_owned(), timeout };
         block_until(end, answer).ok_or_else(late)?
     }
 
     fn leave(&mut self, unattended: bool) -> Result<Receipt, SendError> {
+        if !unattended && !here::may_wait() {
+            return Err(SendError::InCallback);
+        }
         self.stamp();
         let Self { publisher, name, payload, ack, properties, .. } = self;
         publisher.publish_with(name, payload, properties, *ack, unattended)

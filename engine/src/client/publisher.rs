@@ -78,6 +78,22 @@ fn content<'a>(
     Ok(Content { name, encoding, payload, has_properties, is_counted, ack, unattended })
 }
 
+/// What was received, to be published as it is under another name.
+fn as_it_is<'a>(name: &'a str, message: &'a Message) -> Content<'a> {
+    let encoding = match message.encoding() {
+        // What it is, only the server says.
+        Encoding::Pickle => Encoding::Bytes,
+        encoding => encoding,
+    };
+    let (payload, properties) = message.parts();
+    let has_properties = properties.is_some();
+    let read = properties.and_then(|it| Properties::read(it).ok()).unwrap_or_default();
+    let is_counted = read.is_counted();
+    let payload = if has_properties { message.whole() } else { payload };
+    let (ack, unattended) = (message.requires_ack(), true);
+    Content { name, encoding, payload, has_properties, is_counted, ack, unattended }
+}
+
 impl Publisher {
     /// Publishes a payload with what is to stand behind it.
     pub(super) fn publish_with(
@@ -101,8 +117,13 @@ impl Publisher {
         unattended: bool,
     ) -> Result<Receipt, SendError> {
         let mut whole = Vec::new();
-        let content = content(name, &payload, &properties, ack, unattended, &mut whole)?;
+        self.push_in_task(content(name, &payload, &properties, ack, unattended, &mut whole)?).await
+    }
+
+    /// [`Self::publish`] for a task.
+    async fn push_in_task(&self, content: Content<'_>) -> Result<Receipt, SendError> {
         let mut parcel = self.parcel(&content)?;
+        let Content { name, unattended, .. } = content;
         let outbox = &self.outbox;
         if let Some(pushed) = outbox.push_now(name, &mut parcel, unattended)? {
             return Ok(self.leave(pushed));
@@ -119,32 +140,18 @@ impl Publisher {
     }
 
     /// Publishes what was received, as it is, under another name.
-    pub(super) fn forward(
+    pub(super) fn forward(&self, name: &str, message: &Message) -> Result<Receipt, SendError> {
+        self.publish(as_it_is(name, message))
+    }
+
+    /// [`Self::forward`] for a task.
+    #[cfg(feature = "tokio")]
+    pub(super) async fn forward_in_task(
         &self,
         name: &str,
         message: &Message,
-        ack: bool,
     ) -> Result<Receipt, SendError> {
-        let encoding = match message.encoding() {
-            // What it is, only the server says.
-            Encoding::Pickle => Encoding::Bytes,
-            encoding => encoding,
-        };
-        let (payload, properties) = message.parts();
-        let has_properties = properties.is_some();
-        let read = properties.and_then(|it| Properties::read(it).ok()).unwrap_or_default();
-        let is_counted = read.is_counted();
-        let payload = if has_properties { message.whole() } else { payload };
-        let unattended = true;
-        self.publish(Content {
-            name,
-            encoding,
-            payload,
-            has_properties,
-            is_counted,
-            ack,
-            unattended,
-        })
+        self.push_in_task(as_it_is(name, message)).await
     }
 
     /// Gives a message to the outbox.
@@ -158,7 +165,7 @@ impl Publisher {
         if pushed.may_leave && !self.line.send(&self.outbox) {
             self.waker.wake();
         }
-        Receipt::new(pushed.fate)
+        Receipt::new(pushed.fate, self.process)
     }
 
     /// What a message is to the outbox.

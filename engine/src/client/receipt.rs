@@ -103,6 +103,11 @@ impl Fate {
 
     /// Waits for the decision until `end`, or for ever.
     pub(super) fn wait_until(&self, end: Option<Instant>) -> Option<Result<(), SendError>> {
+        self.taken_until(end).map(|result| result.map(|_| ()))
+    }
+
+    /// [`Self::wait_until`] with what the server says.
+    fn taken_until(&self, end: Option<Instant>) -> Option<Result<Taken, SendError>> {
         let mut state = self.lock();
         if state.decided.is_none() && !here::may_wait() {
             return Some(Err(SendError::InCallback));
@@ -122,8 +127,7 @@ impl Fate {
             };
         }
         state.waiting -= 1;
-        let decided = state.decided.as_ref()?;
-        Some(decided.clone().map(|_| ()))
+        state.decided.clone()
     }
 }
 
@@ -142,8 +146,9 @@ pub struct Receipt {
 }
 
 impl Receipt {
-    pub(super) fn new(fate: Arc<Fate>) -> Self {
-        Self { fate, place: Place::default(), process: Process::this() }
+    /// `process`: of the client.
+    pub(super) fn new(fate: Arc<Fate>, process: Process) -> Self {
+        Self { fate, place: Place::default(), process }
     }
 
     /// What is decided.
@@ -153,6 +158,9 @@ impl Receipt {
 
     /// Waits as a task, for what the server says.
     pub(super) fn poll_taken(&mut self, context: &Context<'_>) -> Poll<Result<Taken, SendError>> {
+        if !self.process.is_this() {
+            return Poll::Ready(Err(SendError::Forked));
+        }
         let mut state = self.fate.lock();
         if let Some(decided) = &state.decided {
             return Poll::Ready(decided.clone());
@@ -216,7 +224,7 @@ impl Receipt {
 
 impl Clone for Receipt {
     fn clone(&self) -> Self {
-        Self::new(Arc::clone(&self.fate))
+        Self::new(Arc::clone(&self.fate), self.process)
     }
 }
 
@@ -230,7 +238,7 @@ impl Future for Receipt {
 
 impl Drop for Receipt {
     fn drop(&mut self) {
-        if !self.place.is_none() {
+        if !self.place.is_none() && self.process.is_this() {
             self.fate.lock().tasks.leave(&mut self.place);
         }
     }

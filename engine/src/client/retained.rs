@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 
 use super::errands::{Errands, Unanswered};
-use super::error::{SendError, unreadable};
+use super::error::{SendError, doubt, unreadable};
 #[cfg(feature = "tokio")]
 use super::mode::Asynchronous;
 use super::mode::Blocking;
@@ -51,9 +51,10 @@ pub enum RetainedError {
     /// The filter breaks a rule.
     #[error(transparent)]
     Filter(#[from] FilterError),
-    /// The server could not be asked, or did not answer: what was asked for may have been done.
-    #[error("{0}; what was asked for may have been done")]
-    Send(SendError),
+    /// The server could not be asked, cannot do it now, or did not answer. After [`SendError::TimedOut`] and
+    /// [`SendError::Stopped`] what was asked for may have been done.
+    #[error("{_0}{}", doubt(_0))]
+    Send(#[source] SendError),
 }
 
 impl From<Unanswered> for RetainedError {

@@ -205,7 +205,7 @@ impl Threads {
 
 impl Drop for Threads {
     fn drop(&mut self) {
-        watchdog::look();
+        self.steps.look();
     }
 }
 

@@ -14,6 +14,7 @@ use crate::client::core::Core;
 use crate::client::dead_letters::tasks::DeadLetters;
 use crate::client::error::{ConnectError, SendError, SubscribeError};
 use crate::client::groups::Groups;
+use crate::client::message::Message;
 use crate::client::mode::Asynchronous;
 use crate::client::outgoing::OutgoingMessage;
 use crate::client::payload::Payload;
@@ -136,6 +137,15 @@ impl Client {
         publisher.publish_in_task(name, payload, Properties::default(), false, true).await
     }
 
+    /// Publishes what was received under another name, as it is: payload, encoding and properties, and whether it is to
+    /// be acknowledged.
+    ///
+    /// # Errors
+    /// As for [`Self::publish`].
+    pub async fn forward(&self, name: &str, message: &Message) -> Result<Receipt, SendError> {
+        self.core.publisher().forward_in_task(name, message).await
+    }
+
     /// [`Self::publish`] with the archive of a typed value, which subscribers read in place with
     /// [`Message::archive`](crate::Message::archive). A [`TypedPayload`] is one for [`Self::message`].
     ///
@@ -172,7 +182,7 @@ impl Client {
     }
 
     async fn flushed(&self) -> Result<(), SendError> {
-        let mut flushing = self.core.flushing();
+        let mut flushing = self.core.flushing()?;
         poll_fn(|context| flushing.poll(context)).await
     }
 
@@ -233,7 +243,7 @@ impl Client {
     pub async fn close(&self) -> Result<(), SendError> {
         self.core.stop();
         // The task that is gone with its runtime has decided it, too.
-        let _ = Receipt::new(Arc::clone(&self.ended)).await;
+        let _ = self.core.receipt(Arc::clone(&self.ended)).await;
         self.flushed().await
     }
 }

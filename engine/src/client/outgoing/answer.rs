@@ -78,6 +78,7 @@ mod tests {
     use std::task::{Wake, Waker};
 
     use super::*;
+    use crate::client::process::Process;
     use crate::client::receive::Replies;
 
     #[derive(Default)]
@@ -91,7 +92,8 @@ mod tests {
 
     /// How often whoever asked is woken by what the server says, and what that ends the wait with.
     fn woken_by(taken: Result<Taken, SendError>, waits: bool) -> (usize, Option<RequestError>) {
-        let (replies, receipt) = (Replies::default(), Receipt::new(Arc::default()));
+        let (replies, receipt) =
+            (Replies::default(), Receipt::new(Arc::default(), Process::this()));
         let answer = PendingAnswer::new("a", replies.expect(), &receipt, waits);
         let wakes = Arc::new(Wakes::default());
         let waker = Waker::from(Arc::clone(&wakes));
@@ -118,7 +120,8 @@ mod tests {
 
     #[test]
     fn one_that_goes_leaves_nothing_behind() {
-        let (replies, receipt) = (Replies::default(), Receipt::new(Arc::default()));
+        let (replies, receipt) =
+            (Replies::default(), Receipt::new(Arc::default(), Process::this()));
         let answer = PendingAnswer::new("a", replies.expect(), &receipt, false);
         {
             let mut answer = pin!(answer);

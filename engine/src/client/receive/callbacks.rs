@@ -83,9 +83,29 @@ impl Callbacks {
         let (voice, reporter) = (self.opener.voice().clone(), Arc::clone(&self.reporter));
         let handler = Handler::new(callback, voice, reporter, Arc::clone(&self.no_calls));
         let filter = terms.filter.clone();
-        let inbox = self.opener.begin(terms, Reader::Handler(Box::new(handler)))?;
-        self.lock().entry(filter).or_default().push(inbox);
-        Ok(())
+        if !here::may_wait() {
+            return Err(SubscribeError::InCallback);
+        }
+        // It may be called, and end itself, before this thread has the answer.
+        let note = |inbox: &Arc<Inbox>| {
+            self.lock().entry(filter.clone()).or_default().push(Arc::clone(inbox));
+        };
+        let opening = self.opener.ask(terms, Reader::Handler(Box::new(handler)), note)?;
+        let opened = opening.wait();
+        if opened.is_err() {
+            self.forget_ended(&filter);
+        }
+        opened.map(drop)
+    }
+
+    fn forget_ended(&self, filter: &Filter) {
+        let mut inboxes = self.lock();
+        if let Some(same) = inboxes.get_mut(filter) {
+            same.retain(|inbox| !inbox.is_closed());
+            if same.is_empty() {
+                inboxes.remove(filter);
+            }
+        }
     }
 
     /// Calls a callback for each message that fits, whose acknowledgements count, and waits until the server knows.
@@ -99,6 +119,7 @@ impl Callbacks {
 
     /// Ends all callbacks that were added for exactly this, and waits until none of them runs.
     pub(in crate::client) fn remove(&self, filter: &Filter) -> Result<(), SubscribeError> {
+        self.opener.check_process()?;
         let removed = self.lock().remove(filter);
         let Some(removed) = removed else {
             return Err(SubscribeError::NotSubscribed { name: filter.text().to_owned() });

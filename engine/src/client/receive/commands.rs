@@ -174,6 +174,15 @@ impl Commands {
         }
     }
 
+    /// What was to be said of a message is void: its delivery is over.
+    pub(super) fn void(&self, word: &Word) {
+        let mut state = self.lock();
+        if word.ends() && !state.closed {
+            state.acks_dropped += 1;
+            self.waker.wake();
+        }
+    }
+
     /// A connection begins: what was to be said on the last one is void.
     pub(super) fn connected(&self, connection: u64) {
         let mut state = self.lock();
@@ -263,5 +272,53 @@ impl Commands {
 impl std::fmt::Debug for Commands {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Commands").finish_non_exhaustive()
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::net::waker;
+
+    fn id(sequence: u64) -> MessageId {
+        MessageId { publisher: 1, sequence }
+    }
+
+    fn ended(taken: &Taken) -> Vec<u32> {
+        let end = |change: &Change| match change {
+            Change::End { number } => Some(*number),
+            Change::Begin { .. } => None,
+        };
+        taken.changes.iter().filter_map(end).collect()
+    }
+
+    #[test]
+    fn a_subscription_ends_behind_what_is_said_of_its_messages() {
+        let (waker, _wakes) = waker::pair().unwrap();
+        let commands = Commands::new(waker, Arc::default());
+        for sequence in 0..CLIENT_ACKS_PER_FRAME as u64 + 1 {
+            commands.settle(1, Word::Ack, id(sequence));
+        }
+        commands.end(1);
+        commands.end(2);
+        // As many are on their way as may be.
+        let full = commands.take(true, CLIENT_ACK_FRAMES_MAX);
+        assert_eq!((full.settles.len(), ended(&full)), (0, vec![2]));
+        // What does not fill a frame waits for the one before it.
+        let most = commands.take(true, 1);
+        assert_eq!((most.settles.len(), ended(&most)), (1, vec![]));
+        assert!(!commands.is_empty());
+        let rest = commands.take(true, 0);
+        assert_eq!((rest.settles.len(), ended(&rest)), (1, vec![1]));
+        assert!(commands.is_empty());
+    }
+
+    #[test]
+    fn without_a_connection_it_ends_at_once() {
+        let (waker, _wakes) = waker::pair().unwrap();
+        let commands = Commands::new(waker, Arc::default());
+        commands.settle(1, Word::Ack, id(1));
+        commands.end(1);
+        assert_eq!(ended(&commands.take(false, 0)), [1]);
     }
 }

@@ -36,6 +36,8 @@ pub(super) struct Lease {
     pub(super) inbox: Arc<Inbox>,
     pub(super) voice: Voice,
     pub(super) bytes: usize,
+    /// Which it came by.
+    pub(super) connection: u64,
 }
 
 impl Drop for Lease {
@@ -101,10 +103,10 @@ impl<Mode> Delivery<Mode> {
         self.attempt
     }
 
-    /// It is done. Does not wait: acknowledgements leave together, and one that is lost with the connection is told to
-    /// [`on_error`](crate::ClientBuilder::on_error), and the message delivered again.
+    /// It is done. Does not wait: acknowledgements leave together. One that is lost with the connection, or comes when a later
+    /// attempt is here, is told to [`on_error`](crate::ClientBuilder::on_error), and the message delivered again.
     pub fn ack(mut self) {
-        if !self.message.requires_ack() {
+        if !self.message.requires_ack() || !self.lease.voice.publisher.process.is_this() {
             return;
         }
         let Lease { inbox, voice, .. } = &*self.lease;
@@ -159,30 +161,27 @@ impl<Mode> Delivery<Mode> {
         Ok((name, Properties { correlation, ..Properties::default() }))
     }
 
-    /// Publishes it under another name, as it is: payload, encoding and properties, and whether it is to be acknowledged.
-    /// Does not wait for the server, and settles nothing.
-    ///
-    /// # Errors
-    /// As for [`Client::publish`](crate::Client::publish).
-    pub fn forward_to(&self, name: &str) -> Result<Receipt, SendError> {
-        let publisher = &self.lease.voice.publisher;
-        publisher.forward(name, &self.message, self.message.requires_ack())
-    }
-
     /// Whether its group waits for what becomes of it.
     fn is_job(&self) -> bool {
         self.message.requires_ack() && self.lease.inbox.terms.is_group()
     }
 
+    /// Says it, unless this delivery is over: it would count for a later one.
     fn say(&self, word: Word) {
         if !self.lease.voice.publisher.process.is_this() {
             return;
         }
-        let Lease { inbox, voice, .. } = &*self.lease;
-        if word != Word::Extend {
-            inbox.forget(self.message.id(), self.attempt);
+        let Lease { inbox, voice, connection, .. } = &*self.lease;
+        let id = self.message.id();
+        let is_held = match word {
+            Word::Extend => inbox.is_held(id, self.attempt, *connection),
+            _ => inbox.forget(id, self.attempt, *connection),
+        };
+        if is_held {
+            voice.commands.settle(inbox.number, word, id);
+        } else {
+            voice.commands.void(&word);
         }
-        voice.commands.settle(inbox.number, word, self.message.id());
     }
 }
 
@@ -195,6 +194,15 @@ impl Delivery {
     pub fn reply(&self, payload: impl Payload) -> Result<Receipt, SendError> {
         let (name, properties) = self.answer()?;
         self.lease.voice.publisher.publish_with(name, &payload, &properties, false, true)
+    }
+
+    /// Publishes it under another name, as it is: payload, encoding and properties, and whether it is to be acknowledged.
+    /// Does not wait for the server, and settles nothing.
+    ///
+    /// # Errors
+    /// As for [`Client::publish`](crate::Client::publish).
+    pub fn forward_to(&self, name: &str) -> Result<Receipt, SendError> {
+        self.lease.voice.publisher.forward(name, &self.message)
     }
 }
 
@@ -210,6 +218,15 @@ impl Delivery<Asynchronous> {
         let (name, properties) = self.answer()?;
         self.lease.voice.publisher.publish_in_task(name, payload, properties, false, true).await
     }
+
+    /// Publishes it under another name, as it is: payload, encoding and properties, and whether it is to be acknowledged.
+    /// Waits for room in the buffer alone, and settles nothing.
+    ///
+    /// # Errors
+    /// As for [`Client::publish`](crate::asynchronous::Client::publish).
+    pub async fn forward_to(&self, name: &str) -> Result<Receipt, SendError> {
+        self.lease.voice.publisher.forward_in_task(name, &self.message).await
+    }
 }
 
 impl<Mode> Deref for Delivery<Mode> {
@@ -223,7 +240,7 @@ impl<Mode> Deref for Delivery<Mode> {
 impl<Mode> Drop for Delivery<Mode> {
     fn drop(&mut self) {
         if !self.settled && self.is_job() && self.lease.voice.publisher.process.is_this() {
-            self.lease.inbox.forget(self.message.id(), self.attempt);
+            self.lease.inbox.forget(self.message.id(), self.attempt, self.lease.connection);
         }
     }
 }

@@ -197,7 +197,7 @@ impl Handler {
                     // The frame's credit is granted here.
                     let lease = lease.get_or_insert_with(|| {
                         let (inbox, voice) = (Arc::clone(inbox), self.voice.clone());
-                        Arc::new(Lease { inbox, voice, bytes: 0 })
+                        Arc::new(Lease { inbox, voice, bytes: 0, connection: frame.connection })
                     });
                     let (before, lease) = ((frame.again, frame.retained), Arc::clone(lease));
                     let message = message_of(frame, &record);

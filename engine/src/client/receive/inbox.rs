@@ -73,6 +73,14 @@ struct State {
     debt: u64,
 }
 
+impl State {
+    /// The next frame, or why none comes any more; `None` when there is none yet.
+    fn pop(&mut self) -> Option<Result<Frame, ReceiveError>> {
+        let frame = self.frames.pop_front().map(Ok);
+        frame.or_else(|| self.closed.clone().map(Err))
+    }
+}
+
 /// One subscription's messages, between the I/O thread and the reader.
 pub(in crate::client) struct Inbox {
     pub(super) number: u32,
@@ -195,25 +203,30 @@ impl Inbox {
     /// Takes a frame, or has the task of this context woken when there is one.
     pub(super) fn poll_pop(&self, context: &Context<'_>) -> Poll<Result<Frame, ReceiveError>> {
         let mut state = self.lock();
-        if let Some(frame) = state.frames.pop_front() {
-            return Poll::Ready(Ok(frame));
-        }
-        if let Some(why) = &state.closed {
-            return Poll::Ready(Err(why.clone()));
+        if let Some(now) = state.pop() {
+            return Poll::Ready(now);
         }
         state.task = Some(context.waker().clone());
         Poll::Pending
     }
 
+    /// Takes a frame if one is here, or says that none comes any more.
+    pub(super) fn try_pop(&self) -> Option<Result<Frame, ReceiveError>> {
+        self.lock().pop()
+    }
+
     /// Takes a frame, waiting until `end` for one, or (`None`) for ever.
     pub(super) fn pop(&self, end: Option<Instant>) -> Result<Frame, ReceiveError> {
+        if let Some(now) = self.try_pop() {
+            return now;
+        }
+        if !here::may_wait() {
+            return Err(ReceiveError::InCallback);
+        }
         let mut state = self.lock();
         loop {
-            if let Some(frame) = state.frames.pop_front() {
-                return Ok(frame);
-            }
-            if let Some(why) = &state.closed {
-                return Err(why.clone());
+            if let Some(now) = state.pop() {
+                return now;
             }
             state.awaited = true;
             state = match end {
@@ -270,13 +283,25 @@ impl Inbox {
         self.lock().closed.is_some()
     }
 
-    /// A message of a group is settled, or nobody will say anything of it any more.
-    pub(super) fn forget(&self, id: MessageId, attempt: u16) {
+    /// A message of a group is settled, or nobody will say anything of it any more. False if this delivery is over already:
+    /// its connection is gone, or a later attempt came. That one is another delivery's.
+    pub(super) fn forget(&self, id: MessageId, attempt: u16, connection: u64) -> bool {
         let mut state = self.lock();
-        // A later attempt is another delivery's.
-        if state.held.get(&id) == Some(&attempt) {
+        let is_held = self.holds(&state, id, attempt, connection);
+        if is_held {
             state.held.remove(&id);
         }
+        is_held
+    }
+
+    /// Whether this delivery of a group's message is not settled, nor over.
+    pub(super) fn is_held(&self, id: MessageId, attempt: u16, connection: u64) -> bool {
+        self.holds(&self.lock(), id, attempt, connection)
+    }
+
+    fn holds(&self, state: &State, id: MessageId, attempt: u16, connection: u64) -> bool {
+        self.connection.load(Ordering::Acquire) == connection
+            && state.held.get(&id) == Some(&attempt)
     }
 
     /// The messages that are not settled.

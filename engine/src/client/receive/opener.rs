@@ -45,16 +45,20 @@ impl Opener {
 
     /// Asks the server for a subscription and waits until it has it.
     pub(super) fn begin(&self, terms: Terms, reader: Reader) -> Result<Arc<Inbox>, SubscribeError> {
-        let mut opening = self.ask(terms, reader)?;
         if !here::may_wait() {
             return Err(SubscribeError::InCallback);
         }
-        let outcome = opening.outcome.recv_until(self.patience());
-        opening.finish(outcome)
+        self.ask(terms, reader, |_| ())?.wait()
     }
 
-    /// Asks the server for a subscription.
-    fn ask(&self, terms: Terms, reader: Reader) -> Result<Opening<'_>, SubscribeError> {
+    /// Asks the server for a subscription, of which `note` hears before anything comes of it.
+    pub(super) fn ask(
+        &self,
+        terms: Terms,
+        reader: Reader,
+        note: impl FnOnce(&Arc<Inbox>),
+    ) -> Result<Opening<'_>, SubscribeError> {
+        self.check_process()?;
         terms.filter.check()?;
         if terms.credit == 0 {
             return Err(SubscribeError::Option {
@@ -62,12 +66,10 @@ impl Opener {
                 problem: "must be at least 1 byte",
             });
         }
-        if !self.voice.publisher.process.is_this() {
-            return Err(SubscribeError::Forked);
-        }
         let number = self.voice.commands.number().ok_or(SubscribeError::Stopped)?;
         let inbox = Arc::new(Inbox::new(number, terms, reader));
         let (answer, outcome) = oneshot();
+        note(&inbox);
         self.voice.commands.begin(Arc::clone(&inbox), answer);
         Ok(Opening { opener: self, inbox, outcome, is_done: false })
     }
@@ -79,11 +81,19 @@ impl Opener {
         terms: Terms,
         reader: Reader,
     ) -> Result<Subscription<Asynchronous>, SubscribeError> {
-        let mut opening = self.ask(terms, reader)?;
+        let mut opening = self.ask(terms, reader, |_| ())?;
         let clock = &self.voice.publisher.clock;
         let outcome = clock.until(self.patience(), &mut opening.outcome).await;
         let inbox = opening.finish(outcome)?;
         Ok(Subscription::new(inbox, self.voice))
+    }
+
+    /// Whether this process is the client's.
+    pub(super) fn check_process(&self) -> Result<(), SubscribeError> {
+        match self.voice.publisher.process.is_this() {
+            true => Ok(()),
+            false => Err(SubscribeError::Forked),
+        }
     }
 
     /// Ends a subscription. Does not wait.
@@ -108,7 +118,7 @@ impl Opener {
 }
 
 /// A subscription that was asked for. When it goes before it is there, it ends.
-struct Opening<'a> {
+pub(super) struct Opening<'a> {
     opener: &'a Opener,
     inbox: Arc<Inbox>,
     outcome: Receiver<Result<(), SubscribeError>>,
@@ -116,6 +126,12 @@ struct Opening<'a> {
 }
 
 impl Opening<'_> {
+    /// Waits for the server's answer.
+    pub(super) fn wait(mut self) -> Result<Arc<Inbox>, SubscribeError> {
+        let outcome = self.outcome.recv_until(self.opener.patience());
+        self.finish(outcome)
+    }
+
     /// The subscription, if the server has it. `outcome`: what came in time, if anything did.
     fn finish(
         mut self,

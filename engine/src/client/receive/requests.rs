@@ -50,8 +50,16 @@ impl Requests {
         self.replies.waiting()
     }
 
+    /// Whether a thread has the lock.
+    #[cfg(all(test, not(loom)))]
+    pub(in crate::client) fn are_locked(&self) -> bool {
+        self.subscription.try_lock().is_err()
+    }
+
     /// Begins a request.
     pub(in crate::client) fn begin(&self) -> Result<Request<'_>, SubscribeError> {
+        // Before the lock, which a thread of the parent may have held when it forked.
+        self.opener.check_process()?;
         let mut subscription = self.subscription.lock().unwrap_or_else(PoisonError::into_inner);
         if subscription.as_ref().is_none_or(Subscription::has_ended) {
             let replies = Arc::clone(&self.replies);
@@ -63,6 +71,7 @@ impl Requests {
     /// [`Self::begin`] for a task.
     #[cfg(feature = "tokio")]
     pub(in crate::client) async fn begin_in_task(&self) -> Result<Request<'_>, SubscribeError> {
+        self.opener.check_process()?;
         let mut subscription = self.in_task.lock().await;
         if subscription.as_ref().is_none_or(Subscription::has_ended) {
             let reader = Reader::Replies(Arc::clone(&self.replies));

@@ -18,7 +18,9 @@ use crate::wire::record::Records;
 /// [`Client::subscription_to`](crate::Client::subscription_to).
 ///
 /// Each message comes as a [`Delivery`], which is acknowledged explicitly. Dropping the subscription ends it: what was
-/// not acknowledged is delivered again, to whoever is subscribed then.
+/// not acknowledged is delivered again, to whoever is subscribed then. So does the end of its client, which it does not keep.
+///
+/// As an iterator it ends without saying why; [`Self::recv`] says whether it was closed or refused.
 ///
 /// What is not read waits here, up to the subscription's credit in bytes; it holds up neither other subscriptions nor
 /// callbacks. Beyond, messages wait at the server, which slows their publishers down, or are lost, as the subscription
@@ -35,6 +37,7 @@ use crate::wire::record::Records;
 /// }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[must_use = "dropping it ends the subscription"]
 pub struct Subscription<Mode = Blocking> {
     inbox: Arc<Inbox>,
     voice: Voice,
@@ -64,7 +67,8 @@ impl<Mode> Subscription<Mode> {
     /// Begins to read a frame.
     fn read(&mut self, frame: Frame) {
         let (inbox, voice) = (Arc::clone(&self.inbox), self.voice.clone());
-        let lease = Arc::new(Lease { inbox, voice, bytes: frame.bytes.len() });
+        let (bytes, connection) = (frame.bytes.len(), frame.connection);
+        let lease = Arc::new(Lease { inbox, voice, bytes, connection });
         let at = frame.name_bytes + 2;
         self.current = Some(Cursor { frame, lease, at, record: 0 });
     }
@@ -102,6 +106,30 @@ impl<Mode> Subscription<Mode> {
     }
 }
 
+impl<Mode> Subscription<Mode> {
+    /// The next message, of frames that `pop` gets.
+    fn next_from(
+        &mut self,
+        mut pop: impl FnMut(&Inbox) -> Result<Frame, ReceiveError>,
+    ) -> Result<Delivery<Mode>, ReceiveError> {
+        loop {
+            if let Some(delivery) = self.next_here() {
+                return Ok(delivery);
+            }
+            if !self.voice.publisher.process.is_this() {
+                return Err(ReceiveError::Forked);
+            }
+            let frame = pop(&self.inbox)?;
+            self.read(frame);
+        }
+    }
+
+    /// The next message, if one is here.
+    fn next_now(&mut self) -> Result<Delivery<Mode>, ReceiveError> {
+        self.next_from(|inbox| inbox.try_pop().unwrap_or(Err(ReceiveError::TimedOut)))
+    }
+}
+
 impl Subscription {
     /// Waits for the next message.
     ///
@@ -125,20 +153,11 @@ impl Subscription {
     /// # Errors
     /// [`ReceiveError::TimedOut`] when there is none now; the others as for [`Self::recv`].
     pub fn try_recv(&mut self) -> Result<Delivery, ReceiveError> {
-        self.next_until(Some(Instant::now()))
+        self.next_now()
     }
 
     fn next_until(&mut self, end: Option<Instant>) -> Result<Delivery, ReceiveError> {
-        loop {
-            if let Some(delivery) = self.next_here() {
-                return Ok(delivery);
-            }
-            if !self.voice.publisher.process.is_this() {
-                return Err(ReceiveError::Forked);
-            }
-            let frame = self.inbox.pop(end)?;
-            self.read(frame);
-        }
+        self.next_from(|inbox| inbox.pop(end))
     }
 }
 

@@ -1,5 +1,6 @@
 //! Callbacks: which run at the same time, what they may do, and what does not wait for them.
 
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use crossbeam::channel::{Receiver, Sender, unbounded};
 
 use super::fake_server::LONG;
 use super::subscriptions::{MOMENT, builder, client, options, server, wait_for};
-use crate::client::{Client, Filter, SendError, SubscribeError};
+use crate::client::{Client, Filter, Message, SendError, SubscribeError};
 
 /// A callback that says that it runs, and goes on when it is told to.
 fn gated(client: &Client, name: &str) -> (Receiver<String>, Sender<()>) {
@@ -218,7 +219,7 @@ fn thousands_of_callbacks_end_in_no_time_while_messages_come() {
         }
     }
     assert!(begin.elapsed() < LONG / 4, "{:?}", begin.elapsed());
-    subscriber.subscription_to(Filter::name("later")).open().unwrap();
+    drop(subscriber.subscription_to(Filter::name("later")).open().unwrap());
 }
 
 /// Each is held back for want of the other's credit, which comes behind what it publishes itself.
@@ -260,4 +261,18 @@ fn clients_that_publish_to_each_other_faster_than_they_read_do_not_wait_for_ever
     let metrics = server.metrics();
     assert_eq!((metrics.slow_subscribers, metrics.messages_dropped), (0, 0));
     assert!(metrics.held_back > 0, "nobody had to wait");
+}
+
+#[test]
+fn one_may_end_itself_in_its_first_call_however_soon_that_is() {
+    let server = server();
+    let client = Arc::new(client(&server));
+    for _ in 0..100 {
+        // It is there when the subscription begins, and comes right behind the answer.
+        client.send_message("a", "x", true).unwrap();
+        let (inside, (ended, outcome)) = (Arc::clone(&client), unbounded());
+        let once = move |_: &[u8], _: &Message| ended.send(inside.unsubscribe("a")).unwrap();
+        client.subscribe("a", once).unwrap();
+        assert_eq!(outcome.recv_timeout(LONG).unwrap(), Ok(()));
+    }
 }

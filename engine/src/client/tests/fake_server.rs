@@ -62,7 +62,8 @@ impl Request {
 }
 
 enum Command {
-    Publish(Vec<u8>),
+    /// A frame, and how often its group had it.
+    Publish(Vec<u8>, u16),
     Release,
 }
 
@@ -73,6 +74,8 @@ pub(super) struct FakeServer {
     pub(super) port: u16,
     /// Each request but pings, before it is answered.
     pub(super) requests: Receiver<Request>,
+    /// What members of groups say.
+    pub(super) settled: Receiver<String>,
     /// Whether subscriptions are confirmed.
     pub(super) confirms: Arc<AtomicBool>,
     /// Whether subscriptions are refused.
@@ -96,6 +99,7 @@ impl FakeServer {
         let (router, port) = listen(zmq::ROUTER, port);
         let (waker, wakes) = waker::pair().unwrap();
         let (seen, requests) = unbounded();
+        let (said, settled) = unbounded();
         let (commands, incoming) = unbounded();
         let stopping = Arc::<AtomicBool>::default();
         let confirms = Arc::new(AtomicBool::new(true));
@@ -107,6 +111,7 @@ impl FakeServer {
             router,
             wakes,
             seen,
+            said,
             incoming,
             held: Vec::new(),
             stopping: Arc::clone(&stopping),
@@ -117,7 +122,19 @@ impl FakeServer {
             natives: Vec::new(),
         };
         let thread = Some(std::thread::spawn(move || state.run()));
-        Self { port, requests, confirms, refuses, limit, policy, commands, stopping, waker, thread }
+        Self {
+            port,
+            requests,
+            settled,
+            confirms,
+            refuses,
+            limit,
+            policy,
+            commands,
+            stopping,
+            waker,
+            thread,
+        }
     }
 
     /// Decides over each later request but pings.
@@ -149,7 +166,11 @@ impl FakeServer {
     }
 
     pub(super) fn publish(&self, frame: Vec<u8>) {
-        self.command(Command::Publish(frame));
+        self.deliver(frame, 0);
+    }
+
+    pub(super) fn deliver(&self, frame: Vec<u8>, attempt: u16) {
+        self.command(Command::Publish(frame, attempt));
     }
 
     fn command(&self, command: Command) {
@@ -174,6 +195,7 @@ struct State {
     router: zmq::Socket,
     wakes: WakeReceiver,
     seen: Sender<Request>,
+    said: Sender<String>,
     incoming: Receiver<Command>,
     held: Vec<Request>,
     stopping: Arc<AtomicBool>,
@@ -198,7 +220,7 @@ impl State {
             self.wakes.clear();
             while let Ok(command) = self.incoming.try_recv() {
                 match command {
-                    Command::Publish(frame) => self.publish(&frame),
+                    Command::Publish(frame, attempt) => self.publish(&frame, attempt),
                     Command::Release => {
                         let request = self.held.remove(0);
                         self.take(&request);
@@ -273,13 +295,18 @@ impl State {
                 self.natives.retain(|(of, number, _)| of != peer || number != ended);
                 true
             }
+            Control::Settle { verdict, .. } => {
+                // The test may have ended.
+                let _ = self.said.send(format!("{verdict:?}"));
+                true
+            }
             _ => true,
         }
     }
 
     fn take(&mut self, request: &Request) {
         if request.name != "ack" {
-            self.publish(&request.frame);
+            self.publish(&request.frame, 0);
         }
         self.reply(request, reply::OK);
     }
@@ -293,13 +320,12 @@ impl State {
         self.router.send_multipart(parts, zmq::DONTWAIT).unwrap();
     }
 
-    fn publish(&mut self, frame: &[u8]) {
+    fn publish(&mut self, frame: &[u8], attempt: u16) {
         for (peer, number, fits) in &self.natives {
             // Of a torn frame, the name alone.
             let name = frame.get(1..).unwrap_or_default().split(|&byte| byte == b'|').next();
             if name.and_then(|name| str::from_utf8(name).ok()).is_some_and(fits) {
-                let delivery =
-                    Delivery { number: *number, again: false, retained: false, attempt: 0 };
+                let delivery = Delivery { number: *number, again: false, retained: false, attempt };
                 let head = control::delivery(delivery);
                 // It may have gone.
                 let _ = self.router.send_multipart([&peer[..], b"", &head, frame], zmq::DONTWAIT);

@@ -4,10 +4,11 @@
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
+use std::sync::atomic::Ordering;
 
-use super::fake_server::LONG;
+use super::fake_server::{FakeServer, LONG};
 use super::subscriptions::{client, server, wait_for};
-use crate::client::{Client, ReceiveError, SendError, SubscribeError};
+use crate::client::{Client, ReceiveError, RequestError, SendError, SubscribeError, watchdog};
 
 /// What a child says when all is as it should be.
 const RIGHT: i32 = 111;
@@ -34,6 +35,7 @@ fn a_client_fails_at_once_and_its_parent_notices_nothing() {
     let (inherited, port) = (parent.clone(), server.recv_addr().port());
     let mut read = parent.subscription("b").unwrap();
     let reads = std::sync::Mutex::new(parent.subscription("c").unwrap());
+    parent.subscribe("d", |_, _| ()).unwrap();
     in_a_child(move || {
         let refused = Err(SendError::Forked);
         let read = reads.lock().unwrap().recv().map(drop);
@@ -43,11 +45,16 @@ fn a_client_fails_at_once_and_its_parent_notices_nothing() {
             inherited.flush(),
             inherited.ping().map(drop),
             receipt.wait(),
+            receipt.clone().wait(),
         ];
+        let asked = inherited.message("a", "child's").request(LONG).map(drop);
+        let ended = inherited.unsubscribe("d");
         inherited.stop();
         calls.iter().all(|result| *result == refused)
             && inherited.subscribe("a", |_, _| ()) == Err(SubscribeError::Forked)
             && read == Err(ReceiveError::Forked)
+            && asked == Err(RequestError::Subscribe(SubscribeError::Forked))
+            && ended == Err(SubscribeError::Forked)
             // It can have a client of its own.
             && Client::builder().port(port).connect().is_ok_and(|own| own.send_message("b", "own", false) == Ok(()))
     });
@@ -62,4 +69,32 @@ fn a_client_fails_at_once_and_its_parent_notices_nothing() {
     }
     wait_for("the acknowledgements", || server.metrics().pending_messages == 0);
     assert_eq!(parent.counters().failed, 0);
+}
+
+/// Its locks may be held for ever in the child, by threads that are not there.
+#[test]
+fn a_child_that_was_forked_while_its_parent_was_busy_has_clients_of_its_own() {
+    let server = FakeServer::start();
+    server.confirms.store(false, Ordering::Release);
+    let parent = server.patient().connect().unwrap();
+    let own = super::subscriptions::server();
+    let port = own.recv_addr().port();
+    std::thread::scope(|scope| {
+        // The first request waits for the subscription to answers, which is not confirmed.
+        let asking = scope.spawn(|| parent.message("a", "x").request(LONG));
+        wait_for("the request", || parent.requests_are_locked());
+        let (inherited, lock) = (parent.clone(), watchdog::lock_here());
+        in_a_child(move || {
+            let asked = inherited.message("a", "child's").request(LONG).map(drop);
+            let client = Client::builder().port(port).connect().unwrap();
+            let (called, calls) = crossbeam::channel::unbounded();
+            client.subscribe("a", move |_, _| called.send(()).unwrap()).unwrap();
+            client.send_message("a", "child's", false).unwrap();
+            asked == Err(RequestError::Subscribe(SubscribeError::Forked))
+                && calls.recv_timeout(LONG).is_ok()
+        });
+        drop(lock);
+        parent.stop();
+        asking.join().unwrap().unwrap_err();
+    });
 }

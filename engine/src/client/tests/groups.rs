@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use crossbeam::channel::unbounded;
 
-use super::fake_server::LONG;
+use super::fake_server::{FakeServer, LONG, frame};
 use super::subscriptions::{MOMENT, builder, client, options, server, wait_for};
 use crate::client::{Client, Failure, Filter, GroupBuilder, ReceiveError, SubscribeError};
 
@@ -112,6 +112,31 @@ fn without_extensions_its_time_is_over_and_the_late_acknowledgement_is_told() {
 }
 
 #[test]
+fn what_is_said_of_an_attempt_that_is_over_does_not_count_for_the_next_one() {
+    let server = FakeServer::start();
+    let (report, reported) = unbounded();
+    let told = server.patient().on_error(move |failure| report.send(failure.clone()).unwrap());
+    let client = told.connect().unwrap();
+    let mut member = jobs(&client).open().unwrap();
+    let frame = frame("jobs.new", 7, &[(1, "x", true)]);
+    let [first, second, third] = [1, 2, 3].map(|attempt| {
+        server.deliver(frame.clone(), attempt);
+        let delivery = member.recv_timeout(LONG).unwrap();
+        assert_eq!(delivery.attempt(), attempt);
+        delivery
+    });
+    first.nak(Duration::ZERO);
+    second.extend();
+    second.ack();
+    assert_eq!(reported.recv_timeout(LONG).unwrap(), Failure::AcksDropped { messages: 1 });
+    third.reject("no");
+    let said = server.settled.recv_timeout(LONG).unwrap();
+    assert!(said.contains("Reject"), "{said}");
+    client.ping().unwrap();
+    assert_eq!(server.settled.try_iter().collect::<Vec<_>>(), [""; 0]);
+}
+
+#[test]
 fn what_a_member_had_goes_to_another_one_at_once_when_it_goes() {
     let server = builder().retry_interval(LONG * 10).start().unwrap();
     let clients = [client(&server), client(&server)];
@@ -160,7 +185,7 @@ fn members_that_say_otherwise_of_the_policy_are_refused() {
     let error = jobs(&client).in_flight_max(7).open().map(drop).unwrap_err();
     let SubscribeError::Refused { text } = &error else { panic!("{error}") };
     assert!(text.contains('7'), "{text}");
-    jobs(&client).open().unwrap();
+    drop(jobs(&client).open().unwrap());
 }
 
 #[test]

@@ -5,8 +5,8 @@ use crossbeam::channel::unbounded;
 
 use super::fake_server::{FakeServer, LONG, frame};
 use crate::client::{
-    Client, ClientBuilder, DeadLetterError, Failure, Filter, Missed, ReceiveError, SendError,
-    SubscribeError,
+    Client, ClientBuilder, ConnectError, DeadLetterError, Failure, Filter, Missed, ReceiveError,
+    RequestError, SendError, SubscribeError, Subscription,
 };
 use crate::wire::filter::FilterError;
 use crate::wire::name::NameError;
@@ -170,7 +170,7 @@ fn what_cannot_be_subscribed_to_is_refused_with_the_rule_and_the_client_goes_on(
     let much = client.subscription_to(Filter::name("a")).credit(1 << 40).open().map(drop);
     let Err(SubscribeError::Refused { text }) = much else { panic!("{much:?}") };
     assert!(text.contains(&(1_u64 << 40).to_string()), "{text}");
-    client.subscription("a").unwrap();
+    drop(client.subscription("a").unwrap());
 }
 
 #[test]
@@ -195,7 +195,7 @@ fn one_that_nobody_confirms_fails_in_time_and_is_taken_back() {
     let timeout = Duration::from_millis(200);
     assert_eq!(error, SubscribeError::NotConfirmed { tries: 3, timeout });
     server.confirms.store(true, Ordering::Release);
-    client.subscription("a").unwrap();
+    drop(client.subscription("a").unwrap());
 }
 
 #[test]
@@ -272,12 +272,19 @@ fn a_callback_that_reports_and_would_wait_for_the_server_fails_at_once() {
     let (sender, outcomes) = unbounded();
     let handle = std::sync::Arc::new(std::sync::OnceLock::<Client>::new());
     let inside = std::sync::Arc::clone(&handle);
+    let unread = std::sync::Arc::new(std::sync::Mutex::new(None));
+    let reads = std::sync::Arc::clone(&unread);
     let told = options(&server).on_missed(move |_: &Missed| {
         let client = inside.get().unwrap();
         let receipt = client.publish("b", "without waiting", false).unwrap();
+        let reads =
+            reads.lock().unwrap().as_mut().map(|unread: &mut Subscription| unread.recv().map(drop));
         sender
             .send((
-                client.send_message("b", "x", false),
+                [client.send_message("b", "x", true), client.message("b", "x").ack().send()],
+                client.message("b", "x").ack().request(LONG).map(drop),
+                reads,
+                Client::connect("127.0.0.1").map(drop).map_err(|error| error.to_string()),
                 receipt.wait(),
                 client.ping().map(drop),
                 client.subscription("c").map(drop),
@@ -286,6 +293,7 @@ fn a_callback_that_reports_and_would_wait_for_the_server_fails_at_once() {
             .unwrap();
     });
     let client = handle.get_or_init(|| told.connect().unwrap());
+    *unread.lock().unwrap() = Some(client.subscription("unread").unwrap());
     let mut messages = client.subscription_to(Filter::name("a")).lossy().credit(1).open().unwrap();
     client.send_message("a", "read", false).unwrap();
     let read = messages.recv_timeout(LONG).unwrap();
@@ -295,9 +303,17 @@ fn a_callback_that_reports_and_would_wait_for_the_server_fails_at_once() {
         client.send_message("a", "fits", false).unwrap();
         messages.try_recv().is_ok()
     });
-    let (sent, waited, ping, subscribed, letters) = outcomes.recv_timeout(LONG).unwrap();
+    let (sent, asked, read, connected, waited, ping, subscribed, letters) =
+        outcomes.recv_timeout(LONG).unwrap();
     let refused = Err(SendError::InCallback);
-    assert_eq!((sent, waited, ping), (refused.clone(), refused.clone(), refused));
+    assert_eq!(sent, [refused.clone(), refused.clone()]);
+    assert_eq!(asked, Err(RequestError::Send(SendError::InCallback)));
+    assert_eq!(read, Some(Err(ReceiveError::InCallback)));
+    assert_eq!(connected, Err(ConnectError::InCallback.to_string()));
+    // What would have been waited for was not published.
+    client.flush().unwrap();
+    assert_eq!(server.metrics().pending_messages, 0);
+    assert_eq!((waited, ping), (refused.clone(), refused));
     assert_eq!(subscribed, Err(SubscribeError::InCallback));
     assert_eq!(letters, Err(DeadLetterError::Send(SendError::InCallback)));
 }

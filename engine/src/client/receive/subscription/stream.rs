@@ -2,7 +2,7 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 use futures_core::Stream;
 
@@ -31,10 +31,7 @@ impl Subscription<Asynchronous> {
     /// # Errors
     /// [`ReceiveError::TimedOut`] when there is none now; the others as for [`Self::recv`].
     pub fn try_recv(&mut self) -> Result<Delivery<Asynchronous>, ReceiveError> {
-        match self.poll_recv(&Context::from_waker(Waker::noop())) {
-            Poll::Ready(received) => received,
-            Poll::Pending => Err(ReceiveError::TimedOut),
-        }
+        self.next_now()
     }
 
     fn poll_recv(
@@ -44,6 +41,9 @@ impl Subscription<Asynchronous> {
         loop {
             if let Some(delivery) = self.next_here() {
                 return Poll::Ready(Ok(delivery));
+            }
+            if !self.voice.publisher.process.is_this() {
+                return Poll::Ready(Err(ReceiveError::Forked));
             }
             match self.inbox.poll_pop(context)? {
                 Poll::Ready(frame) => self.read(frame),
