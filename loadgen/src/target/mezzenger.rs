@@ -1,11 +1,10 @@
 //! Ends that are clients of this project.
 
-use std::io;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use mezzenger::{Client, ConnectError, Failure, Filter, Message, SubscribeError, Subscription};
+use mezzenger::{Client, ConnectError, Delivery, Failure, Filter, Message, SubscribeError};
 
 use super::common::Run;
 use crate::address::GROUP_CREDIT;
@@ -34,16 +33,6 @@ pub(crate) enum ClientError {
         index: u16,
         /// Why.
         source: SubscribeError,
-    },
-    /// It has no thread to read with.
-    #[error(
-        "subscriber {index}: its thread could not be started: {source}; check the process limits"
-    )]
-    Thread {
-        /// Which.
-        index: u16,
-        /// Why.
-        source: io::Error,
     },
 }
 
@@ -92,64 +81,40 @@ impl Clients {
         self.connect("publisher", index)
     }
 
-    /// A client that shows every message to the watcher of its name.
+    /// A client that shows every message to the watcher of its name, as a member of the name's group if there is one, and
+    /// answers requests.
     pub(super) fn subscriber(
         &self,
         index: u16,
         watchers: Vec<Watcher>,
     ) -> Result<Client, ClientError> {
-        let reads = self.group || self.requests;
         let client = self.connect("subscriber", index)?;
-        for (name, mut watcher) in self.names.iter().zip(watchers) {
-            let failed = |source| ClientError::Subscribe { index, source };
-            if reads {
-                let subscription = self.open(&client, name).map_err(failed)?;
-                self.read(index, subscription, watcher)?;
-                continue;
-            }
-            let see = move |payload: &[u8], _: &Message| {
-                watcher.see(payload);
-                if let Some(latency) = watcher.consumer_latency() {
-                    thread::sleep(latency);
+        for (name, watcher) in self.names.iter().zip(watchers) {
+            let subscribed = match (self.group, self.requests) {
+                (false, false) => client.subscribe(name, see(watcher)),
+                (false, true) => {
+                    client.subscription_to(Filter::name(name)).call(self.answer(index, watcher))
+                }
+                (true, _) => {
+                    let group = client.subscription_to(Filter::name(name)).group(name);
+                    group.credit(GROUP_CREDIT).call(self.answer(index, watcher))
                 }
             };
-            client.subscribe(name, see).map_err(failed)?;
+            subscribed.map_err(|source| ClientError::Subscribe { index, source })?;
         }
         Ok(client)
     }
 
-    /// Subscribes to what is read: as a member of the name's group, if there is one.
-    fn open(&self, client: &Client, name: &str) -> Result<Subscription, SubscribeError> {
-        let subscription = client.subscription_to(Filter::name(name));
-        if self.group {
-            subscription.group(name).credit(GROUP_CREDIT).open()
-        } else {
-            subscription.open()
-        }
-    }
-
-    /// Reads on a thread of its own, and answers or acknowledges, until the client stops.
-    fn read(
-        &self,
-        index: u16,
-        subscription: Subscription,
-        mut watcher: Watcher,
-    ) -> Result<(), ClientError> {
+    /// Shows deliveries to a watcher, and answers them if they are requests.
+    fn answer(&self, index: u16, watcher: Watcher) -> impl FnMut(&Delivery) + Send + 'static {
         let (answers, failures) = (self.requests, self.notes.failures.clone());
-        let work = move || {
-            for delivery in subscription {
-                watcher.see(delivery.payload());
-                if let Some(latency) = watcher.consumer_latency() {
-                    thread::sleep(latency);
-                }
-                if answers && let Err(error) = delivery.reply(delivery.payload()) {
-                    failures.add(|| format!("subscriber {index}: an answer failed: {error}"));
-                }
-                delivery.ack();
+        let mut see = see(watcher);
+        move |delivery| {
+            see(delivery.payload(), delivery.message());
+            if answers && let Err(error) = delivery.reply(delivery.payload()) {
+                failures.add(|| format!("subscriber {index}: an answer failed: {error}"));
             }
-        };
-        let started = thread::Builder::new().name(format!("subscriber {index}")).spawn(work);
-        started.map(|_| ()).map_err(|source| ClientError::Thread { index, source })
+        }
     }
 
     fn connect(&self, who: &'static str, index: u16) -> Result<Client, ClientError> {
@@ -169,5 +134,15 @@ impl Clients {
             })
             .connect()
             .map_err(|source| ClientError::Connect { who, index, source })
+    }
+}
+
+/// Shows messages to a watcher, as slowly as it says.
+fn see(mut watcher: Watcher) -> impl FnMut(&[u8], &Message) + Send + 'static {
+    move |payload, _| {
+        watcher.see(payload);
+        if let Some(latency) = watcher.consumer_latency() {
+            thread::sleep(latency);
+        }
     }
 }
