@@ -143,6 +143,7 @@ impl DrivenConnection {
         stream.set_nonblocking(true)?;
         let settings = Settings {
             addresses: Vec::new(),
+            timeout: NEVER,
             kind: if subscribes { Kind::Sub } else { Kind::Dealer },
             frame_bytes_max,
             heartbeat: NEVER,

@@ -30,7 +30,7 @@ pub struct ClientBuilder {
 
 impl ClientBuilder {
     /// The server's host name or IP address, or its URL: `mezzenger://host`, or with the port that requests go to,
-    /// `mezzenger://host:7202`, which then counts instead of an earlier [`Self::port`]. An IPv6 address may stand in
+    /// `mezzenger://host:7202`, which then counts instead of an earlier [`Self::port`] for this host. An IPv6 address may stand in
     /// brackets, or without them where no port follows. Default: 127.0.0.1.
     ///
     /// A URL may name several servers, `mezzenger://one,two:7203`: the client connects to the first that takes it, and when it
@@ -42,11 +42,13 @@ impl ClientBuilder {
             let mut hosts = hosts.into_iter().map(|(host, port)| (host.to_owned(), port));
             if let Some((host, port)) = hosts.next() {
                 self.options.server_address = host;
-                self.options.port = port.unwrap_or(self.options.port);
+                self.options.port = port.unwrap_or(self.options.port_unsaid);
             }
             self.options.others = hosts.collect();
         } else {
             self.options.server_address = address;
+            self.options.port = self.options.port_unsaid;
+            self.options.others.clear();
         }
         self
     }
@@ -54,6 +56,7 @@ impl ClientBuilder {
     /// The port that the client connects to: the server's `--recv-port`. Default: 7202.
     pub fn port(mut self, port: u16) -> Self {
         self.options.port = port;
+        self.options.port_unsaid = port;
         self
     }
 
@@ -194,7 +197,7 @@ impl ClientBuilder {
         self
     }
 
-    /// Starts the client and pings the server.
+    /// Starts the client and says hello to the server.
     ///
     /// # Errors
     /// [`ConnectError::NoAnswer`] and [`ConnectError::Unreachable`] after `send_timeout` times
@@ -211,7 +214,7 @@ impl Client {
         ClientBuilder::default()
     }
 
-    /// Connects to a server on its default ports, with all other options at their defaults.
+    /// Connects to a server on its default port, or the one of the URL, with all other options at their defaults.
     ///
     /// # Errors
     /// As for [`ClientBuilder::connect`].

@@ -138,7 +138,7 @@ impl Core {
             on_error: options.on_error.clone(),
             ..Reporter::default()
         });
-        let links = Arc::new(Links::new(options.on_connection.clone()));
+        let links = Arc::new(Links::new(options.on_connection.clone(), 1 + options.others.len()));
         let bounds = Bounds {
             frame_bytes_max: options.max_message_size,
             buffer_bytes: options.buffer_bytes,
@@ -411,9 +411,10 @@ fn wire(options: &Options) -> Connection {
 }
 
 /// Where servers take requests.
-fn addresses(options: &Options) -> Vec<Address> {
+pub(super) fn addresses(options: &Options) -> Vec<Address> {
     let first = (&options.server_address, options.port);
-    let others = options.others.iter().map(|(host, port)| (host, port.unwrap_or(options.port)));
+    let others =
+        options.others.iter().map(|(host, port)| (host, port.unwrap_or(options.port_unsaid)));
     let address = |(host, port): (&String, u16)| {
         // An IPv6 address may stand in brackets.
         let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
@@ -426,6 +427,7 @@ fn addresses(options: &Options) -> Vec<Address> {
 pub(super) fn settings(options: &Options, silence_max: Duration) -> Settings {
     Settings {
         addresses: Vec::new(),
+        timeout: options.send_timeout,
         kind: Kind::Dealer,
         // The server's limit may be a little larger, and what it publishes carries no more.
         // No server sends more than libzmq's signed length tells.

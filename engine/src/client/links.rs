@@ -74,6 +74,8 @@ struct Connecting {
     answered: Arc<Fate>,
     /// The connection's last failure, or the first that leaves no doubt.
     failure: Option<ConnectionError>,
+    /// How many servers failed in a way that leaves no doubt.
+    certain: usize,
 }
 
 #[derive(Default)]
@@ -85,15 +87,17 @@ struct State {
 /// What becomes of a client's connection: its turns note that, and tell it.
 pub(super) struct Links {
     on_connection: Option<OnConnection>,
+    /// How many there are, which are tried in turn.
+    servers: usize,
     state: Mutex<State>,
     /// Nobody uses the client: the call that connects failed.
     abandoned: AtomicBool,
 }
 
 impl Links {
-    pub(super) fn new(on_connection: Option<OnConnection>) -> Self {
+    pub(super) fn new(on_connection: Option<OnConnection>, servers: usize) -> Self {
         let (state, abandoned) = Default::default();
-        Self { on_connection, state, abandoned }
+        Self { on_connection, servers, state, abandoned }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -103,7 +107,7 @@ impl Links {
 
     /// A call begins to connect, and waits for `answered`.
     pub(super) fn connect(&self, answered: Arc<Fate>) {
-        self.lock().connecting = Some(Connecting { answered, failure: None });
+        self.lock().connecting = Some(Connecting { answered, failure: None, certain: 0 });
     }
 
     /// The call ends. The failure that leaves no doubt, or else the last one, and whether it leaves none.
@@ -144,12 +148,16 @@ impl Links {
                         let why = DisconnectReason::from(&error);
                         state.events.push_back(ConnectionEvent::Disconnected { why });
                     }
-                    if let Some(Connecting { answered, failure }) = &mut state.connecting
-                        && !failure.as_ref().is_some_and(ConnectionError::is_certain)
-                    {
-                        if error.is_certain() {
+                    let Some(connecting) = &mut state.connecting else { continue };
+                    let Connecting { answered, failure, certain } = connecting;
+                    if error.is_certain() {
+                        // One that is no server is no reason not to try the next.
+                        *certain += if error.is_of_all() { self.servers } else { 1 };
+                        if *certain >= self.servers {
                             answered.decide(Err(SendError::Stopped));
                         }
+                    }
+                    if !failure.as_ref().is_some_and(ConnectionError::is_certain) {
                         *failure = Some(error);
                     }
                 }

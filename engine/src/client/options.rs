@@ -15,6 +15,8 @@ const TIME_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 pub(super) struct Options {
     pub(super) server_address: String,
     pub(super) port: u16,
+    /// The port of servers whose address does not say one.
+    pub(super) port_unsaid: u16,
     /// Further servers.
     pub(super) others: Vec<(String, Option<u16>)>,
     pub(super) send_timeout: Duration,
@@ -37,6 +39,7 @@ impl Default for Options {
         Self {
             server_address: "127.0.0.1".to_owned(),
             port: 7202,
+            port_unsaid: 7202,
             others: Vec::new(),
             send_timeout: Duration::from_secs(2),
             connection_retries: 5,

@@ -21,7 +21,8 @@ pub(crate) use super::dial::Address;
 /// lasted no longer than that counts as a failed attempt, too.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
-/// How long an address may take to answer, and then a server to say what it is.
+/// How long an address may take to answer, and then a server to say what it is, where the owner waits for longer or there
+/// is no other to try.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What a connection is for.
@@ -29,6 +30,8 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 pub(crate) struct Settings {
     /// Where servers are, each as good as another. None: the connection is given, and not made anew.
     pub(crate) addresses: Vec<Address>,
+    /// How long the owner waits for an answer, and so for one of several addresses.
+    pub(crate) timeout: Duration,
     /// What this end is.
     pub(crate) kind: Kind,
     /// A larger received frame ends the connection.
@@ -37,6 +40,14 @@ pub(crate) struct Settings {
     pub(crate) heartbeat: Duration,
     /// Silence after that which ends the connection.
     pub(crate) silence_max: Duration,
+}
+
+impl Settings {
+    /// How long an address may take. `has_others`: whether the same look-up found further ones to try.
+    fn patience(&self, has_others: bool) -> Duration {
+        let is_only_one = self.addresses.len() < 2 && !has_others;
+        if is_only_one { PATIENCE } else { PATIENCE.min(self.timeout) }
+    }
 }
 
 /// A connection, or the attempt to get one. Nothing waits.
@@ -102,7 +113,7 @@ impl Connection {
 
     /// A connection over a stream that exists.
     pub(crate) fn over(socket: OwnedFd, settings: Settings) -> Self {
-        Self::in_state(greet(socket.into()), settings)
+        Self::in_state(greet(socket.into(), settings.patience(false)), settings)
     }
 
     fn in_state(state: State, settings: Settings) -> Self {
@@ -132,8 +143,7 @@ impl Connection {
         let found = found
             .into_iter()
             .map(|(host, found)| found.map_err(|source| ConnectionError::Resolve { host, source }));
-        let state =
-            together(found).and_then(|found| dial_next(found, true, ConnectionError::NoAddress));
+        let state = together(found).and_then(|found| self.dial_first(found));
         match state {
             Ok(state) => self.state = state,
             Err(error) => self.lose(error),
@@ -185,6 +195,7 @@ impl Connection {
     pub(crate) fn restart(&mut self, unanswered: Duration, pause: Duration) {
         let error = ConnectionError::Unanswered(unanswered);
         self.changes.push(Change::Failed { was_open: self.is_open(), error });
+        self.go_to_the_next();
         self.state = State::Pausing { until: Instant::now() + pause };
     }
 
@@ -262,18 +273,19 @@ impl Connection {
                 return Ok(());
             }
             let found = together(self.in_turn().map(Address::resolve))?;
-            self.state = dial_next(found, true, ConnectionError::NoAddress)?;
+            self.state = self.dial_first(found)?;
         }
+        let settings = &self.settings;
         if let State::Dialing { socket, others, refused, until } = &mut self.state {
             let error = match dial::finish(socket) {
                 Ok(true) => None,
                 Ok(false) if Instant::now() < *until => return Ok(()),
-                Ok(false) => Some(ConnectionError::Slow(PATIENCE)),
+                Ok(false) => Some(ConnectionError::Slow(settings.patience(others.len() > 0))),
                 Err(error) => Some(ConnectionError::from_address(error)),
             };
             self.state = match error {
-                None => greet(Arc::clone(socket)),
-                Some(error) => dial_next(std::mem::take(others), *refused, error)?,
+                None => greet(Arc::clone(socket), settings.patience(false)),
+                Some(error) => dial_next(std::mem::take(others), *refused, error, settings)?,
             };
         }
         self.shake_hands()?;
@@ -310,7 +322,8 @@ impl Connection {
             self.open();
             return Ok(());
         }
-        if Instant::now() >= *until { Err(ConnectionError::Slow(PATIENCE)) } else { Ok(()) }
+        let patience = self.settings.patience(false);
+        if Instant::now() >= *until { Err(ConnectionError::Slow(patience)) } else { Ok(()) }
     }
 
     fn open(&mut self) {
@@ -356,11 +369,21 @@ impl Connection {
             self.told = Some(text);
         }
         self.changes.push(Change::Failed { was_open, error });
-        self.turn = (self.turn + 1) % self.settings.addresses.len().max(1);
+        self.go_to_the_next();
         // Clients that a server's end interrupted together shall not come back together.
         let jitter = self.pause.mul_f64(fastrand::f64());
         self.state = State::Pausing { until: Instant::now() + self.pause / 2 + jitter };
         self.pause = (self.pause * 2).min(PAUSE.1);
+    }
+
+    /// It is another server's turn, if there is one.
+    fn go_to_the_next(&mut self) {
+        self.turn = (self.turn + 1) % self.settings.addresses.len().max(1);
+    }
+
+    /// Dials the first of these addresses.
+    fn dial_first(&self, found: std::vec::IntoIter<SocketAddr>) -> Result<State, ConnectionError> {
+        dial_next(found, true, ConnectionError::NoAddress, &self.settings)
     }
 
     /// The server, for logs.
@@ -393,6 +416,7 @@ fn dial_next(
     mut addresses: std::vec::IntoIter<SocketAddr>,
     mut refused: bool,
     mut error: ConnectionError,
+    settings: &Settings,
 ) -> Result<State, ConnectionError> {
     let refuses = |error: &ConnectionError| match error {
         ConnectionError::System(error) => error.kind() == io::ErrorKind::ConnectionRefused,
@@ -405,7 +429,8 @@ fn dial_next(
         let Some(address) = addresses.next() else { break };
         match dial::begin(address) {
             Ok(socket) => {
-                let (socket, until) = (socket.into(), Instant::now() + PATIENCE);
+                let patience = settings.patience(addresses.len() > 0);
+                let (socket, until) = (socket.into(), Instant::now() + patience);
                 return Ok(State::Dialing { socket, others: addresses, refused, until });
             }
             Err(failed) => error = ConnectionError::from_address(failed),
@@ -417,8 +442,8 @@ fn dial_next(
     })
 }
 
-fn greet(socket: Arc<OwnedFd>) -> State {
+fn greet(socket: Arc<OwnedFd>, patience: Duration) -> State {
     let mut stream = Stream::new(socket);
     stream.sending.push(Bytes::from_static(&handshake::GREETING));
-    State::Greeting { stream, greeted: false, until: Instant::now() + PATIENCE }
+    State::Greeting { stream, greeted: false, until: Instant::now() + patience }
 }

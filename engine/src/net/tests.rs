@@ -19,6 +19,7 @@ const LONG: Duration = Duration::from_secs(20);
 fn settings(kind: Kind, port: u16) -> Settings {
     Settings {
         addresses: vec![Address { host: "127.0.0.1".to_owned(), port }],
+        timeout: LONG,
         kind,
         frame_bytes_max: 8 * 1024 * 1024,
         heartbeat: LONG,
@@ -330,6 +331,44 @@ fn each_address_of_a_name_is_tried() {
     let settings = Settings { addresses, ..settings(Kind::Dealer, port) };
     let mut connection = Connection::new(settings);
     let server = std::thread::spawn(move || accept(&listener, b"ROUTER"));
+    made(&mut connection);
+    server.join().unwrap();
+}
+
+/// A connection to the first of two servers, of which the second shakes hands.
+fn two(first: &TcpListener, timeout: Duration) -> (Connection, std::thread::JoinHandle<TcpStream>) {
+    let second = TcpListener::bind("127.0.0.1:0").unwrap();
+    let local = |listener: &TcpListener| Address {
+        host: "127.0.0.1".to_owned(),
+        port: listener.local_addr().unwrap().port(),
+    };
+    let addresses = vec![local(first), local(&second)];
+    let settings = Settings { addresses, timeout, ..settings(Kind::Dealer, 0) };
+    let server = std::thread::spawn(move || accept(&second, b"ROUTER"));
+    (Connection::new(settings), server)
+}
+
+#[test]
+fn a_server_that_says_nothing_leaves_time_for_the_next() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (mut connection, server) = two(&silent, Duration::from_millis(50));
+    let start = Instant::now();
+    made(&mut connection);
+    assert!(start.elapsed() < super::connection::PATIENCE / 2, "{:?}", start.elapsed());
+    server.join().unwrap();
+}
+
+#[test]
+fn a_server_that_answers_no_request_is_left_for_the_next() {
+    let mute = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (mut connection, server) = two(&mute, LONG);
+    let first = std::thread::spawn(move || {
+        let peer = accept(&mute, b"ROUTER");
+        (peer, mute)
+    });
+    made(&mut connection);
+    let _first = first.join().unwrap();
+    connection.restart(Duration::ZERO, Duration::ZERO);
     made(&mut connection);
     server.join().unwrap();
 }

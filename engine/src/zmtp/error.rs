@@ -103,6 +103,11 @@ impl ConnectionError {
         }
     }
 
+    /// Whether it is about all addresses of all servers, not about the one that was reached.
+    pub(crate) fn is_of_all(&self) -> bool {
+        matches!(self, Self::Resolve { .. } | Self::NoAddress | Self::NobodyListens(_))
+    }
+
     /// Whether a further attempt would end the same way, until somebody changes something.
     pub(crate) fn is_certain(&self) -> bool {
         match self {

@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::fake_server::{FakeServer, LONG};
+use crate::client::core::addresses;
 use crate::client::options::read_url;
 use crate::client::{Client, ClientBuilder, ConnectError, SendError};
 use crate::zmtp::handshake;
@@ -153,6 +154,37 @@ fn of_several_servers_the_next_takes_over_when_one_is_lost() {
     drop(second);
     client.send_message("a", "back", false).unwrap();
     assert_eq!(third.next().name, "a");
+}
+
+#[test]
+fn what_is_no_server_is_no_reason_not_to_try_the_next() {
+    let server = FakeServer::start();
+    let (port, peer) = answering(b"HTTP/1.1 400 Bad Request\r\n".to_vec());
+    let url = format!("mezzenger://127.0.0.1:{port},127.0.0.1:{}", server.port);
+    let client = server.patient().server_address(url).connect().unwrap();
+    peer.join().unwrap();
+    drop(client);
+    // When none is one, it is told at once.
+    let ((one, first), (two, second)) = (answering(b"HTTP".to_vec()), answering(b"HTTP".to_vec()));
+    let url = format!("mezzenger://127.0.0.1:{one},127.0.0.1:{two}");
+    let error = at_once(patient(7202).server_address(url));
+    assert!(matches!(error, ConnectError::NotMezzenger { .. }), "{error}");
+    first.join().unwrap();
+    second.join().unwrap();
+}
+
+#[test]
+fn a_server_whose_address_says_no_port_has_the_default_one() {
+    let ports = |builder: ClientBuilder| -> Vec<u16> {
+        addresses(&builder.options).iter().map(|address| address.port).collect()
+    };
+    let two = || Client::builder().server_address("mezzenger://one:7300,two");
+    assert_eq!(ports(two()), [7300, 7202]);
+    let given = Client::builder().port(7400);
+    assert_eq!(ports(given.server_address("mezzenger://one:7300,two")), [7300, 7400]);
+    // Another address takes the place of all that came before.
+    assert_eq!(ports(two().server_address("three")), [7202]);
+    assert_eq!(ports(two().server_address("mezzenger://three,four")), [7202, 7202]);
 }
 
 #[test]
