@@ -14,10 +14,10 @@ use crate::net::waker;
 use crate::wire::properties::Properties;
 use crate::wire::reply::ErrorCode;
 
-/// Waits until nothing of the client waits and the server has so many subscriptions.
+/// Waits until nothing of the client waits and the server has no more subscriptions than these; durable groups count.
 async fn settled(server: &Server, client: &Client, subscriptions: u64) {
     assert_eq!(client.waiting(), 0, "a dropped future left something");
-    while server.metrics().subscriptions != subscriptions {
+    while server.metrics().subscriptions > subscriptions {
         client.ping().await.unwrap();
     }
     assert_eq!(client.waiting(), 0);
@@ -137,7 +137,9 @@ async fn no_call_about_groups_or_retained_messages_leaves_anything_wherever_it_i
     let clear = || async { client.retained().clear("a").await };
     let (cleared, done) = at_each_point(&server, &client, clear).await;
     done.unwrap();
-    assert_eq!(server.metrics().retained, 0);
+    while server.metrics().retained > 0 {
+        client.ping().await.unwrap();
+    }
     // Each waits for its answers.
     assert!([created, listed, got, kept, cleared].iter().all(|&points| points > 0));
     assert!(deleted > 1);
