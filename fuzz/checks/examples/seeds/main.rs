@@ -3,7 +3,6 @@
 //!
 //! `cargo run -p mezzenger-fuzz-checks --example seeds`
 
-#[path = "seeds/said.rs"]
 mod said;
 
 use std::fs;
