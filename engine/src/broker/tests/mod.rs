@@ -8,6 +8,7 @@ mod checks;
 mod dead_letters;
 mod delays;
 mod delivery;
+mod disk;
 mod durable;
 mod durable_journal;
 mod durable_model;

@@ -23,6 +23,8 @@ impl Stored {
     pub(super) fn apply(&mut self, op: Op) {
         self.records += 1;
         match op {
+            // One that comes again while it is kept counts from its first record.
+            Op::Append(message) if self.live.iter().any(|(_, live)| live.id == message.id) => {}
             Op::Append(message) => self.live.push((self.records, message)),
             Op::Settle(id) => self.settle(id),
             Op::Group(group) => {

@@ -10,7 +10,6 @@ mod broken;
 mod changes;
 mod conditions;
 mod deliveries;
-mod disk;
 mod ledger;
 mod life;
 mod messages;

@@ -4,11 +4,11 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::super::disk::Disk;
 use super::super::expiry::START_MS;
 use super::super::*;
 use super::broken::Broken;
 use super::conditions::{Conditions, GROUPS};
-use super::disk::Disk;
 use super::ledger::Ledger;
 use super::without::Without;
 use crate::journal::JobState;

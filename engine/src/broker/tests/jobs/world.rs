@@ -7,10 +7,10 @@ use std::time::Duration;
 use fastrand::Rng;
 
 use super::super::Bytes;
+use super::super::disk::Disk;
 use super::super::trace::Trace;
 use super::broken::Broken;
 use super::conditions::{Conditions, DURABLE, GROUPS, NAMES};
-use super::disk::Disk;
 use super::ledger::Ledger;
 use super::publisher::Publisher;
 use super::server::{Address, Said, Says, Server};

@@ -7,7 +7,6 @@
 
 mod broken;
 mod conditions;
-mod disk;
 mod faults;
 mod ledger;
 mod network;

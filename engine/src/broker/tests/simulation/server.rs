@@ -4,10 +4,10 @@ use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::super::disk::Disk;
 use super::super::*;
 use super::broken::Broken;
 use super::conditions::Conditions;
-use super::disk::Disk;
 use super::ledger::Ledger;
 use super::story::Cause;
 use super::without::Without;
@@ -92,7 +92,12 @@ impl Server {
         };
         let backlog = Backlog::new(limits, conditions.interval);
         let mut core = Core::new(rules, backlog, Arc::new(Counters::default()));
-        let (seen, live) = disk.recover();
+        let appended = |op: &Op| match op {
+            Op::Append(message) => Some(message.id),
+            _ => None,
+        };
+        let seen: Vec<MessageId> = disk.log().iter().filter_map(appended).collect();
+        let live: Vec<Message> = disk.recover().live().cloned().collect();
         let number = |id: MessageId| ledger.catalog.number(id).unwrap();
         let seen_numbers: HashSet<usize> = seen.iter().map(|&id| number(id)).collect();
         let live_numbers = live.iter().map(|message| number(message.id)).collect();

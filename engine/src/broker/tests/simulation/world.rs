@@ -7,10 +7,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use fastrand::Rng;
 
+use super::super::disk::Disk;
 use super::super::trace::Trace;
 use super::broken::Broken;
 use super::conditions::{Conditions, NAMES, Weather};
-use super::disk::Disk;
 use super::ledger::Ledger;
 use super::network::{Network, Party};
 use super::publisher::Publisher;
