@@ -83,15 +83,11 @@ impl Callbacks {
         let (voice, reporter) = (self.opener.voice().clone(), Arc::clone(&self.reporter));
         let handler = Handler::new(callback, voice, reporter, Arc::clone(&self.no_calls));
         let filter = terms.filter.clone();
-        if !here::may_wait() {
-            return Err(SubscribeError::InCallback);
-        }
         // It may be called, and end itself, before this thread has the answer.
         let note = |inbox: &Arc<Inbox>| {
             self.lock().entry(filter.clone()).or_default().push(Arc::clone(inbox));
         };
-        let opening = self.opener.ask(terms, Reader::Handler(Box::new(handler)), note)?;
-        let opened = opening.wait();
+        let opened = self.opener.begin(terms, Reader::Handler(Box::new(handler)), note);
         if opened.is_err() {
             self.forget_ended(&filter);
         }

@@ -29,7 +29,7 @@ impl Opener {
 
     /// Opens a subscription that is read like an iterator.
     pub(super) fn open(self, terms: Terms) -> Result<Subscription, SubscribeError> {
-        let inbox = self.begin(terms, Reader::Subscription)?;
+        let inbox = self.begin(terms, Reader::Subscription, |_| ())?;
         Ok(Subscription::new(inbox, self.voice))
     }
 
@@ -39,20 +39,27 @@ impl Opener {
         terms: Terms,
         replies: Arc<Replies>,
     ) -> Result<Subscription, SubscribeError> {
-        let inbox = self.begin(terms, Reader::Replies(replies))?;
+        let inbox = self.begin(terms, Reader::Replies(replies), |_| ())?;
         Ok(Subscription::new(inbox, self.voice))
     }
 
-    /// Asks the server for a subscription and waits until it has it.
-    pub(super) fn begin(&self, terms: Terms, reader: Reader) -> Result<Arc<Inbox>, SubscribeError> {
+    /// Asks the server for a subscription and waits until it has it. `note` hears of it before anything comes of it.
+    pub(super) fn begin(
+        &self,
+        terms: Terms,
+        reader: Reader,
+        note: impl FnOnce(&Arc<Inbox>),
+    ) -> Result<Arc<Inbox>, SubscribeError> {
         if !here::may_wait() {
             return Err(SubscribeError::InCallback);
         }
-        self.ask(terms, reader, |_| ())?.wait()
+        let mut opening = self.ask(terms, reader, note)?;
+        let outcome = opening.outcome.recv_until(self.patience());
+        opening.finish(outcome)
     }
 
-    /// Asks the server for a subscription, of which `note` hears before anything comes of it.
-    pub(super) fn ask(
+    /// Asks the server for a subscription.
+    fn ask(
         &self,
         terms: Terms,
         reader: Reader,
@@ -118,7 +125,7 @@ impl Opener {
 }
 
 /// A subscription that was asked for. When it goes before it is there, it ends.
-pub(super) struct Opening<'a> {
+struct Opening<'a> {
     opener: &'a Opener,
     inbox: Arc<Inbox>,
     outcome: Receiver<Result<(), SubscribeError>>,
@@ -126,12 +133,6 @@ pub(super) struct Opening<'a> {
 }
 
 impl Opening<'_> {
-    /// Waits for the server's answer.
-    pub(super) fn wait(mut self) -> Result<Arc<Inbox>, SubscribeError> {
-        let outcome = self.outcome.recv_until(self.opener.patience());
-        self.finish(outcome)
-    }
-
     /// The subscription, if the server has it. `outcome`: what came in time, if anything did.
     fn finish(
         mut self,
