@@ -74,7 +74,7 @@ struct Connecting {
     answered: Arc<Fate>,
     /// The connection's last failure, or the first that leaves no doubt.
     failure: Option<ConnectionError>,
-    /// How many servers failed in a way that leaves no doubt.
+    /// How many attempts failed one after the other in a way that leaves no doubt: of several servers, each in its turn.
     certain: usize,
 }
 
@@ -156,6 +156,8 @@ impl Links {
                         if *certain >= self.servers {
                             answered.decide(Err(SendError::Stopped));
                         }
+                    } else {
+                        *certain = 0;
                     }
                     if !failure.as_ref().is_some_and(ConnectionError::is_certain) {
                         *failure = Some(error);
@@ -172,5 +174,33 @@ impl Links {
         for event in events {
             let _ = catch_unwind(AssertUnwindSafe(|| on_connection(&event)));
         }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    #[test]
+    fn of_several_servers_each_has_to_fail_for_good_one_after_the_other() {
+        let links = Links::new(None, 2);
+        let answered = Arc::<Fate>::default();
+        links.connect(Arc::clone(&answered));
+        let fail = |error| links.note(vec![Change::Failed { was_open: false, error }]);
+        let wrong = || ConnectionError::WrongSocket { found: "PUB".to_owned(), expected: "ROUTER" };
+        let is_over = || answered.wait_until(Some(Instant::now())).is_some();
+        for _ in 0..3 {
+            fail(wrong());
+            // The other one may come back.
+            fail(ConnectionError::Slow(Duration::from_secs(1)));
+            assert!(!is_over());
+        }
+        fail(wrong());
+        fail(wrong());
+        assert!(is_over());
+        let (failure, is_certain) = links.connected();
+        assert!(is_certain, "{failure:?}");
     }
 }
