@@ -304,16 +304,12 @@ impl<E> Core<E> {
         is_given.then(|| kept.frame.clone())
     }
 
-    /// Gives the last value of a name, if there is one to be given. How many bytes.
+    /// Gives the last value of a name, if there is one to be given, to a subscription that has credit. How many bytes.
     fn give_one(&mut self, at: u32, name: &ArcStr) -> usize {
         let Some(frame) = self.last_value(name) else { return 0 };
         let bytes = frame.len();
-        let Some(native) = self.subscribers.native(at).filter(|native| native.has_credit()) else {
-            return 0;
-        };
-        native.pay(bytes);
-        let direct = vec![native.direct_retained()];
-        self.publish(frame, [].into(), direct, false);
+        let Some(to) = self.subscribers.direct_retained(at, bytes) else { return 0 };
+        self.publish(frame, [].into(), vec![to], false);
         bytes
     }
 

@@ -402,11 +402,6 @@ impl Native {
         Direct { connection: self.connection, delivery, is_overdrawn: self.is_overdrawn }
     }
 
-    /// The same before a retained message.
-    pub(in super::super) fn direct_retained(&self) -> Direct {
-        self.direct(true, 0).retained()
-    }
-
     pub(in super::super) fn has_credit(&self) -> bool {
         self.credit > 0
     }

@@ -41,10 +41,11 @@ impl Subscribers {
         bytes: usize,
     ) -> Option<Direct> {
         let native = self.native(at)?;
-        if native.pay(bytes) {
-            return Some(native.direct_retained());
-        }
-        self.overdraw(at, bytes).map(Direct::retained)
+        let direct = match native.pay(bytes) {
+            true => native.direct(false, 0),
+            false => self.overdraw(at, bytes)?,
+        };
+        Some(direct.retained())
     }
 
     /// Notes that a subscription has credit again, or is over; whether its connection is to be told, and then whether
