@@ -121,6 +121,13 @@ impl Stored {
         self.letters.get(&id).is_some_and(|(is_done, _)| *is_done)
     }
 
+    /// Whether a dead letter of a message was replayed for a durable group that is not done with it.
+    pub(super) fn is_replayed(&self, id: MessageId) -> bool {
+        let is_there = |number| self.groups.iter().any(|(_, group)| group.number == number);
+        let mut marks = self.marks.get(&id).into_iter().flatten();
+        marks.any(|&(number, state)| state == JobState::Open && is_there(number))
+    }
+
     /// Gives all back to a core that is new.
     pub(super) fn restore<E>(&self, core: &mut Core<E>) {
         self.restore_messages(core);

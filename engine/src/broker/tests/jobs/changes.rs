@@ -66,8 +66,10 @@ impl Ledger {
         Ok(())
     }
 
+    /// Whether nobody is to get a message any more, because its time is over.
     pub(super) fn is_expired(&self, number: usize) -> bool {
-        self.messages.get(number).expires_ms <= self.unix_ms
+        let is_replayed = self.stories.get(number).is_some_and(|story| story.replayed);
+        !is_replayed && self.messages.get(number).expires_ms <= self.unix_ms
     }
 
     /// Whether a group may have a message that was not there when it was published: that is so with groups that are not

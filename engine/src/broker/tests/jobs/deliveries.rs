@@ -25,7 +25,7 @@ impl Ledger {
             if made.deliver_at_ms > self.unix_ms {
                 return Err(Broken::TooEarly(number));
             }
-            if self.is_expired(number) && !self.story(number).replayed {
+            if self.is_expired(number) {
                 return Err(Broken::TooLate(number));
             }
             let story = self.story(number);

@@ -317,7 +317,7 @@ impl Ledger {
             if story.dead {
                 continue;
             }
-            if self.is_expired(number) && !story.replayed {
+            if self.is_expired(number) {
                 return Err(Broken::TooLate(number));
             }
             if story.must_end() && !self.may_be_others(number) {

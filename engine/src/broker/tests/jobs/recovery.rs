@@ -198,6 +198,7 @@ impl Ledger {
                 stored_letters: letters.clone(),
                 letters,
                 taken_back: false,
+                replayed: stored.is_replayed(id),
                 left: is_live && !story.has_open(),
                 heard: BTreeMap::new(),
                 given: BTreeSet::new(),
