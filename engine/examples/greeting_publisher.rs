@@ -2,7 +2,7 @@
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let client = mezzenger::Client::builder().connect()?;
-    client.send_message("greet", "hello", true)?;
+    client.message("greet", "hello").ack().send()?;
     println!("sent");
     Ok(())
 }

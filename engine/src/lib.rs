@@ -16,10 +16,10 @@
 //! let client = Client::builder().port(server.recv_addr().port()).connect()?;
 //!
 //! // Waits until the server has it, and until it is on disk if the server has a journal.
-//! client.send_message("orders.new", "tea", true)?;
+//! client.message("orders.new", "tea").ack().send()?;
 //! // The fast path: returns at once, and messages travel together.
 //! for n in 0..1000 {
-//!     client.publish("orders.new", format!("order {n}"), false)?;
+//!     client.publish("orders.new", format!("order {n}"))?;
 //! }
 //! client.flush()?;
 //! # Ok(())
@@ -36,7 +36,7 @@
 //! # let server = Server::builder().pub_port(0).recv_port(0).start()?;
 //! # let client = Client::builder().port(server.recv_addr().port()).connect()?;
 //! let mut jobs = client.subscription_to(Filter::pattern("orders.*")).group("packers").open()?;
-//! client.send_message("orders.new", "tea", true)?;
+//! client.message("orders.new", "tea").ack().send()?;
 //! let job = jobs.recv()?;
 //! assert_eq!((job.name(), job.text(), job.attempt()), ("orders.new", Some("tea"), 1));
 //! job.ack();

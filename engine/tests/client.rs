@@ -49,7 +49,7 @@ fn a_saturating_publisher_loses_nothing_and_keeps_its_order() {
             .unwrap();
     }
     for n in 1..=count {
-        publisher.publish("numbers", n.to_le_bytes(), false).unwrap();
+        publisher.publish("numbers", n.to_le_bytes()).unwrap();
     }
     publisher.flush().unwrap();
     for _ in &subscribers {
@@ -79,7 +79,7 @@ fn what_a_callback_refuses_comes_again_until_it_is_taken() {
             }
         })
         .unwrap();
-    client.send_message("orders", "tea", true).unwrap();
+    client.message("orders", "tea").ack().send().unwrap();
     let ids = [(); 3].map(|()| deliveries.recv_timeout(LONG).unwrap());
     assert!(ids.iter().all(|id| *id == ids[0]));
     wait_for("the acknowledgement", || client.counters().acknowledged == 1);
@@ -93,7 +93,7 @@ fn a_thousand_acknowledged_messages_are_settled() {
     let client = options(&server).connect().unwrap();
     let mut messages = client.subscription_to(Filter::prefix("jobs/")).open().unwrap();
     for n in 0..1000 {
-        client.publish(&format!("jobs/{}", n % 10), n.to_string(), true).unwrap();
+        client.message(&format!("jobs/{}", n % 10), n.to_string()).ack().publish().unwrap();
     }
     client.flush().unwrap();
     for _ in 0..1000 {
@@ -110,7 +110,7 @@ fn large_and_small_messages_arrive_whole() {
     let mut messages = client.subscription("sizes").unwrap();
     let sizes = [0, 1, 1000, 16 * 1024, 65_536, 3_000_000];
     for size in sizes {
-        client.publish("sizes", vec![9; size], false).unwrap();
+        client.publish("sizes", vec![9; size]).unwrap();
     }
     for size in sizes {
         assert_eq!(messages.recv_timeout(LONG).unwrap().payload(), vec![9; size]);
@@ -122,12 +122,12 @@ fn the_server_s_limits_come_back_as_variants() {
     let builder = Server::builder().pub_port(0).recv_port(0).max_pending_messages(1);
     let server = builder.max_message_bytes(1000).start().unwrap();
     let client = options(&server).connect().unwrap();
-    let error = client.send_message("a", vec![0; 2000], false).unwrap_err();
+    let error = client.message("a", vec![0; 2000]).send().unwrap_err();
     assert!(matches!(error, SendError::TooLargeForServer { .. }), "{error}");
-    client.send_message("a", "kept", true).unwrap();
-    let error = client.send_message("a", "too many", true).unwrap_err();
+    client.message("a", "kept").ack().send().unwrap();
+    let error = client.message("a", "too many").ack().send().unwrap_err();
     assert!(matches!(error, SendError::PendingFull { .. }), "{error}");
-    client.send_message("a", "not kept", false).unwrap();
+    client.message("a", "not kept").send().unwrap();
 }
 
 #[test]
@@ -150,7 +150,7 @@ fn a_message_of_an_original_client_is_read_as_data() {
     // The original's reply is there, too.
     request.set_rcvtimeo(LONG.as_millis() as i32).unwrap();
     request.recv_multipart(0).unwrap();
-    client.send_message("greet", "native", false).unwrap();
+    client.message("greet", "native").send().unwrap();
     let native = messages.recv_timeout(LONG).unwrap();
     assert!(matches!(native.value(), Err(PayloadError::NotAPickle { .. })));
 }
@@ -164,10 +164,10 @@ fn a_server_that_restarts_finds_its_clients_again() {
     let client = client.unwrap();
     let mut messages = client.subscription("a").unwrap();
     first.shutdown().unwrap();
-    let receipt = client.publish("a", "while away", true).unwrap();
+    let receipt = client.message("a", "while away").ack().publish().unwrap();
     let second = Server::builder().pub_port(sub_port).recv_port(send_port).start().unwrap();
     receipt.wait().unwrap();
-    client.send_message("a", "back", false).unwrap();
+    client.message("a", "back").send().unwrap();
     let texts = std::iter::from_fn(|| messages.recv_timeout(LONG).ok())
         .map(|message| message.text().unwrap().to_owned());
     assert!(texts.into_iter().any(|text| text == "back"));
@@ -200,7 +200,7 @@ fn a_server_that_restarts_gets_thousands_of_subscriptions_again() {
     // A further subscription is behind those that come back.
     client.subscribe("last", |_, _| ()).unwrap();
     for n in 0..NAMES {
-        publisher.publish(&format!("name {n}"), "x", false).unwrap();
+        publisher.publish(&format!("name {n}"), "x").unwrap();
     }
     publisher.flush().unwrap();
     let mut missing: std::collections::HashSet<_> = (0..NAMES).collect();

@@ -41,7 +41,7 @@ fn the_dashboard_counts_by_name_and_takes_nothing() {
     assert_eq!(lines.next().unwrap(), "looking on");
     let client = Client::builder().port(port).connect().unwrap();
     for name in ["orders.new", "orders.new", "bills.new", "orders.7.paid"] {
-        client.send_message(name, "x", true).unwrap();
+        client.message(name, "x").ack().send().unwrap();
     }
     assert_eq!(lines.last().unwrap(), r#"{"orders.7.paid": 1, "orders.new": 2}"#);
     assert!(dashboard.wait().unwrap().success());

@@ -37,7 +37,7 @@ fn a_client_has_one_thread_with_or_without_callbacks() {
     }
     assert_eq!(threads(), before + CLIENTS);
     for n in 0..50 {
-        clients[0].send_message("a", n.to_string(), false).unwrap();
+        clients[0].message("a", n.to_string()).send().unwrap();
         read.recv_timeout(LONG).unwrap();
         for _ in 0..CLIENTS {
             called.recv_timeout(LONG).unwrap();

@@ -64,14 +64,14 @@ fn check(subcommand: &str) {
     let mut named = open(Filter::name("a"));
     let mut all = open(Filter::prefix(""));
     for (name, text) in [("a", "1"), ("ab", "2"), ("a", "3")] {
-        publisher.send_message(name, text, false).expect("taken");
+        publisher.message(name, text).send().expect("taken");
     }
     assert_eq!(read(&mut named, 2), ["1", "3"]);
     assert_eq!(read(&mut all, 3), ["1", "2", "3"]);
     let called: Vec<_> = callback.iter().take(2).collect();
     assert_eq!(called, [b"1", b"3"]);
     drop(named);
-    publisher.send_message("a", "4", false).expect("taken");
+    publisher.message("a", "4").send().expect("taken");
     assert_eq!(read(&mut all, 1), ["4"]);
     let member = client.subscription_to(Filter::name("a")).group("g").open();
     assert!(matches!(member, Err(SubscribeError::Refused { .. })), "{member:?}");
@@ -116,7 +116,7 @@ fn the_relay_sends_no_more_than_credit_allows() {
     let unread = open(10_000);
     let texts: Vec<_> = (0..MESSAGES).map(|n| format!("{n:01000}")).collect();
     for text in &texts {
-        publisher.send_message("a", &**text, false).expect("taken");
+        publisher.message("a", &**text).send().expect("taken");
     }
     let received = || client.counters().received;
     assert_eq!(read(&mut reading, 10), texts[..10]);

@@ -55,7 +55,7 @@ fn what_earlier_runs_left_in_the_file_is_no_failure() {
     let server = builder.start().expect("a server");
     let port = server.recv_addr().port();
     let client = Client::builder().port(port).connect();
-    client.expect("a client").send_message("left", "over", true).expect("it is taken");
+    client.expect("a client").message("left", "over").ack().send().expect("it is taken");
     server.shutdown().expect("an end");
     let report = run(&["--ack", "--persist-file", journal.to_str().expect("UTF-8")]);
     assert_eq!(report["server"]["pending"], 1);

@@ -104,7 +104,7 @@ fn the_client_library_acknowledges_when_the_callback_returned() {
             Ok(())
         })
         .unwrap();
-    client.send_message("task", "do it", true).unwrap();
+    client.message("task", "do it").ack().send().unwrap();
     // Refused twice by the callback, so delivered three times.
     for _ in 0..3 {
         assert_eq!(calls.recv_timeout(crate::harness::PATIENCE).unwrap(), b"do it");

@@ -117,7 +117,7 @@ fn a_publisher_is_told_that_it_is_held_back_and_the_server_counts_it() {
     let payload = vec![7; MESSAGE_BYTES];
     let mut published = 0;
     while server.metrics().slow_subscribers == 0 {
-        publisher.publish("flood", &payload, false).unwrap();
+        publisher.publish("flood", &payload).unwrap();
         published += 1;
         assert!(published < 10_000, "it was never held back");
     }
@@ -161,19 +161,19 @@ fn a_subscriber_that_was_too_slow_is_told_how_many_messages_it_missed() {
     let payload = vec![7; MESSAGE_BYTES];
     let mut published = 0;
     while !server.process.stderr().contains("a subscriber granted no credit for") {
-        publisher.publish("flood", &payload, false).unwrap();
+        publisher.publish("flood", &payload).unwrap();
         published += 1;
         assert!(published < 10_000, "publishers never went on");
     }
     for _ in 0..100 {
-        publisher.publish("flood", &payload, false).unwrap();
+        publisher.publish("flood", &payload).unwrap();
         published += 1;
     }
     publisher.flush().unwrap();
     went_on.send(()).unwrap();
     let mut received = 0;
     let last = eventually("a message once it reads again", || {
-        publisher.send_message("flood", "here again", false).unwrap();
+        publisher.message("flood", "here again").send().unwrap();
         let mut last = 0;
         while let Ok(ordinal) = messages.recv_timeout(Duration::from_millis(50)) {
             received += 1;

@@ -135,7 +135,7 @@ fn what_a_publisher_that_was_started_anew_sends_again_under_its_keys_is_publishe
         for receipt in (0..KEYS).map(|n| publish(&again, n)).collect::<Vec<_>>() {
             receipt.wait().unwrap();
         }
-        again.send_message("orders", "end", true).unwrap();
+        again.message("orders", "end").ack().send().unwrap();
         let mut messages = again.subscription("orders").unwrap();
         let mut got: BTreeMap<String, Vec<MessageId>> = BTreeMap::new();
         // What the first one sent is not in the order of the second one.

@@ -168,7 +168,7 @@ fn a_subscriber_that_takes_nothing_is_disconnected_and_one_without_credit_is_not
     std::thread::scope(|scope| {
         scope.spawn(|| {
             for _ in 0..FRAMES {
-                publisher.publish("flood", vec![b'x'; FRAME_BYTES], false).unwrap();
+                publisher.publish("flood", vec![b'x'; FRAME_BYTES]).unwrap();
             }
             publisher.flush().unwrap();
         });
@@ -182,7 +182,7 @@ fn a_subscriber_that_takes_nothing_is_disconnected_and_one_without_credit_is_not
     assert!(poor.hear().unwrap().starts_with(b"\x01flood|"));
     poor.say(&request(&control::request(&Control::Credit { number: 2, bytes: 1 << 20 })));
     assert_ok(&poor.hear().unwrap());
-    publisher.send_message("flood", "the end", false).unwrap();
+    publisher.message("flood", "the end").send().unwrap();
     assert!(poor.hear().unwrap().windows(7).any(|part| part == b"the end"));
 }
 

@@ -81,12 +81,12 @@ fn a_resent_request_is_ok_although_the_store_is_full() {
 fn the_client_library_reports_it_and_goes_on_when_there_is_room() {
     let server = Server::start(&["--max-pending-messages", "1", "--retry-interval", "1h"]);
     let client = server.client();
-    client.send_message("task", "first", true).unwrap();
-    let error = client.send_message("task", "second", true).unwrap_err();
+    client.message("task", "first").ack().send().unwrap();
+    let error = client.message("task", "second").ack().send().unwrap_err();
     assert!(matches!(error, mezzenger::SendError::PendingFull { .. }), "{error:?}");
     let mut subscriber = NativeSubscriber::new(&server, "task");
     Native::connect(&server).ack(&[subscriber.next().id]);
-    client.send_message("task", "second", true).unwrap();
+    client.message("task", "second").ack().send().unwrap();
     assert_eq!(subscriber.next().payload, b"second");
 }
 

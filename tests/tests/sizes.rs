@@ -51,9 +51,9 @@ fn the_limit_itself_is_taken_and_one_byte_more_is_refused() {
 fn the_client_library_reports_it() {
     let server = server();
     let client = server.client();
-    let error = client.send_message("large", vec![0; LIMIT], false).unwrap_err();
+    let error = client.message("large", vec![0; LIMIT]).send().unwrap_err();
     assert!(matches!(error, mezzenger::SendError::TooLargeForServer { .. }), "{error:?}");
-    client.send_message("large", b"small", false).unwrap();
+    client.message("large", b"small").send().unwrap();
 }
 
 #[test]

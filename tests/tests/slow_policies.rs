@@ -159,11 +159,13 @@ fn what_is_dropped_is_counted_by_the_server_and_seen_as_missed_by_the_subscriber
     let mut published = 0;
     while server.metrics().messages_dropped < 100 {
         // Answered one by one, so that none is part of a burst.
-        publisher.send_message("flood", payload.clone(), published % 16 == 0).unwrap();
+        let message = publisher.message("flood", &payload);
+        let message = if published % 16 == 0 { message.ack() } else { message };
+        message.send().unwrap();
         published += 1;
         assert!(published < 10_000, "nothing was dropped");
     }
-    publisher.send_message("flood", "the last one", true).unwrap();
+    publisher.message("flood", "the last one").ack().send().unwrap();
     published += 1;
     let metrics = server.metrics();
     assert_eq!((metrics.held_back, metrics.slow_subscribers), (0, 0), "{metrics:?}");

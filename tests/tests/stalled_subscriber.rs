@@ -48,7 +48,7 @@ fn the_others_get_everything_and_it_comes_back() {
             let mut payload = vec![b'x'; FRAME_BYTES];
             for n in 0..FRAMES as u64 {
                 payload[..8].copy_from_slice(&n.to_le_bytes());
-                publisher.publish("flood", &payload, false).unwrap();
+                publisher.publish("flood", &payload).unwrap();
             }
             publisher.flush().unwrap();
         });
@@ -66,7 +66,7 @@ fn the_others_get_everything_and_it_comes_back() {
     stalled.process.signal(Signal::CONT);
     // It reconnects by itself; until then what is published passes it by.
     eventually("a message at the subscriber that came back", || {
-        publisher.send_message("afterwards", "welcome back", false).unwrap();
+        publisher.message("afterwards", "welcome back").send().unwrap();
         loop {
             let received = stalled.try_receive(Duration::from_millis(50)).0?;
             if received.name == "afterwards" {

@@ -20,7 +20,7 @@ fn what_is_published_right_after_subscribing_arrives() {
                 send.send(payload.to_vec()).map_err(|_| "the test ended")
             })
             .unwrap();
-        publisher.send_message(&name, n.to_string(), false).unwrap();
+        publisher.message(&name, n.to_string()).send().unwrap();
         assert_eq!(receive.recv_timeout(PATIENCE).unwrap(), n.to_string().as_bytes());
         subscriber.unsubscribe(&name).unwrap();
     }
@@ -33,7 +33,7 @@ fn it_holds_for_new_connections_too() {
     for n in 0..TIMES / 4 {
         let client = server.client();
         let mut subscription = client.subscription("greet").unwrap();
-        publisher.send_message("greet", n.to_string(), false).unwrap();
+        publisher.message("greet", n.to_string()).send().unwrap();
         let message = subscription.recv_timeout(PATIENCE).unwrap();
         assert_eq!(message.text(), Some(n.to_string().as_str()));
         client.stop();
@@ -70,7 +70,7 @@ fn nothing_arrives_after_unsubscribing() {
         Err(mezzenger::SubscribeError::NotSubscribed { .. })
     ));
     for name in ["dropped", "kept", "dropped", "kept"] {
-        client.send_message(name, b"", false).unwrap();
+        client.message(name, b"").send().unwrap();
     }
     for _ in 0..2 {
         assert_eq!(receive.recv_timeout(PATIENCE).unwrap(), "kept");
@@ -82,7 +82,7 @@ fn a_client_finds_its_subscriptions_again_when_the_server_comes_back() {
     let mut server = Server::start::<&str>(&[]);
     let client = server.client();
     let mut subscription = client.subscription("greet").unwrap();
-    client.send_message("greet", "before", false).unwrap();
+    client.message("greet", "before").send().unwrap();
     assert_eq!(subscription.recv_timeout(PATIENCE).unwrap().text(), Some("before"));
     let (pub_port, recv_port) = (server.pub_addr.port(), server.recv_addr.port());
     server.process.kill();
@@ -93,6 +93,6 @@ fn a_client_finds_its_subscriptions_again_when_the_server_comes_back() {
     let server = Server::started(&mut command);
     // It waits at the server until the subscription is there again.
     let publisher = server.client_options().connect().unwrap();
-    publisher.send_message("greet", "after", true).unwrap();
+    publisher.message("greet", "after").ack().send().unwrap();
     assert_eq!(subscription.recv_timeout(PATIENCE).unwrap().text(), Some("after"));
 }

@@ -9,7 +9,9 @@ fn check(payload: &impl mezzenger::Payload, expected_type: &str, expected_repr: 
     subscriber.subscribe("greet");
     let client = server.client_options().connect().unwrap();
     for ack in [false, true] {
-        client.send_message("greet", payload, ack).unwrap();
+        let message = client.message("greet", payload);
+        let message = if ack { message.ack() } else { message };
+        message.send().unwrap();
         let received = subscriber.receive();
         assert_eq!(received.name, "greet");
         assert_eq!(received.payload_type, expected_type);
@@ -60,7 +62,7 @@ fn large_payloads_arrive_whole() {
     let mut subscriber = Python::connect(&server);
     subscriber.subscribe("large");
     let client = server.client();
-    client.send_message("large", "ä".repeat(1 << 19), false).unwrap();
+    client.message("large", "ä".repeat(1 << 19)).send().unwrap();
     let received = subscriber.receive();
     assert_eq!(received.payload.chars().filter(|&c| c == 'ä').count(), 1 << 19);
 }

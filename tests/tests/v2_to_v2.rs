@@ -13,19 +13,19 @@ fn bytes_text_and_archives_arrive_as_what_they_are() {
     let client = server.client();
     let mut subscription = client.subscription("greet").unwrap();
 
-    publisher.send_message("greet", b"\x00\xff", false).unwrap();
+    publisher.message("greet", b"\x00\xff").send().unwrap();
     let message = subscription.recv_timeout(PATIENCE).unwrap();
     assert_eq!((message.encoding(), message.payload()), (Encoding::Bytes, &b"\x00\xff"[..]));
     assert_eq!(message.text(), None);
 
-    publisher.send_message("greet", "grüß dich", true).unwrap();
+    publisher.message("greet", "grüß dich").ack().send().unwrap();
     let message = subscription.recv_timeout(PATIENCE).unwrap();
     assert_eq!((message.encoding(), message.text()), (Encoding::Text, Some("grüß dich")));
     assert!(message.requires_ack());
     assert_eq!(message.verify(), Some(true));
 
     let readings: Vec<(String, u32)> = vec![("a".into(), 1), ("b".into(), 2)];
-    publisher.send_archive("greet", &readings, false).unwrap();
+    publisher.publish_archive("greet", &readings).unwrap().wait().unwrap();
     let message = subscription.recv_timeout(PATIENCE).unwrap();
     let archived = message.archive::<Vec<(String, u32)>>().unwrap();
     assert_eq!(archived.len(), 2);
@@ -42,7 +42,7 @@ fn what_is_published_in_a_stream_arrives_in_order_and_once() {
     std::thread::scope(|scope| {
         scope.spawn(|| {
             for n in 0..MESSAGES {
-                publisher.publish("count", n.to_string(), false).unwrap();
+                publisher.publish("count", n.to_string()).unwrap();
             }
             publisher.flush().unwrap();
         });
@@ -80,9 +80,9 @@ fn a_prefix_subscription_gets_every_name_that_begins_so() {
     let mut subscription = client.subscription_to(Filter::prefix("sensor/")).open().unwrap();
     let publisher = server.client();
     for name in ["sensor/1", "other", "sensor/2/x", "sensor"] {
-        publisher.send_message(name, name, false).unwrap();
+        publisher.message(name, name).send().unwrap();
     }
-    publisher.send_message("sensor/end", "end", false).unwrap();
+    publisher.message("sensor/end", "end").send().unwrap();
     for name in ["sensor/1", "sensor/2/x", "sensor/end"] {
         assert_eq!(subscription.recv_timeout(PATIENCE).unwrap().name(), name);
     }

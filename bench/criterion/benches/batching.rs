@@ -28,7 +28,7 @@ fn publish(c: &mut Criterion) {
         group.bench_function(BenchmarkId::from_parameter(bytes), |b| {
             b.iter(|| {
                 for _ in 0..burst {
-                    client.client().publish("greet", &payload, false).expect("publishes");
+                    client.client().publish("greet", &payload).expect("publishes");
                 }
                 published += burst;
                 while client.client().counters().published < published {

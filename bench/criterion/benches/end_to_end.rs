@@ -44,7 +44,11 @@ fn burst(c: &mut Criterion) {
         group.bench_function(name, |b| {
             b.iter(|| {
                 for _ in 0..BURST {
-                    publisher.publish("greet", &payload, ack).expect("publishes");
+                    let published = match ack {
+                        true => publisher.message("greet", &payload).ack().publish(),
+                        false => publisher.publish("greet", &payload),
+                    };
+                    published.expect("publishes");
                 }
                 publisher.flush().expect("is taken");
                 whole.recv_timeout(DEADLINE).expect("is received");

@@ -195,7 +195,7 @@ impl Measure<'_> {
             let due = from + Duration::from_secs_f64(after);
             thread::sleep(due.saturating_sub(self.began.elapsed()));
             let payload = payload(number, due, phase.is_poison(number));
-            self.publisher.publish(NAME, payload, true)?;
+            self.publisher.message(NAME, payload).ack().publish()?;
         }
         self.publisher.flush()?;
         let mut late_ms = self.deliveries(&phase)?;

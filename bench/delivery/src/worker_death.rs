@@ -111,7 +111,7 @@ fn round(
 ) -> Result<Duration, MeasureError> {
     let mut holder = Holder::start(server.addr.port(), args.in_flight)?;
     for _ in 0..args.in_flight {
-        publisher.publish(NAME, vec![7; args.payload], true)?;
+        publisher.message(NAME, vec![7; args.payload]).ack().publish()?;
     }
     publisher.flush()?;
     holder.says(HELD, args.in_flight)?;

@@ -91,7 +91,10 @@ impl Publisher {
         match self {
             Self::Client(client) => {
                 for text in texts {
-                    client.client().publish(NAME, text, ack)?;
+                    match ack {
+                        true => client.client().message(NAME, text).ack().publish()?,
+                        false => client.client().publish(NAME, text)?,
+                    };
                 }
             }
             Self::Raw(connection, dialect, _) => {

@@ -150,7 +150,7 @@ fn a_closed_output_and_a_signal_end_a_subscription_quietly() {
     let broker = Broker::start();
     let client = broker.client();
     let first_line = |child: &mut Child| {
-        client.send_message("x", "1", true).expect("the server takes it");
+        client.message("x", "1").ack().send().expect("the server takes it");
         let mut line = String::new();
         let mut stdout = BufReader::new(child.stdout.take().expect("a pipe"));
         stdout.read_line(&mut line).expect("a line");
@@ -162,7 +162,7 @@ fn a_closed_output_and_a_signal_end_a_subscription_quietly() {
     drop(first_line(&mut closed));
     // A process that another test has just forked may hold the pipe open for a moment.
     while closed.try_wait().expect("it runs or has ended").is_none() {
-        client.send_message("x", "1", false).expect("the server takes it");
+        client.message("x", "1").send().expect("the server takes it");
     }
     assert_eq!(check_ok(&finish(closed)), "");
 
@@ -189,7 +189,7 @@ fn who_looks_on_takes_no_job_and_a_pattern_fits_several_names() {
         line
     });
     while !there.is_finished() {
-        client.send_message("orders.new", "tea", true).expect("the server takes it");
+        client.message("orders.new", "tea").ack().send().expect("the server takes it");
     }
     assert_eq!(there.join().expect("two lines"), "tea\ntea\n");
     assert_eq!(check_ok(&finish(child)), "");
@@ -201,8 +201,8 @@ fn who_looks_on_takes_no_job_and_a_pattern_fits_several_names() {
 fn what_fails_too_often_is_a_dead_letter_that_is_listed_shown_replayed_and_purged() {
     let broker = Broker::start();
     let client = broker.client();
-    client.send_message("jobs.bad", "poi\u{1b}son", true).expect("the server takes it");
-    client.send_message("jobs.bad", "fine", true).expect("the server takes it");
+    client.message("jobs.bad", "poi\u{1b}son").ack().send().expect("the server takes it");
+    client.message("jobs.bad", "fine").ack().send().expect("the server takes it");
     let work = ["work", "jobs.*", "--group", "g", "--retry-delay", "1ms", "--max-attempts", "2"];
     let script = r#"read -r text; [ "$text" = fine ]"#;
     let mut child = broker.spawn(&[&work[..], &["--", "sh", "-c", script]].concat());

@@ -45,7 +45,7 @@ fn a_command_works_for_a_group_and_its_exit_code_decides() {
     let broker = Broker::start();
     let client = broker.client();
     for text in ["fine", "later", "broken"] {
-        client.send_message("jobs.new", text, true).expect("the server takes it");
+        client.message("jobs.new", text).ack().send().expect("the server takes it");
     }
     // What fails at its first attempt succeeds at its second one.
     let script = r#"
@@ -72,7 +72,7 @@ fn a_command_works_for_a_group_and_its_exit_code_decides() {
 #[test]
 fn a_command_that_cannot_be_run_gives_the_message_back() {
     let broker = Broker::start();
-    broker.client().send_message("jobs", "x", true).expect("the server takes it");
+    broker.client().message("jobs", "x").ack().send().expect("the server takes it");
     let output = broker.run(&["work", "jobs", "--group", "g", "--", "/nowhere/at/all"]);
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{stderr}");
@@ -107,7 +107,7 @@ fn a_request_is_answered_by_a_command_and_one_to_nobody_fails_at_once() {
 #[test]
 fn the_second_signal_ends_the_command_with_all_that_it_started() {
     let broker = Broker::start();
-    broker.client().send_message("jobs", "x", true).expect("the server takes it");
+    broker.client().message("jobs", "x").ack().send().expect("the server takes it");
     let mut child = broker.spawn(&["work", "jobs", "--group", "g", "--", "sh", "-c", ENDLESS]);
     let (stdout, leader) = first_line(&mut child);
     let pid = child.id().to_string();
@@ -125,7 +125,7 @@ fn the_second_signal_ends_the_command_with_all_that_it_started() {
 #[test]
 fn a_command_ends_with_its_parent_however_that_ends() {
     let broker = Broker::start();
-    broker.client().send_message("jobs", "x", true).expect("the server takes it");
+    broker.client().message("jobs", "x").ack().send().expect("the server takes it");
     let script = "echo $$; exec tail -f /dev/null";
     let mut child = broker.spawn(&["work", "jobs", "--group", "g", "--", "sh", "-c", script]);
     let (stdout, leader) = first_line(&mut child);
@@ -146,7 +146,7 @@ fn a_hang_up_ends_the_wait_for_further_messages_and_not_the_work_at_one() {
     for is_ignored in [false, true] {
         // The second time, one is left.
         for text in if is_ignored { &["3"][..] } else { &["1", "2"] } {
-            broker.client().send_message("jobs", text, true).expect("the server takes it");
+            broker.client().message("jobs", text).ack().send().expect("the server takes it");
         }
         let script = "echo begun; read -r end < \"$1\"";
         let work = ["work", "jobs", "--group", "g", "--count", "2", "--", "sh", "-c", script, "sh"];
@@ -193,7 +193,7 @@ fn a_command_that_has_ended_is_not_waited_for_although_others_hold_its_pipes() {
 #[test]
 fn nobody_has_to_read_the_complaints() {
     let broker = Broker::start();
-    broker.client().send_message("jobs", "x", true).expect("the server takes it");
+    broker.client().message("jobs", "x").ack().send().expect("the server takes it");
     let script = r#"[ "$MEZZENGER_ATTEMPT" = 3 ]"#;
     let work = ["work", "jobs", "--group", "g", "--retry-delay", "1ms", "--count", "1"];
     let mut child = broker.spawn(&[&work[..], &["--", "sh", "-c", script]].concat());
@@ -211,7 +211,7 @@ fn a_message_that_no_command_can_take_becomes_a_dead_letter_at_once() {
     let header = "\u{1}".repeat(30_000);
     let message = client.message("jobs", "large").ack().header("k", &header);
     message.send().expect("the server takes it");
-    client.send_message("jobs", "fine", true).expect("the server takes it");
+    client.message("jobs", "fine").ack().send().expect("the server takes it");
     let work = ["work", "jobs", "--group", "g", "--count", "1", "--", "cat"];
     let output = broker.run(&work);
     assert_eq!(output.stdout, b"fine", "{output:?}");
@@ -227,7 +227,7 @@ fn a_message_that_no_command_can_take_becomes_a_dead_letter_at_once() {
 fn a_groups_own_limit_is_said_as_it_is() {
     let broker = Broker::start();
     check_ok(&broker.run(&["group", "create", "jobs", "g", "--max-attempts", "1"]));
-    broker.client().send_message("jobs", "x", true).expect("the server takes it");
+    broker.client().message("jobs", "x").ack().send().expect("the server takes it");
     let mut child = broker.spawn(&["work", "jobs", "--group", "g", "--", "false"]);
     let mut line = String::new();
     let stderr = child.stderr.take().expect("a pipe");

@@ -213,27 +213,23 @@ impl Core {
         self.ask_for_life().wait()
     }
 
-    /// Gives a message to the outbox, without properties but for the type of an archive. `unattended`: nobody waits for the answer.
-    pub(super) fn publish(
-        &self,
-        name: &str,
-        payload: &dyn Payload,
-        ack: bool,
-        unattended: bool,
-    ) -> Result<Receipt, SendError> {
-        if !unattended && !here::may_wait() {
-            return Err(SendError::InCallback);
-        }
+    /// Gives a message to the outbox, without properties but for the type of an archive.
+    pub(super) fn publish(&self, name: &str, payload: &dyn Payload) -> Result<Receipt, SendError> {
         let encoding = payload.encoding();
         if encoding == Encoding::Archive {
             let properties = Properties::default();
-            return self.publisher.publish_with(name, &payload, &properties, ack, unattended);
+            return self.publisher.publish_with(name, &payload, &properties, false, true);
         }
         let payload = payload.as_payload();
-        let has_properties = false;
-        let content =
-            Content { name, encoding, payload, has_properties, is_counted: true, ack, unattended };
-        self.publisher.publish(content)
+        self.publisher.publish(Content {
+            name,
+            encoding,
+            payload,
+            has_properties: false,
+            is_counted: true,
+            ack: false,
+            unattended: true,
+        })
     }
 
     pub(super) fn forward(&self, name: &str, message: &Message) -> Result<Receipt, SendError> {
@@ -254,8 +250,6 @@ impl Core {
         &self,
         name: &str,
         value: &T,
-        ack: bool,
-        unattended: bool,
     ) -> Result<Receipt, SendError> {
         thread_local! {
             static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
@@ -271,8 +265,8 @@ impl Core {
             payload: &bytes,
             has_properties: true,
             is_counted: true,
-            ack,
-            unattended,
+            ack: false,
+            unattended: true,
         });
         // One huge value shall not hold memory for ever.
         if bytes.capacity() <= CLIENT_OWN_FRAME_BYTES {

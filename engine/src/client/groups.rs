@@ -123,7 +123,7 @@ impl Group {
 /// client.groups().durable("packers", Filter::pattern("orders.*")).attempts_max(5).create()?;
 ///
 /// // From now on messages wait for the group, whether it has members or not.
-/// client.send_message("orders.new", "a book", true)?;
+/// client.message("orders.new", "a book").ack().send()?;
 /// assert_eq!(client.groups().list()?[0].waiting, 1);
 ///
 /// let mut jobs =

@@ -25,7 +25,7 @@ use super::retained::Retained;
 /// ```no_run
 /// let client = mezzenger::Client::connect("127.0.0.1")?;
 /// client.subscribe("greet", |payload, _message| println!("{} bytes", payload.len()))?;
-/// client.send_message("greet", "hello", true)?;
+/// client.message("greet", "hello").ack().send()?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone)]
@@ -48,37 +48,6 @@ impl Client {
         Ok(start.elapsed())
     }
 
-    /// Publishes a message and waits until the server has taken it. With `ack`, the server has then
-    /// stored it, and delivers it again and again until a subscriber acknowledged it.
-    ///
-    /// Without an answer within `send_timeout` the same bytes are sent again, `connection_retries`
-    /// times in all; the server publishes them once.
-    ///
-    /// # Errors
-    /// Why it was not published, or ([`SendError::TimedOut`]) that this is not known.
-    pub fn send_message(
-        &self,
-        name: &str,
-        payload: impl Payload,
-        ack: bool,
-    ) -> Result<(), SendError> {
-        self.core.publish(name, &payload, ack, false)?.wait()
-    }
-
-    /// [`Self::send_message`] with the archive of a typed value, which subscribers read in place with
-    /// [`Message::archive`].
-    ///
-    /// # Errors
-    /// As for [`Self::send_message`], and [`SendError::Archive`].
-    pub fn send_archive<T: ArchivePayload>(
-        &self,
-        name: &str,
-        value: &T,
-        ack: bool,
-    ) -> Result<(), SendError> {
-        self.core.publish_archive(name, value, ack, false)?.wait()
-    }
-
     /// Publishes a message without waiting for the answer: the fast path.
     ///
     /// It leaves at once when no message of this name is on its way; while one is, messages gather in
@@ -95,7 +64,7 @@ impl Client {
     /// ```no_run
     /// let client = mezzenger::Client::connect("127.0.0.1")?;
     /// for n in 0..1_000_000 {
-    ///     client.publish("numbers", format!("{n}"), false)?;
+    ///     client.publish("numbers", format!("{n}"))?;
     /// }
     /// client.flush()?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -104,13 +73,8 @@ impl Client {
     /// # Errors
     /// What is known at once: a bad name, a message that is too large, a full buffer
     /// ([`SendError::Full`]), a stopped client. The server's answer comes through the [`Receipt`].
-    pub fn publish(
-        &self,
-        name: &str,
-        payload: impl Payload,
-        ack: bool,
-    ) -> Result<Receipt, SendError> {
-        self.core.publish(name, &payload, ack, true)
+    pub fn publish(&self, name: &str, payload: impl Payload) -> Result<Receipt, SendError> {
+        self.core.publish(name, &payload)
     }
 
     /// Begins a message that says more than its payload: headers, what it is, where an answer goes. With
@@ -131,7 +95,7 @@ impl Client {
     /// mezzenger::archive_type!(Quote { price: u32 });
     ///
     /// let client = mezzenger::Client::connect("127.0.0.1")?;
-    /// client.publish_archive("quotes", &Quote { price: 7 }, false)?.wait()?;
+    /// client.publish_archive("quotes", &Quote { price: 7 })?.wait()?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
@@ -143,9 +107,8 @@ impl Client {
         &self,
         name: &str,
         value: &T,
-        ack: bool,
     ) -> Result<Receipt, SendError> {
-        self.core.publish_archive(name, value, ack, true)
+        self.core.publish_archive(name, value)
     }
 
     /// Publishes what was received under another name, as it is: payload, encoding and properties, and whether it is to

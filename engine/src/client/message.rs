@@ -220,7 +220,7 @@ impl Message {
     /// # let server = Server::builder().pub_port(0).recv_port(0).start()?;
     /// # let client = Client::builder().port(server.recv_addr().port()).connect()?;
     /// let mut quotes = client.subscription("quotes")?;
-    /// client.publish_archive("quotes", &Quote { price: 7 }, false)?;
+    /// client.publish_archive("quotes", &Quote { price: 7 })?;
     /// let quote = quotes.recv()?;
     /// assert_eq!(quote.archive::<Quote>()?.price, 7);
     /// let other = quote.archive::<u32>().unwrap_err();

@@ -231,11 +231,13 @@ impl<P: Payload> OutgoingMessage<'_, P> {
         self.leave(true)
     }
 
-    /// Publishes it and waits until the server has taken it, as
-    /// [`Client::send_message`](super::Client::send_message) does.
+    /// Publishes it and waits until the server has taken it. With [`Self::ack`] the server has then stored it.
+    ///
+    /// Without an answer within `send_timeout` the same bytes are sent again, at most `connection_retries`
+    /// times in all; the server publishes them once.
     ///
     /// # Errors
-    /// As for [`Client::send_message`](super::Client::send_message), and [`SendError::Properties`].
+    /// Why it was not published, or ([`SendError::TimedOut`]) that this is not known.
     pub fn send(mut self) -> Result<(), SendError> {
         self.leave(false)?.wait()
     }

@@ -194,9 +194,9 @@ impl Receipt {
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # let server = Server::builder().pub_port(0).recv_port(0).start()?;
     /// # let client = Client::builder().port(server.recv_addr().port()).connect()?;
-    /// assert_eq!(client.publish("greet", "hello", false)?.receivers()?, Some(0));
+    /// assert_eq!(client.publish("greet", "hello")?.receivers()?, Some(0));
     /// let _messages = client.subscription("greet")?;
-    /// assert_eq!(client.publish("greet", "hello", false)?.receivers()?, Some(1));
+    /// assert_eq!(client.publish("greet", "hello")?.receivers()?, Some(1));
     /// # Ok(())
     /// # }
     /// ```

@@ -152,7 +152,10 @@ impl PublisherEnd {
     ) -> Result<(), PublishError> {
         match self {
             Self::Mezzenger { client, names, requests: false } => {
-                client.publish(&names[name], payload, ack)?;
+                match ack {
+                    true => client.message(&names[name], payload).ack().publish()?,
+                    false => client.publish(&names[name], payload)?,
+                };
                 Ok(())
             }
             Self::Mezzenger { client, names, requests: true } => {

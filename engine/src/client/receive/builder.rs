@@ -276,7 +276,7 @@ impl GroupBuilder {
     ///     }
     ///     None => Verdict::Reject("no text".to_owned()),
     /// })?;
-    /// client.send_message("orders.new", "later", true)?;
+    /// client.message("orders.new", "later").ack().send()?;
     /// # while server.metrics().pending_messages > 0 {}
     /// # Ok(())
     /// # }

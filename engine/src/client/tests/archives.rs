@@ -54,9 +54,9 @@ fn a_typed_payload_is_read_as_what_it_was_published_as_and_as_nothing_else() {
     let client = client(&server);
     let mut quotes = client.subscription("quotes").unwrap();
     let quote = Quote { price: 7, amount: 1 };
-    client.send_archive("quotes", &quote, true).unwrap();
-    client.publish_archive("quotes", &quote, false).unwrap();
-    client.publish("quotes", TypedPayload::new(&quote).unwrap(), false).unwrap();
+    client.message("quotes", TypedPayload::new(&quote).unwrap()).ack().send().unwrap();
+    client.publish_archive("quotes", &quote).unwrap();
+    client.publish("quotes", TypedPayload::new(&quote).unwrap()).unwrap();
     let headed = client.message("quotes", TypedPayload::new(&quote).unwrap()).header("shop", "7");
     headed.send().unwrap();
     for shop in [None, None, None, Some("7")] {
@@ -81,8 +81,8 @@ fn what_has_no_type_stays_as_it_is_and_is_read_only_when_asked_for_as_such() {
     let server = server();
     let client = client(&server);
     let mut messages = client.subscription("a").unwrap();
-    client.send_message("a", b"\x07\0\0\0", false).unwrap();
-    client.send_message("a", Bare, false).unwrap();
+    client.message("a", b"\x07\0\0\0").send().unwrap();
+    client.message("a", Bare).send().unwrap();
     let bytes = messages.recv_timeout(LONG).unwrap();
     assert_eq!(bytes.message().whole(), b"\x07\0\0\0");
     assert_eq!(bytes.payload_type(), None);
@@ -123,11 +123,11 @@ fn a_type_without_a_name_is_not_published() {
     let refused = PropertiesError::TypeName { bytes: 0 };
     let value = Unnamed { price: 7 };
     let errors = [
-        client.send_archive("a", &value, false),
+        client.publish_archive("a", &value).map(drop),
         client.message("a", TypedPayload::new(&value).unwrap()).send(),
     ];
     for error in errors {
         assert!(matches!(error, Err(SendError::Properties(it)) if it == refused), "{error:?}");
     }
-    client.send_archive("a", &7_u32, false).unwrap();
+    client.publish_archive("a", &7_u32).unwrap().wait().unwrap();
 }

@@ -32,12 +32,12 @@ fn those_of_different_subscriptions_run_at_the_same_time_and_hold_up_nothing_els
     slow.subscribe("d", move |_, _| quick.send(()).unwrap()).unwrap();
     let mut read = slow.subscription("e").unwrap();
     for (name, (inside, _)) in ["a", "b", "c"].into_iter().zip(&gates) {
-        slow.send_message(name, "x", false).unwrap();
+        slow.message(name, "x").send().unwrap();
         inside.recv_timeout(LONG).unwrap();
     }
-    slow.send_message("d", "x", false).unwrap();
+    slow.message("d", "x").send().unwrap();
     seen.recv_timeout(LONG).unwrap();
-    slow.send_message("e", "x", false).unwrap();
+    slow.message("e", "x").send().unwrap();
     read.recv_timeout(LONG).unwrap();
     slow.ping().unwrap();
     slow.subscribe("f", |_, _| ()).unwrap();
@@ -49,7 +49,7 @@ fn no_more_run_at_the_same_time_than_asked_for_and_each_has_its_turn() {
     let slow = options(&server).callback_threads(2).connect().unwrap();
     let gates = ["a", "b", "c"].map(|name| gated(&slow, name));
     for name in ["a", "b", "c"] {
-        slow.send_message(name, "x", false).unwrap();
+        slow.message(name, "x").send().unwrap();
     }
     for (inside, _) in &gates[..2] {
         inside.recv_timeout(LONG).unwrap();
@@ -66,7 +66,7 @@ fn one_subscription_calls_in_order_and_one_at_a_time() {
     let slow = client(&server);
     let (inside, leave) = gated(&slow, "a");
     for n in 0..5 {
-        slow.send_message("a", n.to_string(), true).unwrap();
+        slow.message("a", n.to_string()).ack().send().unwrap();
     }
     for n in 0..5 {
         assert_eq!(inside.recv_timeout(LONG).unwrap(), n.to_string());
@@ -85,8 +85,8 @@ fn a_callback_may_do_everything_and_wait_for_it() {
     let (sender, letters) = (outcomes.0, outcomes.1);
     client
         .subscribe("a", move |payload, _| {
-            let sent: Result<(), SendError> = inside.send_message("b", payload, true);
-            let receipt = inside.publish("b", payload, false).and_then(|receipt| receipt.wait());
+            let sent: Result<(), SendError> = inside.message("b", payload).ack().send();
+            let receipt = inside.publish("b", payload).and_then(|receipt| receipt.wait());
             let subscribed = inside.subscribe("c", |_, _| ());
             let dead = inside.dead_letters("").count();
             let flushed = inside.flush();
@@ -95,7 +95,7 @@ fn a_callback_may_do_everything_and_wait_for_it() {
             sender.send((sent, receipt, subscribed, dead, flushed, ended)).unwrap();
         })
         .unwrap();
-    client.send_message("a", "x", false).unwrap();
+    client.message("a", "x").send().unwrap();
     let (sent, receipt, subscribed, dead, flushed, ended) = letters.recv_timeout(LONG).unwrap();
     assert_eq!((sent, receipt, flushed), (Ok(()), Ok(()), Ok(())));
     assert_eq!((subscribed, ended, dead), (Ok(()), Ok(()), Ok(0)));
@@ -110,13 +110,13 @@ fn waits_in_callbacks_take_no_longer_than_elsewhere() {
     let (inside, (sender, answers)) = (client.clone(), unbounded());
     client
         .subscribe("a", move |payload, _| {
-            inside.send_message("b", payload, false).unwrap();
+            inside.message("b", payload).send().unwrap();
             sender.send(()).unwrap();
         })
         .unwrap();
     let begin = std::time::Instant::now();
     for _ in 0..200 {
-        client.publish("a", "x", false).unwrap();
+        client.publish("a", "x").unwrap();
     }
     for _ in 0..200 {
         answers.recv_timeout(LONG).unwrap();
@@ -130,7 +130,7 @@ fn a_callback_that_is_ended_runs_no_more_and_what_it_captured_goes() {
     let server = server();
     let client = client(&server);
     let (inside, leave) = gated(&client, "a");
-    client.send_message("a", "1", false).unwrap();
+    client.message("a", "1").send().unwrap();
     inside.recv_timeout(LONG).unwrap();
     thread::scope(|scope| {
         let ending = scope.spawn(|| client.unsubscribe("a"));
@@ -140,7 +140,7 @@ fn a_callback_that_is_ended_runs_no_more_and_what_it_captured_goes() {
         leave.send(()).unwrap();
         assert_eq!(ending.join().unwrap(), Ok(()));
     });
-    client.send_message("a", "2", false).unwrap();
+    client.message("a", "2").send().unwrap();
     assert!(inside.recv_timeout(LONG).is_err_and(|error| error.is_disconnected()));
 }
 
@@ -152,7 +152,7 @@ fn copies_of_what_was_acknowledged_late_are_acknowledged_without_a_call() {
     let client = client(&server);
     let (inside, leave) = gated(&client, "a");
     for n in 0..5 {
-        client.publish("a", n.to_string(), true).unwrap();
+        client.message("a", n.to_string()).ack().publish().unwrap();
     }
     client.flush().unwrap();
     for n in 0..5 {
@@ -163,7 +163,7 @@ fn copies_of_what_was_acknowledged_late_are_acknowledged_without_a_call() {
         leave.send(()).unwrap();
     }
     wait_for("the acknowledgements", || server.metrics().pending_messages == 0);
-    client.send_message("a", "last", false).unwrap();
+    client.message("a", "last").send().unwrap();
     assert_eq!(inside.recv_timeout(LONG).unwrap(), "last");
 }
 
@@ -185,7 +185,7 @@ fn a_slow_callback_grants_credit_as_it_goes_and_loses_nothing() {
             for n in 0..=255 {
                 let mut payload = vec![0; 100_000];
                 payload[0] = n;
-                publisher.publish("a", payload, false).unwrap();
+                publisher.publish("a", payload).unwrap();
             }
             publisher.flush().unwrap();
         });
@@ -207,14 +207,14 @@ fn thousands_of_callbacks_end_in_no_time_while_messages_come() {
     subscriber.subscribe("stays", move |_, _| sender.send(()).unwrap()).unwrap();
     for n in 0..COUNT {
         subscriber.subscribe(&format!("name {n}"), |_, _| ()).unwrap();
-        subscriber.publish(&format!("name {n}"), "x", false).unwrap();
+        subscriber.publish(&format!("name {n}"), "x").unwrap();
     }
     subscriber.flush().unwrap();
     let begin = std::time::Instant::now();
     for n in 0..COUNT {
         subscriber.unsubscribe(&format!("name {n}")).unwrap();
         if n % 100 == 0 {
-            subscriber.send_message("stays", "x", false).unwrap();
+            subscriber.message("stays", "x").send().unwrap();
             seen.recv_timeout(LONG).unwrap();
         }
     }
@@ -249,7 +249,7 @@ fn clients_that_publish_to_each_other_faster_than_they_read_do_not_wait_for_ever
         for (at, client) in clients.iter().enumerate() {
             scope.spawn(move || {
                 for _ in 0..COUNT {
-                    client.publish(&format!("to {}", 1 - at), vec![0; 100_000], false).unwrap();
+                    client.publish(&format!("to {}", 1 - at), vec![0; 100_000]).unwrap();
                 }
                 client.flush().unwrap();
             });
@@ -269,7 +269,7 @@ fn one_may_end_itself_in_its_first_call_however_soon_that_is() {
     let client = Arc::new(client(&server));
     for _ in 0..100 {
         // It is there when the subscription begins, and comes right behind the answer.
-        client.send_message("a", "x", true).unwrap();
+        client.message("a", "x").ack().send().unwrap();
         let (inside, (ended, outcome)) = (Arc::clone(&client), unbounded());
         let once = move |_: &[u8], _: &Message| ended.send(inside.unsubscribe("a")).unwrap();
         client.subscribe("a", once).unwrap();

@@ -143,16 +143,16 @@ fn of_several_servers_the_next_takes_over_when_one_is_lost() {
     let url = format!("mezzenger://localhost:{nobody},127.0.0.1:{one},127.0.0.1:{two}");
     let client = first.patient().server_address(url).connect().unwrap();
     let mut messages = client.subscription("a").unwrap();
-    client.send_message("a", "to the first", false).unwrap();
+    client.message("a", "to the first").send().unwrap();
     assert_eq!(first.next().name, "a");
     drop(first);
-    client.send_message("a", "to the second", false).unwrap();
+    client.message("a", "to the second").send().unwrap();
     assert_eq!(second.next().name, "a");
     let texts = std::iter::from_fn(|| messages.recv_timeout(LONG).ok());
     assert!(texts.map(|it| it.text().unwrap().to_owned()).any(|text| text == "to the second"));
     let third = FakeServer::start_on(one);
     drop(second);
-    client.send_message("a", "back", false).unwrap();
+    client.message("a", "back").send().unwrap();
     assert_eq!(third.next().name, "a");
 }
 

@@ -19,7 +19,7 @@ fn what_a_member_rejects_is_kept_with_its_reason_and_done_again_when_it_is_repla
     let mut member = jobs(&client).open().unwrap();
     let letters = client.dead_letters("workers");
     client.message("jobs.new", "poison").ack().header("k", "v").send().unwrap();
-    client.send_message("jobs.new", "fine", true).unwrap();
+    client.message("jobs.new", "fine").ack().send().unwrap();
     let poison = member.recv_timeout(LONG).unwrap();
     let id = poison.id();
     poison.reject(&"reasons ".repeat(100));
@@ -54,7 +54,7 @@ fn what_fails_so_often_is_given_up_after_exactly_its_attempts() {
     let client = client(&server);
     let (first, later) = (Duration::from_millis(20), Duration::from_millis(60));
     let mut member = jobs(&client).attempts_max(3).backoff(&[first, later]).open().unwrap();
-    client.send_message("jobs.new", "poison", true).unwrap();
+    client.message("jobs.new", "poison").ack().send().unwrap();
     let start = std::time::Instant::now();
     for attempt in 1..=3 {
         let job = member.recv_timeout(LONG).unwrap();
@@ -82,7 +82,11 @@ fn all_or_those_of_a_name_are_replayed_and_purged_and_what_dies_again_is_not_rep
     };
     const EACH: u64 = 600;
     for n in 0..2 * EACH {
-        client.publish(["jobs.a", "jobs.b"][(n % 2) as usize], n.to_string(), true).unwrap();
+        client
+            .message(["jobs.a", "jobs.b"][(n % 2) as usize], n.to_string())
+            .ack()
+            .publish()
+            .unwrap();
     }
     client.flush().unwrap();
     reject(2 * EACH);
@@ -129,7 +133,7 @@ fn what_cannot_be_is_refused_and_nothing_is_lost() {
         assert!(matches!(error, Err(DeadLetterError::Refused { .. })), "{error:?}");
     }
     let mut member = jobs(&client).open().unwrap();
-    client.send_message("jobs.new", "x", true).unwrap();
+    client.message("jobs.new", "x").ack().send().unwrap();
     member.recv_timeout(LONG).unwrap().reject("no");
     wait_for("the letter", || letters.count() == Ok(1));
     drop(member);
@@ -149,7 +153,7 @@ fn a_name_or_a_group_that_is_none_does_nothing() {
     let server = server();
     let client = client(&server);
     let mut member = jobs(&client).open().unwrap();
-    client.send_message("jobs.new", "x", true).unwrap();
+    client.message("jobs.new", "x").ack().send().unwrap();
     member.recv_timeout(LONG).unwrap().reject("no");
     let letters = client.dead_letters("workers");
     wait_for("the letter", || letters.count() == Ok(1));

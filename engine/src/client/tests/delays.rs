@@ -20,7 +20,7 @@ fn messages_arrive_at_their_time_and_nobody_misses_them_meanwhile() {
     let mut messages = client.subscription("a").unwrap();
     let (delay, start) = (Duration::from_millis(500), Instant::now());
     for n in 0..10 {
-        client.publish("a", n.to_string(), false).unwrap();
+        client.publish("a", n.to_string()).unwrap();
         client.message("a", "later").ack().deliver_in(delay).publish().unwrap();
         client.message("a", vec![7; 200_000]).deliver_in(delay).publish().unwrap();
         client.message("a", "at once").deliver_at(SystemTime::now()).publish().unwrap();

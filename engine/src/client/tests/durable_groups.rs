@@ -25,8 +25,8 @@ fn messages_wait_for_a_group_that_is_there_until_it_is_deleted() {
     };
     durable().create().unwrap();
     durable().create().unwrap();
-    client.send_message("jobs.new", "one", true).unwrap();
-    client.send_message("jobs.new", "two", true).unwrap();
+    client.message("jobs.new", "one").ack().send().unwrap();
+    client.message("jobs.new", "two").ack().send().unwrap();
     let listed = client.groups().list().unwrap();
     let [group] = &listed[..] else { panic!("{listed:?}") };
     assert_eq!((&*group.name, &group.filter, group.is_durable), (WORKERS, &jobs(), true));
@@ -83,7 +83,7 @@ fn a_member_is_told_how_long_it_may_take_and_extends_in_time() {
     let wait = Duration::from_millis(150);
     client.groups().durable(WORKERS, jobs()).ack_wait(wait).create().unwrap();
     let (mut one, mut other) = (member(&client), member(&client));
-    client.send_message("jobs.new", "long", true).unwrap();
+    client.message("jobs.new", "long").ack().send().unwrap();
     let job = one.recv_timeout(MOMENT).or_else(|_| other.recv_timeout(LONG)).unwrap();
     for member in [&mut one, &mut other] {
         assert_eq!(member.recv_timeout(wait * 3).unwrap_err(), ReceiveError::TimedOut);

@@ -40,9 +40,9 @@ fn a_callback_that_panics_stops_nothing_and_one_may_use_the_client() {
     let server = FakeServer::start();
     let options = server.patient().on_connection(|_| panic!("at the disco"));
     let client = options.connect().unwrap();
-    client.send_message("a", "x", false).unwrap();
+    client.message("a", "x").send().unwrap();
     let mut messages = client.subscription("a").unwrap();
-    client.send_message("a", "y", false).unwrap();
+    client.message("a", "y").send().unwrap();
     assert_eq!(messages.recv_timeout(LONG).unwrap().text(), Some("y"));
 }
 
@@ -79,7 +79,7 @@ fn while_the_server_is_away_messages_gather_to_the_bound_of_bytes() {
     assert!(matches!(next(&events), ConnectionEvent::Disconnected { .. }));
     let begin = Instant::now();
     for _ in 0..10 {
-        client.publish("a", vec![0; CLIENT_OWN_FRAME_BYTES], false).unwrap();
+        client.publish("a", vec![0; CLIENT_OWN_FRAME_BYTES]).unwrap();
         let start = Instant::now();
         while start.elapsed() < target * 2 {
             std::thread::yield_now();

@@ -28,7 +28,7 @@ fn a_client_fails_at_once_and_its_parent_notices_nothing() {
     let server = server();
     let parent = client(&server);
     let mut messages = parent.subscription("a").unwrap();
-    let receipt = parent.publish("a", "1", true).unwrap();
+    let receipt = parent.message("a", "1").ack().publish().unwrap();
     receipt.wait().unwrap();
     messages.recv_timeout(LONG).unwrap().ack();
     wait_for("the acknowledgement", || server.metrics().pending_messages == 0);
@@ -40,8 +40,8 @@ fn a_client_fails_at_once_and_its_parent_notices_nothing() {
         let refused = Err(SendError::Forked);
         let read = reads.lock().unwrap().recv().map(drop);
         let calls = [
-            inherited.send_message("a", "child's", true),
-            inherited.publish("a", "child's", true).map(drop),
+            inherited.message("a", "child's").ack().send(),
+            inherited.message("a", "child's").ack().publish().map(drop),
             inherited.flush(),
             inherited.ping().map(drop),
             receipt.wait(),
@@ -56,11 +56,11 @@ fn a_client_fails_at_once_and_its_parent_notices_nothing() {
             && asked == Err(RequestError::Subscribe(SubscribeError::Forked))
             && ended == Err(SubscribeError::Forked)
             // It can have a client of its own.
-            && Client::builder().port(port).connect().is_ok_and(|own| own.send_message("b", "own", false) == Ok(()))
+            && Client::builder().port(port).connect().is_ok_and(|own| own.message("b", "own").send() == Ok(()))
     });
     assert_eq!(read.recv_timeout(LONG).unwrap().text(), Some("own"));
     for text in ["2", "3"] {
-        parent.send_message("a", text, true).unwrap();
+        parent.message("a", text).ack().send().unwrap();
         // The end of the child's own client may have had copies sent.
         let mut own = messages.by_ref().filter(|delivery| !delivery.is_redelivered());
         let delivery = own.next().unwrap();
@@ -89,7 +89,7 @@ fn a_child_that_was_forked_while_its_parent_was_busy_has_clients_of_its_own() {
             let client = Client::builder().port(port).connect().unwrap();
             let (called, calls) = crossbeam::channel::unbounded();
             client.subscribe("a", move |_, _| called.send(()).unwrap()).unwrap();
-            client.send_message("a", "child's", false).unwrap();
+            client.message("a", "child's").send().unwrap();
             asked == Err(RequestError::Subscribe(SubscribeError::Forked))
                 && calls.recv_timeout(LONG).is_ok()
         });

@@ -16,7 +16,7 @@ fn workers(client: &Client) -> GroupBuilder {
 
 fn publish(client: &Client, texts: &[&str]) {
     for text in texts {
-        client.publish("jobs.new", *text, true).unwrap();
+        client.message("jobs.new", *text).ack().publish().unwrap();
     }
     client.flush().unwrap();
 }
@@ -203,7 +203,7 @@ fn a_failure_waits_as_the_group_says_or_a_second() {
 
     let group = client.subscription_to(Filter::name("others")).group("others");
     group.call(failing).unwrap();
-    client.send_message("others", "x", true).unwrap();
+    client.message("others", "x").ack().send().unwrap();
     let (first, second) = (next(&calls), next(&calls));
     assert_eq!((first.0, second.0), (1, 2));
     let took = second.1 - first.1;

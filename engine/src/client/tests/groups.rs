@@ -20,7 +20,7 @@ fn each_message_goes_to_one_member_and_is_done_when_that_acknowledges() {
     let mut members = workers.each_ref().map(|client| jobs(client).credit(1).open().unwrap());
     let publisher = client(&server);
     for n in 0..2 {
-        publisher.send_message("jobs.new", n.to_string(), true).unwrap();
+        publisher.message("jobs.new", n.to_string()).ack().send().unwrap();
     }
     // Nobody has room for a second one, so each has one.
     let mut texts = members.each_mut().map(|member| {
@@ -42,7 +42,7 @@ fn what_is_given_back_comes_again_after_its_delay_with_its_attempt() {
     let server = server();
     let client = client(&server);
     let mut member = jobs(&client).open().unwrap();
-    client.send_message("jobs.new", "x", true).unwrap();
+    client.message("jobs.new", "x").ack().send().unwrap();
     let start = std::time::Instant::now();
     member.recv_timeout(LONG).unwrap().nak(SHORT);
     let again = member.recv_timeout(LONG).unwrap();
@@ -60,7 +60,7 @@ fn what_is_dropped_without_a_word_comes_again_when_its_time_is_over() {
     let server = server();
     let client = client(&server);
     let mut member = jobs(&client).ack_wait(SHORT).open().unwrap();
-    client.send_message("jobs.new", "x", true).unwrap();
+    client.message("jobs.new", "x").ack().send().unwrap();
     drop(member.recv_timeout(LONG).unwrap());
     let again = member.recv_timeout(LONG).unwrap();
     assert_eq!(again.attempt(), 2);
@@ -74,7 +74,7 @@ fn what_takes_long_is_extended_and_nobody_else_gets_it() {
     let [mut busy, mut idle] = clients
         .each_ref()
         .map(|client| jobs(client).ack_wait(MOMENT * 2).credit(1).open().unwrap());
-    clients[0].send_message("jobs.new", "x", true).unwrap();
+    clients[0].message("jobs.new", "x").ack().send().unwrap();
     wait_for("the job", || {
         clients.iter().map(|client| client.counters().received).sum::<u64>() == 1
     });
@@ -99,7 +99,7 @@ fn without_extensions_its_time_is_over_and_the_late_acknowledgement_is_told() {
         member.extend_automatically(false).open().unwrap()
     };
     let mut member = open(&client);
-    client.send_message("jobs.new", "x", true).unwrap();
+    client.message("jobs.new", "x").ack().send().unwrap();
     let late = member.recv_timeout(LONG).unwrap();
     let mut second = open(&other);
     let again = second.recv_timeout(LONG).unwrap();
@@ -142,7 +142,7 @@ fn what_a_member_had_goes_to_another_one_at_once_when_it_goes() {
     let clients = [client(&server), client(&server)];
     let mut leaving = jobs(&clients[0]).open().unwrap();
     for n in 0..100 {
-        clients[0].send_message("jobs.new", n.to_string(), true).unwrap();
+        clients[0].message("jobs.new", n.to_string()).ack().send().unwrap();
     }
     let held = leaving.recv_timeout(LONG).unwrap();
     let mut staying = jobs(&clients[1]).open().unwrap();
@@ -167,8 +167,8 @@ fn a_member_that_says_nothing_takes_what_the_group_has() {
     let group = client.groups().get("workers").unwrap().unwrap();
     assert_eq!((group.members, group.attempts_max, group.ack_wait), (2, 1, ack_wait));
     // It asks for more time as often as the group's needs, which no one told it.
-    client.publish("jobs.new", "x", true).unwrap();
-    client.publish("jobs.new", "y", true).unwrap();
+    client.message("jobs.new", "x").ack().publish().unwrap();
+    client.message("jobs.new", "y").ack().publish().unwrap();
     let held = (first.recv_timeout(LONG).unwrap(), second.recv_timeout(LONG).unwrap());
     assert_eq!(first.recv_timeout(ack_wait * 4).unwrap_err(), ReceiveError::TimedOut);
     assert_eq!(client.dead_letters("workers").count(), Ok(0));
@@ -195,7 +195,7 @@ fn what_is_said_before_a_subscription_ends_counts() {
     let client = client(&server);
     let mut member = jobs(&client).open().unwrap();
     for _ in 0..JOBS {
-        client.publish("jobs.new", "x", true).unwrap();
+        client.message("jobs.new", "x").ack().publish().unwrap();
     }
     client.flush().unwrap();
     for n in 0..JOBS {
@@ -226,7 +226,7 @@ fn a_thousand_jobs_are_settled_each_once_by_several_readers() {
             });
         }
         for n in 0..JOBS {
-            publisher.publish("jobs.new", n.to_string(), true).unwrap();
+            publisher.message("jobs.new", n.to_string()).ack().publish().unwrap();
         }
         publisher.flush().unwrap();
         wait_for("the acknowledgements", || server.metrics().pending_messages == 0);
@@ -243,7 +243,7 @@ fn the_unread_jobs_of_a_frame_are_not_handed_out_once_they_are_others() {
     let clients = [client(&server), client(&server)];
     let publisher = client(&server);
     for n in 0..10 {
-        publisher.publish("jobs.new", n.to_string(), true).unwrap();
+        publisher.message("jobs.new", n.to_string()).ack().publish().unwrap();
     }
     publisher.flush().unwrap();
     let mut leaving = jobs(&clients[0]).open().unwrap();
@@ -265,7 +265,7 @@ fn verdicts_of_many_kinds_are_said_without_waiting_for_each_other() {
     let client = client(&server);
     let mut member = jobs(&client).open().unwrap();
     for n in 0..JOBS {
-        client.publish("jobs.new", n.to_string(), true).unwrap();
+        client.message("jobs.new", n.to_string()).ack().publish().unwrap();
     }
     for n in 0..JOBS {
         let job = member.recv_timeout(LONG).unwrap();

@@ -29,13 +29,12 @@ fn options_that_cannot_work_are_refused() {
 fn stop_sends_what_waits_and_is_idempotent() {
     let server = FakeServer::start();
     let client = server.patient().connect().unwrap();
-    let receipts: Vec<_> =
-        (0..500).map(|n| client.publish("a", n.to_string(), false).unwrap()).collect();
+    let receipts: Vec<_> = (0..500).map(|n| client.publish("a", n.to_string()).unwrap()).collect();
     client.stop();
     client.stop();
     assert!(receipts.iter().all(|receipt| receipt.is_done() && receipt.wait() == Ok(())));
-    assert_eq!(client.publish("a", "late", false).unwrap_err(), SendError::Stopped);
-    assert_eq!(client.send_message("a", "late", false), Err(SendError::Stopped));
+    assert_eq!(client.publish("a", "late").unwrap_err(), SendError::Stopped);
+    assert_eq!(client.message("a", "late").send(), Err(SendError::Stopped));
     assert_eq!(client.subscribe("a", |_, _| ()), Err(SubscribeError::Stopped));
     assert_eq!(client.ping().unwrap_err(), SendError::Stopped);
     client.flush().unwrap();
@@ -47,7 +46,7 @@ fn stop_is_bounded_while_the_server_is_away() {
     let client = server.options().connection_retries(1000).connect().unwrap();
     let mut messages = client.subscription("a").unwrap();
     drop(server);
-    let receipts = ["a", "b"].map(|name| client.publish(name, "x", true).unwrap());
+    let receipts = ["a", "b"].map(|name| client.message(name, "x").ack().publish().unwrap());
     let waiting = client.clone();
     let waiter = std::thread::spawn(move || waiting.flush());
     let start = Instant::now();
@@ -70,10 +69,10 @@ fn what_never_left_is_counted_and_reported_when_the_client_stops() {
     let builder = server.options().connection_retries(1000).window(1);
     let client =
         builder.on_error(move |failure| report.send(failure.clone()).unwrap()).connect().unwrap();
-    client.publish("a", "on its way", false).unwrap();
+    client.publish("a", "on its way").unwrap();
     server.next();
     for _ in 0..9 {
-        client.publish("a", "waits", false).unwrap();
+        client.publish("a", "waits").unwrap();
     }
     client.stop();
     assert_eq!(client.counters().failed, 10);
@@ -181,7 +180,7 @@ fn dropping_the_last_handle_ends_the_threads() {
     let client = server.options().connect().unwrap();
     let (kept, dropped) = unbounded::<()>();
     client.subscribe("a", move |_, _| drop(kept.clone())).unwrap();
-    let receipt = client.publish("a", "x", false).unwrap();
+    let receipt = client.publish("a", "x").unwrap();
     let start = Instant::now();
     drop(client);
     assert!(start.elapsed() < STOP_BOUND, "{:?}", start.elapsed());
@@ -196,7 +195,7 @@ fn a_server_that_comes_back_finds_the_client_and_its_subscriptions() {
     let mut messages = client.subscription("a").unwrap();
     let port = first.port;
     drop(first);
-    let receipt = client.publish("b", "while away", false).unwrap();
+    let receipt = client.publish("b", "while away").unwrap();
     let second = FakeServer::start_on(port);
     assert_eq!(receipt.wait_timeout(LONG), Some(Ok(())));
     assert_eq!(second.next().name, "b");

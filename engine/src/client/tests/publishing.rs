@@ -19,16 +19,16 @@ fn a_message_leaves_at_once_when_few_are_on_their_way_and_gathers_beyond() {
     let server = FakeServer::start();
     server.answer(|_| Answer::Hold);
     let client = server.patient().connect().unwrap();
-    let first = client.publish("a", "early 0", false).unwrap();
+    let first = client.publish("a", "early 0").unwrap();
     assert_eq!(server.next().payloads(), [b"early 0"]);
     for n in 1..CLIENT_EARLY_FRAMES_MAX {
-        client.publish("a", format!("early {n}"), false).unwrap();
+        client.publish("a", format!("early {n}")).unwrap();
         assert_eq!(server.next().payloads(), [format!("early {n}").into_bytes()]);
     }
     for n in 1..=100 {
-        client.publish("a", n.to_string(), false).unwrap();
+        client.publish("a", n.to_string()).unwrap();
     }
-    let other = client.publish("b", "of another name", false).unwrap();
+    let other = client.publish("b", "of another name").unwrap();
     // The other name has nothing on its way, and overtakes.
     assert_eq!(server.next().name, "b");
     assert!(!first.is_done() && server.requests.is_empty());
@@ -53,7 +53,9 @@ fn sequences_and_ordinals_rise_without_a_gap_in_the_order_of_publishing() {
     for n in 0..count {
         let name = if n % 7 == 0 { "b" } else { "a" };
         let payload = if n % 501 == 0 { vec![7; CLIENT_OWN_FRAME_BYTES] } else { vec![7; 100] };
-        client.publish(name, payload, n % 2 == 0).unwrap();
+        let message = client.message(name, payload);
+        let message = if n % 2 == 0 { message.ack() } else { message };
+        message.publish().unwrap();
     }
     client.flush().unwrap();
     let mut sequence = 0;
@@ -82,7 +84,7 @@ fn the_frames_of_large_messages_that_the_server_keeps_stay_small() {
     // Larger than those that the server copies.
     let bytes = PENDING_COPY_BYTES_MAX + 1;
     for _ in 0..24 {
-        client.publish("a", vec![7; bytes], true).unwrap();
+        client.message("a", vec![7; bytes]).ack().publish().unwrap();
     }
     let mut messages = 0;
     while messages < 24 {
@@ -103,7 +105,7 @@ fn a_lost_reply_makes_the_client_send_the_same_bytes_again() {
         if tries < 3 { Answer::Silence } else { Answer::Ok }
     });
     let client = server.options().connect().unwrap();
-    client.send_message("a", "once", true).unwrap();
+    client.message("a", "once").ack().send().unwrap();
     let frames: Vec<_> = (0..3).map(|_| server.next().frame).collect();
     assert_eq!(frames[0], frames[1]);
     assert_eq!(frames[0], frames[2]);
@@ -116,7 +118,7 @@ fn frames_on_their_way_are_sent_again_in_order() {
     let server = FakeServer::start();
     server.answer(|_| Answer::Silence);
     let client = server.options().connection_retries(20).connect().unwrap();
-    let receipts = ["a", "b", "c"].map(|name| client.publish(name, "x", false).unwrap());
+    let receipts = ["a", "b", "c"].map(|name| client.publish(name, "x").unwrap());
     let first = [(); 3].map(|()| server.next().frame);
     let again = [(); 3].map(|()| server.next().frame);
     assert_eq!(first, again);
@@ -132,14 +134,14 @@ fn without_any_reply_the_fate_is_unknown_after_all_tries() {
     server.answer(|_| Answer::Silence);
     let client = server.options().connect().unwrap();
     let start = Instant::now();
-    let error = client.send_message("a", "x", false).unwrap_err();
+    let error = client.message("a", "x").send().unwrap_err();
     assert_eq!(error, SendError::TimedOut { tries: 3, timeout: Duration::from_millis(200) });
     assert!(error.to_string().contains("not known"));
     assert!(start.elapsed() >= Duration::from_millis(600) && start.elapsed() < LONG / 2);
     assert_eq!(server.requests.len(), 3);
     // It goes on with the next.
     server.answer(|_| Answer::Ok);
-    client.send_message("a", "y", false).unwrap();
+    client.message("a", "y").send().unwrap();
 }
 
 #[test]
@@ -159,12 +161,12 @@ fn each_refusal_has_its_variant() {
     let client = server.patient().connect().unwrap();
     for (code, expected) in cases {
         server.answer(move |_| Answer::Refuse(code));
-        assert_eq!(client.send_message("a", "x", true), Err(expected.clone()));
+        assert_eq!(client.message("a", "x").ack().send(), Err(expected.clone()));
         assert!(expected.to_string().contains("because"));
     }
     // Nothing was published, so the next message is the first of its name: no subscriber sees a gap.
     server.answer(|_| Answer::Ok);
-    client.send_message("a", "x", true).unwrap();
+    client.message("a", "x").ack().send().unwrap();
     let last = server.requests.try_iter().last().unwrap();
     let record = last.records().next().unwrap();
     assert_eq!((record.ordinal, record.id.sequence), (1, 9));
@@ -176,11 +178,11 @@ fn each_refusal_has_its_variant() {
 fn local_mistakes_are_told_at_once() {
     let server = FakeServer::start();
     let client = server.patient().max_message_size(100).connect().unwrap();
-    let publish = |name: &str, payload: &[u8]| client.publish(name, payload, false).unwrap_err();
+    let publish = |name: &str, payload: &[u8]| client.publish(name, payload).unwrap_err();
     assert_eq!(publish("a|b", b""), SendError::Name(NameError::Separator));
     assert_eq!(publish("ping", b""), SendError::Name(NameError::Reserved));
     assert_eq!(publish("a", &[0; 36]), SendError::TooLarge { bytes: 101, bytes_max: 100 });
-    client.publish("a", [0; 35], false).unwrap().wait().unwrap();
+    client.publish("a", [0; 35]).unwrap().wait().unwrap();
     assert_eq!(server.requests.len(), 1);
 }
 
@@ -189,14 +191,14 @@ fn what_the_server_does_not_take_fails_at_once_and_alone() {
     let server = FakeServer::start();
     server.limit.store(1000, std::sync::atomic::Ordering::Release);
     let client = server.patient().connect().unwrap();
-    let error = client.publish("a", vec![0; 1000], false).unwrap_err();
+    let error = client.publish("a", vec![0; 1000]).unwrap_err();
     let too_large = SendError::TooLargeForServer { bytes: 1065, bytes_max: 1000 };
     assert_eq!(error, too_large);
     assert!(error.to_string().contains("--max-message-size"));
     // Others share frames no larger than it takes.
     server.answer(|_| Answer::Hold);
     for _ in 0..50 {
-        client.publish("a", [0; 100], false).unwrap();
+        client.publish("a", [0; 100]).unwrap();
     }
     let mut messages = 0;
     while messages < 50 {
@@ -220,7 +222,7 @@ fn a_full_window_and_buffer_block_the_publisher_until_patience_ends() {
     let held = |taken: u64| taken - client.counters().failed;
     let (error, start) = loop {
         let start = Instant::now();
-        match client.publish("a", [0; 1000], false) {
+        match client.publish("a", [0; 1000]) {
             Ok(_) => taken += 1,
             Err(error) => break (error, start),
         }
@@ -244,7 +246,7 @@ fn a_publisher_waits_once_the_oldest_message_has_waited_for_the_target_delay() {
     let (start, mut taken) = (Instant::now(), 0);
     // Far less than the bytes that may wait: a frame each, and two may be in flight.
     let error = loop {
-        match client.publish("a", vec![0; 20_000], false) {
+        match client.publish("a", vec![0; 20_000]) {
             Ok(_) => taken += 1,
             Err(error) => break error,
         }
@@ -261,7 +263,7 @@ fn a_blocked_publisher_goes_on_when_there_is_room() {
     let server = FakeServer::start();
     let client = server.patient().window(1).buffer_bytes(2000).connect().unwrap();
     for _ in 0..200 {
-        client.publish("a", [0; 1000], false).unwrap();
+        client.publish("a", [0; 1000]).unwrap();
     }
     client.flush().unwrap();
     assert_eq!(client.counters().published, 200);
@@ -279,7 +281,7 @@ fn a_publisher_is_told_when_it_is_held_back_and_when_it_goes_on() {
     std::thread::scope(|scope| {
         scope.spawn(|| {
             for _ in 0..10 {
-                client.publish("a", [0; 1000], false).unwrap();
+                client.publish("a", [0; 1000]).unwrap();
             }
         });
         assert_eq!(events.recv_timeout(LONG), Ok(Blocked::Began));
@@ -309,14 +311,14 @@ fn what_is_published_where_room_is_made_does_not_wait_for_it() {
     let options = options.on_blocked(move |blocked| {
         let Some(client) = inner.upgrade() else { return };
         let client = client.get().unwrap();
-        let outcome = client.publish("alarm", [0; 1000], false).map(drop);
+        let outcome = client.publish("alarm", [0; 1000]).map(drop);
         told.send((blocked, outcome)).unwrap();
     });
     let client = client.get_or_init(|| options.connect().unwrap());
     std::thread::scope(|scope| {
         scope.spawn(|| {
             for _ in 0..10 {
-                client.publish("a", [0; 1000], false).unwrap();
+                client.publish("a", [0; 1000]).unwrap();
             }
         });
         let full = Err(SendError::Full { waited: Duration::ZERO });
@@ -339,9 +341,9 @@ fn flush_returns_the_first_error_once_and_dropped_receipts_are_reported() {
     let builder = server.patient();
     let client = builder.on_error(move |failure| report.send(failure.clone()).unwrap()).connect();
     let client = client.unwrap();
-    client.publish("good", "x", false).unwrap();
-    drop(client.publish("bad", "x", true).unwrap());
-    client.publish("good", "x", false).unwrap();
+    client.publish("good", "x").unwrap();
+    drop(client.message("bad", "x").ack().publish().unwrap());
+    client.publish("good", "x").unwrap();
     let error = SendError::PendingFull { text: "because".to_owned() };
     assert_eq!(client.flush(), Err(error.clone()));
     assert_eq!(client.flush(), Ok(()));
@@ -354,7 +356,7 @@ fn a_receipt_can_be_waited_for_so_long() {
     let server = FakeServer::start();
     server.answer(|_| Answer::Hold);
     let client = server.patient().connect().unwrap();
-    let receipt = client.publish("a", "x", false).unwrap();
+    let receipt = client.publish("a", "x").unwrap();
     server.next();
     assert_eq!(receipt.wait_timeout(Duration::from_millis(20)), None);
     assert!(!receipt.is_done());
@@ -372,7 +374,7 @@ fn many_threads_publish_and_each_message_leaves_once() {
             let client = &client;
             scope.spawn(move || {
                 for n in 0..2000 {
-                    client.publish("a", format!("{thread} {n}"), false).unwrap();
+                    client.publish("a", format!("{thread} {n}")).unwrap();
                 }
                 client.flush().unwrap();
             });
@@ -392,9 +394,9 @@ fn many_threads_publish_and_each_message_leaves_once() {
 fn payloads_keep_their_kinds() {
     let server = FakeServer::start();
     let client = server.patient().connect().unwrap();
-    client.send_message("a", b"bytes", false).unwrap();
-    client.send_message("a", "text", true).unwrap();
-    client.send_archive("a", &7_u32, false).unwrap();
+    client.message("a", b"bytes").send().unwrap();
+    client.message("a", "text").ack().send().unwrap();
+    client.publish_archive("a", &7_u32).unwrap().wait().unwrap();
     let seen = [(); 3].map(|()| server.next());
     let kinds: Vec<_> =
         seen.iter().map(|r| r.records().map(|r| (r.encoding, r.ack)).next().unwrap()).collect();

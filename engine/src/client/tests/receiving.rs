@@ -34,9 +34,9 @@ fn what_is_published_after_subscribe_returned_arrives_whole() {
             sender.send(message.clone()).unwrap();
         })
         .unwrap();
-    client.send_message("greetings", "of another name", false).unwrap();
-    client.send_message("greet", "hello", false).unwrap();
-    client.send_archive("greet", &String::from("typed"), false).unwrap();
+    client.message("greetings", "of another name").send().unwrap();
+    client.message("greet", "hello").send().unwrap();
+    client.publish_archive("greet", &String::from("typed")).unwrap().wait().unwrap();
     let hello = messages.recv_timeout(LONG).unwrap();
     assert_eq!((hello.name(), hello.text(), hello.requires_ack()), ("greet", Some("hello"), false));
     assert_eq!((hello.id().publisher, hello.id().sequence), (client.publisher_id(), 2));
@@ -65,14 +65,14 @@ fn the_acknowledgement_leaves_after_the_callback_returned() {
     server.publish(frame("a", 7, &[(1, "x", true), (2, "no ack", false)]));
     inside.recv_timeout(LONG).unwrap();
     // The client answers other things meanwhile: an acknowledgement would have come first.
-    client.send_message("other", "x", false).unwrap();
+    client.message("other", "x").send().unwrap();
     assert_eq!(server.next().name, "other");
     assert!(server.requests.is_empty());
     leave.send(()).unwrap();
     assert_eq!(acked(&server, 1), [1001]);
     leave.send(()).unwrap();
     inside.recv_timeout(LONG).unwrap();
-    client.send_message("other", "x", false).unwrap();
+    client.message("other", "x").send().unwrap();
     assert_eq!(server.next().name, "other");
 }
 
@@ -223,7 +223,7 @@ fn what_is_forwarded_keeps_payload_encoding_and_properties() {
     let mut to = client.subscription("to").unwrap();
     let message = client.message("from", "text").ack().header("k", "v").content_type("text/plain");
     message.reply_to("answers").send().unwrap();
-    client.send_archive("from", &String::from("typed"), false).unwrap();
+    client.publish_archive("from", &String::from("typed")).unwrap().wait().unwrap();
     let first = from.recv_timeout(LONG).unwrap();
     first.forward_to("to").unwrap().wait().unwrap();
     let second = from.recv_timeout(LONG).unwrap();

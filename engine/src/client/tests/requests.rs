@@ -68,7 +68,7 @@ fn headers_that_are_too_long_and_names_that_are_none_are_refused_here() {
     assert!(error.to_string().contains("65536 bytes at most"), "{error}");
     let error = client.message("a", "x").reply_to("a|b").send().unwrap_err();
     assert!(matches!(error, SendError::Properties(_)), "{error}");
-    client.send_message("a", "x", false).unwrap();
+    client.message("a", "x").send().unwrap();
 }
 
 #[test]

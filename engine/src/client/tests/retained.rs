@@ -13,7 +13,7 @@ fn the_last_values_come_first_and_say_so() {
     let mut with_last =
         client.subscription_to(Filter::pattern("price.*")).observe().with_last().open().unwrap();
     let mut plain = client.subscription_to(Filter::prefix("price")).observe().open().unwrap();
-    client.send_message("price.tea", "8", false).unwrap();
+    client.message("price.tea", "8").send().unwrap();
     let mut got = Vec::new();
     for _ in 0..3 {
         let message = with_last.recv_timeout(LONG).unwrap();

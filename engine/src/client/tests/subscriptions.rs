@@ -46,9 +46,9 @@ fn what_is_published_after_it_was_opened_arrives_and_is_done_when_it_is_acknowle
     let client = client(&server);
     let mut messages = client.subscription("a").unwrap();
     assert_eq!(messages.try_recv().unwrap_err(), ReceiveError::TimedOut);
-    client.send_message("a", "x", true).unwrap();
-    client.send_message("b", "of another name", true).unwrap();
-    client.send_message("a", "y", false).unwrap();
+    client.message("a", "x").ack().send().unwrap();
+    client.message("b", "of another name").ack().send().unwrap();
+    client.message("a", "y").send().unwrap();
     let first = messages.recv_timeout(LONG).unwrap();
     assert_eq!((first.name(), first.text(), first.attempt()), ("a", Some("x"), 0));
     assert!(first.requires_ack() && !first.is_redelivered());
@@ -72,7 +72,7 @@ fn each_kind_of_filter_gets_what_fits() {
     let mut prefix = client.subscription_to(Filter::prefix("or")).open().unwrap();
     let mut pattern = client.subscription_to(Filter::pattern("orders.*.paid")).open().unwrap();
     for name in ["orders.1.paid", "orders.1.sent", "bill.1.paid", "order", "orders.2.paid"] {
-        client.send_message(name, name, false).unwrap();
+        client.message(name, name).send().unwrap();
     }
     for name in ["orders.1.paid", "orders.1.sent", "order", "orders.2.paid"] {
         assert_eq!(prefix.recv_timeout(LONG).unwrap().name(), name);
@@ -88,7 +88,7 @@ fn an_observer_acknowledges_nothing_and_gets_nothing_again() {
     let server = builder().retry_interval(Duration::from_millis(50)).start().unwrap();
     let client = client(&server);
     let mut observer = client.subscription_to(Filter::name("a")).observe().open().unwrap();
-    client.send_message("a", "x", true).unwrap();
+    client.message("a", "x").ack().send().unwrap();
     observer.recv_timeout(LONG).unwrap().ack();
     assert_eq!(observer.recv_timeout(MOMENT).unwrap_err(), ReceiveError::TimedOut);
     assert_eq!(server.metrics().pending_messages, 1);
@@ -117,12 +117,12 @@ fn one_that_is_not_read_holds_up_nobody_but_its_publishers_and_loses_nothing() {
             for n in 0..COUNT {
                 let mut payload = vec![0; 100_000];
                 payload[0] = n as u8;
-                publisher.publish("a", payload, false).unwrap();
+                publisher.publish("a", payload).unwrap();
             }
             publisher.flush().unwrap();
         });
         for n in 0..100 {
-            subscriber.send_message("b", n.to_string(), false).unwrap();
+            subscriber.message("b", n.to_string()).send().unwrap();
             assert_eq!(other.recv_timeout(LONG).unwrap().text(), Some(&*n.to_string()));
         }
         for n in 0..COUNT {
@@ -140,7 +140,7 @@ fn a_lossy_one_loses_what_does_not_fit_and_is_told() {
     let client = told.connect().unwrap();
     let mut messages = client.subscription_to(Filter::name("a")).lossy().credit(1).open().unwrap();
     for n in 0..10 {
-        client.send_message("a", n.to_string(), false).unwrap();
+        client.message("a", n.to_string()).send().unwrap();
     }
     let first = messages.recv_timeout(LONG).unwrap();
     assert_eq!(first.text(), Some("0"));
@@ -148,7 +148,7 @@ fn a_lossy_one_loses_what_does_not_fit_and_is_told() {
     drop(first);
     // Credit comes back some time later.
     wait_for("a message that fits", || {
-        client.send_message("a", "fits", false).unwrap();
+        client.message("a", "fits").send().unwrap();
         messages.try_recv().is_ok_and(|message| message.text() == Some("fits"))
     });
     assert!(missed.try_iter().sum::<u64>() >= 9);
@@ -276,12 +276,12 @@ fn a_callback_that_reports_and_would_wait_for_the_server_fails_at_once() {
     let reads = std::sync::Arc::clone(&unread);
     let told = options(&server).on_missed(move |_: &Missed| {
         let client = inside.get().unwrap();
-        let receipt = client.publish("b", "without waiting", false).unwrap();
+        let receipt = client.publish("b", "without waiting").unwrap();
         let reads =
             reads.lock().unwrap().as_mut().map(|unread: &mut Subscription| unread.recv().map(drop));
         sender
             .send((
-                [client.send_message("b", "x", true), client.message("b", "x").ack().send()],
+                [client.message("b", "x").ack().send(), client.message("b", "x").ack().send()],
                 client.message("b", "x").ack().request(LONG).map(drop),
                 reads,
                 Client::connect("127.0.0.1").map(drop).map_err(|error| error.to_string()),
@@ -295,12 +295,12 @@ fn a_callback_that_reports_and_would_wait_for_the_server_fails_at_once() {
     let client = handle.get_or_init(|| told.connect().unwrap());
     *unread.lock().unwrap() = Some(client.subscription("unread").unwrap());
     let mut messages = client.subscription_to(Filter::name("a")).lossy().credit(1).open().unwrap();
-    client.send_message("a", "read", false).unwrap();
+    client.message("a", "read").send().unwrap();
     let read = messages.recv_timeout(LONG).unwrap();
-    client.send_message("a", "lost", false).unwrap();
+    client.message("a", "lost").send().unwrap();
     drop(read);
     wait_for("a message that fits", || {
-        client.send_message("a", "fits", false).unwrap();
+        client.message("a", "fits").send().unwrap();
         messages.try_recv().is_ok()
     });
     let (sent, asked, read, connected, waited, ping, subscribed, letters) =
@@ -326,13 +326,13 @@ fn what_waited_for_credit_and_came_after_all_was_not_missed() {
     let mut quick = clients[1].subscription("a").unwrap();
     let publisher = client(&server);
     for n in 1..=5 {
-        publisher.send_message("a", n.to_string(), true).unwrap();
+        publisher.message("a", n.to_string()).ack().send().unwrap();
     }
     let seen: Vec<_> = (0..5).map(|_| quick.recv_timeout(LONG).unwrap()).collect();
     for n in 1..=5 {
         assert_eq!(slow.recv_timeout(LONG).unwrap().ordinal(), n);
     }
-    publisher.send_message("a", "6", true).unwrap();
+    publisher.message("a", "6").ack().send().unwrap();
     assert_eq!(slow.recv_timeout(LONG).unwrap().ordinal(), 6);
     assert_eq!(clients[0].missed(), 0);
     drop(seen);

@@ -20,7 +20,7 @@ pub(crate) fn publish(args: PublishArgs) -> Result<(), Box<dyn Error>> {
     let names = args.names;
     publish_all(&args.publisher, |client, key| {
         Report::Sent(key.number).tell()?;
-        Ok(client.publish(&content::name(key, names), content::payload(key), true))
+        Ok(client.message(&content::name(key, names), content::payload(key)).ack().publish())
     })
 }
 
