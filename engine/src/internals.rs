@@ -26,7 +26,7 @@ use crate::server::{Server, StartError, recover};
 use crate::zmtp::frame::Head;
 use crate::zmtp::handshake::Kind;
 
-pub use crate::client::driven::DrivenClient;
+pub use crate::client::run::driven::DrivenClient;
 pub use crate::zmtp::session::Port;
 
 /// As [`Server::start`], with the journal in `storage`.

@@ -201,12 +201,12 @@ fn the_clock_on_the_wall_only_stamps_messages() {
         // Batches take from it the phase of a period that all clients of a server share.
         // A server's dead letters have one, too.
         let stamps = [
-            "client::publisher",
-            "client::outgoing",
-            "client::retained",
-            "client::message",
-            "client::dead_letters",
-            "client::batches",
+            "client::publish::publisher",
+            "client::publish::outgoing",
+            "client::admin::retained",
+            "client::receive::message",
+            "client::admin::dead_letters",
+            "client::publish::batches",
             "net::listen",
         ];
         !stamps.iter().any(|stamp| module.is_in(stamp))

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::connection::links::ConnectionEvent;
 use super::core::Core;
 use super::error::ConnectError;
 use super::handle::Client;
-use super::links::ConnectionEvent;
 use super::options::{Options, read_url};
 use super::report::{Blocked, Failure, Missed};
 

@@ -5,32 +5,32 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::archive::{self, ArchivePayload};
-use super::batches::Bounds;
-use super::dead_letters::{self, DeadLetters};
-use super::errands::Errands;
+use super::admin::dead_letters::{self, DeadLetters};
+use super::admin::groups::Groups;
+use super::admin::retained::Retained;
+use super::connection::errands::Errands;
+use super::connection::links::Links;
+use super::connection::requester::{Requester, Setup};
 use super::error::{ConnectError, SendError, SubscribeError};
-use super::groups::Groups;
-use super::here;
-use super::links::Links;
-use super::message::Message;
 use super::options::Options;
-#[cfg(feature = "tokio")]
-use super::outbox::Flushing;
-use super::outbox::Outbox;
-use super::outcome::Outcome;
-use super::outgoing::OutgoingMessage;
-use super::payload::Payload;
 use super::process::Process;
-use super::publisher::{Content, Publisher};
-use super::receipt::{Fate, Receipt};
+use super::publish::archive::{self, ArchivePayload};
+use super::publish::batches::Bounds;
+#[cfg(feature = "tokio")]
+use super::publish::outbox::Flushing;
+use super::publish::outbox::Outbox;
+use super::publish::outgoing::OutgoingMessage;
+use super::publish::payload::Payload;
+use super::publish::publisher::{Content, Publisher};
+use super::publish::receipt::{Fate, Receipt};
+use super::receive::message::Message;
+use super::receive::outcome::Outcome;
 use super::receive::{
     Callback, Callbacks, Commands, Filter, Opener, Requests, SubscriptionBuilder, Voice,
 };
 use super::report::{Counters, Reporter};
-use super::requester::{Requester, Setup};
-use super::retained::Retained;
-use super::threads::Threads;
+use super::run::here;
+use super::run::threads::Threads;
 use super::waiting::Clock;
 use crate::limits::{CLIENT_FRAME_SLACK_BYTES, CLIENT_OWN_FRAME_BYTES};
 use crate::net::connection::{Address, Connection, Settings};

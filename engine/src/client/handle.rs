@@ -3,19 +3,19 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::archive::ArchivePayload;
+use super::admin::dead_letters::DeadLetters;
+use super::admin::groups::Groups;
+use super::admin::retained::Retained;
 use super::core::Core;
-use super::dead_letters::DeadLetters;
 use super::error::{SendError, SubscribeError};
-use super::groups::Groups;
-use super::message::Message;
-use super::outcome::Outcome;
-use super::outgoing::OutgoingMessage;
-use super::payload::Payload;
-use super::receipt::Receipt;
+use super::publish::archive::ArchivePayload;
+use super::publish::outgoing::OutgoingMessage;
+use super::publish::payload::Payload;
+use super::publish::receipt::Receipt;
+use super::receive::message::Message;
+use super::receive::outcome::Outcome;
 use super::receive::{Filter, Subscription, SubscriptionBuilder};
 use super::report::Counters;
-use super::retained::Retained;
 
 /// A connection to a Mezzenger server: publishes and subscribes, from any number of threads.
 ///

@@ -3,8 +3,8 @@
 use std::net::Ipv6Addr;
 use std::time::Duration;
 
+use super::connection::links::OnConnection;
 use super::error::ConnectError;
-use super::links::OnConnection;
 use super::report::{OnBlocked, OnError, OnMissed};
 
 /// Longest time that an option takes: far from what clocks cannot count.

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::batches::Batch;
 use super::error::{SendError, SubscribeError};
-use super::missed::Gap;
+use super::publish::batches::Batch;
+use super::receive::missed::Gap;
 use crate::wire::id::MessageId;
 
 /// Messages that were published but never arrived here.

@@ -12,8 +12,8 @@ use std::time::Instant;
 use tokio::io::unix::AsyncFd;
 use tokio::time::Sleep;
 
-use crate::client::receipt::Fate;
-use crate::client::requester::Requester;
+use crate::client::connection::requester::Requester;
+use crate::client::publish::receipt::Fate;
 use crate::client::waiting::Clock;
 use crate::net::connection::Address;
 use crate::net::wait::{Pause, Polled, Woken};

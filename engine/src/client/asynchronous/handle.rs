@@ -8,20 +8,20 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 
 use super::driver::Driver;
-use crate::client::archive::{ArchivePayload, TypedPayload};
+use crate::client::admin::dead_letters::tasks::DeadLetters;
+use crate::client::admin::groups::Groups;
+use crate::client::admin::retained::Retained;
 use crate::client::builder::ClientBuilder;
 use crate::client::core::Core;
-use crate::client::dead_letters::tasks::DeadLetters;
 use crate::client::error::{ConnectError, SendError, SubscribeError};
-use crate::client::groups::Groups;
-use crate::client::message::Message;
 use crate::client::mode::Asynchronous;
-use crate::client::outgoing::OutgoingMessage;
-use crate::client::payload::Payload;
-use crate::client::receipt::{Fate, Receipt};
+use crate::client::publish::archive::{ArchivePayload, TypedPayload};
+use crate::client::publish::outgoing::OutgoingMessage;
+use crate::client::publish::payload::Payload;
+use crate::client::publish::receipt::{Fate, Receipt};
+use crate::client::receive::message::Message;
 use crate::client::receive::{Filter, Subscription, SubscriptionBuilder};
 use crate::client::report::Counters;
-use crate::client::retained::Retained;
 use crate::net::waker;
 use crate::wire::properties::Properties;
 

@@ -76,12 +76,12 @@ mod handle;
 
 pub use handle::Client;
 
-pub use super::dead_letters::tasks::DeadLetters;
+pub use super::admin::dead_letters::tasks::DeadLetters;
 pub use super::mode::Asynchronous;
-pub use super::receipt::Receipt;
+pub use super::publish::receipt::Receipt;
 
 /// A message that is about to be published: [`Client::message`].
-pub type OutgoingMessage<'a, P> = super::outgoing::OutgoingMessage<'a, P, Asynchronous>;
+pub type OutgoingMessage<'a, P> = super::publish::outgoing::OutgoingMessage<'a, P, Asynchronous>;
 
 /// A subscription that is about to be opened: [`Client::subscription_to`].
 pub type SubscriptionBuilder = super::receive::SubscriptionBuilder<Asynchronous>;
@@ -96,10 +96,10 @@ pub type Subscription = super::receive::Subscription<Asynchronous>;
 pub type Delivery = super::receive::Delivery<Asynchronous>;
 
 /// The groups of the server: [`Client::groups`].
-pub type Groups = super::groups::Groups<Asynchronous>;
+pub type Groups = super::admin::groups::Groups<Asynchronous>;
 
 /// A durable group that is about to be created: [`Groups::durable`].
-pub type DurableGroupBuilder = super::groups::DurableGroupBuilder<Asynchronous>;
+pub type DurableGroupBuilder = super::admin::groups::DurableGroupBuilder<Asynchronous>;
 
 /// The retained messages of the server: [`Client::retained`].
-pub type Retained = super::retained::Retained<Asynchronous>;
+pub type Retained = super::admin::retained::Retained<Asynchronous>;

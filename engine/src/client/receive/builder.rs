@@ -15,7 +15,7 @@ use super::subscription::Subscription;
 use super::terms::{Group, Kind, Terms, millis};
 use crate::client::error::SubscribeError;
 use crate::client::mode::Blocking;
-use crate::client::outcome::Outcome;
+use crate::client::receive::outcome::Outcome;
 use crate::client::waiting::block;
 use crate::limits::CLIENT_GROUP_CREDIT_BYTES;
 use crate::wire::control::{Backoff, Overflow};
@@ -83,7 +83,7 @@ impl<Mode> SubscriptionBuilder<Mode> {
         self
     }
 
-    /// Gets the [retained](super::super::OutgoingMessage::retain) messages of the names that it fits, each before what is
+    /// Gets the [retained](crate::OutgoingMessage::retain) messages of the names that it fits, each before what is
     /// published under its name from now on, as far as the credit goes; and again whenever the client has connected anew. They
     /// say that they are [redelivered](super::Delivery::is_redelivered). In a group nobody gets them.
     pub fn with_last(mut self) -> Self {

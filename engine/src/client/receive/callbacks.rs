@@ -13,12 +13,12 @@ use super::inbox::{Inbox, Reader};
 use super::opener::Opener;
 use super::terms::Terms;
 use crate::client::error::SubscribeError;
-use crate::client::here;
 #[cfg(feature = "tokio")]
-use crate::client::message::Message;
+use crate::client::receive::message::Message;
 #[cfg(feature = "tokio")]
-use crate::client::outcome::Verdict;
+use crate::client::receive::outcome::Verdict;
 use crate::client::report::Reporter;
+use crate::client::run::here;
 use crate::limits::CLIENT_CALLBACK_RETRY;
 use crate::wire::durable::{self, Request};
 

@@ -8,16 +8,16 @@ use std::time::Duration;
 use super::commands::{Commands, Word};
 use super::inbox::Inbox;
 use super::terms::{Kind, millis};
-use crate::client::errands::Errands;
+use crate::client::connection::errands::Errands;
 use crate::client::error::SendError;
-use crate::client::message::Message;
 #[cfg(feature = "tokio")]
 use crate::client::mode::Asynchronous;
 use crate::client::mode::Blocking;
-use crate::client::outcome::Verdict;
-use crate::client::payload::Payload;
-use crate::client::publisher::Publisher;
-use crate::client::receipt::Receipt;
+use crate::client::publish::payload::Payload;
+use crate::client::publish::publisher::Publisher;
+use crate::client::publish::receipt::Receipt;
+use crate::client::receive::message::Message;
+use crate::client::receive::outcome::Verdict;
 use crate::wire::properties::Properties;
 
 /// Bytes of a reason.

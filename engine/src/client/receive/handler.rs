@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use super::delivery::{Delivery, Lease, Voice};
 use super::inbox::{Frame, GRANT_INTERVAL, Handle, Inbox};
-use crate::client::message::Message;
-use crate::client::outcome::Verdict;
+use crate::client::receive::message::Message;
+use crate::client::receive::outcome::Verdict;
 use crate::client::report::{Failure, Reporter};
 use crate::limits::{CLIENT_COPIES_KNOWN_MAX, CLIENT_FRAMES_PER_TURN};
 use crate::wire::id::MessageId;

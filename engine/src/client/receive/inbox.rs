@@ -11,7 +11,7 @@ use bytes::Bytes;
 use super::replies::Replies;
 use super::terms::Terms;
 use crate::client::error::ReceiveError;
-use crate::client::here;
+use crate::client::run::here;
 use crate::wire::id::MessageId;
 
 /// A valid native frame that was delivered.

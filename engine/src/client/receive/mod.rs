@@ -1,6 +1,7 @@
 //! What is subscribed to on the connection for requests, and what comes of it.
 //!
 //! - [`Filter`]: which messages; `terms`: all that a subscription is opened with; `builder` collects, and `opener` opens it.
+//! - `message`: what was received, a view of its frame; `outcome`: what a callback says of it. `verify`: checksums; `missed`: sees gaps.
 //! - `registry`: the I/O thread's list of subscriptions, which asks the server and hands deliveries on; `commands`:
 //!   what other threads want of it.
 //! - `inbox`: what waits for one reader, and its credit. Readers are a [`Subscription`], whose messages are each a
@@ -14,12 +15,16 @@ mod delivery;
 mod filter;
 mod handler;
 mod inbox;
+pub(super) mod message;
+pub(super) mod missed;
 mod opener;
+pub(super) mod outcome;
 mod registry;
 mod replies;
 mod requests;
 mod subscription;
 mod terms;
+pub(super) mod verify;
 
 pub use builder::{GroupBuilder, SubscriptionBuilder};
 pub(super) use callbacks::Callbacks;

@@ -9,9 +9,9 @@ use super::replies::Replies;
 use super::subscription::Subscription;
 use super::terms::Terms;
 use crate::client::error::{ReceiveError, SubscribeError};
-use crate::client::here;
 #[cfg(feature = "tokio")]
 use crate::client::mode::Asynchronous;
+use crate::client::run::here;
 use crate::client::waiting::oneshot::{Receiver, oneshot};
 
 /// How a client opens subscriptions.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::client::message::Message;
+use crate::client::receive::message::Message;
 use crate::client::waiting::oneshot::{Receiver, Sender, oneshot};
 
 /// The requests of a client that have no answer yet.

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use super::delivery::{Delivery, Lease, Voice};
 use super::inbox::{Frame, Inbox};
 use crate::client::error::ReceiveError;
-use crate::client::message::Message;
 use crate::client::mode::Blocking;
+use crate::client::receive::message::Message;
 use crate::wire::record::Records;
 
 /// A subscription that is read like an iterator, made by [`Client::subscription`](crate::Client::subscription) and

@@ -8,7 +8,8 @@ use std::sync::atomic::Ordering;
 
 use super::fake_server::{FakeServer, LONG};
 use super::subscriptions::{client, server, wait_for};
-use crate::client::{Client, ReceiveError, RequestError, SendError, SubscribeError, watchdog};
+use crate::client::run::watchdog;
+use crate::client::{Client, ReceiveError, RequestError, SendError, SubscribeError};
 
 /// What a child says when all is as it should be.
 const RIGHT: i32 = 111;

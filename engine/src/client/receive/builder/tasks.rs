@@ -5,9 +5,9 @@ use std::sync::Arc;
 use super::{GroupBuilder, SubscriptionBuilder};
 use crate::client::error::{ReceiveError, SubscribeError};
 use crate::client::mode::Asynchronous;
-use crate::client::outcome::Outcome;
 use crate::client::receive::delivery::Delivery;
 use crate::client::receive::inbox::Reader;
+use crate::client::receive::outcome::Outcome;
 use crate::client::receive::subscription::Subscription;
 
 impl SubscriptionBuilder<Asynchronous> {

@@ -1,0 +1,110 @@
+//! Dead letters: the messages that groups gave up.
+
+mod letter;
+pub(in crate::client) mod tasks;
+
+pub use letter::{DeadLetter, DeadLetterCause};
+
+use crate::client::error::DeadLetterError;
+use crate::client::receive::message::Message;
+use crate::client::waiting::block;
+use crate::wire::id::MessageId;
+
+/// The dead letters of a group, or of all groups: [`Client::dead_letters`](crate::Client::dead_letters).
+///
+/// ```no_run
+/// let client = mezzenger::Client::connect("127.0.0.1")?;
+/// let letters = client.dead_letters("packers");
+/// for letter in letters.list(100)? {
+///     println!("{} under {}: {:?}", letter.id, letter.name, letter.reason);
+/// }
+/// println!("{} replayed", letters.replay_all()?);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct DeadLetters(tasks::DeadLetters);
+
+impl DeadLetters {
+    pub(in crate::client) fn new(letters: tasks::DeadLetters) -> Self {
+        Self(letters)
+    }
+
+    /// How many there are.
+    ///
+    /// # Errors
+    /// Why the server does not tell.
+    pub fn count(&self) -> Result<u64, DeadLetterError> {
+        block(self.0.count())
+    }
+
+    /// Those that died first, so many at most.
+    ///
+    /// # Errors
+    /// Why the server does not tell.
+    pub fn list(&self, limit: usize) -> Result<Vec<DeadLetter>, DeadLetterError> {
+        block(self.0.list(limit))
+    }
+
+    /// One of them, and its message.
+    ///
+    /// # Errors
+    /// [`DeadLetterError::Refused`] when the group has no such letter.
+    pub fn show(&self, id: MessageId) -> Result<(DeadLetter, Message), DeadLetterError> {
+        block(self.0.show(id))
+    }
+
+    /// Delivers these to the group again, with attempts from 1; how many there were. The group must have members, or be durable.
+    ///
+    /// # Errors
+    /// [`DeadLetterError::Refused`] when the group has no members and is not durable, and nothing is lost then; and when some of these are no letters
+    /// of it: the others are delivered.
+    pub fn replay(&self, ids: &[MessageId]) -> Result<u64, DeadLetterError> {
+        block(self.0.replay(ids))
+    }
+
+    /// [`Self::replay`] of all that there are now.
+    ///
+    /// # Errors
+    /// As for [`Self::replay`].
+    pub fn replay_all(&self) -> Result<u64, DeadLetterError> {
+        block(self.0.replay_all())
+    }
+
+    /// [`Self::replay`] of all messages of a name that there are now.
+    ///
+    /// # Errors
+    /// As for [`Self::replay`].
+    pub fn replay_named(&self, name: &str) -> Result<u64, DeadLetterError> {
+        block(self.0.replay_named(name))
+    }
+
+    /// Forgets these for good; how many there were.
+    ///
+    /// # Errors
+    /// [`DeadLetterError::Refused`] when some of these are no letters of the group: the others are gone.
+    pub fn purge(&self, ids: &[MessageId]) -> Result<u64, DeadLetterError> {
+        block(self.0.purge(ids))
+    }
+
+    /// [`Self::purge`] of all that there are now.
+    ///
+    /// # Errors
+    /// As for [`Self::purge`].
+    pub fn purge_all(&self) -> Result<u64, DeadLetterError> {
+        block(self.0.purge_all())
+    }
+
+    /// [`Self::purge`] of all messages of a name that there are now.
+    ///
+    /// # Errors
+    /// As for [`Self::purge`].
+    pub fn purge_named(&self, name: &str) -> Result<u64, DeadLetterError> {
+        block(self.0.purge_named(name))
+    }
+}
+
+impl std::fmt::Debug for DeadLetters {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}

@@ -1,0 +1,226 @@
+//! Asks for dead letters, replays and purges them.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::letter::DeadLetter;
+use crate::client::connection::errands::{Errands, Unanswered};
+use crate::client::error::{DeadLetterError, unreadable};
+use crate::client::receive::message::Message;
+use crate::limits::{LETTERS_CHANGED_MAX, LETTERS_LISTED_MAX};
+use crate::wire::ack;
+use crate::wire::frame::{V2, split_v2, v2_prefix};
+use crate::wire::id::MessageId;
+use crate::wire::letter::{self, Listed, Request, Which};
+use crate::wire::name;
+use crate::wire::pickle::{self, V1Fields};
+use crate::wire::record::Record;
+
+/// The dead letters of a group, or of all groups, for tasks:
+/// [`Client::dead_letters`](crate::asynchronous::Client::dead_letters). A call whose future is dropped may have been carried out, in part
+/// where it takes several requests.
+#[derive(Clone)]
+pub struct DeadLetters {
+    errands: Arc<Errands>,
+    group: String,
+}
+
+/// What becomes of letters.
+#[derive(Clone, Copy)]
+enum Change {
+    Replay,
+    Purge,
+}
+
+impl DeadLetters {
+    pub(in crate::client) fn new(errands: Arc<Errands>, group: String) -> Self {
+        Self { errands, group }
+    }
+
+    /// How many there are.
+    ///
+    /// # Errors
+    /// Why the server does not tell.
+    pub async fn count(&self) -> Result<u64, DeadLetterError> {
+        self.page(0, 1, |_| {}).await.map(|listed| listed.total)
+    }
+
+    /// Those that died first, so many at most.
+    ///
+    /// # Errors
+    /// Why the server does not tell.
+    pub async fn list(&self, limit: usize) -> Result<Vec<DeadLetter>, DeadLetterError> {
+        let (mut letters, mut from) = (Vec::new(), 0);
+        while letters.len() < limit {
+            let left = (limit - letters.len()).min(LETTERS_LISTED_MAX);
+            let page = self.page(from, left as u16, |letter| letters.push(letter)).await?;
+            from = page.next;
+            if from == 0 {
+                break;
+            }
+        }
+        Ok(letters)
+    }
+
+    async fn page(
+        &self,
+        from: u64,
+        limit: u16,
+        mut each: impl FnMut(DeadLetter),
+    ) -> Result<Listed, DeadLetterError> {
+        let answer = self.ask(&Request::List { group: &self.group, from, limit }).await?;
+        let (listed, mut entries) = letter::read_listed(&answer).ok_or_else(|| unread(&answer))?;
+        while !entries.is_empty() {
+            let (entry, rest) = letter::read_entry(entries).ok_or_else(|| unread(&answer))?;
+            each(DeadLetter::read(&entry).ok_or_else(|| unread(&answer))?);
+            entries = rest;
+        }
+        Ok(listed)
+    }
+
+    /// One of them, and its message.
+    ///
+    /// # Errors
+    /// [`DeadLetterError::Refused`] when the group has no such letter.
+    pub async fn show(&self, id: MessageId) -> Result<(DeadLetter, Message), DeadLetterError> {
+        let answer = self.ask(&Request::Show { group: &self.group, id }).await?;
+        let shown = letter::read_shown(&answer).and_then(|(entry, frame)| {
+            let frame = native(&answer.slice_ref(frame))?;
+            let (name, mut records) = split_v2(&frame)?;
+            let (_, record) = records.next()?.ok()?;
+            let message = Message::new(frame.clone(), name.len(), &record);
+            Some((DeadLetter::read(&entry)?, message))
+        });
+        shown.ok_or_else(|| unread(&answer))
+    }
+
+    /// Delivers these to the group again, with attempts from 1; how many there were. The group must have members, or be durable.
+    ///
+    /// # Errors
+    /// [`DeadLetterError::Refused`] when the group has no members and is not durable, and nothing is lost then; and when some of these are no letters
+    /// of it: the others are delivered.
+    pub async fn replay(&self, ids: &[MessageId]) -> Result<u64, DeadLetterError> {
+        self.change_ids(Change::Replay, ids).await
+    }
+
+    /// [`Self::replay`] of all that there are now.
+    ///
+    /// # Errors
+    /// As for [`Self::replay`].
+    pub async fn replay_all(&self) -> Result<u64, DeadLetterError> {
+        self.change_all(Change::Replay, "").await
+    }
+
+    /// [`Self::replay`] of all messages of a name that there are now.
+    ///
+    /// # Errors
+    /// As for [`Self::replay`].
+    pub async fn replay_named(&self, name: &str) -> Result<u64, DeadLetterError> {
+        name::check_publishable(name)?;
+        self.change_all(Change::Replay, name).await
+    }
+
+    /// Forgets these for good; how many there were.
+    ///
+    /// # Errors
+    /// [`DeadLetterError::Refused`] when some of these are no letters of the group: the others are gone.
+    pub async fn purge(&self, ids: &[MessageId]) -> Result<u64, DeadLetterError> {
+        self.change_ids(Change::Purge, ids).await
+    }
+
+    /// [`Self::purge`] of all that there are now.
+    ///
+    /// # Errors
+    /// As for [`Self::purge`].
+    pub async fn purge_all(&self) -> Result<u64, DeadLetterError> {
+        self.change_all(Change::Purge, "").await
+    }
+
+    /// [`Self::purge`] of all messages of a name that there are now.
+    ///
+    /// # Errors
+    /// As for [`Self::purge`].
+    pub async fn purge_named(&self, name: &str) -> Result<u64, DeadLetterError> {
+        name::check_publishable(name)?;
+        self.change_all(Change::Purge, name).await
+    }
+
+    async fn change_ids(&self, change: Change, ids: &[MessageId]) -> Result<u64, DeadLetterError> {
+        let mut done = 0;
+        for ids in ids.chunks(LETTERS_CHANGED_MAX) {
+            done += u64::from(self.change(change, Which::Ids(&ack::body(ids))).await?.done);
+        }
+        Ok(done)
+    }
+
+    async fn change_all(&self, change: Change, name: &str) -> Result<u64, DeadLetterError> {
+        // What is replayed and dies again comes behind these.
+        let end = self.page(0, 1, |_| {}).await?.end;
+        let (mut done, mut from) = (0, 0);
+        while from < end {
+            let changed = self.change(change, Which::Range { from, to: end, name }).await?;
+            done += u64::from(changed.done);
+            if changed.next == 0 {
+                break;
+            }
+            from = changed.next;
+        }
+        Ok(done)
+    }
+
+    async fn change(
+        &self,
+        change: Change,
+        which: Which<'_>,
+    ) -> Result<letter::Changed, DeadLetterError> {
+        let group = &self.group;
+        let request = match change {
+            Change::Replay => Request::Replay { group, which },
+            Change::Purge => Request::Purge { group, which },
+        };
+        let answer = self.ask(&request).await?;
+        letter::read_changed(&answer).ok_or_else(|| unread(&answer))
+    }
+
+    async fn ask(&self, request: &Request<'_>) -> Result<Bytes, DeadLetterError> {
+        if !self.group.is_empty() {
+            name::check_publishable(&self.group)?;
+        }
+        Ok(self.errands.answer_to(letter::request(request).into()).await?)
+    }
+}
+
+impl From<Unanswered> for DeadLetterError {
+    fn from(why: Unanswered) -> Self {
+        match why {
+            Unanswered::Send(error) => Self::Send(error),
+            Unanswered::Refused { text } => Self::Refused { text },
+        }
+    }
+}
+
+/// A frame in the native format: one of an original client is carried over.
+fn native(frame: &Bytes) -> Option<Bytes> {
+    if frame.first() == Some(&V2) {
+        return Some(frame.clone());
+    }
+    let at = frame.iter().position(|&byte| byte == name::SEPARATOR)?;
+    let name = str::from_utf8(&frame[..at]).ok()?;
+    let payload = &frame[at + 1..];
+    let V1Fields { ack, timestamp_ns, checksum, .. } = pickle::scan(payload).ok()?;
+    let record = Record::of_v1(name, payload, ack, timestamp_ns, checksum);
+    let mut native = v2_prefix(name);
+    record.append_to(&mut native).ok()?;
+    Some(native.into())
+}
+
+fn unread(answer: &[u8]) -> DeadLetterError {
+    DeadLetterError::Refused { text: unreadable(answer) }
+}
+
+impl std::fmt::Debug for DeadLetters {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DeadLetters").field("group", &self.group).finish_non_exhaustive()
+    }
+}

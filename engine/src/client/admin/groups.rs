@@ -1,0 +1,369 @@
+//! Groups: durable ones are created and deleted, and all are listed.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::client::connection::errands::{Errands, Unanswered};
+use crate::client::error::{SendError, doubt, unreadable};
+#[cfg(feature = "tokio")]
+use crate::client::mode::Asynchronous;
+use crate::client::mode::Blocking;
+use crate::client::receive::{Filter, millis};
+use crate::client::waiting::block;
+use crate::limits::GROUPS_LISTED_MAX;
+use crate::wire::control::Backoff;
+use crate::wire::durable::{self, Entry, Request};
+use crate::wire::filter::FilterError;
+use crate::wire::group;
+use crate::wire::name::{self, NameError};
+use crate::wire::reply::{self, Reply};
+
+/// Why something about groups could not be done.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum GroupError {
+    /// The server refused it.
+    #[error("the server refused: {text}")]
+    Refused {
+        /// The server's explanation.
+        text: String,
+    },
+    /// The group's name breaks a rule.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// The filter breaks a rule.
+    #[error(transparent)]
+    Filter(#[from] FilterError),
+    /// An option has a value that cannot work.
+    #[error("the option {option} {problem}")]
+    Option {
+        /// The builder's method.
+        option: &'static str,
+        /// What is wrong with the value.
+        problem: &'static str,
+    },
+    /// The server could not be asked, cannot do it now, or did not answer. After [`SendError::TimedOut`] and
+    /// [`SendError::Stopped`] what was asked for may have been done.
+    #[error("{_0}{}", doubt(_0))]
+    Send(#[source] SendError),
+}
+
+impl From<Unanswered> for GroupError {
+    fn from(why: Unanswered) -> Self {
+        match why {
+            Unanswered::Send(error) => Self::Send(error),
+            Unanswered::Refused { text } => Self::Refused { text },
+        }
+    }
+}
+
+/// A group as the server has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Group {
+    /// Its name.
+    pub name: String,
+    /// Whose messages are its jobs.
+    pub filter: Filter,
+    /// Whether it is there until it is deleted; otherwise it ends with its last member.
+    pub is_durable: bool,
+    /// How long a member may take to settle a message.
+    pub ack_wait: Duration,
+    /// How many messages one member may have without having settled them.
+    pub in_flight_max: u32,
+    /// How often it gets a message before that becomes a dead letter; 0: without end.
+    pub attempts_max: u16,
+    /// How long it waits after each failed attempt.
+    pub backoff: Vec<Duration>,
+    /// Whether messages that expire become dead letters.
+    pub keeps_expired: bool,
+    /// How many members it has.
+    pub members: u32,
+    /// Messages that wait for a member, or for their next attempt.
+    pub waiting: u64,
+    /// Messages that members have and did not settle.
+    pub in_flight: u64,
+    /// Its [dead letters](crate::Client::dead_letters).
+    pub dead_letters: u64,
+}
+
+impl Group {
+    /// `None` for a filter that is none.
+    fn read(entry: &Entry<'_>) -> Option<Self> {
+        let Entry { is_durable, members, waiting, in_flight, letters, filter, group } = *entry;
+        let time = |ms: u32| Duration::from_millis(ms.into());
+        Some(Self {
+            name: group.name.to_owned(),
+            filter: Filter::read(filter.kind(), filter.text())?,
+            is_durable,
+            ack_wait: time(group.ack_wait_ms),
+            in_flight_max: group.in_flight_max,
+            attempts_max: group.attempts_max,
+            backoff: group.backoff.delays_ms().iter().copied().map(time).collect(),
+            keeps_expired: group.keeps_expired,
+            members,
+            waiting,
+            in_flight,
+            dead_letters: letters,
+        })
+    }
+}
+
+/// The groups of the server: [`Client::groups`](crate::Client::groups).
+///
+/// ```
+/// use mezzenger::{Client, Filter};
+///
+/// # let server = mezzenger::Server::builder().pub_port(0).recv_port(0).start()?;
+/// # let client = Client::builder().port(server.recv_addr().port()).connect()?;
+/// // Once; the same again changes nothing.
+/// client.groups().durable("packers", Filter::pattern("orders.*")).attempts_max(5).create()?;
+///
+/// // From now on messages wait for the group, whether it has members or not.
+/// client.message("orders.new", "a book").ack().send()?;
+/// assert_eq!(client.groups().list()?[0].waiting, 1);
+///
+/// let mut jobs =
+///     client.subscription_to(Filter::pattern("orders.*")).group("packers").open()?;
+/// let job = jobs.recv().expect("there is one");
+/// assert_eq!(job.text(), Some("a book"));
+/// job.ack();
+/// drop(jobs);
+/// # while client.groups().list()?[0].members > 0 {}
+/// client.groups().delete("packers")?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Groups<Mode = Blocking> {
+    errands: Arc<Errands>,
+    mode: PhantomData<Mode>,
+}
+
+impl<Mode> Groups<Mode> {
+    pub(in crate::client) fn new(errands: Arc<Errands>) -> Self {
+        Self { errands, mode: PhantomData }
+    }
+
+    /// Begins to create a durable group: one that is there until it is [deleted](Self::delete), also without members, and over
+    /// restarts of a server with a journal. Each message with ack that the filter fits and that is published from then on
+    /// is its job. Members [join it](crate::SubscriptionBuilder::group) by its name, with the same filter.
+    pub fn durable(&self, name: impl Into<String>, filter: Filter) -> DurableGroupBuilder<Mode> {
+        DurableGroupBuilder {
+            groups: self.clone(),
+            name: name.into(),
+            filter,
+            ack_wait_ms: 0,
+            in_flight_max: 0,
+            attempts_max: 0,
+            backoff: Some(Backoff::NONE),
+            keeps_expired: false,
+        }
+    }
+
+    async fn all(&self) -> Result<Vec<Group>, GroupError> {
+        let (mut groups, mut from) = (Vec::new(), String::new());
+        loop {
+            let next = self.page(&from, GROUPS_LISTED_MAX as u16, &mut groups).await?;
+            // A server that goes on with what it told already would go on for ever.
+            if next <= from {
+                return Ok(groups);
+            }
+            from = next;
+        }
+    }
+
+    async fn one(&self, name: &str) -> Result<Option<Group>, GroupError> {
+        name::check_publishable(name)?;
+        let mut groups = Vec::new();
+        self.page(name, 1, &mut groups).await?;
+        Ok(groups.into_iter().find(|group| group.name == name))
+    }
+
+    /// Adds some groups from this name on; the name to go on from.
+    async fn page(
+        &self,
+        from: &str,
+        limit: u16,
+        groups: &mut Vec<Group>,
+    ) -> Result<String, GroupError> {
+        let answer = self.ask(&Request::List { from, limit }).await?;
+        let unread = || GroupError::Refused { text: unreadable(&answer) };
+        let (listed, mut entries) = durable::read_listed(&answer).ok_or_else(unread)?;
+        while !entries.is_empty() {
+            let (entry, rest) = durable::read_entry(entries).ok_or_else(unread)?;
+            groups.push(Group::read(&entry).ok_or_else(unread)?);
+            entries = rest;
+        }
+        Ok(listed.next.to_owned())
+    }
+
+    async fn remove(&self, name: &str) -> Result<(), GroupError> {
+        name::check_publishable(name)?;
+        self.ask_ok(&Request::Delete { name }).await
+    }
+
+    /// A request that is answered with OK.
+    async fn ask_ok(&self, request: &Request<'_>) -> Result<(), GroupError> {
+        let answer = self.ask(request).await?;
+        match reply::read(&answer) {
+            Some(Reply::Ok { .. }) => Ok(()),
+            _ => Err(GroupError::Refused { text: unreadable(&answer) }),
+        }
+    }
+
+    async fn ask(&self, request: &Request<'_>) -> Result<Bytes, GroupError> {
+        Ok(self.errands.answer_to(durable::request(request).into()).await?)
+    }
+}
+
+impl Groups {
+    /// All groups, durable ones and those that have members, in the order of their names.
+    ///
+    /// # Errors
+    /// Why the server does not tell.
+    pub fn list(&self) -> Result<Vec<Group>, GroupError> {
+        block(self.all())
+    }
+
+    /// The group of this name, if there is one.
+    ///
+    /// # Errors
+    /// Why the server does not tell.
+    pub fn get(&self, name: &str) -> Result<Option<Group>, GroupError> {
+        block(self.one(name))
+    }
+
+    /// Deletes a durable group that has no members. Its messages are done, but for those that others need, and its dead letters
+    /// stay until they are purged.
+    ///
+    /// # Errors
+    /// [`GroupError::Refused`] when there is no durable group of this name, or when it has members.
+    pub fn delete(&self, name: &str) -> Result<(), GroupError> {
+        block(self.remove(name))
+    }
+}
+
+#[cfg(feature = "tokio")]
+impl Groups<Asynchronous> {
+    /// All groups, durable ones and those that have members, in the order of their names.
+    ///
+    /// # Errors
+    /// Why the server does not tell.
+    pub async fn list(&self) -> Result<Vec<Group>, GroupError> {
+        self.all().await
+    }
+
+    /// The group of this name, if there is one.
+    ///
+    /// # Errors
+    /// Why the server does not tell.
+    pub async fn get(&self, name: &str) -> Result<Option<Group>, GroupError> {
+        self.one(name).await
+    }
+
+    /// Deletes a durable group that has no members, as the blocking [`delete`](crate::Groups::delete) does.
+    ///
+    /// # Errors
+    /// [`GroupError::Refused`] when there is no durable group of this name, or when it has members.
+    pub async fn delete(&self, name: &str) -> Result<(), GroupError> {
+        self.remove(name).await
+    }
+}
+
+impl<Mode> Clone for Groups<Mode> {
+    fn clone(&self) -> Self {
+        Self::new(Arc::clone(&self.errands))
+    }
+}
+
+impl<Mode> std::fmt::Debug for Groups<Mode> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Groups").finish_non_exhaustive()
+    }
+}
+
+/// A durable group that is about to be created: [`Groups::durable`].
+#[must_use = "call create() to create the group"]
+#[derive(Clone, Debug)]
+pub struct DurableGroupBuilder<Mode = Blocking> {
+    groups: Groups<Mode>,
+    name: String,
+    filter: Filter,
+    ack_wait_ms: u32,
+    in_flight_max: u32,
+    attempts_max: u16,
+    /// `None` when there are too many delays.
+    backoff: Option<Backoff>,
+    keeps_expired: bool,
+}
+
+impl<Mode> DurableGroupBuilder<Mode> {
+    /// As [`GroupBuilder::ack_wait`](crate::GroupBuilder::ack_wait).
+    pub fn ack_wait(mut self, time: Duration) -> Self {
+        self.ack_wait_ms = millis(time).max(1);
+        self
+    }
+
+    /// As [`GroupBuilder::in_flight_max`](crate::GroupBuilder::in_flight_max).
+    pub fn in_flight_max(mut self, messages: u32) -> Self {
+        self.in_flight_max = messages;
+        self
+    }
+
+    /// As [`GroupBuilder::attempts_max`](crate::GroupBuilder::attempts_max).
+    pub fn attempts_max(mut self, attempts: u16) -> Self {
+        self.attempts_max = attempts;
+        self
+    }
+
+    /// As [`GroupBuilder::backoff`](crate::GroupBuilder::backoff).
+    pub fn backoff(mut self, delays: &[Duration]) -> Self {
+        let delays: Vec<_> = delays.iter().copied().map(millis).collect();
+        self.backoff = Backoff::new(&delays);
+        self
+    }
+
+    /// As [`GroupBuilder::keep_expired`](crate::GroupBuilder::keep_expired).
+    pub fn keep_expired(mut self) -> Self {
+        self.keeps_expired = true;
+        self
+    }
+
+    async fn created(self) -> Result<(), GroupError> {
+        let Self { groups, name, filter, ack_wait_ms, in_flight_max, attempts_max, .. } = self;
+        let (backoff, keeps_expired) = (self.backoff, self.keeps_expired);
+        name::check_publishable(&name)?;
+        filter.check()?;
+        let (option, problem) = ("backoff", "must have at most 16 delays");
+        let backoff = backoff.ok_or(GroupError::Option { option, problem })?;
+        let name = &name;
+        let group =
+            group::Group { name, ack_wait_ms, in_flight_max, attempts_max, backoff, keeps_expired };
+        groups.ask_ok(&Request::Create { filter: filter.wire(), group }).await
+    }
+}
+
+impl DurableGroupBuilder {
+    /// Creates the group, unless it is there as it is to be. When it returns, the group is as safe as the server keeps messages,
+    /// and what is published from now on is its job.
+    ///
+    /// # Errors
+    /// What is wrong with the name, the filter or an option; [`GroupError::Refused`] when a group of this name is there with
+    /// another filter or other terms, or when there are as many durable groups as there may be.
+    pub fn create(self) -> Result<(), GroupError> {
+        block(self.created())
+    }
+}
+
+#[cfg(feature = "tokio")]
+impl DurableGroupBuilder<Asynchronous> {
+    /// Creates the group, as the blocking [`create`](crate::DurableGroupBuilder::create) does.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn create(self) -> Result<(), GroupError> {
+        self.created().await
+    }
+}

@@ -1,0 +1,232 @@
+//! Retained messages: the last ones of their names, which the server keeps.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+
+use crate::client::connection::errands::{Errands, Unanswered};
+use crate::client::error::{SendError, doubt, unreadable};
+#[cfg(feature = "tokio")]
+use crate::client::mode::Asynchronous;
+use crate::client::mode::Blocking;
+use crate::client::receive::Filter;
+use crate::client::waiting::block;
+use crate::limits::RETAINED_LISTED_MAX;
+use crate::wire::filter::FilterError;
+use crate::wire::id::MessageId;
+use crate::wire::name::{self, NameError};
+use crate::wire::reply::{self, Reply};
+use crate::wire::retained::{self, Request};
+
+/// What is known of a retained message. Its content is given to who subscribes
+/// [with the last values](crate::SubscriptionBuilder::with_last).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RetainedMessage {
+    /// The message's id.
+    pub id: MessageId,
+    /// Its name.
+    pub name: String,
+    /// When it was made, by its publisher's clock.
+    pub published: SystemTime,
+    /// Bytes of the message without its name.
+    pub bytes: u32,
+}
+
+/// Why nothing comes of a question about retained messages.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RetainedError {
+    /// The server refused it.
+    #[error("the server refused: {text}")]
+    Refused {
+        /// The server's explanation.
+        text: String,
+    },
+    /// The name breaks a rule.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// The filter breaks a rule.
+    #[error(transparent)]
+    Filter(#[from] FilterError),
+    /// The server could not be asked, cannot do it now, or did not answer. After [`SendError::TimedOut`] and
+    /// [`SendError::Stopped`] what was asked for may have been done.
+    #[error("{_0}{}", doubt(_0))]
+    Send(#[source] SendError),
+}
+
+impl From<Unanswered> for RetainedError {
+    fn from(why: Unanswered) -> Self {
+        match why {
+            Unanswered::Send(error) => Self::Send(error),
+            Unanswered::Refused { text } => Self::Refused { text },
+        }
+    }
+}
+
+/// The retained messages of a server: [`Client::retained`](crate::Client::retained).
+///
+/// ```
+/// # use mezzenger::{Client, Filter, Server};
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let server = Server::builder().pub_port(0).recv_port(0).start()?;
+/// # let client = Client::builder().port(server.recv_addr().port()).connect()?;
+/// client.message("price.tea", "7").retain().send()?;
+/// client.message("price.milk", "1").retain().send()?;
+/// let retained = client.retained();
+/// let names: Vec<_> = retained.list(&Filter::pattern("price.*"), 10)?;
+/// assert_eq!((names[0].name.as_str(), names[1].name.as_str()), ("price.milk", "price.tea"));
+/// retained.clear("price.tea")?;
+/// assert_eq!(retained.count()?, 1);
+/// # Ok(())
+/// # }
+/// ```
+pub struct Retained<Mode = Blocking> {
+    errands: Arc<Errands>,
+    mode: PhantomData<Mode>,
+}
+
+impl<Mode> Retained<Mode> {
+    pub(in crate::client) fn new(errands: Arc<Errands>) -> Self {
+        Self { errands, mode: PhantomData }
+    }
+
+    async fn total(&self) -> Result<u64, RetainedError> {
+        self.page(&Filter::prefix(""), "", 1, |_| {}).await.map(|(total, _)| total)
+    }
+
+    async fn some(
+        &self,
+        filter: &Filter,
+        limit: usize,
+    ) -> Result<Vec<RetainedMessage>, RetainedError> {
+        filter.check()?;
+        let (mut found, mut after) = (Vec::new(), String::new());
+        while found.len() < limit {
+            let left = (limit - found.len()).min(RETAINED_LISTED_MAX);
+            (_, after) =
+                self.page(filter, &after, left as u16, |message| found.push(message)).await?;
+            if after.is_empty() {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    /// How many there are in all, and behind which name to go on.
+    async fn page(
+        &self,
+        filter: &Filter,
+        after: &str,
+        limit: u16,
+        mut each: impl FnMut(RetainedMessage),
+    ) -> Result<(u64, String), RetainedError> {
+        let answer = self.ask(&Request::List { filter: filter.wire(), after, limit }).await?;
+        let (listed, mut entries) =
+            retained::read_listed(&answer).ok_or_else(|| unread(&answer))?;
+        while !entries.is_empty() {
+            let (entry, rest) = retained::read_entry(entries).ok_or_else(|| unread(&answer))?;
+            each(RetainedMessage {
+                id: entry.id,
+                name: entry.name.to_owned(),
+                published: SystemTime::UNIX_EPOCH + Duration::from_nanos(entry.published_ns),
+                bytes: entry.bytes,
+            });
+            entries = rest;
+        }
+        Ok((listed.total, listed.next.to_owned()))
+    }
+
+    async fn forget(&self, name: &str) -> Result<(), RetainedError> {
+        name::check_publishable(name)?;
+        let answer = self.ask(&Request::Clear(name)).await?;
+        match reply::read(&answer) {
+            Some(Reply::Ok { .. }) => Ok(()),
+            _ => Err(unread(&answer)),
+        }
+    }
+
+    async fn ask(&self, request: &Request<'_>) -> Result<Bytes, RetainedError> {
+        Ok(self.errands.answer_to(retained::request(request).into()).await?)
+    }
+}
+
+fn unread(answer: &[u8]) -> RetainedError {
+    RetainedError::Refused { text: unreadable(answer) }
+}
+
+impl Retained {
+    /// How many there are, of all names.
+    ///
+    /// # Errors
+    /// Why the server does not tell.
+    pub fn count(&self) -> Result<u64, RetainedError> {
+        block(self.total())
+    }
+
+    /// Those of the names that a filter is for, in the order of these, so many at most.
+    ///
+    /// # Errors
+    /// Why the server does not tell.
+    pub fn list(
+        &self,
+        filter: &Filter,
+        limit: usize,
+    ) -> Result<Vec<RetainedMessage>, RetainedError> {
+        block(self.some(filter, limit))
+    }
+
+    /// Has the server forget the retained message of a name, if there is one. It is stored when this returns, if the server
+    /// has a journal. Whoever has the message keeps it.
+    ///
+    /// # Errors
+    /// Why the server did not.
+    pub fn clear(&self, name: &str) -> Result<(), RetainedError> {
+        block(self.forget(name))
+    }
+}
+
+#[cfg(feature = "tokio")]
+impl Retained<Asynchronous> {
+    /// How many there are, of all names.
+    ///
+    /// # Errors
+    /// Why the server does not tell.
+    pub async fn count(&self) -> Result<u64, RetainedError> {
+        self.total().await
+    }
+
+    /// Those of the names that a filter is for, as the blocking [`list`](crate::Retained::list) has them.
+    ///
+    /// # Errors
+    /// Why the server does not tell.
+    pub async fn list(
+        &self,
+        filter: &Filter,
+        limit: usize,
+    ) -> Result<Vec<RetainedMessage>, RetainedError> {
+        self.some(filter, limit).await
+    }
+
+    /// Has the server forget the retained message of a name, as the blocking [`clear`](crate::Retained::clear) does.
+    ///
+    /// # Errors
+    /// Why the server did not.
+    pub async fn clear(&self, name: &str) -> Result<(), RetainedError> {
+        self.forget(name).await
+    }
+}
+
+impl<Mode> Clone for Retained<Mode> {
+    fn clone(&self) -> Self {
+        Self::new(Arc::clone(&self.errands))
+    }
+}
+
+impl<Mode> std::fmt::Debug for Retained<Mode> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Retained").finish_non_exhaustive()
+    }
+}

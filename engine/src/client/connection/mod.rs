@@ -1,0 +1,13 @@
+//! The connection to a server, and the one state machine that does a client's work.
+//!
+//! - `requester`: a client's turns, which send requests and read answers and deliveries.
+//! - `line`: the connection itself, on which publishers may send, too; `links`: what becomes of it, and where the next one leads.
+//! - `seal`: stamps what leaves; `in_flight`: which answer is whose, and when to send again; `errands`: acknowledgements, pings and
+//!   what else is asked for.
+
+pub(super) mod errands;
+pub(super) mod in_flight;
+pub(super) mod line;
+pub(super) mod links;
+pub(super) mod requester;
+pub(super) mod seal;

@@ -1,0 +1,499 @@
+//! A client's turns: they look after the connection that requests leave by, and answers and deliveries come back on.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::errands::{Errands, Question};
+use super::in_flight::{Cargo, InFlight, Request};
+use super::line::{Connection, HELLO_ID, Line};
+use super::links::Links;
+use crate::client::error::{SendError, SubscribeError, unreadable};
+use crate::client::publish::batches::Finished;
+use crate::client::publish::outbox::Outbox;
+use crate::client::publish::receipt::Taken;
+use crate::client::receive::{Commands, Inbox, Registry};
+use crate::client::report::{Blocked, Failure, Reporter, add};
+use crate::client::run::here;
+use crate::limits::{CLIENT_ACKS_PER_FRAME, CLIENT_BLOCKED_TOLD, CLIENT_FRAMES_PER_TURN};
+use crate::net::connection::{self, Change};
+use crate::net::wait::{Pause, Woken, wait};
+use crate::net::waker::WakeReceiver;
+use crate::wire::frame::v2_prefix;
+use crate::wire::reply::{self, Reply};
+use crate::wire::{ack, hello, name};
+
+/// What the I/O thread is told.
+#[derive(Clone)]
+pub(in crate::client) struct Setup {
+    /// The server, for logs.
+    pub(in crate::client) server: String,
+    pub(in crate::client) timeout: Duration,
+    pub(in crate::client) tries: u32,
+    pub(in crate::client) verbose: bool,
+    pub(in crate::client) links: Arc<Links>,
+    /// What subscriptions ask for.
+    pub(in crate::client) commands: Arc<Commands>,
+    /// Whether checksums of what they get are checked.
+    pub(in crate::client) verify: bool,
+    /// What is said first on each connection.
+    pub(in crate::client) hello: Bytes,
+}
+
+/// What a client's turns are done with. When it goes, all that was on its way fails.
+pub(in crate::client) struct Requester {
+    setup: Setup,
+    line: Arc<Line>,
+    /// `None`: whoever does the turns is woken, and sees to that.
+    wakes: Option<WakeReceiver>,
+    /// Of the last reply.
+    parts: Vec<Bytes>,
+    outbox: Arc<Outbox>,
+    errands: Arc<Errands>,
+    registry: Registry,
+    reporter: Arc<Reporter>,
+    stopping: Arc<AtomicBool>,
+    finished: Vec<Finished>,
+    /// When it was told that publishing is blocked, if it still is.
+    blocked_at: Option<Instant>,
+    /// What the next turn waits for.
+    pause: Pause,
+    /// Set once it was told to stop: when it ends at the latest.
+    stop_at: Option<Instant>,
+}
+
+impl Requester {
+    pub(in crate::client) fn new(
+        setup: Setup,
+        wire: connection::Connection,
+        wakes: Option<WakeReceiver>,
+        outbox: Arc<Outbox>,
+        errands: Arc<Errands>,
+        reporter: Arc<Reporter>,
+        stopping: Arc<AtomicBool>,
+    ) -> Self {
+        let (commands, reports) = (Arc::clone(&setup.commands), Arc::clone(&reporter));
+        let registry = Registry::new(commands, reports, setup.verify);
+        let in_flight = InFlight::new(setup.timeout, setup.tries);
+        let line = Arc::new(Line::new(Connection::new(wire, in_flight)));
+        let (parts, finished, blocked_at, stop_at) = Default::default();
+        Self {
+            setup,
+            line,
+            wakes,
+            parts,
+            outbox,
+            errands,
+            registry,
+            reporter,
+            stopping,
+            finished,
+            blocked_at,
+            pause: Pause { connection: None, time: Some(Duration::ZERO) },
+            stop_at,
+        }
+    }
+
+    /// The connection, for publishers.
+    pub(in crate::client) fn line(&self) -> Arc<Line> {
+        Arc::clone(&self.line)
+    }
+
+    /// Waits and does turns until callbacks are to be called; false when the client has ended: it was told to, and all is
+    /// answered or time is over. `is_urged`: one turn without a wait.
+    pub(in crate::client) fn run_until_called(&mut self, is_urged: bool) -> bool {
+        loop {
+            if is_urged {
+                self.pause.time = Some(Duration::ZERO);
+            }
+            let Some(wakes) = &self.wakes else { return false };
+            let woken = match wait(&self.pause, wakes) {
+                Ok(woken) => woken,
+                Err(error) => {
+                    tracing::error!(
+                        "the client ends: its thread cannot wait for the server: {error}"
+                    );
+                    return false;
+                }
+            };
+            match self.turn(woken) {
+                Some(pause) => self.pause = pause,
+                None => return false,
+            }
+            if is_urged || self.registry.has_called() {
+                return true;
+            }
+        }
+    }
+
+    /// The subscriptions whose callbacks are to be called.
+    pub(in crate::client) fn take_called(&mut self) -> Vec<Arc<Inbox>> {
+        self.registry.take_called()
+    }
+
+    /// Does what there is to do, and returns what to wait for; `None` at the end.
+    pub(in crate::client) fn turn(&mut self, woken: Woken) -> Option<Pause> {
+        let _in_turn = here::begin_turn(self.outbox.address());
+        let pause = self.work(woken);
+        // Under no lock.
+        self.setup.links.tell();
+        self.tell_blocked(Instant::now());
+        pause
+    }
+
+    fn work(&mut self, woken: Woken) -> Option<Pause> {
+        self.wakes.iter_mut().filter(|_| woken.waker).for_each(WakeReceiver::clear);
+        let line = Arc::clone(&self.line);
+        let mut line = line.lock();
+        let connection = line.as_mut()?;
+        if woken.connection {
+            connection.wire.readable();
+        }
+        if connection.wire.advance() {
+            self.connected(connection);
+        }
+        let now = Instant::now();
+        let more = self.receive(connection, now);
+        self.check_time(connection, now);
+        self.send(connection, now);
+        connection.wire.flush();
+        let changes = connection.wire.take_changes();
+        if !changes.is_empty() {
+            // One that is lost, or given up for its silence, is mostly made anew at once.
+            let is_away = changes.iter().any(|change| match change {
+                Change::Failed { was_open, .. } => !was_open,
+                Change::Opened => false,
+            });
+            self.outbox.note_server(is_away && !connection.wire.is_open(), now);
+            self.setup.links.note(changes);
+        }
+        if self.stopping.load(Ordering::Acquire) {
+            self.registry.stop();
+            let stop_at = *self.stop_at.get_or_insert(now + self.setup.timeout);
+            let idle = connection.in_flight.is_empty() && self.outbox.is_empty();
+            if (idle && self.errands.is_empty() && self.registry.is_idle())
+                || now >= stop_at
+                || self.setup.links.is_abandoned()
+            {
+                return None;
+            }
+        }
+        let hello_due = connection.hello_at.map(|at| at + self.setup.timeout);
+        let due = connection.in_flight.deadline().into_iter().chain(connection.wire.deadline(true));
+        let due = due.chain(hello_due).chain(self.registry.deadline());
+        // A publisher that sends meanwhile does not tell. What it sends is due after the timeout.
+        let time = match due.chain(self.stop_at).min() {
+            _ if more || connection.wire.has_more() => Duration::ZERO,
+            Some(at) => at.saturating_duration_since(Instant::now()).min(self.setup.timeout),
+            None => self.setup.timeout,
+        };
+        Some(Pause { connection: connection.wire.polled(), time: Some(time) })
+    }
+
+    fn connected(&mut self, connection: &mut Connection) {
+        let now = Instant::now();
+        connection.greet(&self.setup.hello, now);
+        for asked in connection.in_flight.take_subscriptions() {
+            self.registry.lost(asked);
+        }
+        // Before what is published, which they may be for.
+        self.registry.connected(|request, asked| {
+            connection.start(request.into(), Cargo::Subscription(asked), now);
+        });
+        add(&self.reporter.resent_frames, connection.send_again() as u64);
+        let text = format_args!("connected to {}", self.setup.server);
+        if self.setup.verbose {
+            tracing::info!("{text}");
+        } else {
+            tracing::debug!("{text}");
+        }
+    }
+
+    /// Tells when publishing begins to be blocked, and when that ends.
+    fn tell_blocked(&mut self, now: Instant) {
+        match (self.outbox.is_blocked(), self.blocked_at) {
+            (true, None) => {
+                self.blocked_at = Some(now);
+                self.reporter.blocked(Blocked::Began);
+            }
+            (false, Some(told_at)) => {
+                self.blocked_at = None;
+                let after = CLIENT_BLOCKED_TOLD + now.duration_since(told_at);
+                self.reporter.blocked(Blocked::Ended { after });
+            }
+            _ => {}
+        }
+    }
+
+    /// Reads some answers; whether there may be more.
+    fn receive(&mut self, connection: &mut Connection, now: Instant) -> bool {
+        let mut parts = std::mem::take(&mut self.parts);
+        let mut received = 0;
+        while received < CLIENT_FRAMES_PER_TURN && connection.wire.receive(&mut parts) {
+            received += 1;
+            let [id, empty, body] = &parts[..] else { continue };
+            if id.is_empty() {
+                // No request has an empty id: behind it is a delivery.
+                self.registry.deliver(empty, body, now);
+                continue;
+            }
+            let Ok(id) = id.as_ref().try_into().map(u64::from_le_bytes) else { continue };
+            if !empty.is_empty() {
+                continue;
+            }
+            if id == HELLO_ID {
+                connection.hello_at = None;
+                self.hello_answered(body);
+            } else if let Some(request) = connection.in_flight.answered(id) {
+                match request.cargo {
+                    Cargo::Subscription(asked) => {
+                        self.registry.answered(asked, read_subscription_reply(body));
+                    }
+                    Cargo::Question(answer) => {
+                        answer.send(read_answer(body));
+                    }
+                    _ => self.finish(request, read_reply(body)),
+                }
+            }
+        }
+        self.parts = parts;
+        received == CLIENT_FRAMES_PER_TURN
+    }
+
+    fn hello_answered(&mut self, body: &[u8]) {
+        let result = match (hello::read_answer(body), read_reply(body)) {
+            (Some(answer), _) => {
+                self.outbox.server_takes(answer.max_message_bytes);
+                self.registry.retries_after(Duration::from_millis(answer.retry_interval_ms.into()));
+                tracing::debug!("{}: instance {:016x}", self.setup.server, answer.instance);
+                Ok(())
+            }
+            (None, Err(error)) => Err(error),
+            (None, Ok(_)) => {
+                let text = "it took a hello for a message".to_owned();
+                Err(SendError::UnsupportedVersion { text })
+            }
+        };
+        if let Err(error) = &result {
+            tracing::error!("{} refused this client: {error}", self.setup.server);
+        }
+        self.setup.links.answered(result);
+    }
+
+    /// Books how a request ended.
+    fn finish(&mut self, request: Request, result: Result<u32, SendError>) {
+        let connections = result.as_ref().map_or(0, |&connections| connections);
+        let result = result.map(|_| ());
+        match request.cargo {
+            Cargo::Messages(cut) => {
+                // Counted first: who has the answer finds it in the counters.
+                match &result {
+                    Ok(()) => add(&self.reporter.published, cut.batch.messages as u64),
+                    Err(error) => self.reporter.not_published(&cut.batch, error),
+                }
+                // One that was taken on an earlier connection is told to be for nobody.
+                let receivers = (!cut.sent_again).then_some(connections);
+                cut.batch.fate.decide_for(result.clone().map(|()| Taken { receivers }));
+                self.finished.push(Finished { cut, result, connections });
+            }
+            Cargo::Acks { messages } => match result {
+                Ok(()) => add(&self.reporter.acknowledged, messages as u64),
+                Err(_) => self.reporter.failure(&Failure::AcksDropped { messages }),
+            },
+            Cargo::Ping(fate) => fate.decide(result),
+            Cargo::Question(answer) => {
+                answer.send(result.map(|()| Bytes::new()));
+            }
+            Cargo::Subscription(asked) => {
+                let (tries, timeout) = (self.setup.tries, self.setup.timeout);
+                let error = SubscribeError::NotConfirmed { tries, timeout };
+                self.registry.answered(asked, Err(error));
+            }
+        }
+    }
+
+    /// Gives up, or sends again on a new connection, what waited too long.
+    fn check_time(&mut self, connection: &mut Connection, now: Instant) {
+        let hello_due = connection.hello_at.map(|at| at + self.setup.timeout);
+        let due = connection.in_flight.deadline().into_iter().chain(hello_due).min();
+        if due.is_none_or(|due| now < due) {
+            return;
+        }
+        if hello_due.is_some_and(|due| now >= due) {
+            // Of a connection that is lost, or will be.
+            connection.hello_at = None;
+        }
+        let timed_out = |tries| Err(SendError::TimedOut { tries, timeout: self.setup.timeout });
+        let given_up: Vec<_> = connection
+            .in_flight
+            .give_up(now)
+            .into_iter()
+            .map(|request| (timed_out(request.tries), request))
+            .collect();
+        for (result, request) in given_up {
+            self.finish(request, result);
+        }
+        self.expire_waiting(now);
+        if connection.in_flight.deadline().is_some_and(|due| now >= due) {
+            connection.in_flight.try_again(now);
+        }
+        // Whatever is wrong with the connection, a new one starts afresh; but a young one has not had its
+        // time. Clients that a server's pause interrupted together shall not come back together.
+        if connection.wire.open_for().is_some_and(|time| time >= self.setup.timeout / 2) {
+            let pause_ms_max = (self.setup.timeout.as_millis() / 10).clamp(1, 100) as u64;
+            let pause = Duration::from_millis(fastrand::u64(0..pause_ms_max));
+            connection.wire.restart(self.setup.timeout, pause);
+            tracing::debug!("no answer from {}: connecting anew", self.setup.server);
+        }
+    }
+
+    /// While the server is away, what waits must not wait its turn for ever.
+    fn expire_waiting(&mut self, now: Instant) {
+        let patience = self.setup.timeout * self.setup.tries;
+        let Some(cutoff) = now.checked_sub(patience) else { return };
+        let expired = self.outbox.expire(cutoff);
+        if expired.is_empty() {
+            return;
+        }
+        let error = SendError::Full { waited: patience };
+        for batch in &expired {
+            self.reporter.not_published(batch, &error);
+            batch.fate.decide(Err(error.clone()));
+        }
+        self.outbox.settle(&expired, &error);
+    }
+
+    /// Sends what may leave now.
+    fn send(&mut self, connection: &mut Connection, now: Instant) {
+        connection.send_messages(&self.outbox, &mut self.finished, now);
+        let taken = self.errands.take(connection.in_flight.ack_frames());
+        if taken.acks_dropped > 0 {
+            self.reporter.failure(&Failure::AcksDropped { messages: taken.acks_dropped });
+        }
+        for ids in taken.acks.chunks(CLIENT_ACKS_PER_FRAME) {
+            let cargo = Cargo::Acks { messages: ids.len() };
+            connection.start(ack::frame(ids).into(), cargo, now);
+        }
+        for ping in taken.pings {
+            connection.start(v2_prefix(name::PING).into(), Cargo::Ping(ping), now);
+        }
+        for Question { request, answer } in taken.questions {
+            connection.start(request, Cargo::Question(answer), now);
+        }
+        let (is_open, settles) = (connection.wire.is_open(), connection.in_flight.settle_frames());
+        self.registry.ask(is_open, settles, now, |request, asked| {
+            connection.start(request.into(), Cargo::Subscription(asked), now);
+        });
+    }
+}
+
+impl Drop for Requester {
+    fn drop(&mut self) {
+        // Held to the end: nothing is sent behind it.
+        let line = Arc::clone(&self.line);
+        let mut line = line.lock();
+        if let Some(mut connection) = line.take() {
+            for request in connection.in_flight.take_all() {
+                self.finish(request, Err(SendError::Stopped));
+            }
+        }
+        self.outbox.turn(&mut self.finished, &mut Vec::new(), true, Instant::now());
+        let unsent = self.outbox.close();
+        for batch in &unsent {
+            self.reporter.not_published(batch, &SendError::Stopped);
+            batch.fate.decide(Err(SendError::Stopped));
+        }
+        self.outbox.end(&unsent);
+        let acks_dropped = self.errands.close();
+        if acks_dropped > 0 {
+            self.reporter.failure(&Failure::AcksDropped { messages: acks_dropped });
+        }
+    }
+}
+
+/// The answer to a question, or why there is none.
+fn read_answer(body: &Bytes) -> Result<Bytes, SendError> {
+    match reply::read(body) {
+        Some(Reply::Refused { .. }) => Err(read_reply(body).err().unwrap_or(SendError::Stopped)),
+        // The answer to a question begins as that does, which no reply does.
+        _ => Ok(body.clone()),
+    }
+}
+
+/// What the server says to what a subscription asked for: a number that means something for some of it.
+fn read_subscription_reply(bytes: &[u8]) -> Result<u32, SubscribeError> {
+    match reply::read(bytes) {
+        Some(Reply::Ok { connections }) => Ok(connections),
+        Some(Reply::Refused { text, .. }) => {
+            Err(SubscribeError::Refused { text: text.into_owned() })
+        }
+        None => Err(SubscribeError::Refused { text: unreadable(bytes) }),
+    }
+}
+
+/// How many connections the request's messages were for, if it was taken.
+fn read_reply(bytes: &[u8]) -> Result<u32, SendError> {
+    match reply::read(bytes) {
+        Some(Reply::Ok { connections }) => Ok(connections),
+        Some(Reply::Refused { code, text }) => {
+            let raw_code = bytes.get(1..3).map_or(0, |b| u16::from_le_bytes([b[0], b[1]]));
+            Err(SendError::refused(code, raw_code, text.into_owned()))
+        }
+        None => Err(SendError::Unknown { code: 0, text: unreadable(bytes) }),
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+    use std::os::fd::AsFd;
+    use std::thread;
+
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+    use super::*;
+    use crate::client::Client;
+    use crate::net::tests::shake_hands;
+
+    /// Lets time pass in which nothing may happen to a socket.
+    fn await_silence(socket: &impl AsFd, time: Duration) {
+        let time = Timespec::try_from(time).unwrap();
+        let events = poll(&mut [PollFd::new(socket, PollFlags::IN)], Some(&time)).unwrap();
+        assert_eq!(events, 0, "the client said more, or gave up");
+    }
+
+    /// A slow network: making a connection takes most of the patience, and so does an answer.
+    #[test]
+    fn a_slow_hello_on_a_slow_connection_is_waited_for() {
+        let patience = Duration::from_secs(1);
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let server = thread::spawn(move || {
+            let (peer, _) = listener.accept().unwrap();
+            // It does not try another connection.
+            await_silence(&listener, patience * 7 / 10);
+            let mut peer = shake_hands(peer, b"ROUTER");
+            // An id of 8 bytes, nothing, and the hello.
+            let mut request = [0; 10 + 2 + 2 + 2 + hello::SECRET_BYTES];
+            peer.read_exact(&mut request).unwrap();
+            // It does not hang up.
+            await_silence(&peer, patience * 7 / 10);
+            let said = hello::Answer {
+                max_message_bytes: 1 << 20,
+                instance: 1,
+                retry_interval_ms: 10_000,
+            };
+            let said = hello::answer(said);
+            let head = [1, 0, 0, said.len() as u8];
+            peer.write_all(&[&[1, 8][..], &request[2..10], &head, &said].concat()).unwrap();
+            // Until the client goes.
+            let _ = peer.read_to_end(&mut Vec::new());
+        });
+        let options = Client::builder().port(port).send_timeout(patience).connection_retries(3);
+        drop(options.connect().unwrap());
+        server.join().unwrap();
+    }
+}

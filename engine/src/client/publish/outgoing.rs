@@ -1,0 +1,282 @@
+//! A message that is about to be published, and a request.
+
+mod answer;
+#[cfg(feature = "tokio")]
+mod tasks;
+
+use std::marker::PhantomData;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use super::payload::Payload;
+use super::publisher::Publisher;
+use super::receipt::Receipt;
+use crate::client::error::{RequestError, SendError};
+use crate::client::mode::Blocking;
+use crate::client::receive::message::Message;
+use crate::client::receive::{Request, Requests};
+use crate::client::run::here;
+use crate::client::waiting::block_until;
+use crate::wire::properties::Properties;
+use answer::PendingAnswer;
+
+/// A message that is about to be published, made by [`Client::message`](crate::Client::message).
+///
+/// ```no_run
+/// let client = mezzenger::Client::connect("127.0.0.1")?;
+/// client.message("orders.new", "tea").ack().header("shop", "7").send()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use = "call publish(), send() or request()"]
+pub struct OutgoingMessage<'a, P, Mode = Blocking> {
+    publisher: &'a Publisher,
+    requests: &'a Requests,
+    name: &'a str,
+    payload: P,
+    ack: bool,
+    properties: Properties<'a>,
+    expires_in: Option<Duration>,
+    deliver: Option<When>,
+    mode: PhantomData<Mode>,
+}
+
+/// When a message is delivered.
+#[derive(Clone, Copy)]
+enum When {
+    In(Duration),
+    At(SystemTime),
+}
+
+fn unix_ms(time: SystemTime) -> u64 {
+    // A clock before 1970 reads as 1970.
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// A time from now on, in milliseconds since the Unix epoch.
+fn from_now_ms(time: Duration) -> u64 {
+    let time_ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    unix_ms(SystemTime::now()).saturating_add(time_ms)
+}
+
+impl<'a, P: Payload, Mode> OutgoingMessage<'a, P, Mode> {
+    pub(in crate::client) fn new(
+        publisher: &'a Publisher,
+        requests: &'a Requests,
+        name: &'a str,
+        payload: P,
+    ) -> Self {
+        let (ack, properties, expires_in, deliver) = Default::default();
+        let mode = PhantomData;
+        Self { publisher, requests, name, payload, ack, properties, expires_in, deliver, mode }
+    }
+
+    /// Asks for acknowledgement: the server keeps the message, and delivers it again until a receiver
+    /// acknowledged it.
+    pub fn ack(mut self) -> Self {
+        self.ack = true;
+        self
+    }
+
+    /// Adds a header, a pair of texts that receivers find with [`Message::header`]. All properties of a message
+    /// together have 64 KiB at most. Original clients do not see them.
+    pub fn header(mut self, key: &'a str, value: &'a str) -> Self {
+        self.properties.headers.push((key, value));
+        self
+    }
+
+    /// Says what the payload is, as a media type of MIME: `application/json`.
+    pub fn content_type(mut self, content_type: &'a str) -> Self {
+        self.properties.content_type = Some(content_type);
+        self
+    }
+
+    /// Says under which name an answer is to be published, for who listens there himself; [`Self::request`] does both.
+    pub fn reply_to(mut self, name: &'a str) -> Self {
+        self.properties.reply_to = Some(name);
+        self
+    }
+
+    /// Says how long it counts, from when it is published: afterwards nobody gets it any more, neither for the first time nor
+    /// again, and the server keeps it no longer ([`Metrics::expired`](crate::Metrics::expired) counts it).
+    ///
+    /// The time is one of the day by this machine's clock, and the server compares it with its own: as much as one is ahead of
+    /// the other, the message counts shorter or longer. What a receiver has by then it keeps; a member of a group
+    /// that acknowledges it afterwards is told that it is too late. A group may [keep](crate::GroupBuilder::keep_expired)
+    /// what asks for acknowledgement and expires, as a dead letter.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use mezzenger::{Client, Server};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let server = Server::builder().pub_port(0).recv_port(0).start()?;
+    /// # let client = Client::builder().port(server.recv_addr().port()).connect()?;
+    /// // Whoever comes within a minute gets it.
+    /// client.message("price.tea", "7").ack().expires_in(Duration::from_secs(60)).send()?;
+    /// let price = client.subscription("price.tea")?.recv()?;
+    /// assert_eq!(price.text(), Some("7"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn expires_in(mut self, time: Duration) -> Self {
+        self.expires_in = Some(time);
+        self
+    }
+
+    /// Has the server hold it for so long, from when it is published, and deliver it then: to those who are subscribed then, as
+    /// if it was published then. So it arrives behind what this client publishes meanwhile. Without [`Self::ack`] a server that ends
+    /// takes it along; with it, and a journal, it is delivered at its time also after a restart.
+    ///
+    /// As for [`Self::expires_in`], the server's clock decides. A message cannot be delivered more than 3,650 days ahead, and counts
+    /// in the server's limits meanwhile.
+    ///
+    /// ```
+    /// # use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+    /// # use mezzenger::{Client, Server};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let server = Server::builder().pub_port(0).recv_port(0).start()?;
+    /// # let client = Client::builder().port(server.recv_addr().port()).connect()?;
+    /// let mut reminders = client.subscription("reminders")?;
+    /// let delay = Duration::from_millis(100);
+    /// let start = Instant::now();
+    /// client.message("reminders", "tea is ready").ack().deliver_in(delay).send()?;
+    /// client.message("reminders", "tea is on").send()?;
+    /// assert_eq!(reminders.recv()?.text(), Some("tea is on"));
+    /// assert_eq!(reminders.recv()?.text(), Some("tea is ready"));
+    /// assert!(start.elapsed() >= delay - Duration::from_millis(1));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn deliver_in(mut self, time: Duration) -> Self {
+        self.deliver = Some(When::In(time));
+        self
+    }
+
+    /// As [`Self::deliver_in`], at this time by the server's clock; at once if it has passed.
+    pub fn deliver_at(mut self, time: SystemTime) -> Self {
+        self.deliver = Some(When::At(time));
+        self
+    }
+
+    /// Has the server keep it as the last message of its name, in place of the one before, and give it to whoever subscribes
+    /// [with the last values](crate::SubscriptionBuilder::with_last), until it is [cleared](crate::Retained::clear) or expires. With a journal it is
+    /// stored before it is answered, also without [`Self::ack`]. One that is delivered later cannot be retained.
+    ///
+    /// ```
+    /// # use mezzenger::{Client, Filter, Server};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let server = Server::builder().pub_port(0).recv_port(0).start()?;
+    /// # let client = Client::builder().port(server.recv_addr().port()).connect()?;
+    /// client.message("price.tea", "6").retain().send()?;
+    /// client.message("price.tea", "7").retain().send()?;
+    /// let mut prices = client.subscription_to(Filter::pattern("price.*")).with_last().open()?;
+    /// let price = prices.recv()?;
+    /// assert_eq!((price.name(), price.text()), ("price.tea", Some("7")));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn retain(mut self) -> Self {
+        self.properties.retain = true;
+        self
+    }
+
+    /// Says under which key it is known to whoever publishes it, 1 to 255 bytes: another message under the same name and key within the
+    /// server's idempotency window (2 minutes, unless the server says otherwise) is answered as if it was taken, and not
+    /// published, whoever sends it; so a program may publish again what it published before it was started anew. With [`Self::ack`]
+    /// and a journal that holds across restarts of the server, too.
+    ///
+    /// ```
+    /// # use mezzenger::{Client, Server};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let server = Server::builder().pub_port(0).recv_port(0).start()?;
+    /// # let client = Client::builder().port(server.recv_addr().port()).connect()?;
+    /// # let other = Client::builder().port(server.recv_addr().port()).connect()?;
+    /// client.message("orders.new", "tea").ack().idempotency_key("order-17").send()?;
+    /// other.message("orders.new", "tea").ack().idempotency_key("order-17").send()?;
+    /// assert_eq!(server.metrics().pending_messages, 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn idempotency_key(mut self, key: &'a str) -> Self {
+        self.properties.key = Some(key);
+        self
+    }
+
+    /// Says that it is this client's request.
+    fn ask(&mut self, request: &Request<'_>) {
+        self.properties.reply_to = Some(self.requests.name());
+        self.properties.correlation = Some(request.number);
+    }
+
+    /// Says when it expires and is delivered, as it is about to be published.
+    fn stamp(&mut self) {
+        self.properties.expires_ms = self.expires_in.map(from_now_ms);
+        self.properties.deliver_at_ms = self.deliver.map(|when| match when {
+            When::In(time) => from_now_ms(time),
+            When::At(time) => unix_ms(time),
+        });
+    }
+
+    /// Whether it waits for who is to get it.
+    fn waits(&self) -> bool {
+        self.ack || self.deliver.is_some()
+    }
+}
+
+impl<P: Payload> OutgoingMessage<'_, P> {
+    /// Publishes it without waiting for the server, as [`Client::publish`](crate::Client::publish) does.
+    ///
+    /// # Errors
+    /// As for [`Client::publish`](crate::Client::publish), and [`SendError::Properties`].
+    pub fn publish(mut self) -> Result<Receipt, SendError> {
+        self.leave(true)
+    }
+
+    /// Publishes it and waits until the server has taken it. With [`Self::ack`] the server has then stored it.
+    ///
+    /// Without an answer within `send_timeout` the same bytes are sent again, at most `connection_retries`
+    /// times in all; the server publishes them once.
+    ///
+    /// # Errors
+    /// Why it was not published, or ([`SendError::TimedOut`]) that this is not known.
+    pub fn send(mut self) -> Result<(), SendError> {
+        self.leave(false)?.wait()
+    }
+
+    /// Publishes it as a request, and waits for the first answer: what a receiver says with
+    /// [`Delivery::reply`](crate::Delivery::reply).
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    ///
+    /// let client = mezzenger::Client::connect("127.0.0.1")?;
+    /// let answer = client.message("sum", "1 2 3").request(Duration::from_secs(1))?;
+    /// assert_eq!(answer.text(), Some("6"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`RequestError::NoSubscriber`] at once when nobody gets the request, unless it asks for acknowledgement and so
+    /// waits for somebody, or is delivered later; [`RequestError::TimedOut`] without an answer in time, to which a client's first request adds what it takes to
+    /// subscribe to answers; the others when it could not be published, or answers not be subscribed to.
+    pub fn request(mut self, timeout: Duration) -> Result<Message, RequestError> {
+        let end = Instant::now().checked_add(timeout);
+        if !here::may_wait() {
+            return Err(SendError::InCallback.into());
+        }
+        let request = self.requests.begin()?;
+        self.ask(&request);
+        let receipt = self.leave(false)?;
+        let answer = PendingAnswer::new(self.name, request, &receipt, self.waits());
+        let late = || RequestError::TimedOut { name: self.name.to_owned(), timeout };
+        block_until(end, answer).ok_or_else(late)?
+    }
+
+    fn leave(&mut self, unattended: bool) -> Result<Receipt, SendError> {
+        if !unattended && !here::may_wait() {
+            return Err(SendError::InCallback);
+        }
+        self.stamp();
+        let Self { publisher, name, payload, ack, properties, .. } = self;
+        publisher.publish_with(name, payload, properties, *ack, unattended)
+    }
+}

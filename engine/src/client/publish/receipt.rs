@@ -1,0 +1,248 @@
+//! What a publisher holds until the server answered.
+
+use std::pin::Pin;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use crate::client::error::SendError;
+use crate::client::process::Process;
+use crate::client::run::here;
+use crate::client::waiting::{Place, Wakers};
+
+/// What the server says of what it took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::client) struct Taken {
+    /// How many connections it was for; `None` where that is not known.
+    pub(in crate::client) receivers: Option<u32>,
+}
+
+/// The fate that all messages of one frame share.
+#[derive(Debug, Default)]
+pub(in crate::client) struct Fate {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    decided: Option<Result<Taken, SendError>>,
+    waiting: usize,
+    tasks: Wakers,
+    /// Those who wait for the answers to requests.
+    requests: Wakers,
+    abandoned: bool,
+}
+
+impl Fate {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Each field is replaced as a whole, so a panicked holder leaves nothing half done.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Decides it, once: later decisions change nothing.
+    pub(in crate::client) fn decide(&self, result: Result<(), SendError>) {
+        self.decide_for(result.map(|()| Taken::default()));
+    }
+
+    /// [`Self::decide`] with what the server says.
+    pub(in crate::client) fn decide_for(&self, result: Result<Taken, SendError>) {
+        let mut state = self.lock();
+        if state.decided.is_none() {
+            let is_received = result.as_ref().is_ok_and(|taken| taken.receivers != Some(0));
+            state.decided = Some(result);
+            // A notification costs a system call even when nobody waits.
+            if state.waiting > 0 {
+                self.changed.notify_all();
+            }
+            let mut tasks = state.tasks.take();
+            if !is_received {
+                tasks.extend(state.requests.take());
+            }
+            drop(state);
+            tasks.wake();
+        }
+    }
+
+    /// Whoever waited for it went before it was decided.
+    pub(in crate::client) fn abandon(&self) {
+        self.lock().abandoned = true;
+    }
+
+    /// Whether somebody who waited for it went.
+    pub(in crate::client) fn is_abandoned(&self) -> bool {
+        self.lock().abandoned
+    }
+
+    /// What is decided, for whoever waits for the answer to a request among the messages: woken only if there will be none,
+    /// because it failed or was for nobody.
+    pub(super) fn poll_request(
+        &self,
+        place: &mut Place,
+        context: &Context<'_>,
+    ) -> Poll<Result<Taken, SendError>> {
+        let mut state = self.lock();
+        if let Some(decided) = &state.decided {
+            return Poll::Ready(decided.clone());
+        }
+        state.requests.join(place, context);
+        Poll::Pending
+    }
+
+    /// Nobody waits any more at a place that [`Self::poll_request`] gave.
+    pub(super) fn leave_request(&self, place: &mut Place) {
+        if !place.is_none() {
+            self.lock().requests.leave(place);
+        }
+    }
+
+    #[cfg(all(test, not(loom)))]
+    pub(super) fn requests_waiting(&self) -> usize {
+        self.lock().requests.waiting()
+    }
+
+    /// Waits for the decision until `end`, or for ever.
+    pub(in crate::client) fn wait_until(
+        &self,
+        end: Option<Instant>,
+    ) -> Option<Result<(), SendError>> {
+        self.taken_until(end).map(|result| result.map(|_| ()))
+    }
+
+    /// [`Self::wait_until`] with what the server says.
+    fn taken_until(&self, end: Option<Instant>) -> Option<Result<Taken, SendError>> {
+        let mut state = self.lock();
+        if state.decided.is_none() && !here::may_wait() {
+            return Some(Err(SendError::InCallback));
+        }
+        state.waiting += 1;
+        while state.decided.is_none() {
+            state = match end {
+                None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+                Some(end) => {
+                    let left = end.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        break;
+                    }
+                    let woken = self.changed.wait_timeout(state, left);
+                    woken.unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
+        state.waiting -= 1;
+        state.decided.clone()
+    }
+}
+
+/// The promise of the server's answer to one published message.
+///
+/// Messages that left in one frame share an answer. Dropping a receipt is fine: an error is then still
+/// counted, reported, and returned by the next [`Client::flush`](crate::Client::flush).
+///
+/// It is a future, too: a task awaits what [`Self::wait`] returns.
+#[derive(Debug)]
+pub struct Receipt {
+    fate: Arc<Fate>,
+    /// Of the task that awaits it.
+    place: Place,
+    process: Process,
+}
+
+impl Receipt {
+    /// `process`: of the client.
+    pub(in crate::client) fn new(fate: Arc<Fate>, process: Process) -> Self {
+        Self { fate, place: Place::default(), process }
+    }
+
+    /// What is decided.
+    pub(in crate::client) fn fate(&self) -> &Arc<Fate> {
+        &self.fate
+    }
+
+    /// Waits as a task, for what the server says.
+    pub(super) fn poll_taken(&mut self, context: &Context<'_>) -> Poll<Result<Taken, SendError>> {
+        if !self.process.is_this() {
+            return Poll::Ready(Err(SendError::Forked));
+        }
+        let mut state = self.fate.lock();
+        if let Some(decided) = &state.decided {
+            return Poll::Ready(decided.clone());
+        }
+        state.tasks.join(&mut self.place, context);
+        Poll::Pending
+    }
+
+    /// Waits until the server answered, or the client gave up (it does, after `send_timeout` times
+    /// `connection_retries`, counted anew when the message leaves).
+    ///
+    /// # Errors
+    /// Why the message was not published, or that this is not known ([`SendError::TimedOut`]).
+    pub fn wait(&self) -> Result<(), SendError> {
+        if !self.process.is_this() {
+            return Err(SendError::Forked);
+        }
+        // Without an end the wait ends with a decision.
+        self.fate.wait_until(None).unwrap_or(Err(SendError::Stopped))
+    }
+
+    /// Waits as [`Self::wait`] does, and tells for how many connections its frame was when the server took it. `None` when
+    /// that is not known, as the frame was sent again. Without acknowledgement, none means that nobody got the message; one that is kept, or delivered
+    /// later, may be for others than it was for at once.
+    ///
+    /// # Errors
+    /// As for [`Self::wait`].
+    ///
+    /// ```
+    /// # use mezzenger::{Client, Server};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let server = Server::builder().pub_port(0).recv_port(0).start()?;
+    /// # let client = Client::builder().port(server.recv_addr().port()).connect()?;
+    /// assert_eq!(client.publish("greet", "hello")?.receivers()?, Some(0));
+    /// let _messages = client.subscription("greet")?;
+    /// assert_eq!(client.publish("greet", "hello")?.receivers()?, Some(1));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn receivers(&self) -> Result<Option<u32>, SendError> {
+        if !self.process.is_this() {
+            return Err(SendError::Forked);
+        }
+        let taken = self.fate.taken_until(None).unwrap_or(Err(SendError::Stopped))?;
+        Ok(taken.receivers)
+    }
+
+    /// Waits so long at most; `None` when the answer is still missing.
+    pub fn wait_timeout(&self, timeout: Duration) -> Option<Result<(), SendError>> {
+        if !self.process.is_this() {
+            return Some(Err(SendError::Forked));
+        }
+        self.fate.wait_until(Instant::now().checked_add(timeout))
+    }
+
+    /// Whether the answer is there, so that [`Self::wait`] returns at once.
+    pub fn is_done(&self) -> bool {
+        self.fate.lock().decided.is_some()
+    }
+}
+
+impl Clone for Receipt {
+    fn clone(&self) -> Self {
+        Self::new(Arc::clone(&self.fate), self.process)
+    }
+}
+
+impl Future for Receipt {
+    type Output = Result<(), SendError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        self.poll_taken(context).map_ok(|_| ())
+    }
+}
+
+impl Drop for Receipt {
+    fn drop(&mut self) {
+        if !self.place.is_none() && self.process.is_this() {
+            self.fate.lock().tasks.leave(&mut self.place);
+        }
+    }
+}
