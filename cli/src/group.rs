@@ -39,13 +39,13 @@ pub(crate) struct CreateArgs {
     #[arg(long, value_name = "DURATION", value_parser = positive)]
     ack_wait: Option<Duration>,
 
-    /// How many messages a member may have without having acknowledged them; 0: as many as the server allows.
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    in_flight: u32,
+    /// How many messages a member may have without having acknowledged them. Default: as many as the server allows.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    in_flight: Option<u32>,
 
-    /// How often a message is tried before it becomes a dead letter (see `mezzenger dead`); 0: without end.
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    max_attempts: u16,
+    /// How often a message is tried before it becomes a dead letter (see `mezzenger dead`). Default: without end.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    max_attempts: Option<u16>,
 
     /// How long to wait after each failed attempt, such as 1s,10s,1m; the last one counts for all further attempts.
     #[arg(long, value_name = "DURATIONS", value_delimiter = ',', value_parser = parse_delay)]
@@ -117,12 +117,13 @@ impl CreateArgs {
     fn run(self, builder: ClientBuilder) -> Result<(), Error> {
         let filter = self.filter.checked();
         let client = builder.connect()?;
-        let mut group = client
-            .groups()
-            .durable(&self.group, filter)
-            .in_flight_max(self.in_flight)
-            .attempts_max(self.max_attempts)
-            .backoff(&self.backoff);
+        let mut group = client.groups().durable(&self.group, filter).backoff(&self.backoff);
+        if let Some(messages) = self.in_flight {
+            group = group.in_flight_max(messages);
+        }
+        if let Some(attempts) = self.max_attempts {
+            group = group.attempts_max(attempts);
+        }
         if let Some(time) = self.ack_wait {
             group = group.ack_wait(time);
         }
@@ -152,13 +153,16 @@ pub(crate) fn create_if_absent(
     name: &str,
     filter: &Filter,
     ack_wait: Option<Duration>,
-    attempts_max: u16,
+    attempts_max: Option<u16>,
     expired: Expired,
 ) -> Result<(), Error> {
     if client.groups().get(name)?.is_some_and(|group| group.is_durable) {
         return Ok(());
     }
-    let mut group = client.groups().durable(name, filter.clone()).attempts_max(attempts_max);
+    let mut group = client.groups().durable(name, filter.clone());
+    if let Some(attempts) = attempts_max {
+        group = group.attempts_max(attempts);
+    }
     if let Some(time) = ack_wait {
         group = group.ack_wait(time);
     }

@@ -59,7 +59,7 @@ impl SubscribeArgs {
             complain(&format!("missed {} messages under '{name}'", missed.messages));
         }))?;
         if let Some(group) = self.group.as_ref().filter(|_| self.durable) {
-            create_if_absent(&client, group, &filter, None, 0, Expired::Dropped)?;
+            create_if_absent(&client, group, &filter, None, None, Expired::Dropped)?;
         }
         let mut subscription = client.subscription_to(filter);
         if self.last {

@@ -45,10 +45,10 @@ pub(crate) struct WorkArgs {
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     retry_delay: Option<Duration>,
 
-    /// How often a message is tried before it becomes a dead letter (see `mezzenger dead`); 0: as a group has it that is
-    /// there, which has no other, or without end.
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    max_attempts: u16,
+    /// How often a message is tried before it becomes a dead letter (see `mezzenger dead`). Default: as a group has it that
+    /// is there, which has no other, or without end.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    max_attempts: Option<u16>,
 
     /// Have messages that expire become dead letters of the group, instead of being no more. A group that is there without that refuses.
     #[arg(long)]
@@ -99,11 +99,10 @@ impl WorkArgs {
         }
         // One at a time: what waits here, others could have done. With more credit those without ack would wait here
         // meanwhile, but so would those with ack.
-        let mut member = client
-            .subscription_to(filter)
-            .group(&self.group)
-            .credit(1)
-            .attempts_max(self.max_attempts);
+        let mut member = client.subscription_to(filter).group(&self.group).credit(1);
+        if let Some(attempts) = self.max_attempts {
+            member = member.attempts_max(attempts);
+        }
         if let Some(time) = self.ack_wait {
             member = member.ack_wait(time);
         }

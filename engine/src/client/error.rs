@@ -10,6 +10,9 @@ use crate::wire::properties::PropertiesError;
 use crate::wire::reply::ErrorCode;
 use crate::zmtp::error::ConnectionError;
 
+/// An option with a value that cannot work: the builder's method, and the rule.
+pub(super) type Problem = (&'static str, &'static str);
+
 /// Why a client could not be started.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -435,6 +438,12 @@ pub enum SubscribeError {
     /// This process was forked from the one that made the client.
     #[error("this process was forked from the one that made the client: make a new client here")]
     Forked,
+}
+
+impl From<Problem> for SubscribeError {
+    fn from((option, problem): Problem) -> Self {
+        Self::Option { option, problem }
+    }
 }
 
 /// Why [`Subscription::recv_timeout`](super::Subscription::recv_timeout) or

@@ -7,17 +7,15 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::client::connection::errands::{Errands, Unanswered};
-use crate::client::error::{SendError, doubt, unreadable};
+use crate::client::error::{Problem, SendError, doubt, unreadable};
 #[cfg(feature = "tokio")]
 use crate::client::mode::Asynchronous;
 use crate::client::mode::Blocking;
-use crate::client::receive::{Filter, millis};
+use crate::client::receive::{Filter, Policy};
 use crate::client::waiting::block;
 use crate::limits::GROUPS_LISTED_MAX;
-use crate::wire::control::Backoff;
 use crate::wire::durable::{self, Entry, Request};
 use crate::wire::filter::FilterError;
-use crate::wire::group;
 use crate::wire::name::{self, NameError};
 use crate::wire::reply::{self, Reply};
 
@@ -49,6 +47,12 @@ pub enum GroupError {
     /// [`SendError::Stopped`] what was asked for may have been done.
     #[error("{_0}{}", doubt(_0))]
     Send(#[source] SendError),
+}
+
+impl From<Problem> for GroupError {
+    fn from((option, problem): Problem) -> Self {
+        Self::Option { option, problem }
+    }
 }
 
 impl From<Unanswered> for GroupError {
@@ -154,11 +158,7 @@ impl<Mode> Groups<Mode> {
             groups: self.clone(),
             name: name.into(),
             filter,
-            ack_wait_ms: 0,
-            in_flight_max: 0,
-            attempts_max: 0,
-            backoff: Some(Backoff::NONE),
-            keeps_expired: false,
+            policy: Policy::default(),
         }
     }
 
@@ -291,56 +291,46 @@ pub struct DurableGroupBuilder<Mode = Blocking> {
     groups: Groups<Mode>,
     name: String,
     filter: Filter,
-    ack_wait_ms: u32,
-    in_flight_max: u32,
-    attempts_max: u16,
-    /// `None` when there are too many delays.
-    backoff: Option<Backoff>,
-    keeps_expired: bool,
+    policy: Policy,
 }
 
 impl<Mode> DurableGroupBuilder<Mode> {
     /// As [`GroupBuilder::ack_wait`](crate::GroupBuilder::ack_wait).
     pub fn ack_wait(mut self, time: Duration) -> Self {
-        self.ack_wait_ms = millis(time).max(1);
+        self.policy.set_ack_wait(time);
         self
     }
 
     /// As [`GroupBuilder::in_flight_max`](crate::GroupBuilder::in_flight_max).
     pub fn in_flight_max(mut self, messages: u32) -> Self {
-        self.in_flight_max = messages;
+        self.policy.set_in_flight_max(messages);
         self
     }
 
     /// As [`GroupBuilder::attempts_max`](crate::GroupBuilder::attempts_max).
     pub fn attempts_max(mut self, attempts: u16) -> Self {
-        self.attempts_max = attempts;
+        self.policy.set_attempts_max(attempts);
         self
     }
 
     /// As [`GroupBuilder::backoff`](crate::GroupBuilder::backoff).
     pub fn backoff(mut self, delays: &[Duration]) -> Self {
-        let delays: Vec<_> = delays.iter().copied().map(millis).collect();
-        self.backoff = Backoff::new(&delays);
+        self.policy.set_backoff(delays);
         self
     }
 
     /// As [`GroupBuilder::keep_expired`](crate::GroupBuilder::keep_expired).
     pub fn keep_expired(mut self) -> Self {
-        self.keeps_expired = true;
+        self.policy.set_keeps_expired();
         self
     }
 
     async fn created(self) -> Result<(), GroupError> {
-        let Self { groups, name, filter, ack_wait_ms, in_flight_max, attempts_max, .. } = self;
-        let (backoff, keeps_expired) = (self.backoff, self.keeps_expired);
+        let Self { groups, name, filter, policy } = self;
         name::check_publishable(&name)?;
         filter.check()?;
-        let (option, problem) = ("backoff", "must have at most 16 delays");
-        let backoff = backoff.ok_or(GroupError::Option { option, problem })?;
-        let name = &name;
-        let group =
-            group::Group { name, ack_wait_ms, in_flight_max, attempts_max, backoff, keeps_expired };
+        policy.check()?;
+        let group = policy.of(&name);
         groups.ask_ok(&Request::Create { filter: filter.wire(), group }).await
     }
 }

@@ -11,14 +11,15 @@ use super::callbacks::Callbacks;
 use super::delivery::Delivery;
 use super::filter::Filter;
 use super::handler::Callback;
+use super::policy::Policy;
 use super::subscription::Subscription;
-use super::terms::{Group, Kind, Terms, millis};
+use super::terms::{Group, Kind, Terms};
 use crate::client::error::SubscribeError;
 use crate::client::mode::Blocking;
 use crate::client::receive::outcome::Outcome;
 use crate::client::waiting::block;
 use crate::limits::CLIENT_GROUP_CREDIT_BYTES;
-use crate::wire::control::{Backoff, Overflow};
+use crate::wire::control::Overflow;
 use crate::wire::name;
 
 /// A subscription that is about to be opened, as a broadcast one unless it says otherwise:
@@ -37,12 +38,14 @@ use crate::wire::name;
 pub struct SubscriptionBuilder<Mode = Blocking> {
     callbacks: Arc<Callbacks>,
     terms: Terms,
+    /// `None`: it is not said.
+    credit: Option<u64>,
     mode: PhantomData<Mode>,
 }
 
 impl<Mode> SubscriptionBuilder<Mode> {
     pub(in crate::client) fn new(callbacks: Arc<Callbacks>, filter: Filter) -> Self {
-        Self { callbacks, terms: Terms::broadcast(filter), mode: PhantomData }
+        Self { callbacks, terms: Terms::broadcast(filter), credit: None, mode: PhantomData }
     }
 
     /// Looks on: gets each message when it is published, none again, and acknowledges nothing.
@@ -54,32 +57,33 @@ impl<Mode> SubscriptionBuilder<Mode> {
     /// Works: of each message one member of the group gets it. A message that asks for acknowledgement is done when
     /// a member of each group that it fits has acknowledged it, and nobody else can. The group ends with its last member, unless
     /// it is a [durable one](crate::Groups::durable), which is joined by its name and filter.
-    pub fn group(mut self, name: impl Into<String>) -> GroupBuilder<Mode> {
-        let (name, extends, backoff) = (name.into(), true, Backoff::NONE);
-        let (ack_wait_ms, in_flight_max, attempts_max, keeps_expired) = Default::default();
-        // For groups it has no meaning.
-        self.terms.overflow = Overflow::Drop;
-        self.terms.with_last = false;
-        self.terms.credit = CLIENT_GROUP_CREDIT_BYTES;
-        let group = Group {
-            name,
-            ack_wait_ms,
-            in_flight_max,
-            attempts_max,
-            backoff,
-            keeps_expired,
-            extends,
-        };
-        let Self { callbacks, terms, mode } = self;
-        let (backoff, retry_delay) = (Some(backoff), None);
-        GroupBuilder { callbacks, terms, group, backoff, retry_delay, mode }
+    pub fn group(self, name: impl Into<String>) -> GroupBuilder<Mode> {
+        let Self { callbacks, mut terms, credit, mode } = self;
+        let mut policy = Policy::default();
+        if terms.kind == Kind::Observer {
+            policy
+                .object("observe", "is not for a group: its members take messages from each other");
+        }
+        if terms.with_last {
+            policy.object("with_last", "is not for a group: retained messages are no work");
+        }
+        if terms.overflow == Overflow::Drop {
+            policy.object(
+                "lossy",
+                "is not for a group: what no member has room for waits, or is lost without ack",
+            );
+        }
+        terms.overflow = Overflow::Drop;
+        terms.credit = credit.unwrap_or(CLIENT_GROUP_CREDIT_BYTES);
+        let group = Group { name: name.into(), policy, extends: true };
+        GroupBuilder { callbacks, terms, group, retry_delay: None, mode }
     }
 
     /// How many bytes of messages may be here and not dealt with: 1 byte to 1 GiB. A frame of messages is delivered
     /// while any is left, so that it may be exceeded by one frame; and by 8 MiB more, unless [`Self::lossy`], before publishers
     /// are slowed down. Default: 4 MiB.
     pub fn credit(mut self, bytes: u64) -> Self {
-        self.terms.credit = bytes;
+        self.credit = Some(bytes);
         self
     }
 
@@ -98,6 +102,13 @@ impl<Mode> SubscriptionBuilder<Mode> {
         self.terms.overflow = Overflow::Drop;
         self
     }
+
+    /// What it is to be opened with.
+    fn terms(self) -> (Arc<Callbacks>, Terms) {
+        let Self { callbacks, mut terms, credit, .. } = self;
+        terms.credit = credit.unwrap_or(terms.credit);
+        (callbacks, terms)
+    }
 }
 
 impl SubscriptionBuilder {
@@ -108,7 +119,8 @@ impl SubscriptionBuilder {
     /// What is wrong with the filter or an option; [`SubscribeError::Refused`] with what the server says;
     /// [`SubscribeError::NotConfirmed`] without an answer within `send_timeout` times `connection_retries`.
     pub fn open(self) -> Result<Subscription, SubscribeError> {
-        self.callbacks.opener().clone().open(self.terms)
+        let (callbacks, terms) = self.terms();
+        callbacks.opener().clone().open(terms)
     }
 
     /// Subscribes, and has `callback` called with each delivery, as [`Client::subscribe`](crate::Client::subscribe) does with messages, until
@@ -121,7 +133,8 @@ impl SubscriptionBuilder {
         F: FnMut(&Delivery) -> O + Send + 'static,
         O: Outcome,
     {
-        self.callbacks.add(self.terms, of_deliveries(callback, Duration::ZERO))
+        let (callbacks, terms) = self.terms();
+        callbacks.add(terms, of_deliveries(callback, Duration::ZERO))
     }
 }
 
@@ -160,32 +173,30 @@ pub struct GroupBuilder<Mode = Blocking> {
     callbacks: Arc<Callbacks>,
     terms: Terms,
     group: Group,
-    /// `None` when there are too many delays.
-    backoff: Option<Backoff>,
     /// `None`: it is not said.
     retry_delay: Option<Duration>,
     mode: PhantomData<Mode>,
 }
 
 impl<Mode> GroupBuilder<Mode> {
-    /// How long a member may take to settle a message before another one gets it: a millisecond to 49 days, counted
+    /// How long a member may take to settle a message before another one gets it: from a millisecond to some 49 days, counted
     /// from the delivery, and anew with each [`Delivery::extend`](super::Delivery::extend). Default: the server's retry
     /// interval.
     pub fn ack_wait(mut self, time: Duration) -> Self {
-        self.group.ack_wait_ms = millis(time).max(1);
+        self.group.policy.set_ack_wait(time);
         self
     }
 
     /// Most messages that a member may have without having settled them. Default: as many as the server allows, 8,192.
     pub fn in_flight_max(mut self, messages: u32) -> Self {
-        self.group.in_flight_max = messages;
+        self.group.policy.set_in_flight_max(messages);
         self
     }
 
     /// How often the group gets a message before it becomes a [dead letter](crate::Client::dead_letters). An attempt fails when its
     /// time is over, or its member [gives it back](super::Delivery::nak) or is gone. Default: without end.
     pub fn attempts_max(mut self, attempts: u16) -> Self {
-        self.group.attempts_max = attempts;
+        self.group.policy.set_attempts_max(attempts);
         self
     }
 
@@ -193,15 +204,14 @@ impl<Mode> GroupBuilder<Mode> {
     /// the last one after all further attempts. At most 16, each of at most some 49 days. A delay above zero that a member gives
     /// comes first. Default: none, the next attempt comes at once.
     pub fn backoff(mut self, delays: &[Duration]) -> Self {
-        let delays: Vec<_> = delays.iter().copied().map(millis).collect();
-        self.backoff = Backoff::new(&delays);
+        self.group.policy.set_backoff(delays);
         self
     }
 
     /// Has messages that [expire](crate::OutgoingMessage::expires_in) while the group has them become
     /// [dead letters](crate::Client::dead_letters), instead of being no more. One that is replayed does not expire again.
     pub fn keep_expired(mut self) -> Self {
-        self.group.keeps_expired = true;
+        self.group.policy.set_keeps_expired();
         self
     }
 
@@ -229,10 +239,9 @@ impl<Mode> GroupBuilder<Mode> {
 
     /// What it is to be opened with.
     fn terms(self) -> Result<(Arc<Callbacks>, Terms), SubscribeError> {
-        let Self { callbacks, mut terms, mut group, backoff, .. } = self;
+        let Self { callbacks, mut terms, group, .. } = self;
         name::check_publishable(&group.name)?;
-        let (option, problem) = ("backoff", "must have at most 16 delays");
-        group.backoff = backoff.ok_or(SubscribeError::Option { option, problem })?;
+        group.policy.check()?;
         terms.kind = Kind::Group(group);
         Ok((callbacks, terms))
     }
@@ -297,5 +306,54 @@ impl GroupBuilder {
             None => block(callbacks.retry_delay(&name)),
         };
         callbacks.add(terms, of_deliveries(callback, retry_delay))
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::client::tests::subscriptions::{client, server};
+
+    #[test]
+    fn the_order_of_calls_does_not_matter() {
+        let server = server();
+        let client = client(&server);
+        let terms = |builder: GroupBuilder| builder.terms().unwrap().1;
+        let begin = || client.subscription_to(Filter::name("a"));
+        assert_eq!(terms(begin().credit(7).group("g")), terms(begin().group("g").credit(7)));
+        assert_eq!(terms(begin().group("g")).credit, CLIENT_GROUP_CREDIT_BYTES);
+        assert_eq!(begin().credit(7).observe().terms().1.credit, 7);
+    }
+
+    #[test]
+    fn what_a_group_cannot_have_is_an_error_that_names_it() {
+        let server = server();
+        let client = client(&server);
+        let begin = || client.subscription_to(Filter::name("a"));
+        let group = || begin().group("g");
+        for (builder, option) in [
+            (begin().observe().group("g"), "observe"),
+            (begin().with_last().group("g"), "with_last"),
+            (begin().lossy().group("g"), "lossy"),
+            (group().ack_wait(Duration::from_micros(999)), "ack_wait"),
+            (group().in_flight_max(0), "in_flight_max"),
+            (group().attempts_max(0), "attempts_max"),
+            (group().backoff(&[Duration::ZERO; 17]), "backoff"),
+            (group().credit(0), "credit"),
+        ] {
+            let Err(SubscribeError::Option { option: named, .. }) = builder.open() else {
+                panic!("{option} was taken")
+            };
+            assert_eq!(named, option);
+        }
+        // Nothing of it holds for others.
+        group()
+            .ack_wait(Duration::from_millis(1))
+            .in_flight_max(1)
+            .attempts_max(1)
+            .open()
+            .map(drop)
+            .unwrap();
+        begin().lossy().with_last().observe().open().map(drop).unwrap();
     }
 }

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use super::commands::{Commands, Word};
 use super::inbox::Inbox;
-use super::terms::{Kind, millis};
+use super::policy::millis;
+use super::terms::Kind;
 use crate::client::connection::errands::Errands;
 use crate::client::error::SendError;
 #[cfg(feature = "tokio")]

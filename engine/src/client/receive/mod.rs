@@ -1,6 +1,6 @@
 //! What is subscribed to on the connection for requests, and what comes of it.
 //!
-//! - [`Filter`]: which messages; `terms`: all that a subscription is opened with; `builder` collects, and `opener` opens it.
+//! - [`Filter`]: which messages; `terms`: all that a subscription is opened with, `policy` what a group's members agree on; `builder` collects, and `opener` opens it.
 //! - `message`: what was received, a view of its frame; `outcome`: what a callback says of it. `verify`: checksums; `missed`: sees gaps.
 //! - `registry`: the I/O thread's list of subscriptions, which asks the server and hands deliveries on; `commands`:
 //!   what other threads want of it.
@@ -19,6 +19,7 @@ pub(super) mod message;
 pub(super) mod missed;
 mod opener;
 pub(super) mod outcome;
+mod policy;
 mod registry;
 mod replies;
 mod requests;
@@ -35,10 +36,10 @@ pub use filter::Filter;
 pub(super) use handler::Callback;
 pub(super) use inbox::Inbox;
 pub(super) use opener::Opener;
+pub(super) use policy::Policy;
 pub(super) use registry::{Asked, Registry};
 #[cfg(all(test, not(loom)))]
 pub(super) use replies::Replies;
 pub(super) use replies::Request;
 pub(super) use requests::Requests;
 pub use subscription::Subscription;
-pub(super) use terms::millis;

@@ -68,10 +68,7 @@ impl Opener {
         self.check_process()?;
         terms.filter.check()?;
         if terms.credit == 0 {
-            return Err(SubscribeError::Option {
-                option: "credit",
-                problem: "must be at least 1 byte",
-            });
+            return Err(("credit", "must be at least 1 byte").into());
         }
         let number = self.voice.commands.number().ok_or(SubscribeError::Stopped)?;
         let inbox = Arc::new(Inbox::new(number, terms, reader));

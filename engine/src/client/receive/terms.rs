@@ -3,13 +3,9 @@
 use std::time::Duration;
 
 use super::filter::Filter;
+use super::policy::Policy;
 use crate::limits::CLIENT_CREDIT_BYTES;
 use crate::wire::control::{self, Backoff, Overflow, Subscribe};
-
-/// Whole milliseconds, at most as many as the wire format takes: some 49 days.
-pub(in crate::client) fn millis(time: Duration) -> u32 {
-    u32::try_from(time.as_millis()).unwrap_or(u32::MAX)
-}
 
 /// What a subscriber is to its messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,19 +15,11 @@ pub(super) enum Kind {
     Group(Group),
 }
 
-/// A group, and what its members agree on.
+/// A group that a member joins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Group {
     pub(super) name: String,
-    /// 0: the server's retry interval.
-    pub(super) ack_wait_ms: u32,
-    /// 0: as many as the server allows.
-    pub(super) in_flight_max: u32,
-    /// 0: without end.
-    pub(super) attempts_max: u16,
-    pub(super) backoff: Backoff,
-    /// Whether messages that expire become dead letters.
-    pub(super) keeps_expired: bool,
+    pub(super) policy: Policy,
     /// Whether the client asks for more time by itself for what was not settled.
     pub(super) extends: bool,
 }
@@ -61,7 +49,7 @@ impl Terms {
 
     /// Whether it is for a group, and says what comes before further attempts.
     pub(super) fn has_backoff(&self) -> bool {
-        matches!(&self.kind, Kind::Group(group) if group.backoff != Backoff::NONE)
+        matches!(&self.kind, Kind::Group(group) if group.policy.backoff != Backoff::NONE)
     }
 
     /// The request for it.
@@ -69,14 +57,7 @@ impl Terms {
         let kind = match &self.kind {
             Kind::Observer => control::Kind::Observer,
             Kind::Broadcast => control::Kind::Broadcast,
-            Kind::Group(group) => control::Kind::Group(control::Group {
-                name: &group.name,
-                ack_wait_ms: group.ack_wait_ms,
-                in_flight_max: group.in_flight_max,
-                attempts_max: group.attempts_max,
-                backoff: group.backoff,
-                keeps_expired: group.keeps_expired,
-            }),
+            Kind::Group(group) => control::Kind::Group(group.policy.of(&group.name)),
         };
         let (overflow, filter) = (self.overflow, self.filter.wire());
         let subscribe =
@@ -87,7 +68,7 @@ impl Terms {
     /// How often more time is asked for, if it is. `default`: how long messages may take, unless this says it.
     pub(super) fn extends_every(&self, default: Duration) -> Option<Duration> {
         let Kind::Group(group) = &self.kind else { return None };
-        let ack_wait = match group.ack_wait_ms {
+        let ack_wait = match group.policy.ack_wait_ms {
             0 => default,
             ms => Duration::from_millis(ms.into()),
         };

@@ -20,4 +20,4 @@ mod publishing;
 mod receiving;
 mod requests;
 mod retained;
-mod subscriptions;
+pub(super) mod subscriptions;

@@ -19,7 +19,7 @@ pub(super) fn builder() -> ServerBuilder {
     Server::builder().pub_port(0).recv_port(0)
 }
 
-pub(super) fn server() -> Server {
+pub(in crate::client) fn server() -> Server {
     builder().start().unwrap()
 }
 
@@ -27,7 +27,7 @@ pub(super) fn options(server: &Server) -> ClientBuilder {
     Client::builder().port(server.recv_addr().port())
 }
 
-pub(super) fn client(server: &Server) -> Client {
+pub(in crate::client) fn client(server: &Server) -> Client {
     options(server).connect().unwrap()
 }
 

@@ -18,7 +18,8 @@ impl SubscriptionBuilder<Asynchronous> {
     /// What is wrong with the filter or an option; [`SubscribeError::Refused`] with what the server says;
     /// [`SubscribeError::NotConfirmed`] without an answer within `send_timeout` times `connection_retries`.
     pub async fn open(self) -> Result<Subscription<Asynchronous>, SubscribeError> {
-        self.callbacks.opener().clone().open_in_task(self.terms, Reader::Subscription).await
+        let (callbacks, terms) = self.terms();
+        callbacks.opener().clone().open_in_task(terms, Reader::Subscription).await
     }
 }
 

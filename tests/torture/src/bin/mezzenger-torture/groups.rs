@@ -23,8 +23,11 @@ pub(crate) fn create(port: u16) -> Result<(), TortureError> {
     let client = Client::builder().port(port).connect()?;
     for group in ALL {
         let durable = client.groups().durable(group.name, Filter::pattern(group.pattern));
-        let durable = durable.ack_wait(ACK_WAIT).in_flight_max(IN_FLIGHT_MAX);
-        durable.attempts_max(group.attempts_max).backoff(&[BACKOFF]).create()?;
+        let mut durable = durable.ack_wait(ACK_WAIT).in_flight_max(IN_FLIGHT_MAX);
+        if group.attempts_max > 0 {
+            durable = durable.attempts_max(group.attempts_max);
+        }
+        durable.backoff(&[BACKOFF]).create()?;
     }
     Ok(())
 }
