@@ -4,7 +4,7 @@
 # Linux with Debian's packages and Python 3.
 #
 #   bash bench/peers.sh [--rounds N] [--duration TIME] [--only WORKLOAD[,WORKLOAD…]] [--out FOLDER]
-#                       [--old FOLDER] [--congestion NAME] [--libzmq]
+#                       [--old FOLDER] [--no-peers] [--congestion NAME] [--libzmq]
 #
 # Targets of a workload run one after the other, the next round in the opposite order (A B C C B A), each
 # with a server started for that run on a free port of 127.0.0.1, at its defaults but for what the class of
@@ -21,6 +21,7 @@
 # --old FOLDER       the loadgen in this folder, with the server that is built into it, takes turns as
 #                    mezzenger-old: whether a workload got slower is a ratio of this run. In idle-10k,
 #                    group-… and request-… only if that loadgen has --idle, or --request
+# --no-peers         with --old: these two alone, whether a change made something slower
 # --congestion NAME  everything runs in a network namespace whose loopback routes ask for this TCP congestion
 #                    control (cubic, reno, bbr), for clients and servers of all targets alike; the machine's
 #                    own setting stays. Needs root, or user namespaces. Results say which one was on.
@@ -46,12 +47,14 @@ rounds=5
 duration=10s
 out=bench/record/$(date +%F)
 old=
+no_peers=
 congestion=
 libzmq=
 while [ $# -gt 0 ]; do
     case $1:${2:-} in
         --help:*) usage; exit 0 ;;
         --libzmq:*) libzmq=,libzmq; shift; continue ;;
+        --no-peers:*) no_peers=1; shift; continue ;;
         --rounds:?*) rounds=$2 ;;
         --duration:?*) duration=$2 ;;
         --only:?*)
@@ -264,6 +267,14 @@ mqtt0='mqtt-qos0 mosquitto --target mqtt://127.0.0.1:PORT?qos=0 --durability mem
 mqtt1='mqtt-qos1 mosquitto --target mqtt://127.0.0.1:PORT?qos=1 --durability memory --inflight 512'
 
 targets() {
+    if [ -n "$no_peers" ]; then
+        all_targets "$1" | grep -E '^mezzenger(-old)? '
+    else
+        all_targets "$1"
+    fi
+}
+
+all_targets() {
     if [ -n "$old" ]; then
         case $1 in
             idle-10k) if old_has --idle; then echo "mezzenger-old none --target mezzenger --idle $IDLE"; fi ;;
