@@ -24,6 +24,7 @@ use prefixes::Prefixes;
 
 use crate::slab::Slab;
 
+use native::Rare;
 pub(super) use native::{Native, NativeError};
 
 use crate::limits::{
@@ -199,6 +200,8 @@ pub(super) struct Subscribers {
     limits: Limits,
     prefixes: Prefixes,
     natives: Slab<Native>,
+    /// What few native subscriptions have, by where these are. A tree, as others may be many at once.
+    rare: BTreeMap<u32, Rare>,
     native_prefixes: Prefixes,
     patterns: Patterns,
     pattern_count: usize,

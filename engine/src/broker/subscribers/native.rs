@@ -17,64 +17,72 @@ use credit::{Owed, check_credit};
 
 /// What a subscription is to its messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in super::super) enum Part {
+enum Part {
     Observer,
     Broadcast,
     /// A member of a group, which has the filter.
     Member,
     /// What stands for a group among the subscriptions. It is on no connection.
-    Group(GroupId),
+    Group,
 }
 
-/// A subscription.
+/// A subscription. There are millions of them: what few have stands in [`Subscribers::rare`].
 #[derive(Debug)]
 pub(in super::super) struct Native {
     connection: ConnectionId,
-    /// What the client calls it.
-    number: u32,
-    part: Part,
-    place: Place,
     /// When it began, in nanoseconds since the server's start.
     since_ns: u64,
+    /// What the client calls it. Of what stands for a group, the group.
+    number: u32,
     /// Bytes that may still be delivered. The last delivery may take more.
-    credit: i64,
-    overflow: Overflow,
-    /// It got more than it had credit for, and was granted too little since.
-    is_overdrawn: bool,
-    /// Messages that wait for credit, in their order.
-    owed: Option<Box<Owed>>,
+    credit: i32,
+    /// Of a prefix, its number; of a member, what the filter costs; when the subscription is over, the next such place.
+    place: u32,
+    filter: Place,
+    part: Part,
+    flags: u8,
 }
 
+const _: () = assert!(size_of::<Native>() == 32);
+const _: () = assert!(CREDIT_BYTES_MAX <= i32::MAX as u64);
+
+/// It loses what it has no credit for, and holds nobody up.
+const DROPS: u8 = 1;
+/// It got more than it had credit for, and was granted too little since.
+const OVERDRAWN: u8 = 2;
+/// Messages wait for its credit, or did when it was granted, and are not delivered yet.
+const OWES: u8 = 4;
+
 /// Where its filter is.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
-    Prefix(u32),
-    Pattern(Box<str>),
+    Prefix,
+    Pattern,
     /// It is its group's.
-    Elsewhere {
-        cost: u32,
-    },
+    Elsewhere,
     /// The subscription is over.
-    Free(u32),
+    Free,
+}
+
+/// What few subscriptions have.
+#[derive(Debug, Default)]
+pub(super) struct Rare {
+    /// Its filter, if that is a pattern.
+    pattern: Option<Box<str>>,
+    owed: Owed,
 }
 
 impl slab::Node for Native {
     fn is_live(&self) -> bool {
-        !matches!(self.place, Place::Free(_))
+        self.filter != Place::Free
     }
 
     fn free(&mut self, next: u32) {
-        self.place = Place::Free(next);
-        self.owed = None;
+        (self.filter, self.place) = (Place::Free, next);
     }
 
     fn next_free(&self) -> u32 {
-        match self.place {
-            Place::Free(next) => next,
-            Place::Prefix(_) | Place::Pattern(_) | Place::Elsewhere { .. } => {
-                unreachable!("it was not freed")
-            }
-        }
+        self.place
     }
 }
 
@@ -164,18 +172,15 @@ impl Subscribers {
             return Err(NativeError::Patterns);
         }
         let credit = check_credit(number, credit)?;
-        let since_ns = nanoseconds(now);
-        let place = Place::Elsewhere { cost: cost as u32 };
         let native = Native {
             connection: id,
+            since_ns: nanoseconds(now),
             number,
-            part,
-            place,
-            since_ns,
             credit,
-            overflow,
-            is_overdrawn: false,
-            owed: None,
+            place: cost as u32,
+            filter: Place::Elsewhere,
+            part,
+            flags: if overflow == Overflow::Drop { DROPS } else { 0 },
         };
         let at = self.natives.insert(native);
         if part != Part::Member {
@@ -222,18 +227,15 @@ impl Subscribers {
         filter: &Filter<'_>,
         now: Duration,
     ) -> u32 {
-        let since_ns = nanoseconds(now);
-        let (part, place) = (Part::Group(group), Place::Elsewhere { cost: 0 });
         let native = Native {
             connection: NOBODY,
-            number: 0,
-            part,
-            place,
-            since_ns,
+            since_ns: nanoseconds(now),
+            number: group,
             credit: 0,
-            overflow: Overflow::Drop,
-            is_overdrawn: false,
-            owed: None,
+            place: 0,
+            filter: Place::Elsewhere,
+            part: Part::Group,
+            flags: DROPS,
         };
         let at = self.natives.insert(native);
         self.place(at, filter);
@@ -245,18 +247,20 @@ impl Subscribers {
     fn place(&mut self, at: u32, filter: &Filter<'_>) {
         let native = self.natives.at(at);
         let wanting = wanting(native.connection, at);
-        native.place = match key(filter) {
+        match key(filter) {
             Some(key) => {
                 self.names.changed(&key);
-                Place::Prefix(self.native_prefixes.add(&key, wanting))
+                native.filter = Place::Prefix;
+                native.place = self.native_prefixes.add(&key, wanting);
             }
             None => {
                 self.names.all_changed();
                 self.pattern_count += 1;
                 self.patterns.add(filter.text(), wanting);
-                Place::Pattern(filter.text().into())
+                native.filter = Place::Pattern;
+                self.rare.entry(at).or_default().pattern = Some(filter.text().into());
             }
-        };
+        }
     }
 
     /// Where the subscription of a connection with this number is.
@@ -296,14 +300,10 @@ impl Subscribers {
         let at = connection.natives.remove(&number).ok_or(unknown)?;
         connection.members.retain(|&member| member != at);
         let native = self.natives.at(at);
-        let (part, was_overdrawn) = (native.part, native.is_overdrawn);
+        let (part, was_overdrawn) = (native.part, native.has(OVERDRAWN));
         // One of several to a name is counted as those to prefixes and patterns are.
-        let has_same = match native.place {
-            Place::Prefix(prefix) if part != Part::Member => {
-                self.count_same_prefix(id, part, prefix) > 1
-            }
-            _ => false,
-        };
+        let prefix = (native.filter == Place::Prefix).then_some(native.place);
+        let has_same = prefix.is_some_and(|prefix| self.count_same_prefix(id, part, prefix) > 1);
         let Ended { cost, is_wide } = self.end_native(at);
         let Some(connection) = self.connections.get_mut(&id) else { return Ok(false) };
         connection.bytes -= cost;
@@ -317,26 +317,29 @@ impl Subscribers {
         let nothing = Ended { cost: 0, is_wide: false };
         let Some(native) = self.natives.get(at) else { return nothing };
         let wanting = wanting(native.connection, at);
-        let ended = match &native.place {
-            Place::Pattern(pattern) => {
+        let place = native.place;
+        let rare = self.rare.remove(&at).unwrap_or_default();
+        self.owed -= rare.owed.ids.len();
+        let ended = match native.filter {
+            Place::Pattern => {
+                let pattern = rare.pattern.unwrap_or_default();
                 self.pattern_count -= 1;
-                self.patterns.remove(pattern, wanting);
+                self.patterns.remove(&pattern, wanting);
                 self.names.all_changed();
                 Ended { cost: cost(pattern.as_bytes()), is_wide: true }
             }
-            &Place::Prefix(number) => {
-                let Some(prefix) = self.native_prefixes.get(number) else { return nothing };
+            Place::Prefix => {
+                let Some(prefix) = self.native_prefixes.get(place) else { return nothing };
                 self.names.changed(&prefix.bytes);
                 let name = prefix.bytes.strip_suffix(&[SEPARATOR]);
                 let cost = cost(name.unwrap_or(&prefix.bytes));
                 let is_wide = name.is_none();
-                self.native_prefixes.remove(number, wanting);
+                self.native_prefixes.remove(place, wanting);
                 Ended { cost, is_wide }
             }
-            Place::Elsewhere { cost } => Ended { cost: *cost as usize, is_wide: false },
-            Place::Free(_) => nothing,
+            Place::Elsewhere => Ended { cost: place as usize, is_wide: false },
+            Place::Free => nothing,
         };
-        self.owed -= native.owed.as_ref().map_or(0, |owed| owed.ids.len());
         self.natives.free(at);
         self.bytes -= ended.cost;
         self.count -= 1;
@@ -361,7 +364,7 @@ impl Subscribers {
         found.retain(|&at| {
             let Some(native) = self.natives.get(at) else { return false };
             match native.part {
-                Part::Group(group) => groups.push(group),
+                Part::Group => groups.push(native.number),
                 Part::Broadcast if self.is_there(at) => since_ns = since_ns.min(native.since_ns),
                 _ => {}
             }
@@ -399,7 +402,7 @@ impl Native {
     /// Whom a delivery is for, and what stands before it.
     pub(in super::super) fn direct(&self, again: bool, attempt: u16) -> Direct {
         let delivery = Delivery { number: self.number, again, retained: false, attempt };
-        Direct { connection: self.connection, delivery, is_overdrawn: self.is_overdrawn }
+        Direct { connection: self.connection, delivery, is_overdrawn: self.has(OVERDRAWN) }
     }
 
     pub(in super::super) fn has_credit(&self) -> bool {
@@ -408,20 +411,35 @@ impl Native {
 
     /// Whether some credit would be left after so many bytes.
     pub(in super::super) fn has_credit_for(&self, bytes: usize) -> bool {
-        self.credit.saturating_sub_unsigned(bytes as u64) > 0
+        i64::from(self.credit).saturating_sub_unsigned(bytes as u64) > 0
     }
 
     /// Takes the bytes of a delivery out of its credit; whether there was some.
     pub(in super::super) fn pay(&mut self, bytes: usize) -> bool {
         let had = self.has_credit();
         if had {
-            self.credit = self.credit.saturating_sub_unsigned(bytes as u64);
+            self.take(bytes);
         }
         had
     }
 
-    /// Whether messages wait for credit, or did when it was granted, and are not delivered yet.
+    /// Whether messages wait for its credit, or did when it was granted, and are not delivered yet.
     pub(in super::super) fn owes(&self) -> bool {
-        self.owed.is_some()
+        self.has(OWES)
+    }
+
+    fn has(&self, flag: u8) -> bool {
+        self.flags & flag != 0
+    }
+
+    fn set(&mut self, flag: u8, is_set: bool) {
+        self.flags = if is_set { self.flags | flag } else { self.flags & !flag };
+    }
+
+    /// Takes bytes out of its credit. At most [`OVERDRAFT_BYTES_MAX`](crate::limits::OVERDRAFT_BYTES_MAX) is forgotten of what it
+    /// owes, and only by a delivery of 2 GiB.
+    fn take(&mut self, bytes: usize) {
+        let left = i64::from(self.credit).saturating_sub_unsigned(bytes as u64);
+        self.credit = i32::try_from(left).unwrap_or(i32::MIN);
     }
 }

@@ -1,13 +1,13 @@
 //! Credit: how much of what a subscription wants it gets now, and what waits for more.
 
 use std::collections::VecDeque;
+use std::collections::btree_map::Entry;
 
 use super::super::{ConnectionId, Direct, Subscribers};
-use super::NativeError;
+use super::{DROPS, NativeError, OVERDRAWN, OWES};
 use crate::limits::{
     CREDIT_BYTES_MAX, OVERDRAFT_BYTES_MAX, OWED_MESSAGES_MAX_ALL, OWED_MESSAGES_MAX_EACH,
 };
-use crate::wire::control::Overflow;
 use crate::wire::id::MessageId;
 
 /// Messages that wait for credit.
@@ -22,14 +22,15 @@ impl Subscribers {
     /// Delivers so many bytes beyond a subscription's credit, if it may get them; publishers are to wait then.
     pub(in super::super::super) fn overdraw(&mut self, at: u32, bytes: usize) -> Option<Direct> {
         let native = self.natives.at(at);
-        if native.overflow == Overflow::Drop || native.credit <= -OVERDRAFT_BYTES_MAX {
+        if native.has(DROPS) || i64::from(native.credit) <= -OVERDRAFT_BYTES_MAX {
             return None;
         }
-        native.credit = native.credit.saturating_sub_unsigned(bytes as u64);
-        if !std::mem::replace(&mut native.is_overdrawn, true)
-            && let Some(connection) = self.connections.get_mut(&native.connection)
-        {
-            connection.overdrawn += 1;
+        native.take(bytes);
+        if !native.has(OVERDRAWN) {
+            native.set(OVERDRAWN, true);
+            if let Some(connection) = self.connections.get_mut(&native.connection) {
+                connection.overdrawn += 1;
+            }
         }
         Some(native.direct(false, 0))
     }
@@ -52,12 +53,12 @@ impl Subscribers {
     /// no other subscription of it is overdrawn.
     pub(in super::super::super) fn note_credit(&mut self, at: u32) -> Option<bool> {
         let native = self.natives.at(at);
-        if !native.is_overdrawn {
+        if !native.has(OVERDRAWN) {
             return None;
         }
         let connection = self.connections.get_mut(&native.connection)?;
         if native.has_credit() {
-            native.is_overdrawn = false;
+            native.set(OVERDRAWN, false);
             connection.overdrawn -= 1;
         }
         Some(connection.overdrawn == 0)
@@ -75,19 +76,33 @@ impl Subscribers {
     ) -> Result<u32, NativeError> {
         let at = self.find_native(id, number)?;
         let native = self.natives.at(at);
-        let left = native.credit.max(0).unsigned_abs();
+        let left = u64::from(native.credit.max(0).unsigned_abs());
         check_credit(number, left.saturating_add(bytes))?;
-        native.credit = native.credit.saturating_add_unsigned(bytes);
+        // Both are within bounds, so that the sum is.
+        native.credit = native.credit.saturating_add_unsigned(bytes as u32);
         Ok(at)
     }
 
     /// A message waits for a subscription's credit. When too many do, this one comes again after its interval.
     pub(in super::super::super) fn owe(&mut self, at: u32, id: MessageId) {
         let has_room = self.owed < OWED_MESSAGES_MAX_ALL;
-        let owed = self.natives.at(at).owed.get_or_insert_default();
+        let owed = self.begin_to_owe(at);
         if has_room && owed.ids.len() < OWED_MESSAGES_MAX_EACH {
             owed.ids.push_back(id);
             self.owed += 1;
+        }
+    }
+
+    fn begin_to_owe(&mut self, at: u32) -> &mut Owed {
+        self.natives.at(at).set(OWES, true);
+        &mut self.rare.entry(at).or_default().owed
+    }
+
+    /// What waits for a subscription's credit, if something does or did.
+    fn owed_by(&mut self, at: u32) -> Option<&mut Owed> {
+        match self.natives.at(at).has(OWES) {
+            true => self.rare.get_mut(&at).map(|rare| &mut rare.owed),
+            false => None,
         }
     }
 
@@ -98,42 +113,50 @@ impl Subscribers {
 
     /// The next message that waited for a subscription's credit.
     pub(in super::super::super) fn next_owed(&mut self, at: u32) -> Option<MessageId> {
-        let native = self.natives.at(at);
-        let next = native.owed.as_mut()?.ids.pop_front();
+        let next = self.owed_by(at)?.ids.pop_front();
         match next {
             Some(_) => self.owed -= 1,
-            None => native.owed = None,
+            None => self.owe_nothing(at),
         }
         next
     }
 
+    fn owe_nothing(&mut self, at: u32) {
+        self.natives.at(at).set(OWES, false);
+        if let Entry::Occupied(mut rare) = self.rare.entry(at) {
+            match rare.get().pattern {
+                Some(_) => rare.get_mut().owed = Owed::default(),
+                None => _ = rare.remove(),
+            }
+        }
+    }
+
     /// It could not be delivered yet after all.
     pub(in super::super::super) fn owe_first(&mut self, at: u32, id: MessageId) {
-        self.natives.at(at).owed.get_or_insert_default().ids.push_front(id);
+        self.begin_to_owe(at).ids.push_front(id);
         self.owed += 1;
     }
 
     /// Whether what waits for a subscription's credit can be delivered, and is not listed for that yet: now it is.
     pub(in super::super::super) fn list_owing(&mut self, at: u32) -> bool {
-        let native = self.natives.at(at);
-        let has_credit = native.has_credit();
-        let owed = native.owed.as_mut().filter(|_| has_credit);
+        let has_credit = self.natives.at(at).has_credit();
+        let owed = self.owed_by(at).filter(|_| has_credit);
         owed.is_some_and(|owed| !std::mem::replace(&mut owed.is_listed, true))
     }
 
     /// It is listed no more.
     pub(in super::super::super) fn unlist_owing(&mut self, at: u32) {
-        if let Some(native) = self.native(at)
-            && let Some(owed) = &mut native.owed
+        if self.is_there(at)
+            && let Some(owed) = self.owed_by(at)
         {
             owed.is_listed = false;
         }
     }
 }
 
-pub(super) fn check_credit(number: u32, credit: u64) -> Result<i64, NativeError> {
+pub(super) fn check_credit(number: u32, credit: u64) -> Result<i32, NativeError> {
     if credit > CREDIT_BYTES_MAX {
         return Err(NativeError::Credit { number, credit });
     }
-    Ok(credit as i64)
+    Ok(credit as i32)
 }
