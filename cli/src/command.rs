@@ -1,15 +1,19 @@
 //! Runs a command for a message.
 
+use std::env;
 use std::io::{self, PipeReader, Read, Write};
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
 use std::thread;
 
 use mezzenger::Delivery;
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::{Access, access};
 use rustix::io::{Errno, ioctl_fionbio, ioctl_fionread};
 use rustix::process::Pid;
 
+use crate::error::Error;
 use crate::{show, signals};
 
 /// Bytes that are read at once.
@@ -24,6 +28,21 @@ pub(crate) fn is_not_there(error: &io::Error) -> bool {
 /// together with the rest of the environment, with which this process was started, or has a NUL in it.
 pub(crate) fn is_unfit_message(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::ArgumentListTooLong | io::ErrorKind::InvalidInput)
+}
+
+/// Looks for a program as the system will when it is run.
+///
+/// # Errors
+/// It is not there, or cannot be run by this user.
+pub(crate) fn find(program: &str) -> Result<(), Error> {
+    let is_there = |path: &Path| access(path, Access::EXEC_OK).is_ok() && path.is_file();
+    let found = if program.contains('/') {
+        is_there(Path::new(program))
+    } else {
+        let path = env::var_os("PATH").unwrap_or_default();
+        env::split_paths(&path).any(|folder| is_there(&folder.join(program)))
+    };
+    if found { Ok(()) } else { Err(Error::NoCommand { command: program.to_owned() }) }
 }
 
 /// Runs a command with a message: the payload on its standard input, the rest in its environment. What it prints goes

@@ -52,7 +52,7 @@ pub(crate) struct ShowArgs {
     #[arg(long)]
     json: bool,
 
-    /// Print control characters of a text as they are, on a terminal, too.
+    /// Print the payload byte for byte. A terminal may do what its control characters say.
     #[arg(long, conflicts_with = "json")]
     raw: bool,
 }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::process::ExitStatus;
 
 use mezzenger::{
     ConnectError, DeadLetterError, GroupError, ReceiveError, RequestError, RetainedError,
@@ -35,6 +36,24 @@ pub(crate) enum Error {
     /// A subscription has ended.
     #[error(transparent)]
     Receive(ReceiveError),
+    /// A group that is to be deleted has messages.
+    #[error(
+        "group '{group}' has {waiting} messages that wait for a member: let members work at them, or discard them with --discard"
+    )]
+    HasMessages {
+        /// Its name.
+        group: String,
+        /// How many wait.
+        waiting: u64,
+    },
+    /// A program is not there.
+    #[error(
+        "there is no program '{command}' that can be run: check its name, and PATH if it has no '/'"
+    )]
+    NoCommand {
+        /// The program.
+        command: String,
+    },
     /// A command cannot be run.
     #[error("{command} could not be run: {source}")]
     Command {
@@ -42,6 +61,14 @@ pub(crate) enum Error {
         command: String,
         /// Why.
         source: io::Error,
+    },
+    /// A command failed.
+    #[error("{command}: {status}")]
+    Failed {
+        /// The program.
+        command: String,
+        /// How it ended.
+        status: ExitStatus,
     },
     /// The message could not be read from a file.
     #[error("{} could not be read: {source}", path.display())]

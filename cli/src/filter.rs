@@ -4,11 +4,13 @@ use clap::CommandFactory;
 use clap::error::ErrorKind;
 use mezzenger::Filter;
 
+use crate::complain;
+
 /// Which messages.
 #[derive(clap::Args)]
 pub(crate) struct FilterArgs {
     /// Name of the messages, or a pattern of tokens that are parted by dots: `*` is any one token, and `>` at the end is
-    /// one or more (to be quoted in a shell).
+    /// one or more (to be quoted in a shell): orders.* fits orders.new, orders.> fits orders.new.paid, too.
     filter: String,
 
     /// Messages of all names that begin with FILTER; an empty one means all messages.
@@ -23,15 +25,26 @@ impl FilterArgs {
     }
 }
 
+/// Whether a text has a token that makes it a pattern.
+pub(crate) fn has_wildcard(text: &str) -> bool {
+    text.split('.').any(|token| token == "*" || token == ">")
+}
+
 /// The filter of a command line. One that breaks a rule is a usage error, which ends the process.
 pub(crate) fn checked(text: &str, is_prefix: bool) -> Filter {
     let filter = if is_prefix {
         Filter::prefix(text)
-    } else if text.split('.').any(|token| token == "*" || token == ">") {
+    } else if has_wildcard(text) {
         Filter::pattern(text)
     } else {
         Filter::name(text)
     };
+    // Names may have such characters, so it is no error.
+    if !matches!(filter, Filter::Pattern(_)) && text.contains(['*', '>']) {
+        complain(&format!(
+            "the '*' or '>' of '{text}' stands for itself: in a pattern it is a whole token, as in orders.* or orders.>"
+        ));
+    }
     if let Err(error) = filter.check() {
         crate::Args::command().error(ErrorKind::ValueValidation, error).exit();
     }

@@ -4,10 +4,10 @@ use std::io;
 use std::time::Duration;
 
 use clap::Subcommand;
-use mezzenger::config::parse_duration;
-use mezzenger::{Client, ClientBuilder, Filter, Group};
+use mezzenger::{Client, ClientBuilder, Filter, Group, NameError, check_group_name};
 use serde_json::{Value, json};
 
+use crate::duration::{duration, positive};
 use crate::error::{Error, written};
 use crate::filter::FilterArgs;
 use crate::publish::publishable;
@@ -21,7 +21,7 @@ pub(crate) enum GroupCommand {
     Create(CreateArgs),
     /// List all groups: name, filter, members, messages that wait and that are in flight, dead letters.
     List(ListArgs),
-    /// Delete a durable group that has no members. Its messages are done, and its dead letters stay.
+    /// Delete a durable group that has no members. Its dead letters stay.
     Delete(DeleteArgs),
 }
 
@@ -32,7 +32,7 @@ pub(crate) struct CreateArgs {
     filter: FilterArgs,
 
     /// The group's name.
-    #[arg(value_parser = publishable)]
+    #[arg(value_parser = group_name)]
     group: String,
 
     /// How long a member may take for a message before another one gets it. Default: the server's --retry-interval.
@@ -48,7 +48,7 @@ pub(crate) struct CreateArgs {
     max_attempts: Option<u16>,
 
     /// How long to wait after each failed attempt, such as 1s,10s,1m; the last one counts for all further attempts.
-    #[arg(long, value_name = "DURATIONS", value_delimiter = ',', value_parser = parse_delay)]
+    #[arg(long, value_name = "DURATIONS", value_delimiter = ',', value_parser = duration)]
     backoff: Vec<Duration>,
 
     /// Have messages that expire become dead letters of the group, instead of being no more.
@@ -75,21 +75,19 @@ pub(crate) struct DeleteArgs {
     #[arg(value_parser = publishable)]
     group: String,
 
+    /// Discard the messages that wait for a member. Without it, a group that has some is not deleted.
+    #[arg(long)]
+    discard: bool,
+
     /// Print a JSON object.
     #[arg(long)]
     json: bool,
 }
 
-pub(crate) fn positive(text: &str) -> Result<Duration, String> {
-    let time = parse_delay(text)?;
-    if time < Duration::from_millis(1) {
-        return Err("must be at least 1ms".to_owned());
-    }
-    Ok(time)
-}
-
-fn parse_delay(text: &str) -> Result<Duration, String> {
-    parse_duration(text).map_err(|_| "expected a duration, such as 30s or 500ms".to_owned())
+/// The name of a group that is to be made or joined.
+pub(crate) fn group_name(text: &str) -> Result<String, NameError> {
+    check_group_name(text)?;
+    Ok(text.to_owned())
 }
 
 impl GroupCommand {
@@ -101,7 +99,7 @@ impl GroupCommand {
                 written(groups.iter().try_for_each(|group| print(group, args.json)))
             }
             Self::Delete(args) => {
-                builder.connect()?.groups().delete(&args.group)?;
+                args.delete(&builder.connect()?)?;
                 written(match args.json {
                     true => show::json_line(&json!({ "deleted": args.group })),
                     false => {
@@ -110,6 +108,25 @@ impl GroupCommand {
                 })
             }
         }
+    }
+}
+
+impl DeleteArgs {
+    fn delete(&self, client: &Client) -> Result<(), Error> {
+        let groups = client.groups();
+        if self.discard {
+            return Ok(groups.delete_with_messages(&self.group)?);
+        }
+        let deleted = groups.delete(&self.group);
+        if deleted.is_err()
+            && let Ok(Some(group)) = groups.get(&self.group)
+            && group.is_durable
+            && group.members == 0
+            && group.waiting > 0
+        {
+            return Err(Error::HasMessages { group: self.group.clone(), waiting: group.waiting });
+        }
+        Ok(deleted?)
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod command;
 mod dead;
+mod duration;
 mod error;
 mod filter;
 mod group;
@@ -21,10 +22,11 @@ use std::time::Duration;
 
 use clap::builder::RangedI64ValueParser;
 use clap::{Parser, Subcommand};
-use mezzenger::config::{RECV_PORT, parse_duration};
+use mezzenger::config::RECV_PORT;
 use mezzenger::{Client, ClientBuilder, ConnectionEvent};
 
 use crate::dead::DeadCommand;
+use crate::duration::positive;
 use crate::error::Error;
 use crate::group::GroupCommand;
 use crate::publish::PublishArgs;
@@ -35,6 +37,9 @@ use crate::work::WorkArgs;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Bytes of the largest message that a server can be told to take.
+const MESSAGE_BYTES_MAX: usize = 1 << 30;
 
 /// How often a request is sent within the timeout.
 const TRIES: u32 = 5;
@@ -90,8 +95,9 @@ struct ServerArgs {
     #[arg(long, global = true, value_name = "PORT", default_value_t = RECV_PORT, value_parser = port())]
     port: u16,
 
-    /// How long to wait for an answer of the server, in five tries, or to a request: 5s, 500ms; a bare number is seconds.
-    #[arg(long, global = true, value_name = "DURATION", default_value = "5s", value_parser = timeout)]
+    /// How long to wait for the server, in five tries: 5s, 500ms; a bare number is seconds. For `request` also how long to
+    /// wait for the answer.
+    #[arg(long, global = true, value_name = "DURATION", default_value = "5s", value_parser = positive)]
     timeout: Duration,
 }
 
@@ -103,19 +109,13 @@ impl ServerArgs {
             .server_address(&self.server)
             .send_timeout(self.timeout / TRIES)
             .connection_retries(TRIES)
+            // The server's limit counts.
+            .max_message_size(MESSAGE_BYTES_MAX)
     }
 }
 
 fn port() -> RangedI64ValueParser<u16> {
     clap::value_parser!(u16).range(1..)
-}
-
-fn timeout(text: &str) -> Result<Duration, String> {
-    let timeout = parse_duration(text).map_err(|_| "expected a duration, such as 5s or 500ms")?;
-    if timeout < Duration::from_millis(1) {
-        return Err("must be at least 1ms".to_owned());
-    }
-    Ok(timeout)
 }
 
 fn main() -> ExitCode {
@@ -191,12 +191,5 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         Args::command().debug_assert();
-    }
-
-    #[test]
-    fn a_timeout_is_positive() {
-        assert_eq!(timeout("3"), Ok(Duration::from_secs(3)));
-        assert!(timeout("0").is_err());
-        assert!(timeout("soon").is_err());
     }
 }

@@ -10,21 +10,22 @@ use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{ArgGroup, CommandFactory};
-use mezzenger::config::parse_duration;
 use mezzenger::{
     Client, ClientBuilder, Encoding, NameError, OutgoingMessage, Payload, Receipt, SendError,
     check_name,
 };
 use serde_json::json;
 
+use crate::duration::{duration, positive};
 use crate::error::{Error, written};
+use crate::filter::has_wildcard;
 use crate::{complain, show};
 
 /// The text that stands for standard input.
 const STDIN: &str = "-";
 
 /// Why nobody got a message, and what helps.
-const NOBODY: &str = "who is subscribed now gets it, and one member of each group, if one is not busy; with --ack it is kept for the next";
+const NOBODY: &str = "nobody is subscribed to its name, and no member of a group is free; with --ack the server keeps it for the next one";
 
 /// What to publish. Content that is UTF-8 is published as text, all other as bytes.
 #[derive(clap::Args)]
@@ -34,7 +35,7 @@ const NOBODY: &str = "who is subscribed now gets it, and one member of each grou
 )]
 pub(crate) struct PublishArgs {
     /// Name to publish under.
-    #[arg(value_parser = publishable)]
+    #[arg(value_parser = one_name)]
     name: String,
 
     /// The message; `-` reads it from standard input, to its end and as it is.
@@ -59,11 +60,11 @@ pub(crate) struct PublishArgs {
     header: Vec<Header>,
 
     /// How long the message counts: 30s, 500ms; a bare number is seconds. Afterwards nobody gets it any more.
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = positive)]
     expires: Option<Duration>,
 
     /// How long the server holds the message before it delivers it: 30s, 500ms; a bare number is seconds.
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
     delay: Option<Duration>,
 
     /// Have the server keep the message as the last one of its name, for whoever subscribes with --last.
@@ -99,6 +100,14 @@ impl FromStr for Header {
 pub(crate) fn publishable(text: &str) -> Result<String, NameError> {
     check_name(text)?;
     Ok(text.to_owned())
+}
+
+/// A name that is no pattern: a message is published under one name.
+pub(crate) fn one_name(text: &str) -> Result<String, String> {
+    if has_wildcard(text) {
+        return Err("this is a pattern, and a message is published under one name".to_owned());
+    }
+    publishable(text).map_err(|error| error.to_string())
 }
 
 impl PublishArgs {

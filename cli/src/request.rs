@@ -1,6 +1,5 @@
 //! `mezzenger request` and `mezzenger reply`: a question, and who answers it.
 
-use std::io;
 use std::process::Stdio;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -9,7 +8,8 @@ use mezzenger::{ClientBuilder, Delivery, ReceiveError, SendError};
 
 use crate::error::{Error, written};
 use crate::filter::FilterArgs;
-use crate::publish::{Content, Header, publishable};
+use crate::group::group_name;
+use crate::publish::{Content, Header, one_name};
 use crate::show::Delivered;
 use crate::{SIGNAL_TICK, command, complain, connect, show, signals};
 
@@ -20,7 +20,7 @@ const CREDIT_BYTES: u64 = 4 * 1024 * 1024;
 #[derive(clap::Args)]
 pub(crate) struct RequestArgs {
     /// Name to ask under.
-    #[arg(value_parser = publishable)]
+    #[arg(value_parser = one_name)]
     name: String,
 
     /// The request; `-` reads it from standard input, to its end and as it is.
@@ -35,7 +35,7 @@ pub(crate) struct RequestArgs {
     #[arg(long)]
     json: bool,
 
-    /// Print control characters of a text as they are, on a terminal, too.
+    /// Print the payload byte for byte. A terminal may do what its control characters say.
     #[arg(long, conflicts_with = "json")]
     raw: bool,
 }
@@ -62,7 +62,7 @@ pub(crate) struct ReplyArgs {
     filter: FilterArgs,
 
     /// Group of those who answer: each request goes to one of its members.
-    #[arg(long, default_value = "repliers")]
+    #[arg(long, default_value = "repliers", value_parser = group_name)]
     group: String,
 
     /// End after so many answers.
@@ -79,6 +79,7 @@ pub(crate) struct ReplyArgs {
 impl ReplyArgs {
     pub(crate) fn run(self, builder: ClientBuilder) -> Result<(), Error> {
         let filter = self.filter.checked();
+        command::find(&self.command[0])?;
         let stopped = signals::stop_flag().map_err(Error::Signals)?;
         let client = connect(builder)?;
         let member = client.subscription_to(filter).group(&self.group).credit(CREDIT_BYTES);
@@ -119,8 +120,7 @@ impl ReplyArgs {
         let command = || self.command[0].clone();
         let output = output.map_err(|source| Error::Command { command: command(), source })?;
         if !output.status.success() {
-            let source = io::Error::other(output.status.to_string());
-            return Err(Error::Command { command: command(), source });
+            return Err(Error::Failed { command: command(), status: output.status });
         }
         match str::from_utf8(&output.stdout) {
             // As a shell takes what a command prints.

@@ -17,9 +17,9 @@ pub(crate) fn line(text: &[u8]) -> io::Result<()> {
 }
 
 /// The payload: text as it is, bytes with escapes, a v1 value as its text or as JSON. On a terminal, control characters
-/// are escaped, unless `raw`.
+/// are escaped. Texts and bytes are as they are if `raw`.
 pub(crate) fn text(message: &Message, raw: bool) -> Cow<'_, [u8]> {
-    let text = payload_text(message.encoding(), message.payload(), || message.value());
+    let text = payload_text(message.encoding(), message.payload(), raw, || message.value());
     if raw || !io::stdout().is_terminal() { text } else { without_controls(&text).into() }
 }
 
@@ -124,13 +124,16 @@ pub(crate) fn encoding(encoding: Encoding) -> &'static str {
 fn payload_text(
     encoding: Encoding,
     payload: &[u8],
+    raw: bool,
     value: impl FnOnce() -> Result<Value, PayloadError>,
 ) -> Cow<'_, [u8]> {
     match encoding {
         Encoding::Text => Cow::Borrowed(payload),
+        Encoding::Bytes | Encoding::Archive if raw => Cow::Borrowed(payload),
         Encoding::Bytes | Encoding::Archive => Cow::Owned(escaped(payload)),
         Encoding::Pickle => Cow::Owned(match value() {
             Ok(Value::Text(text)) => text.into_bytes(),
+            Ok(Value::Bytes(bytes)) if raw => bytes,
             Ok(Value::Bytes(bytes)) => escaped(&bytes),
             Ok(value) => json_text(&value_json(&value)).into_bytes(),
             Err(_) => escaped(payload),
@@ -228,7 +231,10 @@ mod tests {
     /// Expects a payload to be shown as this text and this JSON.
     #[track_caller]
     fn check(encoding: Encoding, payload: &[u8], text: &str, json: serde_json::Value) {
-        assert_eq!(String::from_utf8_lossy(&payload_text(encoding, payload, no_pickle)), text);
+        assert_eq!(
+            String::from_utf8_lossy(&payload_text(encoding, payload, false, no_pickle)),
+            text
+        );
         assert_eq!(payload_json(encoding, payload, no_pickle), json);
     }
 
@@ -236,7 +242,10 @@ mod tests {
     #[track_caller]
     fn check_value(value: &Value, text: &str, json: serde_json::Value) {
         let read = || Ok(value.clone());
-        assert_eq!(String::from_utf8_lossy(&payload_text(Encoding::Pickle, b"", read)), text);
+        assert_eq!(
+            String::from_utf8_lossy(&payload_text(Encoding::Pickle, b"", false, read)),
+            text
+        );
         assert_eq!(payload_json(Encoding::Pickle, b"", read), json);
     }
 
@@ -274,7 +283,7 @@ mod tests {
 
     #[test]
     fn an_unreadable_pickle_is_shown_as_its_bytes() {
-        assert_eq!(payload_text(Encoding::Pickle, b"?\n", no_pickle).as_ref(), b"?\\n");
+        assert_eq!(payload_text(Encoding::Pickle, b"?\n", false, no_pickle).as_ref(), b"?\\n");
         let json = payload_json(Encoding::Pickle, b"?\n", no_pickle);
         assert_eq!(json["base64"], "Pwo=");
         assert!(json["error"].is_string());

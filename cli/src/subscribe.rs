@@ -7,7 +7,7 @@ use mezzenger::{ClientBuilder, Message, ReceiveError, Subscription};
 
 use crate::error::{Error, written};
 use crate::filter::FilterArgs;
-use crate::group::{Expired, create_if_absent};
+use crate::group::{Expired, create_if_absent, group_name};
 use crate::show::Delivered;
 use crate::{SIGNAL_TICK, complain, connect, show, signals};
 
@@ -23,12 +23,13 @@ pub(crate) struct SubscribeArgs {
     ack: bool,
 
     /// Be a member of this group: each message goes to one of its members, and what was printed is acknowledged.
-    #[arg(long, conflicts_with = "ack")]
+    #[arg(long, conflicts_with = "ack", value_parser = group_name)]
     group: Option<String>,
 
     /// Create the group, unless it is there, so that messages wait for it while it has no members (see `mezzenger group`).
     #[arg(long, requires = "group")]
     durable: bool,
+
     /// Begin with the retained messages of the names: the last one of each that was published with --retain.
     #[arg(long, conflicts_with = "group")]
     last: bool,
@@ -41,7 +42,7 @@ pub(crate) struct SubscribeArgs {
     #[arg(long)]
     json: bool,
 
-    /// Print control characters of texts as they are, on a terminal, too, which may do as they say.
+    /// Print payloads byte for byte, each with a line feed behind it. A terminal may do what their control characters say.
     #[arg(long, conflicts_with = "json")]
     raw: bool,
 

@@ -6,12 +6,12 @@ use std::process::Stdio;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use mezzenger::config::parse_duration;
 use mezzenger::{ClientBuilder, Delivery, Group, ReceiveError};
 
+use crate::duration::{duration, positive};
 use crate::error::Error;
 use crate::filter::FilterArgs;
-use crate::group::{Expired, create_if_absent, positive};
+use crate::group::{Expired, create_if_absent, group_name};
 use crate::{SIGNAL_TICK, command, complain, connect, show, signals};
 
 /// How a command asks for a later try: `EX_TEMPFAIL` of sysexits.h.
@@ -28,7 +28,7 @@ pub(crate) struct WorkArgs {
     filter: FilterArgs,
 
     /// Group to be a member of: each message goes to one of its members.
-    #[arg(long)]
+    #[arg(long, value_parser = group_name)]
     group: String,
 
     /// Create the group, unless it is there, so that messages wait for it while it has no members (see `mezzenger group`).
@@ -42,7 +42,7 @@ pub(crate) struct WorkArgs {
     ack_wait: Option<Duration>,
 
     /// How long a message waits before it is tried again. Default: as the group's --backoff says, or 1s if it has none.
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
     retry_delay: Option<Duration>,
 
     /// How often a message is tried before it becomes a dead letter (see `mezzenger dead`). Default: as a group has it that
@@ -90,6 +90,7 @@ impl Retries {
 impl WorkArgs {
     pub(crate) fn run(self, builder: ClientBuilder) -> Result<(), Error> {
         let filter = self.filter.checked();
+        command::find(&self.command[0])?;
         let stopped = signals::stop_flag().map_err(Error::Signals)?;
         let client = connect(builder)?;
         if self.durable {

@@ -180,10 +180,12 @@ pub enum ConfigError {
     #[error("{0} must be at least 1")]
     Zero(&'static str),
     /// A number is beyond what can be meant.
-    #[error("{setting} can be at most {max}")]
+    #[error("{setting} can be at most {max}, not {given}")]
     TooLarge {
         /// The setting.
         setting: &'static str,
+        /// Its value.
+        given: usize,
         /// The largest value.
         max: usize,
     },
@@ -241,7 +243,7 @@ impl Config {
                 return Err(ConfigError::Zero(setting));
             }
             if value > max {
-                return Err(ConfigError::TooLarge { setting, max });
+                return Err(ConfigError::TooLarge { setting, given: value, max });
             }
         }
         let sync = match self.fsync {
@@ -285,6 +287,14 @@ mod tests {
         check(|c| c.max_connections = 0, Err(ConfigError::Zero("--max-connections")));
         check(|c| c.repair = true, Err(ConfigError::RepairWithoutJournal));
         check(|c| (c.repair, c.persist_file) = (true, Some("journal".into())), Ok(()));
+        check(
+            |c| c.max_message_bytes = (1 << 30) + 1,
+            Err(ConfigError::TooLarge {
+                setting: "--max-message-size",
+                given: (1 << 30) + 1,
+                max: 1 << 30,
+            }),
+        );
         check(
             |c| c.retry_interval = Duration::ZERO,
             Err(ConfigError::Duration { setting: "--retry-interval", given: Duration::ZERO }),

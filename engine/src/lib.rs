@@ -163,7 +163,7 @@ pub use server::{Server, ServerBuilder, StartError, StopHandle};
 pub use wire::checksum::Checksum;
 pub use wire::filter::FilterError;
 pub use wire::id::{MessageId, MessageIdError};
-pub use wire::name::{NameError, check_prefix, check_publishable as check_name};
+pub use wire::name::{NameError, check_group as check_group_name, check_publishable as check_name};
 pub use wire::pickle::{Object, PickleError, Value};
 pub use wire::properties::{PayloadType, PropertiesError};
 pub use wire::record::Encoding;

@@ -80,11 +80,11 @@ struct Args {
     max_pending_messages: usize,
 
     /// Most bytes of unacknowledged messages (2GiB, 500MB, bytes); a publisher beyond is refused.
-    #[arg(long, value_name = "SIZE", default_value_t = size(Config::default().max_pending_bytes))]
+    #[arg(long, value_name = "SIZE", value_parser = size_of, default_value_t = size(Config::default().max_pending_bytes))]
     max_pending_bytes: ByteSize,
 
     /// Largest message (64MiB, 100kB, bytes); a larger one is refused.
-    #[arg(long, value_name = "SIZE", default_value_t = size(Config::default().max_message_bytes))]
+    #[arg(long, value_name = "SIZE", value_parser = size_of, default_value_t = size(Config::default().max_message_bytes))]
     max_message_size: ByteSize,
 
     /// Most connections, of publishers and subscribers together; further ones are closed at once. The
@@ -122,6 +122,12 @@ struct Args {
 
 fn size(bytes: usize) -> ByteSize {
     ByteSize::b(bytes as u64)
+}
+
+fn size_of(text: &str) -> Result<ByteSize, String> {
+    text.parse().map_err(|_| {
+        "expected a size, such as 64MiB, 1.5GiB, 100kB or a number of bytes".to_owned()
+    })
 }
 
 fn duration(text: &str) -> Result<humantime::Duration, String> {

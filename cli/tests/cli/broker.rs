@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
-use mezzenger::{Client, Server};
+use mezzenger::{Client, Server, ServerBuilder};
 
 /// Bound on what a test waits for.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
@@ -17,12 +17,13 @@ pub(crate) struct Broker {
 
 impl Broker {
     pub(crate) fn start() -> Self {
-        let server = Server::builder()
-            .pub_port(0)
-            .recv_port(0)
-            .retry_interval(Duration::from_millis(200))
-            .start()
-            .expect("a server on free ports");
+        Self::start_with(|server| server)
+    }
+
+    pub(crate) fn start_with(change: impl FnOnce(ServerBuilder) -> ServerBuilder) -> Self {
+        let server =
+            Server::builder().pub_port(0).recv_port(0).retry_interval(Duration::from_millis(200));
+        let server = change(server).start().expect("a server on free ports");
         let port = server.recv_addr().port().to_string();
         Self { server, port }
     }

@@ -33,17 +33,55 @@ fn bytes_from_stdin_and_files_arrive_as_they_are() {
         .collect();
     lines.sort();
     assert_eq!(lines, ["one\\xff", "two\\n\\xff"]);
+    check_ok(&broker.run_with(&["pub", "b", "-", "--ack"], b"\x1b\xff"));
+    let raw = finish(broker.subscribe(&["b", "--count", "1", "--raw"]));
+    assert_eq!(raw.stdout, b"\x1b\xff\n");
+}
+
+#[test]
+fn the_servers_limit_is_the_only_one_for_the_size_of_a_message() {
+    let broker = Broker::start_with(|server| server.max_message_bytes(65 * 1024 * 1024));
+    let file = tempfile::NamedTempFile::new().expect("a temporary file");
+    let (large, larger) = (64 * 1024 * 1024 + 1, 65 * 1024 * 1024);
+    let path = file.path().to_str().expect("a path in UTF-8");
+    file.as_file().set_len(large).expect("a file can be made larger");
+    check_ok(&broker.run(&["pub", "b", "--file", path, "--ack"]));
+    let raw = finish(broker.subscribe(&["b", "--count", "1", "--raw"]));
+    assert_eq!(raw.stdout.len() as u64, large + 1);
+    file.as_file().set_len(larger).expect("a file can be made larger");
+    let refused = broker.run(&["pub", "b", "--file", path]);
+    let stderr = String::from_utf8_lossy(&refused.stderr);
+    assert!(stderr.contains("raise the server's --max-message-size"), "{stderr}");
+}
+
+#[test]
+fn a_wildcard_that_is_none_is_said() {
+    let broker = Broker::start();
+    let client = broker.client();
+    for (name, filter) in [("jobs*", &["jobs*"][..]), ("jobs.*.a", &["jobs.*", "--prefix"])] {
+        client.message(name, "x").ack().send().expect("the server takes it");
+        let subscriber = broker.subscribe(&[filter, &["--count", "1"]].concat());
+        let output = finish(subscriber);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(stderr.contains("stands for itself"), "{stderr}");
+        assert_eq!(output.stdout, b"x\n");
+    }
 }
 
 #[test]
 fn what_expired_is_printed_by_nobody() {
     let broker = Broker::start();
-    check_ok(&broker.run(&["pub", "greet", "over", "--ack", "--expires", "0"]));
+    check_ok(&broker.run(&["pub", "greet", "over", "--ack", "--expires", "1ms"]));
     check_ok(&broker.run(&["pub", "greet", "hello", "--ack", "--expires", "1h"]));
     assert_eq!(check_ok(&finish(broker.subscribe(&["greet", "--count", "1"]))), "hello\n");
     assert_eq!(broker.server.metrics().expired, 1);
     let output = broker.run(&["pub", "greet", "x", "--expires", "soon"]);
     assert_eq!(output.status.code(), Some(2));
+    // Nobody would ever get it.
+    let output = broker.run(&["pub", "greet", "x", "--expires", "1s", "--delay", "2s"]);
+    assert_eq!(output.status.code(), Some(1));
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(stderr.contains("over 1000 ms before its delivery"), "{stderr}");
 }
 
 #[test]
@@ -319,11 +357,18 @@ fn a_durable_group_is_created_listed_worked_for_and_deleted() {
     // It is as it is, and another one is refused.
     let other = broker.run(&["group", "create", "jobs.*", "g", "--in-flight", "7"]);
     assert_eq!(other.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&other.stderr).contains("7 under way"));
+    assert!(String::from_utf8_lossy(&other.stderr).contains("in flight are at most 8192, not 7"));
     // Whoever joins it takes its terms.
     let sub = ["sub", "jobs.*", "--group", "g", "--durable", "--count", "1"];
     assert_eq!(check_ok(&broker.run(&sub)), "one\n");
     check_ok(&broker.run(&["pub", "jobs.new", "two", "--ack"]));
+    let kept = broker.run(&["group", "delete", "g"]);
+    assert_eq!(kept.status.code(), Some(1));
+    let stderr = String::from_utf8_lossy(&kept.stderr);
+    assert!(
+        stderr.contains("has 1 messages that wait") && stderr.contains("--discard"),
+        "{stderr}"
+    );
     let work = ["work", "jobs.*", "--group", "g", "--count", "1", "--", "cat"];
     assert_eq!(check_ok(&broker.run(&work)), "two");
     assert_eq!(broker.server.metrics().pending_messages, 0);
@@ -341,7 +386,12 @@ fn a_durable_group_is_created_listed_worked_for_and_deleted() {
             std::thread::yield_now();
         }
     }
-    assert_eq!(check_ok(&broker.run(&["group", "delete", "g"])), "g deleted\n");
+    check_ok(&broker.run(&["pub", "jobs.new", "four", "--ack"]));
+    assert_eq!(check_ok(&broker.run(&["group", "delete", "g", "--discard"])), "g deleted\n");
+    assert_eq!(check_ok(&broker.run(&["sub", "jobs.*", "--group", "h", "--count", "1"])), "four\n");
+    while client.groups().get("h").expect("an answer").is_some_and(|it| it.members > 0) {
+        std::thread::yield_now();
+    }
     assert_eq!(check_ok(&broker.run(&["group", "delete", "h", "--json"])), "{\"deleted\":\"h\"}\n");
     assert_eq!(check_ok(&broker.run(&["group", "list"])), "");
     let gone = broker.run(&["group", "delete", "g"]);
@@ -383,6 +433,11 @@ fn usage_errors_are_exit_2_and_say_what_is_wrong() {
     check_usage(&["pub", "a", "b", "--file", "c"], "--file");
     check_usage(&["pub", "a|b", "c"], "a|b");
     check_usage(&["pub", "ping", "c"], "ping");
+    check_usage(&["pub", "jobs.*", "c"], "published under one name");
+    check_usage(&["request", "jobs.>", "c"], "published under one name");
+    check_usage(&["pub", "a", "b", "--expires", "0"], "at least 1ms");
+    check_usage(&["group", "create", "packers", "jobs.*"], "a group's name must not hold '*'");
+    check_usage(&["work", "jobs", "--group", "jobs.>", "--", "cat"], "must not hold '>'");
     check_usage(&["pub", "a", "b", "--lines"], "--lines");
     check_usage(&["sub", ""], "name");
     check_usage(&["sub", "ping"], "ping");

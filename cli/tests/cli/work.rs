@@ -1,6 +1,7 @@
 //! `mezzenger work` and `mezzenger reply`: what becomes of a message, and of the command that works at it.
 
 use std::io::{BufRead, BufReader, Read};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc;
@@ -73,10 +74,28 @@ fn a_command_works_for_a_group_and_its_exit_code_decides() {
 fn a_command_that_cannot_be_run_gives_the_message_back() {
     let broker = Broker::start();
     broker.client().message("jobs", "x").ack().send().expect("the server takes it");
-    let output = broker.run(&["work", "jobs", "--group", "g", "--", "/nowhere/at/all"]);
+    for command in ["/nowhere/at/all", "no-such-program", "/etc/passwd", "/tmp"] {
+        for what in [&["work", "jobs", "--group", "g"][..], &["reply", "jobs"]] {
+            let output = broker.run(&[what, &["--", command]].concat());
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(1), "{stderr}");
+            assert!(
+                stderr.contains(&format!("no program '{command}' that can be run")),
+                "{stderr}"
+            );
+        }
+    }
+    // One that is gone when it is wanted.
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let program = folder.path().join("once");
+    std::fs::write(&program, "#!/bin/sh\nrm \"$0\"\n").expect("a script");
+    std::fs::set_permissions(&program, PermissionsExt::from_mode(0o700)).expect("its mode");
+    broker.client().message("jobs", "x").ack().send().expect("the server takes it");
+    let program = program.to_str().expect("a path in UTF-8");
+    let output = broker.run(&["work", "jobs", "--group", "g", "--", program]);
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{stderr}");
-    assert!(stderr.contains("/nowhere/at/all could not be run"), "{stderr}");
+    assert!(stderr.contains(&format!("{program} could not be run")), "{stderr}");
     let subscriber = broker.subscribe(&["jobs", "--count", "1"]);
     assert_eq!(check_ok(&finish(subscriber)), "x\n");
 }

@@ -63,8 +63,8 @@ impl<E> Core<E> {
                         return self.create_group(&filter, &group, now).map(Outcome::Taken);
                     }
                     durable::Request::List { from, limit } => Ok(self.list_groups(from, limit)),
-                    durable::Request::Delete { name } => {
-                        return self.delete_group(name).map(Outcome::Deleting);
+                    durable::Request::Delete { name, unsettled } => {
+                        return self.delete_group(name, unsettled).map(Outcome::Deleting);
                     }
                 }
             }

@@ -14,7 +14,7 @@ use crate::journal::{JobState, Op};
 use crate::limits::{DELETING_MAX, GROUPS_LISTED_MAX, JOURNAL_SETTLES_PER_RECORD_MAX};
 use crate::message::DurableGroup;
 use crate::wire::control::Group;
-use crate::wire::durable::{self, Entry, Listed};
+use crate::wire::durable::{self, Entry, Listed, Unsettled};
 use crate::wire::filter::Filter;
 use crate::wire::id::MessageId;
 
@@ -129,10 +129,14 @@ impl<E> Core<E> {
 
     /// A durable group ends, and so do its jobs, a part in each turn: its number, which [`Self::answer_deletions`]
     /// answers.
-    pub(super) fn delete_group(&mut self, name: &str) -> Result<u64, Refusal> {
+    pub(super) fn delete_group(
+        &mut self,
+        name: &str,
+        unsettled: Unsettled,
+    ) -> Result<u64, Refusal> {
         self.check_running()?;
         self.check_journal()?;
-        let (number, at) = self.groups.delete(name).map_err(Refusal::Durable)?;
+        let (number, at) = self.groups.delete(name, unsettled).map_err(Refusal::Durable)?;
         if let Some(at) = at {
             self.subscribers.end_native(at);
         } else if self.deleting.get(&number).is_some_and(|it| it.len() >= DELETING_MAX) {

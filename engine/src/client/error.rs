@@ -77,7 +77,9 @@ pub enum ConnectError {
         host: String,
     },
     /// What answers speaks another protocol, or asks for what this client has not.
-    #[error("could not connect to {address}:{port}: this is no Mezzenger server: {source}")]
+    #[error(
+        "could not connect to {address}:{port}: this is no Mezzenger server: {source}; check the address and the port"
+    )]
     NotMezzenger {
         /// The server's address.
         address: String,
@@ -88,8 +90,8 @@ pub enum ConnectError {
     },
     /// A ZeroMQ socket of another kind answers. With the ports swapped, the server's own do.
     #[error(
-        "could not connect to {address}:{port}: a {found} socket answers there, not {expected}; is \
-         it the server's --recv-port?"
+        "could not connect to {address}:{port}: a ZeroMQ socket of type {found} answers there, and {expected} is needed; \
+         give the server's --recv-port (7202 by default), not its --pub-port"
     )]
     WrongSocket {
         /// The server's address.
@@ -282,7 +284,7 @@ pub enum SendError {
         text: String,
     },
     /// The server can no longer store messages durably.
-    #[error("the server cannot store messages durably: {text}; its operator must act")]
+    #[error("the server cannot store messages durably: {text}")]
     JournalFailed {
         /// The server's explanation.
         text: String,

@@ -14,6 +14,17 @@ const LIST: u8 = 0x0b;
 const DELETE: u8 = 0x0c;
 
 const IS_DURABLE: u8 = 1;
+/// The flag of a deletion that discards what the group did not settle.
+const DISCARDS: u8 = 1;
+
+/// What becomes of messages that a group has not settled when it is to be deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unsettled {
+    /// They stay, and so does the group: its deletion is refused.
+    Kept,
+    /// They go with the group.
+    Discarded,
+}
 
 /// Something about groups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +47,8 @@ pub enum Request<'a> {
     Delete {
         /// Its name.
         name: &'a str,
+        /// What becomes of jobs that are left.
+        unsettled: Unsettled,
     },
 }
 
@@ -77,7 +90,13 @@ pub(super) fn read(kind: u8, bytes: &[u8]) -> Result<Option<Request<'_>>, ReadEr
             let from = name_or_none(fields.text()?).map_err(ReadError::Name)?;
             Request::List { from, limit: fields.u16()? }
         }
-        DELETE => Request::Delete { name: name::check(fields.text()?).map_err(ReadError::Name)? },
+        DELETE => {
+            let name = name::check(fields.text()?).map_err(ReadError::Name)?;
+            let flags = fields.rest().first().copied().unwrap_or(0);
+            let unsettled =
+                if flags & DISCARDS == 0 { Unsettled::Kept } else { Unsettled::Discarded };
+            Request::Delete { name, unsettled }
+        }
         _ => return Ok(None),
     }))
 }
@@ -95,9 +114,10 @@ pub fn request(request: &Request<'_>) -> Vec<u8> {
             append_text(from, &mut body);
             body.extend(limit.to_le_bytes());
         }
-        Request::Delete { name } => {
+        Request::Delete { name, unsettled } => {
             body.push(DELETE);
             append_text(name, &mut body);
+            body.push(if *unsettled == Unsettled::Discarded { DISCARDS } else { 0 });
         }
     }
     body
@@ -221,7 +241,10 @@ mod tests {
         let list = Request::List { from: "g", limit: 0x0102 };
         check(list, b"\x02\x0b\x01g\x02\x01", |_| true);
         check(Request::List { from: "", limit: 3 }, b"\x02\x0b\0\x03\0", |_| true);
-        check(Request::Delete { name: "g" }, b"\x02\x0c\x01g", |_| true);
+        // A deletion may end before its flags.
+        let delete = |unsettled| Request::Delete { name: "g", unsettled };
+        check(delete(Unsettled::Kept), b"\x02\x0c\x01g\0", |end| end != 4);
+        check(delete(Unsettled::Discarded), b"\x02\x0c\x01g\x01", |end| end != 4);
     }
 
     #[test]

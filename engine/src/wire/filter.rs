@@ -1,5 +1,7 @@
 //! Which names a subscription is for: one, all that begin alike, or a pattern over their tokens.
 
+use std::fmt;
+
 use super::name::{self, NameError, SEPARATOR};
 use crate::limits::NAME_BYTES_MAX;
 
@@ -103,6 +105,16 @@ impl<'a> Filter<'a> {
                 }
                 tokens.next().is_none()
             }
+        }
+    }
+}
+
+impl fmt::Display for Filter<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(text) => write!(f, "the name '{text}'"),
+            Self::Prefix(text) => write!(f, "the prefix '{text}'"),
+            Self::Pattern(text) => write!(f, "the pattern '{text}'"),
         }
     }
 }

@@ -81,6 +81,12 @@ const RETRY_BYTES: usize = 3;
 /// them none is set.
 const KEEPS_EXPIRED: u8 = 1;
 
+fn checked(name: &[u8]) -> Result<&str, NameError> {
+    let name = name::check(name)?;
+    name::check_group(name)?;
+    Ok(name)
+}
+
 /// Reads a group; what follows it is ignored.
 pub(super) fn read(bytes: &[u8]) -> Result<Group<'_>, GroupReadError> {
     let (&length, rest) = bytes.split_first().ok_or(GroupReadError::Short(1))?;
@@ -92,7 +98,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Group<'_>, GroupReadError> {
     let mut group = Group {
         ack_wait_ms: u32::from_le_bytes([a0, a1, a2, a3]),
         in_flight_max: u32::from_le_bytes([f0, f1, f2, f3]),
-        ..Group::named(name::check(name).map_err(GroupReadError::Name)?)
+        ..Group::named(checked(name).map_err(GroupReadError::Name)?)
     };
     if rest.is_empty() {
         return Ok(group);

@@ -33,6 +33,11 @@ pub enum NameError {
     /// The name is `ping` or `ack`.
     #[error("the names 'ping' and 'ack' are the broker's own: use another")]
     Reserved,
+    /// A group's name holds what patterns are made of.
+    #[error(
+        "a group's name must not hold '{0}', of which patterns are made: the filter says which messages the group gets"
+    )]
+    Wildcard(char),
 }
 
 /// Checks the bytes of a name, reserved ones allowed, and returns it as text.
@@ -67,12 +72,16 @@ pub fn check_publishable(name: &str) -> Result<(), NameError> {
     if is_reserved(name) { Err(NameError::Reserved) } else { Ok(()) }
 }
 
-/// Checks what names are to begin with. The empty text is what all of them begin with.
+/// Checks the name of a group that is to be made or joined: a publishable one without `*` and `>`, as it was meant for a filter
+/// otherwise.
 ///
 /// # Errors
-/// The rule that it breaks.
-pub fn check_prefix(prefix: &str) -> Result<(), NameError> {
-    if prefix.is_empty() { Ok(()) } else { check(prefix.as_bytes()).map(drop) }
+/// The first rule that the name breaks.
+pub fn check_group(name: &str) -> Result<(), NameError> {
+    check_publishable(name)?;
+    name.chars()
+        .find(|char| ['*', '>'].contains(char))
+        .map_or(Ok(()), |at| Err(NameError::Wildcard(at)))
 }
 
 /// Whether the broker keeps this name for itself.
@@ -99,6 +108,9 @@ mod tests {
         check_error("a\u{85}b".as_bytes(), NameError::Control);
         assert_eq!(check_publishable("ping"), Err(NameError::Reserved));
         assert_eq!(check_publishable("ack"), Err(NameError::Reserved));
+        assert_eq!(check_group("ack"), Err(NameError::Reserved));
+        assert_eq!(check_group("jobs.*"), Err(NameError::Wildcard('*')));
+        assert_eq!(check_group("jobs>"), Err(NameError::Wildcard('>')));
     }
 
     #[test]
@@ -106,5 +118,6 @@ mod tests {
         assert_eq!(check(&[b'a'; 255]).map(str::len), Ok(255));
         assert_eq!(check("grüße/ 1.*".as_bytes()), Ok("grüße/ 1.*"));
         assert_eq!(check_publishable("pings"), Ok(()));
+        assert_eq!(check_group("pack/ers.2"), Ok(()));
     }
 }

@@ -99,6 +99,14 @@ pub enum PropertiesError {
     /// The name for answers breaks a rule.
     #[error("the name for answers: {0}")]
     ReplyTo(#[from] NameError),
+    /// It expires before it is delivered.
+    #[error(
+        "the message is over {early_ms} ms before its delivery, and nobody would get it: have it expire later, or be delivered sooner"
+    )]
+    ExpiresFirst {
+        /// By how many milliseconds.
+        early_ms: u64,
+    },
 }
 
 impl<'a> Properties<'a> {
@@ -179,6 +187,19 @@ impl<'a> Properties<'a> {
             && !retain
             && key.is_none()
             && payload_type.is_none()
+    }
+
+    /// Whether the message can reach anybody: it does not expire before it is delivered. Whoever publishes asks.
+    ///
+    /// # Errors
+    /// When it does.
+    pub fn check_times(&self) -> Result<(), PropertiesError> {
+        match (self.expires_ms, self.deliver_at_ms) {
+            (Some(expires_ms), Some(deliver_at_ms)) if expires_ms < deliver_at_ms => {
+                Err(PropertiesError::ExpiresFirst { early_ms: deliver_at_ms - expires_ms })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Appends them, and how many bytes they are, to a payload.

@@ -39,10 +39,10 @@ pub(crate) enum ConnectionError {
     #[error("requests were not answered for {0:?}")]
     Unanswered(Duration),
     /// What answers speaks another protocol, which is known.
-    #[error("what answers there speaks {0}, not ZMTP 3; is this the server's port?")]
+    #[error("what answers there speaks {0}, not ZMTP 3")]
     Protocol(&'static str),
     /// What answers is no ZeroMQ socket, or too old a one.
-    #[error("what answers there speaks no ZMTP 3; is this the server's port?")]
+    #[error("what answers there speaks no ZMTP 3")]
     Foreign,
     /// The server asks for authentication.
     #[error("the server asks for the mechanism {0}, and this client has none")]
@@ -51,7 +51,9 @@ pub(crate) enum ConnectionError {
     #[error("the server refused the connection: {0}")]
     Refused(String),
     /// A ZeroMQ socket, but another one.
-    #[error("a {found} socket answers there, and not {expected}; are the two ports swapped?")]
+    #[error(
+        "a ZeroMQ socket of type {found} answers there, and {expected} is needed: are the two ports swapped?"
+    )]
     WrongSocket {
         /// What it says it is.
         found: String,

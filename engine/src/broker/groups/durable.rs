@@ -10,6 +10,7 @@ use arcstr::ArcStr;
 
 use super::{Group, GroupError, GroupId, Groups, Policy};
 use crate::limits::DURABLE_GROUPS_MAX;
+use crate::wire::durable::Unsettled;
 use crate::wire::id::MessageId;
 
 /// What is told of a group.
@@ -59,7 +60,7 @@ impl Groups {
     }
 
     /// The number of a durable group.
-    pub(super) fn number(&self, group: GroupId) -> Option<u64> {
+    pub(in super::super) fn number(&self, group: GroupId) -> Option<u64> {
         self.all.get(group as usize)?.as_ref()?.durable
     }
 
@@ -71,9 +72,8 @@ impl Groups {
         match self.named(name) {
             Some((_, Group { durable: None, .. })) => Err(GroupError::Taken {
                 group: name.to_owned(),
-                what: "life",
-                there: "as long as it has members".to_owned(),
-                wanted: "until it is deleted".to_owned(),
+                difference: "it ends with its last member, and a durable group is wanted"
+                    .to_owned(),
             }),
             _ => Ok(()),
         }
@@ -123,10 +123,11 @@ impl Groups {
     /// being deleted already.
     ///
     /// # Errors
-    /// When it is not there, or has members.
+    /// When it is not there, or has members, or messages that are to be kept.
     pub(in super::super) fn delete(
         &mut self,
         name: &str,
+        unsettled: Unsettled,
     ) -> Result<(u64, Option<u32>), GroupError> {
         let text = || name.to_owned();
         let Some((id, group)) = self.named(name) else { return Err(GroupError::Unknown(text())) };
@@ -136,6 +137,10 @@ impl Groups {
         }
         if group.members > 0 {
             return Err(GroupError::HasMembers { group: text(), members: group.members });
+        }
+        let messages = group.jobs + self.enlisting.to_add_to(id);
+        if unsettled == Unsettled::Kept && messages > 0 {
+            return Err(GroupError::HasMessages { group: text(), messages });
         }
         let at = group.at;
         if let Some(Some(group)) = self.all.get_mut(id as usize) {

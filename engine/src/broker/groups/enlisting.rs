@@ -68,6 +68,14 @@ impl Work<'_> {
     fn all(self) -> usize {
         self.ids.len() * self.groups.len()
     }
+
+    /// Its jobs of a group that are left.
+    fn left_of(self, group: GroupId) -> usize {
+        let each = self.groups.len();
+        let Some(at) = self.groups.iter().position(|it| *it == group) else { return 0 };
+        // Of each message whose jobs are done up to this group's, one is.
+        self.ids.len() - (self.done + each - 1 - at) / each
+    }
 }
 
 /// What is left to be done for later turns.
@@ -110,6 +118,12 @@ impl Enlisting {
 
     pub(super) fn to_add(&self) -> usize {
         self.to_add
+    }
+
+    /// How many jobs of a group are still to be added.
+    pub(super) fn to_add_to(&self, group: GroupId) -> usize {
+        let parts = self.parts.values().flatten().filter(|part| part.change.adds());
+        parts.map(|part| part.work().left_of(group)).sum()
     }
 
     /// A number that no part has which comes later.

@@ -51,16 +51,51 @@ impl Policy {
     pub(super) fn ack_wait_ms(&self) -> u32 {
         u32::try_from(self.ack_wait.as_millis()).unwrap_or(u32::MAX)
     }
+
+    /// What of it is not as in another one, in words.
+    fn differences(&self, other: &Self) -> Vec<String> {
+        fn attempts(policy: &Policy) -> String {
+            match policy.attempts_max {
+                0 => "without end".to_owned(),
+                max => max.to_string(),
+            }
+        }
+        fn backoff(policy: &Policy) -> String {
+            format!("{:?} ms", policy.backoff.delays_ms())
+        }
+        fn expired(policy: &Policy) -> &'static str {
+            if policy.keeps_expired { "become dead letters" } else { "are no more" }
+        }
+        let mut differences = Vec::new();
+        let mut note = |what: &str, there: String, wanted: String| {
+            if there != wanted {
+                differences.push(format!("{what} {there}, not {wanted}"));
+            }
+        };
+        note(
+            "its time to acknowledge is",
+            format!("{:?}", self.ack_wait),
+            format!("{:?}", other.ack_wait),
+        );
+        note(
+            "a member's messages in flight are at most",
+            self.in_flight_max.to_string(),
+            other.in_flight_max.to_string(),
+        );
+        note("its attempts are", attempts(self), attempts(other));
+        note("its delays between attempts are", backoff(self), backoff(other));
+        note("messages that expire", expired(self).to_owned(), expired(other).to_owned());
+        differences
+    }
 }
 
 /// Why a group cannot be joined, or a job not be settled.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum GroupError {
     #[error(
-        "group '{group}' is there with another {what}: {there}, and not {wanted}; use another name, or what its \
-         members use"
+        "group '{group}' is there with other terms: {difference}; use another name, or the terms that it has"
     )]
-    Taken { group: String, what: &'static str, there: String, wanted: String },
+    Taken { group: String, difference: String },
     #[error("there are {GROUPS_MAX} groups, as many as there may be")]
     TooMany,
     #[error(
@@ -73,6 +108,11 @@ pub(super) enum GroupError {
     NotDurable(String),
     #[error("group '{group}' has {members} members: it can be deleted when they are gone")]
     HasMembers { group: String, members: usize },
+    #[error(
+        "group '{group}' has {messages} messages that no member settled: have members settle them, or say that they are \
+         to be discarded with the group"
+    )]
+    HasMessages { group: String, messages: usize },
     #[error("group '{0}' is being deleted: try again")]
     Deleting(String),
     #[error(
@@ -211,25 +251,15 @@ impl Groups {
         self.check_not_deleted(name)?;
         let Some(&id) = self.by_name.get(name) else { return Ok(None) };
         let Some(group) = &self.all[id as usize] else { return Ok(None) };
-        let taken = |what, there: String, wanted: String| {
-            Err(GroupError::Taken { group: name.to_owned(), what, there, wanted })
-        };
+        let mut differences = group.policy.differences(&policy);
         if (group.filter_kind, &*group.filter) != (filter.kind(), filter.text()) {
-            let text = |kind, text| format!("'{text}' of kind {kind}");
-            let there = text(group.filter_kind, &*group.filter);
-            return taken("filter", there, text(filter.kind(), filter.text()));
+            let there = Filter::read(group.filter_kind, group.filter.as_bytes());
+            let there = there.map_or_else(|error| error.to_string(), |filter| filter.to_string());
+            differences.insert(0, format!("its filter is {there}, not {filter}"));
         }
-        let text = |policy: Policy| {
-            let Policy { ack_wait, in_flight_max, attempts_max, backoff, keeps_expired } = policy;
-            let delays = backoff.delays_ms();
-            let expired = if keeps_expired { "dead letters" } else { "no more" };
-            format!(
-                "{ack_wait:?} to acknowledge, {in_flight_max} under way, {attempts_max} attempts (0: without end), \
-                 delays of {delays:?} ms, and what expires is {expired}"
-            )
-        };
-        if group.policy != policy {
-            return taken("policy", text(group.policy), text(policy));
+        if !differences.is_empty() {
+            let difference = differences.join("; ");
+            return Err(GroupError::Taken { group: name.to_owned(), difference });
         }
         Ok(Some(id))
     }

@@ -6,7 +6,7 @@ use super::native::subscribe;
 use super::*;
 use crate::limits::{DELETING_MAX, DURABLE_GROUPS_MAX, GROUPS_LISTED_MAX, IN_FLIGHT_MAX};
 use crate::wire::control::{Backoff, Group, Kind, Verdict};
-use crate::wire::durable::{self, Entry, Request};
+use crate::wire::durable::{self, Entry, Request, Unsettled};
 use crate::wire::filter::Filter;
 use crate::wire::letter::{self, Which};
 use crate::wire::reply::taken;
@@ -19,7 +19,7 @@ pub(super) fn create(filter: Filter<'_>, group: Group<'_>) -> Vec<u8> {
 }
 
 pub(super) fn delete(name: &str) -> Vec<u8> {
-    durable::request(&Request::Delete { name })
+    durable::request(&Request::Delete { name, unsettled: Unsettled::Discarded })
 }
 
 pub(super) fn named(name: &str) -> Group<'_> {
@@ -200,20 +200,40 @@ fn creating_it_again_is_right_as_it_is_and_refused_as_it_is_not() {
     let mut bench = Bench::new();
     bench.ask_groups(create(ORDERS, group)).ask_groups(create(ORDERS, group));
     let other = create(Filter::Prefix("order"), group);
-    bench.check_group_refused(other, &["'g'", "filter", "'orders'", "'order'"]);
+    bench.check_group_refused(
+        other,
+        &["'g'", "its filter is the prefix 'orders', not the prefix 'order'"],
+    );
     for (group, says) in [
-        (Group { ack_wait_ms: 0, ..group }, "10s to acknowledge"),
-        (Group { in_flight_max: 0, ..group }, "8192 under way"),
-        (Group { attempts_max: 5, ..group }, "5 attempts"),
-        (Group { backoff: Backoff::NONE, ..group }, "delays of []"),
+        (
+            Group { ack_wait_ms: 0, ..group },
+            "with other terms: its time to acknowledge is 2s, not 10s; use",
+        ),
+        (
+            Group { in_flight_max: 0, ..group },
+            "terms: a member's messages in flight are at most 3, not 8192; use",
+        ),
+        (Group { attempts_max: 5, ..group }, "terms: its attempts are 4, not 5; use"),
+        (Group { attempts_max: 0, ..group }, "terms: its attempts are 4, not without end; use"),
+        (
+            Group { backoff: Backoff::NONE, ..group },
+            "terms: its delays between attempts are [5, 6] ms, not [] ms; use",
+        ),
+        (
+            Group { keeps_expired: true, ..group },
+            "terms: messages that expire are no more, not become dead letters; use",
+        ),
     ] {
-        bench.check_group_refused(create(ORDERS, group), &["policy", "2s to ack", says]);
+        bench.check_group_refused(create(ORDERS, group), &[says]);
     }
+    let two = Group { ack_wait_ms: 3000, attempts_max: 5, ..group };
+    let says = "its time to acknowledge is 2s, not 3s; its attempts are 4, not 5";
+    bench.check_group_refused(create(ORDERS, two), &[says]);
     let group = Group { in_flight_max: IN_FLIGHT_MAX + 1, ..group };
     bench.check_group_refused(create(ORDERS, group), &["8193", "at most 8192"]);
     // One that its members made ends with them, and is none that stays.
     bench.ask(3, join_named(1, "h"));
-    bench.check_group_refused(create(ORDERS, named("h")), &["'h'", "until it is deleted"]);
+    bench.check_group_refused(create(ORDERS, named("h")), &["'h'", "it ends with its last member"]);
     bench.core.disconnected(3);
     bench.given();
     bench.ask_groups(create(ORDERS, named("h")));
@@ -235,10 +255,10 @@ fn members_take_its_terms_or_say_the_same() {
     bench.pass(WAIT + Duration::from_millis(20));
     assert_eq!(bench.core.letters.len(), 2, "one attempt");
     for (group, says) in [
-        (Group { ack_wait_ms: 1, ..GROUP }, "1ms to acknowledge"),
-        (Group { in_flight_max: 2, ..GROUP }, "2 under way"),
-        (Group { attempts_max: 2, ..GROUP }, "2 attempts"),
-        (Group { backoff: Backoff::new(&[5]).unwrap(), ..GROUP }, "delays of [5]"),
+        (Group { ack_wait_ms: 1, ..GROUP }, "its time to acknowledge is 2s, not 1ms"),
+        (Group { in_flight_max: 2, ..GROUP }, "in flight are at most 1, not 2"),
+        (Group { attempts_max: 2, ..GROUP }, "its attempts are 1, not 2"),
+        (Group { backoff: Backoff::new(&[5]).unwrap(), ..GROUP }, "are [5, 6] ms, not [5] ms"),
     ] {
         let body = subscribe(2, Kind::Group(group), ORDERS, ROOMY);
         bench.check_control_refused(body, ErrorCode::Subscription, says);
@@ -247,7 +267,7 @@ fn members_take_its_terms_or_say_the_same() {
     bench.check_control_refused(
         body,
         ErrorCode::Subscription,
-        "'orders' of kind 1, and not 'orders' of kind 0",
+        "its filter is the prefix 'orders', not the name 'orders'",
     );
 }
 
@@ -282,6 +302,33 @@ fn deleting_it_ends_its_jobs_and_what_nobody_else_needs() {
     bench.ask(3, join(1, ROOMY)).ask(5, subscribe(1, Kind::Broadcast, ORDERS, ROOMY));
     assert_eq!(bench.received(), [(5, vec![5])]);
     assert_eq!(bench.core.letters.len(), 1, "until it is purged");
+}
+
+#[test]
+fn what_members_did_not_settle_is_not_discarded_unless_that_is_said() {
+    let mut bench = Bench::limited(false, Limits { messages: 40_000, bytes: 1 << 30 });
+    let keep = || durable::request(&Request::Delete { name: "g", unsettled: Unsettled::Kept });
+    bench.ask_groups(create(ORDERS, GROUP)).orders(1, true, 3);
+    bench.check_group_refused(keep(), &["'g' has 3 messages that no member settled"]);
+    bench.ask(3, join(1, ROOMY)).given();
+    bench.ask(3, verdict(1, Verdict::Ack, &[1, 2, 3]));
+    bench.core.disconnected(3);
+    // Those that a turn had no time for count, too.
+    for part in 0..10 {
+        bench.orders(part * 1000 + 10, true, 1000);
+    }
+    bench.check_group_refused(keep(), &["'g' has 10000 messages"]);
+    bench.effects();
+    while bench.core.turn(bench.now) {}
+    bench.check_group_refused(keep(), &["'g' has 10000 messages"]);
+    bench.ask(3, join(1, ROOMY)).given();
+    for part in 0..100 {
+        let ids: Vec<_> = (0..100).map(|n| part * 100 + n + 10).collect();
+        bench.ask(3, verdict(1, Verdict::Ack, &ids)).given();
+    }
+    bench.core.disconnected(3);
+    bench.ask_groups(keep());
+    assert!(bench.list_groups("", 0, |it| it.waiting).2.is_empty());
 }
 
 #[test]

@@ -310,9 +310,17 @@ fn a_group_is_what_its_members_agree_on() {
     bench.ask(3, join(1, ROOMY));
     let other = Kind::Group(Group { ack_wait_ms: 3000, ..GROUP });
     let code = ErrorCode::Subscription;
-    bench.check_control_refused(subscribe(2, other, ORDERS, 1), code, "3s to acknowledge");
+    bench.check_control_refused(
+        subscribe(2, other, ORDERS, 1),
+        code,
+        "its time to acknowledge is 2s, not 3s",
+    );
     let body = subscribe(2, Kind::Group(GROUP), Filter::Name("orders"), 1);
-    bench.check_control_refused(body, code, "'orders' of kind 0");
+    bench.check_control_refused(
+        body,
+        code,
+        "its filter is the prefix 'orders', not the name 'orders'",
+    );
     bench.core.disconnected(3);
     bench.ask(4, subscribe(2, other, ORDERS, 1));
 }

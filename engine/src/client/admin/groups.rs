@@ -14,7 +14,7 @@ use crate::client::mode::Blocking;
 use crate::client::receive::{Filter, Policy};
 use crate::client::waiting::block;
 use crate::limits::GROUPS_LISTED_MAX;
-use crate::wire::durable::{self, Entry, Request};
+use crate::wire::durable::{self, Entry, Request, Unsettled};
 use crate::wire::filter::FilterError;
 use crate::wire::name::{self, NameError};
 use crate::wire::reply::{self, Reply};
@@ -136,7 +136,7 @@ impl Group {
 /// assert_eq!(job.text(), Some("a book"));
 /// job.ack();
 /// drop(jobs);
-/// # while client.groups().list()?[0].members > 0 {}
+/// # while client.groups().list()?[0].members + client.groups().list()?[0].waiting as u32 > 0 {}
 /// client.groups().delete("packers")?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -199,9 +199,9 @@ impl<Mode> Groups<Mode> {
         Ok(listed.next.to_owned())
     }
 
-    async fn remove(&self, name: &str) -> Result<(), GroupError> {
+    async fn remove(&self, name: &str, unsettled: Unsettled) -> Result<(), GroupError> {
         name::check_publishable(name)?;
-        self.ask_ok(&Request::Delete { name }).await
+        self.ask_ok(&Request::Delete { name, unsettled }).await
     }
 
     /// A request that is answered with OK.
@@ -235,13 +235,21 @@ impl Groups {
         block(self.one(name))
     }
 
-    /// Deletes a durable group that has no members. Its messages are done, but for those that others need, and its dead letters
-    /// stay until they are purged.
+    /// Deletes a durable group that has no members, and no messages that wait for one. Its dead letters stay until they are purged.
+    ///
+    /// # Errors
+    /// [`GroupError::Refused`] when there is no durable group of this name, or when it has members or messages.
+    pub fn delete(&self, name: &str) -> Result<(), GroupError> {
+        block(self.remove(name, Unsettled::Kept))
+    }
+
+    /// Deletes a durable group that has no members, and discards the messages that wait for one, but for those that others need.
+    /// Its dead letters stay until they are purged.
     ///
     /// # Errors
     /// [`GroupError::Refused`] when there is no durable group of this name, or when it has members.
-    pub fn delete(&self, name: &str) -> Result<(), GroupError> {
-        block(self.remove(name))
+    pub fn delete_with_messages(&self, name: &str) -> Result<(), GroupError> {
+        block(self.remove(name, Unsettled::Discarded))
     }
 }
 
@@ -266,9 +274,18 @@ impl Groups<Asynchronous> {
     /// Deletes a durable group that has no members, as the blocking [`delete`](crate::Groups::delete) does.
     ///
     /// # Errors
-    /// [`GroupError::Refused`] when there is no durable group of this name, or when it has members.
+    /// As there.
     pub async fn delete(&self, name: &str) -> Result<(), GroupError> {
-        self.remove(name).await
+        self.remove(name, Unsettled::Kept).await
+    }
+
+    /// Deletes a durable group that has no members, and discards its messages, as the blocking
+    /// [`delete_with_messages`](crate::Groups::delete_with_messages) does.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn delete_with_messages(&self, name: &str) -> Result<(), GroupError> {
+        self.remove(name, Unsettled::Discarded).await
     }
 }
 
@@ -327,7 +344,7 @@ impl<Mode> DurableGroupBuilder<Mode> {
 
     async fn created(self) -> Result<(), GroupError> {
         let Self { groups, name, filter, policy } = self;
-        name::check_publishable(&name)?;
+        name::check_group(&name)?;
         filter.check()?;
         policy.check()?;
         let group = policy.of(&name);

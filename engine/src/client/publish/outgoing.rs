@@ -16,7 +16,7 @@ use crate::client::receive::message::Message;
 use crate::client::receive::{Request, Requests};
 use crate::client::run::here;
 use crate::client::waiting::block_until;
-use crate::wire::properties::Properties;
+use crate::wire::properties::{Properties, PropertiesError};
 use answer::PendingAnswer;
 
 /// A message that is about to be published, made by [`Client::message`](crate::Client::message).
@@ -208,12 +208,13 @@ impl<'a, P: Payload, Mode> OutgoingMessage<'a, P, Mode> {
     }
 
     /// Says when it expires and is delivered, as it is about to be published.
-    fn stamp(&mut self) {
+    fn stamp(&mut self) -> Result<(), PropertiesError> {
         self.properties.expires_ms = self.expires_in.map(from_now_ms);
         self.properties.deliver_at_ms = self.deliver.map(|when| match when {
             When::In(time) => from_now_ms(time),
             When::At(time) => unix_ms(time),
         });
+        self.properties.check_times()
     }
 
     /// Whether it waits for who is to get it.
@@ -275,7 +276,7 @@ impl<P: Payload> OutgoingMessage<'_, P> {
         if !unattended && !here::may_wait() {
             return Err(SendError::InCallback);
         }
-        self.stamp();
+        self.stamp()?;
         let Self { publisher, name, payload, ack, properties, .. } = self;
         publisher.publish_with(name, payload, properties, *ack, unattended)
     }

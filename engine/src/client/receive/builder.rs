@@ -240,7 +240,7 @@ impl<Mode> GroupBuilder<Mode> {
     /// What it is to be opened with.
     fn terms(self) -> Result<(Arc<Callbacks>, Terms), SubscribeError> {
         let Self { callbacks, mut terms, group, .. } = self;
-        name::check_publishable(&group.name)?;
+        name::check_group(&group.name)?;
         group.policy.check()?;
         terms.kind = Kind::Group(group);
         Ok((callbacks, terms))

@@ -81,10 +81,6 @@ impl Filter {
 
 impl fmt::Display for Filter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Name(text) => write!(f, "the name '{text}'"),
-            Self::Prefix(text) => write!(f, "the prefix '{text}'"),
-            Self::Pattern(text) => write!(f, "the pattern '{text}'"),
-        }
+        self.wire().fmt(f)
     }
 }

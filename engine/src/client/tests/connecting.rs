@@ -220,7 +220,7 @@ fn the_port_of_subscribing_sockets_is_told_at_once() {
     let (_publishing, port) = crate::net::tests::listen(zmq::XPUB, 0);
     let error = at_once(patient(port));
     assert!(matches!(error, ConnectError::WrongSocket { .. }), "{error}");
-    assert!(error.to_string().contains("is it the server's --recv-port?"), "{error}");
+    assert!(error.to_string().contains("give the server's --recv-port"), "{error}");
 }
 
 #[test]

@@ -78,4 +78,9 @@ fn one_that_is_too_far_ahead_is_refused_with_the_limit() {
     let SendError::Malformed { text } = refused else { panic!("{refused:?}") };
     assert!(text.contains("3651 days") && text.contains("at most 3650"), "{text}");
     client.message("a", "x").deliver_in(Duration::MAX).send().unwrap_err();
+    let never = client.message("a", "x").expires_in(SHORT).deliver_in(LONG).send();
+    assert!(matches!(
+        never,
+        Err(SendError::Properties(crate::PropertiesError::ExpiresFirst { .. }))
+    ));
 }

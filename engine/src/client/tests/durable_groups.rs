@@ -57,6 +57,9 @@ fn what_cannot_be_says_why() {
     let client = client(&server);
     let groups = client.groups();
     assert!(matches!(groups.durable("a|b", jobs()).create(), Err(GroupError::Name(_))));
+    // The arguments changed places.
+    let swapped = groups.durable("jobs.*", Filter::name("packers")).create();
+    assert_eq!(swapped, Err(GroupError::Name(crate::NameError::Wildcard('*'))));
     assert!(matches!(groups.delete(""), Err(GroupError::Name(_))));
     let pattern = Filter::pattern("a..b");
     assert!(matches!(groups.durable("g", pattern).create(), Err(GroupError::Filter(_))));
@@ -73,6 +76,11 @@ fn what_cannot_be_says_why() {
     let Err(SubscribeError::Refused { text }) = joined else { panic!("it is another one") };
     assert!(text.contains("'g'") && text.contains("filter"), "{text}");
     assert!(matches!(groups.delete("nobody"), Err(GroupError::Refused { .. })));
+    client.message("jobs.1", "one").ack().send().unwrap();
+    let Err(GroupError::Refused { text }) = groups.delete("g") else { panic!("it has a message") };
+    assert!(text.contains("'g' has 1 messages that no member settled"), "{text}");
+    groups.delete_with_messages("g").unwrap();
+    assert_eq!(groups.list(), Ok(vec![]));
 }
 
 #[test]

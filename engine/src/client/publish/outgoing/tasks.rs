@@ -76,7 +76,7 @@ impl<P: Payload> OutgoingMessage<'_, P, Asynchronous> {
     }
 
     async fn leave(mut self, unattended: bool) -> Result<Receipt, SendError> {
-        self.stamp();
+        self.stamp()?;
         let Self { publisher, name, payload, ack, properties, .. } = self;
         publisher.publish_in_task(name, payload, properties, ack, unattended).await
     }
