@@ -259,6 +259,7 @@ impl<E> Core<E> {
             self.groups.add_another_job(group, id);
         } else if let Some(message) = self.backlog.get(id) {
             let groups = if self.backlog.is_dead(id) {
+                self.note_all_done(id, &message.name, group);
                 [group].into()
             } else {
                 // It waits for anybody, and so for the groups that have come since.
@@ -278,6 +279,15 @@ impl<E> Core<E> {
         // It may be none by the order of things, as the group may have been created since.
         self.note_job(self.groups.durable_number(&name), JobState::Open, id);
         self.end_letter(id, name, LetterEnd::Replayed);
+    }
+
+    /// Has the journal say that durable groups are done with a message that becomes a job of another one: until now its dead
+    /// letters said so.
+    fn note_all_done(&mut self, id: MessageId, name: &str, except: GroupId) {
+        let fitting = self.subscribers.topic(name).groups.clone();
+        for group in fitting.iter().filter(|group| **group != except) {
+            self.note_job(self.groups.number(*group), JobState::Done, id);
+        }
     }
 
     /// A letter is needed no longer, and neither is its message if that was all that kept it.

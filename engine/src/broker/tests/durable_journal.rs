@@ -141,6 +141,28 @@ fn the_journal_says_what_a_group_is_done_with_while_another_may_replay_it() {
     assert!(matches!(&ops[..], [first, Op::Letter(it)] if *first == done && it.is_done), "{ops:?}");
 }
 
+#[test]
+fn one_that_expired_for_a_group_is_not_its_job_again_when_another_replays_it() {
+    let mut bench = at_start(durable_bench());
+    bench.core.request(ASKER, create(ORDERS, named("h")).into(), bench.now);
+    bench.stored();
+    let expires_ms = Some(super::expiry::START_MS + 500);
+    let properties = crate::wire::properties::Properties { expires_ms, ..Default::default() };
+    let record = super::expiry::record_with("orders", 1, true, &properties);
+    bench.ask(3, join(1, ROOMY));
+    bench.request(9, [&v2_prefix("orders")[..], &record].concat()).stored();
+    bench.given();
+    bench.request(3, verdict(1, NO, &[1])).stored();
+    bench.pass_on_both(Duration::from_millis(600)).stored();
+    assert!(bench.core.backlog.is_dead(id(1)), "kept for the letter alone");
+    let which = Which::Range { from: 0, to: 0, name: "" };
+    bench.request(ASKER, letter::request(&letter::Request::Replay { group: "g", which }));
+    let ops = bench.stored();
+    let done = Op::Jobs { group: 2, state: JobState::Done, ids: vec![id(1)] };
+    assert!(ops.contains(&done), "after a restart it would be a job of 'h': {ops:?}");
+    assert_eq!(bench.given(), [(3, 1, 1, vec![1])]);
+}
+
 fn message(n: u64) -> Message {
     let body = record("orders", n, true, b"x").into();
     Message { id: id(n), name: "orders".into(), format: Format::V2, body }
