@@ -98,14 +98,15 @@ impl One {
     }
 }
 
-/// Runs the program of the wire format's page against a server; what it printed.
+/// Runs a Python program of a page, counted from 1, against a server; what it printed.
 #[track_caller]
-fn run_the_page(server: &Server) -> String {
-    let page =
-        fs::read_to_string(binaries::workspace().join("engine/docs/wire-format.md")).unwrap();
-    let program = page.split("```python\n").nth(1).and_then(|rest| rest.split("```").next());
-    let port = server.recv_addr.port().to_string();
-    let program = program.expect("a program").replace("7202", &port);
+fn run_the_page(page: &str, program: usize, server: &Server) -> String {
+    let page = fs::read_to_string(binaries::workspace().join(page)).unwrap();
+    let program = page.split("```python\n").nth(program).and_then(|rest| rest.split("```").next());
+    let [pub_port, recv_port] =
+        [server.pub_addr, server.recv_addr].map(|addr| addr.port().to_string());
+    let program = program.expect("a program");
+    let program = program.replace("7201", &pub_port).replace("7202", &recv_port);
     let output = Command::new(python::environment().join("bin/python"))
         .args(["-c", &program])
         .output()
@@ -119,10 +120,23 @@ fn the_program_of_the_wire_formats_page_joins_a_group_publishes_and_acknowledges
     let folder = tempfile::tempdir().unwrap();
     let journal = folder.path().join("journal");
     let server = Server::start_with_journal(&journal, &[]);
-    assert_eq!(run_the_page(&server), "order 1\norder 2\norder 3\n");
+    let printed = run_the_page("engine/docs/wire-format.md", 1, &server);
+    assert_eq!(printed, "order 1\norder 2\norder 3\n");
     server.terminate();
     let report = check_journal::report(&journal, 0);
     assert!(report.contains("3 settled, 0 live"), "{report}");
+}
+
+#[test]
+fn the_original_clients_of_the_readme_publish_receive_and_acknowledge() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = folder.path().join("journal");
+    let server = Server::start_with_journal(&journal, &["--retry-interval", "100ms"]);
+    assert_eq!(run_the_page("README.md", 1, &server), "b'OK'\n");
+    assert_eq!(run_the_page("README.md", 2, &server), "greet {'hello': [1, 2, 3]}\nb'OK'\n");
+    server.terminate();
+    let report = check_journal::report(&journal, 0);
+    assert!(report.contains("1 settled, 0 live"), "{report}");
 }
 
 #[test]
