@@ -1,5 +1,6 @@
 //! Log lines at a bounded rate, so that a flood of events is no flood of lines.
 
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 /// Lets one line through in each pause, and counts what it holds back.
@@ -16,14 +17,15 @@ impl LogRate {
         Self { pause, last: None, held: 0 }
     }
 
-    /// Whether a line may be written now, and then how many were held back since the last one.
-    pub(crate) fn admit(&mut self, now: Duration) -> Option<u64> {
+    /// Whether a line may be written now, and then how many were held back since the last one, if any: `tracing` leaves a
+    /// field out that has no value.
+    pub(crate) fn admit(&mut self, now: Duration) -> Option<Option<NonZeroU64>> {
         if self.last.is_some_and(|last| now.saturating_sub(last) < self.pause) {
             self.held += 1;
             return None;
         }
         self.last = Some(now);
-        Some(std::mem::take(&mut self.held))
+        Some(NonZeroU64::new(std::mem::take(&mut self.held)))
     }
 }
 
@@ -36,6 +38,9 @@ mod tests {
         let at = Duration::from_millis;
         let mut rate = LogRate::new(Duration::from_secs(1));
         let admitted = [0, 1, 999, 1000, 1500, 5000].map(|ms| rate.admit(at(ms)));
-        assert_eq!(admitted, [Some(0), None, None, Some(2), None, Some(1)]);
+        assert_eq!(
+            admitted,
+            [Some(None), None, None, Some(NonZeroU64::new(2)), None, Some(NonZeroU64::new(1))]
+        );
     }
 }
