@@ -122,7 +122,7 @@ fn what_the_readme_builds_for_users_has_no_internals() {
             built.push(package);
         }
     }
-    assert!(built.contains(&None) && built.len() > 1, "the commands were not found");
+    assert!(built.contains(&Some("mezzenger-server")), "the commands were not found");
     for package in built.into_iter().chain([Some("mezzenger-server"), Some("mezzenger-cli")]) {
         let mut tree = vec!["tree", "--locked", "-e", "no-dev,features", "-i", "mezzenger"];
         tree.extend(package.into_iter().flat_map(|package| ["-p", package]));

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use mezzenger::wire::control::{self, Control, Group, Kind, Verdict};
-use mezzenger::wire::durable::{self, Request};
+use mezzenger::wire::durable::{self, Request, Unsettled};
 use mezzenger::wire::filter::Filter;
 use mezzenger::wire::frame::split_v2;
 use mezzenger::wire::id::MessageId;
@@ -20,7 +20,7 @@ fn create(name: &str) -> Vec<u8> {
 }
 
 fn delete(name: &str) -> Vec<u8> {
-    durable::request(&Request::Delete { name })
+    durable::request(&Request::Delete { name, unsettled: Unsettled::Discarded })
 }
 
 /// A member of this group, which may get so many bytes.
@@ -82,7 +82,8 @@ fn their_jobs_outlive_killed_servers_and_are_done_once_by_each_group() {
     let got = next(&mut packer, 20);
     assert_eq!(got, first);
     packer.ask(&ack(&got[..10]));
-    // What is acknowledged is written, but perhaps not synced: a kill leaves it.
+    // An acknowledgement is answered before it is written, and a creation once all before it is.
+    packer.ask(&create("packers"));
     server.signal_and_wait(Signal::KILL);
 
     let mut server = start();

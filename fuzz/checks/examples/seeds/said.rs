@@ -49,7 +49,8 @@ pub(super) fn controls() -> Vec<(&'static str, Vec<Vec<u8>>)> {
     let create =
         durable::request(&durable::Request::Create { filter: Filter::Prefix("gr"), group });
     let list = durable::request(&durable::Request::List { from: "", limit: 0 });
-    let delete = durable::request(&durable::Request::Delete { name: "g" });
+    let unsettled = durable::Unsettled::Discarded;
+    let delete = durable::request(&durable::Request::Delete { name: "g", unsettled });
     let clear = retained::request(&retained::Request::Clear("greet"));
     let (filter, after, limit) = (Filter::Pattern("*"), "", 0);
     let values = retained::request(&retained::Request::List { filter, after, limit });
