@@ -3,7 +3,7 @@
 use std::io;
 
 use clap::{ArgGroup, Subcommand};
-use mezzenger::{ClientBuilder, DeadLetter, DeadLetterCause, DeadLetterError, Filter, MessageId};
+use mezzenger::{AdminError, ClientBuilder, DeadLetter, DeadLetterCause, Filter, MessageId};
 use serde_json::json;
 
 use crate::error::{Error, written};
@@ -145,10 +145,10 @@ impl ChangeArgs {
 
     fn change(
         &self,
-        ids: impl FnOnce() -> Result<u64, DeadLetterError>,
-        named: impl FnOnce(&str) -> Result<u64, DeadLetterError>,
-        all: impl FnOnce() -> Result<u64, DeadLetterError>,
-    ) -> Result<u64, DeadLetterError> {
+        ids: impl FnOnce() -> Result<u64, AdminError>,
+        named: impl FnOnce(&str) -> Result<u64, AdminError>,
+        all: impl FnOnce() -> Result<u64, AdminError>,
+    ) -> Result<u64, AdminError> {
         match &self.name {
             Some(name) => named(name),
             None if self.all => all(),

@@ -4,10 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitStatus;
 
-use mezzenger::{
-    ConnectError, DeadLetterError, GroupError, ReceiveError, RequestError, RetainedError,
-    SendError, SubscribeError,
-};
+use mezzenger::{AdminError, ConnectError, ReceiveError, RequestError, SendError, SubscribeError};
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -21,15 +18,9 @@ pub(crate) enum Error {
     /// There is no subscription.
     #[error(transparent)]
     Subscribe(#[from] SubscribeError),
-    /// Dead letters could not be dealt with.
+    /// Groups, dead letters or retained messages could not be dealt with.
     #[error(transparent)]
-    DeadLetters(#[from] DeadLetterError),
-    /// Groups could not be dealt with.
-    #[error(transparent)]
-    Groups(#[from] GroupError),
-    /// Retained messages could not be dealt with.
-    #[error(transparent)]
-    Retained(#[from] RetainedError),
+    Admin(#[from] AdminError),
     /// A request has no answer.
     #[error(transparent)]
     Request(#[from] RequestError),

@@ -143,12 +143,12 @@ pub use broker::run::RunError;
 #[cfg(feature = "tokio")]
 pub use client::asynchronous;
 pub use client::{
-    ArchivePayload, ArchiveType, Blocked, Blocking, Client, ClientBuilder, ConnectError,
-    ConnectionEvent, Counters, DeadLetter, DeadLetterCause, DeadLetterError, DeadLetters, Delivery,
-    DisconnectReason, DurableGroupBuilder, Failure, Filter, Group, GroupBuilder, GroupError,
-    Groups, Message, Missed, Outcome, OutgoingMessage, Payload, PayloadError, Receipt,
-    ReceiveError, RequestError, Retained, RetainedError, RetainedMessage, SendError,
-    SubscribeError, Subscription, SubscriptionBuilder, TypedPayload, Verdict,
+    AdminError, ArchivePayload, ArchiveType, Blocked, Blocking, Client, ClientBuilder,
+    ConnectError, ConnectionEvent, Counters, DeadLetter, DeadLetterCause, DeadLetters, Delivery,
+    DisconnectReason, DurableGroupBuilder, Failure, Filter, Group, GroupBuilder, Groups, Message,
+    Missed, Outcome, OutgoingMessage, Payload, PayloadError, Receipt, ReceiveError, RequestError,
+    Retained, RetainedMessage, SendError, SubscribeError, Subscription, SubscriptionBuilder,
+    TypedPayload, Verdict,
 };
 #[doc(hidden)]
 pub use client::{ArchivedForm, layout_of, layout_of_fields};

@@ -3,9 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use mezzenger::{
-    ConnectError, DeadLetterError, GroupError, ReceiveError, SendError, SubscribeError,
-};
+use mezzenger::{AdminError, ConnectError, ReceiveError, SendError, SubscribeError};
 
 /// Why a measure could not be taken.
 #[derive(Debug, thiserror::Error)]
@@ -42,12 +40,9 @@ pub(crate) enum MeasureError {
     /// Nothing arrived.
     #[error("a message that was due did not arrive: {0}")]
     Receive(#[from] ReceiveError),
-    /// A group could not be made.
+    /// A group could not be made, or dead letters not be asked for.
     #[error(transparent)]
-    Group(#[from] GroupError),
-    /// Dead letters could not be asked for.
-    #[error(transparent)]
-    Letters(#[from] DeadLetterError),
+    Admin(#[from] AdminError),
     /// The system refused something.
     #[error("the system refused: {0}")]
     System(#[from] io::Error),

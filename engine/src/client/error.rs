@@ -1,9 +1,12 @@
 //! What can go wrong: one error type for each family of calls, a variant for each reason.
 
+mod admin;
+
 use std::error::Error;
 use std::io;
 use std::time::Duration;
 
+pub use self::admin::AdminError;
 use crate::wire::filter::FilterError;
 use crate::wire::name::NameError;
 use crate::wire::properties::PropertiesError;
@@ -344,25 +347,6 @@ pub(super) fn doubt(error: &SendError) -> &'static str {
         }
         _ => "",
     }
-}
-
-/// Why something about dead letters could not be done.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum DeadLetterError {
-    /// The server refused it.
-    #[error("the server refused: {text}")]
-    Refused {
-        /// The server's explanation.
-        text: String,
-    },
-    /// The name of a message or of a group breaks a rule.
-    #[error(transparent)]
-    Name(#[from] NameError),
-    /// The server could not be asked, cannot do it now, or did not answer. After [`SendError::TimedOut`] and
-    /// [`SendError::Stopped`] what was asked for may have been done.
-    #[error("{_0}{}", doubt(_0))]
-    Send(#[source] SendError),
 }
 
 /// Why a request has no answer.

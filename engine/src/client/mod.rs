@@ -28,13 +28,11 @@ mod tests;
 mod waiting;
 
 pub use admin::dead_letters::{DeadLetter, DeadLetterCause, DeadLetters};
-pub use admin::groups::{DurableGroupBuilder, Group, GroupError, Groups};
-pub use admin::retained::{Retained, RetainedError, RetainedMessage};
+pub use admin::groups::{DurableGroupBuilder, Group, Groups};
+pub use admin::retained::{Retained, RetainedMessage};
 pub use builder::ClientBuilder;
 pub use connection::links::{ConnectionEvent, DisconnectReason};
-pub use error::{
-    ConnectError, DeadLetterError, ReceiveError, RequestError, SendError, SubscribeError,
-};
+pub use error::{AdminError, ConnectError, ReceiveError, RequestError, SendError, SubscribeError};
 pub use handle::Client;
 pub use mode::Blocking;
 pub use publish::archive::{

@@ -5,7 +5,7 @@ pub(in crate::client) mod tasks;
 
 pub use letter::{DeadLetter, DeadLetterCause};
 
-use crate::client::error::DeadLetterError;
+use crate::client::error::AdminError;
 use crate::client::receive::message::Message;
 use crate::client::waiting::block;
 use crate::wire::id::MessageId;
@@ -33,7 +33,7 @@ impl DeadLetters {
     ///
     /// # Errors
     /// Why the server does not tell.
-    pub fn count(&self) -> Result<u64, DeadLetterError> {
+    pub fn count(&self) -> Result<u64, AdminError> {
         block(self.0.count())
     }
 
@@ -41,24 +41,24 @@ impl DeadLetters {
     ///
     /// # Errors
     /// Why the server does not tell.
-    pub fn list(&self, limit: usize) -> Result<Vec<DeadLetter>, DeadLetterError> {
+    pub fn list(&self, limit: usize) -> Result<Vec<DeadLetter>, AdminError> {
         block(self.0.list(limit))
     }
 
     /// One of them, and its message.
     ///
     /// # Errors
-    /// [`DeadLetterError::Refused`] when the group has no such letter.
-    pub fn show(&self, id: MessageId) -> Result<(DeadLetter, Message), DeadLetterError> {
+    /// [`AdminError::Refused`] when the group has no such letter.
+    pub fn show(&self, id: MessageId) -> Result<(DeadLetter, Message), AdminError> {
         block(self.0.show(id))
     }
 
     /// Delivers these to the group again, with attempts from 1; how many there were. The group must have members, or be durable.
     ///
     /// # Errors
-    /// [`DeadLetterError::Refused`] when the group has no members and is not durable, and nothing is lost then; and when some of these are no letters
+    /// [`AdminError::Refused`] when the group has no members and is not durable, and nothing is lost then; and when some of these are no letters
     /// of it: the others are delivered.
-    pub fn replay(&self, ids: &[MessageId]) -> Result<u64, DeadLetterError> {
+    pub fn replay(&self, ids: &[MessageId]) -> Result<u64, AdminError> {
         block(self.0.replay(ids))
     }
 
@@ -66,7 +66,7 @@ impl DeadLetters {
     ///
     /// # Errors
     /// As for [`Self::replay`].
-    pub fn replay_all(&self) -> Result<u64, DeadLetterError> {
+    pub fn replay_all(&self) -> Result<u64, AdminError> {
         block(self.0.replay_all())
     }
 
@@ -74,15 +74,15 @@ impl DeadLetters {
     ///
     /// # Errors
     /// As for [`Self::replay`].
-    pub fn replay_named(&self, name: &str) -> Result<u64, DeadLetterError> {
+    pub fn replay_named(&self, name: &str) -> Result<u64, AdminError> {
         block(self.0.replay_named(name))
     }
 
     /// Forgets these for good; how many there were.
     ///
     /// # Errors
-    /// [`DeadLetterError::Refused`] when some of these are no letters of the group: the others are gone.
-    pub fn purge(&self, ids: &[MessageId]) -> Result<u64, DeadLetterError> {
+    /// [`AdminError::Refused`] when some of these are no letters of the group: the others are gone.
+    pub fn purge(&self, ids: &[MessageId]) -> Result<u64, AdminError> {
         block(self.0.purge(ids))
     }
 
@@ -90,7 +90,7 @@ impl DeadLetters {
     ///
     /// # Errors
     /// As for [`Self::purge`].
-    pub fn purge_all(&self) -> Result<u64, DeadLetterError> {
+    pub fn purge_all(&self) -> Result<u64, AdminError> {
         block(self.0.purge_all())
     }
 
@@ -98,7 +98,7 @@ impl DeadLetters {
     ///
     /// # Errors
     /// As for [`Self::purge`].
-    pub fn purge_named(&self, name: &str) -> Result<u64, DeadLetterError> {
+    pub fn purge_named(&self, name: &str) -> Result<u64, AdminError> {
         block(self.0.purge_named(name))
     }
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::client::connection::errands::{Errands, Unanswered};
-use crate::client::error::{Problem, SendError, doubt, unreadable};
+use crate::client::connection::errands::Errands;
+use crate::client::error::{AdminError, unreadable};
 #[cfg(feature = "tokio")]
 use crate::client::mode::Asynchronous;
 use crate::client::mode::Blocking;
@@ -15,54 +15,8 @@ use crate::client::receive::{Filter, Policy};
 use crate::client::waiting::block;
 use crate::limits::GROUPS_LISTED_MAX;
 use crate::wire::durable::{self, Entry, Request, Unsettled};
-use crate::wire::filter::FilterError;
-use crate::wire::name::{self, NameError};
+use crate::wire::name;
 use crate::wire::reply::{self, Reply};
-
-/// Why something about groups could not be done.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum GroupError {
-    /// The server refused it.
-    #[error("the server refused: {text}")]
-    Refused {
-        /// The server's explanation.
-        text: String,
-    },
-    /// The group's name breaks a rule.
-    #[error(transparent)]
-    Name(#[from] NameError),
-    /// The filter breaks a rule.
-    #[error(transparent)]
-    Filter(#[from] FilterError),
-    /// An option has a value that cannot work.
-    #[error("the option {option} {problem}")]
-    Option {
-        /// The builder's method.
-        option: &'static str,
-        /// What is wrong with the value.
-        problem: &'static str,
-    },
-    /// The server could not be asked, cannot do it now, or did not answer. After [`SendError::TimedOut`] and
-    /// [`SendError::Stopped`] what was asked for may have been done.
-    #[error("{_0}{}", doubt(_0))]
-    Send(#[source] SendError),
-}
-
-impl From<Problem> for GroupError {
-    fn from((option, problem): Problem) -> Self {
-        Self::Option { option, problem }
-    }
-}
-
-impl From<Unanswered> for GroupError {
-    fn from(why: Unanswered) -> Self {
-        match why {
-            Unanswered::Send(error) => Self::Send(error),
-            Unanswered::Refused { text } => Self::Refused { text },
-        }
-    }
-}
 
 /// A group as the server has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -162,7 +116,7 @@ impl<Mode> Groups<Mode> {
         }
     }
 
-    async fn all(&self) -> Result<Vec<Group>, GroupError> {
+    async fn all(&self) -> Result<Vec<Group>, AdminError> {
         let (mut groups, mut from) = (Vec::new(), String::new());
         loop {
             let next = self.page(&from, GROUPS_LISTED_MAX as u16, &mut groups).await?;
@@ -174,7 +128,7 @@ impl<Mode> Groups<Mode> {
         }
     }
 
-    async fn one(&self, name: &str) -> Result<Option<Group>, GroupError> {
+    async fn one(&self, name: &str) -> Result<Option<Group>, AdminError> {
         name::check_publishable(name)?;
         let mut groups = Vec::new();
         self.page(name, 1, &mut groups).await?;
@@ -187,9 +141,9 @@ impl<Mode> Groups<Mode> {
         from: &str,
         limit: u16,
         groups: &mut Vec<Group>,
-    ) -> Result<String, GroupError> {
+    ) -> Result<String, AdminError> {
         let answer = self.ask(&Request::List { from, limit }).await?;
-        let unread = || GroupError::Refused { text: unreadable(&answer) };
+        let unread = || AdminError::Refused { text: unreadable(&answer) };
         let (listed, mut entries) = durable::read_listed(&answer).ok_or_else(unread)?;
         while !entries.is_empty() {
             let (entry, rest) = durable::read_entry(entries).ok_or_else(unread)?;
@@ -199,22 +153,22 @@ impl<Mode> Groups<Mode> {
         Ok(listed.next.to_owned())
     }
 
-    async fn remove(&self, name: &str, unsettled: Unsettled) -> Result<(), GroupError> {
+    async fn remove(&self, name: &str, unsettled: Unsettled) -> Result<(), AdminError> {
         name::check_publishable(name)?;
         self.ask_ok(&Request::Delete { name, unsettled }).await
     }
 
     /// A request that is answered with OK.
-    async fn ask_ok(&self, request: &Request<'_>) -> Result<(), GroupError> {
+    async fn ask_ok(&self, request: &Request<'_>) -> Result<(), AdminError> {
         let answer = self.ask(request).await?;
         match reply::read(&answer) {
             Some(Reply::Ok { .. }) => Ok(()),
-            _ => Err(GroupError::Refused { text: unreadable(&answer) }),
+            _ => Err(AdminError::Refused { text: unreadable(&answer) }),
         }
     }
 
-    async fn ask(&self, request: &Request<'_>) -> Result<Bytes, GroupError> {
-        Ok(self.errands.answer_to(durable::request(request).into()).await?)
+    async fn ask(&self, request: &Request<'_>) -> Result<Bytes, AdminError> {
+        self.errands.answer_to(durable::request(request).into()).await
     }
 }
 
@@ -223,7 +177,7 @@ impl Groups {
     ///
     /// # Errors
     /// Why the server does not tell.
-    pub fn list(&self) -> Result<Vec<Group>, GroupError> {
+    pub fn list(&self) -> Result<Vec<Group>, AdminError> {
         block(self.all())
     }
 
@@ -231,15 +185,15 @@ impl Groups {
     ///
     /// # Errors
     /// Why the server does not tell.
-    pub fn get(&self, name: &str) -> Result<Option<Group>, GroupError> {
+    pub fn get(&self, name: &str) -> Result<Option<Group>, AdminError> {
         block(self.one(name))
     }
 
     /// Deletes a durable group that has no members, and no messages that wait for one. Its dead letters stay until they are purged.
     ///
     /// # Errors
-    /// [`GroupError::Refused`] when there is no durable group of this name, or when it has members or messages.
-    pub fn delete(&self, name: &str) -> Result<(), GroupError> {
+    /// [`AdminError::Refused`] when there is no durable group of this name, or when it has members or messages.
+    pub fn delete(&self, name: &str) -> Result<(), AdminError> {
         block(self.remove(name, Unsettled::Kept))
     }
 
@@ -247,8 +201,8 @@ impl Groups {
     /// Its dead letters stay until they are purged.
     ///
     /// # Errors
-    /// [`GroupError::Refused`] when there is no durable group of this name, or when it has members.
-    pub fn delete_with_messages(&self, name: &str) -> Result<(), GroupError> {
+    /// [`AdminError::Refused`] when there is no durable group of this name, or when it has members.
+    pub fn delete_with_messages(&self, name: &str) -> Result<(), AdminError> {
         block(self.remove(name, Unsettled::Discarded))
     }
 }
@@ -259,7 +213,7 @@ impl Groups<Asynchronous> {
     ///
     /// # Errors
     /// Why the server does not tell.
-    pub async fn list(&self) -> Result<Vec<Group>, GroupError> {
+    pub async fn list(&self) -> Result<Vec<Group>, AdminError> {
         self.all().await
     }
 
@@ -267,7 +221,7 @@ impl Groups<Asynchronous> {
     ///
     /// # Errors
     /// Why the server does not tell.
-    pub async fn get(&self, name: &str) -> Result<Option<Group>, GroupError> {
+    pub async fn get(&self, name: &str) -> Result<Option<Group>, AdminError> {
         self.one(name).await
     }
 
@@ -275,7 +229,7 @@ impl Groups<Asynchronous> {
     ///
     /// # Errors
     /// As there.
-    pub async fn delete(&self, name: &str) -> Result<(), GroupError> {
+    pub async fn delete(&self, name: &str) -> Result<(), AdminError> {
         self.remove(name, Unsettled::Kept).await
     }
 
@@ -284,7 +238,7 @@ impl Groups<Asynchronous> {
     ///
     /// # Errors
     /// As there.
-    pub async fn delete_with_messages(&self, name: &str) -> Result<(), GroupError> {
+    pub async fn delete_with_messages(&self, name: &str) -> Result<(), AdminError> {
         self.remove(name, Unsettled::Discarded).await
     }
 }
@@ -342,7 +296,7 @@ impl<Mode> DurableGroupBuilder<Mode> {
         self
     }
 
-    async fn created(self) -> Result<(), GroupError> {
+    async fn created(self) -> Result<(), AdminError> {
         let Self { groups, name, filter, policy } = self;
         name::check_group(&name)?;
         filter.check()?;
@@ -357,9 +311,9 @@ impl DurableGroupBuilder {
     /// and what is published from now on is its job.
     ///
     /// # Errors
-    /// What is wrong with the name, the filter or an option; [`GroupError::Refused`] when a group of this name is there with
+    /// What is wrong with the name, the filter or an option; [`AdminError::Refused`] when a group of this name is there with
     /// another filter or other terms, or when there are as many durable groups as there may be.
-    pub fn create(self) -> Result<(), GroupError> {
+    pub fn create(self) -> Result<(), AdminError> {
         block(self.created())
     }
 }
@@ -370,7 +324,7 @@ impl DurableGroupBuilder<Asynchronous> {
     ///
     /// # Errors
     /// As there.
-    pub async fn create(self) -> Result<(), GroupError> {
+    pub async fn create(self) -> Result<(), AdminError> {
         self.created().await
     }
 }

@@ -6,17 +6,16 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 
-use crate::client::connection::errands::{Errands, Unanswered};
-use crate::client::error::{SendError, doubt, unreadable};
+use crate::client::connection::errands::Errands;
+use crate::client::error::{AdminError, unreadable};
 #[cfg(feature = "tokio")]
 use crate::client::mode::Asynchronous;
 use crate::client::mode::Blocking;
 use crate::client::receive::Filter;
 use crate::client::waiting::block;
 use crate::limits::RETAINED_LISTED_MAX;
-use crate::wire::filter::FilterError;
 use crate::wire::id::MessageId;
-use crate::wire::name::{self, NameError};
+use crate::wire::name;
 use crate::wire::reply::{self, Reply};
 use crate::wire::retained::{self, Request};
 
@@ -33,37 +32,6 @@ pub struct RetainedMessage {
     pub published: SystemTime,
     /// Bytes of the message without its name.
     pub bytes: u32,
-}
-
-/// Why nothing comes of a question about retained messages.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum RetainedError {
-    /// The server refused it.
-    #[error("the server refused: {text}")]
-    Refused {
-        /// The server's explanation.
-        text: String,
-    },
-    /// The name breaks a rule.
-    #[error(transparent)]
-    Name(#[from] NameError),
-    /// The filter breaks a rule.
-    #[error(transparent)]
-    Filter(#[from] FilterError),
-    /// The server could not be asked, cannot do it now, or did not answer. After [`SendError::TimedOut`] and
-    /// [`SendError::Stopped`] what was asked for may have been done.
-    #[error("{_0}{}", doubt(_0))]
-    Send(#[source] SendError),
-}
-
-impl From<Unanswered> for RetainedError {
-    fn from(why: Unanswered) -> Self {
-        match why {
-            Unanswered::Send(error) => Self::Send(error),
-            Unanswered::Refused { text } => Self::Refused { text },
-        }
-    }
 }
 
 /// The retained messages of a server: [`Client::retained`](crate::Client::retained).
@@ -93,7 +61,7 @@ impl<Mode> Retained<Mode> {
         Self { errands, mode: PhantomData }
     }
 
-    async fn total(&self) -> Result<u64, RetainedError> {
+    async fn total(&self) -> Result<u64, AdminError> {
         self.page(&Filter::prefix(""), "", 1, |_| {}).await.map(|(total, _)| total)
     }
 
@@ -101,7 +69,7 @@ impl<Mode> Retained<Mode> {
         &self,
         filter: &Filter,
         limit: usize,
-    ) -> Result<Vec<RetainedMessage>, RetainedError> {
+    ) -> Result<Vec<RetainedMessage>, AdminError> {
         filter.check()?;
         let (mut found, mut after) = (Vec::new(), String::new());
         while found.len() < limit {
@@ -122,7 +90,7 @@ impl<Mode> Retained<Mode> {
         after: &str,
         limit: u16,
         mut each: impl FnMut(RetainedMessage),
-    ) -> Result<(u64, String), RetainedError> {
+    ) -> Result<(u64, String), AdminError> {
         let answer = self.ask(&Request::List { filter: filter.wire(), after, limit }).await?;
         let (listed, mut entries) =
             retained::read_listed(&answer).ok_or_else(|| unread(&answer))?;
@@ -139,7 +107,7 @@ impl<Mode> Retained<Mode> {
         Ok((listed.total, listed.next.to_owned()))
     }
 
-    async fn forget(&self, name: &str) -> Result<(), RetainedError> {
+    async fn forget(&self, name: &str) -> Result<(), AdminError> {
         name::check_publishable(name)?;
         let answer = self.ask(&Request::Clear(name)).await?;
         match reply::read(&answer) {
@@ -148,13 +116,13 @@ impl<Mode> Retained<Mode> {
         }
     }
 
-    async fn ask(&self, request: &Request<'_>) -> Result<Bytes, RetainedError> {
-        Ok(self.errands.answer_to(retained::request(request).into()).await?)
+    async fn ask(&self, request: &Request<'_>) -> Result<Bytes, AdminError> {
+        self.errands.answer_to(retained::request(request).into()).await
     }
 }
 
-fn unread(answer: &[u8]) -> RetainedError {
-    RetainedError::Refused { text: unreadable(answer) }
+fn unread(answer: &[u8]) -> AdminError {
+    AdminError::Refused { text: unreadable(answer) }
 }
 
 impl Retained {
@@ -162,7 +130,7 @@ impl Retained {
     ///
     /// # Errors
     /// Why the server does not tell.
-    pub fn count(&self) -> Result<u64, RetainedError> {
+    pub fn count(&self) -> Result<u64, AdminError> {
         block(self.total())
     }
 
@@ -170,11 +138,7 @@ impl Retained {
     ///
     /// # Errors
     /// Why the server does not tell.
-    pub fn list(
-        &self,
-        filter: &Filter,
-        limit: usize,
-    ) -> Result<Vec<RetainedMessage>, RetainedError> {
+    pub fn list(&self, filter: &Filter, limit: usize) -> Result<Vec<RetainedMessage>, AdminError> {
         block(self.some(filter, limit))
     }
 
@@ -183,7 +147,7 @@ impl Retained {
     ///
     /// # Errors
     /// Why the server did not.
-    pub fn clear(&self, name: &str) -> Result<(), RetainedError> {
+    pub fn clear(&self, name: &str) -> Result<(), AdminError> {
         block(self.forget(name))
     }
 }
@@ -194,7 +158,7 @@ impl Retained<Asynchronous> {
     ///
     /// # Errors
     /// Why the server does not tell.
-    pub async fn count(&self) -> Result<u64, RetainedError> {
+    pub async fn count(&self) -> Result<u64, AdminError> {
         self.total().await
     }
 
@@ -206,7 +170,7 @@ impl Retained<Asynchronous> {
         &self,
         filter: &Filter,
         limit: usize,
-    ) -> Result<Vec<RetainedMessage>, RetainedError> {
+    ) -> Result<Vec<RetainedMessage>, AdminError> {
         self.some(filter, limit).await
     }
 
@@ -214,7 +178,7 @@ impl Retained<Asynchronous> {
     ///
     /// # Errors
     /// Why the server did not.
-    pub async fn clear(&self, name: &str) -> Result<(), RetainedError> {
+    pub async fn clear(&self, name: &str) -> Result<(), AdminError> {
         self.forget(name).await
     }
 }

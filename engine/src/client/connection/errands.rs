@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
-use crate::client::error::SendError;
+use crate::client::error::{AdminError, SendError};
 use crate::client::process::Process;
 use crate::client::publish::receipt::Fate;
 use crate::client::report::{Reporter, add};
@@ -20,18 +20,6 @@ use crate::wire::id::MessageId;
 pub(super) struct Question {
     pub(in crate::client) request: Bytes,
     pub(in crate::client) answer: Sender<Result<Bytes, SendError>>,
-}
-
-/// Why a question has no answer.
-#[derive(Debug)]
-pub(in crate::client) enum Unanswered {
-    /// It could not be asked, or cannot do it now, or nothing came.
-    Send(SendError),
-    /// The server refused.
-    Refused {
-        /// The server's explanation.
-        text: String,
-    },
 }
 
 #[derive(Debug, Default)]
@@ -127,17 +115,17 @@ impl Errands {
     }
 
     /// Asks the server, and waits for what it says.
-    pub(in crate::client) async fn answer_to(&self, request: Bytes) -> Result<Bytes, Unanswered> {
+    pub(in crate::client) async fn answer_to(&self, request: Bytes) -> Result<Bytes, AdminError> {
         if !here::may_wait() {
-            return Err(Unanswered::Send(SendError::InCallback));
+            return Err(AdminError::Send(SendError::InCallback));
         }
         // Whoever does not answer drops the other end.
         let answer = self.ask(request).await.unwrap_or(Err(SendError::Stopped));
         answer.map_err(|error| match error {
             SendError::Unknown { text, .. } | SendError::Malformed { text } => {
-                Unanswered::Refused { text }
+                AdminError::Refused { text }
             }
-            error => Unanswered::Send(error),
+            error => AdminError::Send(error),
         })
     }
 

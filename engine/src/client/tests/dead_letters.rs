@@ -3,7 +3,7 @@ use std::time::{Duration, SystemTime};
 use super::fake_server::LONG;
 use super::subscriptions::{MOMENT, client, server, wait_for};
 use crate::client::{
-    Client, DeadLetterError, Filter, GroupBuilder, ReceiveError, SendError, SubscribeError,
+    AdminError, Client, Filter, GroupBuilder, ReceiveError, SendError, SubscribeError,
 };
 use crate::wire::id::MessageId;
 use crate::wire::pickle::{Plain, write};
@@ -130,7 +130,7 @@ fn what_cannot_be_is_refused_and_nothing_is_lost() {
         letters.replay(&[id]).map(drop),
         letters.purge(&[id]).map(drop),
     ] {
-        assert!(matches!(error, Err(DeadLetterError::Refused { .. })), "{error:?}");
+        assert!(matches!(error, Err(AdminError::Refused { .. })), "{error:?}");
     }
     let mut member = jobs(&client).open().unwrap();
     client.message("jobs.new", "x").ack().send().unwrap();
@@ -138,14 +138,14 @@ fn what_cannot_be_is_refused_and_nothing_is_lost() {
     wait_for("the letter", || letters.count() == Ok(1));
     drop(member);
     // Nobody is there to get it.
-    let refused = || matches!(letters.replay_all(), Err(DeadLetterError::Refused { .. }));
+    let refused = || matches!(letters.replay_all(), Err(AdminError::Refused { .. }));
     wait_for("the member's end", refused);
     assert_eq!(letters.count(), Ok(1));
     let delays = vec![Duration::from_secs(1); 17];
     let error = jobs(&client).backoff(&delays).open().map(drop).unwrap_err();
     assert!(matches!(error, SubscribeError::Option { option: "backoff", .. }), "{error}");
     client.stop();
-    assert_eq!(letters.count(), Err(DeadLetterError::Send(SendError::Stopped)));
+    assert_eq!(letters.count(), Err(AdminError::Send(SendError::Stopped)));
 }
 
 #[test]
@@ -159,11 +159,11 @@ fn a_name_or_a_group_that_is_none_does_nothing() {
     wait_for("the letter", || letters.count() == Ok(1));
     for name in ["", "a|b", &*"a".repeat(256)] {
         for done in [letters.purge_named(name), letters.replay_named(name)] {
-            assert!(matches!(done, Err(DeadLetterError::Name(_))), "{name}: {done:?}");
+            assert!(matches!(done, Err(AdminError::Name(_))), "{name}: {done:?}");
         }
     }
     let done = client.dead_letters(&"a".repeat(256)).purge_all();
-    assert!(matches!(done, Err(DeadLetterError::Name(_))), "{done:?}");
+    assert!(matches!(done, Err(AdminError::Name(_))), "{done:?}");
     assert_eq!(client.dead_letters("others").list(9), Ok(Vec::new()));
     assert_eq!(letters.count(), Ok(1));
 }

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use super::fake_server::LONG;
 use super::subscriptions::{MOMENT, builder, client, server, wait_for};
-use crate::client::{Client, Filter, GroupError, ReceiveError, SubscribeError, Subscription};
+use crate::client::{AdminError, Client, Filter, ReceiveError, SubscribeError, Subscription};
 
 const WORKERS: &str = "workers";
 
@@ -56,18 +56,18 @@ fn what_cannot_be_says_why() {
     let server = server();
     let client = client(&server);
     let groups = client.groups();
-    assert!(matches!(groups.durable("a|b", jobs()).create(), Err(GroupError::Name(_))));
+    assert!(matches!(groups.durable("a|b", jobs()).create(), Err(AdminError::Name(_))));
     // The arguments changed places.
     let swapped = groups.durable("jobs.*", Filter::name("packers")).create();
-    assert_eq!(swapped, Err(GroupError::Name(crate::NameError::Wildcard('*'))));
-    assert!(matches!(groups.delete(""), Err(GroupError::Name(_))));
+    assert_eq!(swapped, Err(AdminError::Name(crate::NameError::Wildcard('*'))));
+    assert!(matches!(groups.delete(""), Err(AdminError::Name(_))));
     let pattern = Filter::pattern("a..b");
-    assert!(matches!(groups.durable("g", pattern).create(), Err(GroupError::Filter(_))));
+    assert!(matches!(groups.durable("g", pattern).create(), Err(AdminError::Filter(_))));
     let many = [Duration::ZERO; 17];
     let refused = groups.durable("g", jobs()).backoff(&many).create();
-    assert!(matches!(refused, Err(GroupError::Option { option: "backoff", .. })));
+    assert!(matches!(refused, Err(AdminError::Option { option: "backoff", .. })));
     groups.durable("g", jobs()).create().unwrap();
-    let Err(GroupError::Refused { text }) = groups.durable("g", Filter::name("jobs")).create()
+    let Err(AdminError::Refused { text }) = groups.durable("g", Filter::name("jobs")).create()
     else {
         panic!("it is another one")
     };
@@ -75,9 +75,9 @@ fn what_cannot_be_says_why() {
     let joined = client.subscription_to(Filter::name("jobs")).group("g").open();
     let Err(SubscribeError::Refused { text }) = joined else { panic!("it is another one") };
     assert!(text.contains("'g'") && text.contains("filter"), "{text}");
-    assert!(matches!(groups.delete("nobody"), Err(GroupError::Refused { .. })));
+    assert!(matches!(groups.delete("nobody"), Err(AdminError::Refused { .. })));
     client.message("jobs.1", "one").ack().send().unwrap();
-    let Err(GroupError::Refused { text }) = groups.delete("g") else { panic!("it has a message") };
+    let Err(AdminError::Refused { text }) = groups.delete("g") else { panic!("it has a message") };
     assert!(text.contains("'g' has 1 messages that no member settled"), "{text}");
     groups.delete_with_messages("g").unwrap();
     assert_eq!(groups.list(), Ok(vec![]));

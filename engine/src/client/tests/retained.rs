@@ -1,6 +1,6 @@
 use super::fake_server::LONG;
 use super::subscriptions::{MOMENT, builder, client, server, wait_for};
-use crate::client::{Filter, ReceiveError, RetainedError, SendError};
+use crate::client::{AdminError, Filter, ReceiveError, SendError};
 use crate::limits::RETAINED_LISTED_MAX;
 
 #[test]
@@ -61,8 +61,8 @@ fn values_are_listed_cleared_and_outlive_the_server() {
     assert_eq!(last.recv_timeout(LONG).unwrap().text(), Some("last"));
     retained.clear("n.000").unwrap();
     retained.clear("n.000").unwrap();
-    assert!(matches!(retained.clear("a|b"), Err(RetainedError::Name(_))));
-    assert!(matches!(retained.list(&Filter::pattern("a..b"), 1), Err(RetainedError::Filter(_))));
+    assert!(matches!(retained.clear("a|b"), Err(AdminError::Name(_))));
+    assert!(matches!(retained.list(&Filter::pattern("a..b"), 1), Err(AdminError::Filter(_))));
     let delayed = client.message("a", "x").retain().deliver_in(LONG).send();
     assert!(matches!(delayed, Err(SendError::Malformed { .. })), "{delayed:?}");
 }

@@ -5,7 +5,7 @@ use crossbeam::channel::unbounded;
 
 use super::fake_server::{FakeServer, LONG, frame};
 use crate::client::{
-    Client, ClientBuilder, ConnectError, DeadLetterError, Failure, Filter, Missed, ReceiveError,
+    AdminError, Client, ClientBuilder, ConnectError, Failure, Filter, Missed, ReceiveError,
     RequestError, SendError, SubscribeError, Subscription,
 };
 use crate::wire::filter::FilterError;
@@ -315,7 +315,7 @@ fn a_callback_that_reports_and_would_wait_for_the_server_fails_at_once() {
     assert_eq!(server.metrics().pending_messages, 0);
     assert_eq!((waited, ping), (refused.clone(), refused));
     assert_eq!(subscribed, Err(SubscribeError::InCallback));
-    assert_eq!(letters, Err(DeadLetterError::Send(SendError::InCallback)));
+    assert_eq!(letters, Err(AdminError::Send(SendError::InCallback)));
 }
 
 #[test]

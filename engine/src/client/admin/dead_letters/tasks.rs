@@ -5,8 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::letter::DeadLetter;
-use crate::client::connection::errands::{Errands, Unanswered};
-use crate::client::error::{DeadLetterError, unreadable};
+use crate::client::connection::errands::Errands;
+use crate::client::error::{AdminError, unreadable};
 use crate::client::receive::message::Message;
 use crate::limits::{LETTERS_CHANGED_MAX, LETTERS_LISTED_MAX};
 use crate::wire::ack;
@@ -42,7 +42,7 @@ impl DeadLetters {
     ///
     /// # Errors
     /// Why the server does not tell.
-    pub async fn count(&self) -> Result<u64, DeadLetterError> {
+    pub async fn count(&self) -> Result<u64, AdminError> {
         self.page(0, 1, |_| {}).await.map(|listed| listed.total)
     }
 
@@ -50,7 +50,7 @@ impl DeadLetters {
     ///
     /// # Errors
     /// Why the server does not tell.
-    pub async fn list(&self, limit: usize) -> Result<Vec<DeadLetter>, DeadLetterError> {
+    pub async fn list(&self, limit: usize) -> Result<Vec<DeadLetter>, AdminError> {
         let (mut letters, mut from) = (Vec::new(), 0);
         while letters.len() < limit {
             let left = (limit - letters.len()).min(LETTERS_LISTED_MAX);
@@ -68,7 +68,7 @@ impl DeadLetters {
         from: u64,
         limit: u16,
         mut each: impl FnMut(DeadLetter),
-    ) -> Result<Listed, DeadLetterError> {
+    ) -> Result<Listed, AdminError> {
         let answer = self.ask(&Request::List { group: &self.group, from, limit }).await?;
         let (listed, mut entries) = letter::read_listed(&answer).ok_or_else(|| unread(&answer))?;
         while !entries.is_empty() {
@@ -82,8 +82,8 @@ impl DeadLetters {
     /// One of them, and its message.
     ///
     /// # Errors
-    /// [`DeadLetterError::Refused`] when the group has no such letter.
-    pub async fn show(&self, id: MessageId) -> Result<(DeadLetter, Message), DeadLetterError> {
+    /// [`AdminError::Refused`] when the group has no such letter.
+    pub async fn show(&self, id: MessageId) -> Result<(DeadLetter, Message), AdminError> {
         let answer = self.ask(&Request::Show { group: &self.group, id }).await?;
         let shown = letter::read_shown(&answer).and_then(|(entry, frame)| {
             let frame = native(&answer.slice_ref(frame))?;
@@ -98,9 +98,9 @@ impl DeadLetters {
     /// Delivers these to the group again, with attempts from 1; how many there were. The group must have members, or be durable.
     ///
     /// # Errors
-    /// [`DeadLetterError::Refused`] when the group has no members and is not durable, and nothing is lost then; and when some of these are no letters
+    /// [`AdminError::Refused`] when the group has no members and is not durable, and nothing is lost then; and when some of these are no letters
     /// of it: the others are delivered.
-    pub async fn replay(&self, ids: &[MessageId]) -> Result<u64, DeadLetterError> {
+    pub async fn replay(&self, ids: &[MessageId]) -> Result<u64, AdminError> {
         self.change_ids(Change::Replay, ids).await
     }
 
@@ -108,7 +108,7 @@ impl DeadLetters {
     ///
     /// # Errors
     /// As for [`Self::replay`].
-    pub async fn replay_all(&self) -> Result<u64, DeadLetterError> {
+    pub async fn replay_all(&self) -> Result<u64, AdminError> {
         self.change_all(Change::Replay, "").await
     }
 
@@ -116,7 +116,7 @@ impl DeadLetters {
     ///
     /// # Errors
     /// As for [`Self::replay`].
-    pub async fn replay_named(&self, name: &str) -> Result<u64, DeadLetterError> {
+    pub async fn replay_named(&self, name: &str) -> Result<u64, AdminError> {
         name::check_publishable(name)?;
         self.change_all(Change::Replay, name).await
     }
@@ -124,8 +124,8 @@ impl DeadLetters {
     /// Forgets these for good; how many there were.
     ///
     /// # Errors
-    /// [`DeadLetterError::Refused`] when some of these are no letters of the group: the others are gone.
-    pub async fn purge(&self, ids: &[MessageId]) -> Result<u64, DeadLetterError> {
+    /// [`AdminError::Refused`] when some of these are no letters of the group: the others are gone.
+    pub async fn purge(&self, ids: &[MessageId]) -> Result<u64, AdminError> {
         self.change_ids(Change::Purge, ids).await
     }
 
@@ -133,7 +133,7 @@ impl DeadLetters {
     ///
     /// # Errors
     /// As for [`Self::purge`].
-    pub async fn purge_all(&self) -> Result<u64, DeadLetterError> {
+    pub async fn purge_all(&self) -> Result<u64, AdminError> {
         self.change_all(Change::Purge, "").await
     }
 
@@ -141,12 +141,12 @@ impl DeadLetters {
     ///
     /// # Errors
     /// As for [`Self::purge`].
-    pub async fn purge_named(&self, name: &str) -> Result<u64, DeadLetterError> {
+    pub async fn purge_named(&self, name: &str) -> Result<u64, AdminError> {
         name::check_publishable(name)?;
         self.change_all(Change::Purge, name).await
     }
 
-    async fn change_ids(&self, change: Change, ids: &[MessageId]) -> Result<u64, DeadLetterError> {
+    async fn change_ids(&self, change: Change, ids: &[MessageId]) -> Result<u64, AdminError> {
         let mut done = 0;
         for ids in ids.chunks(LETTERS_CHANGED_MAX) {
             done += u64::from(self.change(change, Which::Ids(&ack::body(ids))).await?.done);
@@ -154,7 +154,7 @@ impl DeadLetters {
         Ok(done)
     }
 
-    async fn change_all(&self, change: Change, name: &str) -> Result<u64, DeadLetterError> {
+    async fn change_all(&self, change: Change, name: &str) -> Result<u64, AdminError> {
         // What is replayed and dies again comes behind these.
         let end = self.page(0, 1, |_| {}).await?.end;
         let (mut done, mut from) = (0, 0);
@@ -173,7 +173,7 @@ impl DeadLetters {
         &self,
         change: Change,
         which: Which<'_>,
-    ) -> Result<letter::Changed, DeadLetterError> {
+    ) -> Result<letter::Changed, AdminError> {
         let group = &self.group;
         let request = match change {
             Change::Replay => Request::Replay { group, which },
@@ -183,20 +183,11 @@ impl DeadLetters {
         letter::read_changed(&answer).ok_or_else(|| unread(&answer))
     }
 
-    async fn ask(&self, request: &Request<'_>) -> Result<Bytes, DeadLetterError> {
+    async fn ask(&self, request: &Request<'_>) -> Result<Bytes, AdminError> {
         if !self.group.is_empty() {
             name::check_publishable(&self.group)?;
         }
-        Ok(self.errands.answer_to(letter::request(request).into()).await?)
-    }
-}
-
-impl From<Unanswered> for DeadLetterError {
-    fn from(why: Unanswered) -> Self {
-        match why {
-            Unanswered::Send(error) => Self::Send(error),
-            Unanswered::Refused { text } => Self::Refused { text },
-        }
+        self.errands.answer_to(letter::request(request).into()).await
     }
 }
 
@@ -215,8 +206,8 @@ fn native(frame: &Bytes) -> Option<Bytes> {
     Some(native.into())
 }
 
-fn unread(answer: &[u8]) -> DeadLetterError {
-    DeadLetterError::Refused { text: unreadable(answer) }
+fn unread(answer: &[u8]) -> AdminError {
+    AdminError::Refused { text: unreadable(answer) }
 }
 
 impl std::fmt::Debug for DeadLetters {

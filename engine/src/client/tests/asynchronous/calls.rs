@@ -7,8 +7,8 @@ use super::super::subscriptions::server;
 use super::{client, options, runtime};
 use crate::client::asynchronous::{Client, Delivery};
 use crate::client::{
-    ConnectError, DeadLetterCause, DeadLetterError, Filter, PayloadError, ReceiveError,
-    RequestError, SendError, SubscribeError, TypedPayload, Verdict,
+    AdminError, ConnectError, DeadLetterCause, Filter, PayloadError, ReceiveError, RequestError,
+    SendError, SubscribeError, TypedPayload, Verdict,
 };
 
 #[tokio::test]
@@ -172,7 +172,7 @@ async fn a_group_gives_back_and_rejects_and_its_dead_letters_are_there() {
     assert_eq!(letters.purge_named("jobs").await.unwrap(), 1);
     assert_eq!(letters.purge_all().await.unwrap(), 0);
     drop(jobs);
-    assert!(matches!(letters.show(message.id()).await, Err(DeadLetterError::Refused { .. })));
+    assert!(matches!(letters.show(message.id()).await, Err(AdminError::Refused { .. })));
 }
 
 #[tokio::test]
@@ -273,7 +273,7 @@ async fn whatever_waits_and_whatever_follows_ends_when_a_client_is_closed() {
     let error = client.message("a", "x").request(LONG).await.unwrap_err();
     assert_eq!(error, RequestError::Subscribe(SubscribeError::Stopped));
     let error = client.dead_letters("").count().await.unwrap_err();
-    assert_eq!(error, DeadLetterError::Send(SendError::Stopped));
+    assert_eq!(error, AdminError::Send(SendError::Stopped));
     client.close().await.unwrap();
     assert_eq!(server.metrics().accepted, 1);
 }

@@ -6,7 +6,7 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use mezzenger::journal::OpenError;
-use mezzenger::{ConnectError, DeadLetterError, GroupError, MessageId};
+use mezzenger::{AdminError, ConnectError, MessageId};
 use mezzenger_torture::report::NotAReport;
 
 use crate::plan::Role;
@@ -63,12 +63,9 @@ pub(crate) enum TortureError {
     /// The server does not answer the torture itself.
     #[error("could not ask the server: {0}")]
     Connect(#[from] ConnectError),
-    /// It does not answer a question about groups.
-    #[error("the groups: {0}")]
-    Groups(#[from] GroupError),
-    /// It does not answer a question about dead letters.
-    #[error("the dead letters: {0}")]
-    Letters(#[from] DeadLetterError),
+    /// It does not answer a question about groups or dead letters.
+    #[error("groups and dead letters: {0}")]
+    Admin(#[from] AdminError),
     /// A dead letter holds no job of this torture.
     #[error("the message {id} of a dead letter is none that was posted")]
     Letter {

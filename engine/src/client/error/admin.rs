@@ -1,0 +1,41 @@
+//! Why nothing was looked at or changed.
+
+use super::{Problem, SendError, doubt};
+use crate::wire::filter::FilterError;
+use crate::wire::name::NameError;
+
+/// Why something that the server keeps (groups, dead letters, retained messages) could not be looked at or changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AdminError {
+    /// The server refused it.
+    #[error("the server refused: {text}")]
+    Refused {
+        /// The server's explanation.
+        text: String,
+    },
+    /// The name of a message or of a group breaks a rule.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// The filter breaks a rule.
+    #[error(transparent)]
+    Filter(#[from] FilterError),
+    /// An option has a value that cannot work.
+    #[error("the option {option} {problem}")]
+    Option {
+        /// The builder's method.
+        option: &'static str,
+        /// What is wrong with the value.
+        problem: &'static str,
+    },
+    /// The server could not be asked, cannot do it now, or did not answer. After [`SendError::TimedOut`] and
+    /// [`SendError::Stopped`] what was asked for may have been done.
+    #[error("{_0}{}", doubt(_0))]
+    Send(#[source] SendError),
+}
+
+impl From<Problem> for AdminError {
+    fn from((option, problem): Problem) -> Self {
+        Self::Option { option, problem }
+    }
+}
