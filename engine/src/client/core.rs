@@ -95,6 +95,15 @@ impl Core {
         Self::split(options, wire(options).resolved_by_owner(), waker, None)
     }
 
+    /// A client whose calls are futures, and whose turns a thread is to do, which the waker wakes.
+    #[cfg(feature = "tokio")]
+    pub(super) fn for_thread(
+        options: &Options,
+        waker: Waker,
+    ) -> Result<(Self, Requester), ConnectError> {
+        Self::split(options, wire(options), waker, None)
+    }
+
     /// What is waited for to see it connected.
     #[cfg(feature = "tokio")]
     pub(super) fn connect(&self) -> Receipt {

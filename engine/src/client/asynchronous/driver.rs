@@ -38,7 +38,15 @@ pub(super) struct Driver {
 }
 
 /// Decides its fate when it goes.
-struct End(Arc<Fate>);
+#[derive(Default)]
+pub(super) struct End(Arc<Fate>);
+
+impl End {
+    /// What is decided when it has gone.
+    pub(super) fn fate(&self) -> Arc<Fate> {
+        Arc::clone(&self.0)
+    }
+}
 
 impl Drop for End {
     fn drop(&mut self) {
@@ -49,12 +57,12 @@ impl Drop for End {
 impl Driver {
     pub(super) fn new(requester: Requester, wakes: TaskWakes, clock: Arc<Clock>) -> Self {
         let (socket, sleep, look_up) = Default::default();
-        Self { requester, wakes, socket, sleep, look_up, clock, _end: End(Arc::default()) }
+        Self { requester, wakes, socket, sleep, look_up, clock, _end: End::default() }
     }
 
     /// What is decided when it has gone.
     pub(super) fn ended(&self) -> Arc<Fate> {
-        Arc::clone(&self._end.0)
+        self._end.fate()
     }
 
     /// The task's body: runs until told to stop, and then until all is answered or time is over.

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 
-use super::driver::Driver;
+use super::driver::{Driver, End};
+use super::thread::Turns;
 use crate::client::admin::dead_letters::tasks::DeadLetters;
 use crate::client::admin::groups::Groups;
 use crate::client::admin::retained::Retained;
@@ -15,6 +16,7 @@ use crate::client::builder::ClientBuilder;
 use crate::client::core::Core;
 use crate::client::error::{ConnectError, SendError, SubscribeError};
 use crate::client::mode::Asynchronous;
+use crate::client::options::Options;
 use crate::client::publish::archive::{ArchivePayload, TypedPayload};
 use crate::client::publish::outgoing::OutgoingMessage;
 use crate::client::publish::payload::Payload;
@@ -60,17 +62,66 @@ impl ClientBuilder {
         let runtime = runtime()?;
         let (waker, wakes) = waker::for_task();
         let (core, requester) = Core::for_task(options, waker)?;
-        let clock = Arc::clone(&core.publisher().clock);
-        let mut answered = core.connect();
-        let driver = Driver::new(requester, wakes, Arc::clone(&clock));
+        let answered = core.connect();
+        let driver = Driver::new(requester, wakes, Arc::clone(&core.publisher().clock));
         let ended = driver.ended();
         runtime.spawn(driver.run());
-        let patience = options.send_timeout.saturating_mul(options.connection_retries);
-        let end = Instant::now().checked_add(patience);
-        let answer = clock.until(end, &mut answered).await;
-        let core = Arc::new(core.connected(options, answer)?);
-        Ok(Client { core, ended })
+        greeted(core, options, answered, ended).await
     }
+
+    /// Starts a client whose calls are futures, with a thread of its own that does its work, and waits until the server said hello: for executors
+    /// other than tokio's. What the client has to tell wakes the futures that wait for it. Callbacks that report run on the client's
+    /// thread; there are none for messages.
+    ///
+    /// ```
+    /// # use mezzenger::{Client, Server};
+    /// # fn block_on<T>(future: impl Future<Output = T>) -> T {
+    /// #     tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+    /// # }
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let server = Server::builder().pub_port(0).recv_port(0).start()?;
+    /// let options = Client::builder().port(server.recv_addr().port());
+    /// // Any executor, or one that a program has written itself.
+    /// let text = block_on(async {
+    ///     let client = options.connect_on_thread().await?;
+    ///     let mut greetings = client.subscription("greet").await?;
+    ///     client.publish("greet", "hello").await?;
+    ///     let text = greetings.recv().await?.text().map(ToOwned::to_owned);
+    ///     client.close().await?;
+    ///     Ok::<_, Box<dyn std::error::Error>>(text)
+    /// })?;
+    /// assert_eq!(text.as_deref(), Some("hello"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`Self::connect`].
+    pub async fn connect_on_thread(self) -> Result<Client, ConnectError> {
+        self.options.check()?;
+        let options = &self.options;
+        let (waker, wakes) = waker::pair().map_err(ConnectError::System)?;
+        let (core, requester) = Core::for_thread(options, waker)?;
+        let answered = core.connect();
+        let (clock, _end) = (Arc::clone(&core.publisher().clock), End::default());
+        let ended = _end.fate();
+        Turns { requester, wakes, clock, _end }.start().map_err(ConnectError::Thread)?;
+        greeted(core, options, answered, ended).await
+    }
+}
+
+/// The client, once the server said hello.
+async fn greeted(
+    core: Core,
+    options: &Options,
+    mut answered: Receipt,
+    ended: Arc<Fate>,
+) -> Result<Client, ConnectError> {
+    let patience = options.send_timeout.saturating_mul(options.connection_retries);
+    let end = Instant::now().checked_add(patience);
+    let answer = core.publisher().clock.until(end, &mut answered).await;
+    let core = Arc::new(core.connected(options, answer)?);
+    Ok(Client { core, ended })
 }
 
 /// The caller's runtime, if it has what the task needs.

@@ -3,6 +3,7 @@
 //! It is the same client as [`mezzenger::Client`](crate::Client), with the same words, and the same options
 //! ([`Client::builder`]). It has no thread: one task on the runtime that it was connected on does its work, for any number of
 //! handles, subscriptions and callers. No call blocks. Host names are looked up on the runtime's own threads for that; an IP address takes none.
+//! Programs without tokio, with another executor, connect it with [`connect_on_thread`](crate::ClientBuilder::connect_on_thread).
 //!
 //! # Publish, work, request
 //!
@@ -53,8 +54,8 @@
 //!   told by the next [`Client::flush`], and to [`on_error`](crate::ClientBuilder::on_error).
 //! - [`OutgoingMessage::request`]: the same, and the answer is forgotten.
 //! - [`Subscription::recv`], [`Subscription::next`]: no message is lost: the next call has it.
-//! - [`SubscriptionBuilder::open`], [`GroupBuilder::open`], [`ClientBuilder::connect_async`](crate::ClientBuilder::connect_async): what was begun is
-//!   taken back.
+//! - [`SubscriptionBuilder::open`], [`GroupBuilder::open`], [`ClientBuilder::connect_async`](crate::ClientBuilder::connect_async),
+//!   [`connect_on_thread`](crate::ClientBuilder::connect_on_thread): what was begun is taken back.
 //! - [`GroupBuilder::run`]: the member leaves its group, and what it did not settle goes to others.
 //! - [`Client::flush`], [`Client::close`]: the error that they would tell is left for the next call, and the client closes all the same.
 //! - [`DeadLetters`]: what was asked for may be done, or done in part.
@@ -73,6 +74,7 @@
 
 mod driver;
 mod handle;
+mod thread;
 
 pub use handle::Client;
 

@@ -3,6 +3,7 @@
 mod calls;
 mod dropping;
 mod lifetime;
+mod on_thread;
 
 use std::task::{Context, Poll, Waker};
 
