@@ -323,6 +323,11 @@ impl Core {
         &self.publisher
     }
 
+    #[cfg(feature = "tokio")]
+    pub(super) fn errands(&self) -> &Errands {
+        &self.errands
+    }
+
     /// A ping, to be waited for.
     pub(super) fn ask_for_life(&self) -> Receipt {
         self.receipt(self.errands.ping())

@@ -168,7 +168,7 @@ impl<Mode> Groups<Mode> {
     }
 
     async fn ask(&self, request: &Request<'_>) -> Result<Bytes, AdminError> {
-        self.errands.answer_to(durable::request(request).into()).await
+        Ok(self.errands.answer_to(durable::request(request).into()).await?)
     }
 }
 

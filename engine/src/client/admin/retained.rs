@@ -117,7 +117,7 @@ impl<Mode> Retained<Mode> {
     }
 
     async fn ask(&self, request: &Request<'_>) -> Result<Bytes, AdminError> {
-        self.errands.answer_to(retained::request(request).into()).await
+        Ok(self.errands.answer_to(retained::request(request).into()).await?)
     }
 }
 

@@ -211,6 +211,25 @@ impl Client {
         self.publish(name, payload).await
     }
 
+    /// Publishes a message as an original client does, and waits until the server has taken it: `pickle` is the pickled dict of its name, payload,
+    /// ack, timestamp and checksum (`engine/docs/wire-format.md`, v1). Original clients get it byte for byte. Without an answer it is sent again, as any message; what asks for
+    /// acknowledgement is then still published once.
+    ///
+    /// # Errors
+    /// Why it was not published, or ([`SendError::TimedOut`]) that this is not known. [`SendError::Malformed`] for a pickle that is none, or says
+    /// another name.
+    pub async fn send_original(&self, name: &str, pickle: &[u8]) -> Result<(), SendError> {
+        let publisher = self.core.publisher();
+        publisher.check_original(name, pickle)?;
+        let frame = [name.as_bytes(), b"|", pickle].concat();
+        // An original client is told that it was refused by an empty answer.
+        if self.core.errands().answer_to(frame.into()).await?.is_empty() {
+            let text = "it is no message of an original client; the server's log says why";
+            return Err(SendError::Malformed { text: text.to_owned() });
+        }
+        Ok(())
+    }
+
     /// Begins a message that says more than its payload: whether it asks for acknowledgement, headers, what it is, where an answer goes. With
     /// [`request`](super::OutgoingMessage::request), waits for the answer.
     pub fn message<'a, P: Payload>(

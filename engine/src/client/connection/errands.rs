@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
-use crate::client::error::{AdminError, SendError};
+use crate::client::error::SendError;
 use crate::client::process::Process;
 use crate::client::publish::receipt::Fate;
 use crate::client::report::{Reporter, add};
@@ -115,18 +115,12 @@ impl Errands {
     }
 
     /// Asks the server, and waits for what it says.
-    pub(in crate::client) async fn answer_to(&self, request: Bytes) -> Result<Bytes, AdminError> {
+    pub(in crate::client) async fn answer_to(&self, request: Bytes) -> Result<Bytes, SendError> {
         if !here::may_wait() {
-            return Err(AdminError::Send(SendError::InCallback));
+            return Err(SendError::InCallback);
         }
         // Whoever does not answer drops the other end.
-        let answer = self.ask(request).await.unwrap_or(Err(SendError::Stopped));
-        answer.map_err(|error| match error {
-            SendError::Unknown { text, .. } | SendError::Malformed { text } => {
-                AdminError::Refused { text }
-            }
-            error => AdminError::Send(error),
-        })
+        self.ask(request).await.unwrap_or(Err(SendError::Stopped))
     }
 
     /// Takes pings and questions, and the acknowledgements that may leave while so many frames of them are on their way.

@@ -34,6 +34,17 @@ pub enum AdminError {
     Send(#[source] SendError),
 }
 
+impl From<SendError> for AdminError {
+    fn from(error: SendError) -> Self {
+        match error {
+            SendError::Unknown { text, .. } | SendError::Malformed { text } => {
+                Self::Refused { text }
+            }
+            error => Self::Send(error),
+        }
+    }
+}
+
 impl From<Problem> for AdminError {
     fn from((option, problem): Problem) -> Self {
         Self::Option { option, problem }

@@ -172,6 +172,29 @@ impl Publisher {
         Receipt::new(pushed.fate, self.process)
     }
 
+    /// Whether an original client's message may leave.
+    #[cfg(feature = "tokio")]
+    pub(in crate::client) fn check_original(
+        &self,
+        name: &str,
+        pickle: &[u8],
+    ) -> Result<(), SendError> {
+        if !self.process.is_this() {
+            return Err(SendError::Forked);
+        }
+        name::check_publishable(name)?;
+        let bytes = name.len() + 1 + pickle.len();
+        let bytes_max = self.max_message_bytes;
+        if bytes > bytes_max {
+            return Err(SendError::TooLarge { bytes, bytes_max });
+        }
+        let bytes_max = self.outbox.server_bytes_max();
+        if bytes > bytes_max {
+            return Err(SendError::TooLargeForServer { bytes, bytes_max });
+        }
+        Ok(())
+    }
+
     /// What a message is to the outbox.
     fn parcel<'a>(&self, content: &Content<'a>) -> Result<Parcel<'a>, SendError> {
         let &Content { name, encoding, payload, has_properties, is_counted, ack, .. } = content;

@@ -187,7 +187,7 @@ impl DeadLetters {
         if !self.group.is_empty() {
             name::check_publishable(&self.group)?;
         }
-        self.errands.answer_to(letter::request(request).into()).await
+        Ok(self.errands.answer_to(letter::request(request).into()).await?)
     }
 }
 

@@ -66,3 +66,26 @@ fn what_waits_on_other_threads_ends_when_the_client_is_closed() {
     // Closing again waits for the same end.
     block(client.close()).unwrap();
 }
+
+#[test]
+fn what_an_original_client_would_send_arrives_and_is_done_when_it_is_acknowledged() {
+    let server = server();
+    block(async {
+        let client = options(&server).connect_on_thread().await.unwrap();
+        let mut messages = client.subscription("a").await.unwrap();
+        // {'name': 'a', 'payload': 'x', 'ack': 1, 'timestamp': 1.0, 'checksum': …}, in protocol 0.
+        let checksum = "521b15b8952674dbfa1d707e2946e8cc";
+        let pickle = format!(
+            "(dVname\nVa\nsVpayload\nVx\nsVack\nI1\nsVtimestamp\nF1.0\nsVchecksum\nV{checksum}\ns."
+        );
+        client.send_original("a", pickle.as_bytes()).await.unwrap();
+        let message = messages.recv().await.unwrap();
+        assert_eq!((message.payload(), message.requires_ack()), (pickle.as_bytes(), true));
+        message.ack();
+        let wrong = client.send_original("a", b"no pickle").await.unwrap_err();
+        assert!(matches!(wrong, SendError::Malformed { .. }), "{wrong:?}");
+        let wrong = client.send_original("a|b", pickle.as_bytes()).await.unwrap_err();
+        assert!(matches!(wrong, SendError::Name(_)), "{wrong:?}");
+    });
+    wait_for("its acknowledgement", || server.metrics().pending_messages == 0);
+}
