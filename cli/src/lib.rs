@@ -1,0 +1,200 @@
+//! Mezzenger from the shell: publish, subscribe, work, ping. What `mezzenger` does, for it and for the Python package.
+
+mod command;
+mod dead;
+mod duration;
+mod error;
+mod filter;
+mod group;
+mod publish;
+mod request;
+mod retained;
+mod show;
+mod signals;
+mod subscribe;
+mod work;
+
+use std::ffi::OsString;
+use std::fmt::Display;
+use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use clap::builder::RangedI64ValueParser;
+use clap::{Parser, Subcommand};
+use mezzenger::config::RECV_PORT;
+use mezzenger::{Client, ClientBuilder, ConnectionEvent};
+
+use crate::dead::DeadCommand;
+use crate::duration::positive;
+use crate::error::Error;
+use crate::group::GroupCommand;
+use crate::publish::PublishArgs;
+use crate::request::{ReplyArgs, RequestArgs};
+use crate::retained::RetainedCommand;
+use crate::subscribe::SubscribeArgs;
+use crate::work::WorkArgs;
+
+/// Bytes of the largest message that a server can be told to take.
+const MESSAGE_BYTES_MAX: usize = 1 << 30;
+
+/// How often a request is sent within the timeout.
+const TRIES: u32 = 5;
+
+/// Sends and receives messages through a Mezzenger server.
+///
+/// Exits with 0 when all went well, 1 on a failure, 2 on a usage error.
+#[derive(Parser)]
+#[command(name = "mezzenger", version, propagate_version = true)]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Publish a message, and wait until the server has taken it.
+    Pub(PublishArgs),
+    /// Print messages as they arrive, until Ctrl-C.
+    Sub(SubscribeArgs),
+    /// Run a command for each message that a group gives this process, until Ctrl-C.
+    ///
+    /// Messages are to be published with ack: then they wait while the command runs. One without ack that comes when all
+    /// members of the group are busy is lost to it.
+    Work(WorkArgs),
+    /// Publish a request, and print the first answer.
+    Request(RequestArgs),
+    /// Run a command for each request, and answer with what it prints, until Ctrl-C.
+    Reply(ReplyArgs),
+    /// Deal with messages that groups gave up.
+    #[command(subcommand)]
+    Dead(DeadCommand),
+    /// Create, list and delete groups whose messages wait for members.
+    #[command(subcommand)]
+    Group(GroupCommand),
+    /// Deal with messages that the server keeps as the last ones of their names.
+    #[command(subcommand)]
+    Retained(RetainedCommand),
+    /// Ask the server for a sign of life, and print how long its answer took.
+    Ping,
+}
+
+/// Where the server is, for all commands.
+#[derive(clap::Args)]
+struct ServerArgs {
+    /// Host name or IP address of the server, or its URL: mezzenger://HOST:PORT.
+    #[arg(long, global = true, value_name = "HOST", default_value = "127.0.0.1")]
+    server: String,
+
+    /// Port of the server: its --recv-port.
+    #[arg(long, global = true, value_name = "PORT", default_value_t = RECV_PORT, value_parser = port())]
+    port: u16,
+
+    /// How long to wait for the server, in five tries: 5s, 500ms; a bare number is seconds. For `request` also how long to
+    /// wait for the answer.
+    #[arg(long, global = true, value_name = "DURATION", default_value = "5s", value_parser = positive)]
+    timeout: Duration,
+}
+
+impl ServerArgs {
+    /// A builder for a client of this server.
+    fn client(&self) -> ClientBuilder {
+        Client::builder()
+            .port(self.port)
+            .server_address(&self.server)
+            .send_timeout(self.timeout / TRIES)
+            .connection_retries(TRIES)
+            // The server's limit counts.
+            .max_message_size(MESSAGE_BYTES_MAX)
+    }
+}
+
+fn port() -> RangedI64ValueParser<u16> {
+    clap::value_parser!(u16).range(1..)
+}
+
+/// Does what these arguments say, of which the first is the program's name, and returns the exit code.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
+    let args = match Args::try_parse_from(arguments) {
+        Ok(args) => args,
+        Err(error) => {
+            // Help and versions come this way, too.
+            let _ = error.print();
+            return if error.use_stderr() { 2 } else { 0 };
+        }
+    };
+    let result = match args.command {
+        Command::Pub(publish) => publish.run(args.server.client()),
+        Command::Sub(subscribe) => subscribe.run(args.server.client()),
+        Command::Work(work) => work.run(args.server.client()),
+        Command::Request(request) => {
+            let timeout = args.server.timeout;
+            request.run(args.server.client(), timeout)
+        }
+        Command::Dead(dead) => dead.run(args.server.client()),
+        Command::Group(group) => group.run(args.server.client()),
+        Command::Retained(retained) => retained.run(args.server.client()),
+        Command::Reply(reply) => reply.run(args.server.client()),
+        Command::Ping => ping(&args.server),
+    };
+    match result {
+        Ok(()) => 0,
+        Err(error) => {
+            complain(&error);
+            1
+        }
+    }
+}
+
+fn ping(server: &ServerArgs) -> Result<(), Error> {
+    let client = server.client().connect()?;
+    let time = client.ping()?;
+    let us = time.as_secs_f64() * 1e6;
+    let ServerArgs { server, port, .. } = server;
+    let whole = if server.contains("://") { server.clone() } else { format!("{server}:{port}") };
+    error::written(show::line(format!("{whole} answered in {us:.0} µs").as_bytes()))
+}
+
+/// How soon a signal is noticed.
+const SIGNAL_TICK: Duration = Duration::from_millis(100);
+
+/// Says when the connection is lost, and when there is one again.
+fn tell_of_losses() -> impl Fn(&ConnectionEvent) + Send + Sync {
+    let is_lost = AtomicBool::new(false);
+    move |event| match event {
+        ConnectionEvent::Disconnected { why, .. } => {
+            is_lost.store(true, Ordering::Relaxed);
+            complain(&format!("no messages for now: {why}; connecting again"));
+        }
+        ConnectionEvent::Connected if is_lost.swap(false, Ordering::Relaxed) => {
+            complain(&"connected again");
+        }
+        _ => {}
+    }
+}
+
+/// Connects a client that says on stderr what fails, and when its connection is lost.
+fn connect(builder: ClientBuilder) -> Result<Client, Error> {
+    let told = builder.on_error(|failure| complain(failure)).on_connection(tell_of_losses());
+    Ok(told.connect()?)
+}
+
+/// Says on stderr what is wrong, in one line. It may be a text of the server's or a file's name, and do nothing to a
+/// terminal; and whoever read stderr may have gone, which is no reason to end.
+fn complain(what: &dyn Display) {
+    let _ = writeln!(io::stderr(), "mezzenger: {}", show::on_terminal(&what.to_string()));
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Args::command().debug_assert();
+    }
+}
