@@ -1,0 +1,113 @@
+"""Groups, dead letters and retained messages for asyncio: what the blocking client has, to be awaited."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from . import _core
+from ._core import Filter, Message
+from ._records import DeadLetter, Group, RetainedMessage
+
+if TYPE_CHECKING:
+    from ._client import Seconds
+    from .aio import _Runner
+
+
+class Groups:
+    """The groups of the server: those that have members, and durable ones, which are created and deleted."""
+
+    def __init__(self, manager: _core.Manager, runner: _Runner) -> None:
+        self._manager = manager
+        self._run = runner._run
+
+    async def create(
+        self,
+        name: str,
+        filter: str | Filter,
+        *,
+        ack_wait: Seconds | None = None,
+        in_flight_max: int | None = None,
+        attempts_max: int | None = None,
+        backoff: Sequence[Seconds] | None = None,
+        keep_expired: bool = False,
+    ) -> None:
+        """Creates a durable group, unless it is there as it is to be: each message with ack that fits waits for it from then on, also without
+        members, until it is deleted. Members join by its name, with the same filter."""
+        terms = (ack_wait, in_flight_max, attempts_max, backoff, keep_expired)
+        await self._run(self._manager.groups_create(name, filter, *terms))
+
+    async def list(self) -> list[Group]:
+        """All groups, in the order of their names."""
+        groups: list[Group] = await self._run(self._manager.groups_list())
+        return groups
+
+    async def get(self, name: str) -> Group | None:
+        """The group of this name, if there is one."""
+        group: Group | None = await self._run(self._manager.groups_get(name))
+        return group
+
+    async def delete(self, name: str, *, discard: bool = False) -> None:
+        """Deletes a durable group that has no members, and no messages that wait for one unless these are to be discarded with it:
+        `discard=True`. What others need of them stays, and so do the group's dead letters."""
+        await self._run(self._manager.groups_delete(name, discard))
+
+
+class DeadLetters:
+    """The messages that a group gave up: rejected ones, and those whose attempts were used up."""
+
+    def __init__(self, manager: _core.Manager, runner: _Runner, group: str) -> None:
+        self._manager = manager
+        self._run = runner._run
+        self._group = group
+
+    async def count(self) -> int:
+        """How many there are."""
+        count: int = await self._run(self._manager.letters_count(self._group))
+        return count
+
+    async def list(self, limit: int = 100) -> list[DeadLetter]:
+        """Those that died first, at most `limit`."""
+        letters: list[DeadLetter] = await self._run(self._manager.letters_list(self._group, limit))
+        return letters
+
+    async def show(self, id: str) -> tuple[DeadLetter, Message]:
+        """One of them, and its message."""
+        shown: tuple[DeadLetter, Message] = await self._run(self._manager.letters_show(self._group, id))
+        return shown
+
+    async def replay(self, ids: Iterable[str] | None = None, *, name: str | None = None) -> int:
+        """Delivers those with these ids, those of a name, or all to the group again: how many there were."""
+        return await self._change(True, ids, name)
+
+    async def purge(self, ids: Iterable[str] | None = None, *, name: str | None = None) -> int:
+        """Forgets those with these ids, those of a name, or all for good: how many there were."""
+        return await self._change(False, ids, name)
+
+    async def _change(self, is_replay: bool, ids: Iterable[str] | None, name: str | None) -> int:
+        these = None if ids is None else [ids] if isinstance(ids, str) else [*ids]
+        changed: int = await self._run(self._manager.letters_change(self._group, is_replay, these, name))
+        return changed
+
+
+class Retained:
+    """The messages that the server keeps as the last ones of their names."""
+
+    def __init__(self, manager: _core.Manager, runner: _Runner) -> None:
+        self._manager = manager
+        self._run = runner._run
+
+    async def count(self) -> int:
+        """How many there are, of all names."""
+        count: int = await self._run(self._manager.retained_count())
+        return count
+
+    async def list(self, filter: str | Filter | None = None, limit: int = 100) -> list[RetainedMessage]:
+        """Those of the names that fit, in the order of these, at most `limit`."""
+        wanted = Filter.prefix("") if filter is None else filter
+        messages: list[RetainedMessage] = await self._run(self._manager.retained_list(wanted, limit))
+        return messages
+
+    async def clear(self, name: str) -> None:
+        """Has the server forget the retained message of a name, if there is one."""
+        await self._run(self._manager.retained_clear(name))

@@ -1,0 +1,350 @@
+//! A subscription, read by a thread or by an event loop.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use mezzenger::asynchronous::{
+    Client, Delivery as Delivered, GroupBuilder, Subscription as Opened, SubscriptionBuilder,
+};
+use mezzenger::{Filter, ReceiveError, SubscribeError};
+use pyo3::exceptions::{PyStopIteration, PyTypeError};
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyString};
+
+use crate::delivery::Maker;
+use crate::errors::{self, OrRaise};
+use crate::operation::Operation;
+use crate::time::Time;
+use crate::wait::{end_of, wait_until};
+
+/// How a subscription is to be opened: the keyword arguments of what subscribes.
+#[derive(Default)]
+pub(crate) struct Terms {
+    observe: bool,
+    with_last: bool,
+    lossy: bool,
+    credit: Option<u64>,
+    group: Option<String>,
+    ack_wait: Option<Duration>,
+    in_flight_max: Option<u32>,
+    attempts_max: Option<u16>,
+    backoff: Option<Vec<Duration>>,
+    keep_expired: bool,
+    extend: Option<bool>,
+}
+
+impl Terms {
+    pub(crate) fn read(
+        function: &str,
+        arguments: Option<&Bound<'_, PyDict>>,
+        py: Python<'_>,
+    ) -> PyResult<Self> {
+        let (mut terms, mut of_groups, mut of_others) = (Self::default(), None, None);
+        for (key, value) in arguments.into_iter().flatten() {
+            let key = key.cast_into::<PyString>()?;
+            let key = key.to_str()?;
+            if value.is_none() {
+                continue;
+            }
+            let (of, name) = match key {
+                "ack_wait" => (&mut of_groups, "ack_wait"),
+                "in_flight_max" => (&mut of_groups, "in_flight_max"),
+                "attempts_max" => (&mut of_groups, "attempts_max"),
+                "backoff" => (&mut of_groups, "backoff"),
+                "observe" => (&mut of_others, "observe"),
+                "with_last" => (&mut of_others, "with_last"),
+                "lossy" => (&mut of_others, "lossy"),
+                _ => (&mut None, ""),
+            };
+            match key {
+                "observe" => terms.observe = value.is_truthy()?,
+                "with_last" => terms.with_last = value.is_truthy()?,
+                "lossy" => terms.lossy = value.is_truthy()?,
+                "credit" => terms.credit = Some(value.extract()?),
+                "group" => terms.group = Some(value.extract()?),
+                "ack_wait" => terms.ack_wait = Some(value.extract::<Time>()?.0),
+                "in_flight_max" => terms.in_flight_max = Some(value.extract()?),
+                "attempts_max" => terms.attempts_max = Some(value.extract()?),
+                "backoff" => {
+                    let delays: Vec<Time> = value.extract()?;
+                    terms.backoff = Some(delays.into_iter().map(|Time(delay)| delay).collect());
+                }
+                "keep_expired" => terms.keep_expired = value.is_truthy()?,
+                "extend" => terms.extend = Some(value.is_truthy()?),
+                other => {
+                    let text = format!("{function}() got an unexpected keyword argument '{other}'");
+                    return Err(PyTypeError::new_err(text));
+                }
+            }
+            if !value.is(false.into_pyobject(py)?) {
+                of.get_or_insert(name);
+            }
+        }
+        let wrong = match (&terms.group, of_groups, of_others) {
+            (None, Some(option), _) => format!("the option {option} needs a group"),
+            (Some(_), _, Some(option)) => format!("the option {option} has no meaning in a group"),
+            _ => return Ok(terms),
+        };
+        Err(errors::new(py, "InvalidOption", wrong))
+    }
+
+    /// Opens it.
+    pub(crate) async fn open(
+        self,
+        client: Client,
+        filter: Filter,
+    ) -> Result<Opened, SubscribeError> {
+        let builder = client.subscription_to(filter);
+        match self.group.clone() {
+            Some(name) => self.of_group(builder.group(name)).open().await,
+            None => self.of_other(builder).open().await,
+        }
+    }
+
+    fn of_other(self, mut builder: SubscriptionBuilder) -> SubscriptionBuilder {
+        if self.observe {
+            builder = builder.observe();
+        }
+        if self.with_last {
+            builder = builder.with_last();
+        }
+        if self.lossy {
+            builder = builder.lossy();
+        }
+        match self.credit {
+            Some(bytes) => builder.credit(bytes),
+            None => builder,
+        }
+    }
+
+    fn of_group(self, mut builder: GroupBuilder) -> GroupBuilder {
+        if let Some(time) = self.ack_wait {
+            builder = builder.ack_wait(time);
+        }
+        if let Some(messages) = self.in_flight_max {
+            builder = builder.in_flight_max(messages);
+        }
+        if let Some(attempts) = self.attempts_max {
+            builder = builder.attempts_max(attempts);
+        }
+        if let Some(delays) = &self.backoff {
+            builder = builder.backoff(delays);
+        }
+        if self.keep_expired {
+            builder = builder.keep_expired();
+        }
+        if let Some(extends) = self.extend {
+            builder = builder.extend_automatically(extends);
+        }
+        match self.credit {
+            Some(bytes) => builder.credit(bytes),
+            None => builder,
+        }
+    }
+
+    /// The group that it is a member of, and whether it says after how long failed messages come again.
+    pub(crate) fn group(&self) -> (Option<String>, bool) {
+        (self.group.clone(), self.backoff.as_ref().is_some_and(|delays| !delays.is_empty()))
+    }
+}
+
+/// A subscription that several may hold; `None` once it was closed.
+#[derive(Clone)]
+pub(crate) struct Shared(Arc<Mutex<Option<Opened>>>);
+
+impl Shared {
+    pub(crate) fn new(opened: Opened) -> Self {
+        Self(Arc::new(Mutex::new(Some(opened))))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Opened>> {
+        // Held for one look at a time, and never while this thread waits for the interpreter.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next message, or has this context's task woken when there is one.
+    pub(crate) fn poll(&self, context: &mut Context<'_>) -> Poll<Result<Delivered, ReceiveError>> {
+        match &mut *self.lock() {
+            Some(opened) => pin!(opened.recv()).poll(context),
+            None => Poll::Ready(Err(ReceiveError::Closed)),
+        }
+    }
+
+    /// The next message, if one is here.
+    fn try_recv(&self) -> Result<Delivered, ReceiveError> {
+        match &mut *self.lock() {
+            Some(opened) => opened.try_recv(),
+            None => Err(ReceiveError::Closed),
+        }
+    }
+
+    /// Ends it. Whoever waits is told.
+    pub(crate) fn close(&self) {
+        let opened = self.lock().take();
+        drop(opened);
+    }
+
+    fn is_closed(&self) -> bool {
+        self.lock().is_none()
+    }
+}
+
+/// A subscription that is read like an iterator. Each message comes once, as a Delivery; close() or the end of a `with` block ends it.
+#[pyclass(frozen, module = "mezzenger")]
+pub(crate) struct Subscription {
+    shared: Shared,
+    filter: crate::filter::Filter,
+    maker: Maker,
+}
+
+impl Subscription {
+    pub(crate) fn new(opened: Opened, filter: Filter, maker: Maker) -> Self {
+        Self { shared: Shared::new(opened), filter: crate::filter::Filter(filter), maker }
+    }
+
+    /// What a callback needs of it.
+    pub(crate) fn parts(&self, py: Python<'_>) -> (Shared, Filter, Maker) {
+        (self.shared.clone(), self.filter.0.clone(), self.maker.clone_ref(py))
+    }
+
+    /// Waits for a message; `None` when none came in time.
+    fn next(
+        &self,
+        py: Python<'_>,
+        timeout: Option<Duration>,
+    ) -> PyResult<Option<Result<Delivered, ReceiveError>>> {
+        match self.shared.try_recv() {
+            Err(ReceiveError::TimedOut) => {
+                wait_until(py, end_of(timeout), poll_fn(|context| self.shared.poll(context)))
+            }
+            now => Ok(Some(now)),
+        }
+    }
+
+    /// Adds what is here to a list.
+    fn take<'py>(
+        &self,
+        py: Python<'py>,
+        max: usize,
+        list: &mut Vec<Bound<'py, PyAny>>,
+    ) -> PyResult<()> {
+        while list.len() < max {
+            match self.shared.try_recv() {
+                Ok(delivered) => list.push(self.maker.make(py, delivered)?),
+                Err(ReceiveError::TimedOut) => break,
+                // What was taken comes first; the next call says it.
+                Err(_) if !list.is_empty() => break,
+                Err(error) => return Err(error).or_raise(py),
+            }
+        }
+        Ok(())
+    }
+}
+
+#[pymethods]
+impl Subscription {
+    /// What it is for.
+    #[getter]
+    fn filter(&self) -> crate::filter::Filter {
+        self.filter.clone()
+    }
+
+    /// Whether it was closed.
+    #[getter]
+    fn closed(&self) -> bool {
+        self.shared.is_closed()
+    }
+
+    /// Waits for the next message. Raises ReceiveTimedOut after `timeout`, and SubscriptionClosed when none comes any more.
+    #[pyo3(signature = (timeout=None))]
+    fn recv<'py>(&self, py: Python<'py>, timeout: Option<Time>) -> PyResult<Bound<'py, PyAny>> {
+        let received = self.next(py, timeout.map(|Time(time)| time))?;
+        let delivered = received.unwrap_or(Err(ReceiveError::TimedOut)).or_raise(py)?;
+        self.maker.make(py, delivered)
+    }
+
+    /// The next message if one is here, or None.
+    fn try_recv<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        match self.shared.try_recv() {
+            Ok(delivered) => self.maker.make(py, delivered).map(Some),
+            Err(ReceiveError::TimedOut) => Ok(None),
+            Err(error) => Err(error).or_raise(py),
+        }
+    }
+
+    /// Waits for a message, and returns it with those that are here, at most `max`; an empty list after `timeout`.
+    #[pyo3(signature = (max=1024, timeout=None))]
+    fn recv_many<'py>(
+        &self,
+        py: Python<'py>,
+        max: usize,
+        timeout: Option<Time>,
+    ) -> PyResult<Vec<Bound<'py, PyAny>>> {
+        let mut list = Vec::new();
+        self.take(py, max, &mut list)?;
+        if list.is_empty() && max > 0 {
+            match self.next(py, timeout.map(|Time(time)| time))? {
+                Some(first) => {
+                    list.push(self.maker.make(py, first.or_raise(py)?)?);
+                    self.take(py, max, &mut list)?;
+                }
+                None => return Ok(list),
+            }
+        }
+        Ok(list)
+    }
+
+    /// What is here, at most `max` messages.
+    #[pyo3(signature = (max=1024))]
+    fn try_many<'py>(&self, py: Python<'py>, max: usize) -> PyResult<Vec<Bound<'py, PyAny>>> {
+        let mut list = Vec::new();
+        self.take(py, max, &mut list)?;
+        Ok(list)
+    }
+
+    /// A wait for the next message as an operation. One that is cancelled loses none.
+    fn _receive(&self, py: Python<'_>) -> Operation {
+        let (shared, maker) = (self.shared.clone(), self.maker.clone_ref(py));
+        let received = async move { poll_fn(|context| shared.poll(context)).await };
+        Operation::new(received, move |py, delivered| maker.make(py, delivered).map(Bound::unbind))
+    }
+
+    /// Ends it: what was not acknowledged goes to others. Closing again does nothing.
+    fn close(&self) {
+        self.shared.close();
+    }
+
+    fn __iter__(slf: PyRef<'_, Self>) -> PyRef<'_, Self> {
+        slf
+    }
+
+    fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        match self.next(py, None)?.unwrap_or(Err(ReceiveError::TimedOut)) {
+            Ok(delivered) => self.maker.make(py, delivered),
+            Err(ReceiveError::Closed) => Err(PyStopIteration::new_err(())),
+            Err(error) => Err(error).or_raise(py),
+        }
+    }
+
+    fn __enter__(slf: PyRef<'_, Self>) -> PyRef<'_, Self> {
+        slf
+    }
+
+    #[pyo3(signature = (*_exception))]
+    fn __exit__(&self, _exception: &Bound<'_, pyo3::types::PyTuple>) {
+        self.close();
+    }
+
+    fn __repr__(&self) -> String {
+        let state = if self.shared.is_closed() { ", closed" } else { "" };
+        format!("<Subscription to {}{state}>", self.filter.0)
+    }
+}
+
+/// Polls once, and never again.
+pub(crate) fn poll_now<T>(future: impl Future<Output = T>) -> Poll<T> {
+    pin!(future).poll(&mut Context::from_waker(Waker::noop()))
+}
