@@ -8,7 +8,7 @@ use std::time::Duration;
 use mezzenger::ClientBuilder;
 use mezzenger::asynchronous::Client;
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyBytes, PyDict};
 
 use crate::delivery::Maker;
 use crate::errors::{self, OrRaise};
@@ -259,6 +259,18 @@ impl Core {
         let message = message.message.clone();
         let forwarded = async move { client.forward(&name, &message).await };
         Ok(Operation::new(forwarded, move |_, receipt| Ok(Receipt::new(receipt, runner))))
+    }
+
+    /// Publishes the pickled dict of an original client.
+    fn _send_original(
+        &self,
+        py: Python<'_>,
+        name: String,
+        pickle: &Bound<'_, PyBytes>,
+    ) -> PyResult<Operation> {
+        let (client, pickle) = (self.client(py)?.clone(), pickle.as_bytes().to_vec());
+        let sent = async move { client.send_original(&name, &pickle).await };
+        Ok(Operation::new(sent, |_, ()| Ok(())))
     }
 
     fn _manager(&self, py: Python<'_>) -> PyResult<Manager> {

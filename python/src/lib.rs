@@ -11,7 +11,7 @@
 //! - `receipt`: the promise of the server's answer; `manage`: groups, dead letters and retained messages.
 //! - `wait`: how a blocking call waits; `operation`: a call that was begun; `reactor`: how an event loop hears of its end.
 //! - `events`: what the client reports; `logs`: the library's log, for Python's logging.
-//! - `server`: the broker in this process; `errors`: the exceptions.
+//! - `server`: the broker in this process; `programs`: the programs of the package; `errors`: the exceptions.
 
 mod buffer;
 mod calls;
@@ -27,6 +27,7 @@ mod operation;
 mod options;
 mod outgoing;
 mod payload;
+mod programs;
 mod reactor;
 mod receipt;
 mod server;
@@ -53,6 +54,8 @@ mod _core {
     use crate::message::Message;
     #[pymodule_export]
     use crate::operation::Operation;
+    #[pymodule_export]
+    use crate::programs::{run_cli, run_server};
     #[pymodule_export]
     use crate::reactor::Reactor;
     #[pymodule_export]

@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyMemoryView, PyString};
 
 use crate::buffer;
-use crate::errors::{self, OrRaise};
+use crate::errors;
 
 /// A received message: memoryview(message), or its payload, is a read-only view of the bytes as they came.
 #[pyclass(subclass, frozen, module = "mezzenger")]
@@ -155,11 +155,6 @@ impl Message {
     /// Whether the checksum matches the content; None for a message from an original client.
     fn verify(&self) -> Option<bool> {
         self.message.verify()
-    }
-
-    /// The payload that an original client published, described as text.
-    fn _describe(&self, py: Python<'_>) -> PyResult<String> {
-        self.message.value().or_raise(py).map(|value| format!("{value:?}"))
     }
 
     fn __len__(&self) -> usize {

@@ -70,6 +70,8 @@ impl Reactor {
 
     /// Goes on with what can, when the descriptor is readable.
     fn run(&self, py: Python<'_>) -> PyResult<()> {
-        self.0.take().iter().try_for_each(|task| task.run(py))
+        // One that fails holds up no other.
+        let results: Vec<_> = self.0.take().iter().map(|task| task.run(py)).collect();
+        results.into_iter().collect()
     }
 }

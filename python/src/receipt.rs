@@ -48,11 +48,6 @@ impl Receipt {
         self.receipt.is_done()
     }
 
-    /// The number of connections that the message was for, once the answer is there.
-    fn _receivers_now(&self, py: Python<'_>) -> PyResult<Option<u32>> {
-        if self.receipt.is_done() { self.receivers(py) } else { Ok(None) }
-    }
-
     /// The wait as an operation.
     fn _operation(&self) -> Operation {
         let receipt = self.receipt.clone();

@@ -113,6 +113,8 @@ def test_a_client_used_after_a_fork_says_so(server: Server, client: Client) -> N
 @pytest.mark.parametrize("wait", ["recv", "request", "callback", "flush"])
 def test_other_threads_run_while_a_call_waits(server: Server, client: Client, wait: str) -> None:
     messages, done = client.subscription("a"), threading.Event()
+    if wait == "callback":
+        client.subscribe("a", lambda message: done.set())
 
     def waits() -> None:
         if wait == "recv":
@@ -120,8 +122,7 @@ def test_other_threads_run_while_a_call_waits(server: Server, client: Client, wa
         elif wait == "request":
             client.request("a", "x", LONG)
         elif wait == "callback":
-            client.subscribe("a", lambda message: done.set())
-            done.wait(LONG)
+            client.wait_closed(LONG)
         else:
             client.flush()
         done.set()
@@ -133,6 +134,9 @@ def test_other_threads_run_while_a_call_waits(server: Server, client: Client, wa
     client.send("a", "x")
     if wait == "request":
         next(message for message in messages if message.reply_to).reply("y").wait()
+    if wait == "callback":
+        done.wait(LONG)
+        client.close()
     thread.join(LONG)
     assert not thread.is_alive() and done.is_set() and counted == 100_000
 

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from . import _core, _lifecycle
 from ._core import Delivery, Filter, Message, Receipt, Subscription, Verdict
@@ -70,7 +70,7 @@ class Client(_core.Core):
         on_connection: Callable[[ConnectionEvent], object] | None = None,
         on_error: Callable[[Failure], object] | None = None,
         **options: Any,
-    ) -> Client:
+    ) -> Self:
         asked(pickle)
         reports = Reports(missed=on_missed, blocked=on_blocked, connection=on_connection, error=on_error)
         self = super().__new__(cls, address, reports.wanted, pickle, None, options)

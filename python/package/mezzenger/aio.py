@@ -66,6 +66,8 @@ class _Runner:
 
     def end(self) -> None:
         if self._loop is not None and not self._loop.is_closed():
+            # What the client's end has decided is told first: the loop may not have looked yet.
+            self._woken()
             self._loop.remove_reader(self._reactor.fileno())
 
     def _woken(self) -> None:

@@ -1,0 +1,7 @@
+"""`python -m mezzenger_server`"""
+
+import sys
+
+from . import main
+
+sys.exit(main())
