@@ -19,7 +19,8 @@ def main(url: str) -> None:
     def pack(order: mezzenger.Delivery) -> Verdict | None:
         if "unicorn" in order.text():
             return Verdict.reject("there are no unicorns")
-        print(f"packed {order.text()}")
+        # In one piece: others print at the same time.
+        sys.stdout.write(f"packed {order.text()}\n")
         packed.release()
         return None
 

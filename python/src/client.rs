@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use mezzenger::ClientBuilder;
 use mezzenger::asynchronous::Client;
+use mezzenger::{ClientBuilder, SendError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 
@@ -26,7 +26,7 @@ use crate::subscription::{Subscription, Terms, poll_now};
 use crate::time::Time;
 use crate::wait::{wait, waker};
 
-/// Payloads from which on the copy is worth letting others have the interpreter.
+/// Payloads from which on the copy and the checksum are worth letting others have the interpreter.
 const LARGE_BYTES: usize = 128 * 1024;
 
 /// A connection to a server: what the clients of threads and of event loops hold.
@@ -62,7 +62,8 @@ impl Core {
     }
 }
 
-/// Publishes, waiting for room alone. What nobody can change is copied without the interpreter when it is large.
+/// Publishes, waiting for room alone. The work for a large payload is done without the interpreter, on a copy of what somebody could change
+/// meanwhile.
 fn publish(
     py: Python<'_>,
     client: &Client,
@@ -71,15 +72,24 @@ fn publish(
     is_constant: bool,
     said: &Said,
 ) -> PyResult<mezzenger::Receipt> {
-    let mut future = pin!(said.say(client.message(name, slice)).publish());
-    if is_constant && slice.bytes.len() >= LARGE_BYTES {
-        let waker = waker();
-        let polled = py.detach(|| future.as_mut().poll(&mut Context::from_waker(&waker)));
-        if let Poll::Ready(result) = polled {
-            return result.or_raise(py);
-        }
+    if slice.bytes.len() < LARGE_BYTES {
+        wait(py, said.say(client.message(name, slice)).publish())?.or_raise(py)
+    } else if is_constant {
+        publish_large(py, said.say(client.message(name, slice)).publish())
+    } else {
+        publish_large(py, said.say(client.message(name, slice.to_owned())).publish())
     }
-    wait(py, future)?.or_raise(py)
+}
+
+fn publish_large(
+    py: Python<'_>,
+    published: impl Future<Output = Result<mezzenger::Receipt, SendError>> + Send,
+) -> PyResult<mezzenger::Receipt> {
+    let (mut future, waker) = (pin!(published), waker());
+    match py.detach(|| future.as_mut().poll(&mut Context::from_waker(&waker))) {
+        Poll::Ready(result) => result.or_raise(py),
+        Poll::Pending => wait(py, future)?.or_raise(py),
+    }
 }
 
 #[pymethods]

@@ -63,15 +63,17 @@ impl Task {
 
     /// Polls it, and tells the loop's future when it is done.
     pub(crate) fn run(self: &Arc<Self>, py: Python<'_>) -> PyResult<()> {
-        let Some(answer) = self.poll() else { return Ok(()) };
-        let Some(future) = self.lock().future.take() else { return Ok(()) };
-        let future = future.bind(py);
-        let answer = answer(py);
-        // It was cancelled, and the loop did not say so yet.
+        let future = self.lock().future.as_ref().map(|future| future.clone_ref(py));
+        let Some(future) = future.as_ref().map(|future| future.bind(py)) else { return Ok(()) };
+        // Cancelled, which the loop says in its turn. What has come is not taken: it would be lost.
         if future.call_method0("done")?.is_truthy()? {
+            let state = std::mem::take(&mut *self.lock());
+            drop(state);
             return Ok(());
         }
-        match answer {
+        let Some(answer) = self.poll() else { return Ok(()) };
+        self.lock().future = None;
+        match answer(py) {
             Ok(value) => future.call_method1("set_result", (value,))?,
             Err(error) => future.call_method1("set_exception", (error.into_value(py),))?,
         };

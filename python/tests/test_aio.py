@@ -219,6 +219,8 @@ def test_misuse_is_named(server: Server) -> None:
         again = await connect()
         with pytest.raises(mezzenger.Stopped, match="connected before"):
             await again.connect()
+        # Which did it no harm.
+        await again.ping()
         await again.close()
         with pytest.raises(mezzenger.Stopped):
             await again.publish("a", "x")

@@ -61,14 +61,18 @@ class _Runner:
         self.reports: Callable[[], None] | None = None
 
     def begin(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._loop.add_reader(self._reactor.fileno(), self._woken)
+        loop = asyncio.get_running_loop()
+        if self._loop is None:
+            self._loop = loop
+        if self._loop is loop:
+            loop.add_reader(self._reactor.fileno(), self._woken)
 
     def end(self) -> None:
-        if self._loop is not None and not self._loop.is_closed():
+        loop = asyncio.get_running_loop()
+        if self._loop is loop:
             # What the client's end has decided is told first: the loop may not have looked yet.
             self._woken()
-            self._loop.remove_reader(self._reactor.fileno())
+            loop.remove_reader(self._reactor.fileno())
 
     def _woken(self) -> None:
         self._drain()
@@ -149,13 +153,14 @@ class Client:
 
     async def connect(self: C) -> C:
         """Connects: returns the client once the server said hello."""
+        connecting = self._core._connect()
         _lifecycle.begin()
         self._runner.begin()
         if self._reports.wanted:
             self._runner.reports = self._tell
             self._core._tell(self._runner._reactor)
         try:
-            await self._run(self._core._connect())
+            await self._run(connecting)
         except BaseException:
             self._core._close()
             self._runner.end()
@@ -328,6 +333,8 @@ class Client:
         closing = self._core._close()
         try:
             if closing is not None:
+                # The one that was closed before does not watch any more.
+                self._runner.begin()
                 await self._run(closing)
         finally:
             self._closed.set()
