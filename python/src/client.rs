@@ -8,7 +8,7 @@ use std::time::Duration;
 use mezzenger::asynchronous::Client;
 use mezzenger::{ClientBuilder, SendError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict};
+use pyo3::types::{PyBytes, PyDict, PyTuple};
 
 use crate::delivery::Maker;
 use crate::errors::{self, OrRaise};
@@ -127,7 +127,12 @@ impl Core {
 
     /// Publishes a message without waiting for the server: messages travel together, and those of one name arrive in their order. Waits
     /// only for room, when the server does not keep up.
-    #[pyo3(signature = (name, payload, **options))]
+    #[pyo3(
+        signature = (name, payload, **options),
+        text_signature = "($self, name, payload, *, \
+                          ack=False, headers=None, content_type=None, reply_to=None, expires_in=None, \
+                          deliver_in=None, deliver_at=None, retain=False, idempotency_key=None, format=None)",
+    )]
     fn publish(
         &self,
         py: Python<'_>,
@@ -143,7 +148,12 @@ impl Core {
     }
 
     /// Publishes each of several payloads under one name, all with the same options: how many there were. Errors are those of flush().
-    #[pyo3(signature = (name, payloads, **options))]
+    #[pyo3(
+        signature = (name, payloads, **options),
+        text_signature = "($self, name, payloads, *, \
+                          ack=False, headers=None, content_type=None, reply_to=None, expires_in=None, \
+                          deliver_in=None, deliver_at=None, retain=False, idempotency_key=None, format=None)",
+    )]
     fn publish_many(
         &self,
         py: Python<'_>,
@@ -172,7 +182,12 @@ impl Core {
 
     /// Publishes a message and waits until the server has taken it. With ack, the server has then stored it, and delivers it again and
     /// again until it is acknowledged.
-    #[pyo3(signature = (name, payload, **options))]
+    #[pyo3(
+        signature = (name, payload, **options),
+        text_signature = "($self, name, payload, *, \
+                          ack=False, headers=None, content_type=None, reply_to=None, expires_in=None, \
+                          deliver_in=None, deliver_at=None, retain=False, idempotency_key=None, format=None)",
+    )]
     fn send(
         &self,
         py: Python<'_>,
@@ -187,7 +202,12 @@ impl Core {
     }
 
     /// Publishes a request, and waits for the first answer.
-    #[pyo3(signature = (name, payload, timeout, **options))]
+    #[pyo3(
+        signature = (name, payload, timeout, **options),
+        text_signature = "($self, name, payload, timeout, *, \
+                          ack=False, headers=None, content_type=None, expires_in=None, \
+                          deliver_in=None, deliver_at=None, idempotency_key=None, format=None)",
+    )]
     fn request(
         &self,
         py: Python<'_>,
@@ -211,16 +231,16 @@ impl Core {
     }
 
     /// For an event loop: the receipt, or an operation when there is no room now.
-    #[pyo3(signature = (name, payload, **options))]
+    #[pyo3(signature = (name, payload, *options))]
     fn _publish<'py>(
         &self,
         py: Python<'py>,
         name: &str,
         payload: &Bound<'py, PyAny>,
-        options: Option<&Bound<'py, PyDict>>,
+        options: &Bound<'py, PyTuple>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let client = self.client(py)?;
-        let outgoing = Outgoing::read("publish", payload, options)?;
+        let outgoing = Outgoing::read_all(payload, options)?;
         let message = outgoing.said.say(client.message(name, outgoing.slice()?));
         if let Poll::Ready(result) = poll_now(message.publish()) {
             let receipt = self.receipt(py, result.or_raise(py)?);
@@ -234,31 +254,31 @@ impl Core {
         Ok(Bound::new(py, operation)?.into_any())
     }
 
-    #[pyo3(signature = (name, payload, **options))]
+    #[pyo3(signature = (name, payload, *options))]
     fn _send(
         &self,
         py: Python<'_>,
         name: String,
         payload: &Bound<'_, PyAny>,
-        options: Option<&Bound<'_, PyDict>>,
+        options: &Bound<'_, PyTuple>,
     ) -> PyResult<Operation> {
         let client = self.client(py)?.clone();
-        let (payload, said) = Outgoing::read("send", payload, options)?.into_owned()?;
+        let (payload, said) = Outgoing::read_all(payload, options)?.into_owned()?;
         let sent = async move { said.say(client.message(&name, payload)).send().await };
         Ok(Operation::new(sent, |_, ()| Ok(())))
     }
 
-    #[pyo3(signature = (name, payload, timeout, **options))]
+    #[pyo3(signature = (name, payload, timeout, *options))]
     fn _request(
         &self,
         py: Python<'_>,
         name: String,
         payload: &Bound<'_, PyAny>,
         timeout: Time,
-        options: Option<&Bound<'_, PyDict>>,
+        options: &Bound<'_, PyTuple>,
     ) -> PyResult<Operation> {
         let (client, trust) = (self.client(py)?.clone(), self.trust(py));
-        let (payload, said) = Outgoing::read("request", payload, options)?.into_owned()?;
+        let (payload, said) = Outgoing::read_all(payload, options)?.into_owned()?;
         let asked =
             async move { said.say(client.message(&name, payload)).request(timeout.0).await };
         Ok(Operation::new(asked, move |_, answer| Ok(Message::new(answer, trust))))
@@ -298,22 +318,19 @@ impl Core {
         Ok(Operation::new(pinged, |_, took: Duration| Ok(took.as_secs_f64())))
     }
 
-    /// Begins to open a subscription. How its group is called, and whether it says after how long failed messages come again, comes with it.
+    /// Begins to open a subscription.
     #[pyo3(signature = (filter, **options))]
     fn _subscribe(
         &self,
         py: Python<'_>,
         filter: Wanted,
         options: Option<&Bound<'_, PyDict>>,
-    ) -> PyResult<(Operation, Option<String>, bool)> {
+    ) -> PyResult<Operation> {
         let client = self.client(py)?.clone();
-        let terms = Terms::read("subscription", options, py)?;
-        let (group, has_backoff) = terms.group();
+        let terms = Terms::read(options, py)?;
         let maker = Maker { trust: self.trust(py), owner: self.runner(py) };
         let opened = terms.open(client, filter.0.clone());
-        let operation =
-            Operation::new(opened, move |_, opened| Ok(Subscription::new(opened, filter.0, maker)));
-        Ok((operation, group, has_backoff))
+        Ok(Operation::new(opened, move |_, opened| Ok(Subscription::new(opened, filter.0, maker))))
     }
 
     /// Begins to stop, and waits for the end: the operation. Nothing comes of a client that was never connected.

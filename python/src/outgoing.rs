@@ -6,10 +6,24 @@ use mezzenger::asynchronous::OutgoingMessage;
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
-use pyo3::types::{PyDict, PyMapping, PyString};
+use pyo3::types::{PyDict, PyMapping, PyString, PyTuple};
 
 use crate::payload::{Body, Owned, Slice};
 use crate::time::{At, Time};
+
+/// What may be said, in the order in which the client of event loops says it: all of it at once, which is quicker to read than words.
+const OPTIONS: [&str; 10] = [
+    "ack",
+    "headers",
+    "content_type",
+    "reply_to",
+    "expires_in",
+    "deliver_in",
+    "deliver_at",
+    "retain",
+    "idempotency_key",
+    "format",
+];
 
 /// What was said.
 #[derive(Default)]
@@ -25,18 +39,7 @@ pub(crate) struct Said {
     idempotency_key: Option<PyBackedStr>,
 }
 
-/// What an argument says, if it is not `None`.
-fn given<'py, T>(value: &Bound<'py, PyAny>) -> PyResult<Option<T>>
-where
-    T: for<'a> FromPyObject<'a, 'py>,
-{
-    if value.is_none() { Ok(None) } else { value.extract().map(Some).map_err(Into::into) }
-}
-
 fn headers(value: &Bound<'_, PyAny>) -> PyResult<Vec<(PyBackedStr, PyBackedStr)>> {
-    if value.is_none() {
-        return Ok(Vec::new());
-    }
     let pairs = match value.cast::<PyMapping>() {
         Ok(mapping) => mapping.items()?.into_any(),
         Err(_) => value.clone(),
@@ -54,24 +57,54 @@ impl Said {
         let (mut said, mut format) = (Self::default(), None);
         for (key, value) in arguments.into_iter().flatten() {
             let key = key.cast_into::<PyString>()?;
-            match key.to_str()? {
-                "ack" => said.ack = value.is_truthy()?,
-                "headers" => said.headers = headers(&value)?,
-                "content_type" => said.content_type = given(&value)?,
-                "reply_to" => said.reply_to = given(&value)?,
-                "expires_in" => said.expires_in = given(&value)?.map(|Time(time)| time),
-                "deliver_in" => said.deliver_in = given(&value)?.map(|Time(time)| time),
-                "deliver_at" => said.deliver_at = given(&value)?.map(|At(time)| time),
-                "retain" => said.retain = value.is_truthy()?,
-                "idempotency_key" => said.idempotency_key = given(&value)?,
-                "format" => format = Some(value).filter(|format| !format.is_none()),
-                other => {
-                    let text = format!("{function}() got an unexpected keyword argument '{other}'");
-                    return Err(PyTypeError::new_err(text));
-                }
+            let key = key.to_str()?;
+            if !said.take(key, value, &mut format)? {
+                let text = format!("{function}() got an unexpected keyword argument '{key}'");
+                return Err(PyTypeError::new_err(text));
             }
         }
         Ok((said, format))
+    }
+
+    /// Reads all arguments, in the order of [`OPTIONS`].
+    fn read_all<'py>(
+        arguments: &Bound<'py, PyTuple>,
+    ) -> PyResult<(Self, Option<Bound<'py, PyAny>>)> {
+        let (mut said, mut format) = (Self::default(), None);
+        if arguments.len() != OPTIONS.len() {
+            let text = format!("{} options are wanted: {OPTIONS:?}", OPTIONS.len());
+            return Err(PyTypeError::new_err(text));
+        }
+        for (key, value) in OPTIONS.into_iter().zip(arguments) {
+            said.take(key, value, &mut format)?;
+        }
+        Ok((said, format))
+    }
+
+    /// Takes one argument, if it is one of these.
+    fn take<'py>(
+        &mut self,
+        key: &str,
+        value: Bound<'py, PyAny>,
+        format: &mut Option<Bound<'py, PyAny>>,
+    ) -> PyResult<bool> {
+        if value.is_none() {
+            return Ok(OPTIONS.contains(&key));
+        }
+        match key {
+            "ack" => self.ack = value.is_truthy()?,
+            "headers" => self.headers = headers(&value)?,
+            "content_type" => self.content_type = Some(value.extract()?),
+            "reply_to" => self.reply_to = Some(value.extract()?),
+            "expires_in" => self.expires_in = Some(value.extract::<Time>()?.0),
+            "deliver_in" => self.deliver_in = Some(value.extract::<Time>()?.0),
+            "deliver_at" => self.deliver_at = Some(value.extract::<At>()?.0),
+            "retain" => self.retain = value.is_truthy()?,
+            "idempotency_key" => self.idempotency_key = Some(value.extract()?),
+            "format" => *format = Some(value),
+            _ => return Ok(false),
+        }
+        Ok(true)
     }
 
     pub(crate) fn say_type(&mut self, content_type: Option<Bound<'_, PyString>>) -> PyResult<()> {
@@ -132,7 +165,21 @@ impl<'py> Outgoing<'py> {
         payload: &Bound<'py, PyAny>,
         arguments: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Self> {
-        let (mut said, format) = Said::read(function, arguments)?;
+        Self::new(payload, Said::read(function, arguments)?)
+    }
+
+    /// Reads a payload and all options, in the order of [`OPTIONS`].
+    pub(crate) fn read_all(
+        payload: &Bound<'py, PyAny>,
+        arguments: &Bound<'py, PyTuple>,
+    ) -> PyResult<Self> {
+        Self::new(payload, Said::read_all(arguments)?)
+    }
+
+    fn new(
+        payload: &Bound<'py, PyAny>,
+        (mut said, format): (Said, Option<Bound<'py, PyAny>>),
+    ) -> PyResult<Self> {
         let (body, content_type) = Body::of(payload, format.as_ref())?;
         said.say_type(content_type)?;
         Ok(Self { body, said })

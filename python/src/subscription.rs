@@ -33,78 +33,82 @@ pub(crate) struct Terms {
     attempts_max: Option<u16>,
     backoff: Option<Vec<Duration>>,
     keep_expired: bool,
-    extend: Option<bool>,
+    leaves_extending: bool,
 }
 
 impl Terms {
-    pub(crate) fn read(
-        function: &str,
-        arguments: Option<&Bound<'_, PyDict>>,
-        py: Python<'_>,
-    ) -> PyResult<Self> {
-        let (mut terms, mut of_groups, mut of_others) = (Self::default(), None, None);
+    pub(crate) fn read(arguments: Option<&Bound<'_, PyDict>>, py: Python<'_>) -> PyResult<Self> {
+        let (mut terms, mut of_groups) = (Self::default(), None);
         for (key, value) in arguments.into_iter().flatten() {
             let key = key.cast_into::<PyString>()?;
-            let key = key.to_str()?;
             if value.is_none() {
                 continue;
             }
-            let (of, name) = match key {
-                "ack_wait" => (&mut of_groups, "ack_wait"),
-                "in_flight_max" => (&mut of_groups, "in_flight_max"),
-                "attempts_max" => (&mut of_groups, "attempts_max"),
-                "backoff" => (&mut of_groups, "backoff"),
-                "observe" => (&mut of_others, "observe"),
-                "with_last" => (&mut of_others, "with_last"),
-                "lossy" => (&mut of_others, "lossy"),
-                _ => (&mut None, ""),
-            };
-            match key {
+            let mut needs_group = |option| _ = of_groups.get_or_insert(option);
+            match key.to_str()? {
                 "observe" => terms.observe = value.is_truthy()?,
                 "with_last" => terms.with_last = value.is_truthy()?,
                 "lossy" => terms.lossy = value.is_truthy()?,
                 "credit" => terms.credit = Some(value.extract()?),
                 "group" => terms.group = Some(value.extract()?),
-                "ack_wait" => terms.ack_wait = Some(value.extract::<Time>()?.0),
-                "in_flight_max" => terms.in_flight_max = Some(value.extract()?),
-                "attempts_max" => terms.attempts_max = Some(value.extract()?),
+                "ack_wait" => {
+                    terms.ack_wait = Some(value.extract::<Time>()?.0);
+                    needs_group("ack_wait");
+                }
+                "in_flight_max" => {
+                    terms.in_flight_max = Some(value.extract()?);
+                    needs_group("in_flight_max");
+                }
+                "attempts_max" => {
+                    terms.attempts_max = Some(value.extract()?);
+                    needs_group("attempts_max");
+                }
                 "backoff" => {
                     let delays: Vec<Time> = value.extract()?;
                     terms.backoff = Some(delays.into_iter().map(|Time(delay)| delay).collect());
+                    needs_group("backoff");
                 }
-                "keep_expired" => terms.keep_expired = value.is_truthy()?,
-                "extend" => terms.extend = Some(value.is_truthy()?),
+                "keep_expired" => {
+                    terms.keep_expired = value.is_truthy()?;
+                    if terms.keep_expired {
+                        needs_group("keep_expired");
+                    }
+                }
+                "extend" => {
+                    terms.leaves_extending = !value.is_truthy()?;
+                    if terms.leaves_extending {
+                        needs_group("extend");
+                    }
+                }
                 other => {
-                    let text = format!("{function}() got an unexpected keyword argument '{other}'");
+                    let text = format!("got an unexpected keyword argument '{other}'");
                     return Err(PyTypeError::new_err(text));
                 }
             }
-            if !value.is(false.into_pyobject(py)?) {
-                of.get_or_insert(name);
-            }
         }
-        let wrong = match (&terms.group, of_groups, of_others) {
-            (None, Some(option), _) => format!("the option {option} needs a group"),
-            (Some(_), _, Some(option)) => format!("the option {option} has no meaning in a group"),
-            _ => return Ok(terms),
-        };
-        Err(errors::new(py, "InvalidOption", wrong))
+        match of_groups {
+            Some(option) if terms.group.is_none() => {
+                let text = format!("the option {option} needs a group");
+                Err(errors::new(py, "InvalidOption", text))
+            }
+            _ => Ok(terms),
+        }
     }
 
-    /// Opens it.
+    /// Opens it. What a group cannot have, its builder says.
     pub(crate) async fn open(
-        self,
+        mut self,
         client: Client,
         filter: Filter,
     ) -> Result<Opened, SubscribeError> {
-        let builder = client.subscription_to(filter);
-        match self.group.clone() {
+        let builder = self.of_any(client.subscription_to(filter));
+        match self.group.take() {
             Some(name) => self.of_group(builder.group(name)).open().await,
-            None => self.of_other(builder).open().await,
+            None => builder.open().await,
         }
     }
 
-    fn of_other(self, mut builder: SubscriptionBuilder) -> SubscriptionBuilder {
+    fn of_any(&self, mut builder: SubscriptionBuilder) -> SubscriptionBuilder {
         if self.observe {
             builder = builder.observe();
         }
@@ -136,18 +140,10 @@ impl Terms {
         if self.keep_expired {
             builder = builder.keep_expired();
         }
-        if let Some(extends) = self.extend {
-            builder = builder.extend_automatically(extends);
+        if self.leaves_extending {
+            builder = builder.extend_automatically(false);
         }
-        match self.credit {
-            Some(bytes) => builder.credit(bytes),
-            None => builder,
-        }
-    }
-
-    /// The group that it is a member of, and whether it says after how long failed messages come again.
-    pub(crate) fn group(&self) -> (Option<String>, bool) {
-        (self.group.clone(), self.backoff.as_ref().is_some_and(|delays| !delays.is_empty()))
+        builder
     }
 }
 

@@ -62,10 +62,22 @@ def test_names_and_filters_that_break_a_rule(client: Client) -> None:
         client.subscription(b"a")  # type: ignore[arg-type]
     with pytest.raises(mezzenger.InvalidOption, match="ack_wait needs a group"):
         client.subscription("a", ack_wait=1)
-    with pytest.raises(mezzenger.InvalidOption, match="observe has no meaning in a group"):
+    with pytest.raises(mezzenger.InvalidOption, match="keep_expired needs a group"):
+        client.subscription("a", keep_expired=True)
+    with pytest.raises(mezzenger.InvalidOption, match="extend needs a group"):
+        client.subscription("a", extend=False)
+    with pytest.raises(mezzenger.InvalidOption, match="observe.* is not for a group"):
         client.subscription("a", group="g", observe=True)
+    with pytest.raises(mezzenger.InvalidOption, match="with_last.* is not for a group"):
+        client.subscription("a", group="g", with_last=True)
+    with pytest.raises(mezzenger.InvalidOption, match="lossy.* is not for a group"):
+        client.subscribe("a", print, group="g", lossy=True)
+    with pytest.raises(mezzenger.InvalidOption, match="attempts_max.* must be at least 1"):
+        client.subscription("a", group="g", attempts_max=0)
+    with pytest.raises(mezzenger.InvalidOption, match="in_flight_max.* must be at least 1"):
+        client.groups.create("g", "a", in_flight_max=0)
     with pytest.raises(TypeError, match="no_such"):
-        client.subscription("a", no_such=1)
+        client.subscription("a", no_such=1)  # type: ignore[call-arg]
     with pytest.raises(TypeError, match="no_such"):
         client.publish("a", "x", no_such=1)  # type: ignore[call-arg]
     # Nothing of it did any harm.

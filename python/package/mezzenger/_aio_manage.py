@@ -11,13 +11,13 @@ from ._records import DeadLetter, Group, RetainedMessage
 
 if TYPE_CHECKING:
     from ._client import Seconds
-    from .aio import _Runner
+    from ._aio_run import Runner
 
 
 class Groups:
     """The groups of the server: those that have members, and durable ones, which are created and deleted."""
 
-    def __init__(self, manager: _core.Manager, runner: _Runner) -> None:
+    def __init__(self, manager: _core.Manager, runner: Runner) -> None:
         self._manager = manager
         self._run = runner._run
 
@@ -56,7 +56,7 @@ class Groups:
 class DeadLetters:
     """The messages that a group gave up: rejected ones, and those whose attempts were used up."""
 
-    def __init__(self, manager: _core.Manager, runner: _Runner, group: str) -> None:
+    def __init__(self, manager: _core.Manager, runner: Runner, group: str) -> None:
         self._manager = manager
         self._run = runner._run
         self._group = group
@@ -93,7 +93,7 @@ class DeadLetters:
 class Retained:
     """The messages that the server keeps as the last ones of their names."""
 
-    def __init__(self, manager: _core.Manager, runner: _Runner) -> None:
+    def __init__(self, manager: _core.Manager, runner: Runner) -> None:
         self._manager = manager
         self._run = runner._run
 

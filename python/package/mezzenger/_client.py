@@ -132,7 +132,22 @@ class Client(_core.Core):
         took: float = self._ping().wait()
         return took
 
-    def subscription(self, filter: str | Filter, **options: Any) -> Subscription:
+    def subscription(
+        self,
+        filter: str | Filter,
+        *,
+        observe: bool = False,
+        with_last: bool = False,
+        lossy: bool = False,
+        credit: int | None = None,
+        group: str | None = None,
+        ack_wait: Seconds | None = None,
+        in_flight_max: int | None = None,
+        attempts_max: int | None = None,
+        backoff: Sequence[Seconds] | None = None,
+        keep_expired: bool = False,
+        extend: bool = True,
+    ) -> Subscription:
         """Subscribes, and returns what is read like an iterator. The server has the subscription then.
 
         `observe=True` looks on, and acknowledges nothing. `group="name"` works: of each message one member of the group gets it, with
@@ -140,12 +155,32 @@ class Client(_core.Core):
         by hand. `credit` is how many bytes may be here unread. `with_last=True` gets the retained messages first, and `lossy=True` loses what
         does not fit into the credit, instead of slowing publishers down.
         """
-        operation, _, _ = self._subscribe(filter, **options)
-        subscription: Subscription = operation.wait()
+        opening = self._subscribe(
+            filter,
+            observe=observe, with_last=with_last, lossy=lossy, credit=credit, group=group, ack_wait=ack_wait,
+            in_flight_max=in_flight_max, attempts_max=attempts_max, backoff=backoff, keep_expired=keep_expired,
+            extend=extend,
+        )  # fmt: skip
+        subscription: Subscription = opening.wait()
         return subscription
 
     def subscribe(
-        self, filter: str | Filter, callback: Callback, *, retry_delay: Seconds | None = None, **options: Any
+        self,
+        filter: str | Filter,
+        callback: Callback,
+        *,
+        retry_delay: Seconds | None = None,
+        observe: bool = False,
+        with_last: bool = False,
+        lossy: bool = False,
+        credit: int | None = None,
+        group: str | None = None,
+        ack_wait: Seconds | None = None,
+        in_flight_max: int | None = None,
+        attempts_max: int | None = None,
+        backoff: Sequence[Seconds] | None = None,
+        keep_expired: bool = False,
+        extend: bool = True,
     ) -> None:
         """Has `callback` called with each message. Options are those of subscription().
 
@@ -155,10 +190,14 @@ class Client(_core.Core):
         """
         if inspect.iscoroutinefunction(callback):
             raise TypeError("the callback is a coroutine function: use mezzenger.aio.Client")
-        operation, group, has_backoff = self._subscribe(filter, **options)
-        subscription: Subscription = operation.wait()
+        subscription = self.subscription(
+            filter,
+            observe=observe, with_last=with_last, lossy=lossy, credit=credit, group=group, ack_wait=ack_wait,
+            in_flight_max=in_flight_max, attempts_max=attempts_max, backoff=backoff, keep_expired=keep_expired,
+            extend=extend,
+        )  # fmt: skip
         if group is not None and retry_delay is None:
-            retry_delay = 0.0 if has_backoff or self._has_backoff(group) else RETRY_DELAY
+            retry_delay = 0.0 if backoff or self._has_backoff(group) else RETRY_DELAY
         subscriptions = self._calls.add(subscription, callback, None if group is None else retry_delay)
         if len(self._threads) - bool(self._reports.wanted) < min(subscriptions, self._callback_threads):
             self._start("mezzenger-callbacks", _call, (self._calls.run, self._reports.failed))

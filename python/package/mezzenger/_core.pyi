@@ -1,18 +1,16 @@
 """The compiled part of the package."""
 
 from asyncio import Future
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Literal, Self, final
 
 from ._process import Process
-from ._values import Trust
-from .aio import _Runner
+from ._values import Format, Headers, Trust
+from ._aio_run import Runner
 
 _Seconds = float | timedelta
-_Headers = Mapping[str, str] | Iterable[tuple[str, str]]
-_Format = Literal["json", "msgpack", "pickle"]
 _Event = tuple[Any, ...]
 
 @final
@@ -145,7 +143,7 @@ class _Delivery(Message):
 class Delivery(_Delivery):
     """A delivery of a blocking client."""
 
-    def reply(self, payload: object, *, format: _Format | None = None) -> Receipt:
+    def reply(self, payload: object, *, format: Format | None = None) -> Receipt:
         """Answers it, if it is a request. Waits for room in the buffer alone, and settles nothing."""
     def forward_to(self, name: str) -> Receipt:
         """Publishes it under another name, as it is. Waits for room in the buffer alone, and settles nothing."""
@@ -154,7 +152,7 @@ class Delivery(_Delivery):
 class AioDelivery(_Delivery):
     """A delivery of an event loop's client."""
 
-    def reply(self, payload: object, *, format: _Format | None = None) -> Awaitable[Receipt]:
+    def reply(self, payload: object, *, format: Format | None = None) -> Awaitable[Receipt]:
         """Answers it, if it is a request. Waits for room in the buffer alone, and settles nothing."""
     def forward_to(self, name: str) -> Awaitable[Receipt]:
         """Publishes it under another name, as it is. Waits for room in the buffer alone, and settles nothing."""
@@ -263,7 +261,7 @@ class Core:
     """A connection to a server: what the clients of threads and of event loops hold."""
 
     def __new__(
-        cls, address: str, wanted: list[str], trust: Trust | None, runner: _Runner | None, options: dict[str, Any]
+        cls, address: str, wanted: list[str], trust: Trust | None, runner: Runner | None, options: dict[str, Any]
     ) -> Self: ...
     def publish(
         self,
@@ -271,7 +269,7 @@ class Core:
         payload: object,
         *,
         ack: bool = False,
-        headers: _Headers | None = None,
+        headers: Headers | None = None,
         content_type: str | None = None,
         reply_to: str | None = None,
         expires_in: _Seconds | None = None,
@@ -279,7 +277,7 @@ class Core:
         deliver_at: datetime | float | None = None,
         retain: bool = False,
         idempotency_key: str | None = None,
-        format: _Format | None = None,
+        format: Format | None = None,
     ) -> Receipt:
         """Publishes a message without waiting for the server: messages travel together, and those of one name arrive in their order. Waits
         only for room, when the server does not keep up.
@@ -293,7 +291,7 @@ class Core:
         payloads: Iterable[object],
         *,
         ack: bool = False,
-        headers: _Headers | None = None,
+        headers: Headers | None = None,
         content_type: str | None = None,
         reply_to: str | None = None,
         expires_in: _Seconds | None = None,
@@ -301,7 +299,7 @@ class Core:
         deliver_at: datetime | float | None = None,
         retain: bool = False,
         idempotency_key: str | None = None,
-        format: _Format | None = None,
+        format: Format | None = None,
     ) -> int:
         """Publishes each of several payloads under one name, all with the same options: how many there were. Errors are those of flush()."""
     def send(
@@ -310,7 +308,7 @@ class Core:
         payload: object,
         *,
         ack: bool = False,
-        headers: _Headers | None = None,
+        headers: Headers | None = None,
         content_type: str | None = None,
         reply_to: str | None = None,
         expires_in: _Seconds | None = None,
@@ -318,7 +316,7 @@ class Core:
         deliver_at: datetime | float | None = None,
         retain: bool = False,
         idempotency_key: str | None = None,
-        format: _Format | None = None,
+        format: Format | None = None,
     ) -> None:
         """Publishes a message and waits until the server has taken it. With ack, the server has then stored it, and delivers it again and
         again until it is acknowledged. Options are those of publish()."""
@@ -329,13 +327,13 @@ class Core:
         timeout: _Seconds,
         *,
         ack: bool = False,
-        headers: _Headers | None = None,
+        headers: Headers | None = None,
         content_type: str | None = None,
         expires_in: _Seconds | None = None,
         deliver_in: _Seconds | None = None,
         deliver_at: datetime | float | None = None,
         idempotency_key: str | None = None,
-        format: _Format | None = None,
+        format: Format | None = None,
     ) -> Message:
         """Publishes a request, and waits for the first answer. Options are those of publish(). Raises NoSubscriber at once when nobody is
         there, and RequestTimedOut after `timeout`."""
@@ -345,15 +343,76 @@ class Core:
     def publisher_id(self) -> int:
         """This client's random id, the publisher in the ids of all its messages."""
     def _connect(self) -> Operation: ...
-    def _publish(self, name: str, payload: object, **options: Any) -> Receipt | Operation: ...
-    def _send(self, name: str, payload: object, **options: Any) -> Operation: ...
-    def _request(self, name: str, payload: object, timeout: _Seconds, **options: Any) -> Operation: ...
+    def _publish(
+        self,
+        name: str,
+        payload: object,
+        ack: bool,
+        headers: Headers | None,
+        content_type: str | None,
+        reply_to: str | None,
+        expires_in: _Seconds | None,
+        deliver_in: _Seconds | None,
+        deliver_at: datetime | float | None,
+        retain: bool,
+        idempotency_key: str | None,
+        format: Format | None,
+        /,
+    ) -> Receipt | Operation: ...
+    def _send(
+        self,
+        name: str,
+        payload: object,
+        ack: bool,
+        headers: Headers | None,
+        content_type: str | None,
+        reply_to: str | None,
+        expires_in: _Seconds | None,
+        deliver_in: _Seconds | None,
+        deliver_at: datetime | float | None,
+        retain: bool,
+        idempotency_key: str | None,
+        format: Format | None,
+        /,
+    ) -> Operation: ...
+    def _request(
+        self,
+        name: str,
+        payload: object,
+        timeout: _Seconds,
+        ack: bool,
+        headers: Headers | None,
+        content_type: str | None,
+        reply_to: str | None,
+        expires_in: _Seconds | None,
+        deliver_in: _Seconds | None,
+        deliver_at: datetime | float | None,
+        retain: bool,
+        idempotency_key: str | None,
+        format: Format | None,
+        /,
+    ) -> Operation: ...
     def _forward(self, name: str, message: Message) -> Operation: ...
     def _send_original(self, name: str, pickle: bytes) -> Operation: ...
     def _manager(self) -> Manager: ...
     def _flush(self) -> Operation: ...
     def _ping(self) -> Operation: ...
-    def _subscribe(self, filter: str | Filter, **options: Any) -> tuple[Operation, str | None, bool]: ...
+    def _subscribe(
+        self,
+        filter: str | Filter,
+        *,
+        observe: bool = False,
+        with_last: bool = False,
+        lossy: bool = False,
+        credit: int | None = None,
+        group: str | None = None,
+        ack_wait: _Seconds | None = None,
+        in_flight_max: int | None = None,
+        attempts_max: int | None = None,
+        backoff: Sequence[_Seconds] | None = None,
+        keep_expired: bool = False,
+        extend: bool = True,
+    ) -> Operation: ...
     def _close(self) -> Operation | None: ...
     def _counters(self) -> dict[str, Any]: ...
     def _next_events(self, timeout: _Seconds) -> list[_Event] | None: ...

@@ -12,8 +12,8 @@ import io
 import json as _json
 import pickle as _pickle
 import uuid
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Literal
 
 from ._errors import PayloadError, Unserializable, UntrustedPickle
 
@@ -30,6 +30,13 @@ TRUST_ALL = "all senders are trusted"
 Trust = Iterable[type | str] | Callable[[str, str], bool] | str
 """Which classes pickles may have: classes, their full names ("shop.orders.Order") or modules ("shop.orders"), a function that is asked with
 module and name, or TRUST_ALL."""
+
+
+Format = Literal["json", "msgpack", "pickle"]
+"""How a value is written that is neither bytes, text nor a buffer."""
+
+Headers = Mapping[str, str] | Iterable[tuple[str, str]]
+"""Headers: a dict, or pairs, whose keys may come more than once."""
 
 
 def encode(value: object, format: str | None = None) -> tuple[bytes | str, str]:

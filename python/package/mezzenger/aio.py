@@ -20,19 +20,21 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from . import _core, _lifecycle
 from ._aio_manage import DeadLetters, Groups, Retained
+from ._aio_run import TURN, Runner, Subscription
 from ._client import RETRY_DELAY, Seconds
 from ._core import AioDelivery as Delivery
 from ._core import Filter, Message, Operation, Receipt, Verdict
-from ._errors import NotSubscribed, ReceiveTimedOut, SubscriptionClosed, WrongEventLoop
+from ._errors import NotSubscribed
 from ._events import Reports
 from ._records import Blocked, ConnectionEvent, Counters, Missed
-from ._values import Trust, asked
+from ._values import Format, Headers, Trust, asked
 
 if TYPE_CHECKING:
     from ._errors import Failure
@@ -40,71 +42,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger("mezzenger")
 
 C = TypeVar("C", bound="Client")
-S = TypeVar("S", bound="Subscription")
-
-TURN = 256
-"""Messages that are read without a wait before other tasks of the loop get their turn."""
 
 Callback = Callable[[Delivery], Awaitable[Verdict | None | object] | Verdict | None | object]
 """What is called with each message: a function or a coroutine function. It returns None, which acknowledges, or a Verdict."""
-
-
-class _Runner:
-    """Runs operations on one event loop."""
-
-    __slots__ = ("_drain", "_loop", "_reactor", "reports")
-
-    def __init__(self) -> None:
-        self._reactor = _core.Reactor()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._drain: Callable[[], None] = self._reactor.run
-        self.reports: Callable[[], None] | None = None
-
-    def begin(self) -> None:
-        loop = asyncio.get_running_loop()
-        if self._loop is None:
-            self._loop = loop
-        if self._loop is loop:
-            loop.add_reader(self._reactor.fileno(), self._woken)
-
-    def end(self) -> None:
-        loop = asyncio.get_running_loop()
-        if self._loop is loop:
-            # What the client's end has decided is told first: the loop may not have looked yet.
-            self._woken()
-            loop.remove_reader(self._reactor.fileno())
-
-    def _woken(self) -> None:
-        self._drain()
-        if self.reports is not None:
-            self.reports()
-
-    async def _run(self, operation: Operation, lost: Callable[[Any], None] | None = None) -> Any:
-        """Waits for an operation. `lost` gets what came of one that was cancelled at that moment."""
-        loop = asyncio.get_running_loop()
-        if loop is not self._loop:
-            raise WrongEventLoop("the client was connected on another event loop: make one on each loop")
-        done = operation.start(self._reactor)
-        if done is not None:
-            return done[0]
-        future = loop.create_future()
-        operation.attach(future)
-        try:
-            return await future
-        except asyncio.CancelledError:
-            operation.cancel()
-            if lost is not None and future.done() and not future.cancelled() and future.exception() is None:
-                lost(future.result())
-            raise
-
-
-async def _limited(wait: Awaitable[Any], timeout: Seconds | None) -> Any:
-    """Waits so long at most."""
-    if timeout is None:
-        return await wait
-    seconds = timeout if isinstance(timeout, (int, float)) else timeout.total_seconds()
-    async with asyncio.timeout(seconds):
-        return await wait
 
 
 class Client:
@@ -141,7 +81,7 @@ class Client:
             "target_delay": target_delay, "verify_checksums": verify_checksums,
         }  # fmt: skip
         self._reports = Reports(missed=on_missed, blocked=on_blocked, connection=on_connection, error=on_error)
-        self._runner = _Runner()
+        self._runner = Runner()
         self._core = _core.Core(address, self._reports.wanted, pickle, self._runner, options)
         self._run = self._runner._run
         self._try_publish = self._core._publish
@@ -184,10 +124,28 @@ class Client:
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("a callback that reports raised", exc_info=error)
 
-    async def publish(self, name: str, payload: object, **options: Any) -> Receipt:
+    async def publish(
+        self,
+        name: str,
+        payload: object,
+        *,
+        ack: bool = False,
+        headers: Headers | None = None,
+        content_type: str | None = None,
+        reply_to: str | None = None,
+        expires_in: Seconds | None = None,
+        deliver_in: Seconds | None = None,
+        deliver_at: datetime | float | None = None,
+        retain: bool = False,
+        idempotency_key: str | None = None,
+        format: Format | None = None,
+    ) -> Receipt:
         """Publishes a message without waiting for the server; the receipt can be awaited. Waits only for room. Options are those of
         mezzenger.Client.publish()."""
-        published = self._try_publish(name, payload, **options)
+        published = self._try_publish(
+            name, payload,
+            ack, headers, content_type, reply_to, expires_in, deliver_in, deliver_at, retain, idempotency_key, format,
+        )  # fmt: skip
         if isinstance(published, Receipt):
             self._since += 1
             if self._since >= TURN:
@@ -199,11 +157,29 @@ class Client:
         receipt: Receipt = await self._run(published)
         return receipt
 
-    async def publish_many(self, name: str, payloads: Iterable[object], **options: Any) -> int:
+    async def publish_many(
+        self,
+        name: str,
+        payloads: Iterable[object],
+        *,
+        ack: bool = False,
+        headers: Headers | None = None,
+        content_type: str | None = None,
+        reply_to: str | None = None,
+        expires_in: Seconds | None = None,
+        deliver_in: Seconds | None = None,
+        deliver_at: datetime | float | None = None,
+        retain: bool = False,
+        idempotency_key: str | None = None,
+        format: Format | None = None,
+    ) -> int:
         """Publishes each of several payloads under one name, all with the same options: how many there were."""
         count = 0
         for payload in payloads:
-            published = self._try_publish(name, payload, **options)
+            published = self._try_publish(
+                name, payload,
+                ack, headers, content_type, reply_to, expires_in, deliver_in, deliver_at, retain, idempotency_key, format,
+            )  # fmt: skip
             if not isinstance(published, Receipt):
                 await self._run(published)
             count += 1
@@ -211,13 +187,50 @@ class Client:
                 await asyncio.sleep(0)
         return count
 
-    async def send(self, name: str, payload: object, **options: Any) -> None:
+    async def send(
+        self,
+        name: str,
+        payload: object,
+        *,
+        ack: bool = False,
+        headers: Headers | None = None,
+        content_type: str | None = None,
+        reply_to: str | None = None,
+        expires_in: Seconds | None = None,
+        deliver_in: Seconds | None = None,
+        deliver_at: datetime | float | None = None,
+        retain: bool = False,
+        idempotency_key: str | None = None,
+        format: Format | None = None,
+    ) -> None:
         """Publishes a message and waits until the server has taken it. One that is cancelled may be published all the same."""
-        await self._run(self._core._send(name, payload, **options))
+        sending = self._core._send(
+            name, payload,
+            ack, headers, content_type, reply_to, expires_in, deliver_in, deliver_at, retain, idempotency_key, format,
+        )  # fmt: skip
+        await self._run(sending)
 
-    async def request(self, name: str, payload: object, timeout: Seconds, **options: Any) -> Message:
+    async def request(
+        self,
+        name: str,
+        payload: object,
+        timeout: Seconds,
+        *,
+        ack: bool = False,
+        headers: Headers | None = None,
+        content_type: str | None = None,
+        expires_in: Seconds | None = None,
+        deliver_in: Seconds | None = None,
+        deliver_at: datetime | float | None = None,
+        idempotency_key: str | None = None,
+        format: Format | None = None,
+    ) -> Message:
         """Publishes a request, and waits for the first answer."""
-        answer: Message = await self._run(self._core._request(name, payload, timeout, **options))
+        asking = self._core._request(
+            name, payload, timeout,
+            ack, headers, content_type, None, expires_in, deliver_in, deliver_at, False, idempotency_key, format,
+        )  # fmt: skip
+        answer: Message = await self._run(asking)
         return answer
 
     async def forward(self, name: str, message: Message) -> Receipt:
@@ -234,21 +247,60 @@ class Client:
         took: float = await self._run(self._core._ping())
         return took
 
-    async def subscription(self, filter: str | Filter, **options: Any) -> Subscription:
+    async def subscription(
+        self,
+        filter: str | Filter,
+        *,
+        observe: bool = False,
+        with_last: bool = False,
+        lossy: bool = False,
+        credit: int | None = None,
+        group: str | None = None,
+        ack_wait: Seconds | None = None,
+        in_flight_max: int | None = None,
+        attempts_max: int | None = None,
+        backoff: Sequence[Seconds] | None = None,
+        keep_expired: bool = False,
+        extend: bool = True,
+    ) -> Subscription:
         """Subscribes, and returns what is read with `async for`. Options are those of mezzenger.Client.subscription()."""
-        operation, _, _ = self._core._subscribe(filter, **options)
-        return Subscription(await self._run(operation), self._runner)
+        opening = self._core._subscribe(
+            filter,
+            observe=observe, with_last=with_last, lossy=lossy, credit=credit, group=group, ack_wait=ack_wait,
+            in_flight_max=in_flight_max, attempts_max=attempts_max, backoff=backoff, keep_expired=keep_expired,
+            extend=extend,
+        )  # fmt: skip
+        return Subscription(await self._run(opening), self._runner)
 
     async def subscribe(
-        self, filter: str | Filter, callback: Callback, *, retry_delay: Seconds | None = None, **options: Any
+        self,
+        filter: str | Filter,
+        callback: Callback,
+        *,
+        retry_delay: Seconds | None = None,
+        observe: bool = False,
+        with_last: bool = False,
+        lossy: bool = False,
+        credit: int | None = None,
+        group: str | None = None,
+        ack_wait: Seconds | None = None,
+        in_flight_max: int | None = None,
+        attempts_max: int | None = None,
+        backoff: Sequence[Seconds] | None = None,
+        keep_expired: bool = False,
+        extend: bool = True,
     ) -> None:
         """Has `callback`, a function or a coroutine function, called with each message by a task. What it returns says what becomes of the
         message, and an exception is reported, as for mezzenger.Client.subscribe()."""
-        operation, group, has_backoff = self._core._subscribe(filter, **options)
-        subscription = Subscription(await self._run(operation), self._runner)
+        subscription = await self.subscription(
+            filter,
+            observe=observe, with_last=with_last, lossy=lossy, credit=credit, group=group, ack_wait=ack_wait,
+            in_flight_max=in_flight_max, attempts_max=attempts_max, backoff=backoff, keep_expired=keep_expired,
+            extend=extend,
+        )  # fmt: skip
         if group is not None and retry_delay is None:
-            found = None if has_backoff else await self.groups.get(group)
-            retry_delay = 0.0 if has_backoff or (found is not None and found.backoff) else RETRY_DELAY
+            found = None if backoff else await self.groups.get(group)
+            retry_delay = 0.0 if backoff or (found is not None and found.backoff) else RETRY_DELAY
         work = self._work(subscription, callback, None if group is None else retry_delay)
         task = asyncio.get_running_loop().create_task(work)
         self._workers.setdefault(subscription.filter, []).append(task)
@@ -360,103 +412,6 @@ class Client:
             # The block's own exception says more.
             if kind is None:
                 raise
-
-
-class Subscription:
-    """A subscription that is read with `async for`. Each message comes once; close() or the end of an `async with` block ends it."""
-
-    __slots__ = ("_returned", "_run", "_since", "_subscription", "_try_recv")
-
-    def __init__(self, subscription: _core.Subscription, runner: _Runner) -> None:
-        self._subscription = subscription
-        self._try_recv: Callable[[], Any] = subscription.try_recv
-        self._run = runner._run
-        self._since = 0
-        # What came when the wait for it was cancelled.
-        self._returned: list[Delivery] = []
-
-    @property
-    def filter(self) -> Filter:
-        """What it is for."""
-        return self._subscription.filter
-
-    @property
-    def closed(self) -> bool:
-        """Whether it was closed."""
-        return self._subscription.closed
-
-    async def recv(self, timeout: Seconds | None = None) -> Delivery:
-        """Waits for the next message. Raises ReceiveTimedOut after `timeout`, and SubscriptionClosed when none comes any more. Cancelling it
-        loses no message."""
-        if self._since >= TURN:
-            # Others have to get their turn. Nothing is taken yet that a cancellation could lose.
-            self._since = 0
-            await asyncio.sleep(0)
-        message = self.try_recv()
-        if message is not None:
-            self._since += 1
-            return message
-        self._since = 0
-        try:
-            return await self._wait(timeout)
-        except ReceiveTimedOut:
-            raise
-        except TimeoutError:
-            raise ReceiveTimedOut("no message within the time given") from None
-
-    async def _wait(self, timeout: Seconds | None) -> Delivery:
-        operation = self._subscription._receive()
-        message: Delivery = await _limited(self._run(operation, self._returned.append), timeout)
-        return message
-
-    def try_recv(self) -> Delivery | None:
-        """The next message if one is here, or None."""
-        if self._returned:
-            return self._returned.pop(0)
-        message: Delivery | None = self._try_recv()
-        return message
-
-    async def recv_many(self, max: int = 1024, timeout: Seconds | None = None) -> list[Delivery]:
-        """Waits for a message, and returns it with those that are here, at most `max`; an empty list after `timeout`."""
-        here = self.try_many(max)
-        if here or max <= 0:
-            return here
-        try:
-            first = await self._wait(timeout)
-        except TimeoutError:
-            return []
-        return [first, *self.try_many(max - 1)]
-
-    def try_many(self, max: int = 1024) -> list[Delivery]:
-        """What is here, at most `max` messages."""
-        here: list[Any] = []
-        while self._returned and len(here) < max:
-            here.append(self._returned.pop(0))
-        return here + self._subscription.try_many(max - len(here))
-
-    async def close(self) -> None:
-        """Ends it: what was not acknowledged goes to others. Closing again does nothing."""
-        self._subscription.close()
-
-    def __aiter__(self: S) -> S:
-        return self
-
-    async def __anext__(self) -> Delivery:
-        try:
-            return await self.recv()
-        except SubscriptionClosed:
-            raise StopAsyncIteration from None
-
-    async def __aenter__(self: S) -> S:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._subscription.close()
-
-    def __repr__(self) -> str:
-        return repr(self._subscription)
 
 
 __all__ = [

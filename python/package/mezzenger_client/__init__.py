@@ -101,7 +101,7 @@ class Mezzenger(threading.Thread):
         if not is_new:
             return
         try:
-            operation, _, _ = self._client._subscribe(msg_name)
+            operation = self._client._subscribe(msg_name)
             self._client._calls.add(operation.wait(), self._call, None)
         except mezzenger.Error as error:
             del self.msg_map[msg_name]

@@ -1,0 +1,174 @@
+"""How an event loop waits for the client: what runs operations on it, and subscriptions."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+from typing import Any, TypeVar
+
+from . import _core
+from ._client import Seconds
+from ._core import AioDelivery as Delivery
+from ._core import Filter, Operation
+from ._errors import ReceiveTimedOut, SubscriptionClosed, WrongEventLoop
+
+S = TypeVar("S", bound="Subscription")
+
+TURN = 256
+"""Messages that are read without a wait before other tasks of the loop get their turn."""
+
+
+class Runner:
+    """Runs operations on one event loop."""
+
+    __slots__ = ("_drain", "_loop", "_reactor", "reports")
+
+    def __init__(self) -> None:
+        self._reactor = _core.Reactor()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._drain: Callable[[], None] = self._reactor.run
+        self.reports: Callable[[], None] | None = None
+
+    def begin(self) -> None:
+        loop = asyncio.get_running_loop()
+        if self._loop is None:
+            self._loop = loop
+        if self._loop is loop:
+            loop.add_reader(self._reactor.fileno(), self._woken)
+
+    def end(self) -> None:
+        loop = asyncio.get_running_loop()
+        if self._loop is loop:
+            # What the client's end has decided is told first: the loop may not have looked yet.
+            self._woken()
+            loop.remove_reader(self._reactor.fileno())
+
+    def _woken(self) -> None:
+        self._drain()
+        if self.reports is not None:
+            self.reports()
+
+    async def _run(self, operation: Operation, lost: Callable[[Any], None] | None = None) -> Any:
+        """Waits for an operation. `lost` gets what came of one that was cancelled at that moment."""
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:
+            raise WrongEventLoop("the client was connected on another event loop: make one on each loop")
+        done = operation.start(self._reactor)
+        if done is not None:
+            return done[0]
+        future = loop.create_future()
+        operation.attach(future)
+        try:
+            return await future
+        except asyncio.CancelledError:
+            operation.cancel()
+            if lost is not None and future.done() and not future.cancelled() and future.exception() is None:
+                lost(future.result())
+            raise
+
+
+async def limited(wait: Awaitable[Any], timeout: Seconds | None) -> Any:
+    """Waits so long at most."""
+    if timeout is None:
+        return await wait
+    seconds = timeout if isinstance(timeout, (int, float)) else timeout.total_seconds()
+    async with asyncio.timeout(seconds):
+        return await wait
+
+
+class Subscription:
+    """A subscription that is read with `async for`. Each message comes once; close() or the end of an `async with` block ends it."""
+
+    __slots__ = ("_returned", "_run", "_since", "_subscription", "_try_recv")
+
+    def __init__(self, subscription: _core.Subscription, runner: Runner) -> None:
+        self._subscription = subscription
+        self._try_recv: Callable[[], Any] = subscription.try_recv
+        self._run = runner._run
+        self._since = 0
+        # What came when the wait for it was cancelled.
+        self._returned: list[Delivery] = []
+
+    @property
+    def filter(self) -> Filter:
+        """What it is for."""
+        return self._subscription.filter
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed."""
+        return self._subscription.closed
+
+    async def recv(self, timeout: Seconds | None = None) -> Delivery:
+        """Waits for the next message. Raises ReceiveTimedOut after `timeout`, and SubscriptionClosed when none comes any more. Cancelling it
+        loses no message."""
+        if self._since >= TURN:
+            # Others have to get their turn. Nothing is taken yet that a cancellation could lose.
+            self._since = 0
+            await asyncio.sleep(0)
+        message = self.try_recv()
+        if message is not None:
+            self._since += 1
+            return message
+        self._since = 0
+        try:
+            return await self._wait(timeout)
+        except ReceiveTimedOut:
+            raise
+        except TimeoutError:
+            raise ReceiveTimedOut("no message within the time given") from None
+
+    async def _wait(self, timeout: Seconds | None) -> Delivery:
+        operation = self._subscription._receive()
+        message: Delivery = await limited(self._run(operation, self._returned.append), timeout)
+        return message
+
+    def try_recv(self) -> Delivery | None:
+        """The next message if one is here, or None."""
+        if self._returned:
+            return self._returned.pop(0)
+        message: Delivery | None = self._try_recv()
+        return message
+
+    async def recv_many(self, max: int = 1024, timeout: Seconds | None = None) -> list[Delivery]:
+        """Waits for a message, and returns it with those that are here, at most `max`; an empty list after `timeout`."""
+        here = self.try_many(max)
+        if here or max <= 0:
+            return here
+        try:
+            first = await self._wait(timeout)
+        except TimeoutError:
+            return []
+        return [first, *self.try_many(max - 1)]
+
+    def try_many(self, max: int = 1024) -> list[Delivery]:
+        """What is here, at most `max` messages."""
+        here: list[Any] = []
+        while self._returned and len(here) < max:
+            here.append(self._returned.pop(0))
+        return here + self._subscription.try_many(max - len(here))
+
+    async def close(self) -> None:
+        """Ends it: what was not acknowledged goes to others. Closing again does nothing."""
+        self._subscription.close()
+
+    def __aiter__(self: S) -> S:
+        return self
+
+    async def __anext__(self) -> Delivery:
+        try:
+            return await self.recv()
+        except SubscriptionClosed:
+            raise StopAsyncIteration from None
+
+    async def __aenter__(self: S) -> S:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._subscription.close()
+
+    def __repr__(self) -> str:
+        return repr(self._subscription)
