@@ -29,6 +29,14 @@ def test_a_program_of_the_readme_prints_what_it_says(number: int) -> None:
     assert run(program) == (0, output, "")
 
 
+def test_the_program_of_the_projects_readme_prints_its_message(server: Server) -> None:
+    text = (PACKAGE.parent / "README.md").read_text()
+    program = text.split("```python\n")[1].split("```")[0]
+    connects = "mezzenger.Client()"
+    assert connects in program
+    assert run(program.replace(connects, f"mezzenger.Client({server.url!r})")) == (0, "hello\n", "")
+
+
 def example(name: str, *arguments: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-u", str(PACKAGE / "examples" / name), *arguments]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

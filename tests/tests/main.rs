@@ -41,6 +41,7 @@ mod pending_limit;
 mod ping;
 mod pinned_memory;
 mod protocols;
+mod python_package;
 mod replies;
 mod resend;
 mod restarts;

@@ -24,11 +24,18 @@ pub(crate) fn target_dir() -> PathBuf {
 /// The path of a program of the workspace, which is built first when it has to be.
 pub(crate) fn path(program: &str) -> PathBuf {
     static BUILT: OnceLock<()> = OnceLock::new();
-    BUILT.get_or_init(build);
+    BUILT.get_or_init(|| build(&[]));
     profile_dir().join(program)
 }
 
-fn build() {
+/// The path of the Python package's extension, which is built first when it has to be: with the same features as all else, so that the
+/// library is not compiled once more for it.
+pub(crate) fn extension() -> PathBuf {
+    build(&["--lib"]);
+    profile_dir().join("lib_core.so")
+}
+
+fn build(also: &[&str]) {
     let profile = match profile_dir().file_name().and_then(|name| name.to_str()).unwrap() {
         "debug" => "dev".to_owned(),
         other => other.to_owned(),
@@ -38,6 +45,7 @@ fn build() {
     let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
         .args(["build", "--workspace", "--bins", "--test", "main", "--locked"])
         .args(["--profile", &profile])
+        .args(also)
         .arg("--target-dir")
         .arg(target_dir())
         .current_dir(workspace())
