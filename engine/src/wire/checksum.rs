@@ -45,6 +45,14 @@ pub fn native_each<'a>(contents: impl IntoIterator<Item = Content<'a>>, sums: &m
     );
 }
 
+/// From how many messages on [`native_each`] is faster than one after the other, where the processor has lanes.
+pub const LANES_WORTH: usize = lanes::LIVE_MIN;
+
+/// How many messages [`native_each`] does side by side on this processor: 1 where it has no lanes.
+pub fn lanes() -> usize {
+    lanes::count()
+}
+
 /// A timestamp as decimal seconds with nine places.
 #[derive(Clone, Copy)]
 struct Seconds {

@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 use super::in_flight::{Cargo, InFlight, Request};
 use super::seal::Sealer;
+use crate::client::publish::ahead::Ahead;
 use crate::client::publish::batches::{Cut, Finished};
 use crate::client::publish::outbox::Outbox;
 use crate::net;
@@ -29,6 +30,7 @@ pub(in crate::client) struct Connection {
     pub(super) hello_at: Option<Instant>,
     sealer: Sealer,
     cuts: Vec<Cut>,
+    ahead: Ahead,
 }
 
 impl Line {
@@ -54,8 +56,8 @@ impl Line {
 
 impl Connection {
     pub(super) fn new(wire: net::connection::Connection, in_flight: InFlight) -> Self {
-        let (hello_at, sealer, cuts) = Default::default();
-        Self { wire, in_flight, hello_at, sealer, cuts }
+        let (hello_at, sealer, cuts, ahead) = Default::default();
+        Self { wire, in_flight, hello_at, sealer, cuts, ahead }
     }
 
     /// Tells the outbox what ended, and sends what may leave now. Nothing leaves before a flush.
@@ -67,7 +69,9 @@ impl Connection {
     ) {
         let mut cuts = std::mem::take(&mut self.cuts);
         outbox.turn(finished, &mut cuts, false, now);
-        self.sealer.seal(&mut cuts);
+        outbox.lend(&mut self.ahead, &cuts);
+        self.sealer.seal(&mut cuts, &mut self.ahead.lent);
+        outbox.take_back(&mut self.ahead, now);
         for mut cut in cuts.drain(..) {
             let frame = std::mem::take(&mut cut.batch.frame).into();
             self.start(frame, Cargo::Messages(cut), now);

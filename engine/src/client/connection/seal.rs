@@ -1,5 +1,6 @@
 //! Stamps what leaves: sequences, ordinals, and the checksums of all its messages at once.
 
+use crate::client::publish::ahead::Lent;
 use crate::client::publish::batches::Cut;
 use crate::wire::checksum::{self, Checksum, Content};
 use crate::wire::record::{LENGTH_BYTES, Records, Stamp, stamp};
@@ -11,24 +12,29 @@ pub(super) struct Sealer {
 }
 
 impl Sealer {
-    /// Stamps every record of these frames. What was not stamped, because it is no record, the server
-    /// refuses.
-    pub(super) fn seal(&mut self, cuts: &mut [Cut]) {
+    /// Stamps every record of these frames, and notes the checksums of those that are lent. What was not stamped, because it is no record,
+    /// the server refuses.
+    pub(super) fn seal(&mut self, cuts: &mut [Cut], lent: &mut [Lent]) {
         self.checksums.clear();
-        let contents = cuts.iter().flat_map(|cut| {
-            let (name, frame) = (&*cut.batch.name, &cut.batch.frame);
-            Records::new(&frame[name.len() + 2..]).flatten().map(move |(_, record)| Content {
-                name,
-                payload: record.payload,
-                timestamp_ns: record.timestamp_ns,
-            })
-        });
-        checksum::native_each(contents, &mut self.checksums);
-        let mut checksums = self.checksums.iter();
+        let unsummed = cuts.iter().filter(|cut| cut.batch.checksum.is_none());
+        let leaving = unsummed.flat_map(|cut| contents(&cut.batch.name, &cut.batch.frame));
+        // Mostly nothing is lent, and small messages have no time for what a chain asks of each.
+        if lent.is_empty() {
+            checksum::native_each(leaving, &mut self.checksums);
+        } else {
+            let ahead = lent.iter().flat_map(|lent| contents(&lent.name, &lent.frame));
+            checksum::native_each(leaving.chain(ahead), &mut self.checksums);
+        }
+        // Each of these frames holds one record.
+        let leaves = self.checksums.len().saturating_sub(lent.len());
+        let (leaving, ahead) = self.checksums.split_at(leaves);
+        lent.iter_mut().zip(ahead).for_each(|(lent, sum)| lent.checksum = Some(*sum));
+        let mut checksums = leaving.iter();
         for cut in cuts {
-            let counted = cut.first_ordinal != 0;
+            let (counted, summed) = (cut.first_ordinal != 0, cut.batch.checksum);
             let mut rest = &mut cut.batch.frame[cut.batch.name.len() + 2..];
-            for (n, checksum) in (0..cut.batch.messages as u64).zip(&mut checksums) {
+            for n in 0..cut.batch.messages as u64 {
+                let Some(checksum) = summed.or_else(|| checksums.next().copied()) else { break };
                 let Some((length, behind)) = rest.split_first_chunk_mut::<LENGTH_BYTES>() else {
                     break;
                 };
@@ -39,7 +45,7 @@ impl Sealer {
                     Stamp {
                         sequence: cut.first_sequence + n,
                         ordinal: if counted { cut.first_ordinal + n } else { 0 },
-                        checksum: *checksum,
+                        checksum,
                     },
                 );
                 debug_assert!(stamped.is_ok(), "this process wrote the record");
@@ -47,4 +53,13 @@ impl Sealer {
             }
         }
     }
+}
+
+/// What the checksums of a frame's records are over.
+fn contents<'a>(name: &'a str, frame: &'a [u8]) -> impl Iterator<Item = Content<'a>> {
+    Records::new(&frame[name.len() + 2..]).flatten().map(move |(_, record)| Content {
+        name,
+        payload: record.payload,
+        timestamp_ns: record.timestamp_ns,
+    })
 }

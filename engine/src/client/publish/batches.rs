@@ -12,6 +12,7 @@ use crate::limits::{
     CLIENT_BATCH_OVERHEAD_BYTES, CLIENT_EARLY_FRAMES_MAX, CLIENT_NAMES_COUNTED_MAX,
     CLIENT_ROOMY_BATCHES_MAX,
 };
+use crate::wire::checksum::Checksum;
 use crate::wire::name;
 
 /// The ordinal of a record that is not to have one, before its stamp gives it 0: the others get theirs by it.
@@ -42,16 +43,23 @@ pub(in crate::client) struct Batch {
     pub(in crate::client) messages: usize,
     /// Whether its messages have ordinals.
     pub(in crate::client) is_counted: bool,
-    /// Size at which it is closed.
+    /// Size at which it is closed; 0 for the frame of one large message.
     pub(super) bytes_target: usize,
     open: bool,
     pub(in crate::client) created: Instant,
     /// Whether someone published without waiting.
     pub(in crate::client) unattended: bool,
     pub(in crate::client) fate: Arc<Fate>,
+    /// Of one large message, if it was summed before it leaves.
+    pub(in crate::client) checksum: Option<Checksum>,
 }
 
 impl Batch {
+    /// Whether it is one message that has a frame of its own.
+    pub(super) fn is_alone(&self) -> bool {
+        self.bytes_target == 0
+    }
+
     /// Whether an error must be reported: somebody does not wait for the answer, or no longer.
     pub(in crate::client) fn is_unattended(&self) -> bool {
         self.unattended || self.fate.is_abandoned()
@@ -226,7 +234,7 @@ impl Batches {
         }
     }
 
-    fn find(&self, number: u64) -> Option<usize> {
+    pub(super) fn find(&self, number: u64) -> Option<usize> {
         self.queue.binary_search_by_key(&number, |batch| batch.number).ok()
     }
 
@@ -279,6 +287,7 @@ impl Batches {
             created: now,
             unattended: false,
             fate: Arc::default(),
+            checksum: None,
         });
         (self.queue.len() - 1, early)
     }

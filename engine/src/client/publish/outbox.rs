@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::ahead::Ahead;
 use super::batches::{Batch, Batches, Bounds, Cut, Finished, NOT_COUNTED};
 use super::receipt::Fate;
 use crate::client::error::SendError;
@@ -17,9 +18,11 @@ use crate::client::report::{Reporter, add};
 use crate::client::run::here;
 use crate::client::waiting::Woken;
 use crate::limits::{
-    CLIENT_BLOCKED_TOLD, FRAME_BYTES_TARGET, KEPT_FRAME_SHARE_MAX, PENDING_COPY_BYTES_MAX,
+    CLIENT_BLOCKED_TOLD, CLIENT_OWN_FRAME_BYTES, FRAME_BYTES_TARGET, KEPT_FRAME_SHARE_MAX,
+    PENDING_COPY_BYTES_MAX,
 };
 use crate::net::waker::Waker;
+use crate::wire::checksum;
 use crate::wire::frame::v2_prefix;
 use crate::wire::record::{LENGTH_BYTES, ROOT_BYTES, Record};
 
@@ -47,6 +50,8 @@ pub(super) struct Pushed {
     /// A frame may leave and the I/O thread does not know: the caller has to send it or wake the
     /// thread.
     pub(in crate::client) may_leave: bool,
+    /// Whether it has a frame of its own.
+    pub(in crate::client) is_large: bool,
 }
 
 /// A call that waits for room. It is counted.
@@ -218,7 +223,8 @@ impl Outbox {
         batch.unattended |= unattended;
         let fate = Arc::clone(&batch.fate);
         state.queued_bytes += batch.frame.len() - before;
-        Ok(Some(Pushed { fate, may_leave: wake && std::mem::take(&mut state.sleeping) }))
+        let may_leave = wake && std::mem::take(&mut state.sleeping);
+        Ok(Some(Pushed { fate, may_leave, is_large: false }))
     }
 
     /// Adds a frame that holds one message, and takes it.
@@ -247,7 +253,8 @@ impl Outbox {
         batch.unattended = unattended;
         let fate = Arc::clone(&batch.fate);
         state.queued_bytes += bytes;
-        Ok(Some(Pushed { fate, may_leave: std::mem::take(&mut state.sleeping) }))
+        let may_leave = std::mem::take(&mut state.sleeping);
+        Ok(Some(Pushed { fate, may_leave, is_large: true }))
     }
 
     /// Whether there is room for so many bytes.
@@ -319,6 +326,27 @@ impl Outbox {
         let mut woken = self.make_room(&mut state, now);
         if settled {
             woken.extend(self.wake_flushers(&mut state));
+        }
+        drop(state);
+        woken.wake();
+    }
+
+    /// Takes frames that wait, for their checksums to be made with those of frames that were cut. Between a turn and the next one alone.
+    pub(in crate::client) fn lend(&self, ahead: &mut Ahead, cuts: &[Cut]) {
+        if cuts.iter().any(|cut| cut.batch.frame.len() >= CLIENT_OWN_FRAME_BYTES) {
+            ahead.lend(&mut self.lock(), cuts, checksum::lanes());
+        }
+    }
+
+    /// Takes them back.
+    pub(in crate::client) fn take_back(&self, ahead: &mut Ahead, now: Instant) {
+        if ahead.lent.is_empty() {
+            return;
+        }
+        let mut state = self.lock();
+        let mut woken = Woken::default();
+        if ahead.give_back(&mut state) {
+            woken = self.make_room(&mut state, now);
         }
         drop(state);
         woken.wake();

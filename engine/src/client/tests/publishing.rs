@@ -10,6 +10,7 @@ use crate::limits::{
     CLIENT_BLOCKED_TOLD, CLIENT_EARLY_FRAMES_MAX, CLIENT_OWN_FRAME_BYTES, FRAME_BYTES_TARGET,
     KEPT_FRAME_SHARE_MAX, PENDING_COPY_BYTES_MAX,
 };
+use crate::wire::checksum;
 use crate::wire::name::NameError;
 use crate::wire::record::Encoding;
 use crate::wire::reply::ErrorCode;
@@ -74,6 +75,34 @@ fn sequences_and_ordinals_rise_without_a_gap_in_the_order_of_publishing() {
         }
     }
     assert!(frames < 2500, "{frames} frames for {count} messages");
+}
+
+#[test]
+fn large_messages_have_their_checksums_however_many_wait() {
+    let server = FakeServer::start();
+    server.answer(|_| Answer::Hold);
+    let client = server.patient().target_delay(LONG).connect().unwrap();
+    let count = 40;
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for n in 0..count {
+                // Of several lengths, with small ones between, and under two names.
+                let bytes = if n % 10 == 9 { 10 } else { CLIENT_OWN_FRAME_BYTES + n * 7 % 64 };
+                client.publish(["a", "bc"][n % 2], vec![n as u8; bytes]).unwrap();
+            }
+        });
+        let mut seen = HashSet::new();
+        while seen.len() < count {
+            let request = server.next();
+            for record in request.records() {
+                let expected = checksum::native(&request.name, record.payload, record.timestamp_ns);
+                assert_eq!(record.checksum, expected, "message {}", record.payload[0]);
+                assert!(seen.insert(record.payload[0]), "{} came twice", record.payload[0]);
+            }
+            server.release();
+        }
+    });
+    client.flush().unwrap();
 }
 
 #[test]

@@ -21,7 +21,7 @@ type Block = [u8; 64];
 const PIECED_BLOCKS: usize = 4;
 
 /// Fewer lanes than this are slower together than one after the other.
-const LIVE_MIN: usize = 3;
+pub(super) const LIVE_MIN: usize = 3;
 
 /// MD5's state before the first block, RFC 1321 section 3.3.
 const INITIAL: [u32; 4] = [0x6745_2301, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476];
@@ -67,6 +67,15 @@ pub(super) fn checksums<'a>(
     } else if is_x86_feature_detected!("avx2") {
         run(contents, sums, x86::compress_avx2);
     }
+}
+
+/// How many messages are done side by side.
+pub(super) fn count() -> usize {
+    #[cfg(target_arch = "x86_64")]
+    if is_x86_feature_detected!("avx512f") || is_x86_feature_detected!("avx2") {
+        return x86::LANES;
+    }
+    1
 }
 
 /// A lane and the message in it: the text name, payload, time, as MD5 pads it.

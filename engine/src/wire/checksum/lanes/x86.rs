@@ -3,10 +3,16 @@
 
 use super::{Block, compress_each};
 
+/// Of both kinds of vectors.
+pub(super) const LANES: usize = 16;
+
+type States = [[u32; LANES]; 4];
+type Chunks<'a> = [&'a [Block]; LANES];
+
 /// 16 lanes. The caller has found AVX-512.
-pub(super) fn compress_avx512(states: &mut [[u32; 16]; 4], chunks: &[&[Block]; 16], blocks: usize) {
+pub(super) fn compress_avx512(states: &mut States, chunks: &Chunks<'_>, blocks: usize) {
     #[target_feature(enable = "avx512f")]
-    fn vectors(states: &mut [[u32; 16]; 4], chunks: &[&[Block]; 16], blocks: usize) {
+    fn vectors(states: &mut States, chunks: &Chunks<'_>, blocks: usize) {
         compress_each(states, chunks, blocks);
     }
     assert!(is_x86_feature_detected!("avx512f"));
@@ -15,9 +21,9 @@ pub(super) fn compress_avx512(states: &mut [[u32; 16]; 4], chunks: &[&[Block]; 1
 }
 
 /// 16 lanes, in two registers: two chains keep a processor busier than one. The caller has found AVX2.
-pub(super) fn compress_avx2(states: &mut [[u32; 16]; 4], chunks: &[&[Block]; 16], blocks: usize) {
+pub(super) fn compress_avx2(states: &mut States, chunks: &Chunks<'_>, blocks: usize) {
     #[target_feature(enable = "avx2")]
-    fn vectors(states: &mut [[u32; 16]; 4], chunks: &[&[Block]; 16], blocks: usize) {
+    fn vectors(states: &mut States, chunks: &Chunks<'_>, blocks: usize) {
         compress_each(states, chunks, blocks);
     }
     assert!(is_x86_feature_detected!("avx2"));
