@@ -26,7 +26,7 @@ use crate::subscription::{Subscription, Terms, poll_now};
 use crate::time::Time;
 use crate::wait::{wait, waker};
 
-/// Payloads from which on the copy and the checksum are worth letting others have the interpreter.
+/// Payloads from which on the copy to the frame is worth letting others have the interpreter.
 const LARGE_BYTES: usize = 128 * 1024;
 
 /// A connection to a server: what the clients of threads and of event loops hold.
@@ -62,8 +62,8 @@ impl Core {
     }
 }
 
-/// Publishes, waiting for room alone. The work for a large payload is done without the interpreter, on a copy of what somebody could change
-/// meanwhile.
+/// Publishes, waiting for room alone. A large payload is copied without the interpreter, unless somebody could change it meanwhile: a copy
+/// made for that would take as long.
 fn publish(
     py: Python<'_>,
     client: &Client,
@@ -72,12 +72,11 @@ fn publish(
     is_constant: bool,
     said: &Said,
 ) -> PyResult<mezzenger::Receipt> {
-    if slice.bytes.len() < LARGE_BYTES {
-        wait(py, said.say(client.message(name, slice)).publish())?.or_raise(py)
-    } else if is_constant {
-        publish_large(py, said.say(client.message(name, slice)).publish())
+    let message = said.say(client.message(name, slice));
+    if is_constant && slice.bytes.len() >= LARGE_BYTES {
+        publish_large(py, message.publish())
     } else {
-        publish_large(py, said.say(client.message(name, slice.to_owned())).publish())
+        wait(py, message.publish())?.or_raise(py)
     }
 }
 

@@ -28,6 +28,18 @@ def test_bytes_text_and_buffers_travel_as_they_are(client: Client) -> None:
     assert bytes(empty.payload) == b"" and len(empty) == 0 and empty
 
 
+def test_a_large_buffer_may_change_as_soon_as_it_was_published(client: Client) -> None:
+    messages, buffer = client.subscription("a"), bytearray(1024 * 1024)
+    ahead = 3
+    for number in range(60):
+        buffer[0] = buffer[-1] = number
+        client.publish("a", buffer)
+        if number >= ahead:
+            message = messages.recv(LONG)
+            assert (message.payload[0], message.payload[-1], len(message)) == (number - ahead, number - ahead, len(buffer))
+            assert message.verify()
+
+
 def test_other_values_are_json_and_msgpack_when_asked_for(client: Client) -> None:
     messages = client.subscription("a")
     value = {"name": "tée", "price": [1, 2.5, None]}
