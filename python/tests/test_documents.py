@@ -15,17 +15,18 @@ from conftest import LONG, run
 from mezzenger import Server, _core, aio
 
 PACKAGE = Path(__file__).parents[1]
-README = (PACKAGE / "README.md").read_text()
-BLOCKS = re.findall(r"^```python\n(.*?)^```$(?:\n+^```\n(.*?)^```$)?", README, re.DOTALL | re.MULTILINE)
+PAGES = [PACKAGE / "README.md", *sorted((PACKAGE / "docs").glob("*.md"))]
+BLOCK = re.compile(r"^```python\n(.*?)^```$(?:\n+^```\n(.*?)^```$)?", re.DOTALL | re.MULTILINE)
+PROGRAMS = {f"{page.stem}-{n}": block for page in PAGES for n, block in enumerate(BLOCK.findall(page.read_text()), 1)}
 
 
-def test_the_readme_has_programs() -> None:
-    assert len(BLOCKS) >= 6
+def test_each_page_has_programs() -> None:
+    assert len(PROGRAMS) >= 8 and {name.rsplit("-", 1)[0] for name in PROGRAMS} == {page.stem for page in PAGES}
 
 
-@pytest.mark.parametrize("number", range(len(BLOCKS)))
-def test_a_program_of_the_readme_prints_what_it_says(number: int) -> None:
-    program, output = BLOCKS[number]
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_program_of_a_page_prints_what_it_says(program: str) -> None:
+    program, output = PROGRAMS[program]
     assert run(program) == (0, output, "")
 
 

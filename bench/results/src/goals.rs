@@ -95,6 +95,13 @@ const MEASURES: &[(&str, Bound)] = &[
     ("build-server", AtMost(75.0)),
     ("build-loadgen", AtMost(120.0)),
     ("test-command", AtMost(480.0)),
+    ("python-publish-nats", AtLeast(10.0)),
+    ("python-publish-pyzmq", AtLeast(1.5)),
+    ("python-many-pyzmq", AtLeast(4.0)),
+    ("python-ack-jetstream", AtLeast(10.0)),
+    ("python-ack-redis", AtLeast(5.0)),
+    ("python-array-pyzmq", AtLeast(2.0)),
+    ("python-request-nats", AtMost(0.7)),
 ];
 
 /// Whether a goal is about this workload.
