@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::curve::ServerKeys;
 use crate::journal::FsyncPolicy;
 
 /// Default port of the publishing socket, the original's.
@@ -129,6 +130,9 @@ pub struct Config {
     pub stall_grace: Duration,
     /// How long the end of the server may take.
     pub drain_timeout: Duration,
+    /// The server's keys, and those of the clients that it accepts. With them, every connection is authenticated and
+    /// encrypted with CURVE, and others are closed.
+    pub curve: Option<ServerKeys>,
     /// Whether an address that other machines can reach is allowed, although nothing authenticates
     /// them.
     pub insecure: bool,
@@ -156,6 +160,7 @@ impl Default for Config {
             verify: Verify::Stored,
             stall_grace: Duration::from_secs(1),
             drain_timeout: Duration::from_secs(5),
+            curve: None,
             insecure: false,
         }
     }
@@ -167,7 +172,7 @@ pub enum ConfigError {
     /// Other machines could reach the server, and nothing authenticates them.
     #[error(
         "{0} can be reached from other machines and nothing authenticates them: \
-         bind 127.0.0.1, or say --insecure if the network is yours"
+         bind 127.0.0.1, give the server keys (--curve-secret), or say --insecure if the network is yours"
     )]
     Exposed(IpAddr),
     /// Both ports are the same.
@@ -221,7 +226,7 @@ impl Config {
     /// # Errors
     /// The first setting that cannot be used.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        if !self.bind.is_loopback() && !self.insecure {
+        if !self.bind.is_loopback() && !self.insecure && self.curve.is_none() {
             return Err(ConfigError::Exposed(self.bind));
         }
         if self.pub_port == self.recv_port && self.pub_port != 0 {
@@ -268,6 +273,7 @@ impl Config {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::curve::{AuthorizedKeys, KeyPair};
 
     #[track_caller]
     fn check(change: impl FnOnce(&mut Config), expected: Result<(), ConfigError>) {
@@ -282,6 +288,8 @@ mod tests {
         check(|_| {}, Ok(()));
         check(|c| c.bind = everywhere, Err(ConfigError::Exposed(everywhere)));
         check(|c| (c.bind, c.insecure) = (everywhere, true), Ok(()));
+        let keys = ServerKeys { own: KeyPair::generate(), authorized: AuthorizedKeys::any() };
+        check(|c| (c.bind, c.curve) = (everywhere, Some(keys)), Ok(()));
         check(|c| c.pub_port = RECV_PORT, Err(ConfigError::SamePort(RECV_PORT)));
         check(|c| (c.pub_port, c.recv_port) = (0, 0), Ok(()));
         check(|c| c.max_connections = 0, Err(ConfigError::Zero("--max-connections")));

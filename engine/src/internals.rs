@@ -148,6 +148,7 @@ impl DrivenConnection {
             frame_bytes_max,
             heartbeat: NEVER,
             silence_max: NEVER,
+            keys: None,
         };
         Ok(Self(Connection::over(stream.into(), settings)))
     }

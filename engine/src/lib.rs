@@ -83,6 +83,7 @@
 //! - [`Client`], made by a [`ClientBuilder`]: publishes messages, subscribes to them, acknowledges them.
 //! - [`Server`], configured by [`Config`] or a [`ServerBuilder`]: a broker in this process. [`config`] has the
 //!   defaults that programs name.
+//! - [`curve`]: keys, for connections that are authenticated and encrypted.
 //! - [`inspect_journal`]: what a server's file holds.
 //!
 //! Everything else is private. `engine/docs/architecture.md` says what there is, and who may use what.
@@ -96,6 +97,7 @@
 mod broker;
 mod client;
 pub mod config;
+pub mod curve;
 mod hash;
 mod metrics;
 mod net;
@@ -159,7 +161,7 @@ pub use journal::{
     Records as JournalRecords, Torn as JournalTorn, inspect_journal,
 };
 pub use metrics::Metrics;
-pub use server::{Server, ServerBuilder, StartError, StopHandle};
+pub use server::{KeysHandle, Server, ServerBuilder, StartError, StopHandle};
 pub use wire::checksum::Checksum;
 pub use wire::filter::FilterError;
 pub use wire::id::{MessageId, MessageIdError};

@@ -240,6 +240,12 @@ pub const HANDSHAKE_TIME_PER_TURN_MAX: Duration = Duration::from_millis(1);
 /// Connections that one turn takes from a listener.
 pub const ACCEPTS_PER_TURN_MAX: usize = 64;
 
+/// Bytes that are sealed at a time for a connection with CURVE, as long as no single frame has more.
+pub const SEALED_AT_ONCE_BYTES: usize = 64 * 1024;
+
+/// Bytes that are sealed for one connection before the others have their turn: some milliseconds.
+pub const SEALED_PER_CALL_BYTES_MAX: usize = 1024 * 1024;
+
 /// How long a listener pauses when the system has no descriptor left.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 

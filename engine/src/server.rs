@@ -8,9 +8,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use crate::broker::admission::KeyChanges;
 use crate::broker::checker::Checker;
 use crate::broker::run::{Broker, CoreState, Live, RunError};
 use crate::config::{Config, ConfigError, SlowSubscriber, Verify};
+use crate::curve::{AuthorizedKeys, KeyPair, ServerKeys};
 use crate::journal::storage::{RealStorage, Storage};
 use crate::journal::{self, FsyncPolicy, JournalOptions, OpenError};
 use crate::metrics::{Counters, Metrics};
@@ -78,6 +80,7 @@ struct Shared {
     waker: Waker,
     counters: Arc<Counters>,
     pending: PendingView,
+    key_changes: Option<Arc<KeyChanges>>,
 }
 
 impl std::fmt::Debug for Shared {
@@ -95,6 +98,22 @@ impl StopHandle {
     pub fn stop(&self) {
         self.0.stop.store(true, Ordering::Release);
         self.0.waker.wake();
+    }
+}
+
+/// Changes which clients a running server with CURVE accepts, from any thread.
+#[derive(Clone, Debug)]
+pub struct KeysHandle(Shared);
+
+impl KeysHandle {
+    /// Accepts clients with these keys from now on, and ends at once the connections of all others. The clients of
+    /// connections whose handshake is under way may have to connect again. Does nothing on a server without CURVE,
+    /// which has no connections that a key could end.
+    pub fn set_authorized_keys(&self, authorized: AuthorizedKeys) {
+        if let Some(changes) = &self.0.key_changes {
+            changes.set(authorized);
+            self.0.waker.wake();
+        }
     }
 }
 
@@ -146,9 +165,10 @@ impl Server {
             None => None,
         };
         let stop = Arc::<AtomicBool>::default();
-        let shared = Shared { stop: Arc::clone(&stop), waker, counters, pending };
-        let checker = Checker::new(shared.waker.clone());
-        let broker = Broker::new(core, config, network, checker, journal, stop);
+        let checker = Checker::new(waker.clone());
+        let broker = Broker::new(core, config, network, checker, journal, Arc::clone(&stop));
+        let key_changes = broker.key_changes();
+        let shared = Shared { stop, waker, counters, pending, key_changes };
         let thread =
             std::thread::Builder::new().name("mezzenger-broker".into()).spawn(|| broker.run())?;
         Ok(Self { pub_addr, recv_addr, shared, thread: Some(thread) })
@@ -176,6 +196,16 @@ impl Server {
     /// A handle that tells this server to stop, for a signal handler or another thread.
     pub fn stop_handle(&self) -> StopHandle {
         StopHandle(self.shared.clone())
+    }
+
+    /// A handle that changes which clients are accepted, for another thread.
+    pub fn keys_handle(&self) -> KeysHandle {
+        KeysHandle(self.shared.clone())
+    }
+
+    /// Changes which clients are accepted; see [`KeysHandle::set_authorized_keys`].
+    pub fn set_authorized_keys(&self, authorized: AuthorizedKeys) {
+        self.keys_handle().set_authorized_keys(authorized);
     }
 
     /// Waits until the server ends: after [`StopHandle::stop`], or because something failed.
@@ -265,7 +295,7 @@ macro_rules! setters {
 }
 
 setters! {
-    /// The address to listen on. One that other machines reach needs [`Self::insecure`].
+    /// The address to listen on. One that other machines reach needs [`Self::curve`] or [`Self::insecure`].
     bind: IpAddr,
     /// Port of the publishing socket; 0 picks a free one.
     pub_port: u16,
@@ -310,6 +340,32 @@ impl ServerBuilder {
     #[must_use]
     pub fn persist_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.config.persist_file = Some(path.into());
+        self
+    }
+
+    /// Authenticates and encrypts every connection with CURVE ([CurveZMQ](https://rfc.zeromq.org/spec/26/)), which
+    /// clients of this library and of libzmq have: the server is known by its own keys, and accepts the clients that
+    /// are authorized. Connections without CURVE are closed. A message over the limit also ends its connection.
+    ///
+    /// ```
+    /// use mezzenger::curve::{AuthorizedKeys, KeyPair};
+    /// use mezzenger::{Client, Server};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let (server_keys, alice) = (KeyPair::generate(), KeyPair::generate());
+    /// let authorized: AuthorizedKeys = [alice.public()].into_iter().collect();
+    /// let builder = Server::builder().pub_port(0).recv_port(0);
+    /// let server = builder.curve(server_keys.clone(), authorized).start()?;
+    ///
+    /// let builder = Client::builder().port(server.recv_addr().port());
+    /// let client = builder.curve(alice, server_keys.public()).connect()?;
+    /// client.message("orders.new", "tea").ack().send()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn curve(mut self, own: KeyPair, authorized: AuthorizedKeys) -> Self {
+        self.config.curve = Some(ServerKeys { own, authorized });
         self
     }
 

@@ -3,6 +3,8 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::process::{Resource, getrlimit};
@@ -12,7 +14,31 @@ use super::peer::Peer;
 use super::subscribers::ConnectionId;
 use crate::config::Config;
 use crate::limits::{ACCEPT_PAUSE, DESCRIPTORS_SPARE, HANDSHAKES_MAX};
+use crate::zmtp::curve::keys::{AuthorizedKeys, PublicKey, ServerKeys};
 use crate::zmtp::session::Port;
+
+/// Which keys are accepted from now on, from other threads.
+#[derive(Debug, Default)]
+pub(crate) struct KeyChanges {
+    is_there: AtomicBool,
+    /// The last change that was not taken; it stands for those before it.
+    change: Mutex<Option<AuthorizedKeys>>,
+}
+
+impl KeyChanges {
+    /// Has these keys accepted, once the broker's thread comes to it.
+    pub(crate) fn set(&self, authorized: AuthorizedKeys) {
+        *self.change.lock().unwrap_or_else(PoisonError::into_inner) = Some(authorized);
+        self.is_there.store(true, Ordering::Release);
+    }
+
+    fn take(&self) -> Option<AuthorizedKeys> {
+        if !self.is_there.load(Ordering::Relaxed) || !self.is_there.swap(false, Ordering::Acquire) {
+            return None;
+        }
+        self.change.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
 
 /// So few connections are fewer than most servers need.
 const FEW: usize = 1024;
@@ -32,6 +58,9 @@ pub(super) struct Admission {
     ready: [bool; 2],
     paused_until: Option<Duration>,
     is_over: bool,
+    /// The server's, and whose it accepts.
+    keys: Option<Arc<ServerKeys>>,
+    key_changes: Option<Arc<KeyChanges>>,
     log: LogRate,
     pause_log: LogRate,
 }
@@ -76,9 +105,38 @@ impl Admission {
             ready: [true; 2],
             paused_until: None,
             is_over: false,
+            keys: config.curve.clone().map(Arc::new),
+            key_changes: config.curve.as_ref().map(|_| Arc::default()),
             log: LogRate::new(second),
             pause_log: LogRate::new(second),
         }
+    }
+
+    /// What connections with CURVE need; `None`: they have none.
+    pub(super) fn keys(&self) -> Option<&Arc<ServerKeys>> {
+        self.keys.as_ref()
+    }
+
+    /// Where other threads say which keys are accepted; `None` without CURVE.
+    pub(super) fn key_changes(&self) -> Option<&Arc<KeyChanges>> {
+        self.key_changes.as_ref()
+    }
+
+    /// Takes a change of the keys that are accepted; whether there was one.
+    pub(super) fn take_key_change(&mut self) -> bool {
+        let Some(changes) = &self.key_changes else { return false };
+        match (changes.take(), &mut self.keys) {
+            (Some(authorized), Some(keys)) => {
+                *keys = Arc::new(ServerKeys { own: keys.own.clone(), authorized });
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether a client with this key is accepted.
+    pub(super) fn accepts(&self, key: &PublicKey) -> bool {
+        self.keys.as_ref().is_none_or(|keys| keys.authorized.contains(key))
     }
 
     /// Somebody waits at a listener.

@@ -67,7 +67,7 @@ impl<N: Network> Broker<N> {
             self.admission.pause(&error, now);
             return;
         }
-        let session = Session::new(port, self.settings.request_bytes_max);
+        let session = Session::new(port, self.settings.request_bytes_max, self.admission.keys());
         self.peers.add(Peer::new(id, stream, address, session, now));
         self.admission.joined(id, address);
         self.list(id);
@@ -186,10 +186,7 @@ impl<N: Network> Broker<N> {
 
     fn handle(&mut self, id: ConnectionId, event: Event, now: Duration) {
         match event {
-            Event::Opened => {
-                self.admission.opened(id);
-                return;
-            }
+            Event::Opened => return self.opened(id),
             Event::Subscribe(topic) => return self.subscribe(id, &topic, now),
             Event::Cancel(topic) => return self.core.cancelled(id, &topic),
             Event::Request(envelope, body) => {
@@ -406,6 +403,9 @@ impl<N: Network> Broker<N> {
                 if closes && peer.output.is_empty() {
                     return self.close(id);
                 }
+                if !blocked && !peer.output.is_empty() {
+                    peer.mark_dirty(&mut self.dirty);
+                }
                 if behind || takes_nothing {
                     self.judge(id, now);
                 }
@@ -438,7 +438,7 @@ impl<N: Network> Broker<N> {
                 }
             }
         }
-        if matches!(reason, CloseReason::WrongSocket { .. }) && !peer.output.is_empty() {
+        if reason.is_told() && !peer.output.is_empty() {
             peer.is_closing = true;
             peer.mark_dirty(&mut self.dirty);
         } else {

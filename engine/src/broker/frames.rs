@@ -30,13 +30,25 @@ pub(super) struct Frames {
     slots: Vec<Slot>,
     free: Option<u32>,
     bytes: usize,
+    /// Bytes of what is sealed of them for single connections.
+    sealed_bytes: usize,
     head: Vec<u8>,
 }
 
 impl Frames {
-    /// Bytes of all frames that some queue holds.
+    /// Bytes of all frames that some queue holds, and of what is sealed of them.
     pub(super) fn bytes(&self) -> usize {
-        self.bytes
+        self.bytes + self.sealed_bytes
+    }
+
+    /// So many bytes were sealed for a connection.
+    pub(super) fn book(&mut self, sealed_bytes: usize) {
+        self.sealed_bytes += sealed_bytes;
+    }
+
+    /// So many of those bytes are gone.
+    pub(super) fn unbook(&mut self, sealed_bytes: usize) {
+        self.sealed_bytes -= sealed_bytes;
     }
 
     /// Adds a frame for so many queues, at least one.

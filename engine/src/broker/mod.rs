@@ -17,13 +17,13 @@
 //! for those that are delivered later.
 //!
 //! [`run`] owns the thread: [`readable`] says whose turn it is, [`reading`] reads, [`connections`] takes connections in, reads, writes and ends them; [`peer`] is
-//! one of them, [`peers`] their table, [`admission`] says who may connect, [`timers`] when their deadlines
+//! one of them, [`peers`] their table, [`admission`] says who may connect, [`securing`] ends those whose keys may no longer, [`timers`] when their deadlines
 //! are; [`checking`] hands over to the thread of [`checker`] what takes long to check; [`output`] is what waits
 //! to leave on one, [`frames`] what several share; [`slow`] finds subscribers that do not keep up, and holds
 //! publishers back. [`log_rate`] says how often a line is logged, [`drain`] when each step of the end is over,
 //! and [`end`] is its last part.
 
-mod admission;
+pub(crate) mod admission;
 mod aside;
 mod backlog;
 mod carry;
@@ -66,6 +66,7 @@ pub(crate) mod restore;
 mod retained;
 mod retaining;
 pub(crate) mod run;
+mod securing;
 mod slow;
 mod storing;
 mod subscribers;

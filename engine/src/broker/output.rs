@@ -1,12 +1,16 @@
 //! What waits to leave on one connection.
 
+mod sealing;
+
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::time::Duration;
 
+use self::sealing::Sealing;
 use super::frames::{FrameId, Frames};
 use crate::net::socket::ByteStream;
 use crate::wire::control::{self, DELIVERY_BYTES, Delivery};
+use crate::zmtp::curve::traffic::Sealer;
 use crate::zmtp::frame::MORE;
 
 /// Slices handed to the system in one call; three for each frame at most.
@@ -84,9 +88,20 @@ pub(super) struct Output {
     /// So many of the first frames may not be dropped, or have been begun: none of them is looked at again.
     kept: usize,
     is_blocked: bool,
+    /// With CURVE.
+    sealing: Option<Box<Sealing>>,
 }
 
 impl Output {
+    /// From now on all is sealed; what waits leaves as it is, and must be the connection's own.
+    pub(super) fn seal(&mut self, sealer: Sealer) {
+        debug_assert!(
+            self.frames.is_empty(),
+            "nothing is published to a connection in its handshake"
+        );
+        self.sealing = Some(Box::new(Sealing::new(sealer, self.own_bytes())));
+    }
+
     /// Where to append the connection's own bytes: whole frames, or what stands before the first one.
     pub(super) fn own(&mut self) -> &mut Vec<u8> {
         &mut self.own
@@ -132,7 +147,8 @@ impl Output {
     /// Drops the oldest frames that may be lost until no more than so many bytes wait, and says how many
     /// that were. The first one stays once a part of it left.
     pub(super) fn drop_oldest(&mut self, bytes_max: usize, frames: &mut Frames) -> usize {
-        let begun = usize::from(self.frame_sent > 0);
+        let sealed = self.sealing.as_ref().map_or(0, |sealing| sealing.frames());
+        let begun = usize::from(self.frame_sent > 0).max(sealed);
         let (mut at, mut dropped) = (self.kept.max(begun), 0);
         while self.frame_bytes > bytes_max
             && let Some(&queued) = self.frames.get(at)
@@ -151,7 +167,8 @@ impl Output {
         dropped
     }
 
-    /// Gives the system what it takes now, and says how many bytes it took.
+    /// Gives the system what it takes now, and says how many bytes it took. What is sealed for it has a bound for each
+    /// call; then something is left although the system would take it.
     ///
     /// # Errors
     /// When the connection is lost.
@@ -160,6 +177,9 @@ impl Output {
         stream: &mut impl ByteStream,
         frames: &mut Frames,
     ) -> io::Result<usize> {
+        if self.sealing.is_some() {
+            return self.write_sealed(stream, frames);
+        }
         let mut written = 0;
         while !self.is_empty() && !self.is_blocked {
             let mut slices = Slices::default();
@@ -196,8 +216,16 @@ impl Output {
             bytes = self.advance_frame(bytes, frames);
         }
         let own = bytes.min(self.own_bytes());
-        self.own_sent += own;
         bytes -= own;
+        self.advance_own(own);
+        while bytes > 0 {
+            bytes = self.advance_frame(bytes, frames);
+        }
+    }
+
+    /// Books bytes of the connection's own.
+    fn advance_own(&mut self, bytes: usize) {
+        self.own_sent += bytes;
         if self.own_sent == self.own.len() {
             self.own_sent = 0;
             self.own.clear();
@@ -207,9 +235,6 @@ impl Output {
         } else if self.own_sent > self.own.len() / 2 {
             self.own.drain(..self.own_sent);
             self.own_sent = 0;
-        }
-        while bytes > 0 {
-            bytes = self.advance_frame(bytes, frames);
         }
     }
 
@@ -233,6 +258,9 @@ impl Output {
     pub(super) fn clear(&mut self, frames: &mut Frames) {
         for queued in self.frames.drain(..) {
             frames.release(queued.id);
+        }
+        if let Some(sealing) = &mut self.sealing {
+            sealing.clear(frames);
         }
         *self = Self::default();
     }

@@ -216,6 +216,7 @@ impl<N: Network> Broker<N> {
         }
         (self.turn_bytes, self.turn_fan_out) = (0, 0);
         self.core.set_clock(now, self.network.unix_ns());
+        self.hear_keys();
         self.accept(now);
         self.hear_journal(now);
         self.carry_out(now);

@@ -9,6 +9,7 @@ use super::error::ConnectError;
 use super::handle::Client;
 use super::options::{Options, read_url};
 use super::report::{Blocked, Failure, Missed};
+use crate::zmtp::curve::keys::{ClientKeys, KeyPair, PublicKey};
 
 /// Collects a client's options; [`Self::connect`] starts it.
 ///
@@ -129,6 +130,16 @@ impl ClientBuilder {
     /// delivered. Default: false (TCP and the server check, too).
     pub fn verify_checksums(mut self, verify: bool) -> Self {
         self.options.verify_checksums = verify;
+        self
+    }
+
+    /// Encrypts the connection with CURVE ([CurveZMQ](https://rfc.zeromq.org/spec/26/)): the client is known by its own
+    /// keys, and talks only to a server that has the secret key of `server`. [`ServerBuilder::curve`] is the other end.
+    /// Of several servers, all have the same key.
+    ///
+    /// [`ServerBuilder::curve`]: crate::ServerBuilder::curve
+    pub fn curve(mut self, own: KeyPair, server: PublicKey) -> Self {
+        self.options.curve = Some(Arc::new(ClientKeys { own, server }));
         self
     }
 

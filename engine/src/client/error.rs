@@ -91,6 +91,16 @@ pub enum ConnectError {
         /// What it does instead.
         source: Box<dyn Error + Send + Sync>,
     },
+    /// The server and this client do not agree about keys (CURVE): one has none, or has not those of the other.
+    #[error("could not connect to {address}:{port}: {source}")]
+    Security {
+        /// The server's address.
+        address: String,
+        /// The port.
+        port: u16,
+        /// What does not fit.
+        source: Box<dyn Error + Send + Sync>,
+    },
     /// A ZeroMQ socket of another kind answers. With the ports swapped, the server's own do.
     #[error(
         "could not connect to {address}:{port}: a ZeroMQ socket of type {found} answers there, and {expected} is needed; \
@@ -158,6 +168,9 @@ impl ConnectError {
             }
             ConnectionError::WrongSocket { found, expected } => {
                 Self::WrongSocket { address, port, found, expected }
+            }
+            source if source.is_about_keys() => {
+                Self::Security { address, port, source: source.into() }
             }
             source => Self::NotMezzenger { address, port, source: source.into() },
         }

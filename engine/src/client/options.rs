@@ -1,11 +1,13 @@
 //! The client's options and their only defaults.
 
 use std::net::Ipv6Addr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::connection::links::OnConnection;
 use super::error::ConnectError;
 use super::report::{OnBlocked, OnError, OnMissed};
+use crate::zmtp::curve::keys::ClientKeys;
 
 /// Longest time that an option takes: far from what clocks cannot count.
 const TIME_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
@@ -28,6 +30,7 @@ pub(super) struct Options {
     pub(super) buffer_bytes: usize,
     pub(super) target_delay: Duration,
     pub(super) verify_checksums: bool,
+    pub(super) curve: Option<Arc<ClientKeys>>,
     pub(super) on_missed: Option<OnMissed>,
     pub(super) on_blocked: Option<OnBlocked>,
     pub(super) on_connection: Option<OnConnection>,
@@ -50,6 +53,7 @@ impl Default for Options {
             buffer_bytes: 4 * 1024 * 1024,
             target_delay: Duration::from_millis(8),
             verify_checksums: false,
+            curve: None,
             on_missed: None,
             on_blocked: None,
             on_connection: None,

@@ -12,8 +12,10 @@ use rustix::event::PollFlags;
 use super::dial;
 use super::stream::Stream;
 use super::wait::Polled;
+use crate::zmtp::curve::client::ClientHandshake;
+use crate::zmtp::curve::keys::ClientKeys;
 use crate::zmtp::error::ConnectionError;
-use crate::zmtp::handshake::{self, Kind};
+use crate::zmtp::handshake::{self, Kind, Mechanism};
 
 pub(crate) use super::dial::Address;
 
@@ -40,6 +42,8 @@ pub(crate) struct Settings {
     pub(crate) heartbeat: Duration,
     /// Silence after that which ends the connection.
     pub(crate) silence_max: Duration,
+    /// With these, only the server that has the key is talked to, with CURVE.
+    pub(crate) keys: Option<Arc<ClientKeys>>,
 }
 
 impl Settings {
@@ -47,6 +51,10 @@ impl Settings {
     fn patience(&self, has_others: bool) -> Duration {
         let is_only_one = self.addresses.len() < 2 && !has_others;
         if is_only_one { PATIENCE } else { PATIENCE.min(self.timeout) }
+    }
+
+    fn mechanism(&self) -> Mechanism {
+        if self.keys.is_some() { Mechanism::Curve } else { Mechanism::Null }
     }
 }
 
@@ -97,6 +105,8 @@ enum State {
     Greeting {
         stream: Stream,
         greeted: bool,
+        /// With CURVE, once the server has greeted.
+        handshake: Option<Box<ClientHandshake>>,
         until: Instant,
     },
     Open {
@@ -113,7 +123,7 @@ impl Connection {
 
     /// A connection over a stream that exists.
     pub(crate) fn over(socket: OwnedFd, settings: Settings) -> Self {
-        Self::in_state(greet(socket.into(), settings.patience(false)), settings)
+        Self::in_state(greet(socket.into(), &settings), settings)
     }
 
     fn in_state(state: State, settings: Settings) -> Self {
@@ -203,7 +213,7 @@ impl Connection {
     /// connection, or when there is none. [`Self::flush`] makes it leave.
     pub(crate) fn send(&mut self, chunk: Bytes) {
         if let State::Open { stream, .. } = &mut self.state {
-            stream.sending.push(chunk);
+            stream.push(chunk);
         }
     }
 
@@ -284,7 +294,7 @@ impl Connection {
                 Err(error) => Some(ConnectionError::from_address(error)),
             };
             self.state = match error {
-                None => greet(Arc::clone(socket), settings.patience(false)),
+                None => greet(Arc::clone(socket), settings),
                 Some(error) => dial_next(std::mem::take(others), *refused, error, settings)?,
             };
         }
@@ -299,28 +309,55 @@ impl Connection {
     }
 
     /// Goes on with the greeting. This end says what it is after the server did: libzmq hangs up on a
-    /// socket that it has no use for, and then nobody would know why.
+    /// socket that it has no use for, and then nobody would know why. With CURVE the client must go first.
     fn shake_hands(&mut self) -> Result<(), ConnectionError> {
-        let State::Greeting { stream, greeted, until } = &mut self.state else { return Ok(()) };
+        let settings = &self.settings;
+        let State::Greeting { stream, greeted, handshake, until } = &mut self.state else {
+            return Ok(());
+        };
         stream.write();
-        stream.fill()?;
+        stream.fill().map_err(|error| match (error, &settings.keys) {
+            // Its first command was made for the key that was given, and nobody opened it.
+            (ConnectionError::Closed, Some(keys)) if handshake.is_some() => {
+                ConnectionError::ServerKey(keys.server)
+            }
+            (error, _) => error,
+        })?;
         if !*greeted {
-            handshake::check_greeting(stream.inbox.raw()).map_err(|error| match error {
+            let checked = handshake::check_greeting(stream.inbox.raw(), settings.mechanism());
+            checked.map_err(|error| match error {
                 ConnectionError::Foreign => ConnectionError::foreign(stream.inbox.raw()),
                 error => error,
             })?;
             *greeted = stream.inbox.take_raw::<{ handshake::GREETING_BYTES }>()?.is_some();
-        }
-        if *greeted && let Some((head, body)) = stream.next(self.settings.frame_bytes_max)? {
-            if !head.command {
-                return Err(ConnectionError::Malformed);
+            if *greeted && let Some(keys) = &settings.keys {
+                let mut hello = Vec::new();
+                let begun = ClientHandshake::begin(Arc::clone(keys), &mut hello);
+                *handshake = Some(Box::new(begun));
+                stream.push(hello.into());
+                stream.write();
             }
-            handshake::check_ready(&body, self.settings.kind)?;
-            stream.more = true;
-            stream.sending.push(handshake::ready(self.settings.kind.name()).into());
-            stream.write();
-            self.open();
-            return Ok(());
+        }
+        if *greeted {
+            while let Some((head, body)) = stream.next(settings.frame_bytes_max)? {
+                if !head.command {
+                    return Err(ConnectionError::Malformed);
+                }
+                let is_over = match handshake {
+                    Some(handshake) => stream.shake_hands(handshake, &body, settings.kind)?,
+                    None => {
+                        handshake::check_ready(&body, settings.kind)?;
+                        stream.push(handshake::ready(settings.kind.name()).into());
+                        true
+                    }
+                };
+                stream.write();
+                if is_over {
+                    stream.more = true;
+                    self.open();
+                    return Ok(());
+                }
+            }
         }
         let patience = self.settings.patience(false);
         if Instant::now() >= *until { Err(ConnectionError::Slow(patience)) } else { Ok(()) }
@@ -442,8 +479,13 @@ fn dial_next(
     })
 }
 
-fn greet(socket: Arc<OwnedFd>, patience: Duration) -> State {
+fn greet(socket: Arc<OwnedFd>, settings: &Settings) -> State {
     let mut stream = Stream::new(socket);
-    stream.sending.push(Bytes::from_static(&handshake::GREETING));
-    State::Greeting { stream, greeted: false, until: Instant::now() + patience }
+    let greeting = match settings.mechanism() {
+        Mechanism::Null => &handshake::GREETING,
+        Mechanism::Curve => &handshake::GREETING_CURVE,
+    };
+    stream.push(Bytes::from_static(greeting));
+    let until = Instant::now() + settings.patience(false);
+    State::Greeting { stream, greeted: false, handshake: None, until }
 }

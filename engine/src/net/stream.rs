@@ -10,8 +10,12 @@ use rustix::net::{Shutdown, shutdown};
 use super::sending::Sending;
 use super::socket::ByteStream;
 use crate::zmtp::command::{self, Command};
+use crate::zmtp::curve::Traffic;
+use crate::zmtp::curve::client::{ClientHandshake, Step};
+use crate::zmtp::curve::traffic::OVERHEAD_BYTES;
 use crate::zmtp::error::ConnectionError;
 use crate::zmtp::frame::Head;
+use crate::zmtp::handshake::{self, Kind};
 use crate::zmtp::inbox::{Filled, Inbox, Next};
 
 /// Parts of a message that are kept: one more than any message has that means something.
@@ -43,6 +47,16 @@ pub(super) struct Stream {
     answering: bool,
     /// Whether nothing more can leave.
     lost: bool,
+    /// With CURVE, from the end of the handshake on.
+    secured: Option<Box<Secured>>,
+}
+
+/// What seals and opens frames.
+#[derive(Debug)]
+struct Secured {
+    traffic: Traffic,
+    /// Frames that are sealed, and the one that is not whole.
+    sealed: Vec<u8>,
 }
 
 impl Stream {
@@ -52,7 +66,58 @@ impl Stream {
         let inbox = Inbox::reusing();
         let (asked, answering, lost) = Default::default();
         let (more, heard) = (true, Instant::now());
-        Self { socket, inbox, scratch, parts, sending, more, heard, asked, answering, lost }
+        let secured = None;
+        Self {
+            socket,
+            inbox,
+            scratch,
+            parts,
+            sending,
+            more,
+            heard,
+            asked,
+            answering,
+            lost,
+            secured,
+        }
+    }
+
+    /// Goes on with the handshake of CURVE, with a command of the server; whether it is over. From then on, what is pushed
+    /// is sealed, and what comes in is opened.
+    ///
+    /// # Errors
+    /// When the server is not the one that has the key, or does not take this end.
+    pub(super) fn shake_hands(
+        &mut self,
+        handshake: &mut ClientHandshake,
+        body: &[u8],
+        kind: Kind,
+    ) -> Result<bool, ConnectionError> {
+        let mut out = Vec::new();
+        match handshake.advance(body, &handshake::properties(kind.name()), &mut out)? {
+            Step::Sent => {
+                self.push(out.into());
+                Ok(false)
+            }
+            Step::Ready(properties, traffic) => {
+                handshake::check_properties(&properties, kind)?;
+                self.secured = Some(Box::new(Secured { traffic, sealed: Vec::new() }));
+                Ok(true)
+            }
+            Step::Refused(reason) => Err(ConnectionError::Refused(reason)),
+            Step::NotAuthorized(key) => Err(ConnectionError::NotAuthorized(key)),
+        }
+    }
+
+    /// Adds a chunk of whole frames, or of one frame's head or body in their order, to what leaves.
+    pub(super) fn push(&mut self, chunk: Bytes) {
+        let Some(Secured { traffic, sealed }) = self.secured.as_deref_mut() else {
+            return self.sending.push(chunk);
+        };
+        traffic.sealer.push(&chunk, sealed);
+        if traffic.sealer.is_between_frames() {
+            self.sending.push(std::mem::take(sealed).into());
+        }
     }
 
     /// Gives the system what it takes now. When the connection is lost, reading says so, after what
@@ -93,7 +158,7 @@ impl Stream {
         self.asked = true;
         // Who has been silent for so long may be so for longer.
         self.inbox.forget_used();
-        self.sending.push(Bytes::from_static(PING));
+        self.push(Bytes::from_static(PING));
         self.write();
     }
 
@@ -138,11 +203,14 @@ impl Stream {
         &mut self,
         bytes_max: usize,
     ) -> Result<Option<(Head, Bytes)>, ConnectionError> {
-        match self.inbox.next(bytes_max)? {
-            Next::Frame(head, body) => Ok(Some((head, body))),
-            Next::Nothing => Ok(None),
-            Next::Oversize { head, .. } => {
-                Err(ConnectionError::TooLarge { bytes: head.body_bytes, bytes_max })
+        let overhead = if self.secured.is_some() { OVERHEAD_BYTES } else { 0 };
+        match (self.inbox.next(bytes_max.saturating_add(overhead))?, &mut self.secured) {
+            (Next::Frame(_, body), Some(secured)) => Ok(Some(secured.traffic.opener.open(&body)?)),
+            (Next::Frame(head, body), None) => Ok(Some((head, body))),
+            (Next::Nothing, _) => Ok(None),
+            (Next::Oversize { head, .. }, _) => {
+                let bytes = head.body_bytes - overhead as u64;
+                Err(ConnectionError::TooLarge { bytes, bytes_max })
             }
         }
     }
@@ -155,7 +223,7 @@ impl Stream {
             let mut pong = Vec::new();
             command::append_pong(context, &mut pong);
             self.answering = true;
-            self.sending.push(pong.into());
+            self.push(pong.into());
             self.write();
         }
     }

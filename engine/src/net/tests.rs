@@ -24,6 +24,7 @@ fn settings(kind: Kind, port: u16) -> Settings {
         frame_bytes_max: 8 * 1024 * 1024,
         heartbeat: LONG,
         silence_max: LONG,
+        keys: None,
     }
 }
 

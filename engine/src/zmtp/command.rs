@@ -99,10 +99,18 @@ pub(crate) fn append(name: &[u8], content: &[&[u8]], out: &mut Vec<u8>) {
     }
 }
 
+/// Appends the property that says of which type a socket is.
+pub(crate) fn append_socket_type(socket_type: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(b"\x0bSocket-Type");
+    out.extend_from_slice(&(socket_type.len() as u32).to_be_bytes());
+    out.extend_from_slice(socket_type);
+}
+
 /// Appends the READY command of a socket of this type.
 pub(crate) fn append_ready(socket_type: &[u8], out: &mut Vec<u8>) {
-    let length = (socket_type.len() as u32).to_be_bytes();
-    append(b"READY", &[b"\x0bSocket-Type", &length, socket_type], out);
+    let mut properties = Vec::new();
+    append_socket_type(socket_type, &mut properties);
+    append(b"READY", &[&properties], out);
 }
 
 /// Appends an ERROR command with a reason.

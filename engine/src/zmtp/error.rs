@@ -3,6 +3,9 @@
 use std::io;
 use std::time::Duration;
 
+use super::curve::CurveError;
+use super::curve::keys::PublicKey;
+
 /// Why a connection could not be made, or was given up. A new one follows in any case.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConnectionError {
@@ -44,9 +47,29 @@ pub(crate) enum ConnectionError {
     /// What answers is no ZeroMQ socket, or too old a one.
     #[error("what answers there speaks no ZMTP 3")]
     Foreign,
-    /// The server asks for authentication.
-    #[error("the server asks for the mechanism {0}, and this client has none")]
+    /// The server asks for keys, and this client has none.
+    #[error(
+        "the server asks for keys (CURVE), and this client was given none: give it its own and the server's public key"
+    )]
+    NeedsKeys,
+    /// This client has keys, and the server none.
+    #[error(
+        "the server has no keys (CURVE), and this client talks only to the server whose key it was given: start the server \
+         with its keys, or this client without"
+    )]
+    HasNoKeys,
+    /// The server asks for another authentication.
+    #[error("the server asks for the security mechanism {0}, which this client does not have")]
     Mechanism(String),
+    /// The server does not accept this client's key.
+    #[error("the server does not accept this client's key {0}: have it authorized there")]
+    NotAuthorized(PublicKey),
+    /// The server ended the connection before it showed that it has its key.
+    #[error("the server closed the connection within the handshake: is {0} its public key?")]
+    ServerKey(PublicKey),
+    /// The server's part of CURVE is wrong.
+    #[error("the server's security handshake or encryption is wrong: {0}")]
+    Curve(#[from] CurveError),
     /// The server refused this client.
     #[error("the server refused the connection: {0}")]
     Refused(String),
@@ -110,6 +133,18 @@ impl ConnectionError {
         matches!(self, Self::Resolve { .. } | Self::NoAddress | Self::NobodyListens(_))
     }
 
+    /// Whether the ends do not agree about keys.
+    pub(crate) fn is_about_keys(&self) -> bool {
+        matches!(
+            self,
+            Self::NeedsKeys
+                | Self::HasNoKeys
+                | Self::NotAuthorized(_)
+                | Self::ServerKey(_)
+                | Self::Curve(_)
+        )
+    }
+
     /// Whether a further attempt would end the same way, until somebody changes something.
     pub(crate) fn is_certain(&self) -> bool {
         match self {
@@ -122,12 +157,17 @@ impl ConnectionError {
             | Self::NobodyListens(_)
             | Self::Protocol(_)
             | Self::Foreign
+            | Self::NeedsKeys
+            | Self::HasNoKeys
             | Self::Mechanism(_)
+            | Self::NotAuthorized(_)
+            | Self::Curve(_)
             | Self::Refused(_)
             | Self::WrongSocket { .. }
             | Self::Malformed
             | Self::TooLarge { .. } => true,
             Self::Unreachable(_)
+            | Self::ServerKey(_)
             | Self::System(_)
             | Self::Closed
             | Self::Slow(_)

@@ -3,22 +3,31 @@
 //! A peer of ZMTP 2.0 reads a socket type where one of 3.x reads a minor version, so this end says no more
 //! than its own major version before it knows the peer's.
 
-use super::handshake::{GREETING_BYTES, MECHANISM, MECHANISM_BYTES, VERSION};
+use super::handshake::{GREETING_BYTES, MECHANISM, MECHANISM_BYTES, Mechanism, VERSION};
 
 /// The signature and the major version: all that goes to a peer whose version is not known yet.
 pub(crate) const FIRST: [u8; VERSION + 1] = [0xff, 0, 0, 0, 0, 0, 0, 0, 1, 0x7f, 3];
 
-/// What follows to a peer of 3.x: minor version 1, the NULL mechanism, and zeros.
-pub(crate) const REST_V3: [u8; GREETING_BYTES - FIRST.len()] = {
+/// Where a greeting says whether its sender is the server of the mechanism.
+const AS_SERVER: usize = MECHANISM + MECHANISM_BYTES;
+
+/// What follows to a peer of 3.x: minor version 1, the mechanism, and zeros.
+pub(crate) const REST_V3: [u8; GREETING_BYTES - FIRST.len()] = rest(Mechanism::Null);
+
+/// The same with CURVE, which has a server.
+pub(crate) const REST_V3_CURVE: [u8; GREETING_BYTES - FIRST.len()] = rest(Mechanism::Curve);
+
+const fn rest(mechanism: Mechanism) -> [u8; GREETING_BYTES - FIRST.len()] {
     let mut rest = [0; GREETING_BYTES - FIRST.len()];
     rest[0] = 1;
-    let (mut at, mechanism) = (0, *b"NULL");
-    while at < mechanism.len() {
-        rest[MECHANISM - FIRST.len() + at] = mechanism[at];
+    let (mut at, padded) = (0, mechanism.padded());
+    while at < MECHANISM_BYTES {
+        rest[MECHANISM - FIRST.len() + at] = padded[at];
         at += 1;
     }
+    rest[AS_SERVER - FIRST.len()] = matches!(mechanism, Mechanism::Curve) as u8;
     rest
-};
+}
 
 /// What the peer's revision byte says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +50,12 @@ pub(crate) enum GreetingError {
     /// A security mechanism that this end does not have.
     #[error("it asks for a security mechanism other than NULL")]
     Mechanism,
+    /// Another mechanism than CURVE.
+    #[error("it has no keys, or does not use them: this server asks for CURVE")]
+    NotCurve,
+    /// ZMTP 2.0, which has no mechanisms.
+    #[error("it speaks ZMTP 2.0, which has no encryption, and this server asks for CURVE")]
+    TooOldForCurve,
 }
 
 /// How some protocols begin, and their names.
@@ -96,18 +111,21 @@ pub(crate) fn version(received: &[u8]) -> Result<Option<Version>, GreetingError>
     }
 }
 
-/// Checks the mechanism of a whole greeting of 3.x, all of its 20 bytes.
+/// Checks the mechanism of a whole greeting of 3.x, all of its 20 bytes. `wanted`: the one that this end has.
 ///
 /// # Errors
-/// [`GreetingError::Mechanism`] for another than NULL.
-pub(crate) fn check_mechanism(greeting: &[u8; GREETING_BYTES]) -> Result<(), GreetingError> {
-    let mut null = [0; MECHANISM_BYTES];
-    null[..4].copy_from_slice(b"NULL");
-    if greeting[MECHANISM..MECHANISM + MECHANISM_BYTES] == null {
-        Ok(())
-    } else {
-        Err(GreetingError::Mechanism)
+/// [`GreetingError::Mechanism`] and [`GreetingError::NotCurve`] for another.
+pub(crate) fn check_mechanism(
+    greeting: &[u8; GREETING_BYTES],
+    wanted: Mechanism,
+) -> Result<(), GreetingError> {
+    if greeting[MECHANISM..MECHANISM + MECHANISM_BYTES] == wanted.padded() {
+        return Ok(());
     }
+    Err(match wanted {
+        Mechanism::Null => GreetingError::Mechanism,
+        Mechanism::Curve => GreetingError::NotCurve,
+    })
 }
 
 #[cfg(test)]
@@ -121,6 +139,9 @@ mod tests {
         assert_eq!(whole.len(), GREETING_BYTES);
         assert_eq!(whole[..16], *b"\xff\0\0\0\0\0\0\0\x01\x7f\x03\x01NULL");
         assert!(whole[16..].iter().all(|&byte| byte == 0));
+        let curve = [&FIRST[..], &REST_V3_CURVE].concat();
+        assert_eq!(curve[10..17], *b"\x03\x01CURVE");
+        assert_eq!(curve[AS_SERVER], 1);
     }
 
     #[test]
@@ -157,11 +178,13 @@ mod tests {
 
     #[test]
     fn a_mechanism_is_compared_to_its_last_byte() {
-        assert_eq!(check_mechanism(&GREETING), Ok(()));
+        let null = Mechanism::Null;
+        assert_eq!(check_mechanism(&GREETING, null), Ok(()));
+        assert_eq!(check_mechanism(&GREETING, Mechanism::Curve), Err(GreetingError::NotCurve));
         for (at, byte) in [(MECHANISM, b'n'), (MECHANISM + 4, b'X'), (MECHANISM + 19, 1)] {
             let mut greeting = GREETING;
             greeting[at] = byte;
-            assert_eq!(check_mechanism(&greeting), Err(GreetingError::Mechanism));
+            assert_eq!(check_mechanism(&greeting, null), Err(GreetingError::Mechanism));
         }
     }
 }

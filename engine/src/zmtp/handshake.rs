@@ -8,18 +8,52 @@ pub(crate) const GREETING_BYTES: usize = 64;
 
 /// Version 3.0 with the NULL mechanism. To 3.0 libzmq speaks as to 3.1, but for the frames of
 /// subscriptions.
-pub(crate) const GREETING: [u8; GREETING_BYTES] = {
+pub(crate) const GREETING: [u8; GREETING_BYTES] = greeting(Mechanism::Null);
+
+/// The same with CURVE.
+pub(crate) const GREETING_CURVE: [u8; GREETING_BYTES] = greeting(Mechanism::Curve);
+
+const fn greeting(mechanism: Mechanism) -> [u8; GREETING_BYTES] {
     let mut greeting = [0; GREETING_BYTES];
     greeting[0] = 0xff;
     greeting[9] = 0x7f;
     greeting[VERSION] = 3;
-    let (mut at, mechanism) = (0, *b"NULL");
-    while at < mechanism.len() {
-        greeting[MECHANISM + at] = mechanism[at];
+    let (mut at, padded) = (0, mechanism.padded());
+    while at < MECHANISM_BYTES {
+        greeting[MECHANISM + at] = padded[at];
         at += 1;
     }
     greeting
-};
+}
+
+/// How the ends of a connection know each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mechanism {
+    /// Not at all.
+    Null,
+    /// By their keys, and all that they say is encrypted.
+    Curve,
+}
+
+impl Mechanism {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Null => "NULL",
+            Self::Curve => "CURVE",
+        }
+    }
+
+    /// Its name as it stands in a greeting.
+    pub(super) const fn padded(self) -> [u8; MECHANISM_BYTES] {
+        let (mut padded, name) = ([0; MECHANISM_BYTES], self.name().as_bytes());
+        let mut at = 0;
+        while at < name.len() {
+            padded[at] = name[at];
+            at += 1;
+        }
+        padded
+    }
+}
 
 /// Where the major version stands.
 pub(super) const VERSION: usize = 10;
@@ -69,11 +103,12 @@ pub(crate) fn ready(socket: &[u8]) -> Vec<u8> {
 }
 
 /// Checks what is there of the server's greeting: who speaks otherwise may never say as much as a
-/// greeting has bytes.
+/// greeting has bytes. `wanted`: the mechanism that this end has.
 ///
 /// # Errors
-/// [`ConnectionError::Foreign`] and [`ConnectionError::Mechanism`].
-pub(crate) fn check_greeting(received: &[u8]) -> Result<(), ConnectionError> {
+/// [`ConnectionError::Foreign`], [`ConnectionError::NeedsKeys`], [`ConnectionError::HasNoKeys`], and
+/// [`ConnectionError::Mechanism`].
+pub(crate) fn check_greeting(received: &[u8], wanted: Mechanism) -> Result<(), ConnectionError> {
     let is_wrong = |at: usize, right: fn(u8) -> bool| received.get(at).is_some_and(|&b| !right(b));
     if is_wrong(0, |byte| byte == 0xff)
         || is_wrong(9, |byte| byte & 1 == 1)
@@ -84,11 +119,22 @@ pub(crate) fn check_greeting(received: &[u8]) -> Result<(), ConnectionError> {
     let Some(mechanism) = received.get(MECHANISM..MECHANISM + MECHANISM_BYTES) else {
         return Ok(());
     };
-    let name = mechanism.split(|&byte| byte == 0).next().unwrap_or_default();
-    if name != b"NULL" {
-        return Err(ConnectionError::Mechanism(String::from_utf8_lossy(name).into_owned()));
+    if mechanism == wanted.padded() {
+        return Ok(());
     }
-    Ok(())
+    let name = mechanism.split(|&byte| byte == 0).next().unwrap_or_default();
+    Err(match (name, wanted) {
+        (b"CURVE", Mechanism::Null) => ConnectionError::NeedsKeys,
+        (b"NULL", Mechanism::Curve) => ConnectionError::HasNoKeys,
+        _ => ConnectionError::Mechanism(String::from_utf8_lossy(name).into_owned()),
+    })
+}
+
+/// The properties of a READY command of a socket with this name.
+pub(crate) fn properties(socket: &[u8]) -> Vec<u8> {
+    let mut list = Vec::new();
+    command::append_socket_type(socket, &mut list);
+    list
 }
 
 /// Checks the first command of the server, a frame's body.
@@ -103,6 +149,14 @@ pub(crate) fn check_ready(body: &[u8], kind: Kind) -> Result<(), ConnectionError
     let Ok(Command::Ready(properties)) = Command::read(body) else {
         return Err(ConnectionError::Malformed);
     };
+    check_properties(properties, kind)
+}
+
+/// Checks what the server says of itself: a list of properties.
+///
+/// # Errors
+/// [`ConnectionError::WrongSocket`], [`ConnectionError::Malformed`].
+pub(crate) fn check_properties(properties: &[u8], kind: Kind) -> Result<(), ConnectionError> {
     for property in command::properties(properties) {
         let (name, value) = property.map_err(|_| ConnectionError::Malformed)?;
         if name.eq_ignore_ascii_case(b"Socket-Type") {
@@ -146,17 +200,26 @@ mod tests {
             assert!(check_ready(&whole[..end], Kind::Sub).is_err());
         }
         for end in 0..=GREETING_BYTES {
-            check_greeting(&GREETING[..end]).unwrap();
+            check_greeting(&GREETING[..end], Mechanism::Null).unwrap();
+            check_greeting(&GREETING_CURVE[..end], Mechanism::Curve).unwrap();
         }
+        let needs_keys = check_greeting(&GREETING_CURVE, Mechanism::Null);
+        assert!(matches!(needs_keys, Err(ConnectionError::NeedsKeys)));
+        let has_none = check_greeting(&GREETING, Mechanism::Curve);
+        assert!(matches!(has_none, Err(ConnectionError::HasNoKeys)));
         let broken = |at: usize, byte| {
             let mut greeting = GREETING;
             greeting[at] = byte;
             // What comes after the wrong byte is not waited for.
-            check_greeting(&greeting[..(at + 1).max(MECHANISM + MECHANISM_BYTES)])
+            let received = &greeting[..(at + 1).max(MECHANISM + MECHANISM_BYTES)];
+            check_greeting(received, Mechanism::Null)
         };
-        assert!(matches!(check_greeting(b"H"), Err(ConnectionError::Foreign)));
+        let foreign = check_greeting(b"H", Mechanism::Null);
+        assert!(matches!(foreign, Err(ConnectionError::Foreign)));
         assert!(matches!(broken(0, b'H'), Err(ConnectionError::Foreign)));
         assert!(matches!(broken(VERSION, 2), Err(ConnectionError::Foreign)));
-        assert!(matches!(broken(MECHANISM, b'P'), Err(ConnectionError::Mechanism(_))));
+        for at in [MECHANISM, MECHANISM + MECHANISM_BYTES - 1] {
+            assert!(matches!(broken(at, b'P'), Err(ConnectionError::Mechanism(_))));
+        }
     }
 }

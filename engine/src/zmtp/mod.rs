@@ -4,9 +4,11 @@
 //! - [`frame`]: heads of frames; [`command`]: what ends say between messages; [`error`]: why a connection ends.
 //! - [`inbox`]: received bytes, cut into frames.
 //! - [`handshake`]: what a client says first, and checks; [`greeting`]: the server's first words.
+//! - [`curve`]: the handshake of peers that have keys, and what they seal.
 //! - [`session`]: the server's end of a connection; [`envelope`]: the frames of a request.
 
 pub(crate) mod command;
+pub(crate) mod curve;
 pub(crate) mod envelope;
 pub(crate) mod error;
 pub(crate) mod frame;

@@ -1,14 +1,22 @@
 //! The server's end of one connection: greeting, handshake, then requests or subscriptions. Pure: it reads
 //! from an inbox and appends to a buffer.
 
+mod security;
+
+use std::sync::Arc;
+
 use bytes::Bytes;
 
+use self::security::Security;
 use super::command::{self, Command};
+use super::curve::CurveError;
+use super::curve::keys::{PublicKey, ServerKeys};
+use super::curve::traffic::Sealer;
 use super::envelope::{Assembled, Assembly, Envelope, Step};
 use super::error::ConnectionError;
 use super::frame::Head;
 use super::greeting::{self, GreetingError, Version};
-use super::handshake::GREETING_BYTES;
+use super::handshake::{self, GREETING_BYTES, Mechanism};
 use super::inbox::{Inbox, Next};
 use crate::limits::{
     COMMAND_BYTES_MAX, FRAMES_PER_REQUEST_MAX, HANDSHAKE_BYTES_MAX, IDENTITY_BYTES_MAX,
@@ -112,9 +120,26 @@ pub(crate) enum CloseReason {
         /// What may connect.
         expected: String,
     },
+    /// The peer's part of CURVE is wrong.
+    #[error(transparent)]
+    Curve(#[from] CurveError),
     /// The connection is lost, or the peer ended it.
     #[error(transparent)]
     Connection(#[from] ConnectionError),
+}
+
+impl CloseReason {
+    /// Whether the peer is told before the connection is closed: in its greeting, which mechanism is asked for; by an
+    /// ERROR, after which a libzmq client does not try again, what no further attempt would change.
+    pub(crate) fn is_told(&self) -> bool {
+        match self {
+            Self::WrongSocket { .. } | Self::Curve(CurveError::NotAuthorized(_)) => true,
+            Self::Greeting(error) => {
+                matches!(error, GreetingError::Mechanism | GreetingError::NotCurve)
+            }
+            Self::Protocol(_) | Self::Curve(_) | Self::Connection(_) => false,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,6 +150,8 @@ enum Stage {
     },
     /// A READY command is to come.
     Ready,
+    /// The commands of CURVE are to come.
+    Curve,
     /// The frame with a ZMTP 2.0 peer's identity is to come.
     IdentityV2,
     Open,
@@ -135,6 +162,7 @@ enum Stage {
 pub(crate) struct Session {
     port: Port,
     stage: Stage,
+    security: Security,
     has_commands: bool,
     /// Silence after which the peer wants to be given up, in tenths of a second; 0 for never.
     ttl_ds: u16,
@@ -145,11 +173,17 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// The beginning of a connection. A request's body may have so many bytes.
-    pub(crate) fn new(port: Port, request_bytes_max: usize) -> Self {
+    /// The beginning of a connection. A request's body may have so many bytes. With `keys`, only clients with CURVE are
+    /// taken.
+    pub(crate) fn new(
+        port: Port,
+        request_bytes_max: usize,
+        keys: Option<&Arc<ServerKeys>>,
+    ) -> Self {
         Self {
             port,
             stage: Stage::Greeting { first_sent: false, version_known: false },
+            security: Security::new(keys),
             has_commands: true,
             ttl_ds: 0,
             assembly: Assembly::default(),
@@ -166,6 +200,16 @@ impl Session {
     /// Whether the handshake is over.
     pub(crate) fn is_open(&self) -> bool {
         self.stage == Stage::Open
+    }
+
+    /// The key that the client proved to have, with CURVE.
+    pub(crate) fn client_key(&self) -> Option<PublicKey> {
+        self.security.client_key()
+    }
+
+    /// What seals all that is sent from the end of the handshake on, with CURVE; once.
+    pub(crate) fn take_sealer(&mut self) -> Option<Sealer> {
+        self.security.take_sealer()
     }
 
     /// Whether a request has begun and is not whole.
@@ -191,6 +235,7 @@ impl Session {
             let step = match self.stage {
                 Stage::Greeting { .. } => self.greet(inbox, out)?,
                 Stage::Ready | Stage::IdentityV2 => self.shake_hands(inbox, out)?,
+                Stage::Curve => self.secure(inbox, out)?,
                 Stage::Open => return self.read(inbox, out),
             };
             match step {
@@ -202,6 +247,7 @@ impl Session {
     }
 
     fn greet(&mut self, inbox: &mut Inbox, out: &mut Vec<u8>) -> Result<Progress, CloseReason> {
+        let has_keys = self.security.has_keys();
         let Stage::Greeting { first_sent, version_known } = &mut self.stage else {
             return Ok(Progress::Waiting);
         };
@@ -213,6 +259,7 @@ impl Session {
                 inbox.keep_part(GREETING_BYTES)?;
                 Ok(Progress::Waiting)
             }
+            Some(Version::V2) if has_keys => Err(GreetingError::TooOldForCurve.into()),
             Some(Version::V2) => {
                 if !std::mem::replace(version_known, true) {
                     // The socket type, and an empty identity.
@@ -231,12 +278,18 @@ impl Session {
             }
             Some(Version::V3) => {
                 if !std::mem::replace(version_known, true) {
-                    out.extend_from_slice(&greeting::REST_V3);
+                    let rest = if has_keys { &greeting::REST_V3_CURVE } else { &greeting::REST_V3 };
+                    out.extend_from_slice(rest);
                 }
                 let Some(greeting) = inbox.take_raw::<GREETING_BYTES>()? else {
                     return Ok(Progress::Waiting);
                 };
-                greeting::check_mechanism(&greeting)?;
+                if has_keys {
+                    greeting::check_mechanism(&greeting, Mechanism::Curve)?;
+                    self.stage = Stage::Curve;
+                    return Ok(Progress::Made);
+                }
+                greeting::check_mechanism(&greeting, Mechanism::Null)?;
                 command::append_ready(self.port.socket_type().as_bytes(), out);
                 self.stage = Stage::Ready;
                 Ok(Progress::Made)
@@ -274,6 +327,27 @@ impl Session {
         Ok(Progress::Made)
     }
 
+    /// Goes on with the handshake of CURVE.
+    fn secure(&mut self, inbox: &mut Inbox, out: &mut Vec<u8>) -> Result<Progress, CloseReason> {
+        let body = match inbox.next(HANDSHAKE_BYTES_MAX)? {
+            Next::Nothing => return Ok(Progress::Waiting),
+            Next::Oversize { .. } => {
+                return Err(CloseReason::Protocol("its handshake is too long"));
+            }
+            Next::Frame(Head { command: true, .. }, body) => body,
+            Next::Frame(..) => {
+                return Err(CloseReason::Protocol("it sent a message within its handshake"));
+            }
+        };
+        if let Some(initiated) = self.security.advance(&body, out)? {
+            self.check_ready(&initiated.properties, out)?;
+            let properties = handshake::properties(self.port.socket_type().as_bytes());
+            self.security = Security::open(&initiated, &properties, out);
+            self.stage = Stage::Open;
+        }
+        Ok(Progress::Made)
+    }
+
     /// Checks what the peer says of itself. Its identity, if it chose one, is of no use here: answers find
     /// their way by the connection.
     fn check_ready(&self, properties: &[u8], out: &mut Vec<u8>) -> Result<(), CloseReason> {
@@ -307,7 +381,7 @@ impl Session {
                 Port::Requests => self.assembly.bytes_max(self.request_bytes_max),
             };
             // A command is never longer than what else may come.
-            let event = match inbox.next(bytes_max.max(COMMAND_BYTES_MAX))? {
+            let event = match self.security.next(inbox, bytes_max.max(COMMAND_BYTES_MAX))? {
                 Next::Nothing => return Ok(None),
                 Next::Frame(Head { command: true, .. }, body) => self.obey(body, out)?,
                 Next::Oversize { head: Head { command: true, .. }, .. } => {

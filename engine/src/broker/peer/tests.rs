@@ -32,7 +32,7 @@ impl ByteStream for Stream<'_> {
 
 pub(in super::super) fn peer(id: ConnectionId, port: Port, now: Duration) -> Peer<()> {
     let address = (Ipv4Addr::new(127, 0, 0, 1), id as u16).into();
-    Peer::new(id, (), address, Session::new(port, 1000), now)
+    Peer::new(id, (), address, Session::new(port, 1000, None), now)
 }
 
 fn hear(peer: &mut Peer<()>, bytes: &[u8], now: Duration) {

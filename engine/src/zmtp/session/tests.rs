@@ -43,7 +43,7 @@ struct End {
 
 impl End {
     fn new(port: Port) -> Self {
-        let session = Session::new(port, BODY_MAX);
+        let session = Session::new(port, BODY_MAX, None);
         Self { session, inbox: Inbox::default(), scratch: Vec::new(), out: Vec::new() }
     }
 

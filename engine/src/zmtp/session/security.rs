@@ -1,0 +1,119 @@
+//! How the ends of a connection know each other, and what that does to frames.
+
+use std::sync::Arc;
+
+use super::CloseReason;
+use crate::zmtp::command;
+use crate::zmtp::curve::keys::{PublicKey, ServerKeys};
+use crate::zmtp::curve::server::{Initiated, ServerHandshake, Step};
+use crate::zmtp::curve::traffic::{OVERHEAD_BYTES, Opener, Sealer};
+use crate::zmtp::curve::{CurveError, NOT_AUTHORIZED};
+use crate::zmtp::inbox::{Inbox, Next};
+
+/// How a connection's ends know each other.
+#[derive(Debug)]
+pub(super) enum Security {
+    /// Not at all.
+    Null,
+    /// They have not finished the handshake of CURVE.
+    Handshake(Box<ServerHandshake>),
+    /// By their keys.
+    Curve(Box<Secured>),
+}
+
+/// What a connection has after the handshake of CURVE.
+#[derive(Debug)]
+pub(super) struct Secured {
+    client: PublicKey,
+    opener: Opener,
+    /// Until whoever sends takes it.
+    sealer: Option<Sealer>,
+}
+
+impl Security {
+    /// That of a connection that begins, to a server with these keys.
+    pub(super) fn new(keys: Option<&Arc<ServerKeys>>) -> Self {
+        match keys {
+            Some(keys) => Self::Handshake(Box::new(ServerHandshake::new(Arc::clone(keys)))),
+            None => Self::Null,
+        }
+    }
+
+    /// Whether the server has keys.
+    pub(super) fn has_keys(&self) -> bool {
+        !matches!(self, Self::Null)
+    }
+
+    /// The key that the client proved to have.
+    pub(super) fn client_key(&self) -> Option<PublicKey> {
+        match self {
+            Self::Curve(secured) => Some(secured.client),
+            Self::Null | Self::Handshake(_) => None,
+        }
+    }
+
+    /// What seals all that is sent from the end of the handshake on; once.
+    pub(super) fn take_sealer(&mut self) -> Option<Sealer> {
+        match self {
+            Self::Curve(secured) => secured.sealer.take(),
+            Self::Null | Self::Handshake(_) => None,
+        }
+    }
+
+    /// Takes a command of the handshake; the client, once it proved which key it has, and may have READY.
+    ///
+    /// # Errors
+    /// When the client breaks the protocol or is not accepted, which it is told.
+    pub(super) fn advance(
+        &mut self,
+        body: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<Option<Initiated>, CloseReason> {
+        let Self::Handshake(handshake) = self else {
+            return Err(CurveError::Command("HELLO").into());
+        };
+        match handshake.advance(body, out) {
+            Ok(Step::Welcomed) => Ok(None),
+            Ok(Step::Initiated(initiated)) => Ok(Some(initiated)),
+            Err(error) => {
+                if let CurveError::NotAuthorized(_) = error {
+                    command::append_error(NOT_AUTHORIZED, out);
+                }
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Ends the handshake with a READY, which says this of the server.
+    pub(super) fn open(initiated: &Initiated, properties: &[u8], out: &mut Vec<u8>) -> Self {
+        let traffic = initiated.ready(properties, out);
+        let (client, sealer) = (initiated.client, Some(traffic.sealer));
+        Self::Curve(Box::new(Secured { client, opener: traffic.opener, sealer }))
+    }
+
+    /// Takes the next frame: with CURVE, the one that it holds. Its body may have `bytes_max` bytes.
+    ///
+    /// # Errors
+    /// What [`Inbox::next`] fails with; with CURVE, also for a frame that is over the bound, or cannot be opened.
+    pub(super) fn next(
+        &mut self,
+        inbox: &mut Inbox,
+        bytes_max: usize,
+    ) -> Result<Next, CloseReason> {
+        let Self::Curve(secured) = self else { return Ok(inbox.next(bytes_max)?) };
+        match inbox.next(bytes_max.saturating_add(OVERHEAD_BYTES))? {
+            Next::Frame(_, body) => {
+                let (head, body) = secured.opener.open(&body)?;
+                Ok(Next::Frame(head, body))
+            }
+            // What it would be is said by its content, which nobody has authenticated.
+            Next::Oversize { .. } => {
+                Err(CloseReason::Protocol("an encrypted message is over the limit"))
+            }
+            Next::Nothing => Ok(Next::Nothing),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
