@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitStatus;
 
+use mezzenger::curve::KeyFileError;
 use mezzenger::{AdminError, ConnectError, ReceiveError, RequestError, SendError, SubscribeError};
 
 /// Why a command failed.
@@ -24,6 +25,9 @@ pub(crate) enum Error {
     /// A request has no answer.
     #[error(transparent)]
     Request(#[from] RequestError),
+    /// A file with keys cannot be used.
+    #[error(transparent)]
+    Keys(#[from] KeyFileError),
     /// A subscription has ended.
     #[error(transparent)]
     Receive(ReceiveError),

@@ -6,6 +6,7 @@ mod duration;
 mod error;
 mod filter;
 mod group;
+mod keys;
 mod publish;
 mod request;
 mod retained;
@@ -29,6 +30,7 @@ use crate::dead::DeadCommand;
 use crate::duration::positive;
 use crate::error::Error;
 use crate::group::GroupCommand;
+use crate::keys::{KeyArgs, KeygenArgs};
 use crate::publish::PublishArgs;
 use crate::request::{ReplyArgs, RequestArgs};
 use crate::retained::RetainedCommand;
@@ -79,6 +81,11 @@ enum Command {
     Retained(RetainedCommand),
     /// Ask the server for a sign of life, and print how long its answer took.
     Ping,
+    /// Make a pair of keys for a server or a client: NAME.key, which others may have, and NAME.key_secret.
+    ///
+    /// A server takes its own with --curve-secret NAME.key_secret, and the NAME.key of each client in the directory of
+    /// --authorized-keys. Prints the public key.
+    Keygen(KeygenArgs),
 }
 
 /// Where the server is, for all commands.
@@ -96,18 +103,25 @@ struct ServerArgs {
     /// wait for the answer.
     #[arg(long, global = true, value_name = "DURATION", default_value = "5s", value_parser = positive)]
     timeout: Duration,
+
+    #[command(flatten)]
+    keys: KeyArgs,
 }
 
 impl ServerArgs {
     /// A builder for a client of this server.
-    fn client(&self) -> ClientBuilder {
-        Client::builder()
+    ///
+    /// # Errors
+    /// Keys that cannot be used.
+    fn client(&self) -> Result<ClientBuilder, Error> {
+        let builder = Client::builder()
             .port(self.port)
             .server_address(&self.server)
             .send_timeout(self.timeout / TRIES)
             .connection_retries(TRIES)
             // The server's limit counts.
-            .max_message_size(MESSAGE_BYTES_MAX)
+            .max_message_size(MESSAGE_BYTES_MAX);
+        self.keys.give(builder)
     }
 }
 
@@ -125,20 +139,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
             return if error.use_stderr() { 2 } else { 0 };
         }
     };
-    let result = match args.command {
-        Command::Pub(publish) => publish.run(args.server.client()),
-        Command::Sub(subscribe) => subscribe.run(args.server.client()),
-        Command::Work(work) => work.run(args.server.client()),
-        Command::Request(request) => {
-            let timeout = args.server.timeout;
-            request.run(args.server.client(), timeout)
-        }
-        Command::Dead(dead) => dead.run(args.server.client()),
-        Command::Group(group) => group.run(args.server.client()),
-        Command::Retained(retained) => retained.run(args.server.client()),
-        Command::Reply(reply) => reply.run(args.server.client()),
-        Command::Ping => ping(&args.server),
-    };
+    let result = execute(args.command, &args.server);
     match result {
         Ok(()) => 0,
         Err(error) => {
@@ -148,8 +149,23 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     }
 }
 
+fn execute(command: Command, server: &ServerArgs) -> Result<(), Error> {
+    match command {
+        Command::Pub(publish) => publish.run(server.client()?),
+        Command::Sub(subscribe) => subscribe.run(server.client()?),
+        Command::Work(work) => work.run(server.client()?),
+        Command::Request(request) => request.run(server.client()?, server.timeout),
+        Command::Dead(dead) => dead.run(server.client()?),
+        Command::Group(group) => group.run(server.client()?),
+        Command::Retained(retained) => retained.run(server.client()?),
+        Command::Reply(reply) => reply.run(server.client()?),
+        Command::Ping => ping(server),
+        Command::Keygen(keygen) => keygen.run(),
+    }
+}
+
 fn ping(server: &ServerArgs) -> Result<(), Error> {
-    let client = server.client().connect()?;
+    let client = server.client()?.connect()?;
     let time = client.ping()?;
     let us = time.as_secs_f64() * 1e6;
     let ServerArgs { server, port, .. } = server;

@@ -1,5 +1,6 @@
 //! The broker as a program: what `mezzenger-server` does, for it and for the Python package.
 
+mod keys;
 mod log;
 
 use std::ffi::OsString;
@@ -32,7 +33,7 @@ use crate::log::Log;
 #[derive(Parser)]
 #[command(name = "mezzenger-server", version)]
 struct Args {
-    /// IP address to listen on. One that other machines can reach needs --insecure.
+    /// IP address to listen on. One that other machines can reach needs --curve-secret or --insecure.
     #[arg(long, value_name = "ADDR", value_parser = address, default_value_t = Config::default().bind)]
     bind: IpAddr,
 
@@ -107,6 +108,16 @@ struct Args {
     /// How long the end may take after SIGTERM.
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value_t = Config::default().drain_timeout.into())]
     drain_timeout: humantime::Duration,
+
+    /// The server's keys, a file of `mezzenger keygen`: every connection is authenticated and encrypted with CURVE, and
+    /// others are closed.
+    #[arg(long, value_name = "FILE", requires = "authorized_keys")]
+    curve_secret: Option<PathBuf>,
+
+    /// Directory with the public keys of the clients that are accepted: its files *.key. It is looked at every second, and
+    /// the connections of a key that is gone are closed. `*` accepts every client that knows the server's public key.
+    #[arg(long, value_name = "DIR", requires = "curve_secret")]
+    authorized_keys: Option<PathBuf>,
 
     /// Allow an address that other machines can reach, although nothing authenticates them.
     #[arg(long)]
@@ -207,7 +218,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     tracing_subscriber::registry().with(lines).with(filter).init();
     let done = match &args.check_journal {
         Some(file) => check_journal(file),
-        None => serve(&args.into(), &log).map(|()| 0),
+        None => serve(args, &log).map(|()| 0),
     };
     let code = done.unwrap_or_else(|error| {
         log.lines(format!("mezzenger-server: {error}\n").as_bytes());
@@ -239,11 +250,24 @@ fn raise_descriptor_limit() {
     }
 }
 
-fn serve(config: &Config, log: &Log) -> Result<(), Box<dyn std::error::Error>> {
+fn serve(args: Args, log: &Log) -> Result<(), Box<dyn std::error::Error>> {
+    let (secret, authorized) = (args.curve_secret.clone(), args.authorized_keys.clone());
+    let mut config = Config::from(args);
+    let watched = match (secret, authorized) {
+        (Some(secret), Some(authorized)) => {
+            let (keys, watched) = keys::read(&secret, authorized)?;
+            config.curve = Some(keys);
+            watched
+        }
+        _ => None,
+    };
     raise_descriptor_limit();
     // Before the server starts, so that no signal finds the default action.
     let running = stop_on(Signals::new(signals())?, log.clone())?;
-    let server = Server::start(config)?;
+    let server = Server::start(&config)?;
+    if let Some(watched) = watched {
+        watched.begin(server.keys_handle())?;
+    }
     // The cell is empty: it is filled here alone.
     let _ = running.set(server.stop_handle());
     let ready = format!("ready pub={} recv={}\n", server.pub_addr(), server.recv_addr());

@@ -42,23 +42,35 @@ def remaining_ms(deadline):
 
 
 class Client:
-    def __init__(self, host, send_port, sub_port):
+    def __init__(self, host, send_port, sub_port, keys=None):
+        """With keys (the server's public one, this client's public and secret one) it speaks CURVE."""
+        self.keys = keys
         self.context = zmq.Context()
         self.send_endpoint = "tcp://%s:%d" % (host, send_port)
         self.request = None
         self.subscriber = self.context.socket(zmq.SUB)
         self.subscriber.setsockopt(zmq.LINGER, 0)
+        self.secure(self.subscriber)
         self.subscriber.connect("tcp://%s:%d" % (host, sub_port))
         self.names = set()
         # Frames that arrived while something else was waited for.
         self.early = []
         self.dropped = 0
 
+    def secure(self, socket):
+        if self.keys is not None:
+            keys = [key.encode("ascii") for key in self.keys]
+            socket.curve_serverkey, socket.curve_publickey, socket.curve_secretkey = keys
+            # PING and PONG travel as all else.
+            socket.setsockopt(zmq.HEARTBEAT_IVL, 50)
+            socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 5000)
+
     def exchange(self, frame, timeout_ms):
         """Sends one request and returns the frames of its reply; None when none came."""
         if self.request is None:
             self.request = self.context.socket(zmq.REQ)
             self.request.setsockopt(zmq.LINGER, 0)
+            self.secure(self.request)
             self.request.connect(self.send_endpoint)
         self.request.send(frame)
         if not self.request.poll(timeout_ms):
@@ -182,8 +194,8 @@ def run(client, command):
 
 
 def main():
-    host, send_port, sub_port = sys.argv[1:]
-    client = Client(host, int(send_port), int(sub_port))
+    host, send_port, sub_port, *keys = sys.argv[1:]
+    client = Client(host, int(send_port), int(sub_port), keys or None)
     for line in sys.stdin:
         print(json.dumps(run(client, json.loads(line))), flush=True)
 

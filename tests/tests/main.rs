@@ -11,6 +11,7 @@ mod clock;
 mod command_line;
 mod connections;
 mod crash;
+mod curve;
 mod dead_letters;
 mod delivery;
 mod differential;

@@ -10,6 +10,7 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use mezzenger::curve::{KeyPair, PublicKey};
 use serde_json::{Value, json};
 
 use super::binaries;
@@ -69,12 +70,22 @@ pub(crate) struct Received {
 impl Python {
     /// A client of this server.
     pub(crate) fn connect(server: &Server) -> Self {
-        let mut command = Command::new(environment().join("bin/python"));
+        Self::start(server, &[])
+    }
+
+    /// A client that speaks CURVE, with these keys and to the server of this one.
+    pub(crate) fn connect_with_keys(server: &Server, own: &KeyPair, server_key: PublicKey) -> Self {
+        let (public, secret) = (own.public().to_string(), own.secret().to_z85());
+        Self::start(server, &[&server_key.to_string(), &public, &secret])
+    }
+
+    fn start(server: &Server, keys: &[&str]) -> Self {
+        let mut command = script("v1_client.py");
         command
-            .arg(binaries::workspace().join("tests/python/v1_client.py"))
             .arg(server.recv_addr.ip().to_string())
             .arg(server.recv_addr.port().to_string())
             .arg(server.pub_addr.port().to_string())
+            .args(keys)
             .stdin(Stdio::piped());
         Self { process: Process::start(&mut command) }
     }
@@ -114,6 +125,14 @@ impl Python {
     #[track_caller]
     pub(crate) fn request(&mut self, frame: &[u8]) -> Option<Vec<Vec<u8>>> {
         reply(&self.call(&json!({ "op": "request", "frame": to_hex(frame) })))
+    }
+
+    /// As [`Self::request`], for a reply that must come in this time.
+    #[track_caller]
+    pub(crate) fn try_request(&mut self, frame: &[u8], time: Duration) -> Option<Vec<Vec<u8>>> {
+        let time_ms = u64::try_from(time.as_millis()).unwrap();
+        let command = json!({ "op": "request", "frame": to_hex(frame), "timeout_ms": time_ms });
+        reply(&self.call(&command))
     }
 
     /// Acknowledges the message with this checksum.
@@ -191,6 +210,13 @@ fn from_hex(value: &Value) -> Vec<u8> {
 
 fn to_hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A program of `tests/python`.
+pub(crate) fn script(name: &str) -> Command {
+    let mut command = Command::new(environment().join("bin/python"));
+    command.arg(binaries::workspace().join("tests/python").join(name));
+    command
 }
 
 /// The directory of the Python environment, made on first use and kept for later runs.

@@ -1,0 +1,60 @@
+//! Keys of CURVE: making them, and giving them to a client.
+
+use std::path::PathBuf;
+
+use mezzenger::ClientBuilder;
+use mezzenger::curve::{KeyPair, PublicKey, read_key_pair, read_public_key, write_key_pair};
+
+use crate::error::{Error, written};
+use crate::show;
+
+/// Whose keys a client has, and its server.
+#[derive(clap::Args)]
+pub(crate) struct KeyArgs {
+    /// This client's keys, a file of `keygen`: NAME.key_secret. For a server with --curve-secret.
+    #[arg(long, global = true, value_name = "FILE", requires = "server_key")]
+    curve_key: Option<PathBuf>,
+
+    /// The server's public key: 40 characters, or a file of `keygen`, NAME.key. Who has not the secret one that belongs to it
+    /// is not talked to.
+    #[arg(long, global = true, value_name = "FILE|KEY", requires = "curve_key")]
+    server_key: Option<String>,
+}
+
+impl KeyArgs {
+    /// Has a client use these keys.
+    ///
+    /// # Errors
+    /// Files that cannot be used.
+    pub(crate) fn give(&self, builder: ClientBuilder) -> Result<ClientBuilder, Error> {
+        let (Some(own), Some(server)) = (&self.curve_key, &self.server_key) else {
+            return Ok(builder);
+        };
+        let own = read_key_pair(own)?;
+        let server: PublicKey = match server.parse() {
+            Ok(key) => key,
+            Err(_) => read_public_key(server)?,
+        };
+        Ok(builder.curve(own, server))
+    }
+}
+
+/// Where new keys go.
+#[derive(clap::Args)]
+pub(crate) struct KeygenArgs {
+    /// Name of the files, with or without a directory before it.
+    #[arg(value_name = "NAME")]
+    name: PathBuf,
+}
+
+impl KeygenArgs {
+    /// Makes a pair of keys.
+    ///
+    /// # Errors
+    /// When files of this name exist, or cannot be written.
+    pub(crate) fn run(self) -> Result<(), Error> {
+        let pair = KeyPair::generate();
+        write_key_pair(&self.name, &pair)?;
+        written(show::line(pair.public().to_string().as_bytes()))
+    }
+}
