@@ -23,6 +23,7 @@ use crate::net::wait::has_input;
 use crate::net::waker;
 use crate::pending::PendingView;
 use crate::server::{Server, StartError, recover};
+use crate::zmtp::curve::Traffic;
 use crate::zmtp::frame::Head;
 use crate::zmtp::handshake::Kind;
 
@@ -126,6 +127,33 @@ impl DrivenServer {
             pending_bytes: self.pending.bytes() as u64,
             ..self.counters.snapshot()
         }
+    }
+}
+
+/// Both ends of what travels with CURVE, without a connection.
+#[derive(Debug)]
+pub struct Sealed(Traffic, Traffic);
+
+impl Default for Sealed {
+    fn default() -> Self {
+        let (client, server) = Traffic::pair();
+        Self(client, server)
+    }
+}
+
+impl Sealed {
+    /// Appends a frame of a message with this body, as the client would send it.
+    pub fn seal(&mut self, body: &[u8], out: &mut Vec<u8>) {
+        let mut head = Vec::new();
+        Head::message(body.len(), false).append_to(&mut head);
+        self.0.sealer.push(&head, out);
+        self.0.sealer.push(body, out);
+    }
+
+    /// Opens such a frame as the server would; how many bytes its body has. `None` if it cannot be opened.
+    pub fn open(&mut self, frame: &[u8]) -> Option<usize> {
+        let (_, head_bytes) = Head::read(frame).ok()??;
+        Some(self.1.opener.open(&frame[head_bytes..]).ok()?.1.len())
     }
 }
 

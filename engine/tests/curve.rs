@@ -220,3 +220,19 @@ fn other_mechanisms_and_versions_are_closed_on_both_ports() {
         assert!(!told.windows(5).any(|it| it == b"READY"), "{told:?}");
     }
 }
+
+#[tokio::test]
+async fn futures_have_keys_too() {
+    let alice = KeyPair::generate();
+    let (server, keys) = server([alice.public()].into_iter().collect());
+    let client = options(&server).curve(alice, keys.public()).connect_async().await.unwrap();
+    let mut greetings = client.subscription("greet").await.unwrap();
+    for bytes in [3, 3_000_000] {
+        client.message("greet", vec![7; bytes]).ack().send().await.unwrap();
+        assert_eq!(greetings.recv().await.unwrap().payload().len(), bytes);
+    }
+    let stranger = options(&server).curve(KeyPair::generate(), keys.public());
+    let error = stranger.connect_async().await.unwrap_err();
+    assert!(matches!(error, ConnectError::Security { .. }), "{error}");
+    client.close().await.unwrap();
+}

@@ -36,7 +36,8 @@ impl<N: Network> Broker<N> {
                 break;
             }
             // Not for what would be done otherwise: nothing is read any more, and no deadline looked at.
-            self.hear_network(Some(left))?;
+            let wait = if self.dirty.is_empty() { left } else { Duration::ZERO };
+            self.hear_network(Some(wait))?;
             self.write_some(now);
         }
         tracing::info!(

@@ -118,3 +118,6 @@ impl Output {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

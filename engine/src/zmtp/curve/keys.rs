@@ -112,7 +112,10 @@ pub struct KeyPair {
 impl KeyPair {
     /// A new pair, from the system's random numbers.
     pub fn generate() -> Self {
-        Self::from_secret(SecretKey::from_bytes(primitives::random_bytes()))
+        // Where it stays, so that no copy is left elsewhere.
+        let mut secret = Arc::new(Zeroizing::new([0; KEY_BYTES]));
+        primitives::fill_with_random(&mut Arc::make_mut(&mut secret)[..]);
+        Self::from_secret(SecretKey(secret))
     }
 
     /// The pair of a secret key.

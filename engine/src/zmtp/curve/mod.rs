@@ -129,3 +129,13 @@ impl Traffic {
         }
     }
 }
+
+#[cfg(any(test, feature = "internals"))]
+impl Traffic {
+    /// Both ends of a connection after its handshake: the client's, the server's.
+    pub(crate) fn pair() -> (Self, Self) {
+        let [one, other] = [(); 2].map(|()| keys::KeyPair::generate());
+        let key = one.secret().agree(&other.public());
+        (Self::new(&key, Role::Client, 2, 1), Self::new(&key, Role::Server, 1, 2))
+    }
+}

@@ -27,8 +27,13 @@ pub(super) fn public_key(secret: &[u8; KEY_BYTES]) -> [u8; KEY_BYTES] {
 /// The system's random numbers.
 pub(super) fn random_bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
-    OsRng.fill_bytes(&mut bytes);
+    fill_with_random(&mut bytes);
     bytes
+}
+
+/// Fills this with the system's random numbers.
+pub(super) fn fill_with_random(bytes: &mut [u8]) {
+    OsRng.fill_bytes(bytes);
 }
 
 /// What two ends have in common: each makes it from its own secret key and the other's public one. It is wiped from memory
