@@ -96,6 +96,7 @@ impl Core {
     #[new]
     #[pyo3(signature = (address, wanted, trust, runner, options))]
     fn new(
+        py: Python<'_>,
         address: &str,
         wanted: Vec<String>,
         trust: Option<Py<PyAny>>,
@@ -103,7 +104,7 @@ impl Core {
         options: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Self> {
         let events = Arc::<Events>::default();
-        let builder = events.listen(options::read(address, options)?, &wanted);
+        let builder = events.listen(options::read(py, address, options)?, &wanted);
         let builder = Mutex::new(Some(builder));
         Ok(Self { builder, client: OnceLock::new(), events, trust, runner })
     }

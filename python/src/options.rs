@@ -1,19 +1,25 @@
 //! What a client is made with.
 
+use std::path::{Path, PathBuf};
+
 use mezzenger::ClientBuilder;
 use mezzenger::asynchronous::Client;
+use mezzenger::curve::{KeyFileError, KeyPair, PublicKey, read_key_pair, read_public_key};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
+use crate::errors;
 use crate::time::Time;
 
 /// Reads the keyword arguments of a client; those that are `None` keep the library's defaults.
 pub(crate) fn read(
+    py: Python<'_>,
     address: &str,
     arguments: Option<&Bound<'_, PyDict>>,
 ) -> PyResult<ClientBuilder> {
     let mut builder = Client::builder();
+    let (mut own, mut server) = (None, None);
     // The address comes last: its URL may say another port.
     for (key, value) in arguments.into_iter().flatten() {
         if value.is_none() {
@@ -29,6 +35,14 @@ pub(crate) fn read(
             "window" => builder.window(value.extract()?),
             "buffer_bytes" => builder.buffer_bytes(value.extract()?),
             "target_delay" => builder.target_delay(value.extract::<Time>()?.0),
+            "curve_key" => {
+                own = Some(value.extract::<PathBuf>()?);
+                builder
+            }
+            "server_key" => {
+                server = Some(value.extract::<PathBuf>()?);
+                builder
+            }
             "verify_checksums" => builder.verify_checksums(value.is_truthy()?),
             other => {
                 let text = format!("Client() got an unexpected keyword argument '{other}'");
@@ -36,5 +50,23 @@ pub(crate) fn read(
             }
         };
     }
+    match (own, server) {
+        (None, None) => {}
+        (Some(own), Some(server)) => {
+            let (own, server) =
+                keys(&own, &server).map_err(|error| errors::new(py, "InvalidOption", error))?;
+            builder = builder.curve(own, server);
+        }
+        _ => {
+            let text = "curve_key and server_key belong together: this client's NAME.key_secret, and the server's public key";
+            return Err(errors::new(py, "InvalidOption", text));
+        }
+    }
     Ok(builder.server_address(address))
+}
+
+/// A client's own keys, of a file, and the server's public one: its text or its file.
+fn keys(own: &Path, server: &Path) -> Result<(KeyPair, PublicKey), KeyFileError> {
+    let text = server.to_str().and_then(|text| text.parse().ok());
+    Ok((read_key_pair(own)?, text.map_or_else(|| read_public_key(server), Ok)?))
 }

@@ -1,7 +1,11 @@
 //! The broker in this process.
 
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use mezzenger::curve::{
+    AuthorizedKeys, KeyFileError, ServerKeys, read_authorized_keys, read_key_pair,
+};
 use mezzenger::{Config, FsyncPolicy, SlowSubscriber, Verify};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
@@ -36,9 +40,19 @@ fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(
     })
 }
 
-fn config(arguments: Option<&Bound<'_, PyDict>>) -> PyResult<Config> {
+/// The server's keys, of a file, and those of its clients, of a folder; `*` stands for all clients.
+fn keys(secret: &Path, authorized: &Path) -> Result<ServerKeys, KeyFileError> {
+    let authorized = match authorized.to_str() {
+        Some("*") => AuthorizedKeys::any(),
+        _ => read_authorized_keys(authorized)?,
+    };
+    Ok(ServerKeys { own: read_key_pair(secret)?, authorized })
+}
+
+fn config(py: Python<'_>, arguments: Option<&Bound<'_, PyDict>>) -> PyResult<Config> {
     // Free ports, since several may run at the same time.
     let mut config = Config { pub_port: 0, recv_port: 0, ..Config::default() };
+    let (mut secret, mut authorized) = (None, None);
     for (key, value) in arguments.into_iter().flatten() {
         if value.is_none() {
             continue;
@@ -66,11 +80,25 @@ fn config(arguments: Option<&Bound<'_, PyDict>>) -> PyResult<Config> {
             }
             "verify" => config.verify = parsed::<Verify>("verify", &value)?,
             "drain_timeout" => config.drain_timeout = time()?,
+            "curve_secret" => secret = Some(value.extract::<PathBuf>()?),
+            "authorized_keys" => authorized = Some(value.extract::<PathBuf>()?),
             "insecure" => config.insecure = value.is_truthy()?,
             other => {
                 let text = format!("Server() got an unexpected keyword argument '{other}'");
                 return Err(PyTypeError::new_err(text));
             }
+        }
+    }
+    match (secret, authorized) {
+        (None, None) => {}
+        (Some(secret), Some(authorized)) => {
+            let keys = keys(&secret, &authorized)
+                .map_err(|error| errors::new(py, "ServerConfigError", error))?;
+            config.curve = Some(keys);
+        }
+        _ => {
+            let text = "curve_secret and authorized_keys belong together: the server's NAME.key_secret, and the folder of its clients' public keys";
+            return Err(errors::new(py, "ServerConfigError", text));
         }
     }
     Ok(config)
@@ -81,7 +109,7 @@ impl Server {
     #[new]
     #[pyo3(signature = (**options))]
     fn new(py: Python<'_>, options: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
-        let config = config(options)?;
+        let config = config(py, options)?;
         let server = py.detach(|| mezzenger::Server::start(&config)).or_raise(py)?;
         let (pub_addr, recv_addr) = (server.pub_addr(), server.recv_addr());
         Ok(Self {

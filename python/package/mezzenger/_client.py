@@ -6,6 +6,7 @@ import inspect
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
+from os import PathLike
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -43,7 +44,8 @@ class Client(_core.Core):
     Durations are seconds or timedelta. Options, with their defaults: `port` (7202); `send_timeout` (2), how long to wait for an answer before
     a request is sent again, and `connection_retries` (5), how often in all; `callback_threads` (4), how many callbacks run at the same time;
     `verbose` (False), log each connection at level INFO; `max_message_size` (64 MiB); `window` (32), frames in flight; `buffer_bytes` (4 MiB),
-    bytes that wait before publish() does; `target_delay` (8 ms), how long a message may wait here; `verify_checksums` (False).
+    bytes that wait before publish() does; `target_delay` (8 ms), how long a message may wait here; `verify_checksums` (False);
+    `curve_key` and `server_key`, for a server with keys: the file NAME.key_secret of this client's, and the server's NAME.key or its text.
 
     `pickle` says which classes may be in pickles that are received (see the README): none unless it is said.
 
@@ -94,6 +96,8 @@ class Client(_core.Core):
             buffer_bytes: int | None = None,
             target_delay: Seconds | None = None,
             verify_checksums: bool = False,
+            curve_key: str | PathLike[str] | None = None,
+            server_key: str | PathLike[str] | None = None,
             pickle: Trust | None = None,
             on_missed: Callable[[Missed], object] | None = None,
             on_blocked: Callable[[Blocked], object] | None = None,
@@ -404,7 +408,8 @@ class Server(_core.Server):
     Ports are free ones unless they are said. Options are those of the program mezzenger-server: `bind`, `pub_port`, `port` (of requests),
     `persist_file`, `fsync` ("always", "interval=50ms", "never"), `repair`, `retry_interval`, `idempotency_window`, `max_pending_messages`,
     `max_pending_bytes`, `max_message_size`, `max_connections`, `max_connections_per_address`, `slow_subscriber` ("hold", "drop",
-    "disconnect"), `verify` ("never", "stored", "always"), `drain_timeout`, `insecure`.
+    "disconnect"), `verify` ("never", "stored", "always"), `drain_timeout`, `insecure`,
+    `curve_secret` and `authorized_keys` (the file with its keys, and the folder with those of its clients, or "*").
     """
 
     if TYPE_CHECKING:
@@ -428,6 +433,8 @@ class Server(_core.Server):
             slow_subscriber: str | None = None,
             verify: str | None = None,
             drain_timeout: Seconds | None = None,
+            curve_secret: str | PathLike[str] | None = None,
+            authorized_keys: str | PathLike[str] | None = None,
             insecure: bool = False,
         ) -> None: ...
 
