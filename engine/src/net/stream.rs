@@ -59,6 +59,24 @@ struct Secured {
     sealed: Vec<u8>,
 }
 
+impl Secured {
+    /// As [`Stream::next`]: the frame that the next one holds.
+    fn next(
+        &mut self,
+        inbox: &mut Inbox,
+        bytes_max: usize,
+    ) -> Result<Option<(Head, Bytes)>, ConnectionError> {
+        match inbox.next(bytes_max.saturating_add(OVERHEAD_BYTES))? {
+            Next::Frame(_, body) => Ok(Some(self.traffic.opener.open(&body)?)),
+            Next::Nothing => Ok(None),
+            Next::Oversize { head, .. } => {
+                let bytes = head.body_bytes - OVERHEAD_BYTES as u64;
+                Err(ConnectionError::TooLarge { bytes, bytes_max })
+            }
+        }
+    }
+}
+
 impl Stream {
     pub(super) fn new(socket: Arc<OwnedFd>) -> Self {
         let (scratch, parts, sending) = Default::default();
@@ -203,14 +221,14 @@ impl Stream {
         &mut self,
         bytes_max: usize,
     ) -> Result<Option<(Head, Bytes)>, ConnectionError> {
-        let overhead = if self.secured.is_some() { OVERHEAD_BYTES } else { 0 };
-        match (self.inbox.next(bytes_max.saturating_add(overhead))?, &mut self.secured) {
-            (Next::Frame(_, body), Some(secured)) => Ok(Some(secured.traffic.opener.open(&body)?)),
-            (Next::Frame(head, body), None) => Ok(Some((head, body))),
-            (Next::Nothing, _) => Ok(None),
-            (Next::Oversize { head, .. }, _) => {
-                let bytes = head.body_bytes - overhead as u64;
-                Err(ConnectionError::TooLarge { bytes, bytes_max })
+        if let Some(secured) = &mut self.secured {
+            return secured.next(&mut self.inbox, bytes_max);
+        }
+        match self.inbox.next(bytes_max)? {
+            Next::Frame(head, body) => Ok(Some((head, body))),
+            Next::Nothing => Ok(None),
+            Next::Oversize { head, .. } => {
+                Err(ConnectionError::TooLarge { bytes: head.body_bytes, bytes_max })
             }
         }
     }

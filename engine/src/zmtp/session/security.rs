@@ -95,15 +95,24 @@ impl Security {
     ///
     /// # Errors
     /// What [`Inbox::next`] fails with; with CURVE, also for a frame that is over the bound, or cannot be opened.
+    #[inline]
     pub(super) fn next(
         &mut self,
         inbox: &mut Inbox,
         bytes_max: usize,
     ) -> Result<Next, CloseReason> {
-        let Self::Curve(secured) = self else { return Ok(inbox.next(bytes_max)?) };
+        if let Self::Curve(secured) = self {
+            return secured.next(inbox, bytes_max);
+        }
+        Ok(inbox.next(bytes_max)?)
+    }
+}
+
+impl Secured {
+    fn next(&mut self, inbox: &mut Inbox, bytes_max: usize) -> Result<Next, CloseReason> {
         match inbox.next(bytes_max.saturating_add(OVERHEAD_BYTES))? {
             Next::Frame(_, body) => {
-                let (head, body) = secured.opener.open(&body)?;
+                let (head, body) = self.opener.open(&body)?;
                 Ok(Next::Frame(head, body))
             }
             // What it would be is said by its content, which nobody has authenticated.
