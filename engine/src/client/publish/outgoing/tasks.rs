@@ -60,14 +60,15 @@ impl<P: Payload> OutgoingMessage<'_, P, Asynchronous> {
     ///
     /// # Errors
     /// [`RequestError::NoSubscriber`] at once when nobody gets the request, unless it asks for acknowledgement and so
-    /// waits for somebody; [`RequestError::TimedOut`] without an answer in time, to which a client's first request adds what it takes to
-    /// subscribe to answers; the others when it could not be published, or answers not be subscribed to.
+    /// waits for somebody; [`RequestError::TimedOut`] without an answer in time; the others when it could not be published, or answers
+    /// not be subscribed to.
     pub async fn request(mut self, timeout: Duration) -> Result<Message, RequestError> {
         let end = Instant::now().checked_add(timeout);
-        let request = self.requests.begin_in_task().await?;
-        self.ask(&request);
-        let (name, waits, clock) = (self.name, self.waits(), Arc::clone(&self.publisher.clock));
+        let (name, requests, clock) = (self.name, self.requests, Arc::clone(&self.publisher.clock));
         let answer = async {
+            let request = requests.begin_in_task().await?;
+            self.ask(&request);
+            let waits = self.waits();
             let receipt = self.leave(false).await?;
             PendingAnswer::new(name, request, &receipt, waits).await
         };
