@@ -1,19 +1,15 @@
 //! A quick hash for ids that keeps neighbours together.
 //!
-//! It is keyed from the system's random source, through the only door that std has to it
-//! ([`std::hash::RandomState`]), because ids come from strangers: with a hash that anyone can compute, a
-//! client could fill one stretch of a table.
+//! It has a random key, because ids come from strangers: with a hash that anyone can compute, a client could fill one
+//! stretch of a table.
 
-use std::hash::{BuildHasher, Hasher, RandomState};
+use std::hash::{BuildHasher, Hasher};
+
+use crate::random::random;
 
 /// Makes hashers with one random key.
 #[derive(Clone, Debug)]
 pub(crate) struct IdHashes(u64);
-
-/// A random number from the system's entropy.
-pub(crate) fn random() -> u64 {
-    RandomState::new().build_hasher().finish()
-}
 
 impl Default for IdHashes {
     fn default() -> Self {

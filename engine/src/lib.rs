@@ -101,6 +101,7 @@ pub mod curve;
 mod hash;
 mod metrics;
 mod net;
+mod random;
 mod server;
 mod slab;
 mod sync;

@@ -132,7 +132,7 @@ impl<E> Core<E> {
             journal_failure: None,
             takes_settlements: false,
             proved: HashMap::new(),
-            instance: crate::hash::random(),
+            instance: crate::random::random(),
             draining: false,
             counters,
             backlog,

@@ -35,6 +35,7 @@ use super::waiting::Clock;
 use crate::limits::{CLIENT_FRAME_SLACK_BYTES, CLIENT_OWN_FRAME_BYTES};
 use crate::net::connection::{Address, Connection, Settings};
 use crate::net::waker::{self, WakeReceiver, Waker};
+use crate::random::random_bytes;
 use crate::wire::hello;
 use crate::wire::properties::Properties;
 use crate::wire::record::Encoding;
@@ -160,9 +161,7 @@ impl Core {
         let errands = Arc::new(Errands::new(waker.clone(), Arc::clone(&reporter), process));
         let commands = Arc::new(Commands::new(waker.clone(), Arc::clone(&reporter)));
         let stopping = Arc::<AtomicBool>::default();
-        let mut secret = hello::Secret::default();
-        secret[..8].copy_from_slice(&crate::hash::random().to_le_bytes());
-        secret[8..].copy_from_slice(&crate::hash::random().to_le_bytes());
+        let secret: hello::Secret = random_bytes();
         let setup = Setup {
             server: options.server_address.clone(),
             timeout: options.send_timeout,

@@ -38,7 +38,7 @@ impl Process {
         if found != 0 {
             return Self(found);
         }
-        let number = crate::hash::random().max(1);
+        let number = crate::random::random().max(1);
         let set = page.compare_exchange(0, number, Ordering::Relaxed, Ordering::Relaxed);
         Self(set.map_or_else(|found| found, |_| number))
     }

@@ -10,8 +10,8 @@ use super::letter::LetterEnd;
 use super::options::FsyncPolicy;
 use super::record::{FileHeader, Kind, RECORDS_OFFSET, RecordHeader, SeenRun, VERSION};
 use super::storage::{Storage, StorageFile, append_all};
-use crate::hash::random;
 use crate::message::{DeadLetter, DurableGroup, Message, MessageKey};
+use crate::random::random;
 use crate::wire::id::MessageId;
 
 /// Bytes gathered before they are written.

@@ -319,7 +319,7 @@ impl Connection {
         stream.fill().map_err(|error| match (error, &settings.keys) {
             // Its first command was made for the key that was given, and nobody opened it.
             (ConnectionError::Closed, Some(keys)) if handshake.is_some() => {
-                ConnectionError::ServerKey(keys.server)
+                ConnectionError::ServerKey(Box::new(keys.server))
             }
             (error, _) => error,
         })?;

@@ -123,7 +123,7 @@ impl Stream {
                 Ok(true)
             }
             Step::Refused(reason) => Err(ConnectionError::Refused(reason)),
-            Step::NotAuthorized(key) => Err(ConnectionError::NotAuthorized(key)),
+            Step::NotAuthorized(key) => Err(ConnectionError::NotAuthorized(Box::new(key))),
         }
     }
 

@@ -63,10 +63,10 @@ pub(crate) enum ConnectionError {
     Mechanism(String),
     /// The server does not accept this client's key.
     #[error("the server does not accept this client's key {0}: have it authorized there")]
-    NotAuthorized(PublicKey),
+    NotAuthorized(Box<PublicKey>),
     /// The server ended the connection before it showed that it has its key.
     #[error("the server closed the connection within the handshake: is {0} its public key?")]
-    ServerKey(PublicKey),
+    ServerKey(Box<PublicKey>),
     /// The server's part of CURVE is wrong.
     #[error("the server's security handshake or encryption is wrong: {0}")]
     Curve(#[from] CurveError),

@@ -123,6 +123,9 @@ pub(crate) enum CloseReason {
     /// The peer's part of CURVE is wrong.
     #[error(transparent)]
     Curve(#[from] CurveError),
+    /// The peer proved that it has this key, which is not accepted.
+    #[error("its key {0} is not among the authorized ones")]
+    NotAuthorized(Box<PublicKey>),
     /// The connection is lost, or the peer ended it.
     #[error(transparent)]
     Connection(#[from] ConnectionError),
@@ -133,7 +136,7 @@ impl CloseReason {
     /// ERROR, after which a libzmq client does not try again, what no further attempt would change.
     pub(crate) fn is_told(&self) -> bool {
         match self {
-            Self::WrongSocket { .. } | Self::Curve(CurveError::NotAuthorized(_)) => true,
+            Self::WrongSocket { .. } | Self::NotAuthorized(_) => true,
             Self::Greeting(error) => {
                 matches!(error, GreetingError::Mechanism | GreetingError::NotCurve)
             }

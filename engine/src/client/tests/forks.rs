@@ -72,6 +72,25 @@ fn a_client_fails_at_once_and_its_parent_notices_nothing() {
     assert_eq!(parent.counters().failed, 0);
 }
 
+/// What a parent keeps to make random numbers of is its children's, too.
+#[test]
+fn children_are_publishers_of_their_own() {
+    let server = server();
+    let parent = client(&server);
+    let mut messages = parent.subscription("a").unwrap();
+    let port = server.recv_addr().port();
+    for n in 0..3 {
+        in_a_child(move || {
+            let own = Client::builder().port(port).connect();
+            own.is_ok_and(|own| own.message("a", n.to_string()).ack().send() == Ok(()))
+        });
+    }
+    client(&server).message("a", "3").ack().send().unwrap();
+    for n in 0..4 {
+        assert_eq!(messages.recv_timeout(LONG).unwrap().text(), Some(&*n.to_string()));
+    }
+}
+
 /// Its locks may be held for ever in the child, by threads that are not there.
 #[test]
 fn a_child_that_was_forked_while_its_parent_was_busy_has_clients_of_its_own() {

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use super::keys::{ClientKeys, KeyPair, PublicKey};
-use super::primitives::{KEY_BYTES, SharedKey, random_bytes};
+use super::primitives::{KEY_BYTES, SharedKey};
 use super::{
     COOKIE_BYTES, COUNT_BYTES, CurveError, HELLO_CONTENT, HELLO_HEAD, NOT_AUTHORIZED, RANDOM_BYTES,
     Role, Traffic, counted, random, split,
 };
+use crate::random::random_bytes;
 use crate::zmtp::command;
 
 /// The numbers of the nonces of HELLO and INITIATE. Frames count on from there.

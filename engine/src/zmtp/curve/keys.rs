@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 
 use super::primitives::{self, KEY_BYTES, SharedKey};
 use super::z85;
+use crate::random;
 
 /// A public key of CURVE. Its text is [Z85](https://rfc.zeromq.org/spec/32/), 40 characters, as libzmq's tools write it.
 ///
@@ -114,7 +115,7 @@ impl KeyPair {
     pub fn generate() -> Self {
         // Where it stays, so that no copy is left elsewhere.
         let mut secret = Arc::new(Zeroizing::new([0; KEY_BYTES]));
-        primitives::fill_with_random(&mut Arc::make_mut(&mut secret)[..]);
+        random::fill(&mut Arc::make_mut(&mut secret)[..]);
         Self::from_secret(SecretKey(secret))
     }
 

@@ -19,7 +19,6 @@ mod tests;
 pub(crate) mod traffic;
 mod z85;
 
-use self::keys::PublicKey;
 use self::primitives::{KEY_BYTES, NONCE_BYTES, SharedKey, TAG_BYTES};
 
 /// Bytes of a nonce that is counted: the number behind a prefix.
@@ -66,9 +65,9 @@ pub(crate) enum CurveError {
     /// A number that does not rise: a repeated, or a forged frame.
     #[error("the nonce of a MESSAGE does not rise")]
     Nonce,
-    /// The client proved that it has this key, which is not accepted.
-    #[error("its key {0} is not among the authorized ones")]
-    NotAuthorized(PublicKey),
+    /// The client proved which key it has, and that is not accepted.
+    #[error("its key is not among the authorized ones")]
+    NotAuthorized,
 }
 
 /// The nonce of so manieth box behind this prefix.

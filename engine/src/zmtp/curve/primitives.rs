@@ -4,8 +4,7 @@
 use std::sync::Arc;
 
 use crypto_box::SalsaBox;
-use crypto_box::aead::rand_core::RngCore;
-use crypto_box::aead::{AeadInPlace, OsRng};
+use crypto_box::aead::AeadInPlace;
 use zeroize::Zeroizing;
 
 /// Bytes of a key.
@@ -22,18 +21,6 @@ pub(super) struct Unopened;
 /// The public key of a secret one.
 pub(super) fn public_key(secret: &[u8; KEY_BYTES]) -> [u8; KEY_BYTES] {
     *crypto_box::SecretKey::from_bytes(*secret).public_key().as_bytes()
-}
-
-/// The system's random numbers.
-pub(super) fn random_bytes<const N: usize>() -> [u8; N] {
-    let mut bytes = [0; N];
-    fill_with_random(&mut bytes);
-    bytes
-}
-
-/// Fills this with the system's random numbers.
-pub(super) fn fill_with_random(bytes: &mut [u8]) {
-    OsRng.fill_bytes(bytes);
 }
 
 /// What two ends have in common: each makes it from its own secret key and the other's public one. It is wiped from memory

@@ -9,11 +9,12 @@ use std::sync::Arc;
 use subtle::ConstantTimeEq;
 
 use super::keys::{KeyPair, PublicKey, ServerKeys};
-use super::primitives::{KEY_BYTES, SharedKey, TAG_BYTES, random_bytes};
+use super::primitives::{KEY_BYTES, SharedKey, TAG_BYTES};
 use super::{
     COOKIE_BYTES, COUNT_BYTES, CurveError, HELLO_CONTENT, HELLO_HEAD, RANDOM_BYTES, Role, Traffic,
     VOUCH_BYTES, counted, random, split,
 };
+use crate::random::random_bytes;
 use crate::zmtp::command;
 
 /// The number of the nonce of READY. Frames count on from there.
@@ -41,6 +42,7 @@ struct Welcomed {
 pub(crate) struct ServerHandshake {
     keys: Arc<ServerKeys>,
     state: State,
+    refused: Option<PublicKey>,
 }
 
 /// What the client's command leads to.
@@ -66,7 +68,12 @@ pub(crate) struct Initiated {
 impl ServerHandshake {
     /// The beginning of one.
     pub(crate) fn new(keys: Arc<ServerKeys>) -> Self {
-        Self { keys, state: State::Hello }
+        Self { keys, state: State::Hello, refused: None }
+    }
+
+    /// The key that the client proved to have, if that is not accepted.
+    pub(crate) fn refused(&self) -> Option<PublicKey> {
+        self.refused
     }
 
     /// Takes a command of the client, a frame's body.
@@ -118,7 +125,7 @@ impl ServerHandshake {
         Ok(Welcomed { client, short, cookie })
     }
 
-    fn take_initiate(&self, body: &[u8], welcomed: &Welcomed) -> Result<Initiated, CurveError> {
+    fn take_initiate(&mut self, body: &[u8], welcomed: &Welcomed) -> Result<Initiated, CurveError> {
         const FIELDS: usize = COOKIE_BYTES + COUNT_BYTES;
         let wrong = CurveError::Command("INITIATE");
         let (fields, sealed) = split::<FIELDS>(body, b"INITIATE").ok_or(wrong)?;
@@ -151,7 +158,8 @@ impl ServerHandshake {
             return Err(CurveError::Vouch);
         }
         if !self.keys.authorized.contains(&client) {
-            return Err(CurveError::NotAuthorized(client));
+            self.refused = Some(client);
+            return Err(CurveError::NotAuthorized);
         }
         Ok(Initiated { client, properties: properties.to_vec(), key, count })
     }

@@ -75,12 +75,13 @@ impl Security {
         match handshake.advance(body, out) {
             Ok(Step::Welcomed) => Ok(None),
             Ok(Step::Initiated(initiated)) => Ok(Some(initiated)),
-            Err(error) => {
-                if let CurveError::NotAuthorized(_) = error {
+            Err(error) => match handshake.refused() {
+                Some(key) => {
                     command::append_error(NOT_AUTHORIZED, out);
+                    Err(CloseReason::NotAuthorized(Box::new(key)))
                 }
-                Err(error.into())
-            }
+                None => Err(error.into()),
+            },
         }
     }
 
