@@ -4,7 +4,6 @@
 use std::ffi::{c_int, c_void};
 
 use pyo3::buffer::PyUntypedBuffer;
-use pyo3::exceptions::PyBufferError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 
@@ -16,11 +15,14 @@ pub(crate) struct View(PyUntypedBuffer);
 impl View {
     /// The buffer of an object; `None` when it has none.
     pub(crate) fn of(object: &Bound<'_, PyAny>) -> PyResult<Option<Self>> {
-        let buffer = match PyUntypedBuffer::get(object) {
-            Ok(buffer) => buffer,
-            Err(error) if error.is_instance_of::<PyBufferError>(object.py()) => return Err(error),
-            Err(_) => return Ok(None),
-        };
+        // What gives none, such as an array of times, or one without dimensions, is a value like others.
+        let Ok(buffer) = PyUntypedBuffer::get(object) else { return Ok(None) };
+        // Its bytes are addresses of this process.
+        if buffer.format().to_bytes().contains(&b'O') {
+            let text = "an array of objects has no bytes of its own: publish what its elements have, as with \
+                        array.tolist(), or with format=\"pickle\"";
+            return Err(errors::new(object.py(), "Unserializable", text));
+        }
         if !buffer.is_c_contiguous() {
             let text = "the buffer is not contiguous in C order: copy it first, as with \
                         numpy.ascontiguousarray(array) or bytes(view)";

@@ -16,9 +16,6 @@ use crate::subscription::{Shared, Subscription};
 use crate::time::Time;
 use crate::wait::SLICE;
 
-/// Messages that a thread calls one callback for before it looks for other subscriptions.
-const CALLS_PER_TURN: usize = 256;
-
 /// How a subscription is about its callback.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Phase {
@@ -113,59 +110,41 @@ impl Called {
         }
     }
 
-    /// Calls the callback for some messages. `report` hears of those that it failed for.
-    fn run(self: &Arc<Self>, py: Python<'_>, report: &Bound<'_, PyAny>) -> PyResult<()> {
-        {
-            let mut state = self.lock();
-            state.phase = Phase::Running;
-            state.thread = Some(thread::current().id());
+    /// A thread has it from now on.
+    fn begin(&self) {
+        let mut state = self.lock();
+        state.phase = Phase::Running;
+        state.thread = Some(thread::current().id());
+    }
+
+    /// The next message, or none for now.
+    fn take<'py>(self: &Arc<Self>, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        if self.lock().has_ended {
+            return Ok(None);
         }
-        let more = self.call_some(py, report);
+        let waker = Waker::from(Arc::clone(self));
+        let polled = self.subscription.poll(&mut Context::from_waker(&waker));
+        let Poll::Ready(received) = polled else { return Ok(None) };
+        match received {
+            Ok(delivered) => self.maker.make(py, delivered).map(Some),
+            Err(_) => {
+                self.end();
+                Ok(None)
+            }
+        }
+    }
+
+    /// The thread is done with it for now. `more`: there may be messages that it has not seen.
+    fn leave(self: &Arc<Self>, more: bool) {
         let mut state = self.lock();
         state.thread = None;
-        let again = state.phase == Phase::RunningAgain || *more.as_ref().unwrap_or(&false);
-        let goes_on = again && !state.has_ended;
+        let goes_on = (more || state.phase == Phase::RunningAgain) && !state.has_ended;
         state.phase = if goes_on { Phase::Queued } else { Phase::Idle };
         drop(state);
         self.over.notify_all();
         if goes_on {
             self.enqueue();
         }
-        more.map(drop)
-    }
-
-    fn call_some(self: &Arc<Self>, py: Python<'_>, report: &Bound<'_, PyAny>) -> PyResult<bool> {
-        let waker = Waker::from(Arc::clone(self));
-        let mut context = Context::from_waker(&waker);
-        let callback = self.callback.bind(py);
-        for _ in 0..CALLS_PER_TURN {
-            if self.lock().has_ended {
-                return Ok(false);
-            }
-            let Poll::Ready(received) = self.subscription.poll(&mut context) else {
-                return Ok(false);
-            };
-            let Ok(delivered) = received else {
-                self.end();
-                return Ok(false);
-            };
-            let object = self.maker.make(py, delivered)?;
-            let delivery = object.cast::<BaseDelivery>()?.get();
-            match callback.call1((&object,)) {
-                Ok(said) => {
-                    delivery._settle(&said);
-                }
-                Err(error) => {
-                    // Reported first: what the report shows of the message is there.
-                    let reported = report.call1((&object, error.into_value(py)));
-                    if let Some(delay) = self.retry_delay {
-                        delivery.settle(&Verdict::Nak(delay));
-                    }
-                    reported?;
-                }
-            }
-        }
-        Ok(true)
     }
 
     /// It is called no more.
@@ -191,6 +170,36 @@ impl Called {
             state = woken.unwrap_or_else(PoisonError::into_inner).0;
         }
         true
+    }
+}
+
+/// A subscription that a thread calls the callback of. Python does the calling: a thread that the interpreter ends when the program
+/// does, in the middle of a callback, has nothing of the library's on its stack.
+#[pyclass(frozen, module = "mezzenger._core")]
+pub(crate) struct Call(Arc<Called>);
+
+#[pymethods]
+impl Call {
+    #[getter]
+    fn callback(&self, py: Python<'_>) -> Py<PyAny> {
+        self.0.callback.clone_ref(py)
+    }
+
+    /// The next message, or none for now.
+    fn take<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        self.0.take(py)
+    }
+
+    /// The callback failed for a message, which comes again.
+    fn failed(&self, message: &Bound<'_, BaseDelivery>) {
+        if let Some(delay) = self.0.retry_delay {
+            message.get().settle(&Verdict::Nak(delay));
+        }
+    }
+
+    /// The thread is done with it for now. `more`: there may be messages that it has not seen.
+    fn leave(&self, more: bool) {
+        self.0.leave(more);
     }
 }
 
@@ -233,12 +242,11 @@ impl Calls {
         all
     }
 
-    /// The body of a thread: calls callbacks until close(). `report` is called with a message and an exception.
-    fn run(&self, py: Python<'_>, report: &Bound<'_, PyAny>) -> PyResult<()> {
-        while let Some(called) = py.detach(|| self.0.next()) {
-            called.run(py, report)?;
-        }
-        Ok(())
+    /// Waits for a subscription that has messages, which is this thread's until it leaves it; `None` after close().
+    fn next(&self, py: Python<'_>) -> Option<Call> {
+        let called = py.detach(|| self.0.next())?;
+        called.begin();
+        Some(Call(called))
     }
 
     /// Ends all callbacks for exactly this filter, and waits until none of them runs, but for one that this is called in: how many there

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use mezzenger::asynchronous::Delivery as Delivered;
 use mezzenger::{Payload, SendError};
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 
 use crate::errors::{self, OrRaise};
@@ -166,12 +167,19 @@ impl BaseDelivery {
         self.say(py, &mezzenger::Verdict::Reject(reason))
     }
 
-    /// Settles it as what a callback returned says, unless that was done.
-    pub(crate) fn _settle(&self, said: &Bound<'_, PyAny>) -> bool {
-        match said.cast::<Verdict>() {
-            Ok(verdict) => self.settle(&verdict.get().0),
-            Err(_) => self.settle(&mezzenger::Verdict::Ack),
+    /// Settles it as what a callback returned says, unless that was done. What reply() returns stands for nothing.
+    fn _settle(&self, said: &Bound<'_, PyAny>) -> PyResult<bool> {
+        if let Ok(verdict) = said.cast::<Verdict>() {
+            return Ok(self.settle(&verdict.get().0));
         }
+        if said.is_none() || said.is_instance_of::<Receipt>() {
+            return Ok(self.settle(&mezzenger::Verdict::Ack));
+        }
+        let text = format!(
+            "a callback returned {}: return None, which acknowledges, or a Verdict, such as Verdict.nak()",
+            said.repr()?
+        );
+        Err(PyTypeError::new_err(text))
     }
 
     /// Asks for as much time again as the group gives, from now on.

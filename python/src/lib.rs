@@ -39,7 +39,7 @@ mod wait;
 #[pyo3::pymodule(gil_used = false)]
 mod _core {
     #[pymodule_export]
-    use crate::calls::Calls;
+    use crate::calls::{Call, Calls};
     #[pymodule_export]
     use crate::client::Core;
     #[pymodule_export]

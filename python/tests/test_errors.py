@@ -9,7 +9,7 @@ import socket
 import mezzenger
 import pytest
 from conftest import LONG, until
-from mezzenger import Client, Filter, Server, _errors
+from mezzenger import Client, Filter, Server, Verdict, _errors
 
 
 def test_all_exceptions_have_one_base_and_a_text() -> None:
@@ -95,6 +95,11 @@ def test_values_that_cannot_be_written(client: Client) -> None:
     for strided in (numpy.arange(10)[::2], numpy.ones((2, 3)).T, memoryview(b"0123")[::2]):
         with pytest.raises((mezzenger.NotContiguous), match="ascontiguousarray"):
             client.publish("a", strided)
+    with pytest.raises(mezzenger.Unserializable, match="no bytes of its own"):
+        client.publish("a", numpy.array([{}, 1], dtype=object))
+    with pytest.raises(mezzenger.Unserializable, match="type ndarray"):
+        client.publish("a", numpy.array(3))
+    client.publish("a", numpy.float64(0.5))
     with pytest.raises(mezzenger.SendTooLarge, match="max_message_size"):
         client.publish("a", bytes(65 * 1024 * 1024))
     with pytest.raises(mezzenger.InvalidProperties):
@@ -152,6 +157,22 @@ def test_a_group_gets_again_what_a_callback_failed_for(client: Client) -> None:
     client.subscribe("jobs", work, group="g", retry_delay=0.01)
     client.send("jobs", "x", ack=True)
     assert [attempts.get(timeout=LONG) for _ in range(2)] == [1, 2]
+
+
+@pytest.mark.parametrize("said", [False, "nak", Verdict.nak])
+def test_what_no_callback_may_return_acknowledges_nothing(server: Server, client: Client, said: object) -> None:
+    told: list[BaseException] = []
+    client.groups.create("g", "jobs", attempts_max=1)
+    with Client(server.url, on_error=told.append) as other:
+        other.subscribe("jobs", lambda message: said, group="g")
+        client.send("jobs", "x", ack=True)
+        until("the dead letter", lambda: client.dead_letters("g").count() == 1)
+    assert "return None, which acknowledges, or a Verdict" in str(told[0])
+
+
+def test_what_is_no_function_is_no_callback(client: Client) -> None:
+    with pytest.raises(TypeError, match="the callback is no function"):
+        client.subscribe("a", 5)  # type: ignore[arg-type]
 
 
 def test_a_coroutine_function_is_no_callback_here(client: Client) -> None:

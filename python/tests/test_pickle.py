@@ -84,7 +84,7 @@ def test_classes_are_loaded_that_were_named(server: Server) -> None:
         messages = client.subscription("a")
         client.publish("a", order, format="pickle")
         message = messages.recv(LONG)
-        with pytest.raises(mezzenger.UntrustedPickle, match=rf"{name}, which is not allowed.*pickle=\['{name}'\]"):
+        with pytest.raises(mezzenger.UntrustedPickle, match=rf"{name}, which is not allowed.*add it to pickle="):
             message.value()
         trusts: list[Any] = [[Order], [name], [__name__], lambda module, name: name == "Order", mezzenger.TRUST_ALL]
         for trust in trusts:

@@ -110,6 +110,42 @@ def test_a_client_used_after_a_fork_says_so(server: Server, client: Client) -> N
     assert messages.recv(LONG).text() == "from the parent"
 
 
+def test_children_of_a_fork_have_clients_of_their_own(server: Server, client: Client) -> None:
+    messages = client.subscription("a")
+    for n in range(3):
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                with Client(server.url) as own:
+                    own.send("a", str(n), ack=True)
+                code = 0
+            finally:
+                os._exit(code)
+        assert os.waitpid(child, 0)[1] == 0
+    assert [messages.recv(LONG).text() for _ in range(3)] == ["0", "1", "2"]
+
+
+def test_the_interpreter_exits_in_the_middle_of_a_callback() -> None:
+    code, out, error = run("""
+import mezzenger, threading
+
+begun = threading.Event()
+
+def busy(message):
+    begun.set()
+    while True:
+        pass
+
+with mezzenger.Server() as server, mezzenger.Client(server.url) as client:
+    client.subscribe("a", busy)
+    client.send("a", "x")
+    begun.wait()
+print("the end")
+""")
+    assert (code, out) == (0, "the end\n"), error
+
+
 @pytest.mark.parametrize("wait", ["recv", "request", "callback", "flush"])
 def test_other_threads_run_while_a_call_waits(server: Server, client: Client, wait: str) -> None:
     messages, done = client.subscription("a"), threading.Event()

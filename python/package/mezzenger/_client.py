@@ -194,6 +194,8 @@ class Client(_core.Core):
         """
         if inspect.iscoroutinefunction(callback):
             raise TypeError("the callback is a coroutine function: use mezzenger.aio.Client")
+        if not callable(callback):
+            raise TypeError(f"the callback is no function, but {callback!r}")
         subscription = self.subscription(
             filter,
             observe=observe, with_last=with_last, lossy=lossy, credit=credit, group=group, ack_wait=ack_wait,
@@ -204,7 +206,7 @@ class Client(_core.Core):
             retry_delay = 0.0 if backoff or self._has_backoff(group) else RETRY_DELAY
         subscriptions = self._calls.add(subscription, callback, None if group is None else retry_delay)
         if len(self._threads) - bool(self._reports.wanted) < min(subscriptions, self._callback_threads):
-            self._start("mezzenger-callbacks", _call, (self._calls.run, self._reports.failed))
+            self._start("mezzenger-callbacks", call_callbacks, (self._calls, self._reports.failed))
 
     def _has_backoff(self, group: str) -> bool:
         found = self.groups.get(group)
@@ -299,8 +301,29 @@ def _tell(next_events: Callable[[float], list[tuple[Any, ...]] | None], reports:
             reports.tell(event)
 
 
-def _call(run: Callable[[Callable[..., object]], None], failed: Callable[..., object]) -> None:
-    run(failed)
+_CALLS_PER_TURN = 256
+"""Messages that a thread calls one callback for before it looks for other subscriptions."""
+
+
+def call_callbacks(calls: _core.Calls, failed: Callable[..., object]) -> None:
+    """The body of a thread: calls callbacks until the client is closed."""
+    while (call := calls.next()) is not None:
+        more = False
+        try:
+            callback = call.callback
+            for _ in range(_CALLS_PER_TURN):
+                if (message := call.take()) is None:
+                    break
+                try:
+                    message._settle(callback(message))
+                except BaseException as error:
+                    # Reported first: what the report shows of the message is there.
+                    failed(message, error)
+                    call.failed(message)
+            else:
+                more = True
+        finally:
+            call.leave(more)
 
 
 class Groups:

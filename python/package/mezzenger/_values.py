@@ -64,15 +64,15 @@ def _msgpack() -> Any:
     try:
         return importlib.import_module("msgpack")
     except ImportError as error:
-        raise ImportError('the format "msgpack" needs the package msgpack: pip install "mezzenger[msgpack]"') from error
+        raise ImportError('the format "msgpack" needs another package: pip install msgpack') from error
 
 
 def json(message: Message, trust: Trust | None) -> Any:
     """The payload read as JSON."""
     try:
         return _json.loads(message.bytes())
-    except ValueError as error:
-        raise PayloadError(f"the payload of {message.name!r} is no JSON: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise PayloadError(f"the payload of {message.name!r} is no JSON that can be read: {error}") from error
 
 
 def decode(message: Message, trust: Trust | None) -> Any:
@@ -84,9 +84,9 @@ def decode(message: Message, trust: Trust | None) -> Any:
         return json(message, None)
     if kind == MSGPACK:
         try:
-            return _msgpack().unpackb(message.bytes())
-        except (ValueError, TypeError) as error:
-            raise PayloadError(f"the payload of {message.name!r} is no msgpack: {error}") from error
+            return _msgpack().unpackb(message.bytes(), strict_map_key=False)
+        except (ValueError, TypeError, RecursionError) as error:
+            raise PayloadError(f"the payload of {message.name!r} is no msgpack that can be read: {type(error).__name__}: {error}") from error
     if kind == PICKLE:
         return loads(message.bytes(), trust)
     return message.text() if message.encoding == "text" else message.bytes()
@@ -145,7 +145,7 @@ def asked(trust: Trust | None) -> Callable[[str, str], Any]:
         elif isinstance(allowed, type):
             classes[allowed.__module__, allowed.__qualname__] = allowed
         else:
-            raise TypeError(f"pickle= takes classes and their names, not {type(allowed).__name__}")
+            raise TypeError(f"pickle= takes classes, their names and names of modules, not {type(allowed).__name__}")
 
     def find(module: str, name: str) -> Any:
         if (module, name) in classes:
@@ -179,8 +179,8 @@ class _Unpickler(_pickle.Unpickler):
         if (found := self._find(module, name)) is not None:
             return found
         raise UntrustedPickle(
-            f"the pickle names {module}.{name}, which is not allowed, and was not loaded; to allow it, name it: "
-            f"pickle=[{name}] or pickle=[{module + '.' + name!r}]"
+            f"the pickle names {module}.{name}, which is not allowed, and was not loaded. If it is a class of yours, and you trust "
+            f"whoever can publish here, add it to pickle=[..]"
         )
 
 

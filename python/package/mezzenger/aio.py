@@ -315,12 +315,11 @@ class Client:
                     said = callback(message)
                     if inspect.isawaitable(said):
                         said = await said
+                    message._settle(said)
                 except Exception as error:
                     self._keep(self._reports.failed(message, error))
                     if retry_delay is not None:
                         message._settle(Verdict.nak(retry_delay))
-                else:
-                    message._settle(said)
 
     async def unsubscribe(self, filter: str | Filter) -> None:
         """Ends all callbacks for exactly this filter. One that awaits something is cancelled there, and its message not acknowledged."""

@@ -11,6 +11,7 @@ from typing import Any
 
 import mezzenger
 from mezzenger import _core
+from mezzenger._client import call_callbacks
 from mezzenger._values import TRUST_ALL, Trust, asked, loads
 
 import message
@@ -44,7 +45,7 @@ class _Connection(mezzenger.Client):
     """The client, and the turns of the thread that listens."""
 
     def _listen(self, failed: Callable[[Any, BaseException], object]) -> None:
-        self._calls.run(failed)
+        call_callbacks(self._calls, failed)
 
 
 class Mezzenger(threading.Thread):
