@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use mezzenger::ClientBuilder;
-use mezzenger::curve::{KeyPair, PublicKey, read_key_pair, read_public_key, write_key_pair};
+use mezzenger::curve::{KeyPair, find_public_key, read_key_pair, write_key_pair};
 
 use crate::error::{Error, written};
 use crate::show;
@@ -15,8 +15,8 @@ pub(crate) struct KeyArgs {
     #[arg(long, global = true, value_name = "FILE", requires = "server_key")]
     curve_key: Option<PathBuf>,
 
-    /// The server's public key: 40 characters, or a file of `keygen`, NAME.key. Who has not the secret one that belongs to it
-    /// is not talked to.
+    /// The server's public key: 40 characters, or a file of `keygen`, NAME.key. The client talks to no
+    /// server that lacks the secret key to it.
     #[arg(long, global = true, value_name = "FILE|KEY", requires = "curve_key")]
     server_key: Option<String>,
 }
@@ -30,12 +30,7 @@ impl KeyArgs {
         let (Some(own), Some(server)) = (&self.curve_key, &self.server_key) else {
             return Ok(builder);
         };
-        let own = read_key_pair(own)?;
-        let server: PublicKey = match server.parse() {
-            Ok(key) => key,
-            Err(_) => read_public_key(server)?,
-        };
-        Ok(builder.curve(own, server))
+        Ok(builder.curve(read_key_pair(own)?, find_public_key(server)?))
     }
 }
 

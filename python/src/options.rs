@@ -1,10 +1,10 @@
 //! What a client is made with.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use mezzenger::ClientBuilder;
 use mezzenger::asynchronous::Client;
-use mezzenger::curve::{KeyFileError, KeyPair, PublicKey, read_key_pair, read_public_key};
+use mezzenger::curve::{KeyFileError, find_public_key, read_key_pair};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
@@ -53,9 +53,9 @@ pub(crate) fn read(
     match (own, server) {
         (None, None) => {}
         (Some(own), Some(server)) => {
-            let (own, server) =
-                keys(&own, &server).map_err(|error| errors::new(py, "InvalidOption", error))?;
-            builder = builder.curve(own, server);
+            let unusable = |error: KeyFileError| errors::new(py, "InvalidOption", error);
+            let own = read_key_pair(own).map_err(unusable)?;
+            builder = builder.curve(own, find_public_key(server).map_err(unusable)?);
         }
         _ => {
             let text = "curve_key and server_key belong together: this client's NAME.key_secret, and the server's public key";
@@ -63,10 +63,4 @@ pub(crate) fn read(
         }
     }
     Ok(builder.server_address(address))
-}
-
-/// A client's own keys, of a file, and the server's public one: its text or its file.
-fn keys(own: &Path, server: &Path) -> Result<(KeyPair, PublicKey), KeyFileError> {
-    let text = server.to_str().and_then(|text| text.parse().ok());
-    Ok((read_key_pair(own)?, text.map_or_else(|| read_public_key(server), Ok)?))
 }

@@ -1,11 +1,9 @@
 //! The broker in this process.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use mezzenger::curve::{
-    AuthorizedKeys, KeyFileError, ServerKeys, read_authorized_keys, read_key_pair,
-};
+use mezzenger::curve::{KeyFileError, ServerKeys, read_authorized_keys, read_key_pair};
 use mezzenger::{Config, FsyncPolicy, SlowSubscriber, Verify};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
@@ -38,15 +36,6 @@ fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(
     text.parse().map_err(|error| {
         errors::new(value.py(), "ServerConfigError", format!("{name} is {text:?}: {error}"))
     })
-}
-
-/// The server's keys, of a file, and those of its clients, of a folder; `*` stands for all clients.
-fn keys(secret: &Path, authorized: &Path) -> Result<ServerKeys, KeyFileError> {
-    let authorized = match authorized.to_str() {
-        Some("*") => AuthorizedKeys::any(),
-        _ => read_authorized_keys(authorized)?,
-    };
-    Ok(ServerKeys { own: read_key_pair(secret)?, authorized })
 }
 
 fn config(py: Python<'_>, arguments: Option<&Bound<'_, PyDict>>) -> PyResult<Config> {
@@ -92,9 +81,11 @@ fn config(py: Python<'_>, arguments: Option<&Bound<'_, PyDict>>) -> PyResult<Con
     match (secret, authorized) {
         (None, None) => {}
         (Some(secret), Some(authorized)) => {
-            let keys = keys(&secret, &authorized)
-                .map_err(|error| errors::new(py, "ServerConfigError", error))?;
-            config.curve = Some(keys);
+            let unusable = |error: KeyFileError| errors::new(py, "ServerConfigError", error);
+            config.curve = Some(ServerKeys {
+                own: read_key_pair(secret).map_err(unusable)?,
+                authorized: read_authorized_keys(authorized).map_err(unusable)?,
+            });
         }
         _ => {
             let text = "curve_secret and authorized_keys belong together: the server's NAME.key_secret, and the folder of its clients' public keys";

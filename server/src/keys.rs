@@ -15,9 +15,6 @@ use mezzenger::curve::{
 /// How often the directory is looked at.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// In place of a directory: whoever knows the server's key. As pyzmq's `zmq.auth.CURVE_ALLOW_ANY`.
-const ANY: &str = "*";
-
 /// Seconds after a change in which another one may look the same: file systems count time in steps.
 const YOUNG_S: i64 = 2;
 
@@ -70,15 +67,12 @@ pub(crate) struct Watched {
 /// A file that cannot be used.
 pub(crate) fn read(
     secret: &Path,
-    authorized: PathBuf,
+    directory: PathBuf,
 ) -> Result<(ServerKeys, Option<Watched>), KeyFileError> {
-    let own = read_key_pair(secret)?;
-    if authorized.as_os_str() == ANY {
-        return Ok((ServerKeys { own, authorized: AuthorizedKeys::any() }, None));
-    }
-    let keys = read_authorized_keys(&authorized)?;
-    let watched = Watched { directory: authorized, keys: keys.clone(), seen: None, told: None };
-    Ok((ServerKeys { own, authorized: keys }, Some(watched)))
+    let keys = read_authorized_keys(&directory)?;
+    let server = ServerKeys { own: read_key_pair(secret)?, authorized: keys.clone() };
+    let may_change = keys.count().is_some();
+    Ok((server, may_change.then_some(Watched { directory, keys, seen: None, told: None })))
 }
 
 impl Watched {

@@ -15,6 +15,9 @@ const FILE_BYTES_MAX: u64 = 64 * 1024;
 /// Keys of a directory.
 const FILES_MAX: usize = 100_000;
 
+/// In place of a directory: whoever knows the server's key.
+const ANY: &str = "*";
+
 /// The mode bits of all but a file's owner.
 const OTHERS: u32 = 0o077;
 
@@ -95,6 +98,17 @@ pub fn read_public_key(path: impl AsRef<Path>) -> Result<PublicKey, KeyFileError
     public_key(path, &text)
 }
 
+/// The public key that this text is, or that the file of this name holds. A file that is there comes first: its path may
+/// look like a key.
+///
+/// # Errors
+/// As for [`read_public_key`], for what is no key.
+pub fn find_public_key(text: impl AsRef<Path>) -> Result<PublicKey, KeyFileError> {
+    let path = text.as_ref();
+    let text = path.to_str().filter(|_| !path.exists());
+    text.and_then(|text| text.parse().ok()).map_or_else(|| read_public_key(path), Ok)
+}
+
 /// Reads both keys of a file, `NAME.key_secret`.
 ///
 /// # Errors
@@ -121,12 +135,16 @@ pub fn read_key_pair(path: impl AsRef<Path>) -> Result<KeyPair, KeyFileError> {
     }
 }
 
-/// Reads the public keys of a directory: of each file in it whose name ends in `.key`.
+/// Reads the public keys of a directory: of each file in it whose name ends in `.key`. `*` stands for
+/// [any key](AuthorizedKeys::any), as pyzmq's `zmq.auth.CURVE_ALLOW_ANY`.
 ///
 /// # Errors
 /// A directory or a file that cannot be read, or a file without a public key: of none is it known whose key is missing.
 pub fn read_authorized_keys(directory: impl AsRef<Path>) -> Result<AuthorizedKeys, KeyFileError> {
     let directory = directory.as_ref();
+    if directory.as_os_str() == ANY {
+        return Ok(AuthorizedKeys::any());
+    }
     let mut keys = Vec::new();
     for entry in fs::read_dir(directory).map_err(KeyFileError::system(directory))? {
         let path = entry.map_err(KeyFileError::system(directory))?.path();
@@ -265,6 +283,19 @@ curve
         assert!(matches!(linked, Err(KeyFileError::Exists { .. })));
         assert!(!directory.path().join("elsewhere").exists());
         assert!(!directory.path().join("c.key").exists());
+    }
+
+    #[test]
+    fn a_public_key_is_a_text_or_a_file_whose_path_may_look_like_a_key() {
+        let directory = tempfile::tempdir().unwrap();
+        let (pair, other) = (KeyPair::generate(), KeyPair::generate());
+        assert_eq!(find_public_key(other.public().to_string()).unwrap(), other.public());
+        let missing = find_public_key(directory.path().join("none.key"));
+        assert!(matches!(missing, Err(KeyFileError::System { .. })));
+        let room = 40 - directory.path().as_os_str().len() - "/.key".len();
+        let [public, _] = write_key_pair(directory.path().join("a".repeat(room)), &pair).unwrap();
+        assert!(public.to_str().unwrap().parse::<PublicKey>().is_ok(), "it looks like a key");
+        assert_eq!(find_public_key(&public).unwrap(), pair.public());
     }
 
     #[test]
