@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use clap::builder::RangedI64ValueParser;
 use clap::{Parser, Subcommand};
-use mezzenger::config::RECV_PORT;
+use mezzenger::config::{MESSAGE_BYTES_MAX, RECV_PORT};
 use mezzenger::{Client, ClientBuilder, ConnectionEvent};
 
 use crate::dead::DeadCommand;
@@ -36,9 +36,6 @@ use crate::request::{ReplyArgs, RequestArgs};
 use crate::retained::RetainedCommand;
 use crate::subscribe::SubscribeArgs;
 use crate::work::WorkArgs;
-
-/// Bytes of the largest message that a server can be told to take.
-const MESSAGE_BYTES_MAX: usize = 1 << 30;
 
 /// How often a request is sent within the timeout.
 const TRIES: u32 = 5;

@@ -216,7 +216,8 @@ pub fn parse_duration(text: &str) -> Result<Duration, humantime::DurationError> 
 }
 
 const DURATION_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
-const MESSAGE_BYTES_MAX: usize = 1 << 30;
+/// Bytes of the largest message that a server can be told to take.
+pub const MESSAGE_BYTES_MAX: usize = 1 << 30;
 /// Messages are numbered with 31 bits.
 const PENDING_MESSAGES_MAX: usize = 1 << 30;
 

@@ -309,7 +309,7 @@ mod tests {
     use crate::zmtp::inbox::Room;
 
     /// Takes so many bytes a call.
-    struct Takes(usize, Vec<u8>);
+    pub(super) struct Takes(pub(super) usize, pub(super) Vec<u8>);
 
     impl ByteStream for Takes {
         fn read(&mut self, _: Room<'_>) -> io::Result<usize> {
@@ -324,7 +324,7 @@ mod tests {
         }
     }
 
-    fn frame(body: &[u8]) -> Vec<u8> {
+    pub(super) fn frame(body: &[u8]) -> Vec<u8> {
         let mut frame = Vec::new();
         crate::zmtp::frame::Head::message(body.len(), false).append_to(&mut frame);
         frame.extend(body);

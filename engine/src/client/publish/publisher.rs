@@ -184,7 +184,11 @@ impl Publisher {
             return Err(SendError::Forked);
         }
         name::check_publishable(name)?;
-        let bytes = name.len() + 1 + pickle.len();
+        self.check_size(name.len() + 1 + pickle.len())
+    }
+
+    /// Whether a frame of so many bytes may leave.
+    fn check_size(&self, bytes: usize) -> Result<(), SendError> {
         let bytes_max = self.max_message_bytes;
         if bytes > bytes_max {
             return Err(SendError::TooLarge { bytes, bytes_max });
@@ -203,14 +207,7 @@ impl Publisher {
             return Err(SendError::Forked);
         }
         let bytes = frame_bytes(name, payload.len());
-        let bytes_max = self.max_message_bytes;
-        if bytes > bytes_max {
-            return Err(SendError::TooLarge { bytes, bytes_max });
-        }
-        let bytes_max = self.outbox.server_bytes_max();
-        if bytes > bytes_max {
-            return Err(SendError::TooLargeForServer { bytes, bytes_max });
-        }
+        self.check_size(bytes)?;
         let record = Record {
             // The stamp of the frame that it leaves in gives it the rest.
             id: MessageId { publisher: self.id, sequence: 0 },

@@ -6,34 +6,11 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::super::Lead;
+use super::super::tests::{Takes, frame};
 use super::*;
 use crate::zmtp::curve::Traffic;
 use crate::zmtp::curve::traffic::Opener;
 use crate::zmtp::frame::Head;
-use crate::zmtp::inbox::Room;
-
-/// Takes so many bytes a call.
-struct Takes(usize, Vec<u8>);
-
-impl ByteStream for Takes {
-    fn read(&mut self, _: Room<'_>) -> io::Result<usize> {
-        Err(io::ErrorKind::WouldBlock.into())
-    }
-
-    fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        let all: Vec<u8> = slices.iter().flat_map(|slice| slice.to_vec()).collect();
-        let taken = all.len().min(self.0);
-        self.1.extend(&all[..taken]);
-        Ok(taken)
-    }
-}
-
-fn frame(body: &[u8]) -> Vec<u8> {
-    let mut frame = Vec::new();
-    Head::message(body.len(), false).append_to(&mut frame);
-    frame.extend(body);
-    frame
-}
 
 fn opened(mut rest: &[u8], opener: &mut Opener) -> Vec<Bytes> {
     let mut bodies = Vec::new();
