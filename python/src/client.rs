@@ -163,18 +163,21 @@ impl Core {
     ) -> PyResult<usize> {
         let client = self.client(py)?;
         let (said, format) = Said::read("publish_many", options)?;
-        let mut published = 0;
+        // Values are all of one format, and so of one type.
+        let (mut published, mut typed) = (0, None);
         for payload in payloads.try_iter()? {
             let (body, content_type) = Body::of(&payload?, format.as_ref())?;
             let (slice, is_constant) = (body.slice()?, body.is_constant());
-            match content_type {
-                None => publish(py, client, name, slice, is_constant, &said)?,
-                Some(_) => {
+            let said = match (content_type, &mut typed) {
+                (None, _) => &said,
+                (Some(_), Some(typed)) => typed,
+                (content_type, typed) => {
                     let (mut said, _) = Said::read("publish_many", options)?;
                     said.say_type(content_type)?;
-                    publish(py, client, name, slice, is_constant, &said)?
+                    typed.insert(said)
                 }
             };
+            publish(py, client, name, slice, is_constant, said)?;
             published += 1;
         }
         Ok(published)
@@ -338,9 +341,16 @@ impl Core {
         self.events.close();
         self.builder.lock().unwrap_or_else(PoisonError::into_inner).take();
         let client = self.client.get()?.clone();
-        // The first look has it stop, whoever waits.
-        let _ = poll_now(client.close());
-        Some(Operation::new(async move { client.close().await }, |_, ()| Ok(())))
+        let mut closing = Box::pin(async move { client.close().await });
+        // The first look has it stop, whoever waits. It may be the last, whose error is told once.
+        let ended = poll_now(closing.as_mut());
+        let closed = async move {
+            match ended {
+                Poll::Ready(result) => result,
+                Poll::Pending => closing.await,
+            }
+        };
+        Some(Operation::new(closed, |_, ()| Ok(())))
     }
 
     /// This client's random id, the publisher in the ids of all its messages.

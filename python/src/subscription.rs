@@ -340,7 +340,7 @@ impl Subscription {
     }
 }
 
-/// Polls once, and never again.
+/// Polls once, and is not told when there is more to see.
 pub(crate) fn poll_now<T>(future: impl Future<Output = T>) -> Poll<T> {
     pin!(future).poll(&mut Context::from_waker(Waker::noop()))
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import queue
 import socket
+from datetime import timedelta
 
 import mezzenger
 import pytest
@@ -168,6 +169,14 @@ def test_what_no_callback_may_return_acknowledges_nothing(server: Server, client
         client.send("jobs", "x", ack=True)
         until("the dead letter", lambda: client.dead_letters("g").count() == 1)
     assert "return None, which acknowledges, or a Verdict" in str(told[0])
+
+
+def test_close_raises_the_error_of_what_was_refused_however_soon_the_client_has_ended(server: Server) -> None:
+    for _ in range(100):
+        client = Client(server.url)
+        client.publish("a", "x", deliver_in=timedelta(days=4000))
+        with pytest.raises(mezzenger.SendMalformed, match="3650"):
+            client.close()
 
 
 def test_what_is_no_function_is_no_callback(client: Client) -> None:
