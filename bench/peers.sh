@@ -15,7 +15,8 @@
 #   rate-1k, rate-10k, rate-100k     open loop, 1 to 1
 #   idle-10k                         rate-10k beside 10,000 connections that do nothing
 #   ack-memory, ack-page-cache, ack-fsync   publish, deliver, acknowledge, forget; 8 to 1
-#   group-8, group-8-ack-memory, group-8-ack-fsync   8 publishers, 8 workers that share the messages
+#   group-8, group-8-ack-memory, group-8-ack-fsync   8 publishers, 8 workers that share the messages; with ack a
+#                                                    durable group
 #   request-1, request-64            so many clients, each with one request at a time; one answers
 #
 # --old FOLDER       the loadgen in this folder, with the server that is built into it, takes turns as
@@ -316,11 +317,11 @@ all_targets() {
             ;;
         group-8) printf '%s\n' "$own" "$nats" "$nats_raw" ;;
         group-8-ack-memory)
-            printf '%s\n' "$own" 'jetstream-memory nats --target nats+js://127.0.0.1:PORT?storage=memory' \
+            printf '%s\n' "$own --durable" 'jetstream-memory nats --target nats+js://127.0.0.1:PORT?storage=memory' \
                 "redis-streams redis $redis_streams" "beanstalkd beanstalkd $beanstalk"
             ;;
         group-8-ack-fsync)
-            printf '%s\n' "mezzenger none $journal always" \
+            printf '%s\n' "mezzenger none $journal always --durable" \
                 'jetstream-always nats-always --target nats+js://127.0.0.1:PORT?storage=file --durability fsync --inflight 512' \
                 "redis-streams-always redis-always $redis_streams" \
                 "beanstalkd-always beanstalkd-always $beanstalk --durability fsync"

@@ -67,6 +67,9 @@ fn sharing(settings: &Settings) -> Result<(), String> {
     if settings.group && !target.has_groups() {
         return Err(format!("{target} gives every message to each subscriber: leave --group out"));
     }
+    if settings.durable && *target != Target::Mezzenger {
+        return Err(format!("{target} has groups of one kind: leave --durable out"));
+    }
     if settings.group && churns {
         return Err("nobody knows what a member of a group that comes and goes ought to get: use \
                     --group without --churn"

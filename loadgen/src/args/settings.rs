@@ -77,6 +77,11 @@ pub(crate) struct Settings {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) group: bool,
 
+    /// The group is a durable one: it is created before the run, and its messages wait for members.
+    #[arg(long, requires = "group")]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) durable: bool,
+
     /// Each message is a request: its publisher sends the next one when a subscriber has answered it with the same
     /// payload. Latency counts to the answer.
     #[arg(long)]

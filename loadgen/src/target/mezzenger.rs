@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use mezzenger::{Client, ConnectError, Delivery, Failure, Filter, Message, SubscribeError};
+use mezzenger::{
+    AdminError, Client, ConnectError, Delivery, Failure, Filter, Message, SubscribeError,
+};
 
 use super::common::Run;
 use crate::address::GROUP_CREDIT;
@@ -26,6 +28,14 @@ pub(crate) enum ClientError {
         /// Why.
         source: ConnectError,
     },
+    /// Its durable group was not created.
+    #[error("subscriber {index}: {source}")]
+    Group {
+        /// Which.
+        index: u16,
+        /// Why.
+        source: AdminError,
+    },
     /// It did not subscribe.
     #[error("subscriber {index}: {source}")]
     Subscribe {
@@ -44,6 +54,8 @@ pub(crate) struct Clients {
     notes: Notes,
     target_delay: Option<Duration>,
     group: bool,
+    /// Whether the group is a durable one.
+    durable: bool,
     requests: bool,
 }
 
@@ -62,8 +74,9 @@ impl Clients {
             }
         };
         let (names, notes) = (Arc::clone(&run.names), run.notes.clone());
-        let (target_delay, group, requests) = (args.target_delay, settings.group, settings.request);
-        Self { host, port, names, notes, target_delay, group, requests }
+        let (target_delay, requests) = (args.target_delay, settings.request);
+        let (group, durable) = (settings.group, settings.durable);
+        Self { host, port, names, notes, target_delay, group, durable, requests }
     }
 
     /// Whether messages are requests.
@@ -90,6 +103,10 @@ impl Clients {
     ) -> Result<Client, ClientError> {
         let client = self.connect("subscriber", index)?;
         for (name, watcher) in self.names.iter().zip(watchers) {
+            if self.durable {
+                let group = client.groups().durable(name, Filter::name(name));
+                group.create().map_err(|source| ClientError::Group { index, source })?;
+            }
             let subscribed = match (self.group, self.requests) {
                 (false, false) => client.subscribe(name, see(watcher)),
                 (false, true) => {
