@@ -156,7 +156,7 @@ pub const DELAY_DAYS_MAX: u64 = 3650;
 /// Messages whose time has come and which one turn delivers.
 pub const DELAYED_PER_TURN_MAX: usize = 4096;
 
-/// Messages whose time is over and which one turn gives up, each a job of perhaps several groups.
+/// Messages whose time is over and which one turn gives up, and the groups of each; the last one may have more of them.
 pub const EXPIRED_PER_TURN_MAX: usize = 4096;
 
 /// How often the clock on the wall is looked at as long as a message waits for a time of the day: it may be set, and
@@ -326,6 +326,10 @@ pub const LETTERS_LISTED_MAX: usize = 256;
 
 /// Dead letters that one request replays or purges, or looks at for the name of their messages.
 pub const LETTERS_CHANGED_MAX: usize = 1024;
+
+/// Groups that one request to replay or purge dead letters tells of them, those of each letter together; the last letter may have
+/// more. A message that was done for many durable groups has the journal say so for each.
+pub const LETTERS_TOLD_MAX: usize = 16 * 1024;
 
 /// Messages whose last attempt failed, and which one turn makes dead letters.
 pub const LETTERS_MADE_PER_TURN_MAX: usize = 4096;

@@ -15,7 +15,9 @@ use super::letters::LetterError;
 use super::refusal::Refusal;
 use super::subscribers::ConnectionId;
 use crate::journal::{JobState, LetterEnd, Op};
-use crate::limits::{LETTERS_CHANGED_MAX, LETTERS_LISTED_MAX, LETTERS_MADE_PER_TURN_MAX};
+use crate::limits::{
+    LETTERS_CHANGED_MAX, LETTERS_LISTED_MAX, LETTERS_MADE_PER_TURN_MAX, LETTERS_TOLD_MAX,
+};
 use crate::message::{DeadLetter, Format, Message};
 use crate::wire::frame::{v1_prefix, v2_prefix};
 use crate::wire::id::MessageId;
@@ -199,14 +201,15 @@ impl<E> Core<E> {
         self.change(group, which, |core, number| core.replay_one(id, number))
     }
 
-    /// Does this with each of these letters of a group, a bounded number of them.
+    /// Does this with each of these letters of a group until it took as much as one request may: `change` gives how many groups
+    /// it told of a letter.
     fn change(
         &mut self,
         group: &str,
         which: Which<'_>,
-        mut change: impl FnMut(&mut Self, u64),
+        mut change: impl FnMut(&mut Self, u64) -> usize,
     ) -> Result<Changed, Refusal> {
-        let mut done = 0;
+        let (mut done, mut told) = (0, 0);
         match which {
             Which::Ids(ids) => {
                 let (bytes, max) = (ids.len(), LETTERS_CHANGED_MAX * MessageId::BYTES);
@@ -215,9 +218,14 @@ impl<E> Core<E> {
                     return Err(Refusal::BatchTooLarge { bytes, max });
                 }
                 let (all, mut unknown, mut first) = (ids.len(), 0, None);
+                let mut seen = 0;
                 for id in ids {
+                    if told >= LETTERS_TOLD_MAX {
+                        break;
+                    }
+                    seen += 1;
                     if let Some(number) = self.letters.number(group, id) {
-                        change(self, number);
+                        told += change(self, number);
                         done += 1;
                     } else {
                         unknown += 1;
@@ -227,8 +235,9 @@ impl<E> Core<E> {
                 match first {
                     Some(id) => {
                         let group = group.to_owned();
-                        Err(LetterError::Unknown { group, id, unknown, all }.into())
+                        Err(LetterError::Unknown { group, id, unknown, all: seen }.into())
                     }
+                    None if seen < all => Ok(Changed { done, next: seen as u64 }),
                     None => Ok(Changed { done, next: 0 }),
                 }
             }
@@ -237,29 +246,37 @@ impl<E> Core<E> {
                 if to > 0 {
                     numbers.retain(|&number| number < to);
                 }
+                let mut seen = 0;
                 for &number in numbers.iter().take(LETTERS_CHANGED_MAX) {
+                    if told >= LETTERS_TOLD_MAX {
+                        break;
+                    }
+                    seen += 1;
                     let is_meant = name.is_empty()
                         || self.with_entry(number, |entry| entry.name == name) == Some(true);
                     if is_meant {
-                        change(self, number);
+                        told += change(self, number);
                         done += 1;
                     }
                 }
-                let next = numbers.get(LETTERS_CHANGED_MAX).copied().unwrap_or(0);
+                let next = numbers.get(seen).copied().unwrap_or(0);
                 Ok(Changed { done, next })
             }
         }
     }
 
-    /// Its group gets a message again, from its first attempt on.
-    fn replay_one(&mut self, group: GroupId, number: u64) {
-        let Some(DeadLetter { id, group: name, .. }) = self.letters.remove(number) else { return };
+    /// Its group gets a message again, from its first attempt on. How many groups were told.
+    fn replay_one(&mut self, group: GroupId, number: u64) -> usize {
+        let Some(DeadLetter { id, group: name, .. }) = self.letters.remove(number) else {
+            return 0;
+        };
+        let mut told = 1;
         self.groups.note_open(id, &name);
         if self.backlog.is_held_for_groups(id) {
             self.groups.add_another_job(group, id);
         } else if let Some(message) = self.backlog.get(id) {
             let groups = if self.backlog.is_dead(id) {
-                self.note_all_done(id, &message.name, group);
+                told += self.note_all_done(id, &message.name, group);
                 [group].into()
             } else {
                 // It waits for anybody, and so for the groups that have come since.
@@ -270,6 +287,7 @@ impl<E> Core<E> {
                 }
                 groups
             };
+            told += groups.len();
             self.groups.end_late(id);
             self.backlog.hold_for_groups(id);
             self.groups.add_ready_jobs(&message.name, id, &groups);
@@ -279,20 +297,22 @@ impl<E> Core<E> {
         // It may be none by the order of things, as the group may have been created since.
         self.note_job(self.groups.durable_number(&name), JobState::Open, id);
         self.end_letter(id, name, LetterEnd::Replayed);
+        told
     }
 
     /// Has the journal say that durable groups are done with a message that becomes a job of another one: until now its dead
-    /// letters said so.
-    fn note_all_done(&mut self, id: MessageId, name: &str, except: GroupId) {
+    /// letters said so. How many groups there are.
+    fn note_all_done(&mut self, id: MessageId, name: &str, except: GroupId) -> usize {
         let fitting = self.subscribers.topic(name).groups.clone();
         for group in fitting.iter().filter(|group| **group != except) {
             self.note_job(self.groups.number(*group), JobState::Done, id);
         }
+        fitting.len()
     }
 
-    /// A letter is needed no longer, and neither is its message if that was all that kept it.
-    fn purge_one(&mut self, number: u64) {
-        let Some(DeadLetter { id, group, .. }) = self.letters.remove(number) else { return };
+    /// A letter is needed no longer, and neither is its message if that was all that kept it. How many groups were told.
+    fn purge_one(&mut self, number: u64) -> usize {
+        let Some(DeadLetter { id, group, .. }) = self.letters.remove(number) else { return 0 };
         let is_last = self.backlog.is_dead(id) && self.letters.first_of(id).is_none();
         if is_last {
             self.backlog.remove(id);
@@ -303,6 +323,7 @@ impl<E> Core<E> {
         }
         let end = if is_last { LetterEnd::Done } else { LetterEnd::Purged };
         self.end_letter(id, group, end);
+        1
     }
 
     fn end_letter(&mut self, id: MessageId, group: ArcStr, end: LetterEnd) {

@@ -123,8 +123,13 @@ impl<E> Core<E> {
     /// Gives up some of the messages whose time is over; whether more are left.
     pub(super) fn expire_some(&mut self) -> bool {
         let now_ms = self.unix_ms();
-        for _ in 0..EXPIRED_PER_TURN_MAX {
+        let mut spent = 0;
+        while spent < EXPIRED_PER_TURN_MAX {
             let Some(id) = self.backlog.next_expired(now_ms) else { return false };
+            spent += 1 + self
+                .backlog
+                .name_of(id)
+                .map_or(0, |name| self.subscribers.topic(&name).groups.len());
             if self.expire(id) {
                 return true;
             }

@@ -1,11 +1,12 @@
 //! What clients ask about dead letters.
 
 use super::dead_letters::{NO, bench as fresh, join_for};
+use super::durable::{create, named};
 use super::groups::{GROUP, ORDERS, ROOMY, join, verdict};
 use super::native::subscribe;
 use super::*;
 use crate::journal::LetterEnd;
-use crate::limits::{LETTERS_CHANGED_MAX, LETTERS_LISTED_MAX};
+use crate::limits::{LETTERS_CHANGED_MAX, LETTERS_LISTED_MAX, LETTERS_TOLD_MAX};
 use crate::wire::control::{self, Control, Group, Kind, Verdict};
 use crate::wire::filter::Filter;
 use crate::wire::letter::{self, Cause, Changed, Listed, Request, Which};
@@ -278,6 +279,32 @@ fn a_request_does_a_bounded_part_and_says_where_to_go_on() {
     bench.check_letters_refused(&request, ErrorCode::TooLarge, "at most 16384");
     let none = Request::Purge { group: "g", which: Which::Ids(&[]) };
     bench.check_letters_refused(&none, ErrorCode::Malformed, "0 bytes");
+}
+
+#[test]
+fn a_replay_stops_early_where_many_groups_are_told() {
+    const GROUPS: usize = 2000;
+    let part = (LETTERS_TOLD_MAX / GROUPS + 1) as u64;
+    let all = part + 5;
+    let many = || {
+        let mut bench = rejected(usize::try_from(all).unwrap());
+        for n in 0..GROUPS {
+            bench.ask_groups(create(ORDERS, named(&format!("other{n}"))));
+        }
+        bench
+    };
+    let replay = |which| Request::Replay { group: "g", which };
+    let mut bench = many();
+    let range = Which::Range { from: 0, to: all + 1, name: "" };
+    assert_eq!(bench.change(&replay(range)), (part as u32, part + 1));
+    assert_eq!(bench.change(&replay(range)), ((all - part) as u32, 0));
+    assert!(bench.letters().is_empty());
+
+    let mut bench = many();
+    let (these, rest) = (ids(&(1..=all).collect::<Vec<_>>()), ids(&[all]));
+    assert_eq!(bench.change(&replay(Which::Ids(&these))), (part as u32, part));
+    assert_eq!(bench.letters().len(), 5);
+    assert_eq!(bench.change(&replay(Which::Ids(&rest))), (1, 0));
 }
 
 #[test]

@@ -147,9 +147,13 @@ impl DeadLetters {
     }
 
     async fn change_ids(&self, change: Change, ids: &[MessageId]) -> Result<u64, AdminError> {
-        let mut done = 0;
-        for ids in ids.chunks(LETTERS_CHANGED_MAX) {
-            done += u64::from(self.change(change, Which::Ids(&ack::body(ids))).await?.done);
+        let (mut done, mut left) = (0, ids);
+        while !left.is_empty() {
+            let part = &left[..left.len().min(LETTERS_CHANGED_MAX)];
+            let changed = self.change(change, Which::Ids(&ack::body(part))).await?;
+            done += u64::from(changed.done);
+            let seen = usize::try_from(changed.next).ok().filter(|&seen| seen > 0);
+            left = left.get(seen.unwrap_or(part.len())..).unwrap_or_default();
         }
         Ok(done)
     }
