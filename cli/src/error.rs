@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use std::process::ExitStatus;
 
 use mezzenger::curve::KeyFileError;
-use mezzenger::{AdminError, ConnectError, ReceiveError, RequestError, SendError, SubscribeError};
+use mezzenger::{
+    AdminError, ConnectError, JournalOpenError, ReceiveError, RequestError, SendError,
+    SubscribeError,
+};
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +28,9 @@ pub(crate) enum Error {
     /// A request has no answer.
     #[error(transparent)]
     Request(#[from] RequestError),
+    /// A journal cannot be read or written.
+    #[error(transparent)]
+    Journal(#[from] JournalOpenError),
     /// A file with keys cannot be used.
     #[error(transparent)]
     Keys(#[from] KeyFileError),

@@ -6,6 +6,7 @@ mod duration;
 mod error;
 mod filter;
 mod group;
+mod journal;
 mod keys;
 mod publish;
 mod request;
@@ -30,6 +31,7 @@ use crate::dead::DeadCommand;
 use crate::duration::positive;
 use crate::error::Error;
 use crate::group::GroupCommand;
+use crate::journal::JournalCommand;
 use crate::keys::{KeyArgs, KeygenArgs};
 use crate::publish::PublishArgs;
 use crate::request::{ReplyArgs, RequestArgs};
@@ -76,6 +78,9 @@ enum Command {
     /// Deal with messages that the server keeps as the last ones of their names.
     #[command(subcommand)]
     Retained(RetainedCommand),
+    /// Look at a server's journal, copy it or mend it, without the server.
+    #[command(subcommand)]
+    Journal(JournalCommand),
     /// Ask the server for a sign of life, and print how long its answer took.
     Ping,
     /// Make a pair of keys for a server or a client: NAME.key, which others may have, and NAME.key_secret.
@@ -138,7 +143,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     };
     let result = execute(args.command, &args.server);
     match result {
-        Ok(()) => 0,
+        Ok(true) => 0,
+        // What is wrong was printed.
+        Ok(false) => 1,
         Err(error) => {
             complain(&error);
             1
@@ -146,8 +153,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     }
 }
 
-fn execute(command: Command, server: &ServerArgs) -> Result<(), Error> {
+/// Carries a command out; whether what it looked at is sound.
+fn execute(command: Command, server: &ServerArgs) -> Result<bool, Error> {
     match command {
+        Command::Journal(journal) => return journal.run(),
         Command::Pub(publish) => publish.run(server.client()?),
         Command::Sub(subscribe) => subscribe.run(server.client()?),
         Command::Work(work) => work.run(server.client()?),
@@ -159,6 +168,7 @@ fn execute(command: Command, server: &ServerArgs) -> Result<(), Error> {
         Command::Ping => ping(server),
         Command::Keygen(keygen) => keygen.run(),
     }
+    .map(|()| true)
 }
 
 fn ping(server: &ServerArgs) -> Result<(), Error> {

@@ -84,7 +84,7 @@
 //! - [`Server`], configured by [`Config`] or a [`ServerBuilder`]: a broker in this process. [`config`] has the
 //!   defaults that programs name.
 //! - [`curve`]: keys, for connections that are authenticated and encrypted.
-//! - [`inspect_journal`]: what a server's file holds.
+//! - [`inspect_journal`], [`read_journal`], [`copy_journal`], [`repair_journal`], [`compact_journal`]: a server's file, read, copied and mended.
 //!
 //! Everything else is private. `engine/docs/architecture.md` says what there is, and who may use what.
 
@@ -98,6 +98,7 @@ mod broker;
 mod client;
 pub mod config;
 pub mod curve;
+mod dump;
 mod hash;
 mod metrics;
 mod net;
@@ -156,10 +157,12 @@ pub use client::{
 #[doc(hidden)]
 pub use client::{ArchivedForm, layout_of, layout_of_fields};
 pub use config::{Config, ConfigError, SlowSubscriber, Verify};
+pub use dump::{JournalMessage, JournalMessages, read_journal};
 pub use journal::{
     Damage as JournalDamage, DamageReport as JournalDamageReport, FsyncPolicy, FsyncPolicyError,
     Inspection as JournalInspection, JournalError, OpenError as JournalOpenError,
-    Records as JournalRecords, Torn as JournalTorn, inspect_journal,
+    Records as JournalRecords, Rewritten as JournalRewritten, Torn as JournalTorn, compact_journal,
+    copy_journal, inspect_journal, repair_journal,
 };
 pub use metrics::Metrics;
 pub use server::{KeysHandle, Server, ServerBuilder, StartError, StopHandle};

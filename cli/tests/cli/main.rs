@@ -1,6 +1,7 @@
 //! The `mezzenger` command against a real server.
 
 mod broker;
+mod journal;
 mod work;
 
 use std::io::{BufRead, BufReader, Read};

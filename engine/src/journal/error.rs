@@ -27,6 +27,14 @@ pub enum OpenError {
         /// The path.
         path: PathBuf,
     },
+    /// A copy of a journal is to be a new file.
+    #[error(
+        "{path} is there already: a copy of a journal is a new file, so move that one away first"
+    )]
+    Exists {
+        /// The path.
+        path: PathBuf,
+    },
     /// Other servers changed it again and again meanwhile.
     #[error("the journal {path} changes while it is opened, as when a server starts: try again")]
     Changing {

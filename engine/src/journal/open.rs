@@ -92,7 +92,9 @@ pub(super) fn open_file(
     match read {
         None => opening.create(&*file, bytes),
         // What an earlier version would not read stands in a file that says so.
-        Some((header, found)) if found.has_holes(bytes) || header.version < VERSION => {
+        Some((header, found))
+            if found.has_holes(bytes) || header.version < VERSION || options.rewrite =>
+        {
             opening.rebuild(&*file, bytes, header, found)
         }
         Some((header, found)) => {
@@ -390,7 +392,7 @@ impl Opening<'_> {
 }
 
 /// Hands on the bytes of a file, some at a time, each time with their offset.
-fn read_through(
+pub(super) fn read_through(
     file: &dyn StorageFile,
     from: u64,
     to: u64,

@@ -76,6 +76,8 @@ pub struct JournalOptions {
     pub compact_min_bytes: u64,
     /// Whether to go on without damaged records, after a copy of the file was made.
     pub repair: bool,
+    /// Whether to write the file anew when it is opened, without what is settled.
+    pub rewrite: bool,
 }
 
 impl JournalOptions {
@@ -89,6 +91,7 @@ impl JournalOptions {
             fsync: FsyncPolicy::default(),
             compact_min_bytes: Self::COMPACT_MIN_BYTES,
             repair: false,
+            rewrite: false,
         }
     }
 }

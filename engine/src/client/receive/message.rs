@@ -11,8 +11,10 @@ use rkyv::rancor;
 use crate::client::publish::archive::{ArchiveType, type_of};
 use crate::client::publish::payload::PayloadError;
 use crate::wire::checksum::{self, Checksum};
+use crate::wire::frame::{V2, split_v2, v2_prefix};
 use crate::wire::id::MessageId;
-use crate::wire::pickle::{self, Value};
+use crate::wire::name;
+use crate::wire::pickle::{self, V1Fields, Value};
 use crate::wire::properties::{self, PayloadType, Properties};
 use crate::wire::record::{Encoding, Record};
 
@@ -38,6 +40,14 @@ pub struct Message {
 }
 
 impl Message {
+    /// The first message of a frame in either format: one of an original client is carried over.
+    pub(crate) fn of_frame(frame: &Bytes) -> Option<Self> {
+        let frame = native(frame)?;
+        let (name, mut records) = split_v2(&frame)?;
+        let (_, record) = records.next()?.ok()?;
+        Some(Self::new(frame.clone(), name.len(), &record))
+    }
+
     /// A view of `record`, which lies in `frame`, a native frame whose name has `name_bytes` bytes.
     pub(in crate::client) fn new(frame: Bytes, name_bytes: usize, record: &Record<'_>) -> Self {
         let mut message = Self {
@@ -283,4 +293,18 @@ impl fmt::Debug for Message {
             .field("payload_bytes", &self.payload_bytes)
             .finish_non_exhaustive()
     }
+}
+/// A frame in the native format: one of an original client is carried over.
+fn native(frame: &Bytes) -> Option<Bytes> {
+    if frame.first() == Some(&V2) {
+        return Some(frame.clone());
+    }
+    let at = frame.iter().position(|&byte| byte == name::SEPARATOR)?;
+    let name = str::from_utf8(&frame[..at]).ok()?;
+    let payload = &frame[at + 1..];
+    let V1Fields { ack, timestamp_ns, checksum, .. } = pickle::scan(payload).ok()?;
+    let record = Record::of_v1(name, payload, ack, timestamp_ns, checksum);
+    let mut native = v2_prefix(name);
+    record.append_to(&mut native).ok()?;
+    Some(native.into())
 }

@@ -10,12 +10,9 @@ use crate::client::error::{AdminError, unreadable};
 use crate::client::receive::message::Message;
 use crate::limits::{LETTERS_CHANGED_MAX, LETTERS_LISTED_MAX};
 use crate::wire::ack;
-use crate::wire::frame::{V2, split_v2, v2_prefix};
 use crate::wire::id::MessageId;
 use crate::wire::letter::{self, Listed, Request, Which};
 use crate::wire::name;
-use crate::wire::pickle::{self, V1Fields};
-use crate::wire::record::Record;
 
 /// The dead letters of a group, or of all groups, for tasks:
 /// [`Client::dead_letters`](crate::asynchronous::Client::dead_letters). A call whose future is dropped may have been carried out, in part
@@ -86,11 +83,7 @@ impl DeadLetters {
     pub async fn show(&self, id: MessageId) -> Result<(DeadLetter, Message), AdminError> {
         let answer = self.ask(&Request::Show { group: &self.group, id }).await?;
         let shown = letter::read_shown(&answer).and_then(|(entry, frame)| {
-            let frame = native(&answer.slice_ref(frame))?;
-            let (name, mut records) = split_v2(&frame)?;
-            let (_, record) = records.next()?.ok()?;
-            let message = Message::new(frame.clone(), name.len(), &record);
-            Some((DeadLetter::read(&entry)?, message))
+            Some((DeadLetter::read(&entry)?, Message::of_frame(&answer.slice_ref(frame))?))
         });
         shown.ok_or_else(|| unread(&answer))
     }
@@ -193,21 +186,6 @@ impl DeadLetters {
         }
         Ok(self.errands.answer_to(letter::request(request).into()).await?)
     }
-}
-
-/// A frame in the native format: one of an original client is carried over.
-fn native(frame: &Bytes) -> Option<Bytes> {
-    if frame.first() == Some(&V2) {
-        return Some(frame.clone());
-    }
-    let at = frame.iter().position(|&byte| byte == name::SEPARATOR)?;
-    let name = str::from_utf8(&frame[..at]).ok()?;
-    let payload = &frame[at + 1..];
-    let V1Fields { ack, timestamp_ns, checksum, .. } = pickle::scan(payload).ok()?;
-    let record = Record::of_v1(name, payload, ack, timestamp_ns, checksum);
-    let mut native = v2_prefix(name);
-    record.append_to(&mut native).ok()?;
-    Some(native.into())
 }
 
 fn unread(answer: &[u8]) -> AdminError {

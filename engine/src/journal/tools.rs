@@ -1,0 +1,153 @@
+//! What can be done with a journal's file beside the server that uses it, and without one.
+
+use std::io::IoSlice;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::damage::{DamageReport, Torn};
+use super::error::{OpenError, check_kind, io_error};
+use super::inspect::{Inspection, inspect};
+use super::live::Messages;
+use super::open::{Recovered, open_file, read_through};
+use super::options::JournalOptions;
+use super::recovery::read_all;
+use super::rewrite::{directory, remove_if_there};
+use super::storage::{PathKind, RealStorage, Storage, append_all};
+use crate::message::{DeadLetter, Message};
+
+/// Copies a journal to a file that is not there yet, up to its last whole record, and syncs it. A server may use the journal
+/// meanwhile: the copy is what a crash of it at some moment of the copying would have left. So this makes a backup, and with a
+/// backup as its source takes one back. What was settled since the backup is delivered again then.
+///
+/// # Errors
+/// [`OpenError::Damaged`] when records are damaged, [`OpenError::Exists`] when the other file is there, and as for
+/// [`inspect_journal`](super::inspect_journal). There is no copy then.
+pub fn copy_journal(from: &Path, to: &Path) -> Result<Inspection, OpenError> {
+    copy(from, to, &RealStorage)
+}
+
+/// [`copy_journal`] on any disk.
+pub(super) fn copy(from: &Path, to: &Path, storage: &dyn Storage) -> Result<Inspection, OpenError> {
+    let to = storage.resolve(to).map_err(io_error("find", to))?;
+    if storage.kind(&to).map_err(io_error("look at", &to))? != PathKind::Missing {
+        return Err(OpenError::Exists { path: to });
+    }
+    let source = resolved(from, storage)?;
+    let file = storage.open_to_read(&source).map_err(io_error("open", from))?;
+    let bytes = file.bytes().map_err(io_error("read", from))?;
+    let end = match read_all(from, &*file, bytes)? {
+        Some((_, found)) if !found.damage.is_empty() => {
+            return Err(OpenError::Damaged { path: from.to_owned(), damage: found.damage });
+        }
+        Some((_, found)) => found.end,
+        // Nothing was ever written into it.
+        None => 0,
+    };
+    let mut out = storage.create(&to).map_err(io_error("create", &to))?;
+    let mut write = || {
+        read_through(&*file, 0, end, |_, bytes| append_all(&mut *out, &mut [IoSlice::new(bytes)]))?;
+        out.sync()?;
+        storage.sync_directory(directory(&to))
+    };
+    let written = write().map_err(io_error("write", &to));
+    // A server that started meanwhile may have cut off what it takes for torn, and written there again.
+    let copied = written.and_then(|()| inspect(&to, storage)).and_then(|copied| {
+        let is_sound = copied.damage.is_empty();
+        if is_sound { Ok(copied) } else { Err(OpenError::Changing { path: from.to_owned() }) }
+    });
+    if copied.is_err() {
+        let _ = remove_if_there(storage, &to);
+    }
+    copied
+}
+
+/// What [`repair_journal`] and [`compact_journal`] did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Rewritten {
+    /// Messages that are left.
+    pub messages: u64,
+    /// Bytes of the file before.
+    pub bytes_before: u64,
+    /// Its bytes now.
+    pub bytes: u64,
+    /// What a crash tore and was taken out.
+    pub torn: Torn,
+    /// What was damaged and was taken out.
+    pub damage: DamageReport,
+    /// Where the file as it was, or its torn end, was copied to.
+    pub copy: Option<PathBuf>,
+}
+
+/// Takes out of a journal what is damaged or torn, after copying it beside the file, as a server that starts with `--repair`
+/// does. No server may be using it.
+///
+/// # Errors
+/// Why it cannot be opened; [`OpenError::Locked`] when a server uses it.
+pub fn repair_journal(path: &Path) -> Result<Rewritten, OpenError> {
+    open(path, |options| options.repair = true)
+}
+
+/// Writes a journal anew with what is not settled, as a server does by itself when most of the file is settled. No server may
+/// be using it.
+///
+/// # Errors
+/// As for [`repair_journal`]; [`OpenError::Damaged`] when records are damaged.
+pub fn compact_journal(path: &Path) -> Result<Rewritten, OpenError> {
+    open(path, |options| options.rewrite = true)
+}
+
+fn open(path: &Path, set: impl FnOnce(&mut JournalOptions)) -> Result<Rewritten, OpenError> {
+    let storage: Arc<dyn Storage> = Arc::new(RealStorage);
+    let resolved = resolved(path, &*storage)?;
+    let size = || {
+        let file = storage.open_to_read(&resolved)?;
+        file.bytes()
+    };
+    let bytes_before = size().map_err(io_error("read", path))?;
+    let mut options = JournalOptions::new(path);
+    set(&mut options);
+    let (recovered, _) = open_file(&options, &storage)?;
+    let Recovered { messages, torn, torn_copy, damage, damaged_copy, .. } = recovered;
+    let bytes = size().map_err(io_error("read", path))?;
+    let (messages, copy) = (messages.len() as u64, damaged_copy.or(torn_copy));
+    Ok(Rewritten { messages, bytes_before, bytes, torn, damage, copy })
+}
+
+/// The path of a journal that is there.
+fn resolved(path: &Path, storage: &dyn Storage) -> Result<PathBuf, OpenError> {
+    let kind = storage.kind(path).map_err(io_error("look at", path))?;
+    check_kind(kind, path)?;
+    if kind == PathKind::Missing {
+        return Err(OpenError::Missing { path: path.to_owned() });
+    }
+    storage.resolve(path).map_err(io_error("find", path))
+}
+
+/// What a journal holds.
+pub struct Contents {
+    /// Messages that are not settled, in the order in which they were appended, each read when it is taken.
+    pub messages: Messages,
+    /// Dead letters.
+    pub letters: Vec<DeadLetter>,
+    /// The last messages of names.
+    pub retained: Vec<Message>,
+}
+
+/// Reads what a journal holds, and changes nothing, nor locks it. What is damaged is left out.
+///
+/// # Errors
+/// As for [`inspect_journal`](super::inspect_journal).
+pub fn contents(path: &Path) -> Result<Contents, OpenError> {
+    let source = resolved(path, &RealStorage)?;
+    let file = RealStorage.open_to_read(&source).map_err(io_error("open", path))?;
+    let bytes = file.bytes().map_err(io_error("read", path))?;
+    let Some((header, found)) = read_all(path, &*file, bytes)? else {
+        let (messages, letters, retained) = (Messages::none(path), Vec::new(), Vec::new());
+        return Ok(Contents { messages, letters, retained });
+    };
+    // The same file, also when a server puts another one in its place.
+    let messages = Messages::new(path, file, header.salt, found.end, found.live.into_offsets());
+    let (letters, retained) = (found.letters.into_letters(), found.retained.into_messages());
+    Ok(Contents { messages, letters, retained })
+}
