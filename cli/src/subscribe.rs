@@ -7,7 +7,7 @@ use mezzenger::{ClientBuilder, Message, ReceiveError, Subscription};
 
 use crate::error::{Error, written};
 use crate::filter::FilterArgs;
-use crate::group::{Expired, create_if_absent, group_name};
+use crate::group::{PolicyArgs, create_if_absent, group_name};
 use crate::show::Delivered;
 use crate::{SIGNAL_TICK, complain, connect, show, signals};
 
@@ -60,7 +60,7 @@ impl SubscribeArgs {
             complain(&format!("missed {} messages under '{name}'", missed.messages));
         }))?;
         if let Some(group) = self.group.as_ref().filter(|_| self.durable) {
-            create_if_absent(&client, group, &filter, None, None, Expired::Dropped)?;
+            create_if_absent(&client, group, &filter, &PolicyArgs::default())?;
         }
         let mut subscription = client.subscription_to(filter);
         if self.last {
@@ -68,7 +68,7 @@ impl SubscribeArgs {
         }
         let mut messages = match &self.group {
             Some(group) => subscription.group(group).open()?,
-            None if self.ack => subscription.open()?,
+            None if self.ack => subscription.broadcast().open()?,
             // Who looks on holds nobody up.
             None => subscription.observe().lossy().open()?,
         };

@@ -22,14 +22,14 @@ use crate::limits::CLIENT_GROUP_CREDIT_BYTES;
 use crate::wire::control::Overflow;
 use crate::wire::name;
 
-/// A subscription that is about to be opened, as a broadcast one unless it says otherwise:
-/// [`Client::subscription_to`](crate::Client::subscription_to).
+/// A subscription that is about to be opened: [`Client::subscription_to`](crate::Client::subscription_to). Unless it says otherwise, one to a
+/// pattern [looks on](Self::observe), and one to a name or a prefix [takes part](Self::broadcast).
 ///
 /// ```no_run
 /// use mezzenger::{Client, Filter};
 ///
 /// let client = Client::connect("127.0.0.1")?;
-/// for delivery in client.subscription_to(Filter::pattern("orders.>")).observe().open()? {
+/// for delivery in client.subscription_to(Filter::pattern("orders.>")).open()? {
 ///     println!("{}: {} bytes", delivery.name(), delivery.payload().len());
 /// }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -39,18 +39,32 @@ pub struct SubscriptionBuilder<Mode = Blocking> {
     callbacks: Arc<Callbacks>,
     terms: Terms,
     /// `None`: it is not said.
+    kind: Option<Kind>,
+    /// `None`: it is not said.
     credit: Option<u64>,
     mode: PhantomData<Mode>,
 }
 
 impl<Mode> SubscriptionBuilder<Mode> {
     pub(in crate::client) fn new(callbacks: Arc<Callbacks>, filter: Filter) -> Self {
-        Self { callbacks, terms: Terms::broadcast(filter), credit: None, mode: PhantomData }
+        let (terms, mode) = (Terms::broadcast(filter), PhantomData);
+        Self { callbacks, terms, kind: None, credit: None, mode }
     }
 
-    /// Looks on: gets each message when it is published, none again, and acknowledges nothing.
+    /// Looks on: gets each message when it is published, none again, and acknowledges nothing. The default for a pattern, as whoever
+    /// watches many names must not take messages from those who wait for them.
     pub fn observe(mut self) -> Self {
-        self.terms.kind = Kind::Observer;
+        self.kind = Some(Kind::Observer);
+        self
+    }
+
+    /// Takes part: a message that asks for acknowledgement comes again until somebody acknowledged it, and what is done with it here
+    /// settles it for all who are in no group. The default for a name and for a prefix.
+    ///
+    /// Messages that were kept before it came are delivered as [again](super::Delivery::is_redelivered), some at a time, beside those that
+    /// are published meanwhile: in their order among themselves, not before these.
+    pub fn broadcast(mut self) -> Self {
+        self.kind = Some(Kind::Broadcast);
         self
     }
 
@@ -58,11 +72,15 @@ impl<Mode> SubscriptionBuilder<Mode> {
     /// a member of each group that it fits has acknowledged it, and nobody else can. The group ends with its last member, unless
     /// it is a [durable one](crate::Groups::durable), which is joined by its name and filter.
     pub fn group(self, name: impl Into<String>) -> GroupBuilder<Mode> {
-        let Self { callbacks, mut terms, credit, mode } = self;
+        let Self { callbacks, mut terms, kind, credit, mode } = self;
         let mut policy = Policy::default();
-        if terms.kind == Kind::Observer {
-            policy
-                .object("observe", "is not for a group: its members take messages from each other");
+        let other = match kind {
+            Some(Kind::Observer) => Some("observe"),
+            Some(_) => Some("broadcast"),
+            None => None,
+        };
+        if let Some(other) = other {
+            policy.object(other, "is not for a group: its members take messages from each other");
         }
         if terms.with_last {
             policy.object("with_last", "is not for a group: retained messages are no work");
@@ -105,8 +123,10 @@ impl<Mode> SubscriptionBuilder<Mode> {
 
     /// What it is to be opened with.
     fn terms(self) -> (Arc<Callbacks>, Terms) {
-        let Self { callbacks, mut terms, credit, .. } = self;
+        let Self { callbacks, mut terms, kind, credit, .. } = self;
         terms.credit = credit.unwrap_or(terms.credit);
+        let usual = || if terms.filter.is_pattern() { Kind::Observer } else { Kind::Broadcast };
+        terms.kind = kind.unwrap_or_else(usual);
         (callbacks, terms)
     }
 }
@@ -326,6 +346,20 @@ mod tests {
     }
 
     #[test]
+    fn a_pattern_looks_on_unless_it_says_otherwise_and_a_name_takes_part() {
+        let server = server();
+        let client = client(&server);
+        let begin = |filter| client.subscription_to(filter);
+        let kind = |builder: SubscriptionBuilder| builder.terms().1.kind;
+        assert_eq!(kind(begin(Filter::pattern("a.*"))), Kind::Observer);
+        assert_eq!(kind(begin(Filter::pattern("a.*")).broadcast()), Kind::Broadcast);
+        for filter in [Filter::name("a"), Filter::prefix("a")] {
+            assert_eq!(kind(begin(filter.clone())), Kind::Broadcast);
+            assert_eq!(kind(begin(filter).observe()), Kind::Observer);
+        }
+    }
+
+    #[test]
     fn what_a_group_cannot_have_is_an_error_that_names_it() {
         let server = server();
         let client = client(&server);
@@ -338,7 +372,9 @@ mod tests {
             (group().ack_wait(Duration::from_micros(999)), "ack_wait"),
             (group().in_flight_max(0), "in_flight_max"),
             (group().attempts_max(0), "attempts_max"),
+            (group().ack_wait(Duration::from_hours(24 * 50)), "ack_wait"),
             (group().backoff(&[Duration::ZERO; 17]), "backoff"),
+            (group().backoff(&[Duration::MAX]), "backoff"),
             (group().credit(0), "credit"),
         ] {
             let Err(SubscribeError::Option { option: named, .. }) = builder.open() else {

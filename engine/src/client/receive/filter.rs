@@ -63,6 +63,10 @@ impl Filter {
         })
     }
 
+    pub(super) fn is_pattern(&self) -> bool {
+        matches!(self, Self::Pattern(_))
+    }
+
     /// Its text.
     pub(super) fn text(&self) -> &str {
         match self {

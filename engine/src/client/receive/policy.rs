@@ -5,6 +5,10 @@ use std::time::Duration;
 use crate::client::error::Problem;
 use crate::wire::group::{Backoff, Group};
 
+/// The longest time that the wire format takes for a group.
+const TIME_MAX: Duration = Duration::from_millis(u32::MAX as u64);
+const TOO_LONG: &str = "must be at most 4294967295 ms, some 49 days";
+
 /// Whole milliseconds, at most as many as the wire format takes: some 49 days.
 pub(super) fn millis(time: Duration) -> u32 {
     u32::try_from(time.as_millis()).unwrap_or(u32::MAX)
@@ -40,6 +44,9 @@ impl Policy {
         if self.ack_wait_ms == 0 {
             self.object("ack_wait", "must be at least a millisecond");
         }
+        if time > TIME_MAX {
+            self.object("ack_wait", TOO_LONG);
+        }
     }
 
     pub(in crate::client) fn set_in_flight_max(&mut self, messages: u32) {
@@ -57,6 +64,9 @@ impl Policy {
     }
 
     pub(in crate::client) fn set_backoff(&mut self, delays: &[Duration]) {
+        if delays.iter().any(|&delay| delay > TIME_MAX) {
+            self.object("backoff", TOO_LONG);
+        }
         let delays: Vec<_> = delays.iter().copied().map(millis).collect();
         match Backoff::new(&delays) {
             Some(backoff) => self.backoff = backoff,
