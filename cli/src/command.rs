@@ -8,6 +8,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
 use std::thread;
 
 use mezzenger::Delivery;
+use mezzenger::config::MESSAGE_BYTES_MAX;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{Access, access};
 use rustix::io::{Errno, ioctl_fionbio, ioctl_fionread};
@@ -46,7 +47,8 @@ pub(crate) fn find(program: &str) -> Result<(), Error> {
 }
 
 /// Runs a command with a message: the payload on its standard input, the rest in its environment. What it prints goes
-/// where `stdout` says. It ends when the command does, also when what that has started holds on to its pipes.
+/// where `stdout` says; a pipe takes no more than fits a message. It ends when the command does, also when what that has started
+/// holds on to its pipes.
 pub(crate) fn run(
     command: &[String],
     group: &str,
@@ -106,7 +108,7 @@ fn speak(child: &mut Child, input: &[u8]) -> io::Result<Vec<u8>> {
                 signals::ended(leader);
                 drop(ending);
             })?;
-            take_turns(input, stdin, stdout, &ended)
+            take_turns(input, stdin, stdout, &ended, MESSAGE_BYTES_MAX)
         });
         if spoken.is_err() {
             let _ = child.kill();
@@ -116,12 +118,13 @@ fn speak(child: &mut Child, input: &[u8]) -> io::Result<Vec<u8>> {
 }
 
 /// Writes and reads in turns, so that neither waits for the other, until `ended` is closed. Who else holds the pipes is not
-/// waited for.
+/// waited for. More than `max` bytes of output are an error.
 fn take_turns(
     mut input: &[u8],
     mut stdin: Option<ChildStdin>,
     mut stdout: Option<ChildStdout>,
     ended: &PipeReader,
+    max: usize,
 ) -> io::Result<Vec<u8>> {
     if let Some(pipe) = &stdin {
         ioctl_fionbio(pipe, true)?;
@@ -146,7 +149,7 @@ fn take_turns(
                 let bytes = ioctl_fionread(&pipe)?;
                 pipe.take(bytes).read_to_end(&mut output)?;
             }
-            return Ok(output);
+            return bounded(output, max);
         }
         if let Some(pipe) = &mut stdin
             && ready.next() == Some(true)
@@ -164,7 +167,10 @@ fn take_turns(
         {
             match pipe.read(&mut piece) {
                 Ok(0) => stdout = None,
-                Ok(count) => output.extend(piece.get(..count).unwrap_or_default()),
+                Ok(count) => {
+                    output.extend(piece.get(..count).unwrap_or_default());
+                    output = bounded(output, max)?;
+                }
                 Err(error) if is_for_now(&error) => {}
                 Err(error) => return Err(error),
             }
@@ -172,6 +178,41 @@ fn take_turns(
     }
 }
 
+fn bounded(output: Vec<u8>, max: usize) -> io::Result<Vec<u8>> {
+    if output.len() > max {
+        return Err(io::Error::other(format!(
+            "it printed more than {max} bytes, and no message has more"
+        )));
+    }
+    Ok(output)
+}
+
 fn is_for_now(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_that_prints_without_end_is_an_error_at_the_bound() {
+        let printed = |max| {
+            let mut child = Command::new("sh")
+                .args(["-c", "echo 1234567; exec cat"])
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .spawn()
+                .unwrap();
+            let stdout = child.stdout.take();
+            let (ended, ending) = io::pipe().unwrap();
+            drop(child.stdin.take());
+            child.wait().unwrap();
+            drop(ending);
+            take_turns(&[], None, stdout, &ended, max)
+        };
+        assert_eq!(printed(8).unwrap(), b"1234567\n");
+        let error = printed(7).unwrap_err().to_string();
+        assert!(error.contains("more than 7 bytes"), "{error}");
+    }
 }

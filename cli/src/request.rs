@@ -4,7 +4,8 @@ use std::process::Stdio;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use mezzenger::{ClientBuilder, Delivery, ReceiveError, SendError};
+use mezzenger::{ClientBuilder, Delivery, Filter, ReceiveError, SendError};
+use serde_json::json;
 
 use crate::error::{Error, written};
 use crate::filter::FilterArgs;
@@ -61,17 +62,22 @@ pub(crate) struct ReplyArgs {
     #[command(flatten)]
     filter: FilterArgs,
 
-    /// Group of those who answer: each request goes to one of its members.
-    #[arg(long, default_value = "repliers", value_parser = group_name)]
-    group: String,
+    /// Group of those who answer: each request goes to one of its members. Default: `reply.` and FILTER, with `+` for `*` and `#` for
+    /// `>`.
+    #[arg(long, value_parser = group_name)]
+    group: Option<String>,
 
     /// End after so many answers.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
 
+    /// Print a JSON object for each request: name, id, bytes of the answer, and error, each null where there is none.
+    #[arg(long)]
+    json: bool,
+
     /// The command, and its arguments. The request is on its standard input, and the rest in its environment as for
     /// `mezzenger work`, which also tells what signals do. What it prints until it ends, without a line feed at its end, is
-    /// the answer if it ends with exit code 0; otherwise there is none.
+    /// the answer if it ends with exit code 0. Otherwise whoever asked is told that it failed, and how it ended.
     #[arg(last = true, required = true, value_name = "COMMAND")]
     command: Vec<String>,
 }
@@ -82,7 +88,8 @@ impl ReplyArgs {
         command::find(&self.command[0])?;
         let stopped = signals::stop_flag().map_err(Error::Signals)?;
         let client = connect(builder)?;
-        let member = client.subscription_to(filter).group(&self.group).credit(CREDIT_BYTES);
+        let group = self.group.clone().unwrap_or_else(|| group_of(&filter));
+        let member = client.subscription_to(filter).group(&group).credit(CREDIT_BYTES);
         let mut requests = member.open()?;
         let mut left = self.count;
         while left != Some(0) && !stopped.load(Ordering::Relaxed) {
@@ -91,17 +98,27 @@ impl ReplyArgs {
                 Err(ReceiveError::TimedOut) => continue,
                 Err(error) => return Err(Error::Receive(error)),
             };
-            match self.answer(&request) {
-                Ok(()) => {
+            let answered = self.answer(&request, &group);
+            if self.json {
+                self.tell(&request, &answered)?;
+            }
+            match answered {
+                Ok(_) => {
                     request.ack();
                     left = left.map(|left| left - 1);
                 }
                 Err(Error::Command { command, source }) if command::is_not_there(&source) => {
-                    return Err(Error::Command { command, source });
+                    let error = Error::Command { command, source };
+                    request.reply_error(&error.to_string())?;
+                    client.flush()?;
+                    return Err(error);
                 }
                 Err(error) => {
                     let (id, name) = (request.id(), show::on_terminal(request.name()));
                     complain(&format!("{error}; request {id} under '{name}' gets no answer"));
+                    if request.reply_to().is_some() {
+                        request.reply_error(&error.to_string())?;
+                    }
                     request.reject("it could not be answered");
                 }
             }
@@ -112,21 +129,42 @@ impl ReplyArgs {
         Ok(())
     }
 
-    fn answer(&self, request: &Delivery) -> Result<(), Error> {
+    fn tell(&self, request: &Delivery, answered: &Result<usize, Error>) -> Result<(), Error> {
+        let (name, id) = (request.name(), request.id().to_string());
+        let bytes = answered.as_ref().ok();
+        let error = answered.as_ref().err().map(ToString::to_string);
+        let object = json!({ "name": name, "id": id, "bytes": bytes, "error": error });
+        written(show::json_line(&object))
+    }
+
+    /// Answers a request with what the command prints for it, and gives the bytes of that.
+    fn answer(&self, request: &Delivery, group: &str) -> Result<usize, Error> {
         if request.reply_to().is_none() {
             return Err(SendError::NoReplyWanted.into());
         }
-        let output = command::run(&self.command, &self.group, request, Stdio::piped());
+        let output = command::run(&self.command, group, request, Stdio::piped());
         let command = || self.command[0].clone();
         let output = output.map_err(|source| Error::Command { command: command(), source })?;
         if !output.status.success() {
             return Err(Error::Failed { command: command(), status: output.status });
         }
-        match str::from_utf8(&output.stdout) {
+        Ok(match str::from_utf8(&output.stdout) {
             // As a shell takes what a command prints.
-            Ok(text) => request.reply(text.strip_suffix('\n').unwrap_or(text))?,
-            Err(_) => request.reply(&output.stdout)?,
-        };
-        Ok(())
+            Ok(text) => {
+                let text = text.strip_suffix('\n').unwrap_or(text);
+                request.reply(text)?;
+                text.len()
+            }
+            Err(_) => {
+                request.reply(&output.stdout)?;
+                output.stdout.len()
+            }
+        })
     }
+}
+
+/// The group of those who answer what fits a filter, unless they say otherwise. Groups have no wildcards in their names.
+fn group_of(filter: &Filter) -> String {
+    let (Filter::Name(text) | Filter::Prefix(text) | Filter::Pattern(text)) = filter;
+    format!("reply.{}", text.replace('*', "+").replace('>', "#"))
 }

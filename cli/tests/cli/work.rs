@@ -110,9 +110,14 @@ fn a_request_is_answered_by_a_command_and_one_to_nobody_fails_at_once() {
     let script = r#"read -r text; echo "$MEZZENGER_HEADERS"; cat > /dev/null; [ "$text" != no ]"#;
     let reply = ["reply", "sum", "--count", "1", "--", "sh", "-c", script];
     let replying = broker.spawn(&reply);
-    while !broker.run(&["request", "sum", "no", "--timeout", "100ms"]).stderr.ends_with(b"100ms\n")
-    {
-    }
+    let failed = loop {
+        let stderr = broker.run(&["request", "sum", "no"]).stderr;
+        if !String::from_utf8_lossy(&stderr).contains("nobody takes requests") {
+            break stderr;
+        }
+    };
+    let failed = String::from_utf8_lossy(&failed);
+    assert!(failed.contains("the request under 'sum' failed: sh: exit status: 1"), "{failed}");
     // What is no request ends nobody.
     check_ok(&broker.run(&["pub", "sum", "no request", "--ack"]));
     let asked = broker.run_with(&["request", "sum", "-", "--header", "k=v"], &[b'x'; 300_000]);
@@ -121,6 +126,29 @@ fn a_request_is_answered_by_a_command_and_one_to_nobody_fails_at_once() {
     assert_eq!(replied.status.code(), Some(0));
     let stderr = String::from_utf8_lossy(&replied.stderr);
     assert!(stderr.contains("exit status: 1") && stderr.contains("gets no answer"), "{stderr}");
+}
+
+#[test]
+fn requests_under_several_names_are_answered_at_once_without_names_for_groups() {
+    let broker = Broker::start();
+    let reply =
+        |name, says| broker.spawn(&["reply", name, "--count", "1", "--json", "--", "echo", says]);
+    let replying = [reply("tea", "hot"), reply("ice.>", "cold")];
+    for (name, answer) in [("tea", "hot\n"), ("ice.cream", "cold\n")] {
+        let asked = loop {
+            let asked = broker.run(&["request", name, "x"]);
+            if !String::from_utf8_lossy(&asked.stderr).contains("nobody takes requests") {
+                break asked;
+            }
+        };
+        assert_eq!(check_ok(&asked), answer);
+    }
+    for (replied, (name, bytes)) in replying.into_iter().zip([("tea", 3), ("ice.cream", 4)]) {
+        let told = check_ok(&finish(replied));
+        let told: serde_json::Value = serde_json::from_str(&told).expect("an object");
+        assert_eq!((&told["name"], &told["bytes"]), (&name.into(), &bytes.into()), "{told}");
+        assert!(told["error"].is_null() && told["id"].is_string(), "{told}");
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::checker::Job;
-use super::effect::{Effect, Reply};
+use super::effect::{Effect, Reached, Reply};
 use super::frames::FrameId;
 use super::output::Lead;
 use super::peer::{Late, Peer};
@@ -227,24 +227,24 @@ impl<N: Network> Broker<N> {
     pub(super) fn carry_out(&mut self, now: Duration) {
         let (mut publishes, mut slow, mut deferred) = (false, None, false);
         // Connections whose credit publishers are to wait for.
-        let (mut connections, mut lacking) = (0, Vec::new());
+        let (mut reached, mut lacking) = (Reached::default(), Vec::new());
         while let Some(effect) = self.core.out.queue.pop_front() {
             match effect {
                 Effect::Publish { frame, to, direct, droppable } => {
                     publishes = true;
-                    connections += to.len() + direct.len();
+                    reached.add(&to, &direct);
                     slow = self.publish(frame, &to, &direct, droppable, &mut lacking, now).or(slow);
                 }
                 Effect::Deferred { to } => {
                     (publishes, deferred) = (true, true);
-                    connections += to.len();
+                    reached.add(&to, &[]);
                     slow = self.find_slow(&to, now).or(slow);
                 }
                 Effect::Granted { connection, is_clear } => {
                     self.granted(connection, is_clear, now);
                 }
                 Effect::Reply(to, reply) => {
-                    self.reply(&to, &reply, std::mem::take(&mut connections));
+                    self.reply(&to, &reply, &std::mem::take(&mut reached));
                     // Its own credit comes behind what it publishes, and only if it is read on.
                     let others = lacking.drain(..).find(|&id| id != to.connection);
                     let slow = slow.take().or(others);
@@ -281,7 +281,7 @@ impl<N: Network> Broker<N> {
         for &connection in to {
             slow = self.push(connection, id, Lead::default(), now).or(slow);
         }
-        for &Direct { connection, delivery, is_overdrawn } in direct {
+        for &Direct { connection, delivery, is_overdrawn, .. } in direct {
             slow = self.push(connection, id, Lead::delivery(delivery), now).or(slow);
             if is_overdrawn && self.holds_for_credit(connection, now) {
                 lacking.push(connection);
@@ -308,8 +308,7 @@ impl<N: Network> Broker<N> {
         (peer.output.is_blocked() && self.judge(connection, now)).then_some(connection)
     }
 
-    /// `connections`: how many the request's messages were for.
-    fn reply(&mut self, to: &Requester, reply: &Reply, connections: usize) {
+    fn reply(&mut self, to: &Requester, reply: &Reply, reached: &Reached) {
         let id = to.connection;
         let Some(peer) = self.peers.get_mut(id) else { return };
         if let Reply::Refused(why, _) = reply
@@ -321,8 +320,9 @@ impl<N: Network> Broker<N> {
         let own = peer.output.own();
         match reply {
             Reply::Ok if peer.said_hello => {
-                let connections = u32::try_from(connections).unwrap_or(u32::MAX);
-                to.envelope.append_reply(&taken(connections), own);
+                let [connections, takers] = [reached.connections, reached.takers]
+                    .map(|count| u32::try_from(count).unwrap_or(u32::MAX));
+                to.envelope.append_reply(&taken(connections, takers), own);
             }
             Reply::Ok => to.envelope.append_reply(OK, own),
             Reply::Hello(answer) => {

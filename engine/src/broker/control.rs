@@ -10,7 +10,7 @@ use crate::wire::control::{self, Control, Kind, Subscribe};
 use crate::wire::durable;
 use crate::wire::filter::{Filter, literal_beginning};
 use crate::wire::hello::{self, Secret};
-use crate::wire::reply::taken;
+use crate::wire::reply::number;
 
 /// What comes of a control request.
 enum Outcome {
@@ -132,7 +132,7 @@ impl<E> Core<E> {
             Kind::Group(group) => {
                 let ack_wait_ms = self.join(connection, wanted, &group, now)?;
                 if self.has_proved(connection) {
-                    reply = Reply::Answer(taken(ack_wait_ms).into());
+                    reply = Reply::Answer(number(ack_wait_ms).into());
                 }
                 // Nothing of what waits is for a durable one.
                 if self.groups.durable_number(group.name).is_some() {

@@ -57,6 +57,21 @@ pub(super) enum Reply {
     Refused(Refusal, Dialect),
 }
 
+/// Whom the messages of a request were for.
+#[derive(Default)]
+pub(super) struct Reached {
+    pub(super) connections: usize,
+    /// Those of them that do more than look on.
+    pub(super) takers: usize,
+}
+
+impl Reached {
+    pub(super) fn add(&mut self, to: &[ConnectionId], direct: &[Direct]) {
+        self.connections += to.len() + direct.len();
+        self.takers += to.len() + direct.iter().filter(|direct| !direct.looks_on).count();
+    }
+}
+
 /// What the core wants done, in order; the journal's part can go ahead of the sockets'.
 #[derive(Debug)]
 pub(super) struct Effects<E> {

@@ -366,9 +366,9 @@ pub(super) fn doubt(error: &SendError) -> &'static str {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RequestError {
-    /// Nobody got it: nobody is subscribed to the name, or no member of a group has credit.
+    /// Nobody got it who could answer: nobody but observers is subscribed to the name, or no member of a group has credit.
     #[error(
-        "nobody takes requests under '{name}' now: nobody is subscribed to it, or no member of a group has room"
+        "nobody takes requests under '{name}' now: nobody but observers is subscribed to it, or no member of a group has room"
     )]
     NoSubscriber {
         /// The request's name.
@@ -381,6 +381,14 @@ pub enum RequestError {
         name: String,
         /// How long it was waited for.
         timeout: Duration,
+    },
+    /// Whoever took it says that it failed, with [`Delivery::reply_error`](crate::Delivery::reply_error).
+    #[error("the request under '{name}' failed: {reason}")]
+    Failed {
+        /// The request's name.
+        name: String,
+        /// Why, as whoever took it says it.
+        reason: String,
     },
     /// The request was not published.
     #[error(transparent)]

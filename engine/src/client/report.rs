@@ -12,13 +12,8 @@ use crate::wire::id::MessageId;
 
 /// Messages that were published but never arrived here.
 ///
-/// It is a jump in a publisher's count of its messages under this name. Two jumps are no loss:
-///
-/// - A subscriber that comes late may first get old messages that are delivered again because nobody
-///   acknowledged them. Its count begins with those, so the messages between them, and between the
-///   last of them and the first new one, are reported, although they were published before it came.
-/// - Messages that the server refused are reported when a later message of the name, on its way at the
-///   same time, was taken, or was not answered.
+/// It is a jump in a publisher's count of its messages under this name. One jump is no loss: messages that the server refused
+/// are reported when a later message of the name, on its way at the same time, was taken, or was not answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Missed {

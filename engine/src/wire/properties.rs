@@ -18,6 +18,9 @@ const RETAIN: u8 = 7;
 const KEY: u8 = 8;
 const PAYLOAD_TYPE: u8 = 9;
 
+/// The header of an answer which says, instead of answering, why the request failed.
+pub const ERROR_HEADER: &str = "mezzenger-error";
+
 /// Bytes before each property.
 const HEAD_BYTES: usize = 5;
 /// Bytes behind them all.

@@ -7,8 +7,9 @@ use super::frame::V2;
 /// The reply to every request that was taken. On a connection that said hello, [`taken`] says more.
 pub const OK: &[u8] = b"OK";
 
-/// Bytes of a reply that says how many connections a message was for.
-const TAKEN_BYTES: usize = OK.len() + 4;
+/// Bytes of a reply that says a number, and of one that says how many connections a message was for.
+const NUMBER_BYTES: usize = OK.len() + 4;
+const TAKEN_BYTES: usize = NUMBER_BYTES + 4;
 
 /// Why the server refused a request. The number is the wire format's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -64,8 +65,11 @@ impl ErrorCode {
 pub enum Reply<'a> {
     /// The request was taken.
     Ok {
-        /// How many connections the server had its messages for; 0 if there were none or it did not tell.
+        /// How many connections the server had its messages for; 0 if there were none or it did not tell. To what a
+        /// subscription asked for, what is told instead.
         connections: u32,
+        /// How many of these do more than look on.
+        takers: u32,
     },
     /// The request was refused.
     Refused {
@@ -76,12 +80,20 @@ pub enum Reply<'a> {
     },
 }
 
-/// The bytes of the reply to a request that was taken, on a connection that said hello: `OK`, and for how many
-/// connections its messages were, as a little-endian `u32`.
-pub fn taken(connections: u32) -> [u8; TAKEN_BYTES] {
+/// The bytes of the reply to a request that was taken, on a connection that said hello: `OK`, for how many connections its
+/// messages were, and how many of these do more than look on, each as a little-endian `u32`.
+pub fn taken(connections: u32, takers: u32) -> [u8; TAKEN_BYTES] {
     let mut out = [0; TAKEN_BYTES];
+    out[..NUMBER_BYTES].copy_from_slice(&number(connections));
+    out[NUMBER_BYTES..].copy_from_slice(&takers.to_le_bytes());
+    out
+}
+
+/// The bytes of the reply to a request that was taken and is told something else: `OK`, and a little-endian `u32`.
+pub fn number(number: u32) -> [u8; NUMBER_BYTES] {
+    let mut out = [0; NUMBER_BYTES];
     out[..OK.len()].copy_from_slice(OK);
-    out[OK.len()..].copy_from_slice(&connections.to_le_bytes());
+    out[OK.len()..].copy_from_slice(&number.to_le_bytes());
     out
 }
 
@@ -97,11 +109,16 @@ pub fn refusal(code: ErrorCode, text: &str) -> Vec<u8> {
 /// Reads a reply; `None` for bytes that are none.
 pub fn read(bytes: &[u8]) -> Option<Reply<'_>> {
     if let Some(rest) = bytes.strip_prefix(OK) {
-        let connections = match rest {
-            [] => 0,
-            _ => u32::from_le_bytes(rest.try_into().ok()?),
+        let (connections, takers) = match rest {
+            [] => (0, 0),
+            [a, b, c, d] => (u32::from_le_bytes([*a, *b, *c, *d]), 0),
+            [a, b, c, d, rest @ ..] => {
+                let takers = u32::from_le_bytes(rest.try_into().ok()?);
+                (u32::from_le_bytes([*a, *b, *c, *d]), takers)
+            }
+            _ => return None,
         };
-        return Some(Reply::Ok { connections });
+        return Some(Reply::Ok { connections, takers });
     }
     let (head, text) = bytes.split_first_chunk::<3>()?;
     if head[0] != V2 {
@@ -117,12 +134,15 @@ mod tests {
 
     #[test]
     fn replies_come_back() {
-        assert_eq!(read(OK), Some(Reply::Ok { connections: 0 }));
-        assert_eq!(taken(0x0102), *b"OK\x02\x01\0\0");
+        assert_eq!(read(OK), Some(Reply::Ok { connections: 0, takers: 0 }));
+        assert_eq!(taken(0x0102, 3), *b"OK\x02\x01\0\0\x03\0\0\0");
         for connections in [0, 1, u32::MAX] {
-            assert_eq!(read(&taken(connections)), Some(Reply::Ok { connections }));
+            assert_eq!(read(&taken(connections, 7)), Some(Reply::Ok { connections, takers: 7 }));
+            assert_eq!(read(&number(connections)), Some(Reply::Ok { connections, takers: 0 }));
         }
-        assert_eq!(read(&taken(1)[..5]), None);
+        for bytes in [5, 7, 9] {
+            assert_eq!(read(&taken(1, 1)[..bytes]), None);
+        }
         for code in (1..=11).map(|n| ErrorCode::from_u16(n).unwrap()) {
             let bytes = refusal(code, "why");
             assert_eq!(read(&bytes), Some(Reply::Refused { code: Some(code), text: "why".into() }));

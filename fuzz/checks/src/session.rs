@@ -160,7 +160,7 @@ impl Good {
             arrived.extend(self.subscriber.receive().concat());
         }
         // It said hello, and is told that one connection wants it; or more, if the script's own does, too.
-        let is_taken = |body| matches!(reply::read(body), Some(Reply::Ok { connections: 1.. }));
+        let is_taken = |body| matches!(reply::read(body), Some(Reply::Ok { connections: 1.., .. }));
         let [delimiter, body] = &answers[..] else {
             panic!("message {} was answered {answers:?}", self.published);
         };

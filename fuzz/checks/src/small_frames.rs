@@ -37,10 +37,14 @@ fn acknowledgement(data: &[u8]) {
 
 fn answer(data: &[u8]) {
     let expected = match data {
-        b"OK" => Some(Reply::Ok { connections: 0 }),
+        b"OK" => Some(Reply::Ok { connections: 0, takers: 0 }),
         [b'O', b'K', a, b, c, d] => {
-            Some(Reply::Ok { connections: u32::from_le_bytes([*a, *b, *c, *d]) })
+            Some(Reply::Ok { connections: u32::from_le_bytes([*a, *b, *c, *d]), takers: 0 })
         }
+        [b'O', b'K', a, b, c, d, e, f, g, h] => Some(Reply::Ok {
+            connections: u32::from_le_bytes([*a, *b, *c, *d]),
+            takers: u32::from_le_bytes([*e, *f, *g, *h]),
+        }),
         [0x01, low, high, text @ ..] => Some(Reply::Refused {
             code: code(u16::from_le_bytes([*low, *high])),
             text: String::from_utf8_lossy(text),

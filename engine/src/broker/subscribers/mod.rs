@@ -46,6 +46,8 @@ pub(super) struct Direct {
     pub(super) delivery: Delivery,
     /// The subscription had no credit for it: publishers are to wait until it has some.
     pub(super) is_overdrawn: bool,
+    /// It is an observer's.
+    pub(super) looks_on: bool,
 }
 
 impl Direct {

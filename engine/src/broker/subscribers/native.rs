@@ -402,7 +402,8 @@ impl Native {
     /// Whom a delivery is for, and what stands before it.
     pub(in super::super) fn direct(&self, again: bool, attempt: u16) -> Direct {
         let delivery = Delivery { number: self.number, again, retained: false, attempt };
-        Direct { connection: self.connection, delivery, is_overdrawn: self.has(OVERDRAWN) }
+        let (connection, is_overdrawn) = (self.connection, self.has(OVERDRAWN));
+        Direct { connection, delivery, is_overdrawn, looks_on: self.part == Part::Observer }
     }
 
     pub(in super::super) fn has_credit(&self) -> bool {

@@ -9,7 +9,7 @@ use crate::wire::control::{Backoff, Group, Kind, Verdict};
 use crate::wire::durable::{self, Entry, Request, Unsettled};
 use crate::wire::filter::Filter;
 use crate::wire::letter::{self, Which};
-use crate::wire::reply::taken;
+use crate::wire::reply::number;
 
 /// Whoever asks for groups.
 pub(super) const ASKER: u32 = 50;
@@ -248,7 +248,7 @@ fn members_take_its_terms_or_say_the_same() {
     // They are told how long they may take.
     bench.core.prove(3, 7);
     bench.request(3, join_named(1, "g"));
-    assert_eq!(bench.replies(), [(3, Reply::Answer(taken(2000).into()))]);
+    assert_eq!(bench.replies(), [(3, Reply::Answer(number(2000).into()))]);
     bench.ask(4, subscribe(1, Kind::Group(group), ORDERS, ROOMY));
     let given = bench.given();
     assert_eq!(given, [(3, 1, 1, vec![1]), (4, 1, 1, vec![2])], "one under way");

@@ -67,7 +67,8 @@ fn each_filter_gets_its_names_as_they_arrived_and_an_end_is_an_end() {
                 let got: Vec<_> = deliveries.iter().flat_map(|it| &it.direct).collect();
                 let delivery =
                     control::Delivery { number: 7, again: false, retained: false, attempt: 0 };
-                let expected = Direct { connection: 3, delivery, is_overdrawn: false };
+                let looks_on = kind == Kind::Observer;
+                let expected = Direct { connection: 3, delivery, is_overdrawn: false, looks_on };
                 let is_wanted = names.contains(&name);
                 assert_eq!(
                     got,

@@ -283,8 +283,8 @@ impl Requester {
     }
 
     /// Books how a request ended.
-    fn finish(&mut self, request: Request, result: Result<u32, SendError>) {
-        let connections = result.as_ref().map_or(0, |&connections| connections);
+    fn finish(&mut self, request: Request, result: Result<Reach, SendError>) {
+        let Reach { connections, takers } = result.as_ref().copied().unwrap_or_default();
         let result = result.map(|_| ());
         match request.cargo {
             Cargo::Messages(cut) => {
@@ -294,8 +294,10 @@ impl Requester {
                     Err(error) => self.reporter.not_published(&cut.batch, error),
                 }
                 // One that was taken on an earlier connection is told to be for nobody.
-                let receivers = (!cut.sent_again).then_some(connections);
-                cut.batch.fate.decide_for(result.clone().map(|()| Taken { receivers }));
+                let [receivers, takers] =
+                    [connections, takers].map(|count| (!cut.sent_again).then_some(count));
+                let taken = result.clone().map(|()| Taken { receivers, takers });
+                cut.batch.fate.decide_for(taken);
                 self.finished.push(Finished { cut, result, connections });
             }
             Cargo::Acks { messages } => match result {
@@ -425,7 +427,7 @@ fn read_answer(body: &Bytes) -> Result<Bytes, SendError> {
 /// What the server says to what a subscription asked for: a number that means something for some of it.
 fn read_subscription_reply(bytes: &[u8]) -> Result<u32, SubscribeError> {
     match reply::read(bytes) {
-        Some(Reply::Ok { connections }) => Ok(connections),
+        Some(Reply::Ok { connections, .. }) => Ok(connections),
         Some(Reply::Refused { text, .. }) => {
             Err(SubscribeError::Refused { text: text.into_owned() })
         }
@@ -433,10 +435,18 @@ fn read_subscription_reply(bytes: &[u8]) -> Result<u32, SubscribeError> {
     }
 }
 
-/// How many connections the request's messages were for, if it was taken.
-fn read_reply(bytes: &[u8]) -> Result<u32, SendError> {
+/// Whom a request's messages were for.
+#[derive(Clone, Copy, Default)]
+struct Reach {
+    connections: u32,
+    /// Those of them that do more than look on.
+    takers: u32,
+}
+
+/// Whom the request's messages were for, if it was taken.
+fn read_reply(bytes: &[u8]) -> Result<Reach, SendError> {
     match reply::read(bytes) {
-        Some(Reply::Ok { connections }) => Ok(connections),
+        Some(Reply::Ok { connections, takers }) => Ok(Reach { connections, takers }),
         Some(Reply::Refused { code, text }) => {
             let raw_code = bytes.get(1..3).map_or(0, |b| u16::from_le_bytes([b[0], b[1]]));
             Err(SendError::refused(code, raw_code, text.into_owned()))

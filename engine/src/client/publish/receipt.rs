@@ -15,6 +15,8 @@ use crate::client::waiting::{Place, Wakers};
 pub(in crate::client) struct Taken {
     /// How many connections it was for; `None` where that is not known.
     pub(in crate::client) receivers: Option<u32>,
+    /// How many of these do more than look on.
+    pub(in crate::client) takers: Option<u32>,
 }
 
 /// The fate that all messages of one frame share.

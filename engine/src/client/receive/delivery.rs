@@ -19,7 +19,7 @@ use crate::client::publish::publisher::Publisher;
 use crate::client::publish::receipt::Receipt;
 use crate::client::receive::message::Message;
 use crate::client::receive::outcome::Verdict;
-use crate::wire::properties::Properties;
+use crate::wire::properties::{ERROR_HEADER, Properties};
 
 /// Bytes of a reason.
 const REASON_BYTES_MAX: usize = u8::MAX as usize;
@@ -88,7 +88,8 @@ impl<Mode> Delivery<Mode> {
         &self.message
     }
 
-    /// Whether it was sent before, to this subscription or to another one.
+    /// Whether the server kept it and delivers it from there: to somebody who did not acknowledge it, or who subscribed after it was
+    /// published. So it may have been here before, and it may come behind messages that were published after it.
     pub fn is_redelivered(&self) -> bool {
         self.again
     }
@@ -162,6 +163,12 @@ impl<Mode> Delivery<Mode> {
         Ok((name, Properties { correlation, ..Properties::default() }))
     }
 
+    /// The same for an answer that says why the request failed.
+    fn failure<'a>(&'a self, reason: &'a str) -> Result<(&'a str, Properties<'a>), SendError> {
+        let (name, properties) = self.answer()?;
+        Ok((name, Properties { headers: vec![(ERROR_HEADER, reason)], ..properties }))
+    }
+
     /// Whether its group waits for what becomes of it.
     fn is_job(&self) -> bool {
         self.message.requires_ack() && self.lease.inbox.terms.is_group()
@@ -197,6 +204,18 @@ impl Delivery {
         self.lease.voice.publisher.publish_with(name, &payload, &properties, false, true)
     }
 
+    /// Answers it, if it is a request, that it failed: whoever asked gets [`RequestError::Failed`] with this reason, at once.
+    /// Does not wait for the server, and settles nothing.
+    ///
+    /// # Errors
+    /// As for [`Self::reply`].
+    ///
+    /// [`RequestError::Failed`]: crate::RequestError::Failed
+    pub fn reply_error(&self, reason: &str) -> Result<Receipt, SendError> {
+        let (name, properties) = self.failure(reason)?;
+        self.lease.voice.publisher.publish_with(name, &b"", &properties, false, true)
+    }
+
     /// Publishes it under another name, as it is: payload, encoding and properties, and whether it is to be acknowledged.
     /// Does not wait for the server, and settles nothing.
     ///
@@ -218,6 +237,18 @@ impl Delivery<Asynchronous> {
     pub async fn reply(&self, payload: impl Payload) -> Result<Receipt, SendError> {
         let (name, properties) = self.answer()?;
         self.lease.voice.publisher.publish_in_task(name, payload, properties, false, true).await
+    }
+
+    /// Answers it, if it is a request, that it failed: whoever asked gets [`RequestError::Failed`] with this reason, at once.
+    /// Waits for room in the buffer alone, and settles nothing.
+    ///
+    /// # Errors
+    /// As for [`Self::reply`].
+    ///
+    /// [`RequestError::Failed`]: crate::RequestError::Failed
+    pub async fn reply_error(&self, reason: &str) -> Result<Receipt, SendError> {
+        let (name, properties) = self.failure(reason)?;
+        self.lease.voice.publisher.publish_in_task(name, b"", properties, false, true).await
     }
 
     /// Publishes it under another name, as it is: payload, encoding and properties, and whether it is to be acknowledged.

@@ -105,6 +105,27 @@ fn a_request_is_answered_and_each_caller_gets_its_own_answer() {
 }
 
 #[test]
+fn a_request_that_failed_is_an_error_with_the_reason() {
+    let server = server();
+    let [responder, requester] = [client(&server), client(&server)];
+    let mut requests =
+        responder.subscription_to(Filter::name("divide")).group("dividers").open().unwrap();
+    std::thread::scope(|scope| {
+        let asked = scope.spawn(|| requester.message("divide", "1/0").request(LONG));
+        let request = requests.recv_timeout(LONG).unwrap();
+        request.reply_error("nothing is divided by 0").unwrap();
+        let failed = RequestError::Failed {
+            name: "divide".to_owned(),
+            reason: "nothing is divided by 0".to_owned(),
+        };
+        assert_eq!(asked.join().unwrap().unwrap_err(), failed);
+    });
+    requester.message("divide", "no request").publish().unwrap();
+    let other = requests.recv_timeout(LONG).unwrap();
+    assert_eq!(other.reply_error("x").unwrap_err(), SendError::NoReplyWanted);
+}
+
+#[test]
 fn a_request_to_nobody_fails_at_once_and_one_without_an_answer_in_time() {
     let server = server();
     let client = client(&server);
@@ -126,6 +147,18 @@ fn a_request_to_nobody_fails_at_once_and_one_without_an_answer_in_time() {
         assert_eq!(asking.join().unwrap().unwrap().text(), Some("in time"));
     });
     assert_eq!(silent.recv_timeout(MOMENT).unwrap_err(), ReceiveError::TimedOut);
+}
+
+#[test]
+fn a_request_that_only_observers_get_fails_at_once() {
+    let server = server();
+    let client = client(&server);
+    let mut observer = client.subscription_to(Filter::prefix("")).observe().open().unwrap();
+    let nobody = RequestError::NoSubscriber { name: "sum".to_owned() };
+    assert_eq!(client.message("sum", "1").request(LONG).unwrap_err(), nobody);
+    assert_eq!(observer.recv_timeout(LONG).unwrap().text(), Some("1"));
+    // Whoever publishes is told of them all.
+    assert_eq!(client.publish("sum", "2").unwrap().receivers(), Ok(Some(1)));
 }
 
 #[test]

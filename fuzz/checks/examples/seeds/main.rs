@@ -96,7 +96,7 @@ fn from_golden_v2() -> Outcome {
 
 fn small_frames() -> Outcome {
     seed("small_frames", "ok", b"OK")?;
-    seed("small_frames", "ok_connections", &taken(3))?;
+    seed("small_frames", "ok_connections", &taken(3, 2))?;
     seed("small_frames", "refusal", &refusal(ErrorCode::PendingFull, "too many"))?;
     seed("small_frames", "unknown_code", b"\x01\xff\xffnew")?;
     seed("small_frames", "topic", &confirm::topic(7))?;

@@ -9,6 +9,7 @@ use crate::client::publish::receipt::{Fate, Receipt, Taken};
 use crate::client::receive::Request;
 use crate::client::receive::message::Message;
 use crate::client::waiting::Place;
+use crate::wire::properties::ERROR_HEADER;
 
 /// The first answer to a request, or why there will be none. That the server took the request wakes nobody: who asked would only
 /// go on waiting.
@@ -28,10 +29,21 @@ impl<'a> PendingAnswer<'a> {
         Self { name, request, fate, place, waits, is_done: false }
     }
 
+    /// An answer, unless it says that the request failed.
+    fn read(&self, answer: Message) -> Result<Message, RequestError> {
+        match answer.header(ERROR_HEADER) {
+            Some(reason) => {
+                let (name, reason) = (self.name.to_owned(), reason.to_owned());
+                Err(RequestError::Failed { name, reason })
+            }
+            None => Ok(answer),
+        }
+    }
+
     /// What ends the wait before an answer does.
     fn failure(&self, taken: Result<Taken, SendError>) -> Option<RequestError> {
         match taken {
-            Ok(Taken { receivers: Some(0) }) if !self.waits => {
+            Ok(Taken { takers: Some(0), .. }) if !self.waits => {
                 Some(RequestError::NoSubscriber { name: self.name.to_owned() })
             }
             Ok(_) => None,
@@ -47,7 +59,8 @@ impl Future for PendingAnswer<'_> {
         let this = &mut *self;
         let result = match Pin::new(&mut this.request.answer).poll(context) {
             // With the client, or with the subscription to the answers.
-            Poll::Ready(answer) => answer.ok_or_else(|| SendError::Stopped.into()),
+            Poll::Ready(Some(answer)) => this.read(answer),
+            Poll::Ready(None) => Err(SendError::Stopped.into()),
             Poll::Pending => match this.fate.poll_request(&mut this.place, context) {
                 Poll::Ready(taken) => match this.failure(taken) {
                     Some(error) => Err(error),
@@ -109,7 +122,7 @@ mod tests {
 
     #[test]
     fn that_somebody_gets_the_request_wakes_nobody_and_that_none_does_ends_the_wait() {
-        let taken = |receivers| Ok(Taken { receivers });
+        let taken = |takers| Ok(Taken { receivers: Some(1), takers });
         let nobody = RequestError::NoSubscriber { name: "a".to_owned() };
         assert_eq!(woken_by(taken(Some(1)), false), (0, None));
         assert_eq!(woken_by(taken(None), false), (0, None));

@@ -249,6 +249,11 @@ async fn requests_of_many_tasks_get_their_own_answers() {
     });
     silent.recv().await.unwrap().reply("in time").await.unwrap();
     assert_eq!(asking.await.unwrap().unwrap().text(), Some("in time"));
+    let failing = requester.message("silent", "z").request(LONG);
+    let refused = async { drop(silent.recv().await.unwrap().reply_error("no").await.unwrap()) };
+    let (failed, ()) = tokio::join!(failing, refused);
+    let reason = "no".to_owned();
+    assert_eq!(failed.unwrap_err(), RequestError::Failed { name: "silent".to_owned(), reason });
     drop(responder);
     timeout(LONG, answering).await.unwrap().unwrap();
 }
