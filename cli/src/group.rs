@@ -4,10 +4,10 @@ use std::io;
 use std::time::Duration;
 
 use clap::Subcommand;
-use mezzenger::{Client, ClientBuilder, Filter, Group, NameError, check_group_name};
+use mezzenger::{Client, ClientBuilder, Filter, Group, GroupBuilder, NameError, check_group_name};
 use serde_json::{Value, json};
 
-use crate::duration::{duration, positive};
+use crate::duration::{of_group, positive_of_group};
 use crate::error::{Error, written};
 use crate::filter::FilterArgs;
 use crate::publish::publishable;
@@ -35,8 +35,21 @@ pub(crate) struct CreateArgs {
     #[arg(value_parser = group_name)]
     group: String,
 
-    /// How long a member may take for a message before another one gets it. Default: the server's --retry-interval.
-    #[arg(long, value_name = "DURATION", value_parser = positive)]
+    #[command(flatten)]
+    policy: PolicyArgs,
+
+    /// Print the group as a JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+/// What the members of a group agree on. A group that is there has it all already: what is not said is as it has it, and what is said
+/// has to be the same.
+#[derive(Default, clap::Args)]
+pub(crate) struct PolicyArgs {
+    /// How long a member may take for a message before another one gets it, should it hang: `mezzenger work` asks for more time as long
+    /// as the command runs. Default: the server's --retry-interval.
+    #[arg(long, value_name = "DURATION", value_parser = positive_of_group)]
     ack_wait: Option<Duration>,
 
     /// How many messages a member may have without having acknowledged them. Default: as many as the server allows.
@@ -47,17 +60,41 @@ pub(crate) struct CreateArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     max_attempts: Option<u16>,
 
-    /// How long to wait after each failed attempt, such as 1s,10s,1m; the last one counts for all further attempts.
-    #[arg(long, value_name = "DURATIONS", value_delimiter = ',', value_parser = duration)]
+    /// How long to wait after each failed attempt, such as 1s,10s,1m; the last one counts for all further attempts. Default: not at
+    /// all.
+    #[arg(long, value_name = "DURATIONS", value_delimiter = ',', value_parser = of_group)]
     backoff: Vec<Duration>,
 
     /// Have messages that expire become dead letters of the group, instead of being no more.
     #[arg(long)]
     keep_expired: bool,
+}
 
-    /// Print the group as a JSON object.
-    #[arg(long)]
-    json: bool,
+/// Calls the methods of a builder of groups that stand for what was said.
+macro_rules! with_policy {
+    ($policy:expr, $group:expr) => {{
+        let mut group = $group;
+        if let Some(time) = $policy.ack_wait {
+            group = group.ack_wait(time);
+        }
+        if let Some(messages) = $policy.in_flight {
+            group = group.in_flight_max(messages);
+        }
+        if let Some(attempts) = $policy.max_attempts {
+            group = group.attempts_max(attempts);
+        }
+        if !$policy.backoff.is_empty() {
+            group = group.backoff(&$policy.backoff);
+        }
+        if $policy.keep_expired { group.keep_expired() } else { group }
+    }};
+}
+
+impl PolicyArgs {
+    /// A member of a group with this policy.
+    pub(crate) fn of_member(&self, group: GroupBuilder) -> GroupBuilder {
+        with_policy!(self, group)
+    }
 }
 
 /// How to list groups.
@@ -134,20 +171,7 @@ impl CreateArgs {
     fn run(self, builder: ClientBuilder) -> Result<(), Error> {
         let filter = self.filter.checked();
         let client = builder.connect()?;
-        let mut group = client.groups().durable(&self.group, filter).backoff(&self.backoff);
-        if let Some(messages) = self.in_flight {
-            group = group.in_flight_max(messages);
-        }
-        if let Some(attempts) = self.max_attempts {
-            group = group.attempts_max(attempts);
-        }
-        if let Some(time) = self.ack_wait {
-            group = group.ack_wait(time);
-        }
-        if self.keep_expired {
-            group = group.keep_expired();
-        }
-        group.create()?;
+        with_policy!(self.policy, client.groups().durable(&self.group, filter)).create()?;
         match client.groups().get(&self.group)? {
             Some(group) => written(print(&group, self.json)),
             None => Ok(()),
@@ -155,38 +179,17 @@ impl CreateArgs {
     }
 }
 
-/// What becomes of messages that expire.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Expired {
-    /// They become dead letters.
-    Kept,
-    /// They are no more.
-    Dropped,
-}
-
 /// Creates a durable group with these terms unless there is one of this name.
 pub(crate) fn create_if_absent(
     client: &Client,
     name: &str,
     filter: &Filter,
-    ack_wait: Option<Duration>,
-    attempts_max: Option<u16>,
-    expired: Expired,
+    policy: &PolicyArgs,
 ) -> Result<(), Error> {
     if client.groups().get(name)?.is_some_and(|group| group.is_durable) {
         return Ok(());
     }
-    let mut group = client.groups().durable(name, filter.clone());
-    if let Some(attempts) = attempts_max {
-        group = group.attempts_max(attempts);
-    }
-    if let Some(time) = ack_wait {
-        group = group.ack_wait(time);
-    }
-    if expired == Expired::Kept {
-        group = group.keep_expired();
-    }
-    Ok(group.create()?)
+    Ok(with_policy!(policy, client.groups().durable(name, filter.clone())).create()?)
 }
 
 fn print(group: &Group, as_json: bool) -> io::Result<()> {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use clap::error::ErrorKind;
 use clap::{ArgGroup, CommandFactory};
@@ -59,6 +59,14 @@ pub(crate) struct PublishArgs {
     #[arg(long, value_name = "KEY=VALUE")]
     header: Vec<Header>,
 
+    /// What the payload is, a media type: application/json.
+    #[arg(long, value_name = "TYPE")]
+    content_type: Option<String>,
+
+    /// Name under which an answer is to be published, for who listens there; `mezzenger request` waits for it by itself.
+    #[arg(long, value_name = "NAME", value_parser = one_name)]
+    reply_to: Option<String>,
+
     /// How long the message counts: 30s, 500ms; a bare number is seconds. Afterwards nobody gets it any more.
     #[arg(long, value_name = "DURATION", value_parser = positive)]
     expires: Option<Duration>,
@@ -66,6 +74,10 @@ pub(crate) struct PublishArgs {
     /// How long the server holds the message before it delivers it: 30s, 500ms; a bare number is seconds.
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     delay: Option<Duration>,
+
+    /// When the server delivers the message: 2027-01-31T08:00:00Z, in UTC; at once if that has passed.
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_rfc3339_weak, conflicts_with = "delay")]
+    deliver_at: Option<SystemTime>,
 
     /// Have the server keep the message as the last one of its name, for whoever subscribes with --last.
     #[arg(long)]
@@ -139,7 +151,8 @@ impl PublishArgs {
 
     /// Whether only those get it who are there now, and it was not perhaps published before.
     fn is_for_those_there(&self) -> bool {
-        !self.ack && !self.retain && self.delay.is_none() && self.key.is_none()
+        let is_later = self.delay.is_some() || self.deliver_at.is_some();
+        !self.ack && !self.retain && !is_later && self.key.is_none()
     }
 
     fn publish(&self, client: &Client, content: &Content) -> Result<Receipt, SendError> {
@@ -150,6 +163,15 @@ impl PublishArgs {
         }
         if let Some(time) = self.delay {
             message = message.deliver_in(time);
+        }
+        if let Some(time) = self.deliver_at {
+            message = message.deliver_at(time);
+        }
+        if let Some(media_type) = &self.content_type {
+            message = message.content_type(media_type);
+        }
+        if let Some(name) = &self.reply_to {
+            message = message.reply_to(name);
         }
         if self.retain {
             message = message.retain();

@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use mezzenger::{ClientBuilder, Delivery, Group, ReceiveError};
 
-use crate::duration::{duration, positive};
+use crate::duration::of_group;
 use crate::error::Error;
 use crate::filter::FilterArgs;
-use crate::group::{Expired, create_if_absent, group_name};
+use crate::group::{PolicyArgs, create_if_absent, group_name};
 use crate::{SIGNAL_TICK, command, complain, connect, show, signals};
 
 /// How a command asks for a later try: `EX_TEMPFAIL` of sysexits.h.
@@ -35,24 +35,12 @@ pub(crate) struct WorkArgs {
     #[arg(long)]
     durable: bool,
 
-    /// How long a message may take before another member gets it, should this process hang. It is extended while the
-    /// command runs. Default: as a group has it that is there, which has no other, otherwise the server's
-    /// --retry-interval.
-    #[arg(long, value_name = "DURATION", value_parser = positive)]
-    ack_wait: Option<Duration>,
+    #[command(flatten)]
+    policy: PolicyArgs,
 
     /// How long a message waits before it is tried again. Default: as the group's --backoff says, or 1s if it has none.
-    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", value_parser = of_group)]
     retry_delay: Option<Duration>,
-
-    /// How often a message is tried before it becomes a dead letter (see `mezzenger dead`). Default: as a group has it that
-    /// is there, which has no other, or without end.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
-    max_attempts: Option<u16>,
-
-    /// Have messages that expire become dead letters of the group, instead of being no more. A group that is there without that refuses.
-    #[arg(long)]
-    keep_expired: bool,
 
     /// End after so many messages that are done.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
@@ -94,23 +82,12 @@ impl WorkArgs {
         let stopped = signals::stop_flag().map_err(Error::Signals)?;
         let client = connect(builder)?;
         if self.durable {
-            let (group, attempts_max) = (&self.group, self.max_attempts);
-            let expired = if self.keep_expired { Expired::Kept } else { Expired::Dropped };
-            create_if_absent(&client, group, &filter, self.ack_wait, attempts_max, expired)?;
+            create_if_absent(&client, &self.group, &filter, &self.policy)?;
         }
         // One at a time: what waits here, others could have done. With more credit those without ack would wait here
         // meanwhile, but so would those with ack.
-        let mut member = client.subscription_to(filter).group(&self.group).credit(1);
-        if let Some(attempts) = self.max_attempts {
-            member = member.attempts_max(attempts);
-        }
-        if let Some(time) = self.ack_wait {
-            member = member.ack_wait(time);
-        }
-        if self.keep_expired {
-            member = member.keep_expired();
-        }
-        let mut jobs = member.open()?;
+        let member = client.subscription_to(filter).group(&self.group).credit(1);
+        let mut jobs = self.policy.of_member(member).open()?;
         let group = client.groups().get(&self.group)?;
         let retries = Retries::new(self.retry_delay, group.as_ref());
         let mut left = self.count;
