@@ -40,7 +40,7 @@ counters! {
     duplicates,
     /// Frames handed out for delivery.
     frames_published,
-    /// Messages sent again because nobody acknowledged them in time.
+    /// Messages delivered from those that are kept: again, because nobody acknowledged them in time, or for the first time to somebody who came later.
     resent,
     /// Messages acknowledged.
     settled,
