@@ -13,8 +13,8 @@ use pyo3::prelude::*;
 use crate::delivery::{BaseDelivery, Maker};
 use crate::filter::Wanted;
 use crate::subscription::{Shared, Subscription};
-use crate::time::Time;
-use crate::wait::SLICE;
+use crate::time::{Delay, Timeout};
+use crate::wait::{SLICE, end_of};
 
 /// How a subscription is about its callback.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -35,6 +35,7 @@ struct Called {
     filter: Filter,
     subscription: Shared,
     maker: Maker,
+    /// A weak reference: its client has it, and goes when nobody has that, whatever the callback knows.
     callback: Py<PyAny>,
     /// After how long a group gets a message again that the callback failed for; `None` outside of groups.
     retry_delay: Option<Duration>,
@@ -180,9 +181,9 @@ pub(crate) struct Call(Arc<Called>);
 
 #[pymethods]
 impl Call {
-    #[getter]
-    fn callback(&self, py: Python<'_>) -> Py<PyAny> {
-        self.0.callback.clone_ref(py)
+    /// The callback; None when its client is gone.
+    fn callback(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        self.0.callback.call0(py)
     }
 
     /// The next message, or none for now.
@@ -214,13 +215,13 @@ impl Calls {
         Self(Arc::default())
     }
 
-    /// Has `callback` called for what comes to a subscription. Returns how many subscriptions there are.
+    /// Has what `callback`, a weak reference, leads to called for what comes to a subscription. Returns how many subscriptions there are.
     fn add(
         &self,
         py: Python<'_>,
         subscription: &Subscription,
         callback: Py<PyAny>,
-        retry_delay: Option<Time>,
+        retry_delay: Option<Delay>,
     ) -> usize {
         let (shared, filter, maker) = subscription.parts(py);
         let called = Arc::new(Called {
@@ -229,7 +230,7 @@ impl Calls {
             subscription: shared,
             maker,
             callback,
-            retry_delay: retry_delay.map(|Time(delay)| delay),
+            retry_delay: retry_delay.map(|Delay(delay)| delay),
             state: Mutex::new(State { phase: Phase::Queued, has_ended: false, thread: None }),
             over: Condvar::new(),
         });
@@ -251,7 +252,7 @@ impl Calls {
 
     /// Ends all callbacks for exactly this filter, and waits until none of them runs, but for one that this is called in: how many there
     /// were, and whether all have ended within `timeout`.
-    fn remove(&self, py: Python<'_>, filter: Wanted, timeout: Time) -> PyResult<(usize, bool)> {
+    fn remove(&self, py: Python<'_>, filter: Wanted, timeout: Timeout) -> PyResult<(usize, bool)> {
         let mut removed = Vec::new();
         self.0.lock().all.retain(|called| {
             let keeps = called.filter != filter.0;
@@ -260,13 +261,17 @@ impl Calls {
             }
             keeps
         });
-        let end = Instant::now() + timeout.0;
+        let end = end_of(Some(timeout.0));
         removed.iter().for_each(|called| called.lock().has_ended = true);
         let mut all_ended = true;
         for called in &removed {
-            while !py.detach(|| called.wait(end.min(Instant::now() + SLICE))) {
+            let slice = || {
+                let next = Instant::now() + SLICE;
+                end.map_or(next, |end| end.min(next))
+            };
+            while !py.detach(|| called.wait(slice())) {
                 py.check_signals()?;
-                if Instant::now() >= end {
+                if end.is_some_and(|end| Instant::now() >= end) {
                     all_ended = false;
                     break;
                 }

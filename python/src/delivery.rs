@@ -8,13 +8,31 @@ use mezzenger::{Payload, SendError};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 
+use crate::arguments::{Name, refused, text};
 use crate::errors::{self, OrRaise};
+use crate::forks::Process;
 use crate::message::Message;
 use crate::operation::Operation;
 use crate::payload::Body;
 use crate::receipt::Receipt;
-use crate::time::Time;
+use crate::time::Delay;
 use crate::wait::wait;
+
+/// Bytes of a reason that travel.
+const REASON_BYTES_MAX: usize = 255;
+
+/// A reason that travels as a whole.
+fn reason(reason: &Bound<'_, PyAny>) -> PyResult<String> {
+    let text = text("reason", reason, "InvalidOption")?;
+    if text.len() <= REASON_BYTES_MAX {
+        return Ok((*text).to_owned());
+    }
+    let rule = format!(
+        "has {} bytes, and at most {REASON_BYTES_MAX} travel: shorten it, or log the rest",
+        text.len()
+    );
+    Err(refused("reason", reason, &rule))
+}
 
 /// What a callback returns to say what becomes of its message; None stands for `Verdict.ack()`.
 #[pyclass(frozen, eq, skip_from_py_object, module = "mezzenger")]
@@ -32,14 +50,15 @@ impl Verdict {
     /// Not now: in a group it is delivered again after so long.
     #[staticmethod]
     #[pyo3(signature = (delay=None))]
-    fn nak(delay: Option<Time>) -> Self {
-        Self(mezzenger::Verdict::Nak(delay.map_or(Duration::ZERO, |Time(delay)| delay)))
+    fn nak(delay: Option<Delay>) -> Self {
+        Self(mezzenger::Verdict::Nak(delay.map_or(Duration::ZERO, |Delay(delay)| delay)))
     }
 
-    /// Never: in a group it becomes a dead letter with this reason.
+    /// Never: in a group it becomes a dead letter with this reason, of at most 255 bytes.
     #[staticmethod]
-    fn reject(reason: String) -> Self {
-        Self(mezzenger::Verdict::Reject(reason))
+    #[pyo3(signature = (reason))]
+    fn reject(reason: &Bound<'_, PyAny>) -> PyResult<Self> {
+        self::reason(reason).map(|reason| Self(mezzenger::Verdict::Reject(reason)))
     }
 
     fn __repr__(&self) -> String {
@@ -59,6 +78,7 @@ pub(crate) struct BaseDelivery {
     is_redelivered: bool,
     is_retained: bool,
     attempt: u16,
+    process: Process,
 }
 
 impl BaseDelivery {
@@ -79,6 +99,7 @@ impl BaseDelivery {
     }
 
     fn say(&self, py: Python<'_>, verdict: &mezzenger::Verdict) -> PyResult<()> {
+        self.process.check(py, "client")?;
         if self.settle(verdict) {
             return Ok(());
         }
@@ -95,6 +116,7 @@ struct Lent {
 
 impl Lent {
     fn of(owner: &Bound<'_, BaseDelivery>) -> PyResult<Self> {
+        owner.get().process.check(owner.py(), "client")?;
         let delivery = owner.get().lock().take();
         if delivery.is_none() {
             let text = "the message was settled before: reply() and forward_to() come first";
@@ -157,14 +179,14 @@ impl BaseDelivery {
 
     /// Gives it back to its group, which gets it again after `delay`. Outside of groups it comes again by itself.
     #[pyo3(signature = (delay=None))]
-    fn nak(&self, py: Python<'_>, delay: Option<Time>) -> PyResult<()> {
-        let delay = delay.map_or(Duration::ZERO, |Time(delay)| delay);
+    fn nak(&self, py: Python<'_>, delay: Option<Delay>) -> PyResult<()> {
+        let delay = delay.map_or(Duration::ZERO, |Delay(delay)| delay);
         self.say(py, &mezzenger::Verdict::Nak(delay))
     }
 
-    /// It will never be done: in a group it becomes a dead letter with this reason.
-    fn reject(&self, py: Python<'_>, reason: String) -> PyResult<()> {
-        self.say(py, &mezzenger::Verdict::Reject(reason))
+    /// It will never be done: in a group it becomes a dead letter with this reason, of at most 255 bytes.
+    fn reject(&self, py: Python<'_>, reason: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.say(py, &mezzenger::Verdict::Reject(self::reason(reason)?))
     }
 
     /// Settles it as what a callback returned says, unless that was done. What reply() returns stands for nothing.
@@ -183,10 +205,14 @@ impl BaseDelivery {
     }
 
     /// Asks for as much time again as the group gives, from now on.
-    fn extend(&self) {
-        if let Some(delivery) = &*self.lock() {
-            delivery.extend();
+    fn extend(&self, py: Python<'_>) -> PyResult<()> {
+        self.process.check(py, "client")?;
+        let is_extended = self.lock().as_ref().map(Delivered::extend).is_some();
+        if is_extended {
+            return Ok(());
         }
+        let text = "the message was settled before: there is no time to be extended";
+        Err(errors::new(py, "AlreadySettled", text))
     }
 
     /// A context manager, also for `async with`: acknowledges at its end, and gives the message back, or leaves it unacknowledged, when
@@ -221,9 +247,9 @@ impl Delivery {
     }
 
     /// Publishes it under another name, as it is. Waits for room in the buffer alone, and settles nothing.
-    fn forward_to(slf: &Bound<'_, Self>, name: &str) -> PyResult<Receipt> {
+    fn forward_to(slf: &Bound<'_, Self>, name: Name) -> PyResult<Receipt> {
         let lent = Lent::of(slf.as_super())?;
-        let receipt = wait(slf.py(), lent.forward_to(name))?.or_raise(slf.py())?;
+        let receipt = wait(slf.py(), lent.forward_to(&name))?.or_raise(slf.py())?;
         Ok(Receipt::new(receipt, None))
     }
 }
@@ -261,7 +287,8 @@ impl AioDelivery {
     }
 
     /// Publishes it under another name, as it is. Waits for room in the buffer alone, and settles nothing.
-    fn forward_to<'py>(slf: &Bound<'py, Self>, name: String) -> PyResult<Bound<'py, PyAny>> {
+    fn forward_to<'py>(slf: &Bound<'py, Self>, name: Name) -> PyResult<Bound<'py, PyAny>> {
+        let name = (*name).to_owned();
         let lent = Lent::of(slf.as_super())?;
         let owner = slf.get().owner.clone_ref(slf.py());
         let forwarded = async move { lent.forward_to(&name).await };
@@ -296,7 +323,8 @@ impl Maker {
         let (is_redelivered, is_retained) = (delivered.is_redelivered(), delivered.is_retained());
         let attempt = delivered.attempt();
         let delivery = Mutex::new(Some(delivered));
-        let base = BaseDelivery { delivery, is_redelivered, is_retained, attempt };
+        let process = Process::this();
+        let base = BaseDelivery { delivery, is_redelivered, is_retained, attempt, process };
         let whole = PyClassInitializer::from(message).add_subclass(base);
         Ok(match &self.owner {
             Some(owner) => {

@@ -10,6 +10,7 @@ use pyo3::prelude::*;
 
 use crate::errors::Raise;
 use crate::reactor::Ready;
+use crate::time::Timeout;
 
 /// Events that wait; further ones are counted, and told once there is room.
 const EVENTS_MAX: usize = 4096;
@@ -114,6 +115,24 @@ impl Events {
             objects.push(object(py, ("dropped", dropped))?);
         }
         Ok(Some(objects))
+    }
+}
+
+/// Where what a client has to report waits. It does not keep the client.
+#[pyclass(frozen, module = "mezzenger._core")]
+pub(crate) struct EventQueue(Arc<Events>);
+
+impl EventQueue {
+    pub(crate) fn new(events: Arc<Events>) -> Self {
+        Self(events)
+    }
+}
+
+#[pymethods]
+impl EventQueue {
+    /// Waits for what the client has to report: None once it is closed.
+    fn next(&self, py: Python<'_>, timeout: Timeout) -> PyResult<Option<Vec<Py<PyAny>>>> {
+        self.0.take(py, timeout.0)
     }
 }
 

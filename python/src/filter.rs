@@ -6,6 +6,9 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
+use crate::arguments::{FilterText, Name, text, type_of};
+use crate::errors;
+
 /// Which messages a subscription is for, by their names: one name, a prefix, or a pattern of tokens parted by ".".
 #[pyclass(frozen, eq, skip_from_py_object, module = "mezzenger")]
 #[derive(Clone, PartialEq, Eq)]
@@ -13,27 +16,27 @@ pub(crate) struct Filter(pub(crate) mezzenger::Filter);
 
 #[pymethods]
 impl Filter {
-    /// Messages of one name. A str stands for this where a filter is expected.
+    /// Messages of one name. A str stands for this where a filter is expected, unless it looks like a pattern.
     #[staticmethod]
-    fn name(name: String) -> Self {
-        Self(mezzenger::Filter::Name(name))
+    fn name(name: FilterText) -> Self {
+        Self(mezzenger::Filter::name(&*name))
     }
 
     /// Messages whose name begins with this text; the empty text stands for all messages.
     #[staticmethod]
-    fn prefix(prefix: String) -> Self {
-        Self(mezzenger::Filter::Prefix(prefix))
+    fn prefix(prefix: FilterText) -> Self {
+        Self(mezzenger::Filter::prefix(&*prefix))
     }
 
     /// Messages whose tokens fit: "*" fits any one token, and ">" at the end fits one or more.
     #[staticmethod]
-    fn pattern(pattern: String) -> Self {
-        Self(mezzenger::Filter::Pattern(pattern))
+    fn pattern(pattern: FilterText) -> Self {
+        Self(mezzenger::Filter::pattern(&*pattern))
     }
 
     /// Whether messages of this name are among them.
-    fn fits(&self, name: &str) -> bool {
-        self.0.fits(name)
+    fn fits(&self, name: Name) -> bool {
+        self.0.fits(&name)
     }
 
     /// "name", "prefix" or "pattern".
@@ -61,8 +64,14 @@ impl Filter {
         hasher.finish()
     }
 
-    fn __repr__(&self) -> String {
+    pub(crate) fn __repr__(&self) -> String {
         format!("Filter.{}({:?})", self.kind(), self.text())
+    }
+
+    fn __reduce__(slf: &Bound<'_, Self>) -> PyResult<(Py<PyAny>, (&'static str, String))> {
+        let make = slf.py().import("mezzenger._records")?.getattr("_filter")?;
+        let filter = slf.get();
+        Ok((make.unbind(), (filter.kind(), filter.text().to_owned())))
     }
 
     fn __str__(&self) -> String {
@@ -77,12 +86,27 @@ impl<'py> FromPyObject<'_, 'py> for Wanted {
     type Error = PyErr;
 
     fn extract(value: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
-        if let Ok(name) = value.cast::<PyString>() {
-            return Ok(Self(mezzenger::Filter::name(name.to_str()?)));
+        if let Ok(filter) = value.cast::<Filter>() {
+            return Ok(Self(filter.get().0.clone()));
         }
-        match value.cast::<Filter>() {
-            Ok(filter) => Ok(Self(filter.get().0.clone())),
-            Err(_) => Err(PyTypeError::new_err("expected a name (str) or a mezzenger.Filter")),
+        if !value.is_instance_of::<PyString>() {
+            let text =
+                format!("expected a name (str) or a mezzenger.Filter, not {}", type_of(&value));
+            return Err(PyTypeError::new_err(text));
         }
+        let name = text("filter", &value, "InvalidName")?;
+        if looks_like_a_pattern(&name) {
+            let text = format!(
+                "a str is the name of messages, and {name:?} looks like a pattern: give Filter.pattern({name:?}), or Filter.name({name:?}) for \
+                 messages of exactly this name"
+            );
+            return Err(errors::new(value.py(), "InvalidFilter", text));
+        }
+        Ok(Self(mezzenger::Filter::name(&*name)))
     }
+}
+
+/// Whether somebody may have meant a pattern by a name.
+fn looks_like_a_pattern(name: &str) -> bool {
+    name.contains('*') || name.split('.').any(|token| token == ">")
 }

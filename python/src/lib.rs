@@ -9,10 +9,12 @@
 //! - `message`: a received message; `delivery`: what its receiver says of it; `subscription`: where they come from; `filter`.
 //! - `calls`: the callbacks of a blocking client, and the turns in which they are called.
 //! - `receipt`: the promise of the server's answer; `manage`: groups, dead letters and retained messages.
+//! - `arguments`: how arguments are read, and errors of them; `forks`: whether this is still the process that something was made in.
 //! - `wait`: how a blocking call waits; `operation`: a call that was begun; `reactor`: how an event loop hears of its end.
 //! - `events`: what the client reports; `logs`: the library's log, for Python's logging.
 //! - `server`: the broker in this process; `programs`: the programs of the package; `errors`: the exceptions.
 
+mod arguments;
 mod buffer;
 mod calls;
 mod client;
@@ -20,6 +22,7 @@ mod delivery;
 mod errors;
 mod events;
 mod filter;
+mod forks;
 mod logs;
 mod manage;
 mod message;
@@ -41,11 +44,15 @@ mod _core {
     #[pymodule_export]
     use crate::calls::{Call, Calls};
     #[pymodule_export]
-    use crate::client::Core;
+    use crate::client::{Core, check_payloads};
     #[pymodule_export]
     use crate::delivery::{AioDelivery, BaseDelivery, Delivery, Verdict};
     #[pymodule_export]
+    use crate::events::EventQueue;
+    #[pymodule_export]
     use crate::filter::Filter;
+    #[pymodule_export]
+    use crate::forks::forked;
     #[pymodule_export]
     use crate::logs::{next_logs, set_log_level, stop_logs};
     #[pymodule_export]
@@ -64,4 +71,6 @@ mod _core {
     use crate::server::Server;
     #[pymodule_export]
     use crate::subscription::Subscription;
+    #[pymodule_export]
+    use crate::time::seconds;
 }

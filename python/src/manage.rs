@@ -5,12 +5,15 @@ use std::time::Duration;
 use mezzenger::asynchronous::Client;
 use mezzenger::{DeadLetter, DeadLetterCause, Group, MessageId, RetainedMessage};
 use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyString};
 
-use crate::errors;
+use crate::arguments::{Given, Name, number};
+use crate::errors::{self, WithOptions};
 use crate::filter::{Filter, Wanted};
 use crate::message::Message;
 use crate::operation::Operation;
-use crate::time::{Time, unix};
+use crate::subscription::delays;
+use crate::time::{delay, unix};
 
 /// An object of a class of `mezzenger._records`.
 fn record<'py>(
@@ -29,7 +32,8 @@ fn group(py: Python<'_>, group: Group) -> PyResult<Py<PyAny>> {
         group.is_durable,
         group.ack_wait.as_secs_f64(),
         group.in_flight_max,
-        group.attempts_max,
+        // Zero stands for no end.
+        (group.attempts_max > 0).then_some(group.attempts_max),
         delays,
         group.keeps_expired,
     );
@@ -73,10 +77,11 @@ fn all<T>(
 }
 
 /// Ids of messages, as Python has them.
-fn ids(py: Python<'_>, texts: &[String]) -> PyResult<Vec<MessageId>> {
-    let read = |text: &String| {
+fn ids(py: Python<'_>, texts: &[Name]) -> PyResult<Vec<MessageId>> {
+    let read = |text: &Name| {
         text.parse().map_err(|error| {
-            errors::new(py, "InvalidOption", format!("{text:?} is no id of a message: {error}"))
+            let text = format!("{:?} is no id of a message: {error}", &**text);
+            errors::new(py, "InvalidOption", text)
         })
     };
     texts.iter().map(read).collect()
@@ -104,14 +109,14 @@ impl Manager {
         Operation::new(listed, |py, listed| all(py, listed, group))
     }
 
-    fn groups_get(&self, name: String) -> Operation {
-        let groups = self.client.groups();
+    fn groups_get(&self, name: Name) -> Operation {
+        let (groups, name) = (self.client.groups(), (*name).to_owned());
         let found = async move { groups.get(&name).await };
         Operation::new(found, |py, found| found.map(|found| group(py, found)).transpose())
     }
 
-    fn groups_delete(&self, name: String, discard: bool) -> Operation {
-        let groups = self.client.groups();
+    fn groups_delete(&self, name: Name, discard: bool) -> Operation {
+        let (groups, name) = (self.client.groups(), (*name).to_owned());
         let deleted = async move {
             if discard {
                 groups.delete_with_messages(&name).await
@@ -122,50 +127,50 @@ impl Manager {
         Operation::new(deleted, |_, ()| Ok(()))
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the terms of a group, which Python names")]
+    /// `options`: the terms of the group; those that are `None` are the server's defaults.
     fn groups_create(
         &self,
-        name: String,
+        name: Name,
         filter: Wanted,
-        ack_wait: Option<Time>,
-        in_flight_max: Option<u32>,
-        attempts_max: Option<u16>,
-        backoff: Option<Vec<Time>>,
-        keep_expired: bool,
-    ) -> Operation {
-        let mut builder = self.client.groups().durable(name, filter.0);
-        if let Some(Time(time)) = ack_wait {
-            builder = builder.ack_wait(time);
+        options: &Bound<'_, PyDict>,
+    ) -> PyResult<Operation> {
+        let mut builder = self.client.groups().durable(&*name, filter.0);
+        let mut given = Given::default();
+        for (key, value) in options {
+            if value.is_none() {
+                continue;
+            }
+            let key = key.cast_into::<PyString>()?;
+            let name = key.to_str()?;
+            given.note(name, &value);
+            builder = match name {
+                "ack_wait" => builder.ack_wait(delay(name, &value)?),
+                "in_flight_max" => builder.in_flight_max(number(name, &value)?),
+                "attempts_max" => builder.attempts_max(number(name, &value)?),
+                "backoff" => builder.backoff(&delays(name, &value)?),
+                "keep_expired" if value.is_truthy()? => builder.keep_expired(),
+                _ => builder,
+            };
         }
-        if let Some(messages) = in_flight_max {
-            builder = builder.in_flight_max(messages);
-        }
-        if let Some(attempts) = attempts_max {
-            builder = builder.attempts_max(attempts);
-        }
-        if let Some(delays) = backoff {
-            let delays: Vec<Duration> = delays.into_iter().map(|Time(delay)| delay).collect();
-            builder = builder.backoff(&delays);
-        }
-        if keep_expired {
-            builder = builder.keep_expired();
-        }
-        Operation::new(async move { builder.create().await }, |_, ()| Ok(()))
+        let created =
+            async move { builder.create().await.map_err(|error| WithOptions::new(error, given)) };
+        Ok(Operation::new(created, |_, ()| Ok(())))
     }
 
-    fn letters_count(&self, group: &str) -> Operation {
-        let letters = self.client.dead_letters(group);
+    fn letters_count(&self, group: Name) -> Operation {
+        let letters = self.client.dead_letters(&group);
         Operation::new(async move { letters.count().await }, |_, count| Ok(count))
     }
 
-    fn letters_list(&self, group: &str, limit: usize) -> Operation {
-        let letters = self.client.dead_letters(group);
+    fn letters_list(&self, group: Name, limit: &Bound<'_, PyAny>) -> PyResult<Operation> {
+        let limit = number("limit", limit)?;
+        let letters = self.client.dead_letters(&group);
         let listed = async move { letters.list(limit).await };
-        Operation::new(listed, |py, listed| all(py, listed, letter))
+        Ok(Operation::new(listed, |py, listed| all(py, listed, letter)))
     }
 
-    fn letters_show(&self, py: Python<'_>, group: &str, id: String) -> PyResult<Operation> {
-        let letters = self.client.dead_letters(group);
+    fn letters_show(&self, py: Python<'_>, group: Name, id: Name) -> PyResult<Operation> {
+        let letters = self.client.dead_letters(&group);
         let (id, trust) = (ids(py, &[id])?, self.trust.as_ref().map(|it| it.clone_ref(py)));
         let shown = async move { letters.show(id[0]).await };
         Ok(Operation::new(shown, move |py, (found, message)| {
@@ -177,13 +182,14 @@ impl Manager {
     fn letters_change(
         &self,
         py: Python<'_>,
-        group: &str,
+        group: Name,
         is_replay: bool,
-        these: Option<Vec<String>>,
-        name: Option<String>,
+        these: Option<Vec<Name>>,
+        name: Option<Name>,
     ) -> PyResult<Operation> {
-        let letters = self.client.dead_letters(group);
+        let letters = self.client.dead_letters(&group);
         let these = these.map(|these| ids(py, &these)).transpose()?;
+        let name = name.map(|name| (*name).to_owned());
         let changed = async move {
             match (is_replay, these, name) {
                 (true, Some(ids), _) => letters.replay(&ids).await,
@@ -202,14 +208,15 @@ impl Manager {
         Operation::new(async move { retained.count().await }, |_, count| Ok(count))
     }
 
-    fn retained_list(&self, filter: Wanted, limit: usize) -> Operation {
+    fn retained_list(&self, filter: Wanted, limit: &Bound<'_, PyAny>) -> PyResult<Operation> {
+        let limit = number("limit", limit)?;
         let client = self.client.clone();
         let listed = async move { client.retained().list(&filter.0, limit).await };
-        Operation::new(listed, |py, listed| all(py, listed, retained))
+        Ok(Operation::new(listed, |py, listed| all(py, listed, retained)))
     }
 
-    fn retained_clear(&self, name: String) -> Operation {
-        let retained = self.client.retained();
+    fn retained_clear(&self, name: Name) -> Operation {
+        let (retained, name) = (self.client.retained(), (*name).to_owned());
         Operation::new(async move { retained.clear(&name).await }, |_, ()| Ok(()))
     }
 }

@@ -54,9 +54,12 @@ impl Message {
         PyBytes::new(py, self.message.payload())
     }
 
-    /// The payload as text, whatever it was published as. Raises UnicodeDecodeError if it is not UTF-8.
+    /// The payload as text, whatever it was published as. Raises InvalidText, a UnicodeError, if it is not UTF-8.
     fn text<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyString>> {
-        PyString::from_bytes(py, self.message.payload())
+        PyString::from_bytes(py, self.message.payload()).map_err(|error| {
+            let text = format!("the payload of {:?} is no text: {error}", self.message.name());
+            errors::new(py, "InvalidText", text)
+        })
     }
 
     /// The payload read as JSON.

@@ -9,32 +9,36 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
+use crate::arguments::{Given, number, positive, text};
 use crate::errors;
-use crate::time::Time;
+use crate::time::duration;
 
-/// Reads the keyword arguments of a client; those that are `None` keep the library's defaults.
+/// Reads the address and the keyword arguments of a client; those that are `None` keep the library's defaults.
 pub(crate) fn read(
-    py: Python<'_>,
-    address: &str,
-    arguments: Option<&Bound<'_, PyDict>>,
-) -> PyResult<ClientBuilder> {
+    address: &Bound<'_, PyAny>,
+    arguments: &Bound<'_, PyDict>,
+) -> PyResult<(ClientBuilder, Given)> {
+    let py = address.py();
     let mut builder = Client::builder();
+    let mut given = Given::default();
     let (mut own, mut server) = (None, None);
     // The address comes last: its URL may say another port.
-    for (key, value) in arguments.into_iter().flatten() {
+    for (key, value) in arguments {
         if value.is_none() {
             continue;
         }
         let key = key.cast_into::<PyString>()?;
-        builder = match key.to_str()? {
-            "port" => builder.port(value.extract()?),
-            "send_timeout" => builder.send_timeout(value.extract::<Time>()?.0),
-            "connection_retries" => builder.connection_retries(value.extract()?),
+        let name = key.to_str()?;
+        given.note(name, &value);
+        builder = match name {
+            "port" => builder.port(number(name, &value)?),
+            "send_timeout" => builder.send_timeout(duration(name, &value)?),
+            "connection_retries" => builder.connection_retries(number(name, &value)?),
             "verbose" => builder.verbose(value.is_truthy()?),
-            "max_message_size" => builder.max_message_size(value.extract()?),
-            "window" => builder.window(value.extract()?),
-            "buffer_bytes" => builder.buffer_bytes(value.extract()?),
-            "target_delay" => builder.target_delay(value.extract::<Time>()?.0),
+            "max_message_size" => builder.max_message_size(number(name, &value)?),
+            "window" => builder.window(number(name, &value)?),
+            "buffer_bytes" => builder.buffer_bytes(positive(name, &value)?),
+            "target_delay" => builder.target_delay(duration(name, &value)?),
             "curve_key" => {
                 own = Some(value.extract::<PathBuf>()?);
                 builder
@@ -53,14 +57,19 @@ pub(crate) fn read(
     match (own, server) {
         (None, None) => {}
         (Some(own), Some(server)) => {
-            let unusable = |error: KeyFileError| errors::new(py, "InvalidOption", error);
-            let own = read_key_pair(own).map_err(unusable)?;
-            builder = builder.curve(own, find_public_key(server).map_err(unusable)?);
+            let unusable = |name| {
+                move |error: KeyFileError| {
+                    errors::new(py, "InvalidOption", format!("{name}: {error}"))
+                }
+            };
+            let own = read_key_pair(own).map_err(unusable("curve_key"))?;
+            builder = builder.curve(own, find_public_key(server).map_err(unusable("server_key"))?);
         }
         _ => {
             let text = "curve_key and server_key belong together: this client's NAME.key_secret, and the server's public key";
             return Err(errors::new(py, "InvalidOption", text));
         }
     }
-    Ok(builder.server_address(address))
+    given.note("address", address);
+    Ok((builder.server_address(&*text("address", address, "InvalidOption")?), given))
 }

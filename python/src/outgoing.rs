@@ -8,8 +8,9 @@ use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
 use pyo3::types::{PyDict, PyMapping, PyString, PyTuple};
 
+use crate::arguments::{refused, text};
 use crate::payload::{Body, Owned, Slice};
-use crate::time::{At, Time};
+use crate::time::{duration, moment};
 
 /// What may be said, in the order in which the client of event loops says it: all of it at once, which is quicker to read than words.
 const OPTIONS: [&str; 10] = [
@@ -44,9 +45,17 @@ fn headers(value: &Bound<'_, PyAny>) -> PyResult<Vec<(PyBackedStr, PyBackedStr)>
         Ok(mapping) => mapping.items()?.into_any(),
         Err(_) => value.clone(),
     };
-    let wrong = |_| PyTypeError::new_err("headers are a dict of str, or pairs of str");
-    pairs.try_iter()?.map(|pair| pair?.extract().map_err(wrong)).collect()
+    let wrong = |_| PyTypeError::new_err("headers: expected a dict of str, or pairs of str");
+    let read = |pair: Bound<'_, PyAny>| {
+        let (key, value): (Bound<'_, PyAny>, Bound<'_, PyAny>) = pair.extract().map_err(wrong)?;
+        let read = |text: &Bound<'_, PyAny>| self::text("headers", text, PROPERTY);
+        Ok((read(&key)?, read(&value)?))
+    };
+    pairs.try_iter().map_err(wrong)?.map(|pair| read(pair?)).collect()
 }
+
+/// What a property raises that cannot work.
+const PROPERTY: &str = "InvalidProperties";
 
 impl Said {
     /// Reads keyword arguments; the payload's format is among them.
@@ -94,15 +103,18 @@ impl Said {
         match key {
             "ack" => self.ack = value.is_truthy()?,
             "headers" => self.headers = headers(&value)?,
-            "content_type" => self.content_type = Some(value.extract()?),
-            "reply_to" => self.reply_to = Some(value.extract()?),
-            "expires_in" => self.expires_in = Some(value.extract::<Time>()?.0),
-            "deliver_in" => self.deliver_in = Some(value.extract::<Time>()?.0),
-            "deliver_at" => self.deliver_at = Some(value.extract::<At>()?.0),
+            "content_type" => self.content_type = Some(text(key, &value, PROPERTY)?),
+            "reply_to" => self.reply_to = Some(text(key, &value, "InvalidName")?),
+            "expires_in" => self.expires_in = Some(duration(key, &value)?),
+            "deliver_in" => self.deliver_in = Some(duration(key, &value)?),
+            "deliver_at" => self.deliver_at = Some(moment(key, &value)?),
             "retain" => self.retain = value.is_truthy()?,
-            "idempotency_key" => self.idempotency_key = Some(value.extract()?),
-            "format" => *format = Some(value),
+            "idempotency_key" => self.idempotency_key = Some(text(key, &value, PROPERTY)?),
+            "format" => *format = Some(value.clone()),
             _ => return Ok(false),
+        }
+        if self.deliver_in.is_some() && self.deliver_at.is_some() {
+            return Err(refused(key, &value, "deliver_in and deliver_at say the same: give one"));
         }
         Ok(true)
     }

@@ -5,6 +5,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
 
 use crate::buffer::View;
+use crate::errors;
 
 /// What is published, as its object has it.
 pub(crate) enum Body<'py> {
@@ -46,7 +47,8 @@ impl<'py> Body<'py> {
         Ok(match self {
             Self::Bytes(bytes) => Slice { encoding: Encoding::Bytes, bytes: bytes.as_bytes() },
             Self::Text(text) => {
-                Slice { encoding: Encoding::Text, bytes: text.to_str()?.as_bytes() }
+                let bytes = text.to_str().map_err(|error| unencodable(text.py(), &error))?;
+                Slice { encoding: Encoding::Text, bytes: bytes.as_bytes() }
             }
             Self::View(view) => Slice { encoding: Encoding::Bytes, bytes: view.bytes() },
         })
@@ -56,6 +58,14 @@ impl<'py> Body<'py> {
     pub(crate) fn is_constant(&self) -> bool {
         !matches!(self, Self::View(_))
     }
+}
+
+/// A text that has half a surrogate pair.
+fn unencodable(py: Python<'_>, error: &PyErr) -> PyErr {
+    let text = format!(
+        "the payload is no text that UTF-8 can have: {error}; publish bytes, as with text.encode(\"utf-8\", \"surrogateescape\")"
+    );
+    errors::new(py, "InvalidText", text)
 }
 
 /// Bytes, and what they are.

@@ -4,10 +4,10 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
 use rustix::event::{EventfdFlags, eventfd};
 
+use crate::errors;
 use crate::operation::Task;
 
 /// What can go on.
@@ -55,10 +55,13 @@ impl Reactor {
 #[pymethods]
 impl Reactor {
     #[new]
-    fn new() -> PyResult<Self> {
+    fn new(py: Python<'_>) -> PyResult<Self> {
         let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
-        let descriptor =
-            eventfd(0, flags).map_err(|error| PyOSError::new_err(error.to_string()))?;
+        let descriptor = eventfd(0, flags).map_err(|error| {
+            let text =
+                format!("could not connect: {error}; check the limit of open files (ulimit -n)");
+            errors::new(py, "ConnectSystem", text)
+        })?;
         let (is_raised, tasks) = Default::default();
         Ok(Self(Arc::new(Ready { descriptor, is_raised, tasks })))
     }

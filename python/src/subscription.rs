@@ -13,11 +13,13 @@ use mezzenger::{Filter, ReceiveError, SubscribeError};
 use pyo3::exceptions::{PyStopIteration, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
+use pyo3::{PyTraverseError, PyVisit};
 
+use crate::arguments::{Given, number, text};
 use crate::delivery::Maker;
 use crate::errors::{self, OrRaise};
 use crate::operation::Operation;
-use crate::time::Time;
+use crate::time::{Timeout, delay};
 use crate::wait::{end_of, wait_until};
 
 /// How a subscription is to be opened: the keyword arguments of what subscribes.
@@ -37,35 +39,42 @@ pub(crate) struct Terms {
 }
 
 impl Terms {
-    pub(crate) fn read(arguments: Option<&Bound<'_, PyDict>>, py: Python<'_>) -> PyResult<Self> {
+    pub(crate) fn read(
+        arguments: Option<&Bound<'_, PyDict>>,
+        py: Python<'_>,
+    ) -> PyResult<(Self, Given)> {
         let (mut terms, mut of_groups) = (Self::default(), None);
+        let mut given = Given::default();
         for (key, value) in arguments.into_iter().flatten() {
             let key = key.cast_into::<PyString>()?;
             if value.is_none() {
                 continue;
             }
+            let name = key.to_str()?;
+            given.note(name, &value);
             let mut needs_group = |option| _ = of_groups.get_or_insert(option);
-            match key.to_str()? {
+            match name {
                 "observe" => terms.observe = value.is_truthy()?,
                 "with_last" => terms.with_last = value.is_truthy()?,
                 "lossy" => terms.lossy = value.is_truthy()?,
-                "credit" => terms.credit = Some(value.extract()?),
-                "group" => terms.group = Some(value.extract()?),
+                "credit" => terms.credit = Some(number(name, &value)?),
+                "group" => {
+                    terms.group = Some((*text(name, &value, "InvalidName")?).to_owned());
+                }
                 "ack_wait" => {
-                    terms.ack_wait = Some(value.extract::<Time>()?.0);
+                    terms.ack_wait = Some(delay(name, &value)?);
                     needs_group("ack_wait");
                 }
                 "in_flight_max" => {
-                    terms.in_flight_max = Some(value.extract()?);
+                    terms.in_flight_max = Some(number(name, &value)?);
                     needs_group("in_flight_max");
                 }
                 "attempts_max" => {
-                    terms.attempts_max = Some(value.extract()?);
+                    terms.attempts_max = Some(number(name, &value)?);
                     needs_group("attempts_max");
                 }
                 "backoff" => {
-                    let delays: Vec<Time> = value.extract()?;
-                    terms.backoff = Some(delays.into_iter().map(|Time(delay)| delay).collect());
+                    terms.backoff = Some(delays(name, &value)?);
                     needs_group("backoff");
                 }
                 "keep_expired" => {
@@ -91,7 +100,7 @@ impl Terms {
                 let text = format!("the option {option} needs a group");
                 Err(errors::new(py, "InvalidOption", text))
             }
-            _ => Ok(terms),
+            _ => Ok((terms, given)),
         }
     }
 
@@ -147,6 +156,12 @@ impl Terms {
     }
 }
 
+/// The delays of a group, one after each attempt.
+pub(crate) fn delays(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Vec<Duration>> {
+    let wrong = |_| PyTypeError::new_err(format!("{name}: expected durations, as in [1, 10]"));
+    value.try_iter().map_err(wrong)?.map(|value| delay(name, &value?)).collect()
+}
+
 /// A subscription that several may hold; `None` once it was closed.
 #[derive(Clone)]
 pub(crate) struct Shared(Arc<Mutex<Option<Opened>>>);
@@ -194,11 +209,13 @@ pub(crate) struct Subscription {
     shared: Shared,
     filter: crate::filter::Filter,
     maker: Maker,
+    /// Its client, which stays as long as it is read.
+    client: Py<PyAny>,
 }
 
 impl Subscription {
-    pub(crate) fn new(opened: Opened, filter: Filter, maker: Maker) -> Self {
-        Self { shared: Shared::new(opened), filter: crate::filter::Filter(filter), maker }
+    pub(crate) fn new(opened: Opened, filter: Filter, maker: Maker, client: Py<PyAny>) -> Self {
+        Self { shared: Shared::new(opened), filter: crate::filter::Filter(filter), maker, client }
     }
 
     /// What a callback needs of it.
@@ -256,8 +273,8 @@ impl Subscription {
 
     /// Waits for the next message. Raises ReceiveTimedOut after `timeout`, and SubscriptionClosed when none comes any more.
     #[pyo3(signature = (timeout=None))]
-    fn recv<'py>(&self, py: Python<'py>, timeout: Option<Time>) -> PyResult<Bound<'py, PyAny>> {
-        let received = self.next(py, timeout.map(|Time(time)| time))?;
+    fn recv<'py>(&self, py: Python<'py>, timeout: Option<Timeout>) -> PyResult<Bound<'py, PyAny>> {
+        let received = self.next(py, timeout.map(|Timeout(time)| time))?;
         let delivered = received.unwrap_or(Err(ReceiveError::TimedOut)).or_raise(py)?;
         self.maker.make(py, delivered)
     }
@@ -277,12 +294,12 @@ impl Subscription {
         &self,
         py: Python<'py>,
         max: usize,
-        timeout: Option<Time>,
+        timeout: Option<Timeout>,
     ) -> PyResult<Vec<Bound<'py, PyAny>>> {
         let mut list = Vec::new();
         self.take(py, max, &mut list)?;
         if list.is_empty() && max > 0 {
-            match self.next(py, timeout.map(|Time(time)| time))? {
+            match self.next(py, timeout.map(|Timeout(time)| time))? {
                 Some(first) => {
                     list.push(self.maker.make(py, first.or_raise(py)?)?);
                     self.take(py, max, &mut list)?;
@@ -334,9 +351,13 @@ impl Subscription {
         self.close();
     }
 
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.client)
+    }
+
     fn __repr__(&self) -> String {
         let state = if self.shared.is_closed() { ", closed" } else { "" };
-        format!("<Subscription to {}{state}>", self.filter.0)
+        format!("<Subscription to {}{state}>", self.filter.__repr__())
     }
 }
 

@@ -27,8 +27,7 @@ def test_what_is_published_arrives_and_receipts_are_awaited(server: Server) -> N
     async def test(client: aio.Client) -> None:
         async with await client.subscription("a") as messages:
             receipt = await client.publish("a", "first", headers={"k": "v"})
-            await receipt
-            assert receipt.done and receipt.receivers() == 1
+            assert await receipt == 1 and receipt.done and receipt.receivers() == 1
             await client.send("a", {"n": 1}, ack=True)
             assert await client.publish_many("a", (str(n) for n in range(1000))) == 1000
             await client.flush()
@@ -230,7 +229,7 @@ def test_misuse_is_named(server: Server) -> None:
 
     client = asyncio.run(connect())
     asyncio.run(use(client))
-    # Its loop is gone: the interpreter's exit closes it.
+    asyncio.run(client.close())
 
 
 def test_what_waits_ends_with_the_client(server: Server) -> None:

@@ -10,8 +10,8 @@ from ._core import Filter, Message
 from ._records import DeadLetter, Group, RetainedMessage
 
 if TYPE_CHECKING:
-    from ._client import Seconds
     from ._aio_run import Runner
+    from ._values import Seconds
 
 
 class Groups:
@@ -20,6 +20,9 @@ class Groups:
     def __init__(self, manager: _core.Manager, runner: Runner) -> None:
         self._manager = manager
         self._run = runner._run
+
+    def __repr__(self) -> str:
+        return "<Groups of a server>"
 
     async def create(
         self,
@@ -33,9 +36,18 @@ class Groups:
         keep_expired: bool = False,
     ) -> None:
         """Creates a durable group, unless it is there as it is to be: each message with ack that fits waits for it from then on, also without
-        members, until it is deleted. Members join by its name, with the same filter."""
-        terms = (ack_wait, in_flight_max, attempts_max, backoff, keep_expired)
-        await self._run(self._manager.groups_create(name, filter, *terms))
+        members, until it is deleted. Members join by its name, with the same filter.
+
+        Its terms: `ack_wait` (the server's retry interval, 10 seconds by default), how long a member may take to settle a message; `in_flight_max` (8192), how
+        many messages one member may have without having settled them; `attempts_max` (without end), how often it gets a message before that
+        becomes a dead letter; `backoff` (none), how long it waits after each failed attempt, as in [1, 10, 60]; `keep_expired` (False), whether
+        messages that expire become dead letters. Raises AdminRefused when a group of this name is there with other terms.
+        """
+        terms = {
+            "ack_wait": ack_wait, "in_flight_max": in_flight_max, "attempts_max": attempts_max, "backoff": backoff,
+            "keep_expired": keep_expired,
+        }  # fmt: skip
+        await self._run(self._manager.groups_create(name, filter, terms))
 
     async def list(self) -> list[Group]:
         """All groups, in the order of their names."""
@@ -60,6 +72,9 @@ class DeadLetters:
         self._manager = manager
         self._run = runner._run
         self._group = group
+
+    def __repr__(self) -> str:
+        return f"<DeadLetters of {self._group!r}>" if self._group else "<DeadLetters of all groups>"
 
     async def count(self) -> int:
         """How many there are."""
@@ -96,6 +111,9 @@ class Retained:
     def __init__(self, manager: _core.Manager, runner: Runner) -> None:
         self._manager = manager
         self._run = runner._run
+
+    def __repr__(self) -> str:
+        return "<Retained messages of a server>"
 
     async def count(self) -> int:
         """How many there are, of all names."""

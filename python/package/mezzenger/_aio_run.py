@@ -8,10 +8,10 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from . import _core
-from ._client import Seconds
 from ._core import AioDelivery as Delivery
 from ._core import Filter, Operation
 from ._errors import ReceiveTimedOut, SubscriptionClosed, WrongEventLoop
+from ._values import Seconds
 
 S = TypeVar("S", bound="Subscription")
 
@@ -20,7 +20,7 @@ TURN = 256
 
 
 class Runner:
-    """Runs operations on one event loop."""
+    """Runs operations on one event loop. The loop keeps it, and it keeps no client."""
 
     __slots__ = ("_drain", "_loop", "_reactor", "reports")
 
@@ -28,36 +28,56 @@ class Runner:
         self._reactor = _core.Reactor()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._drain: Callable[[], None] = self._reactor.run
-        self.reports: Callable[[], None] | None = None
+        self.reports: Callable[[], Callable[[], None] | None] | None = None
+        """Leads to what tells what the client reports, as long as there is the client."""
 
     def begin(self) -> None:
+        """Watches the descriptor, on the loop that this is called on first."""
         loop = asyncio.get_running_loop()
         if self._loop is None:
             self._loop = loop
-        if self._loop is loop:
-            loop.add_reader(self._reactor.fileno(), self._woken)
+        self.check()
+        loop.add_reader(self._reactor.fileno(), self._woken)
+
+    def check(self) -> None:
+        """Raises WrongEventLoop on another loop."""
+        if self._loop is not None and self._loop is not asyncio.get_running_loop():
+            raise WrongEventLoop("the client was connected on another event loop: make one on each loop")
+
+    @property
+    def is_over(self) -> bool:
+        """Whether its loop has ended, so that nothing runs there any more."""
+        return self._loop is not None and self._loop.is_closed()
 
     def end(self) -> None:
-        loop = asyncio.get_running_loop()
-        if self._loop is loop:
-            # What the client's end has decided is told first: the loop may not have looked yet.
-            self._woken()
-            loop.remove_reader(self._reactor.fileno())
+        """Watches no more. On its loop."""
+        if self._loop is None or self._loop.is_closed():
+            return
+        # What the client's end has decided is told first: the loop may not have looked yet.
+        self._woken()
+        self._loop.remove_reader(self._reactor.fileno())
+
+    def abandon(self) -> None:
+        """Has the loop watch no more, from whatever thread."""
+        if self._loop is not None and not self._loop.is_closed():
+            try:
+                self._loop.call_soon_threadsafe(self.end)
+            except RuntimeError:
+                # It was closed just now.
+                pass
 
     def _woken(self) -> None:
         self._drain()
-        if self.reports is not None:
-            self.reports()
+        if self.reports is not None and (tell := self.reports()) is not None:
+            tell()
 
     async def _run(self, operation: Operation, lost: Callable[[Any], None] | None = None) -> Any:
         """Waits for an operation. `lost` gets what came of one that was cancelled at that moment."""
-        loop = asyncio.get_running_loop()
-        if loop is not self._loop:
-            raise WrongEventLoop("the client was connected on another event loop: make one on each loop")
+        self.check()
         done = operation.start(self._reactor)
         if done is not None:
             return done[0]
-        future = loop.create_future()
+        future = asyncio.get_running_loop().create_future()
         operation.attach(future)
         try:
             return await future
@@ -68,21 +88,27 @@ class Runner:
             raise
 
 
-async def limited(wait: Awaitable[Any], timeout: Seconds | None) -> Any:
+async def limited(wait: Awaitable[Any], seconds: float | None) -> Any:
     """Waits so long at most."""
-    if timeout is None:
+    if seconds is None:
         return await wait
-    seconds = timeout if isinstance(timeout, (int, float)) else timeout.total_seconds()
     async with asyncio.timeout(seconds):
         return await wait
 
 
+def read_timeout(timeout: Seconds | None) -> float | None:
+    """A timeout in seconds."""
+    return None if timeout is None else _core.seconds("timeout", timeout)
+
+
 class Subscription:
-    """A subscription that is read with `async for`. Each message comes once; close() or the end of an `async with` block ends it."""
+    """A subscription that is read with `async for`. Each message comes once; close() or the end of an `async with` block ends it. It keeps its
+    client."""
 
-    __slots__ = ("_returned", "_run", "_since", "_subscription", "_try_recv")
+    __slots__ = ("_client", "_returned", "_run", "_since", "_subscription", "_try_recv")
 
-    def __init__(self, subscription: _core.Subscription, runner: Runner) -> None:
+    def __init__(self, subscription: _core.Subscription, runner: Runner, client: object) -> None:
+        self._client = client
         self._subscription = subscription
         self._try_recv: Callable[[], Any] = subscription.try_recv
         self._run = runner._run
@@ -103,6 +129,7 @@ class Subscription:
     async def recv(self, timeout: Seconds | None = None) -> Delivery:
         """Waits for the next message. Raises ReceiveTimedOut after `timeout`, and SubscriptionClosed when none comes any more. Cancelling it
         loses no message."""
+        seconds = read_timeout(timeout)
         if self._since >= TURN:
             # Others have to get their turn. Nothing is taken yet that a cancellation could lose.
             self._since = 0
@@ -113,15 +140,15 @@ class Subscription:
             return message
         self._since = 0
         try:
-            return await self._wait(timeout)
+            return await self._wait(seconds)
         except ReceiveTimedOut:
             raise
         except TimeoutError:
             raise ReceiveTimedOut("no message within the time given") from None
 
-    async def _wait(self, timeout: Seconds | None) -> Delivery:
+    async def _wait(self, seconds: float | None) -> Delivery:
         operation = self._subscription._receive()
-        message: Delivery = await limited(self._run(operation, self._returned.append), timeout)
+        message: Delivery = await limited(self._run(operation, self._returned.append), seconds)
         return message
 
     def try_recv(self) -> Delivery | None:
@@ -133,11 +160,12 @@ class Subscription:
 
     async def recv_many(self, max: int = 1024, timeout: Seconds | None = None) -> list[Delivery]:
         """Waits for a message, and returns it with those that are here, at most `max`; an empty list after `timeout`."""
+        seconds = read_timeout(timeout)
         here = self.try_many(max)
         if here or max <= 0:
             return here
         try:
-            first = await self._wait(timeout)
+            first = await self._wait(seconds)
         except TimeoutError:
             return []
         return [first, *self.try_many(max - 1)]

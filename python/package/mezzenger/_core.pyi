@@ -1,16 +1,16 @@
 """The compiled part of the package."""
 
 from asyncio import Future
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator, Sequence
+from datetime import datetime
 from types import TracebackType
 from typing import Any, Literal, Self, final
 
 from ._process import Process
 from ._values import Format, Headers, Trust
+from ._values import Seconds as _Seconds
 from ._aio_run import Runner
 
-_Seconds = float | timedelta
 _Event = tuple[Any, ...]
 
 @final
@@ -19,7 +19,7 @@ class Filter:
 
     @staticmethod
     def name(name: str) -> Filter:
-        """Messages of one name. A str stands for this where a filter is expected."""
+        """Messages of one name. A str stands for this where a filter is expected, unless it looks like a pattern."""
     @staticmethod
     def prefix(prefix: str) -> Filter:
         """Messages whose name begins with this text; the empty text stands for all messages."""
@@ -34,6 +34,7 @@ class Filter:
     @property
     def text(self) -> str:
         """The name, prefix or pattern."""
+    def __reduce__(self) -> tuple[Any, ...]: ...
     def __hash__(self) -> int: ...
     def __eq__(self, other: object) -> bool: ...
 
@@ -49,7 +50,7 @@ class Verdict:
         """Not now: in a group it is delivered again after so long."""
     @staticmethod
     def reject(reason: str) -> Verdict:
-        """Never: in a group it becomes a dead letter with this reason."""
+        """Never: in a group it becomes a dead letter with this reason, of at most 255 bytes."""
     def __eq__(self, other: object) -> bool: ...
 
 class Message:
@@ -64,7 +65,7 @@ class Message:
     def bytes(self) -> bytes:
         """The payload as bytes, which are a copy."""
     def text(self) -> str:
-        """The payload as text, whatever it was published as. Raises UnicodeDecodeError if it is not UTF-8."""
+        """The payload as text, whatever it was published as. Raises InvalidText, a UnicodeError, if it is not UTF-8."""
     def json(self) -> Any:
         """The payload read as JSON."""
     def value(self, *, pickle: Trust | None = None) -> Any:
@@ -131,7 +132,7 @@ class _Delivery(Message):
     def nak(self, delay: _Seconds | None = None) -> None:
         """Gives it back to its group, which gets it again after `delay`. Outside of groups it comes again by itself."""
     def reject(self, reason: str) -> None:
-        """It will never be done: in a group it becomes a dead letter with this reason."""
+        """It will never be done: in a group it becomes a dead letter with this reason, of at most 255 bytes."""
     def extend(self) -> None:
         """Asks for as much time again as the group gives, from now on."""
     def _settle(self, said: object) -> bool: ...
@@ -158,20 +159,21 @@ class AioDelivery(_Delivery):
         """Publishes it under another name, as it is. Waits for room in the buffer alone, and settles nothing."""
 
 @final
-class Receipt(Awaitable[None]):
-    """The promise of the server's answer to one published message. A client of an event loop's can be awaited.
+class Receipt(Awaitable[int | None]):
+    """The promise of the server's answer to one published message. One of an event loop's client is awaited: that returns what receivers() does.
 
     Dropping it is fine: an error is then counted, reported, and raised by the next flush()."""
 
     def wait(self, timeout: _Seconds | None = None) -> bool:
         """Waits until the server has answered; False when the answer is still missing after `timeout`."""
     def receivers(self) -> int | None:
-        """Waits for the answer, and returns for how many connections the message was; None when that is not known."""
+        """Waits for the answer, and returns for how many connections the message was; None when that is not known, as it
+        was sent again."""
     @property
     def done(self) -> bool:
         """Whether the answer is there."""
     def _operation(self) -> Operation: ...
-    def __await__(self) -> Iterator[Any]: ...  # type: ignore[override]
+    def __await__(self) -> Generator[Any, Any, int | None]: ...
 
 @final
 class Subscription(Iterator[Delivery]):
@@ -224,7 +226,7 @@ class Calls:
 
     def __init__(self) -> None: ...
     def add(
-        self, subscription: Subscription, callback: Callable[[Delivery], object], retry_delay: _Seconds | None
+        self, subscription: Subscription, callback: Callable[[], object], retry_delay: _Seconds | None
     ) -> int: ...
     def next(self) -> Call | None: ...
     def remove(self, filter: str | Filter, timeout: _Seconds) -> tuple[int, bool]: ...
@@ -235,8 +237,7 @@ class Call:
     """A subscription that a thread calls the callback of. Python does the calling: a thread that the interpreter ends when the program
     does, in the middle of a callback, has nothing of the library's on its stack."""
 
-    @property
-    def callback(self) -> Callable[[Delivery], object]: ...
+    def callback(self) -> Any: ...
     def take(self) -> Delivery | None: ...
     def failed(self, message: Delivery) -> None: ...
     def leave(self, more: bool) -> None: ...
@@ -248,16 +249,7 @@ class Manager:
     def groups_list(self) -> Operation: ...
     def groups_get(self, name: str) -> Operation: ...
     def groups_delete(self, name: str, discard: bool) -> Operation: ...
-    def groups_create(
-        self,
-        name: str,
-        filter: str | Filter,
-        ack_wait: _Seconds | None,
-        in_flight_max: int | None,
-        attempts_max: int | None,
-        backoff: Iterable[_Seconds] | None,
-        keep_expired: bool,
-    ) -> Operation: ...
+    def groups_create(self, name: str, filter: str | Filter, options: dict[str, Any]) -> Operation: ...
     def letters_count(self, group: str) -> Operation: ...
     def letters_list(self, group: str, limit: int) -> Operation: ...
     def letters_show(self, group: str, id: str) -> Operation: ...
@@ -268,12 +260,19 @@ class Manager:
     def retained_list(self, filter: str | Filter, limit: int) -> Operation: ...
     def retained_clear(self, name: str) -> Operation: ...
 
+@final
+class EventQueue:
+    """Where what a client has to report waits. It does not keep the client."""
+
+    def next(self, timeout: _Seconds) -> list[_Event] | None: ...
+
 class Core:
     """A connection to a server: what the clients of threads and of event loops hold."""
 
-    def __new__(
-        cls, address: str, wanted: list[str], trust: Trust | None, runner: Runner | None, options: dict[str, Any]
-    ) -> Self: ...
+    def __new__(cls, *arguments: Any, **options: Any) -> Self: ...
+    def _configure(
+        self, address: str, wanted: list[str], trust: Trust | None, runner: Runner | None, options: dict[str, Any]
+    ) -> None: ...
     def publish(
         self,
         name: str,
@@ -294,8 +293,9 @@ class Core:
         only for room, when the server does not keep up.
 
         bytes, str and buffers travel as they are, other values as JSON, or as `format` says. `ack` has the server keep the message until it
-        is acknowledged. `expires_in`: nobody gets it after so long. `deliver_in`, `deliver_at`: nobody gets it before. `retain`: the server
-        keeps it as the last one of its name. `idempotency_key`: another message under this key is not published for a while."""
+        is acknowledged. `expires_in`: nobody gets it after so long. `deliver_in`, or `deliver_at` (an aware datetime, or seconds since the Unix
+        epoch): nobody gets it before. `retain`: the server keeps it as the last one of its name. `idempotency_key`: another message under this
+        key is not published for a while."""
     def publish_many(
         self,
         name: str,
@@ -426,13 +426,18 @@ class Core:
     ) -> Operation: ...
     def _close(self) -> Operation | None: ...
     def _counters(self) -> dict[str, Any]: ...
-    def _next_events(self, timeout: _Seconds) -> list[_Event] | None: ...
+    def _abandon(self) -> None: ...
+    def _events(self) -> EventQueue: ...
     def _tell(self, reactor: Reactor) -> None: ...
 
 class Server:
     """The broker in this process, for tests and small programs."""
 
-    def __new__(cls, **options: Any) -> Self: ...
+    def __new__(cls, *arguments: Any, **options: Any) -> Self: ...
+    def _start(self, options: dict[str, Any]) -> None: ...
+    @property
+    def closed(self) -> bool:
+        """Whether close() was called."""
     @property
     def host(self) -> str:
         """The address that it listens on."""
@@ -447,8 +452,12 @@ class Server:
         """What Client() takes."""
     def _metrics(self) -> dict[str, int] | None: ...
     def close(self) -> None:
-        """Stops taking messages, finishes what was taken, and ends, within drain_timeout. Closing again does nothing."""
+        """Stops taking messages, finishes what was taken, and ends, within drain_timeout. Closing again does nothing, nor does closing in the child of a
+        fork: the server is its parent's."""
 
+def seconds(name: str, value: _Seconds) -> float: ...
+def check_payloads(payloads: object) -> None: ...
+def forked() -> None: ...
 def set_log_level(level: int) -> None: ...
 def next_logs() -> tuple[list[tuple[int, str]], int] | None: ...
 def stop_logs() -> None: ...

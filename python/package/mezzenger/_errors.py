@@ -1,20 +1,24 @@
-"""The exceptions. Each says in its text what happened, the value that decided, and what to do next."""
+"""The exceptions. Each says in its text what happened, the value that decided, and what to do next.
+
+All that this package raises is an `Error`, and besides what Python has for it: a ValueError for a value that cannot work, a TimeoutError when time is
+over. Only two mistakes in a program are Python's own exceptions, as everywhere: TypeError, for an argument of another type or an option that does
+not exist, and what the program's own code raises, such as Ctrl-C in a wait.
+"""
 
 from __future__ import annotations
 
 __all__ = [
-    "AckRefusedFailure", "AcksDroppedFailure", "AdminError", "AdminRefused", "AlreadySettled", "BadFrameFailure",
-    "CallbackFailure", "ChecksumFailure", "ConnectError", "ConnectNoAnswer", "ConnectNoSuchHost", "ConnectNotAHost",
-    "ConnectNotMezzenger", "ConnectRefused", "ConnectRejected", "ConnectSystem", "ConnectThread", "ConnectUnreachable",
-    "ConnectWrongSocket", "Error", "EventsDroppedFailure", "Failure", "Forked", "InvalidFilter", "InvalidName",
-    "InvalidOption", "InvalidProperties", "NoReplyWanted", "NoSubscriber", "NotConnected", "NotContiguous",
-    "NotSubscribed", "PayloadError", "PublishFailure", "ReceiveError", "ReceiveRefused", "ReceiveTimedOut",
-    "RequestError", "RequestTimedOut", "SendChecksumMismatch", "SendError", "SendFull", "SendJournalFailed",
-    "SendMalformed", "SendNotYours", "SendPendingFull", "SendRefusedAsTooLarge", "SendShuttingDown", "SendTimedOut",
-    "SendTooLarge", "SendTooLargeForServer", "SendUnknown", "SendUnsupportedVersion", "ServerConfigError",
-    "ServerError", "ServerJournalError", "ServerListenError", "Stopped", "SubscribeError", "SubscribeNotConfirmed",
-    "SubscribeRefused", "SubscriptionClosed", "SubscriptionFailure", "Unserializable", "UntrustedPickle",
-    "WrongEventLoop",
+    "AckRefusedFailure", "AcksDroppedFailure", "AdminError", "AdminRefused", "AdminTimedOut", "AlreadySettled", "BadFrameFailure",
+    "CallbackFailure", "ChecksumFailure", "CloseTimedOut", "ConnectError", "ConnectNoAnswer", "ConnectNoSuchHost", "ConnectNotAHost",
+    "ConnectNotMezzenger", "ConnectRefused", "ConnectRejected", "ConnectSecurity", "ConnectSystem", "ConnectThread", "ConnectUnreachable",
+    "ConnectWrongSocket", "Error", "EventsDroppedFailure", "Failure", "Forked", "InvalidFilter", "InvalidName", "InvalidOption",
+    "InvalidProperties", "InvalidText", "MissingPackage", "NoReplyWanted", "NoSubscriber", "NotConnected", "NotContiguous", "NotSubscribed",
+    "PayloadError", "PingTimedOut", "PublishFailure", "ReceiveError", "ReceiveRefused", "ReceiveTimedOut", "RequestError",
+    "RequestTimedOut", "SendChecksumMismatch", "SendError", "SendFull", "SendJournalFailed", "SendMalformed", "SendNotYours",
+    "SendPendingFull", "SendRefusedAsTooLarge", "SendShuttingDown", "SendTimedOut", "SendTooLarge", "SendTooLargeForServer", "SendUnknown",
+    "SendUnsupportedVersion", "ServerConfigError", "ServerError", "ServerJournalError", "ServerListenError", "Stopped", "SubscribeError",
+    "SubscribeNotConfirmed", "SubscribeRefused", "SubscriptionClosed", "SubscriptionFailure", "Unserializable", "UntrustedPickle",
+    "WouldBlock", "WrongEventLoop",
 ]  # fmt: skip
 
 
@@ -64,32 +68,44 @@ class Failure(Error):
 # What several families have in common.
 
 
-class InvalidName(SendError, SubscribeError, AdminError, ValueError):
+class InvalidName(SendError, RequestError, SubscribeError, AdminError, ValueError):
     """A name breaks a rule: 1 to 255 bytes of UTF-8 without "|" and control characters."""
 
 
 class InvalidFilter(SubscribeError, AdminError, ValueError):
-    """A prefix or a pattern breaks a rule."""
+    """A prefix or a pattern breaks a rule, or a name looks like a pattern."""
 
 
-class InvalidOption(ConnectError, SubscribeError, AdminError, ValueError):
-    """An option has a value that cannot work."""
+class InvalidOption(ConnectError, SendError, RequestError, SubscribeError, ReceiveError, AdminError, PayloadError, ValueError):
+    """An option has a value that cannot work. The text names both."""
 
 
-class Stopped(SendError, SubscribeError, ConnectError):
+class Stopped(ConnectError, SendError, RequestError, SubscribeError, AdminError):
     """The client was closed, or its thread has ended."""
 
 
-class Forked(SendError, SubscribeError, ReceiveError):
-    """This process was forked from the one that made the client: make a new client here."""
+class Forked(SendError, RequestError, SubscribeError, ReceiveError, AdminError, ServerError):
+    """This process was forked from the one that made the client or the server: make a new one here."""
 
 
-class NotConnected(SendError, SubscribeError):
+class NotConnected(SendError, RequestError, SubscribeError, AdminError):
     """The client of an event loop is used before it was connected."""
 
 
-class WrongEventLoop(SendError, SubscribeError, ReceiveError):
-    """The client belongs to another event loop, or to one that is closed."""
+class WrongEventLoop(ConnectError, SendError, RequestError, SubscribeError, ReceiveError, AdminError):
+    """The client belongs to another event loop."""
+
+
+class WouldBlock(SendError):
+    """The receipt of an event loop's client is to be awaited, as a wait would block the loop."""
+
+
+class PingTimedOut(Error, TimeoutError):
+    """The server did not answer a ping in time."""
+
+
+class CloseTimedOut(SendError, TimeoutError):
+    """A client was closed, and the server did not answer all its messages in time. It may or may not have published them."""
 
 
 # Connecting.
@@ -125,6 +141,10 @@ class ConnectWrongSocket(ConnectError):
 
 class ConnectRejected(ConnectError):
     """The server answered with an error."""
+
+
+class ConnectSecurity(ConnectError):
+    """The server and this client do not agree about keys (CURVE): one has none, or has not those of the other."""
 
 
 class ConnectSystem(ConnectError):
@@ -244,7 +264,11 @@ class AlreadySettled(Error):
 
 
 class AdminRefused(AdminError):
-    """The server refused it."""
+    """The server refused it, or cannot do it now."""
+
+
+class AdminTimedOut(AdminError, TimeoutError):
+    """The server did not answer in time. It may or may not have done what was asked."""
 
 
 # Payloads.
@@ -252,6 +276,14 @@ class AdminRefused(AdminError):
 
 class Unserializable(PayloadError, TypeError):
     """A value is neither bytes nor text nor a buffer, and the format cannot write it."""
+
+
+class InvalidText(PayloadError, UnicodeError):
+    """A payload is no text: not UTF-8, or a str with half a surrogate pair."""
+
+
+class MissingPackage(PayloadError, ImportError):
+    """A format needs a package that is not installed."""
 
 
 class NotContiguous(PayloadError, ValueError):

@@ -12,13 +12,35 @@ from ._records import Blocked, ConnectionEvent, Missed
 
 logger = logging.getLogger("mezzenger")
 
-KINDS = ("missed", "blocked", "connection", "error")
+UNTOLD = {"untold": True}
+"""What a record of the log says that nobody is told of otherwise."""
+
+
+class Unheard(logging.Handler):
+    """The handler of a library, which shows nothing, but for what nobody is told of otherwise: that goes where Python shows records that have no
+    handler, if a program has none."""
+
+    def handle(self, record: logging.LogRecord) -> bool:
+        if getattr(record, "untold", False) and logging.lastResort is not None and not self._is_heard():
+            logging.lastResort.handle(record)
+        return True
+
+    def _is_heard(self) -> bool:
+        at: logging.Logger | None = logger
+        while at is not None:
+            if any(handler is not self for handler in at.handlers):
+                return True
+            at = at.parent if at.propagate else None
+        return False
+
+
+logger.addHandler(Unheard())
 
 
 class Reports:
     """The callbacks that report, and the failures that were told."""
 
-    __slots__ = ("_callbacks", "callback_failures")
+    __slots__ = ("__weakref__", "_callbacks", "callback_failures")
 
     def __init__(self, **callbacks: Callable[[Any], object] | None) -> None:
         self._callbacks = {kind: callback for kind, callback in callbacks.items() if callback is not None}
@@ -55,7 +77,7 @@ class Reports:
             return callback(told)
         except Exception:
             # It must not end what it is about.
-            logger.exception("the callback on_%s raised", kind)
+            logger.exception("the callback on_%s raised", kind, extra=UNTOLD)
             return None
 
     def failed(self, message: Any, error: BaseException) -> object:
@@ -65,5 +87,6 @@ class Reports:
             f"the callback for {message.name!r} failed on message {message.id}: {type(error).__name__}: {error}"
         )
         failure.__cause__ = error
-        logger.error("%s", failure, exc_info=error)
+        told = "error" in self._callbacks
+        logger.error("%s", failure, exc_info=error, extra=None if told else UNTOLD)
         return self._call("error", failure)

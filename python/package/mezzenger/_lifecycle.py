@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import atexit
 import logging
+import os
 import threading
 import weakref
 from typing import Protocol
 
 from . import _core
+from ._events import UNTOLD
 
 logger = logging.getLogger("mezzenger")
 
@@ -50,7 +52,8 @@ def _hand_on() -> None:
     while (taken := _core.next_logs()) is not None:
         lines, dropped = taken
         for level, text in lines:
-            logger.log(level, "%s", text)
+            # What is an error there is what no caller was told of.
+            logger.log(level, "%s", text, extra=UNTOLD if level >= logging.ERROR else None)
         if dropped:
             logger.warning(_DROPPED, dropped)
 
@@ -64,12 +67,12 @@ def _close_all() -> None:
         try:
             client._begin_close()
         except Exception:
-            logger.exception("a client could not be closed")
+            logger.exception("a client could not be closed", extra=UNTOLD)
     for client in clients:
         try:
             client._end_close()
         except Exception as error:
-            logger.error("the program ends with messages that were not published: %s", error)
+            logger.error("the program ends with messages that were not published: %s", error, extra=UNTOLD)
     _core.stop_logs()
     if _log_thread is not None:
         _log_thread.join(1)
@@ -78,10 +81,10 @@ def _close_all() -> None:
 def _forked() -> None:
     # Its threads are the parent's, and so are the clients. A lock may have been held.
     global _lock, _log_thread, _open
+    _core.forked()
     _lock = threading.Lock()
     _log_thread = None
     _open = weakref.WeakSet()
 
 
-if hasattr(__import__("os"), "register_at_fork"):
-    __import__("os").register_at_fork(after_in_child=_forked)
+os.register_at_fork(after_in_child=_forked)

@@ -8,6 +8,12 @@ from typing import Any
 from ._core import Filter
 
 
+def _filter(kind: str, text: str) -> Filter:
+    """What a pickle of a filter is read with."""
+    made: Filter = getattr(Filter, kind)(text)
+    return made
+
+
 @dataclass(frozen=True, slots=True)
 class Group:
     """A group as the server has it."""
@@ -21,8 +27,8 @@ class Group:
     """How long a member may take to settle a message, in seconds."""
     in_flight_max: int
     """How many messages one member may have without having settled them."""
-    attempts_max: int
-    """How often it gets a message before that becomes a dead letter; 0: without end."""
+    attempts_max: int | None
+    """How often it gets a message before that becomes a dead letter; None: without end."""
     backoff: tuple[float, ...]
     """How long it waits after each failed attempt, in seconds."""
     keeps_expired: bool
@@ -89,7 +95,7 @@ class Counters:
     received: int
     """Messages received, copies of resent ones included."""
     missed: int
-    """Messages that were published but never arrived here."""
+    """Messages that were published but did not arrive here (see Missed)."""
     implausible: int
     """Messages received whose numbers cannot be right."""
     callback_failures: int
@@ -125,7 +131,13 @@ class Metrics:
 
 @dataclass(frozen=True, slots=True)
 class Missed:
-    """Messages that were published but never arrived here."""
+    """Messages that were published under a name but did not arrive here, as the next one of the same publisher shows: each publisher counts
+    its messages under each name, and the count jumped.
+
+    So what nobody was to get any more is counted, too: messages that had expired, and those that the server refused while a later one was on its
+    way. A message with ack that is counted may still come. To a subscriber that came late, messages between old ones that are delivered again and
+    the first new one are counted as well. Messages with deliver_in, deliver_at or an idempotency key have no such number, and are never counted.
+    """
 
     name: str
     publisher: int

@@ -15,7 +15,7 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
-from ._errors import PayloadError, Unserializable, UntrustedPickle
+from ._errors import InvalidOption, MissingPackage, PayloadError, Unserializable, UntrustedPickle
 
 if TYPE_CHECKING:
     from ._core import Message
@@ -26,6 +26,9 @@ PICKLE = "application/x-python-pickle"
 
 TRUST_ALL = "all senders are trusted"
 """What `pickle` is to be for pickles to be loaded without a list: then whoever publishes can run any code here."""
+
+Seconds = float | datetime.timedelta
+"""A duration: seconds, or a timedelta."""
 
 Trust = Iterable[type | str] | Callable[[str, str], bool] | str
 """Which classes pickles may have: classes, their full names ("shop.orders.Order") or modules ("shop.orders"), a function that is asked with
@@ -49,7 +52,7 @@ def encode(value: object, format: str | None = None) -> tuple[bytes | str, str]:
             return _msgpack().packb(value), MSGPACK
         if name == "pickle":
             return _pickle.dumps(value), PICKLE
-    except (PayloadError, ImportError):
+    except PayloadError:
         raise
     except Exception as error:
         kind = type(value).__name__
@@ -57,14 +60,14 @@ def encode(value: object, format: str | None = None) -> tuple[bytes | str, str]:
             f"a value of type {kind} cannot be written as {name}: {error}; publish bytes, str, a buffer, or with another "
             f'format ("json", "msgpack", "pickle")'
         ) from error
-    raise Unserializable(f'there is no format {name!r}: give "json", "msgpack" or "pickle"')
+    raise InvalidOption(f'format={name!r}: give "json", "msgpack" or "pickle"')
 
 
 def _msgpack() -> Any:
     try:
         return importlib.import_module("msgpack")
     except ImportError as error:
-        raise ImportError('the format "msgpack" needs another package: pip install msgpack') from error
+        raise MissingPackage('the format "msgpack" needs another package: pip install msgpack') from error
 
 
 def json(message: Message, trust: Trust | None) -> Any:
@@ -85,7 +88,9 @@ def decode(message: Message, trust: Trust | None) -> Any:
     if kind == MSGPACK:
         try:
             return _msgpack().unpackb(message.bytes(), strict_map_key=False)
-        except (ValueError, TypeError, RecursionError) as error:
+        except PayloadError:
+            raise
+        except Exception as error:
             raise PayloadError(f"the payload of {message.name!r} is no msgpack that can be read: {type(error).__name__}: {error}") from error
     if kind == PICKLE:
         return loads(message.bytes(), trust)
@@ -133,10 +138,12 @@ def asked(trust: Trust | None) -> Callable[[str, str], Any]:
         return lambda module, name: None
     if isinstance(trust, str):
         if trust != TRUST_ALL:
-            raise ValueError(f"pickle={trust!r}: give a list of classes or names, or mezzenger.TRUST_ALL ({TRUST_ALL!r})")
+            raise InvalidOption(f"pickle={trust!r}: give a list of classes or names, or mezzenger.TRUST_ALL ({TRUST_ALL!r})")
         return _import
     if callable(trust):
         return lambda module, name: _import(module, name) if trust(module, name) else None
+    if not isinstance(trust, Iterable):
+        raise TypeError(f"pickle= takes a list of classes and names, a function or mezzenger.TRUST_ALL, not {type(trust).__name__}")
     classes: dict[tuple[str, str], Any] = {}
     names: set[str] = set()
     for allowed in trust:

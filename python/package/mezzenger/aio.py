@@ -20,6 +20,9 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+import os
+import warnings
+import weakref
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime
 from os import PathLike
@@ -29,13 +32,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from . import _core, _lifecycle
 from ._aio_manage import DeadLetters, Groups, Retained
 from ._aio_run import TURN, Runner, Subscription
-from ._client import RETRY_DELAY, Seconds
+from ._client import RETRY_DELAY
 from ._core import AioDelivery as Delivery
 from ._core import Filter, Message, Operation, Receipt, Verdict
-from ._errors import NotSubscribed
-from ._events import Reports
+from ._errors import Error, NotSubscribed
+from ._events import UNTOLD, Reports
 from ._records import Blocked, ConnectionEvent, Counters, Missed
-from ._values import Format, Headers, Trust, asked
+from ._values import Format, Headers, Seconds, Trust, asked
 
 if TYPE_CHECKING:
     from ._errors import Failure
@@ -52,8 +55,11 @@ class Client:
     """A connection to a Mezzenger server, for the tasks of one event loop. `async with aio.Client(address) as client:` connects and closes
     it; or await connect() and close().
 
-    Addresses and options are those of mezzenger.Client. Callbacks that report are called on the loop; coroutine functions become tasks.
-    Any await may be cancelled: what was published is published as a whole or not at all, and no message is lost.
+    Addresses and options are those of mezzenger.Client, but for `callback_threads`: callbacks of subscribe() are tasks of the loop. Callbacks that
+    report are called on the loop; coroutine functions become tasks. Any await may be cancelled: what was published is published as a whole or not
+    at all, and no message is lost.
+
+    A client that is open and that nothing refers to any more is closed without a wait, with a ResourceWarning.
     """
 
     def __init__(
@@ -85,22 +91,29 @@ class Client:
         }  # fmt: skip
         self._reports = Reports(missed=on_missed, blocked=on_blocked, connection=on_connection, error=on_error)
         self._runner = Runner()
-        self._core = _core.Core(address, self._reports.wanted, pickle, self._runner, options)
+        self._core = _core.Core()
+        self._core._configure(address, self._reports.wanted, pickle, self._runner, options)
+        self._address = address
+        self._events = self._core._events()
+        self._process = os.getpid()
+        self._is_open = self._is_closed = self._told = False
         self._run = self._runner._run
         self._try_publish = self._core._publish
         self._tasks: set[asyncio.Future[Any]] = set()
         self._workers: dict[Filter, list[asyncio.Task[None]]] = {}
         self._closed = asyncio.Event()
-        self._closing: Operation | None = None
+        self._closing: asyncio.Task[None] | None = None
+        self._ending: Operation | None = None
         self._since = 0
 
     async def connect(self: C) -> C:
         """Connects: returns the client once the server said hello."""
+        self._runner.check()
         connecting = self._core._connect()
         _lifecycle.begin()
         self._runner.begin()
         if self._reports.wanted:
-            self._runner.reports = self._tell
+            self._runner.reports = weakref.WeakMethod(self._tell)
             self._core._tell(self._runner._reactor)
         try:
             await self._run(connecting)
@@ -108,11 +121,12 @@ class Client:
             self._core._close()
             self._runner.end()
             raise
+        self._is_open = True
         _lifecycle.begin(self)
         return self
 
     def _tell(self) -> None:
-        for event in self._core._next_events(0) or ():
+        for event in self._events.next(0) or ():
             self._keep(self._reports.tell(event))
 
     def _keep(self, told: object) -> None:
@@ -125,7 +139,7 @@ class Client:
     def _kept(self, task: asyncio.Future[Any]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            logger.error("a callback that reports raised", exc_info=error)
+            logger.error("a callback that reports raised", exc_info=error, extra=UNTOLD)
 
     async def publish(
         self,
@@ -143,8 +157,19 @@ class Client:
         idempotency_key: str | None = None,
         format: Format | None = None,
     ) -> Receipt:
-        """Publishes a message without waiting for the server; the receipt can be awaited. Waits only for room. Options are those of
-        mezzenger.Client.publish()."""
+        """Publishes a message without waiting for the server. Waits only for room. The receipt that it returns can be awaited: that returns for
+        how many connections the message was, or None.
+
+        `payload`: bytes, str and buffers travel as they are, other values as JSON, or as `format` says: "json", "msgpack" or "pickle".
+
+        - `ack`: the server keeps the message until it is acknowledged, and delivers it again until then.
+        - `headers`: a dict of str, or pairs of str, that travel with it. `content_type`: what the payload is, as a media type.
+        - `reply_to`: the name that an answer is to be published under.
+        - `expires_in`: nobody gets it after so long (seconds or timedelta). `deliver_in`: nobody gets it before so long, or `deliver_at`: before
+          this time (an aware datetime, or seconds since the Unix epoch).
+        - `retain`: the server keeps it as the last one of its name, for subscriptions with `with_last=True`.
+        - `idempotency_key`: another message with this name and key is not published for a while (2 minutes by default).
+        """
         published = self._try_publish(
             name, payload,
             ack, headers, content_type, reply_to, expires_in, deliver_in, deliver_at, retain, idempotency_key, format,
@@ -176,7 +201,8 @@ class Client:
         idempotency_key: str | None = None,
         format: Format | None = None,
     ) -> int:
-        """Publishes each of several payloads under one name, all with the same options: how many there were."""
+        """Publishes each of several payloads under one name, all with the same options, which are those of publish(): how many there were."""
+        _core.check_payloads(payloads)
         count = 0
         for payload in payloads:
             published = self._try_publish(
@@ -206,7 +232,8 @@ class Client:
         idempotency_key: str | None = None,
         format: Format | None = None,
     ) -> None:
-        """Publishes a message and waits until the server has taken it. One that is cancelled may be published all the same."""
+        """Publishes a message and waits until the server has taken it. One that is cancelled may be published all the same. Options are those of
+        publish()."""
         sending = self._core._send(
             name, payload,
             ack, headers, content_type, reply_to, expires_in, deliver_in, deliver_at, retain, idempotency_key, format,
@@ -228,7 +255,8 @@ class Client:
         idempotency_key: str | None = None,
         format: Format | None = None,
     ) -> Message:
-        """Publishes a request, and waits for the first answer."""
+        """Publishes a request, and waits `timeout` for the first answer. Options are those of publish(). Raises NoSubscriber at once when nobody is
+        there, and RequestTimedOut without an answer in time."""
         asking = self._core._request(
             name, payload, timeout,
             ack, headers, content_type, None, expires_in, deliver_in, deliver_at, False, idempotency_key, format,
@@ -266,14 +294,19 @@ class Client:
         keep_expired: bool = False,
         extend: bool = True,
     ) -> Subscription:
-        """Subscribes, and returns what is read with `async for`. Options are those of mezzenger.Client.subscription()."""
+        """Subscribes, and returns what is read with `async for`. The server has the subscription then. It keeps the client.
+
+        `filter` is a name, or a Filter: Filter.pattern("orders.*"), Filter.prefix("orders."). `observe`, `with_last`, `lossy` and `credit` say how
+        messages come; `group` makes it a member of a group, whose members agree on `ack_wait`, `in_flight_max`, `attempts_max`, `backoff` and
+        `keep_expired`; with `extend=False` it asks for more time by hand. mezzenger.Client.subscription() says more of each.
+        """
         opening = self._core._subscribe(
             filter,
             observe=observe, with_last=with_last, lossy=lossy, credit=credit, group=group, ack_wait=ack_wait,
             in_flight_max=in_flight_max, attempts_max=attempts_max, backoff=backoff, keep_expired=keep_expired,
             extend=extend,
         )  # fmt: skip
-        return Subscription(await self._run(opening), self._runner)
+        return Subscription(await self._run(opening), self._runner, self)
 
     async def subscribe(
         self,
@@ -294,7 +327,11 @@ class Client:
         extend: bool = True,
     ) -> None:
         """Has `callback`, a function or a coroutine function, called with each message by a task. What it returns says what becomes of the
-        message, and an exception is reported, as for mezzenger.Client.subscribe()."""
+        message, and an exception is reported, as for mezzenger.Client.subscribe(). Options are those of subscription()."""
+        if not callable(callback):
+            raise TypeError(f"the callback is no function, but {callback!r}")
+        if retry_delay is not None:
+            retry_delay = _core.seconds("retry_delay", retry_delay)
         subscription = await self.subscription(
             filter,
             observe=observe, with_last=with_last, lossy=lossy, credit=credit, group=group, ack_wait=ack_wait,
@@ -327,11 +364,11 @@ class Client:
         tasks = self._workers.pop(wanted, [])
         if not tasks:
             raise NotSubscribed(f"not subscribed to '{wanted.text}': unsubscribe takes exactly what was subscribed to")
-        await self._cancel(tasks)
+        await self._cancel(tasks, asyncio.current_task())
 
-    async def _cancel(self, tasks: Iterable[asyncio.Task[None]]) -> None:
+    async def _cancel(self, tasks: Iterable[asyncio.Task[None]], caller: asyncio.Task[Any] | None) -> None:
         # Not the one that this is called in.
-        others = [task for task in tasks if task is not asyncio.current_task()]
+        others = [task for task in tasks if task is not caller]
         for task in others:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
@@ -364,13 +401,13 @@ class Client:
 
     @property
     def missed(self) -> int:
-        """Messages that were published but never arrived here."""
+        """Messages that were published but did not arrive here, expired ones included (see mezzenger.Missed)."""
         return self.counters.missed
 
     @property
     def closed(self) -> bool:
         """Whether close() was called."""
-        return self._closed.is_set()
+        return self._is_closed
 
     async def wait_closed(self) -> None:
         """Waits until another task or a callback closes the client."""
@@ -379,28 +416,70 @@ class Client:
     async def close(self) -> None:
         """Closes the client: ends its subscriptions and callbacks, sends what waits, and takes the answers that come within `send_timeout`.
 
-        Raises the first error of a message since the last flush. Closing again waits for the same end.
+        Raises the first error of a message since the last flush, CloseTimedOut for messages that have no answer by then. Closing again waits
+        for the same end, and one that is cancelled goes on. Once its loop has ended, any other may close it. In the child of a fork it does
+        nothing: the client is its parent's.
         """
+        if self._process != os.getpid():
+            self._is_open = False
+            return
+        if self._runner.is_over:
+            await self._close_elsewhere()
+            return
+        self._runner.check()
         _lifecycle.end(self)
-        workers, self._workers = self._workers, {}
-        await self._cancel(task for tasks in workers.values() for task in tasks)
-        closing = self._core._close()
+        self._is_open = False
+        if self._closing is None:
+            self._closing = asyncio.get_running_loop().create_task(self._close(asyncio.current_task()))
         try:
+            await asyncio.shield(self._closing)
+        except Error:
+            told, self._told = self._told, True
+            if not told:
+                raise
+
+    async def _close(self, closer: asyncio.Task[Any] | None) -> None:
+        workers, self._workers = self._workers, {}
+        try:
+            await self._cancel((task for tasks in workers.values() for task in tasks), closer)
+            closing = self._core._close()
             if closing is not None:
                 # The one that was closed before does not watch any more.
                 self._runner.begin()
                 await self._run(closing)
         finally:
+            self._is_closed = True
             self._closed.set()
             self._runner.end()
 
+    async def _close_elsewhere(self) -> None:
+        # Its tasks ended with its loop.
+        _lifecycle.end(self)
+        self._is_open, self._is_closed = False, True
+        closing = self._core._close()
+        if closing is not None:
+            await asyncio.get_running_loop().run_in_executor(None, closing.wait)
+
     def _begin_close(self) -> None:
-        self._closing = self._core._close()
+        self._ending = self._core._close()
 
     def _end_close(self) -> None:
+        self._is_open = False
         # At exit there is no loop: this thread waits.
-        if self._closing is not None:
-            self._closing.wait()
+        if self._ending is not None:
+            self._ending.wait()
+
+    def __del__(self) -> None:
+        if not getattr(self, "_is_open", False) or self._process != os.getpid():
+            return
+        self._core._abandon()
+        self._runner.abandon()
+        warnings.warn(f"{self!r} was not closed: await close(), or use `async with`", ResourceWarning, source=self)
+
+    def __repr__(self) -> str:
+        if not self._is_open:
+            return f"<mezzenger.aio.Client of {self._address}, {'closed' if self.closed else 'not connected'}>"
+        return f"<mezzenger.aio.Client of {self._address}>"
 
     async def __aenter__(self: C) -> C:
         return await self.connect()
@@ -410,17 +489,11 @@ class Client:
     ) -> None:
         try:
             await self.close()
-        except Exception:
+        except Exception as failure:
             # The block's own exception says more.
-            if kind is None:
+            if error is None:
                 raise
+            error.add_note(f"The client that was closed had failed, too: {type(failure).__name__}: {failure}")
 
 
-__all__ = [
-    "Client",
-    "DeadLetters",
-    "Delivery",
-    "Groups",
-    "Retained",
-    "Subscription",
-]
+__all__ = ["Callback", "Client", "DeadLetters", "Delivery", "Groups", "Retained", "Subscription"]

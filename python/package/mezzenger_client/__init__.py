@@ -12,6 +12,7 @@ from typing import Any
 import mezzenger
 from mezzenger import _core
 from mezzenger._client import call_callbacks
+from mezzenger._events import UNTOLD
 from mezzenger._values import TRUST_ALL, Trust, asked, loads
 
 import message
@@ -45,7 +46,7 @@ class _Connection(mezzenger.Client):
     """The client, and the turns of the thread that listens."""
 
     def _listen(self, failed: Callable[[Any, BaseException], object]) -> None:
-        call_callbacks(self._calls, failed)
+        call_callbacks(self._calls, lambda: failed)
 
 
 class Mezzenger(threading.Thread):
@@ -102,8 +103,8 @@ class Mezzenger(threading.Thread):
         if not is_new:
             return
         try:
-            operation = self._client._subscribe(msg_name)
-            self._client._calls.add(operation.wait(), self._call, None)
+            operation = self._client._subscribe(mezzenger.Filter.name(msg_name))
+            self._client._call_for(operation.wait(), self._call, None)
         except mezzenger.Error as error:
             del self.msg_map[msg_name]
             raise MezzengerException(f"Could not subscribe to {msg_name}: {error}") from error
@@ -114,7 +115,7 @@ class Mezzenger(threading.Thread):
             raise MezzengerException(f"You do not subscribe to msg: {msg_name}")
         del self.msg_map[msg_name]
         try:
-            self._client.unsubscribe(msg_name)
+            self._client.unsubscribe(mezzenger.Filter.name(msg_name))
         except mezzenger.Error as error:
             raise MezzengerException(f"Could not unsubscribe from {msg_name}: {error}") from error
 
@@ -154,7 +155,7 @@ class Mezzenger(threading.Thread):
         hint = ""
         if isinstance(error, mezzenger.UntrustedPickle):
             hint = f" (here: Mezzenger(trusted=[...]), or the environment variable {TRUSTED})"
-        logger.error("the callback for %r failed: %s%s", delivery.name, error, hint, exc_info=error)
+        logger.error("the callback for %r failed: %s%s", delivery.name, error, hint, exc_info=error, extra=UNTOLD)
 
     def stop(self) -> None:
         """Stops the client: its thread ends at once, or when a callback that runs has returned."""
@@ -162,7 +163,7 @@ class Mezzenger(threading.Thread):
         try:
             self._client.close()
         except mezzenger.Error as error:
-            logger.error("the client stops with messages that were not sent: %s", error)
+            logger.error("the client stops with messages that were not sent: %s", error, extra=UNTOLD)
 
     def stopped(self) -> bool:
         """Whether stop() was called."""
