@@ -236,7 +236,9 @@ def test_a_server_of_the_parent_goes_on_when_a_child_closes_it(server: Server, c
 
 def test_a_server_of_the_parent_that_goes_in_a_child_is_nothing() -> None:
     code, out, error = run("""
-import os, sys, mezzenger
+import os, sys, warnings, mezzenger
+# Of any fork of a process with threads, from Python 3.12 on.
+warnings.simplefilter("ignore", DeprecationWarning)
 server = mezzenger.Server()
 client = mezzenger.Client(server.url)
 child = os.fork()

@@ -161,7 +161,10 @@ def asked(trust: Trust | None) -> Callable[[str, str], Any]:
             return _import(module, name)
         if module in names:
             # Of a module that is trusted its classes alone, and not what it imported.
-            found = _import(module, name)
+            try:
+                found = _import(module, name)
+            except AttributeError:
+                return None
             return found if isinstance(found, type) and found.__module__ == module else None
         return None
 
