@@ -4,7 +4,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::types::PyString;
+use pyo3::types::{PyDict, PyString, PyTuple};
 
 use crate::arguments::{FilterText, Name, text, type_of};
 use crate::errors;
@@ -16,6 +16,17 @@ pub(crate) struct Filter(pub(crate) mezzenger::Filter);
 
 #[pymethods]
 impl Filter {
+    /// How they are said is part of what they are.
+    #[new]
+    #[pyo3(signature = (*_arguments, **_options))]
+    fn new(
+        _arguments: &Bound<'_, PyTuple>,
+        _options: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Self> {
+        let text = "say what kind of filter it is: Filter.name(..), Filter.prefix(..) or Filter.pattern(..)";
+        Err(PyTypeError::new_err(text))
+    }
+
     /// Messages of one name. A str stands for this where a filter is expected, unless it looks like a pattern.
     #[staticmethod]
     fn name(name: FilterText) -> Self {

@@ -274,9 +274,14 @@ impl Subscription {
     /// Waits for the next message. Raises ReceiveTimedOut after `timeout`, and SubscriptionClosed when none comes any more.
     #[pyo3(signature = (timeout=None))]
     fn recv<'py>(&self, py: Python<'py>, timeout: Option<Timeout>) -> PyResult<Bound<'py, PyAny>> {
-        let received = self.next(py, timeout.map(|Timeout(time)| time))?;
-        let delivered = received.unwrap_or(Err(ReceiveError::TimedOut)).or_raise(py)?;
-        self.maker.make(py, delivered)
+        let timeout = timeout.map(|Timeout(time)| time);
+        match self.next(py, timeout)? {
+            Some(received) => self.maker.make(py, received.or_raise(py)?),
+            None => {
+                let waited = timeout.unwrap_or_default().as_secs_f64();
+                Err(errors::new(py, "ReceiveTimedOut", format!("no message within {waited} s")))
+            }
+        }
     }
 
     /// The next message if one is here, or None.

@@ -40,7 +40,7 @@ def test_what_is_published_arrives_and_receipts_are_awaited(server: Server) -> N
                 rest += [message.text() for message in await messages.recv_many(300)]
             assert rest == [str(n) for n in range(1000)]
             assert await messages.recv_many(10, timeout=0.001) == [] and messages.try_recv() is None
-            with pytest.raises(mezzenger.ReceiveTimedOut):
+            with pytest.raises(mezzenger.ReceiveTimedOut, match="no message within 0.001 s"):
                 await messages.recv(timeout=0.001)
             assert await client.ping() > 0 and client.counters.published == 1002
 

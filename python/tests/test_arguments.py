@@ -249,3 +249,5 @@ def test_filters_are_values() -> None:
         assert again == filter and hash(again) == hash(filter) and again.kind == filter.kind
     assert len({Filter.name("a"), Filter.prefix("a"), Filter.name("a")}) == 2
     assert Filter.name("a") != "a"
+    with pytest.raises(TypeError, match=r"Filter\.pattern\(\.\.\)"):
+        Filter("a.*")  # type: ignore[call-arg]

@@ -91,6 +91,8 @@ def test_a_receipt_tells_when_the_server_took_it_and_for_how_many(client: Client
         received += [message.text() for message in messages.recv_many(100, LONG)]
     assert received == ["x", *map(str, range(1000))]
     assert messages.recv_many(10, 0) == [] and messages.try_recv() is None
+    with pytest.raises(mezzenger.ReceiveTimedOut, match="no message within 0.001 s"):
+        messages.recv(timeout=datetime.timedelta(milliseconds=1))
     assert client.counters.published == 1002
 
 

@@ -144,7 +144,7 @@ class Subscription:
         except ReceiveTimedOut:
             raise
         except TimeoutError:
-            raise ReceiveTimedOut("no message within the time given") from None
+            raise ReceiveTimedOut(f"no message within {seconds} s") from None
 
     async def _wait(self, seconds: float | None) -> Delivery:
         operation = self._subscription._receive()

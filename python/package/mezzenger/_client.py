@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import os
 import threading
 import warnings
@@ -23,6 +24,8 @@ from ._values import Seconds, Trust, asked
 
 if TYPE_CHECKING:
     from ._errors import Failure
+
+logger = logging.getLogger("mezzenger")
 
 Callback = Callable[[Delivery], Verdict | None | object]
 """What is called with each message. It returns None, which acknowledges, or a Verdict."""
@@ -312,6 +315,8 @@ class Client(_core.Core):
             for thread in self._threads:
                 if thread is not threading.current_thread():
                     thread.join(1)
+                    if thread.is_alive():
+                        logger.warning("a client was closed, and a callback of it still runs (thread %s)", thread.name)
             self._held.clear()
 
     def __enter__(self: C) -> C:
