@@ -15,7 +15,7 @@ PRICES = {"price.tea": 7, "price.milk": 1, "price.bread": 3}
 async def display(number: int, client: aio.Client, ready: asyncio.Event) -> None:
     seen: dict[str, int] = {}
     # Who comes later gets the last price of each name.
-    async with await client.subscription(Filter.pattern("price.*"), observe=True, with_last=True) as prices:
+    async with await client.subscription(Filter.pattern("price.*"), with_last=True) as prices:
         ready.set()
         async for price in prices:
             seen[price.name] = price.json()

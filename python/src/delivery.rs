@@ -132,6 +132,13 @@ impl Lent {
         }
     }
 
+    async fn reply_error(&self, reason: &str) -> Result<mezzenger::Receipt, SendError> {
+        match &self.delivery {
+            Some(delivery) => delivery.reply_error(reason).await,
+            None => Err(SendError::NoReplyWanted),
+        }
+    }
+
     async fn forward_to(&self, name: &str) -> Result<mezzenger::Receipt, SendError> {
         match &self.delivery {
             Some(delivery) => delivery.forward_to(name).await,
@@ -246,6 +253,14 @@ impl Delivery {
         Ok(Receipt::new(receipt, None))
     }
 
+    /// Answers it, if it is a request, that it failed: whoever asked gets RequestFailed with this reason. Waits for room in the buffer alone,
+    /// and settles nothing.
+    fn reply_error(slf: &Bound<'_, Self>, reason: &str) -> PyResult<Receipt> {
+        let lent = Lent::of(slf.as_super())?;
+        let receipt = wait(slf.py(), lent.reply_error(reason))?.or_raise(slf.py())?;
+        Ok(Receipt::new(receipt, None))
+    }
+
     /// Publishes it under another name, as it is. Waits for room in the buffer alone, and settles nothing.
     fn forward_to(slf: &Bound<'_, Self>, name: Name) -> PyResult<Receipt> {
         let lent = Lent::of(slf.as_super())?;
@@ -281,6 +296,17 @@ impl AioDelivery {
         let lent = Lent::of(slf.as_super())?;
         let owner = slf.get().owner.clone_ref(slf.py());
         let replied = async move { lent.reply(payload).await };
+        let operation =
+            Operation::new(replied, move |_, receipt| Ok(Receipt::new(receipt, Some(owner))));
+        slf.get().run(slf.py(), operation)
+    }
+
+    /// Answers it, if it is a request, that it failed: whoever asked gets RequestFailed with this reason. Waits for room in the buffer alone,
+    /// and settles nothing.
+    fn reply_error<'py>(slf: &Bound<'py, Self>, reason: String) -> PyResult<Bound<'py, PyAny>> {
+        let lent = Lent::of(slf.as_super())?;
+        let owner = slf.get().owner.clone_ref(slf.py());
+        let replied = async move { lent.reply_error(&reason).await };
         let operation =
             Operation::new(replied, move |_, receipt| Ok(Receipt::new(receipt, Some(owner))));
         slf.get().run(slf.py(), operation)

@@ -223,6 +223,7 @@ impl Raise for RequestError {
         match self {
             Self::NoSubscriber { .. } => "NoSubscriber",
             Self::TimedOut { .. } => "RequestTimedOut",
+            Self::Failed { .. } => "RequestFailed",
             Self::Send(error) => error.class(),
             Self::Subscribe(error) => error.class(),
             _ => "RequestError",

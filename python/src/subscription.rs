@@ -25,7 +25,8 @@ use crate::wait::{end_of, wait_until};
 /// How a subscription is to be opened: the keyword arguments of what subscribes.
 #[derive(Default)]
 pub(crate) struct Terms {
-    observe: bool,
+    /// `None`: as is usual for the filter.
+    observe: Option<bool>,
     with_last: bool,
     lossy: bool,
     credit: Option<u64>,
@@ -54,7 +55,7 @@ impl Terms {
             given.note(name, &value);
             let mut needs_group = |option| _ = of_groups.get_or_insert(option);
             match name {
-                "observe" => terms.observe = value.is_truthy()?,
+                "observe" => terms.observe = Some(value.is_truthy()?),
                 "with_last" => terms.with_last = value.is_truthy()?,
                 "lossy" => terms.lossy = value.is_truthy()?,
                 "credit" => terms.credit = Some(number(name, &value)?),
@@ -118,8 +119,11 @@ impl Terms {
     }
 
     fn of_any(&self, mut builder: SubscriptionBuilder) -> SubscriptionBuilder {
-        if self.observe {
-            builder = builder.observe();
+        match self.observe {
+            Some(true) => builder = builder.observe(),
+            // Members of groups take part anyway.
+            Some(false) if self.group.is_none() => builder = builder.broadcast(),
+            _ => {}
         }
         if self.with_last {
             builder = builder.with_last();

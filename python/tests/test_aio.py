@@ -59,6 +59,13 @@ def test_requests_callbacks_and_groups(server: Server) -> None:
         await client.subscribe("up", answer)
         answers = await asyncio.gather(*(client.request("up", f"a{n}", LONG) for n in range(100)))
         assert [message.text() for message in answers] == [f"A{n}" for n in range(100)]
+
+        async def refuse(request: aio.Delivery) -> None:
+            await request.reply_error("not today")
+
+        await client.subscribe("down", refuse)
+        with pytest.raises(mezzenger.RequestFailed, match="not today"):
+            await client.request("down", "x", LONG)
         await client.unsubscribe("up")
         with pytest.raises(mezzenger.NotSubscribed):
             await client.unsubscribe("up")

@@ -150,6 +150,12 @@ def test_a_request_is_answered_and_fails_at_once_without_anybody(client: Client)
         request.reply("too late")
 
 
+def test_a_request_that_failed_says_why(client: Client) -> None:
+    client.subscribe("divide", lambda message: message.reply_error("nothing is divided by 0"))
+    with pytest.raises(mezzenger.RequestFailed, match="'divide' failed: nothing is divided by 0"):
+        client.request("divide", "1/0", LONG)
+
+
 def test_messages_are_forwarded_as_they_are(client: Client) -> None:
     source, target = client.subscription("a"), client.subscription("b")
     client.send("a", "x", ack=True, headers={"k": "v"})
@@ -162,12 +168,14 @@ def test_messages_are_forwarded_as_they_are(client: Client) -> None:
 
 
 def test_observers_see_all_and_settle_nothing(server: Server, client: Client) -> None:
-    observer = client.subscription(Filter.pattern("a.>"), observe=True)
+    observer = client.subscription(Filter.pattern("a.>"))
+    also = client.subscription("a.b.c", observe=True)
     client.send("a.b.c", "x", ack=True)
     observer.recv(LONG).ack()
+    also.recv(LONG).ack()
     client.flush()
     assert client.ping() > 0 and server.metrics().pending_messages == 1
-    broadcast = client.subscription(Filter.prefix("a."))
+    broadcast = client.subscription(Filter.pattern("a.>"), observe=False)
     client.send("a.d", "y", ack=True)
     broadcast.recv(LONG).ack()
     until("the acknowledgement", lambda: server.metrics().pending_messages == 1)

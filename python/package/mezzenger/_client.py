@@ -147,7 +147,7 @@ class Client(_core.Core):
         self,
         filter: str | Filter,
         *,
-        observe: bool = False,
+        observe: bool | None = None,
         with_last: bool = False,
         lossy: bool = False,
         credit: int | None = None,
@@ -163,7 +163,8 @@ class Client(_core.Core):
 
         `filter` is a name, or a Filter: Filter.pattern("orders.*"), Filter.prefix("orders.").
 
-        - `observe=True`: looks on, and acknowledges nothing.
+        - `observe=True`: looks on, and acknowledges nothing; `observe=False`: takes part. The default is to look on for a pattern, and to take
+          part for a name and a prefix.
         - `with_last=True`: gets the retained messages first.
         - `lossy=True`: loses what does not fit into the credit, instead of slowing publishers down.
         - `credit`: how many bytes may be here and not dealt with (4 MiB; in a group 256 KiB). Who takes long for a job gives 1, and gets the next
@@ -191,7 +192,7 @@ class Client(_core.Core):
         callback: Callback,
         *,
         retry_delay: Seconds | None = None,
-        observe: bool = False,
+        observe: bool | None = None,
         with_last: bool = False,
         lossy: bool = False,
         credit: int | None = None,

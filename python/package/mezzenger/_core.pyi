@@ -146,6 +146,8 @@ class Delivery(_Delivery):
 
     def reply(self, payload: object, *, format: Format | None = None) -> Receipt:
         """Answers it, if it is a request. Waits for room in the buffer alone, and settles nothing."""
+    def reply_error(self, reason: str) -> Receipt:
+        """Answers it, if it is a request, that it failed: whoever asked gets RequestFailed with this reason. Settles nothing."""
     def forward_to(self, name: str) -> Receipt:
         """Publishes it under another name, as it is. Waits for room in the buffer alone, and settles nothing."""
 
@@ -155,6 +157,8 @@ class AioDelivery(_Delivery):
 
     def reply(self, payload: object, *, format: Format | None = None) -> Awaitable[Receipt]:
         """Answers it, if it is a request. Waits for room in the buffer alone, and settles nothing."""
+    def reply_error(self, reason: str) -> Awaitable[Receipt]:
+        """Answers it, if it is a request, that it failed: whoever asked gets RequestFailed with this reason. Settles nothing."""
     def forward_to(self, name: str) -> Awaitable[Receipt]:
         """Publishes it under another name, as it is. Waits for room in the buffer alone, and settles nothing."""
 
@@ -412,7 +416,7 @@ class Core:
         self,
         filter: str | Filter,
         *,
-        observe: bool = False,
+        observe: bool | None = None,
         with_last: bool = False,
         lossy: bool = False,
         credit: int | None = None,

@@ -14,7 +14,7 @@ __all__ = [
     "ConnectWrongSocket", "Error", "EventsDroppedFailure", "Failure", "Forked", "InvalidFilter", "InvalidName", "InvalidOption",
     "InvalidProperties", "InvalidText", "MissingPackage", "NoReplyWanted", "NoSubscriber", "NotConnected", "NotContiguous", "NotSubscribed",
     "PayloadError", "PingTimedOut", "PublishFailure", "ReceiveError", "ReceiveRefused", "ReceiveTimedOut", "RequestError",
-    "RequestTimedOut", "SendChecksumMismatch", "SendError", "SendFull", "SendJournalFailed", "SendMalformed", "SendNotYours",
+    "RequestFailed", "RequestTimedOut", "SendChecksumMismatch", "SendError", "SendFull", "SendJournalFailed", "SendMalformed", "SendNotYours",
     "SendPendingFull", "SendRefusedAsTooLarge", "SendShuttingDown", "SendTimedOut", "SendTooLarge", "SendTooLargeForServer", "SendUnknown",
     "SendUnsupportedVersion", "ServerConfigError", "ServerError", "ServerJournalError", "ServerListenError", "Stopped", "SubscribeError",
     "SubscribeNotConfirmed", "SubscribeRefused", "SubscriptionClosed", "SubscriptionFailure", "Unserializable", "UntrustedPickle",
@@ -223,6 +223,10 @@ class SendUnknown(SendError):
 
 class NoSubscriber(RequestError):
     """Nobody takes requests under this name now."""
+
+
+class RequestFailed(RequestError):
+    """Whoever took the request says that it failed, with `reply_error()`."""
 
 
 class RequestTimedOut(RequestError, TimeoutError):
