@@ -51,7 +51,7 @@ impl Fate {
     pub(in crate::client) fn decide_for(&self, result: Result<Taken, SendError>) {
         let mut state = self.lock();
         if state.decided.is_none() {
-            let is_received = result.as_ref().is_ok_and(|taken| taken.receivers != Some(0));
+            let is_received = result.as_ref().is_ok_and(|taken| taken.takers != Some(0));
             state.decided = Some(result);
             // A notification costs a system call even when nobody waits.
             if state.waiting > 0 {
