@@ -2,6 +2,8 @@
 
 mod broker;
 mod journal;
+mod options;
+mod terminal;
 mod work;
 
 use std::io::{BufRead, BufReader, Read};
