@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::access::{Access, AccessError};
 use crate::curve::ServerKeys;
 use crate::journal::FsyncPolicy;
 
@@ -133,6 +134,8 @@ pub struct Config {
     /// The server's keys, and those of the clients that it accepts. With them, every connection is authenticated and
     /// encrypted with CURVE, and others are closed.
     pub curve: Option<ServerKeys>,
+    /// What each client may do. Without it, all may do everything.
+    pub access: Option<Access>,
     /// Whether an address that other machines can reach is allowed, although nothing authenticates
     /// them.
     pub insecure: bool,
@@ -161,6 +164,7 @@ impl Default for Config {
             stall_grace: Duration::from_secs(1),
             drain_timeout: Duration::from_secs(5),
             curve: None,
+            access: None,
             insecure: false,
         }
     }
@@ -175,6 +179,9 @@ pub enum ConfigError {
          bind 127.0.0.1, give the server keys (--curve-secret), or say --insecure if the network is yours"
     )]
     Exposed(IpAddr),
+    /// What clients may do is said of names that there cannot be.
+    #[error(transparent)]
+    Access(#[from] AccessError),
     /// Both ports are the same.
     #[error("--pub-port and --recv-port are both {0}: they need two ports")]
     SamePort(u16),
@@ -230,6 +237,9 @@ impl Config {
         if !self.bind.is_loopback() && !self.insecure && self.curve.is_none() {
             return Err(ConfigError::Exposed(self.bind));
         }
+        if let Some(access) = &self.access {
+            access.check()?;
+        }
         if self.pub_port == self.recv_port && self.pub_port != 0 {
             return Err(ConfigError::SamePort(self.pub_port));
         }
@@ -274,6 +284,7 @@ impl Config {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::access::Permissions;
     use crate::curve::{AuthorizedKeys, KeyPair};
 
     #[track_caller]
@@ -291,6 +302,10 @@ mod tests {
         check(|c| (c.bind, c.insecure) = (everywhere, true), Ok(()));
         let keys = ServerKeys { own: KeyPair::generate(), authorized: AuthorizedKeys::any() };
         check(|c| (c.bind, c.curve) = (everywhere, Some(keys)), Ok(()));
+        let access = Access::new().others(Permissions::none().publish("a..*"));
+        let error = access.check().unwrap_err();
+        check(|c| c.access = Some(access), Err(ConfigError::Access(error)));
+        check(|c| c.access = Some(Access::new()), Ok(()));
         check(|c| c.pub_port = RECV_PORT, Err(ConfigError::SamePort(RECV_PORT)));
         check(|c| (c.pub_port, c.recv_port) = (0, 0), Ok(()));
         check(|c| c.max_connections = 0, Err(ConfigError::Zero("--max-connections")));

@@ -83,6 +83,7 @@
 //! - [`Client`], made by a [`ClientBuilder`]: publishes messages, subscribes to them, acknowledges them.
 //! - [`Server`], configured by [`Config`] or a [`ServerBuilder`]: a broker in this process. [`config`] has the
 //!   defaults that programs name.
+//! - [`access`]: who may do what.
 //! - [`curve`]: keys, for connections that are authenticated and encrypted.
 //! - [`inspect_journal`], [`read_journal`], [`copy_journal`], [`repair_journal`], [`compact_journal`]: a server's file, read, copied and mended.
 //!
@@ -94,6 +95,7 @@
     allow(dead_code, unreachable_pub, unused_imports)
 )]
 
+pub mod access;
 mod broker;
 mod client;
 pub mod config;
@@ -165,7 +167,7 @@ pub use journal::{
     copy_journal, inspect_journal, repair_journal,
 };
 pub use metrics::Metrics;
-pub use server::{KeysHandle, Server, ServerBuilder, StartError, StopHandle};
+pub use server::{AccessHandle, KeysHandle, Server, ServerBuilder, StartError, StopHandle};
 pub use wire::checksum::Checksum;
 pub use wire::filter::FilterError;
 pub use wire::id::{MessageId, MessageIdError};

@@ -383,6 +383,17 @@ pub const JOURNAL_DAMAGES_LISTED_MAX: usize = 1000;
 /// Deepest nesting of containers in a v1 pickle.
 pub const PICKLE_DEPTH_MAX: usize = 1000;
 
+/// How long who got a request may answer it, at least half of this time; a request that is delivered again renews it. As long as
+/// jobs take that somebody still waits for.
+pub const ANSWERS_ALLOWED_FOR: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Names under which clients may publish only answers; beyond, those of the oldest requests may be answered no longer. With a
+/// name of 255 bytes each they take some 50 MiB.
+pub const ANSWERS_ALLOWED_MAX: usize = 65_536;
+
+/// Names for which it is kept who may publish under them, of all clients together. They are found out anew when there are more.
+pub const DECISIONS_KEPT_MAX: usize = 65_536;
+
 /// Most opcodes read from a v1 pickle.
 pub const PICKLE_OPCODES_MAX: usize = 1_000_000;
 

@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crate::broker::admission::KeyChanges;
+use crate::access::{Access, AccessError};
+use crate::broker::admission::ChangesFromOthers;
 use crate::broker::checker::Checker;
 use crate::broker::run::{Broker, CoreState, Live, RunError};
 use crate::config::{Config, ConfigError, SlowSubscriber, Verify};
@@ -80,7 +81,7 @@ struct Shared {
     waker: Waker,
     counters: Arc<Counters>,
     pending: PendingView,
-    key_changes: Option<Arc<KeyChanges>>,
+    changes: ChangesFromOthers,
 }
 
 impl std::fmt::Debug for Shared {
@@ -110,10 +111,31 @@ impl KeysHandle {
     /// connections whose handshake is under way may have to connect again. Does nothing on a server without CURVE,
     /// which has no connections that a key could end.
     pub fn set_authorized_keys(&self, authorized: AuthorizedKeys) {
-        if let Some(changes) = &self.0.key_changes {
+        if let Some(changes) = &self.0.changes.keys {
             changes.set(authorized);
             self.0.waker.wake();
         }
+    }
+}
+
+/// Changes what the clients of a running server may do, from any thread.
+#[derive(Clone, Debug)]
+pub struct AccessHandle(Shared);
+
+impl AccessHandle {
+    /// Clients may do what this says from now on. The connections of those that may do less than before are closed at once,
+    /// and their clients connect again; those of others go on. Does nothing on a server that was started without an
+    /// [`Access`].
+    ///
+    /// # Errors
+    /// Names that there cannot be; then nothing changes.
+    pub fn set_access(&self, access: Access) -> Result<(), AccessError> {
+        access.check()?;
+        if let Some(changes) = &self.0.changes.access {
+            changes.set(access);
+            self.0.waker.wake();
+        }
+        Ok(())
     }
 }
 
@@ -167,8 +189,8 @@ impl Server {
         let stop = Arc::<AtomicBool>::default();
         let checker = Checker::new(waker.clone());
         let broker = Broker::new(core, config, network, checker, journal, Arc::clone(&stop));
-        let key_changes = broker.key_changes();
-        let shared = Shared { stop, waker, counters, pending, key_changes };
+        let changes = broker.changes();
+        let shared = Shared { stop, waker, counters, pending, changes };
         let thread =
             std::thread::Builder::new().name("mezzenger-broker".into()).spawn(|| broker.run())?;
         Ok(Self { pub_addr, recv_addr, shared, thread: Some(thread) })
@@ -206,6 +228,11 @@ impl Server {
     /// Changes which clients are accepted; see [`KeysHandle::set_authorized_keys`].
     pub fn set_authorized_keys(&self, authorized: AuthorizedKeys) {
         self.keys_handle().set_authorized_keys(authorized);
+    }
+
+    /// A handle that changes what clients may do, for another thread.
+    pub fn access_handle(&self) -> AccessHandle {
+        AccessHandle(self.shared.clone())
     }
 
     /// Waits until the server ends: after [`StopHandle::stop`], or because something failed.
@@ -366,6 +393,14 @@ impl ServerBuilder {
     #[must_use]
     pub fn curve(mut self, own: KeyPair, authorized: AuthorizedKeys) -> Self {
         self.config.curve = Some(ServerKeys { own, authorized });
+        self
+    }
+
+    /// Says what each client may do. What it does not say is not allowed, for anybody; without, all may do everything. See
+    /// [`access`](crate::access).
+    #[must_use]
+    pub fn access(mut self, access: Access) -> Self {
+        self.config.access = Some(access);
         self
     }
 

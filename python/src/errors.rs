@@ -158,6 +158,7 @@ impl Raise for SendError {
             Self::TooLargeForServer { .. } => "SendTooLargeForServer",
             Self::RefusedAsTooLarge { .. } => "SendRefusedAsTooLarge",
             Self::NotYours { .. } => "SendNotYours",
+            Self::NotAllowed { .. } => "SendNotAllowed",
             Self::UnsupportedVersion { .. } => "SendUnsupportedVersion",
             Self::PendingFull { .. } => "SendPendingFull",
             Self::JournalFailed { .. } => "SendJournalFailed",
@@ -179,6 +180,7 @@ impl Raise for SubscribeError {
             Self::Filter(_) => "InvalidFilter",
             Self::Option { .. } => "InvalidOption",
             Self::Refused { .. } => "SubscribeRefused",
+            Self::NotAllowed { .. } => "SubscribeNotAllowed",
             Self::NotSubscribed { .. } => "NotSubscribed",
             Self::NotConfirmed { .. } => "SubscribeNotConfirmed",
             Self::Stopped => "Stopped",
@@ -241,6 +243,7 @@ impl Raise for AdminError {
     fn class(&self) -> &'static str {
         match self {
             Self::Refused { .. } => "AdminRefused",
+            Self::NotAllowed { .. } => "AdminNotAllowed",
             Self::Name(_) => "InvalidName",
             Self::Filter(_) => "InvalidFilter",
             Self::Option { .. } => "InvalidOption",

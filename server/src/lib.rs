@@ -1,7 +1,9 @@
 //! The broker as a program: what `mezzenger-server` does, for it and for the Python package.
 
+mod access;
 mod keys;
 mod log;
+mod watch;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -118,6 +120,12 @@ struct Args {
     /// the connections of a key that is gone are closed. `*` accepts every client that knows the server's public key.
     #[arg(long, value_name = "DIR", requires = "curve_secret")]
     authorized_keys: Option<PathBuf>,
+
+    /// What each client may do (TOML, mode 0600); without it, all may do everything. It is looked at twice a second, and
+    /// the connections of those that may do less than before are closed: they may connect again. A [[client]] has a key,
+    /// and publish, subscribe and groups (lists of names and patterns), and administer; [others] is for all others.
+    #[arg(long, value_name = "FILE")]
+    access: Option<PathBuf>,
 
     /// Allow an address that other machines can reach, although nothing authenticates them.
     #[arg(long)]
@@ -252,6 +260,7 @@ fn raise_descriptor_limit() {
 
 fn serve(args: Args, log: &Log) -> Result<(), Box<dyn std::error::Error>> {
     let (secret, authorized) = (args.curve_secret.clone(), args.authorized_keys.clone());
+    let access = args.access.clone();
     let mut config = Config::from(args);
     let watched = match (secret, authorized) {
         (Some(secret), Some(authorized)) => {
@@ -261,12 +270,30 @@ fn serve(args: Args, log: &Log) -> Result<(), Box<dyn std::error::Error>> {
         }
         _ => None,
     };
+    let permissions = match access {
+        Some(file) => {
+            let (access, watched) = access::read(file)?;
+            config.access = Some(access);
+            Some(watched)
+        }
+        None => None,
+    };
     raise_descriptor_limit();
     // Before the server starts, so that no signal finds the default action.
     let running = stop_on(Signals::new(signals())?, log.clone())?;
     let server = Server::start(&config)?;
     if let Some(watched) = watched {
-        watched.begin(server.keys_handle())?;
+        let handle = server.keys_handle();
+        watched.begin(move |keys| handle.set_authorized_keys(keys))?;
+    }
+    if let Some(permissions) = permissions {
+        let handle = server.access_handle();
+        permissions.begin(move |access| {
+            // It was checked when it was read.
+            if let Err(error) = handle.set_access(access) {
+                tracing::error!("the permissions stay as they are: {error}");
+            }
+        })?;
     }
     // The cell is empty: it is filled here alone.
     let _ = running.set(server.stop_handle());

@@ -12,32 +12,48 @@ use rustix::process::{Resource, getrlimit};
 use super::log_rate::LogRate;
 use super::peer::Peer;
 use super::subscribers::ConnectionId;
+use crate::access::Access;
 use crate::config::Config;
 use crate::limits::{ACCEPT_PAUSE, DESCRIPTORS_SPARE, HANDSHAKES_MAX};
 use crate::zmtp::curve::keys::{AuthorizedKeys, PublicKey, ServerKeys};
 use crate::zmtp::session::Port;
 
-/// Which keys are accepted from now on, from other threads.
-#[derive(Debug, Default)]
-pub(crate) struct KeyChanges {
+/// What counts from now on, from other threads: which keys are accepted, or what clients may do.
+#[derive(Debug)]
+pub(crate) struct Changes<T> {
     is_there: AtomicBool,
     /// The last change that was not taken; it stands for those before it.
-    change: Mutex<Option<AuthorizedKeys>>,
+    change: Mutex<Option<T>>,
 }
 
-impl KeyChanges {
-    /// Has these keys accepted, once the broker's thread comes to it.
-    pub(crate) fn set(&self, authorized: AuthorizedKeys) {
-        *self.change.lock().unwrap_or_else(PoisonError::into_inner) = Some(authorized);
+impl<T> Default for Changes<T> {
+    fn default() -> Self {
+        Self { is_there: AtomicBool::default(), change: Mutex::default() }
+    }
+}
+
+impl<T> Changes<T> {
+    /// Has this count, once the broker's thread comes to it.
+    pub(crate) fn set(&self, change: T) {
+        *self.change.lock().unwrap_or_else(PoisonError::into_inner) = Some(change);
         self.is_there.store(true, Ordering::Release);
     }
 
-    fn take(&self) -> Option<AuthorizedKeys> {
+    fn take(&self) -> Option<T> {
         if !self.is_there.load(Ordering::Relaxed) || !self.is_there.swap(false, Ordering::Acquire) {
             return None;
         }
         self.change.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
+}
+
+/// Where other threads say what counts from now on; `None` for what the server was started without.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ChangesFromOthers {
+    /// Which keys are accepted.
+    pub(crate) keys: Option<Arc<Changes<AuthorizedKeys>>>,
+    /// What clients may do.
+    pub(crate) access: Option<Arc<Changes<Access>>>,
 }
 
 /// So few connections are fewer than most servers need.
@@ -60,7 +76,7 @@ pub(super) struct Admission {
     is_over: bool,
     /// The server's, and whose it accepts.
     keys: Option<Arc<ServerKeys>>,
-    key_changes: Option<Arc<KeyChanges>>,
+    changes: ChangesFromOthers,
     log: LogRate,
     pause_log: LogRate,
 }
@@ -106,7 +122,10 @@ impl Admission {
             paused_until: None,
             is_over: false,
             keys: config.curve.clone().map(Arc::new),
-            key_changes: config.curve.as_ref().map(|_| Arc::default()),
+            changes: ChangesFromOthers {
+                keys: config.curve.as_ref().map(|_| Arc::default()),
+                access: config.access.as_ref().map(|_| Arc::default()),
+            },
             log: LogRate::new(second),
             pause_log: LogRate::new(second),
         }
@@ -117,14 +136,19 @@ impl Admission {
         self.keys.as_ref()
     }
 
-    /// Where other threads say which keys are accepted; `None` without CURVE.
-    pub(super) fn key_changes(&self) -> Option<&Arc<KeyChanges>> {
-        self.key_changes.as_ref()
+    /// Where other threads say what counts from now on.
+    pub(super) fn changes(&self) -> &ChangesFromOthers {
+        &self.changes
+    }
+
+    /// Takes a change of what clients may do.
+    pub(super) fn take_access_change(&mut self) -> Option<Access> {
+        self.changes.access.as_ref()?.take()
     }
 
     /// Takes a change of the keys that are accepted; whether there was one.
     pub(super) fn take_key_change(&mut self) -> bool {
-        let Some(changes) = &self.key_changes else { return false };
+        let Some(changes) = &self.changes.keys else { return false };
         match (changes.take(), &mut self.keys) {
             (Some(authorized), Some(keys)) => {
                 *keys = Arc::new(ServerKeys { own: keys.own.clone(), authorized });

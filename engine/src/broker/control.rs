@@ -46,7 +46,9 @@ impl<E> Core<E> {
         body: &[u8],
         now: Duration,
     ) -> Result<Outcome, Refusal> {
-        let reply = match control::read(body)? {
+        let control = control::read(body)?;
+        self.check_control(connection, &control)?;
+        let reply = match control {
             Control::Hello(secret) => self.hello(connection, secret).map(Reply::Hello),
             Control::Subscribe(wanted) => self.subscribe(connection, &wanted, now),
             Control::Unsubscribe(number) => self.unsubscribe(connection, number),
@@ -62,7 +64,9 @@ impl<E> Core<E> {
                     durable::Request::Create { filter, group } => {
                         return self.create_group(&filter, &group, now).map(Outcome::Taken);
                     }
-                    durable::Request::List { from, limit } => Ok(self.list_groups(from, limit)),
+                    durable::Request::List { from, limit } => {
+                        Ok(self.list_groups(connection, from, limit))
+                    }
                     durable::Request::Delete { name, unsettled } => {
                         return self.delete_group(name, unsettled).map(Outcome::Deleting);
                     }

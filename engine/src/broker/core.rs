@@ -14,6 +14,7 @@ use super::groups::Groups;
 use super::keys::Keys;
 use super::letters::Letters;
 use super::outgoing::{Outgoing, Transcoding};
+use super::permits::Permits;
 use super::publishers::Publishers;
 use super::recall::Recalls;
 use super::refusal::{Dialect, Refusal};
@@ -21,6 +22,7 @@ use super::replies::{self, Parked};
 use super::retained::Retained;
 use super::retaining::Givings;
 use super::subscribers::{ConnectionId, Subscribers, SubscriptionLimit};
+use crate::access::Identity;
 use crate::config::{Config, Verify};
 use crate::journal::Op;
 use crate::limits::{
@@ -66,6 +68,10 @@ pub(super) struct Core<E> {
     pub(super) takes_settlements: bool,
     /// The publisher that each connection proved to be.
     pub(super) proved: HashMap<ConnectionId, u64>,
+    /// Who is at each connection, where that is known or matters.
+    pub(super) identities: HashMap<ConnectionId, Identity>,
+    /// What clients may do; `None`: everything.
+    pub(super) permits: Option<Permits>,
     /// Another number for each start of the server.
     pub(super) instance: u64,
     /// Whether all messages are refused, because the server ends.
@@ -132,6 +138,8 @@ impl<E> Core<E> {
             journal_failure: None,
             takes_settlements: false,
             proved: HashMap::new(),
+            identities: HashMap::new(),
+            permits: None,
             instance: crate::random::random(),
             draining: false,
             counters,
@@ -173,6 +181,9 @@ impl<E> Core<E> {
         let dialect = if native { Dialect::V2 } else { Dialect::V1 };
         if body.first() == Some(&hello::CONTROL) {
             return self.control_request(from, &body, now);
+        }
+        if let Err(refusal) = self.check_allowed(from.connection(), &body) {
+            return self.refuse(from, refusal, dialect);
         }
         if body.len() > CHECKED_AT_ONCE_BYTES_MAX {
             return self.large_request(from, body, dialect, now);
@@ -368,6 +379,7 @@ impl<E> Core<E> {
     /// A connection is gone.
     pub(super) fn disconnected(&mut self, connection: ConnectionId) {
         self.proved.remove(&connection);
+        self.forget_identity(connection);
         for member in self.subscribers.members_of(connection).to_vec() {
             self.leave(member);
         }

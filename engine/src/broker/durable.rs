@@ -91,14 +91,19 @@ impl<E> Core<E> {
     }
 
     /// Groups from this name on, and so many at most.
-    pub(super) fn list_groups(&self, from: &str, limit: u16) -> Reply {
+    pub(super) fn list_groups(&self, connection: ConnectionId, from: &str, limit: u16) -> Reply {
         let limit = match limit {
             0 => GROUPS_LISTED_MAX,
             limit => GROUPS_LISTED_MAX.min(limit.into()),
         };
-        let groups = self.groups.from(from, limit + 1);
+        let is_seen = |name: &str| self.may_see_group(connection, name);
+        let groups = self.groups.from(from, limit + 1, is_seen);
         let next = groups.get(limit).map_or("", |group| &group.name);
-        let total = u32::try_from(self.groups.len()).unwrap_or(u32::MAX);
+        let total = match self.permits {
+            Some(_) => self.groups.count_those(is_seen),
+            None => self.groups.len(),
+        };
+        let total = u32::try_from(total).unwrap_or(u32::MAX);
         let mut answer = durable::listed(Listed { total, next });
         for group in groups.iter().take(limit) {
             self.append_entry(group, &mut answer);

@@ -5,13 +5,13 @@
 //! [`publish`] takes messages, [`large`] those that take long to check, [`delivery`] gives them to whoever wants
 //! them, [`resend`] sends the unacknowledged ones again, [`control`] is what clients ask for besides publishing,
 //! [`native`] delivers to their subscriptions as far as their credit goes, [`members`] to those in groups, [`durable`] is
-//! which groups stay without members, [`dead_letters`] what groups give up, [`times`] what messages' times
+//! which groups stay without members, [`permitting`] whether they may, [`dead_letters`] what groups give up, [`times`] what messages' times
 //! have come or are over, [`storing`] what waits for the journal, [`keying`] what comes again under a key, [`retaining`]
 //! what is given to who subscribes with the last values, and [`restore`] takes back what it kept.
 //!
 //! It decides with values that do not know it: [`backlog`] holds every unacknowledged message, [`publishers`]
 //! and [`contents`] recognise what was sent before, [`subscribers`] knows who wants what, [`groups`] which member of a
-//! group has what, [`letters`] what groups gave up, [`retained`] the last messages of names, [`keys`] publishers' own keys, [`replies`] is what waits for the journal, [`outgoing`] what is to be published, and [`recall`]
+//! group has what, [`letters`] what groups gave up, [`retained`] the last messages of names, [`keys`] publishers' own keys, [`permits`] what clients may do, [`replies`] is what waits for the journal, [`outgoing`] what is to be published, and [`recall`]
 //! makes messages due at once that went only to connections that are gone. [`check`] looks whether messages are in
 //! order, [`refusal`] says why not; [`transcode`] carries messages between the two formats, and [`carry`] does that
 //! for those that are delivered later.
@@ -54,6 +54,8 @@ mod output;
 mod overdraft;
 mod peer;
 mod peers;
+mod permits;
+mod permitting;
 mod publish;
 mod publishers;
 mod readable;

@@ -76,6 +76,8 @@ pub(super) enum Refusal {
          it nearer to its time, and say that in milliseconds since 1970"
     )]
     TooFarAhead { days: u64 },
+    #[error("not allowed: {0}")]
+    NotAllowed(Box<str>),
     #[error("the checksum of a message does not match its name, payload and timestamp")]
     Checksum,
     #[error("{0}")]
@@ -107,6 +109,7 @@ impl Refusal {
             Self::Durable(_) => ErrorCode::Group,
             Self::Letter(_) => ErrorCode::Letter,
             Self::TooLarge { .. } | Self::BatchTooLarge { .. } => ErrorCode::TooLarge,
+            Self::NotAllowed(_) => ErrorCode::NotAllowed,
             Self::Checksum => ErrorCode::ChecksumMismatch,
             Self::PendingFull(_) => ErrorCode::PendingFull,
             Self::JournalFailed(_) => ErrorCode::JournalFailed,

@@ -16,6 +16,7 @@ use super::drain::Drain;
 use super::frames::Frames;
 use super::log_rate::LogRate;
 use super::peers::Peers;
+use super::permits::Permits;
 use super::readable::Readable;
 use super::restore::Restoring;
 use super::subscribers::ConnectionId;
@@ -216,7 +217,7 @@ impl<N: Network> Broker<N> {
         }
         (self.turn_bytes, self.turn_fan_out) = (0, 0);
         self.core.set_clock(now, self.network.unix_ns());
-        self.hear_keys();
+        self.hear_changes();
         self.accept(now);
         self.hear_journal(now);
         self.carry_out(now);
@@ -442,7 +443,9 @@ impl CoreState {
         let limits =
             Limits { messages: config.max_pending_messages, bytes: config.max_pending_bytes };
         let backlog = Backlog::new(limits, config.retry_interval);
-        Self(Core::new(config.into(), backlog, counters))
+        let mut core = Core::new(config.into(), backlog, counters);
+        core.permits = config.access.clone().map(|access| Permits::new(Arc::new(access)));
+        Self(core)
     }
 
     /// What other threads may see of the unacknowledged messages.

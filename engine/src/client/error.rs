@@ -1,13 +1,14 @@
 //! What can go wrong: one error type for each family of calls, a variant for each reason.
 
 mod admin;
+mod receive;
 
 use std::error::Error;
 use std::io;
 use std::time::Duration;
 
 pub use self::admin::AdminError;
-use crate::wire::filter::FilterError;
+pub use self::receive::{ReceiveError, SubscribeError};
 use crate::wire::name::NameError;
 use crate::wire::properties::PropertiesError;
 use crate::wire::reply::ErrorCode;
@@ -287,6 +288,12 @@ pub enum SendError {
         /// The server's explanation.
         text: String,
     },
+    /// The server does not allow this client to publish under this name.
+    #[error("{text}")]
+    NotAllowed {
+        /// The server's explanation: what was asked for, and what this client may do.
+        text: String,
+    },
     /// The server does not speak this client's format.
     #[error("the server does not speak this client's format: {text}; use the same release of both")]
     UnsupportedVersion {
@@ -339,6 +346,7 @@ impl SendError {
             Some(ErrorCode::Malformed) => Self::Malformed { text },
             Some(ErrorCode::TooLarge) => Self::RefusedAsTooLarge { text },
             Some(ErrorCode::NotYours) => Self::NotYours { text },
+            Some(ErrorCode::NotAllowed) => Self::NotAllowed { text },
             Some(ErrorCode::UnsupportedVersion) => Self::UnsupportedVersion { text },
             Some(ErrorCode::PendingFull) => Self::PendingFull { text },
             Some(ErrorCode::JournalFailed) => Self::JournalFailed { text },
@@ -396,83 +404,6 @@ pub enum RequestError {
     /// Answers could not be subscribed to.
     #[error(transparent)]
     Subscribe(#[from] SubscribeError),
-}
-
-/// Why a subscription could not be made or ended.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum SubscribeError {
-    /// The name or prefix breaks a rule.
-    #[error(transparent)]
-    Name(#[from] NameError),
-    /// The filter breaks a rule.
-    #[error(transparent)]
-    Filter(#[from] FilterError),
-    /// An option has a value that cannot work.
-    #[error("the option {option} {problem}")]
-    Option {
-        /// The builder's method.
-        option: &'static str,
-        /// What is wrong with the value.
-        problem: &'static str,
-    },
-    /// The server refused it.
-    #[error("the server refused the subscription: {text}")]
-    Refused {
-        /// The server's explanation.
-        text: String,
-    },
-    /// There is no such subscription.
-    #[error("not subscribed to '{name}': unsubscribe takes exactly what was subscribed to")]
-    NotSubscribed {
-        /// The name or prefix.
-        name: String,
-    },
-    /// The server did not confirm the subscription, and it was taken back; or a callback that ends still runs.
-    #[error("no answer, or no end of the callback, within {tries} times {timeout:?}")]
-    NotConfirmed {
-        /// How many times `send_timeout` was waited.
-        tries: u32,
-        /// The time.
-        timeout: Duration,
-    },
-    /// Called on the thread that reads the server's answers, from a callback that reports something.
-    #[error("a callback that reports must not wait for the server: subscribe from another thread")]
-    InCallback,
-    /// The client was stopped.
-    #[error("the client has stopped; make a new one to go on")]
-    Stopped,
-    /// This process was forked from the one that made the client.
-    #[error("this process was forked from the one that made the client: make a new client here")]
-    Forked,
-}
-
-impl From<Problem> for SubscribeError {
-    fn from((option, problem): Problem) -> Self {
-        Self::Option { option, problem }
-    }
-}
-
-/// Why [`Subscription::recv_timeout`](super::Subscription::recv_timeout) or
-/// [`try_recv`](super::Subscription::try_recv) has no message.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ReceiveError {
-    /// No message came in time.
-    #[error("no message within the time given")]
-    TimedOut,
-    /// The subscription ended: unsubscribed, or the client stopped. All its messages were read.
-    #[error("the subscription has ended")]
-    Closed,
-    /// Called on the thread that reads what the server sends, from a callback that reports something.
-    #[error("a callback that reports must not wait for messages: read them on another thread")]
-    InCallback,
-    /// This process was forked from the one that made the client.
-    #[error("this process was forked from the one that made the client: make a new client here")]
-    Forked,
-    /// The server refused the subscription on a new connection. All its messages were read.
-    #[error("the subscription has ended: {0}")]
-    Refused(#[source] SubscribeError),
 }
 
 #[cfg(test)]

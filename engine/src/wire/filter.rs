@@ -109,6 +109,58 @@ impl<'a> Filter<'a> {
     }
 }
 
+impl Filter<'_> {
+    /// Whether all names that fit `asked` fit this one, too. Decided by how both are written, so that it may deny what holds
+    /// only because names have an end, as with a prefix of 255 bytes.
+    pub fn covers(&self, asked: &Filter<'_>) -> bool {
+        match (*self, *asked) {
+            (_, Filter::Name(name)) => self.fits(name),
+            (Self::Name(name), Filter::Pattern(pattern)) => {
+                name == pattern && literal_beginning(pattern) == pattern
+            }
+            (Self::Name(_), Filter::Prefix(_)) => false,
+            (Self::Prefix(prefix), Filter::Prefix(asked)) => asked.starts_with(prefix),
+            (Self::Prefix(prefix), Filter::Pattern(pattern)) => {
+                literal_beginning(pattern).starts_with(prefix)
+            }
+            (Self::Pattern(pattern), Filter::Prefix(prefix)) => covers_prefix(pattern, prefix),
+            (Self::Pattern(pattern), Filter::Pattern(asked)) => covers_pattern(pattern, asked),
+        }
+    }
+}
+
+/// Whether all names that begin so fit a pattern: it ends with `>`, and the tokens before that are whole in the prefix.
+fn covers_prefix(pattern: &str, prefix: &str) -> bool {
+    let mut tokens = prefix.split(TOKEN_SEPARATOR).peekable();
+    for wanted in pattern.split(TOKEN_SEPARATOR) {
+        if wanted == ANY_REST {
+            return tokens.peek().is_some();
+        }
+        let Some(token) = tokens.next() else { return false };
+        // Without another one behind it, a name may go on with it.
+        let is_whole = tokens.peek().is_some();
+        if !is_whole || (wanted != ANY_TOKEN && wanted != token) {
+            return false;
+        }
+    }
+    false
+}
+
+fn covers_pattern(pattern: &str, asked: &str) -> bool {
+    let mut tokens = asked.split(TOKEN_SEPARATOR);
+    for wanted in pattern.split(TOKEN_SEPARATOR) {
+        let Some(token) = tokens.next() else { return false };
+        match wanted {
+            ANY_REST => return true,
+            _ if token == ANY_REST => return false,
+            ANY_TOKEN => {}
+            wanted if wanted == token => {}
+            _ => return false,
+        }
+    }
+    tokens.next().is_none()
+}
+
 impl fmt::Display for Filter<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -149,6 +201,8 @@ const _: () = assert!(NAME_BYTES_MAX <= u8::MAX as usize && SEPARATOR != TOKEN_S
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[track_caller]
@@ -190,6 +244,83 @@ mod tests {
     #[track_caller]
     fn check_error(kind: u8, text: &[u8], expected: FilterError) {
         assert_eq!(Filter::read(kind, text), Err(expected));
+    }
+
+    #[test]
+    fn a_filter_covers_what_asks_for_no_more() {
+        use Filter::{Name, Pattern, Prefix};
+        let all = [Prefix(""), Pattern(">")];
+        let some = [Name("a.b"), Prefix("a."), Pattern("a.*"), Pattern("a.>"), Prefix("")];
+        for (all, some) in all.iter().flat_map(|all| some.iter().map(move |some| (all, some))) {
+            assert!(all.covers(some), "{all} {some}");
+        }
+        let covered = [
+            (Name("a.b"), Name("a.b")),
+            (Name("a.b"), Pattern("a.b")),
+            (Pattern("a.b"), Name("a.b")),
+            (Prefix("a."), Pattern("a.>")),
+            (Pattern("a.>"), Prefix("a.")),
+            (Pattern("a.>"), Prefix("a.b")),
+            (Pattern("*.>"), Prefix("a.b")),
+            (Pattern("a.*"), Pattern("a.*")),
+            (Pattern("a.>"), Pattern("a.*.>")),
+        ];
+        let not = [
+            (Name("a.*"), Pattern("a.*")),
+            (Name("a"), Prefix("a")),
+            (Prefix("a."), Pattern("a*.>")),
+            (Prefix("a.b"), Pattern("a.*")),
+            (Pattern("a.*"), Pattern("a.>")),
+            (Pattern("a.*"), Prefix("a.")),
+            (Pattern("a.>"), Prefix("a")),
+            (Pattern("a.*.>"), Prefix("a.b")),
+            (Pattern("a.b"), Pattern("*.b")),
+        ];
+        for (one, other) in covered {
+            assert!(one.covers(&other), "{one}, {other}");
+        }
+        for (one, other) in not {
+            assert!(!one.covers(&other), "{one}, {other}");
+        }
+    }
+
+    fn any_filter() -> impl Strategy<Value = (u8, String)> {
+        prop_oneof![
+            r"[ab.*]{1,3}".prop_map(|text| (0, text)),
+            r"[ab.*]{0,3}".prop_map(|text| (1, text)),
+            r"([ab*]\.){0,2}[ab*>]".prop_map(|text| (2, text)),
+        ]
+    }
+
+    /// All texts of these letters with up to so many.
+    fn texts(letters: &[char], length_max: usize) -> Vec<String> {
+        let mut all = vec![String::new()];
+        let mut at = 0;
+        while at < all.len() {
+            if all[at].chars().count() < length_max {
+                let longer = letters.iter().map(|letter| format!("{}{letter}", all[at]));
+                let longer: Vec<_> = longer.collect();
+                all.extend(longer);
+            }
+            at += 1;
+        }
+        all.split_off(1)
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_covered_is_what_all_names_say(one in any_filter(), other in any_filter()) {
+            let read = |(kind, text): &(u8, String)| {
+                Filter::read(*kind, text.as_bytes()).is_ok()
+            };
+            prop_assume!(read(&one) && read(&other));
+            let one = Filter::read(one.0, one.1.as_bytes()).unwrap();
+            let other = Filter::read(other.0, other.1.as_bytes()).unwrap();
+            let mut missed = texts(&['a', 'b', '.', '*'], 6)
+                .into_iter()
+                .filter(|name| other.fits(name) && !one.fits(name));
+            prop_assert_eq!(one.covers(&other), missed.next().is_none(), "{} {}", one, other);
+        }
     }
 
     #[test]

@@ -39,6 +39,8 @@ pub enum ErrorCode {
     /// A group cannot be created or deleted: it is not there, is there with other terms, or has members; or there may be no
     /// more of them.
     Group = 11,
+    /// What the server says of who may do what does not allow it.
+    NotAllowed = 12,
 }
 
 impl ErrorCode {
@@ -55,6 +57,7 @@ impl ErrorCode {
             9 => Self::Subscription,
             10 => Self::Letter,
             11 => Self::Group,
+            12 => Self::NotAllowed,
             _ => return None,
         })
     }
@@ -143,7 +146,7 @@ mod tests {
         for bytes in [5, 7, 9] {
             assert_eq!(read(&taken(1, 1)[..bytes]), None);
         }
-        for code in (1..=11).map(|n| ErrorCode::from_u16(n).unwrap()) {
+        for code in (1..=12).map(|n| ErrorCode::from_u16(n).unwrap()) {
             let bytes = refusal(code, "why");
             assert_eq!(read(&bytes), Some(Reply::Refused { code: Some(code), text: "why".into() }));
         }

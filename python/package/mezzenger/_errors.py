@@ -8,17 +8,17 @@ not exist, and what the program's own code raises, such as Ctrl-C in a wait.
 from __future__ import annotations
 
 __all__ = [
-    "AckRefusedFailure", "AcksDroppedFailure", "AdminError", "AdminRefused", "AdminTimedOut", "AlreadySettled", "BadFrameFailure",
-    "CallbackFailure", "ChecksumFailure", "CloseTimedOut", "ConnectError", "ConnectNoAnswer", "ConnectNoSuchHost", "ConnectNotAHost",
-    "ConnectNotMezzenger", "ConnectRefused", "ConnectRejected", "ConnectSecurity", "ConnectSystem", "ConnectThread", "ConnectUnreachable",
-    "ConnectWrongSocket", "Error", "EventsDroppedFailure", "Failure", "Forked", "InvalidFilter", "InvalidName", "InvalidOption",
-    "InvalidProperties", "InvalidText", "MissingPackage", "NoReplyWanted", "NoSubscriber", "NotConnected", "NotContiguous", "NotSubscribed",
-    "PayloadError", "PingTimedOut", "PublishFailure", "ReceiveError", "ReceiveRefused", "ReceiveTimedOut", "RequestError",
-    "RequestFailed", "RequestTimedOut", "SendChecksumMismatch", "SendError", "SendFull", "SendJournalFailed", "SendMalformed", "SendNotYours",
-    "SendPendingFull", "SendRefusedAsTooLarge", "SendShuttingDown", "SendTimedOut", "SendTooLarge", "SendTooLargeForServer", "SendUnknown",
-    "SendUnsupportedVersion", "ServerConfigError", "ServerError", "ServerJournalError", "ServerListenError", "Stopped", "SubscribeError",
-    "SubscribeNotConfirmed", "SubscribeRefused", "SubscriptionClosed", "SubscriptionFailure", "Unserializable", "UntrustedPickle",
-    "WouldBlock", "WrongEventLoop",
+    "AckRefusedFailure", "AcksDroppedFailure", "AdminError", "AdminNotAllowed", "AdminRefused", "AdminTimedOut", "AlreadySettled",
+    "BadFrameFailure", "CallbackFailure", "ChecksumFailure", "CloseTimedOut", "ConnectError", "ConnectNoAnswer", "ConnectNoSuchHost",
+    "ConnectNotAHost", "ConnectNotMezzenger", "ConnectRefused", "ConnectRejected", "ConnectSecurity", "ConnectSystem", "ConnectThread",
+    "ConnectUnreachable", "ConnectWrongSocket", "Error", "EventsDroppedFailure", "Failure", "Forked", "InvalidFilter", "InvalidName",
+    "InvalidOption", "InvalidProperties", "InvalidText", "MissingPackage", "NoReplyWanted", "NoSubscriber", "NotConnected", "NotContiguous",
+    "NotSubscribed", "PayloadError", "PingTimedOut", "PublishFailure", "ReceiveError", "ReceiveRefused", "ReceiveTimedOut", "RequestError",
+    "RequestFailed", "RequestTimedOut", "SendChecksumMismatch", "SendError", "SendFull", "SendJournalFailed", "SendMalformed",
+    "SendNotAllowed", "SendNotYours", "SendPendingFull", "SendRefusedAsTooLarge", "SendShuttingDown", "SendTimedOut", "SendTooLarge",
+    "SendTooLargeForServer", "SendUnknown", "SendUnsupportedVersion", "ServerConfigError", "ServerError", "ServerJournalError",
+    "ServerListenError", "Stopped", "SubscribeError", "SubscribeNotAllowed", "SubscribeNotConfirmed", "SubscribeRefused",
+    "SubscriptionClosed", "SubscriptionFailure", "Unserializable", "UntrustedPickle", "WouldBlock", "WrongEventLoop",
 ]  # fmt: skip
 
 
@@ -194,6 +194,10 @@ class SendNotYours(SendError):
     """The server refused the publisher id."""
 
 
+class SendNotAllowed(SendError, PermissionError):
+    """The server does not allow this client to publish under this name."""
+
+
 class SendUnsupportedVersion(SendError):
     """The server does not speak this client's format."""
 
@@ -240,6 +244,10 @@ class SubscribeRefused(SubscribeError):
     """The server refused the subscription."""
 
 
+class SubscribeNotAllowed(SubscribeError, PermissionError):
+    """The server does not allow this subscription to this client."""
+
+
 class NotSubscribed(SubscribeError):
     """There is no such subscription."""
 
@@ -273,6 +281,10 @@ class AdminRefused(AdminError):
 
 class AdminTimedOut(AdminError, TimeoutError):
     """The server did not answer in time. It may or may not have done what was asked."""
+
+
+class AdminNotAllowed(AdminError, PermissionError):
+    """The server does not allow it to this client."""
 
 
 # Payloads.

@@ -211,9 +211,14 @@ impl Groups {
     }
 
     /// Groups in the order of their names, from this one on, and so many at most.
-    pub(in super::super) fn from(&self, name: &str, max: usize) -> Vec<Shown> {
+    pub(in super::super) fn from(
+        &self,
+        name: &str,
+        max: usize,
+        is_meant: impl Fn(&str) -> bool,
+    ) -> Vec<Shown> {
         let from = (Bound::Included(name), Bound::Unbounded);
-        let found = self.by_name.range::<str, _>(from);
+        let found = self.by_name.range::<str, _>(from).filter(|(name, _)| is_meant(name));
         let groups = found.filter_map(|(_, id)| self.all.get(*id as usize)?.as_ref());
         let shown = |group: &Group| Shown {
             name: group.name.clone(),
@@ -226,6 +231,11 @@ impl Groups {
             in_flight: group.in_flight,
         };
         groups.take(max).map(shown).collect()
+    }
+
+    /// How many groups have such names.
+    pub(in super::super) fn count_those(&self, is_meant: impl Fn(&str) -> bool) -> usize {
+        self.by_name.keys().filter(|name| is_meant(name)).count()
     }
 
     /// The messages that are jobs of a group.

@@ -22,6 +22,7 @@ use names::Names;
 use patterns::Patterns;
 use prefixes::Prefixes;
 
+use crate::access::{Permissions, Right};
 use crate::slab::Slab;
 
 use native::Rare;
@@ -217,6 +218,8 @@ pub(super) struct Subscribers {
     count: usize,
     bytes: usize,
     names: Names,
+    /// What the clients at connections may get; `None`: everything.
+    readers: Option<HashMap<ConnectionId, Arc<Permissions>>>,
     /// How often [`Self::keeping_up`] looked at all who want a name.
     #[cfg(test)]
     pub(super) looks: std::cell::Cell<usize>,
@@ -323,6 +326,9 @@ impl Subscribers {
     /// A connection is gone; whether it had subscriptions. They count no more from now on; [`Self::turn`] ends
     /// them.
     pub(super) fn disconnect(&mut self, id: ConnectionId) -> bool {
+        if let Some(readers) = &mut self.readers {
+            readers.remove(&id);
+        }
         let Some(connection) = self.connections.remove(&id) else { return false };
         let Connection { interests, natives, is_behind, .. } = connection;
         self.behind -= usize::from(is_behind);
@@ -366,8 +372,8 @@ impl Subscribers {
     /// What is known of a name. The result stays right until a subscription changes.
     pub(super) fn topic(&mut self, name: &str) -> &Topic {
         if !self.names.is_known(name) {
-            let (v1, v1_since) = self.matching(&v1_prefix(name));
-            let (v2, v2_since) = self.matching(&v2_prefix(name));
+            let (v1, v1_since) = self.matching(name, &v1_prefix(name));
+            let (v2, v2_since) = self.matching(name, &v2_prefix(name));
             let (native, groups, native_since) = self.matching_native(name);
             self.names.add(Topic {
                 name: self.names.shared(name),
@@ -382,8 +388,24 @@ impl Subscribers {
         self.names.topic(name)
     }
 
-    /// The connections that want frames that begin so, and since when the first of them does.
-    fn matching(&self, frame_prefix: &[u8]) -> (Arc<[ConnectionId]>, u64) {
+    /// A connection gets of its prefixes what its client may get from now on; without, as long as nothing is said of any, it
+    /// gets everything.
+    pub(super) fn set_reader(&mut self, id: ConnectionId, permissions: Arc<Permissions>) {
+        let readers = self.readers.get_or_insert_default();
+        if readers.insert(id, Arc::clone(&permissions)).is_some_and(|before| before != permissions)
+        {
+            self.names.all_changed();
+        }
+    }
+
+    fn may_get(&self, id: ConnectionId, name: &str) -> bool {
+        self.readers.as_ref().is_none_or(|readers| {
+            readers.get(&id).is_some_and(|reader| reader.allows(Right::Subscribe, name))
+        })
+    }
+
+    /// The connections that want frames of a name, which begin so, and since when the first of them does.
+    fn matching(&self, name: &str, frame_prefix: &[u8]) -> (Arc<[ConnectionId]>, u64) {
         let mut found = Vec::new();
         let mut since_ns = u64::MAX;
         for length in self.prefixes.lengths(frame_prefix.len()) {
@@ -393,6 +415,7 @@ impl Subscribers {
                 // Without it, the connection is gone.
                 if let Some(connection) = self.connections.get(&id)
                     && let Some(interest) = connection.interests.get(&number)
+                    && self.may_get(id, name)
                 {
                     since_ns = since_ns.min(interest.since_ns);
                     found.push(id);

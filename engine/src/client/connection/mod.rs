@@ -2,9 +2,11 @@
 //!
 //! - `requester`: a client's turns, which send requests and read answers and deliveries.
 //! - `line`: the connection itself, on which publishers may send, too; `links`: what becomes of it, and where the next one leads.
+//! - `answers`: what the server's answers mean.
 //! - `seal`: stamps what leaves; `in_flight`: which answer is whose, and when to send again; `errands`: acknowledgements, pings and
 //!   what else is asked for.
 
+mod answers;
 pub(super) mod errands;
 pub(super) mod in_flight;
 pub(super) mod line;

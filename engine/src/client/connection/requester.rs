@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::answers::{Reach, read_answer, read_reply, read_subscription_reply};
 use super::errands::{Errands, Question};
 use super::in_flight::{Cargo, InFlight, Request};
 use super::line::{Connection, HELLO_ID, Line};
 use super::links::Links;
-use crate::client::error::{SendError, SubscribeError, unreadable};
+use crate::client::error::{SendError, SubscribeError};
 use crate::client::publish::batches::Finished;
 use crate::client::publish::outbox::Outbox;
 use crate::client::publish::receipt::Taken;
@@ -22,7 +23,6 @@ use crate::net::connection::{self, Change};
 use crate::net::wait::{Pause, Woken, wait};
 use crate::net::waker::WakeReceiver;
 use crate::wire::frame::v2_prefix;
-use crate::wire::reply::{self, Reply};
 use crate::wire::{ack, hello, name};
 
 /// What the I/O thread is told.
@@ -412,46 +412,6 @@ impl Drop for Requester {
         if acks_dropped > 0 {
             self.reporter.failure(&Failure::AcksDropped { messages: acks_dropped });
         }
-    }
-}
-
-/// The answer to a question, or why there is none.
-fn read_answer(body: &Bytes) -> Result<Bytes, SendError> {
-    match reply::read(body) {
-        Some(Reply::Refused { .. }) => Err(read_reply(body).err().unwrap_or(SendError::Stopped)),
-        // The answer to a question begins as that does, which no reply does.
-        _ => Ok(body.clone()),
-    }
-}
-
-/// What the server says to what a subscription asked for: a number that means something for some of it.
-fn read_subscription_reply(bytes: &[u8]) -> Result<u32, SubscribeError> {
-    match reply::read(bytes) {
-        Some(Reply::Ok { connections, .. }) => Ok(connections),
-        Some(Reply::Refused { text, .. }) => {
-            Err(SubscribeError::Refused { text: text.into_owned() })
-        }
-        None => Err(SubscribeError::Refused { text: unreadable(bytes) }),
-    }
-}
-
-/// Whom a request's messages were for.
-#[derive(Clone, Copy, Default)]
-struct Reach {
-    connections: u32,
-    /// Those of them that do more than look on.
-    takers: u32,
-}
-
-/// Whom the request's messages were for, if it was taken.
-fn read_reply(bytes: &[u8]) -> Result<Reach, SendError> {
-    match reply::read(bytes) {
-        Some(Reply::Ok { connections, takers }) => Ok(Reach { connections, takers }),
-        Some(Reply::Refused { code, text }) => {
-            let raw_code = bytes.get(1..3).map_or(0, |b| u16::from_le_bytes([b[0], b[1]]));
-            Err(SendError::refused(code, raw_code, text.into_owned()))
-        }
-        None => Err(SendError::Unknown { code: 0, text: unreadable(bytes) }),
     }
 }
 

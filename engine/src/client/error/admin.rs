@@ -14,6 +14,12 @@ pub enum AdminError {
         /// The server's explanation.
         text: String,
     },
+    /// The server does not allow it to this client.
+    #[error("{text}")]
+    NotAllowed {
+        /// The server's explanation: what was asked for, and what this client may do.
+        text: String,
+    },
     /// The name of a message or of a group breaks a rule.
     #[error(transparent)]
     Name(#[from] NameError),
@@ -40,6 +46,7 @@ impl From<SendError> for AdminError {
             SendError::Unknown { text, .. } | SendError::Malformed { text } => {
                 Self::Refused { text }
             }
+            SendError::NotAllowed { text } => Self::NotAllowed { text },
             error => Self::Send(error),
         }
     }

@@ -175,7 +175,10 @@ impl Registry {
             (Asked::Settle { acks: true, messages, .. }, Ok(_)) => {
                 add(&self.reporter.acknowledged, messages as u64);
             }
-            (Asked::Settle { ends: true, .. }, Err(SubscribeError::Refused { text })) => {
+            (
+                Asked::Settle { ends: true, .. },
+                Err(SubscribeError::Refused { text } | SubscribeError::NotAllowed { text }),
+            ) => {
                 self.reporter.failure(&Failure::Refused { text });
             }
             (Asked::Settle { ends: true, messages, .. }, Err(_)) => {

@@ -1,0 +1,293 @@
+//! Who may do what: the identities of clients, and what each is allowed.
+//!
+//! A server that has an [`Access`] allows nothing but what it says. A connection is known by its key (CURVE), by its user
+//! (PLAIN), or not at all.
+//!
+//! ```
+//! use mezzenger::access::{Access, Permissions};
+//! use mezzenger::curve::{AuthorizedKeys, KeyPair};
+//! use mezzenger::{Client, SendError, Server};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let (server_keys, shop) = (KeyPair::generate(), KeyPair::generate());
+//! let access = Access::new().key(shop.public(), Permissions::none().publish("orders.>"));
+//! let builder = Server::builder().pub_port(0).recv_port(0).access(access);
+//! let server = builder.curve(server_keys.clone(), AuthorizedKeys::any()).start()?;
+//!
+//! let builder = Client::builder().port(server.recv_addr().port());
+//! let client = builder.curve(shop, server_keys.public()).connect()?;
+//! client.message("orders.new", "tea").send()?;
+//! let refused = client.message("prices", "free").send().unwrap_err();
+//! assert!(matches!(refused, SendError::NotAllowed { .. }));
+//! # Ok(())
+//! # }
+//! ```
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use crate::curve::PublicKey;
+use crate::wire::filter::{ANY_REST, ANY_TOKEN, Filter, FilterError, TOKEN_SEPARATOR};
+
+#[cfg(test)]
+mod tests;
+
+/// Names shown in the text of a refusal.
+const NAMES_SHOWN_MAX: usize = 8;
+
+/// Names that are allowed: of messages, or of groups.
+///
+/// A text is a name, or a pattern if one of its tokens is `*` or `>`: `"orders.new"`, `"orders.>"`, and `">"` for all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Names {
+    kind: u8,
+    text: Box<str>,
+}
+
+impl Names {
+    /// The one name, whatever it holds.
+    pub fn name(name: impl Into<String>) -> Self {
+        Self::of(&Filter::Name(&name.into()))
+    }
+
+    /// All names that begin so.
+    pub fn prefix(prefix: impl Into<String>) -> Self {
+        Self::of(&Filter::Prefix(&prefix.into()))
+    }
+
+    fn of(filter: &Filter<'_>) -> Self {
+        Self { kind: filter.kind(), text: filter.text().into() }
+    }
+
+    /// Checks it against the rules for names and patterns.
+    ///
+    /// # Errors
+    /// The rule that it breaks.
+    pub fn check(&self) -> Result<(), FilterError> {
+        Filter::read(self.kind, self.text.as_bytes()).map(drop)
+    }
+
+    fn filter(&self) -> Filter<'_> {
+        match self.kind {
+            0 => Filter::Name(&self.text),
+            1 => Filter::Prefix(&self.text),
+            _ => Filter::Pattern(&self.text),
+        }
+    }
+}
+
+impl From<&str> for Names {
+    fn from(text: &str) -> Self {
+        let mut tokens = text.split(TOKEN_SEPARATOR);
+        let is_pattern = tokens.any(|token| token == ANY_TOKEN || token == ANY_REST);
+        Self::of(&if is_pattern { Filter::Pattern(text) } else { Filter::Name(text) })
+    }
+}
+
+impl From<String> for Names {
+    fn from(text: String) -> Self {
+        text.as_str().into()
+    }
+}
+
+impl fmt::Display for Names {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.filter().fmt(f)
+    }
+}
+
+/// What a client may do. It may always ping, publish answers to requests that it got, and get the answers to its own.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Permissions {
+    publish: Vec<Names>,
+    subscribe: Vec<Names>,
+    groups: Vec<Names>,
+    administer: bool,
+}
+
+/// What needs permission.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Right {
+    Publish,
+    Subscribe,
+    Group,
+}
+
+impl Permissions {
+    /// Nothing.
+    pub fn none() -> Self {
+        Self::default()
+    }
+
+    /// Everything.
+    pub fn all() -> Self {
+        Self::none().publish(">").subscribe(">").group(">").administer()
+    }
+
+    /// Also to publish under these names.
+    #[must_use]
+    pub fn publish(mut self, names: impl Into<Names>) -> Self {
+        self.publish.push(names.into());
+        self
+    }
+
+    /// Also to get and acknowledge messages of these names. A subscription is allowed if one of these covers all names
+    /// that it fits; on the port for subscribers it gets those of its messages that are allowed.
+    #[must_use]
+    pub fn subscribe(mut self, names: impl Into<Names>) -> Self {
+        self.subscribe.push(names.into());
+        self
+    }
+
+    /// Also to join these groups, for messages that it may get.
+    #[must_use]
+    pub fn group(mut self, names: impl Into<Names>) -> Self {
+        self.groups.push(names.into());
+        self
+    }
+
+    /// Also to create, list and delete the groups that it may join, to deal with their dead letters, to list the retained
+    /// messages that it may get, and to clear those that it may publish.
+    #[must_use]
+    pub fn administer(mut self) -> Self {
+        self.administer = true;
+        self
+    }
+
+    fn of(&self, right: Right) -> &[Names] {
+        match right {
+            Right::Publish => &self.publish,
+            Right::Subscribe => &self.subscribe,
+            Right::Group => &self.groups,
+        }
+    }
+
+    /// Whether a name is allowed.
+    pub(crate) fn allows(&self, right: Right, name: &str) -> bool {
+        self.of(right).iter().any(|names| names.filter().fits(name))
+    }
+
+    /// Whether all names of a filter are allowed by one of those that are.
+    pub(crate) fn covers(&self, right: Right, asked: &Filter<'_>) -> bool {
+        self.of(right).iter().any(|names| names.filter().covers(asked))
+    }
+
+    /// Whether it may administer.
+    pub(crate) fn administers(&self) -> bool {
+        self.administer
+    }
+
+    /// Whether everything that the other allows is allowed.
+    fn includes(&self, other: &Self) -> bool {
+        (self.administer || !other.administer)
+            && [Right::Publish, Right::Subscribe, Right::Group].into_iter().all(|right| {
+                other.of(right).iter().all(|names| self.covers(right, &names.filter()))
+            })
+    }
+
+    /// What is allowed, for the text of a refusal.
+    pub(crate) fn shown(&self, right: Right) -> String {
+        let all = self.of(right);
+        if all.is_empty() {
+            return "nothing".to_owned();
+        }
+        let shown: Vec<_> = all.iter().take(NAMES_SHOWN_MAX).map(ToString::to_string).collect();
+        match all.len().saturating_sub(NAMES_SHOWN_MAX) {
+            0 => shown.join(", "),
+            more => format!("{} and {more} more", shown.join(", ")),
+        }
+    }
+
+    fn check(&self) -> Result<(), (String, FilterError)> {
+        for names in [&self.publish, &self.subscribe, &self.groups].into_iter().flatten() {
+            names.check().map_err(|error| (names.text.to_string(), error))?;
+        }
+        Ok(())
+    }
+}
+
+/// Who a client is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Identity {
+    /// Who has the secret key.
+    Key(PublicKey),
+    /// Nobody knows.
+    Nobody,
+}
+
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Key(key) => write!(f, "key {key}"),
+            Self::Nobody => f.write_str("a client without a key"),
+        }
+    }
+}
+
+/// What each client of a server may do. What it does not say is not allowed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Access {
+    keys: BTreeMap<PublicKey, Arc<Permissions>>,
+    others: Arc<Permissions>,
+}
+
+impl Access {
+    /// Allows nobody anything.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// What the client with this key may do, in place of what was said of it before.
+    #[must_use]
+    pub fn key(mut self, key: PublicKey, permissions: Permissions) -> Self {
+        self.keys.insert(key, permissions.into());
+        self
+    }
+
+    /// What clients may do of whom nothing else is said: those with other keys, or without.
+    #[must_use]
+    pub fn others(mut self, permissions: Permissions) -> Self {
+        self.others = permissions.into();
+        self
+    }
+
+    /// Whether something is said of the client with this key.
+    pub fn has_key(&self, key: &PublicKey) -> bool {
+        self.keys.contains_key(key)
+    }
+
+    /// Checks all names.
+    ///
+    /// # Errors
+    /// A text that is neither a name nor a pattern, and the rule that it breaks.
+    pub fn check(&self) -> Result<(), AccessError> {
+        for permissions in self.keys.values().chain([&self.others]) {
+            permissions.check().map_err(|(names, source)| AccessError { names, source })?;
+        }
+        Ok(())
+    }
+
+    /// What a client may do.
+    pub(crate) fn of(&self, identity: &Identity) -> &Arc<Permissions> {
+        match identity {
+            Identity::Key(key) => self.keys.get(key).unwrap_or(&self.others),
+            Identity::Nobody => &self.others,
+        }
+    }
+
+    /// Whether a client may do everything that it might before.
+    pub(crate) fn keeps(&self, identity: &Identity, before: &Self) -> bool {
+        self.of(identity).includes(before.of(identity))
+    }
+}
+
+/// Names that an [`Access`] cannot have.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("access to '{}': {source}", names.escape_debug())]
+pub struct AccessError {
+    /// What was given.
+    pub names: String,
+    /// The rule that it breaks.
+    pub source: FilterError,
+}

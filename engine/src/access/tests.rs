@@ -1,0 +1,71 @@
+use super::*;
+use crate::curve::KeyPair;
+
+#[test]
+fn a_text_is_a_name_or_a_pattern() {
+    let fits =
+        |names: Names, name: &str| Permissions::none().publish(names).allows(Right::Publish, name);
+    assert!(fits("orders.*".into(), "orders.new") && !fits("orders.*".into(), "orders"));
+    assert!(fits("a*".into(), "a*") && !fits("a*".into(), "ab"));
+    assert!(fits(Names::name("a.*"), "a.*") && !fits(Names::name("a.*"), "a.b"));
+    assert!(fits(Names::prefix("a"), "ab") && !fits(Names::prefix("a"), "b"));
+    assert!(fits(Names::prefix(""), "b") && fits(">".into(), "b"));
+}
+
+#[test]
+fn nothing_is_allowed_that_is_not_said() {
+    let (alice, bob) = (KeyPair::generate().public(), KeyPair::generate().public());
+    let access = Access::new()
+        .key(alice, Permissions::none().publish("a").subscribe("b").group("c"))
+        .others(Permissions::none().subscribe("d"));
+    let allows = |identity, right, name| access.of(&identity).allows(right, name);
+    for (right, name) in [(Right::Publish, "a"), (Right::Subscribe, "b"), (Right::Group, "c")] {
+        for other in [Right::Publish, Right::Subscribe, Right::Group] {
+            assert_eq!(allows(Identity::Key(alice), other, name), other == right);
+            assert!(!allows(Identity::Key(bob), other, name));
+        }
+    }
+    assert!(!access.of(&Identity::Key(alice)).administers());
+    for identity in [Identity::Key(bob), Identity::Nobody] {
+        assert!(allows(identity, Right::Subscribe, "d"));
+    }
+    assert!(!allows(Identity::Key(alice), Right::Subscribe, "d"));
+    assert_eq!(*Access::new().of(&Identity::Nobody), Permissions::none().into());
+}
+
+#[test]
+fn a_change_keeps_what_is_as_wide_or_wider() {
+    let key = KeyPair::generate().public();
+    let access = |permissions| Access::new().key(key, permissions);
+    let keeps = |before, after| access(after).keeps(&Identity::Key(key), &access(before));
+    let some = || Permissions::none().publish("a.*").subscribe("a.b").group("g");
+    assert!(keeps(some(), some()) && keeps(some(), Permissions::all()));
+    assert!(keeps(some(), some().publish("b").administer()));
+    assert!(!keeps(some().administer(), some()));
+    assert!(!keeps(Permissions::all(), some()));
+    assert!(!keeps(some(), Permissions::none().publish("a.*").subscribe("a.b")));
+    assert!(!keeps(some(), Permissions::none().publish("a.b").subscribe("a.b").group("g")));
+    assert!(!Access::new().keeps(&Identity::Key(key), &access(some())));
+    assert!(access(some()).keeps(&Identity::Nobody, &Access::new()));
+}
+
+#[test]
+fn names_that_nothing_can_have_are_refused() {
+    let check = |names: &str| Access::new().others(Permissions::none().group(names)).check();
+    assert_eq!(check("a.>"), Ok(()));
+    for names in ["", "a..>", ">.a", "a|b", "a\n"] {
+        let error = check(names).unwrap_err();
+        assert_eq!(error.names, names);
+        assert!(!error.to_string().contains('\n'), "{error}");
+    }
+}
+
+#[test]
+fn a_refusal_shows_some_of_what_is_allowed() {
+    let shown = |permissions: &Permissions| permissions.shown(Right::Publish);
+    assert_eq!(shown(&Permissions::none().subscribe("a")), "nothing");
+    let some = Permissions::none().publish("a.>").publish("b").publish(Names::prefix("c"));
+    assert_eq!(shown(&some), "the pattern 'a.>', the name 'b', the prefix 'c'");
+    let many = (0..10).fold(Permissions::none(), |many, n| many.publish(n.to_string()));
+    assert!(shown(&many).ends_with("the name '7' and 2 more"), "{}", shown(&many));
+}

@@ -1,0 +1,127 @@
+//! Files that may change while the server runs: they are looked at again and again, and read when they changed.
+
+use std::error::Error;
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::thread;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Seconds after a change in which another one may look the same: file systems count time in steps.
+const YOUNG_S: i64 = 2;
+
+/// What the system tells of files, without their being read.
+#[derive(Debug, PartialEq, Eq)]
+struct Seen {
+    /// Of each file: its name, its inode, its size, its mode, and when it changed (seconds, nanoseconds).
+    files: Vec<(PathBuf, u64, u64, u32, i64, i64)>,
+    /// The last change.
+    changed_s: i64,
+}
+
+impl Seen {
+    fn of(paths: Vec<PathBuf>) -> io::Result<Self> {
+        let mut files = Vec::new();
+        for path in paths {
+            // Of what a link leads to.
+            let about = fs::metadata(&path)?;
+            let (changed_s, changed_ns) = (about.ctime(), about.ctime_nsec());
+            files.push((path, about.ino(), about.size(), about.mode(), changed_s, changed_ns));
+        }
+        files.sort();
+        let changed_s = files.iter().map(|file| file.4).max().unwrap_or(0);
+        Ok(Self { files, changed_s })
+    }
+
+    /// Whether the same may be seen after a further change.
+    fn is_young(&self) -> bool {
+        let now_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
+        i64::try_from(now_s).is_ok_and(|now_s| now_s <= self.changed_s + YOUNG_S)
+    }
+}
+
+/// What files say.
+pub(crate) trait Source: Send + 'static {
+    /// What is read.
+    type Content: Clone + PartialEq + Send + 'static;
+    /// Why it cannot be read.
+    type Error: Error;
+
+    /// What is said of it in the log.
+    const WHAT: &'static str;
+    /// How often the files are looked at.
+    const INTERVAL: Duration;
+
+    /// Which files these are now.
+    fn paths(&self) -> io::Result<Vec<PathBuf>>;
+
+    /// Reads them.
+    fn read(&self) -> Result<Self::Content, Self::Error>;
+}
+
+/// Files, and what they said last.
+#[derive(Debug)]
+pub(crate) struct Watched<S: Source> {
+    source: S,
+    content: S::Content,
+    /// Nothing, if they are to be read in any case.
+    seen: Option<Seen>,
+    /// What went wrong last, so that it is logged once.
+    told: Option<String>,
+}
+
+impl<S: Source> Watched<S> {
+    /// `content`: what the files said just now.
+    pub(crate) fn new(source: S, content: S::Content) -> Self {
+        Self { source, content, seen: None, told: None }
+    }
+
+    /// Follows the files on a thread of its own, as long as the program runs.
+    ///
+    /// # Errors
+    /// When the system refuses the thread.
+    pub(crate) fn begin(mut self, changed: impl Fn(S::Content) + Send + 'static) -> io::Result<()> {
+        thread::Builder::new().name("watch".into()).spawn(move || {
+            loop {
+                if let Some(content) = self.look() {
+                    changed(content);
+                }
+                thread::sleep(S::INTERVAL);
+            }
+        })?;
+        Ok(())
+    }
+
+    /// What they say, if it is something else than before. If they cannot be read, what they said before stays.
+    fn look(&mut self) -> Option<S::Content> {
+        let seen = self.source.paths().and_then(Seen::of).ok();
+        if seen.is_some() && seen == self.seen {
+            return None;
+        }
+        match self.source.read() {
+            Ok(content) => {
+                self.told = None;
+                self.seen = seen.filter(|seen| !seen.is_young());
+                if content == self.content {
+                    return None;
+                }
+                self.content = content.clone();
+                Some(content)
+            }
+            Err(error) => {
+                self.seen = None;
+                let text = error.to_string();
+                if self.told.as_ref() != Some(&text) {
+                    tracing::error!(
+                        "{} stay as they are, because {}",
+                        S::WHAT,
+                        text.escape_debug()
+                    );
+                    self.told = Some(text);
+                }
+                None
+            }
+        }
+    }
+}
