@@ -162,7 +162,7 @@ pub use journal::{
     Records as JournalRecords, Torn as JournalTorn, inspect_journal,
 };
 pub use metrics::Metrics;
-pub use server::{KeysHandle, Server, ServerBuilder, StartError, StopHandle};
+pub use server::{ControlHandle, KeysHandle, Server, ServerBuilder, StartError, StopHandle};
 pub use wire::checksum::Checksum;
 pub use wire::filter::FilterError;
 pub use wire::id::{MessageId, MessageIdError};
