@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clap::builder::RangedI64ValueParser;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use mezzenger::config::{MESSAGE_BYTES_MAX, RECV_PORT};
 use mezzenger::{Client, ClientBuilder, ConnectionEvent};
 
@@ -129,6 +129,12 @@ impl ServerArgs {
 
 fn port() -> RangedI64ValueParser<u16> {
     clap::value_parser!(u16).range(1..)
+}
+
+/// The command line, for what is made from it: man pages and completions.
+#[doc(hidden)]
+pub fn command() -> clap::Command {
+    Args::command()
 }
 
 /// Does what these arguments say, of which the first is the program's name, and returns the exit code.

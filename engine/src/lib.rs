@@ -167,7 +167,9 @@ pub use journal::{
     copy_journal, inspect_journal, repair_journal,
 };
 pub use metrics::Metrics;
-pub use server::{AccessHandle, KeysHandle, Server, ServerBuilder, StartError, StopHandle};
+pub use server::{
+    AccessHandle, ControlHandle, KeysHandle, Server, ServerBuilder, StartError, StopHandle,
+};
 pub use wire::checksum::Checksum;
 pub use wire::filter::FilterError;
 pub use wire::id::{MessageId, MessageIdError};

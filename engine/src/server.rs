@@ -1,16 +1,18 @@
 //! The server: configuration in, a running broker and a handle out.
 
+use std::collections::HashSet;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::access::{Access, AccessError};
 use crate::broker::admission::ChangesFromOthers;
 use crate::broker::checker::Checker;
+use crate::broker::live::Asked;
 use crate::broker::run::{Broker, CoreState, Live, RunError};
 use crate::config::{Config, ConfigError, SlowSubscriber, Verify};
 use crate::curve::{AuthorizedKeys, KeyPair, ServerKeys};
@@ -82,6 +84,7 @@ struct Shared {
     counters: Arc<Counters>,
     pending: PendingView,
     changes: ChangesFromOthers,
+    asked: Arc<Asked>,
 }
 
 impl std::fmt::Debug for Shared {
@@ -139,6 +142,40 @@ impl AccessHandle {
     }
 }
 
+/// Changes settings of a running server, and asks it for a sign of life, from any thread.
+#[derive(Clone, Debug)]
+pub struct ControlHandle(Shared);
+
+impl ControlHandle {
+    /// Has the server go on with those settings of `config` that can change while it runs, and ignores the others. Returns
+    /// at once; the broker's thread takes them with its next turn.
+    ///
+    /// These can change: `retry_interval`, `idempotency_window`, `max_pending_messages`, `max_pending_bytes`,
+    /// `max_message_bytes`, `max_connections`, `max_connections_per_address`, `max_unsent_bytes`, `max_subscriber_bytes`,
+    /// `slow_subscriber`, `verify`, `stall_grace` and `drain_timeout`.
+    ///
+    /// What is there stays, also beyond a lower limit: messages, connections and keys. A message that was delivered is
+    /// delivered again after the interval that counted then. Clients learn of a larger `max_message_bytes` when they
+    /// connect again.
+    ///
+    /// # Errors
+    /// A setting that cannot be used; none changes.
+    pub fn reconfigure(&self, config: &Config) -> Result<(), ConfigError> {
+        config.validate()?;
+        self.0.asked.reconfigure(config);
+        self.0.waker.wake();
+        Ok(())
+    }
+
+    /// Waits until the broker's thread takes its next turn; whether it did within this time. A thread that is stuck, or has
+    /// ended, does not.
+    pub fn is_alive(&self, within: Duration) -> bool {
+        let question = self.0.asked.sign_of_life();
+        self.0.waker.wake();
+        self.0.asked.is_seen(question, within)
+    }
+}
+
 impl Server {
     /// A builder with the defaults of [`Config`].
     pub fn builder() -> ServerBuilder {
@@ -190,7 +227,8 @@ impl Server {
         let checker = Checker::new(waker.clone());
         let broker = Broker::new(core, config, network, checker, journal, Arc::clone(&stop));
         let changes = broker.changes();
-        let shared = Shared { stop, waker, counters, pending, changes };
+        let asked = Arc::clone(broker.asked());
+        let shared = Shared { stop, waker, counters, pending, changes, asked };
         let thread =
             std::thread::Builder::new().name("mezzenger-broker".into()).spawn(|| broker.run())?;
         Ok(Self { pub_addr, recv_addr, shared, thread: Some(thread) })
@@ -223,6 +261,11 @@ impl Server {
     /// A handle that changes which clients are accepted, for another thread.
     pub fn keys_handle(&self) -> KeysHandle {
         KeysHandle(self.shared.clone())
+    }
+
+    /// A handle that changes settings and asks for a sign of life, for another thread.
+    pub fn control_handle(&self) -> ControlHandle {
+        ControlHandle(self.shared.clone())
     }
 
     /// Changes which clients are accepted; see [`KeysHandle::set_authorized_keys`].
@@ -281,14 +324,23 @@ pub(crate) fn recover(
 ) -> Result<journal::Opened, OpenError> {
     let options =
         JournalOptions { fsync: config.fsync, repair: config.repair, ..JournalOptions::new(path) };
+    let began = Instant::now();
     let (recovered, opened) = journal::open(options, storage)?;
+    let (groups, letters) = (recovered.groups.all.len(), recovered.letters.len());
+    let (retained, is_new) = (recovered.retained.len(), recovered.is_new);
+    let (mut messages, mut bytes, mut names) = (0_u64, 0, HashSet::new());
     for run in recovered.seen {
         core.restore_seen(run.publisher, run.first, run.last);
     }
     core.make_room(recovered.messages.len());
     let mut restoring = core.restore_groups(recovered.groups, &recovered.letters);
     for message in recovered.messages {
-        core.restore(message?, &mut restoring);
+        let message = message?;
+        messages += 1;
+        bytes += message.body.len();
+        // Messages share their names.
+        names.insert(message.name.as_ptr());
+        core.restore(message, &mut restoring);
     }
     for letter in recovered.letters {
         core.restore_letter(letter);
@@ -298,6 +350,20 @@ pub(crate) fn recover(
     }
     for key in &recovered.keys {
         core.restore_key(key);
+    }
+    let (path, took) = (path.display(), began.elapsed());
+    if is_new {
+        tracing::info!("began the journal {path}: there was none");
+    } else {
+        tracing::info!(
+            messages,
+            bytes,
+            names = names.len(),
+            groups,
+            dead_letters = letters,
+            retained,
+            "recovered the journal {path} in {took:.1?}"
+        );
     }
     Ok(opened)
 }

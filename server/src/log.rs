@@ -4,8 +4,9 @@
 //! finds no room in the queue, or that stderr does not take, is dropped and counted; the count is written
 //! as soon as stderr takes something again.
 
+mod style;
+
 use std::backtrace::{Backtrace, BacktraceStatus};
-use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
@@ -13,9 +14,13 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use tracing::{Level, Subscriber};
+use tracing_subscriber::Layer;
 use tracing_subscriber::fmt::MakeWriter;
-use tracing_subscriber::fmt::format::Writer;
-use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
+use tracing_subscriber::registry::LookupSpan;
+
+pub(crate) use self::style::LogFormat;
+use self::style::Style;
 
 /// Most bytes of lines that wait to be written.
 const QUEUE_BYTES: usize = 1024 * 1024;
@@ -44,6 +49,7 @@ struct Queue {
     dropped: usize,
     /// Whether what was taken is still being written.
     writing: bool,
+    style: Style,
 }
 
 impl Shared {
@@ -54,23 +60,46 @@ impl Shared {
 }
 
 impl Log {
-    /// Starts the thread that writes to stderr.
+    /// Starts the thread that writes to stderr, in the style that fits what that is.
     ///
     /// # Errors
     /// When the system refuses a thread or a descriptor.
     pub(crate) fn start() -> io::Result<Self> {
         // Past the standard library's lock of stderr, which a write that hangs would hold.
         let stderr = File::from(io::stderr().as_fd().try_clone_to_owned()?);
-        Self::to(stderr)
+        let log = Self::to(stderr)?;
+        log.set_format(LogFormat::Auto);
+        Ok(log)
+    }
+
+    /// Goes on in this format.
+    pub(crate) fn set_format(&self, format: LogFormat) {
+        self.0.lock().style = format.style();
+    }
+
+    /// What writes events to this log, in its format.
+    pub(crate) fn layer<S>(&self) -> Box<dyn Layer<S> + Send + Sync>
+    where
+        S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
+    {
+        let style = self.0.lock().style;
+        style.layer(self)
+    }
+
+    /// Says why the program, or a thread of it, ends.
+    pub(crate) fn last_words(&self, text: &str) {
+        let style = self.0.lock().style;
+        self.lines(style.lines(Level::ERROR, "mezzenger-server", text).as_bytes());
     }
 
     fn to(target: impl Write + Send + 'static) -> io::Result<Self> {
         let shared = Arc::new(Shared { queue: Mutex::default(), changed: Condvar::new() });
         let log = Self(Arc::clone(&shared));
-        let mut output = Output { target, lost: 0, is_torn: false };
+        let mut output = Output { target, lost: 0, is_torn: false, style: Style::default() };
         thread::Builder::new().name("log".into()).spawn(move || {
             loop {
-                let (text, dropped) = take(&shared);
+                let Taken { text, dropped, style } = take(&shared);
+                output.style = style;
                 output.write(&text, dropped);
             }
         })?;
@@ -109,18 +138,26 @@ impl Log {
         std::panic::set_hook(Box::new(move |panic| {
             let current = thread::current();
             let name = current.name().unwrap_or("unnamed");
-            let mut text = format!("thread '{name}' {panic}\n");
+            let mut text = format!("thread '{name}' {panic}");
             let trace = Backtrace::capture();
             if trace.status() == BacktraceStatus::Captured {
-                text.push_str(&format!("{trace}\n"));
+                text.push_str(&format!("\n{trace}"));
             }
-            log.lines(text.as_bytes());
+            log.last_words(&text);
         }));
     }
 }
 
+/// What is to be written.
+struct Taken {
+    text: Vec<u8>,
+    /// Lines that were dropped behind it.
+    dropped: usize,
+    style: Style,
+}
+
 /// Waits for something to write.
-fn take(shared: &Shared) -> (Vec<u8>, usize) {
+fn take(shared: &Shared) -> Taken {
     let mut queue = shared.lock();
     queue.writing = false;
     shared.changed.notify_all();
@@ -128,7 +165,8 @@ fn take(shared: &Shared) -> (Vec<u8>, usize) {
         queue = shared.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
     }
     queue.writing = true;
-    (std::mem::take(&mut queue.text), std::mem::take(&mut queue.dropped))
+    let (text, dropped) = (std::mem::take(&mut queue.text), std::mem::take(&mut queue.dropped));
+    Taken { text, dropped, style: queue.style }
 }
 
 fn lines_in(text: &[u8]) -> usize {
@@ -142,6 +180,7 @@ struct Output<W> {
     lost: usize,
     /// Whether the last line was written in part.
     is_torn: bool,
+    style: Style,
 }
 
 impl<W: Write> Output<W> {
@@ -161,13 +200,7 @@ impl<W: Write> Output<W> {
         if self.is_torn {
             line.push('\n');
         }
-        // Writing to a string cannot fail, and the time of the day is better missing than the count.
-        let _ = SystemTime.format_time(&mut Writer::new(&mut line));
-        let _ = writeln!(
-            line,
-            "  WARN mezzenger_server: {} log lines lost: stderr did not take them in time",
-            self.lost
-        );
+        line.push_str(&self.style.lost(self.lost));
         if self.write_part(line.as_bytes()).is_empty() {
             self.lost = 0;
         }
@@ -246,7 +279,7 @@ mod tests {
     /// counts of lost lines only the number.
     fn write(takes: &[usize], lines: &[(&str, usize)]) -> Vec<String> {
         let target = Target { takes: takes.iter().copied().collect(), ..Target::default() };
-        let mut output = Output { target, lost: 0, is_torn: false };
+        let mut output = Output { target, lost: 0, is_torn: false, style: Style::default() };
         for (text, dropped) in lines {
             output.write(text.as_bytes(), *dropped);
         }
@@ -290,7 +323,7 @@ mod tests {
         for _ in 0..2 * QUEUE_BYTES / line.len() {
             log.lines(&line);
         }
-        let (text, dropped) = take(&shared);
+        let Taken { text, dropped, .. } = take(&shared);
         assert_eq!((text.len(), dropped), (QUEUE_BYTES, QUEUE_BYTES / line.len()));
         // Nobody writes: the end comes all the same.
         log.flush();

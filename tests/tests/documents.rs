@@ -214,7 +214,7 @@ fn the_table_of_flags_has_every_flag_and_its_default() {
     let mut found = 0;
     for line in help.lines() {
         let text = line.trim_start();
-        let long = text.split([' ', ',']).find(|word| word.starts_with("--"));
+        let long = text.split([' ', ',', '[']).find(|word| word.starts_with("--"));
         if line.len() - text.len() <= 6
             && text.starts_with('-')
             && let Some(long) = long

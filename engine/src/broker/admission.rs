@@ -63,6 +63,9 @@ const FEW: usize = 1024;
 #[derive(Debug)]
 pub(super) struct Admission {
     connections_max: usize,
+    /// How many descriptors the system allows, and for how many connections there were enough at the start.
+    descriptors_max: u64,
+    room: usize,
     each_address_max: usize,
     /// Whether the system allows fewer connections than the configuration.
     is_short: bool,
@@ -96,6 +99,34 @@ impl Admission {
         let in_use = std::fs::read_dir("/proc/self/fd").map_or(0, |all| all.count() as u64);
         let room = usize::try_from(allowed - spare).unwrap_or(usize::MAX);
         let room = room.saturating_sub(in_use as usize).max(1);
+        let second = Duration::from_secs(1);
+        let mut admission = Self {
+            connections_max: room,
+            descriptors_max: allowed,
+            room,
+            each_address_max: config.max_connections_per_address,
+            is_short: false,
+            by_address: HashMap::new(),
+            young: VecDeque::new(),
+            unopened: HashSet::new(),
+            ready: [true; 2],
+            paused_until: None,
+            is_over: false,
+            keys: config.curve.clone().map(Arc::new),
+            changes: ChangesFromOthers {
+                keys: config.curve.as_ref().map(|_| Arc::default()),
+                access: config.access.as_ref().map(|_| Arc::default()),
+            },
+            log: LogRate::new(second),
+            pause_log: LogRate::new(second),
+        };
+        admission.set_limits(config);
+        admission
+    }
+
+    /// Other limits count from now on; connections that are open stay, also beyond a lower one.
+    pub(super) fn set_limits(&mut self, config: &Config) {
+        let (room, allowed) = (self.room, self.descriptors_max);
         let is_short = room < config.max_connections;
         if is_short {
             let wanted = config.max_connections;
@@ -110,25 +141,9 @@ impl Admission {
                 tracing::debug!("{text}");
             }
         }
-        let second = Duration::from_secs(1);
-        Self {
-            connections_max: config.max_connections.min(room),
-            each_address_max: config.max_connections_per_address,
-            is_short,
-            by_address: HashMap::new(),
-            young: VecDeque::new(),
-            unopened: HashSet::new(),
-            ready: [true; 2],
-            paused_until: None,
-            is_over: false,
-            keys: config.curve.clone().map(Arc::new),
-            changes: ChangesFromOthers {
-                keys: config.curve.as_ref().map(|_| Arc::default()),
-                access: config.access.as_ref().map(|_| Arc::default()),
-            },
-            log: LogRate::new(second),
-            pause_log: LogRate::new(second),
-        }
+        self.connections_max = config.max_connections.min(room);
+        self.each_address_max = config.max_connections_per_address;
+        self.is_short = is_short;
     }
 
     /// What connections with CURVE need; `None`: they have none.

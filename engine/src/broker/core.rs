@@ -169,6 +169,15 @@ impl<E> Core<E> {
         }
     }
 
+    /// Other settings count from now on. What is there stays, also beyond a lower limit; a message that was delivered is
+    /// delivered again after the interval that counted then.
+    pub(super) fn reconfigure(&mut self, config: &Config) {
+        self.rules = Rules { durable: self.rules.durable, ..config.into() };
+        let (messages, bytes) = (config.max_pending_messages, config.max_pending_bytes);
+        self.backlog.reconfigure(messages, bytes, config.retry_interval);
+        self.letters.set_limits(messages, bytes);
+    }
+
     /// A request arrived.
     pub(super) fn request(&mut self, from: E, body: Bytes, now: Duration)
     where

@@ -71,6 +71,11 @@ impl Letters {
         }
     }
 
+    /// There is room for a part of so many messages and bytes from now on.
+    pub(super) fn set_limits(&mut self, messages_max: usize, bytes_max: usize) {
+        (self.max, self.bytes_max) = (messages_max / LETTERS_SHARE, bytes_max / LETTERS_SHARE);
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.all.is_empty()
     }

@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use tracing::field::{DisplayValue, display};
+
 use super::aside::Aside;
 use super::check::Check;
 use super::frames::{FrameId, Frames};
@@ -15,6 +17,7 @@ use crate::limits::{
     SOJOURN_INTERVAL, SOJOURN_TARGET, SUBSCRIBER_OWN_BYTES_MAX,
 };
 use crate::retry::Token;
+use crate::zmtp::curve::keys::PublicKey;
 use crate::zmtp::inbox::Inbox;
 use crate::zmtp::session::{Port, Session};
 
@@ -134,6 +137,11 @@ impl<S> Peer<S> {
             overdraft: Overdraft::default(),
             check: None,
         }
+    }
+
+    /// Who it is, for the log: its address, and the key that it proved, if it did.
+    pub(super) fn who(&self) -> (SocketAddr, Option<DisplayValue<PublicKey>>) {
+        (self.address, self.session.client_key().map(display))
     }
 
     /// Queues a frame, of which the caller made a reference for this queue, and what goes ahead of it.

@@ -70,6 +70,10 @@ impl<S> Peers<S> {
         self.count
     }
 
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Peer<S>> {
+        self.places.iter_mut().filter_map(|place| place.peer.as_deref_mut())
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = &Peer<S>> {
         self.places.iter().filter_map(|place| place.peer.as_deref())
     }

@@ -14,6 +14,7 @@ use super::checker::Checker;
 use super::core::{Asker, Core};
 use super::drain::Drain;
 use super::frames::Frames;
+use super::live::{Asked, Settings};
 use super::log_rate::LogRate;
 use super::peers::Peers;
 use super::permits::Permits;
@@ -21,7 +22,7 @@ use super::readable::Readable;
 use super::restore::Restoring;
 use super::subscribers::ConnectionId;
 use super::timers::Timers;
-use crate::config::{Config, SlowSubscriber};
+use crate::config::Config;
 use crate::journal::{Journal, JournalError, LiveSet, Op, RecoveredGroups, SubmitError};
 use crate::limits::{QUEUED_BYTES_EACH_PER_TURN_MAX, QUEUED_BYTES_PER_TURN_MAX};
 use crate::message::{DeadLetter, Message, MessageKey};
@@ -108,20 +109,11 @@ pub(crate) struct Broker<N: Network> {
     /// Work that takes turns is left.
     has_work: bool,
     stop: Arc<AtomicBool>,
-    drain_timeout: Duration,
+    pub(super) asked: Arc<Asked>,
+    /// How many of the questions that were asked it has seen.
+    pub(super) asked_seen: u64,
     /// Since it was told to stop.
     pub(super) drain: Option<Drain>,
-}
-
-/// What the thread needs of the configuration.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Settings {
-    pub(super) request_bytes_max: usize,
-    pub(super) stall_grace: Duration,
-    pub(super) slow_subscriber: SlowSubscriber,
-    pub(super) subscriber_bytes_max: usize,
-    pub(super) unsent_bytes_max: usize,
-    pub(super) reply_bytes_max: usize,
 }
 
 impl<N: Network> Broker<N> {
@@ -145,15 +137,7 @@ impl<N: Network> Broker<N> {
             held: Vec::new(),
             checker,
             scratch: Vec::new(),
-            settings: Settings {
-                request_bytes_max: config.max_message_bytes.max(crate::limits::BATCH_BYTES_MAX)
-                    + crate::limits::REQUEST_OVERHEAD_BYTES,
-                stall_grace: config.stall_grace,
-                slow_subscriber: config.slow_subscriber,
-                subscriber_bytes_max: config.max_subscriber_bytes,
-                unsent_bytes_max: config.max_unsent_bytes,
-                reply_bytes_max: crate::limits::REPLY_BYTES_MAX,
-            },
+            settings: config.into(),
             admission: Admission::new(config),
             timers: Timers::default(),
             turn_bytes: 0,
@@ -173,7 +157,8 @@ impl<N: Network> Broker<N> {
             unsent_group: None,
             has_work: false,
             stop,
-            drain_timeout: config.drain_timeout,
+            asked: Arc::default(),
+            asked_seen: 0,
             drain: None,
         }
     }
@@ -217,6 +202,7 @@ impl<N: Network> Broker<N> {
         }
         (self.turn_bytes, self.turn_fan_out) = (0, 0);
         self.core.set_clock(now, self.network.unix_ns());
+        self.hear_asked();
         self.hear_changes();
         self.accept(now);
         self.hear_journal(now);
@@ -385,7 +371,7 @@ impl<N: Network> Broker<N> {
         let held = self.peers.iter().filter(|peer| peer.is_held).map(|peer| peer.id).collect();
         self.release(held);
         self.refuse_waiting_checks();
-        self.drain = Some(Drain::begin(now, self.drain_timeout));
+        self.drain = Some(Drain::begin(now, self.settings.drain_timeout));
     }
 
     fn is_drained(&self) -> bool {

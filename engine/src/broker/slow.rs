@@ -44,8 +44,8 @@ impl<N: Network> Broker<N> {
                 let dropped = peer.output.drop_oldest(DROP_KEEP_BYTES, &mut self.frames);
                 self.counters.frames_dropped.add(dropped as u64);
                 if dropped > 0 && self.slow_log.admit(now).is_some() {
-                    let address = peer.address;
-                    tracing::warn!(subscriber = %address, "dropped {dropped} frames of a slow subscriber");
+                    let (address, key) = peer.who();
+                    tracing::warn!(subscriber = %address, key, "dropped {dropped} frames of a slow subscriber");
                 }
                 peer.output.frame_bytes() > self.settings.subscriber_bytes_max
             }
@@ -89,9 +89,10 @@ impl<N: Network> Broker<N> {
         peer.overdraft.give_up();
         self.counters.slow_subscribers.add(1);
         if let Some(unlogged) = self.given_up_log.admit(now) {
-            let time = now.saturating_sub(since);
+            let (time, (address, key)) = (now.saturating_sub(since), peer.who());
             tracing::warn!(
-                subscriber = %peer.address,
+                subscriber = %address,
+                key,
                 unlogged,
                 "a subscriber granted no credit for {time:?}: publishers no longer wait for it, and it loses messages \
                  with ack=0"
@@ -133,9 +134,10 @@ impl<N: Network> Broker<N> {
             Some(slow) => {
                 slow.holds.push(publisher);
                 if let Some(unlogged) = self.slow_log.admit(now) {
-                    let bytes = slow.output.frame_bytes();
+                    let (bytes, (address, key)) = (slow.output.frame_bytes(), slow.who());
                     tracing::warn!(
-                        subscriber = %slow.address,
+                        subscriber = %address,
+                        key,
                         unlogged,
                         "a subscriber does not keep up: {bytes} bytes wait for it, and publishers of what it \
                          wants wait, too; --slow-subscriber says what becomes of it"
@@ -162,9 +164,10 @@ impl<N: Network> Broker<N> {
     pub(super) fn disconnect_slow(&mut self, id: ConnectionId, now: Duration) {
         let Some(peer) = self.peers.get_mut(id) else { return };
         let stalled = now.saturating_sub(peer.progressed.min(peer.behind_since.unwrap_or(now)));
-        let bytes = peer.output.frame_bytes();
+        let (bytes, (address, key)) = (peer.output.frame_bytes(), peer.who());
         tracing::warn!(
-            subscriber = %peer.address,
+            subscriber = %address,
+            key,
             "disconnected a subscriber that did not read for {stalled:?}; it lost {bytes} queued bytes",
         );
         self.counters.slow_subscribers.add(1);

@@ -207,9 +207,14 @@ impl PendingMap {
         &self.view
     }
 
-    /// The limits that it was made with.
+    /// The limits that count.
     pub fn limits(&self) -> Limits {
         self.limits
+    }
+
+    /// Other limits count from now on. What is there stays.
+    pub fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
     }
 
     /// Whether there is room for so many messages with so many bytes of bodies between them. As

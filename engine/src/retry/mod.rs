@@ -20,12 +20,14 @@ const TICK_MAX: Duration = Duration::from_millis(100);
 /// Knows which messages are due to be sent again.
 ///
 /// Times are durations since the server's start. A message is due no earlier than the interval after
-/// it was scheduled, and at most one tick later: a 64th of the interval, at least 1 ms and at most
+/// it was scheduled, and at most one tick later: a 64th of the first interval, at least 1 ms and at most
 /// 100 ms. A time before one seen earlier counts as that one.
 #[derive(Debug)]
 pub struct Retrier {
     wheel: Wheel<MessageId>,
     interval_ns: u64,
+    /// The longest interval that anything was scheduled with.
+    longest_ns: u64,
     tick_ns: u64,
     now_ns: u64,
 }
@@ -36,7 +38,14 @@ impl Retrier {
         let tick_ns = nanos((interval / TICKS_PER_INTERVAL).clamp(TICK_MIN, TICK_MAX));
         let now_ns = nanos(now);
         let wheel = Wheel::new(now_ns / tick_ns);
-        Self { wheel, interval_ns: nanos(interval), tick_ns, now_ns }
+        let interval_ns = nanos(interval);
+        Self { wheel, interval_ns, longest_ns: interval_ns, tick_ns, now_ns }
+    }
+
+    /// What is scheduled from now on is due after this interval. The tick stays as it is.
+    pub fn set_interval(&mut self, interval: Duration) {
+        self.interval_ns = nanos(interval);
+        self.longest_ns = self.longest_ns.max(self.interval_ns);
     }
 
     /// How much later than its interval a message may become due.
@@ -80,7 +89,7 @@ impl Retrier {
     /// was not scheduled: a part of a walk that begins with part 0. `None` behind the last part.
     pub fn part(&self, at: usize) -> Option<impl Iterator<Item = (MessageId, Duration)>> {
         let (now_tick, late_ns) =
-            (self.now_ns / self.tick_ns, self.interval_ns.saturating_add(self.tick_ns));
+            (self.now_ns / self.tick_ns, self.longest_ns.saturating_add(self.tick_ns));
         let waits = self.wheel.part(at)?.filter(move |(_, deadline)| *deadline > now_tick);
         Some(waits.map(move |(id, deadline)| {
             let since_ns = deadline.saturating_mul(self.tick_ns).saturating_sub(late_ns);

@@ -195,6 +195,11 @@ impl Session {
         }
     }
 
+    /// From its next frame on, a request's body may have so many bytes.
+    pub(crate) fn set_request_bytes_max(&mut self, bytes: usize) {
+        self.request_bytes_max = bytes;
+    }
+
     /// Which socket the connection belongs to.
     pub(crate) fn port(&self) -> Port {
         self.port

@@ -124,6 +124,6 @@ impl Server {
 /// A server's command without any argument, its environment free of what changes its logs.
 pub(crate) fn command() -> Command {
     let mut command = Command::new(binaries::path("mezzenger-server"));
-    command.env_remove("RUST_LOG");
+    command.env_remove("RUST_LOG").env_remove("NOTIFY_SOCKET").env_remove("JOURNAL_STREAM");
     command
 }

@@ -67,6 +67,12 @@ impl Backlog {
         }
     }
 
+    /// Other limits and another interval count from now on.
+    pub(super) fn reconfigure(&mut self, messages: usize, bytes: usize, interval: Duration) {
+        self.pending.set_limits(Limits { messages, bytes });
+        self.retrier.set_interval(interval);
+    }
+
     /// What other threads may see of it.
     pub(crate) fn view(&self) -> &PendingView {
         self.pending.view()
