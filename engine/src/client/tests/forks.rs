@@ -15,7 +15,7 @@ use crate::client::{Client, ReceiveError, RequestError, SendError, SubscribeErro
 const RIGHT: i32 = 111;
 
 /// Runs this in the child of a fork, which ends then.
-fn in_a_child(check: impl Fn() -> bool + Send + Sync + 'static) {
+pub(super) fn in_a_child(check: impl Fn() -> bool + Send + Sync + 'static) {
     let mut command = Command::new("/nonexistent");
     let child = move || Err(io::Error::from_raw_os_error(if check() { RIGHT } else { 1 }));
     // SAFETY: the child uses what no other thread of the parent holds a lock of at this time, as the client promises.

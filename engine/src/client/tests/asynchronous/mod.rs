@@ -2,8 +2,10 @@
 
 mod calls;
 mod dropping;
+mod forks;
 mod lifetime;
 mod on_thread;
+mod rules;
 
 use std::task::{Context, Poll, Waker};
 
