@@ -5,6 +5,7 @@ use crossbeam::channel::unbounded;
 use super::fake_server::{FakeServer, LONG, frame};
 use super::subscriptions::{MOMENT, builder, client, options, server, wait_for};
 use crate::client::{Client, Failure, Filter, GroupBuilder, ReceiveError, SubscribeError};
+use crate::limits::MEMBERSHIPS_MAX_EACH;
 
 fn jobs(client: &Client) -> GroupBuilder {
     client.subscription_to(Filter::pattern("jobs.*")).group("workers")
@@ -109,6 +110,32 @@ fn without_extensions_its_time_is_over_and_the_late_acknowledgement_is_told() {
     assert!(matches!(refused, Failure::Refused { .. }), "{refused}");
     again.ack();
     wait_for("the acknowledgement", || server.metrics().pending_messages == 0);
+}
+
+#[test]
+fn what_is_extended_stays_with_its_member_while_others_come_again() {
+    let server = server();
+    let client = client(&server);
+    let member = jobs(&client).ack_wait(MOMENT).extend_automatically(false);
+    let mut member = member.open().unwrap();
+    for text in ["extended", "left alone"] {
+        client.message("jobs.new", text).ack().send().unwrap();
+    }
+    let (extended, left) = (member.recv_timeout(LONG).unwrap(), member.recv_timeout(LONG).unwrap());
+    // The other one tells when the time of both would be over.
+    let again = loop {
+        extended.extend();
+        match member.recv_timeout(MOMENT / 15) {
+            Ok(job) => break job,
+            Err(error) => assert_eq!(error, ReceiveError::TimedOut),
+        }
+    };
+    assert_eq!((again.text(), again.attempt()), (Some("left alone"), 2));
+    drop(left);
+    extended.ack();
+    again.ack();
+    wait_for("the acknowledgements", || server.metrics().pending_messages == 0);
+    wait_for("their answers", || client.counters().acknowledged == 2);
 }
 
 #[test]
@@ -274,4 +301,17 @@ fn verdicts_of_many_kinds_are_said_without_waiting_for_each_other() {
     let letters = client.dead_letters("workers");
     wait_for("the letters", || letters.count() == Ok(JOBS / 2));
     wait_for("the acknowledgements", || client.counters().acknowledged == JOBS / 2);
+}
+
+#[test]
+fn a_connection_has_so_many_memberships_and_another_one_has_its_own() {
+    let server = server();
+    let [full, other] = [client(&server), client(&server)];
+    let members: Vec<_> = (0..MEMBERSHIPS_MAX_EACH).map(|_| jobs(&full).open().unwrap()).collect();
+    let error = jobs(&full).open().map(drop).unwrap_err();
+    let SubscribeError::Refused { text } = &error else { panic!("{error}") };
+    assert!(text.contains("1000 subscriptions in groups"), "{text}");
+    drop(jobs(&other).open().unwrap());
+    drop(members);
+    drop(jobs(&full).open().unwrap());
 }

@@ -337,3 +337,29 @@ fn what_waited_for_credit_and_came_after_all_was_not_missed() {
     assert_eq!(clients[0].missed(), 0);
     drop(seen);
 }
+
+#[test]
+fn what_was_published_before_a_late_one_came_was_not_missed() {
+    let server = builder().retry_interval(Duration::from_millis(50)).start().unwrap();
+    let publisher = client(&server);
+    // The even ones are gone when it comes, and the others wait for it.
+    for n in 1..=5 {
+        let message = publisher.message("a", n.to_string());
+        if n % 2 == 1 { message.ack() } else { message }.send().unwrap();
+    }
+    let late = client(&server);
+    let mut messages = late.subscription("a").unwrap();
+    let mut waited = [1, 3, 5].to_vec();
+    while !waited.is_empty() {
+        let message = messages.recv_timeout(LONG).unwrap();
+        assert!(message.is_redelivered());
+        waited.retain(|&n| n != message.ordinal());
+        message.ack();
+    }
+    for n in 6..=7 {
+        publisher.message("a", n.to_string()).send().unwrap();
+        let mut new = messages.by_ref().filter(|message| !message.is_redelivered());
+        assert_eq!(new.next().unwrap().ordinal(), n);
+    }
+    assert_eq!(late.missed(), 0);
+}
