@@ -15,9 +15,11 @@ use crate::wire::properties::Properties;
 use crate::wire::reply::ErrorCode;
 
 /// Waits until nothing of the client waits and the server has no more subscriptions than these; durable groups count.
-async fn settled(server: &Server, client: &Client, subscriptions: u64) {
+pub(super) async fn settled(server: &Server, client: &Client, subscriptions: u64) {
     assert_eq!(client.waiting(), 0, "a dropped future left something");
+    let start = Instant::now();
     while server.metrics().subscriptions > subscriptions {
+        assert!(start.elapsed() < LONG, "a dropped future left a subscription");
         client.ping().await.unwrap();
     }
     assert_eq!(client.waiting(), 0);
@@ -35,7 +37,7 @@ async fn next_new(messages: &mut Subscription) -> Delivery {
 }
 
 /// Drops what `call` returns at each point at which it waits, until it comes to its end; how often that was.
-async fn at_each_point<T, F: Future<Output = T>>(
+pub(super) async fn at_each_point<T, F: Future<Output = T>>(
     server: &Server,
     client: &Client,
     mut call: impl FnMut() -> F,

@@ -1,6 +1,7 @@
 //! What the client whose calls are futures promises.
 
 mod calls;
+mod dropped_calls;
 mod dropping;
 mod forks;
 mod lifetime;

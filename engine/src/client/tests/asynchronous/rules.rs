@@ -212,7 +212,9 @@ async fn without_extensions_of_its_own_the_client_says_those_that_it_is_told() {
     let mut jobs = member.open().await.unwrap();
     publish_jobs(&client, &["extended", "left alone"]).await;
     let (extended, left) = (next(&mut jobs).await, next(&mut jobs).await);
+    let start = Instant::now();
     let again = loop {
+        assert!(start.elapsed() < LONG, "its time should have been over");
         extended.extend();
         if let Ok(job) = timeout(MOMENT / 15, jobs.recv()).await {
             break job.unwrap();
