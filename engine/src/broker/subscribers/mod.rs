@@ -223,6 +223,9 @@ pub(super) struct Subscribers {
     /// How often [`Self::keeping_up`] looked at all who want a name.
     #[cfg(test)]
     pub(super) looks: std::cell::Cell<usize>,
+    /// How often [`Self::topic`] had to find out who wants a name.
+    #[cfg(test)]
+    searches: usize,
 }
 
 fn counted(topic: &[u8]) -> &[u8] {
@@ -372,6 +375,10 @@ impl Subscribers {
     /// What is known of a name. The result stays right until a subscription changes.
     pub(super) fn topic(&mut self, name: &str) -> &Topic {
         if !self.names.is_known(name) {
+            #[cfg(test)]
+            {
+                self.searches += 1;
+            }
             let (v1, v1_since) = self.matching(name, &v1_prefix(name));
             let (v2, v2_since) = self.matching(name, &v2_prefix(name));
             let (native, groups, native_since) = self.matching_native(name);

@@ -229,3 +229,35 @@ fn further_subscriptions_to_one_name_are_counted_until_they_end() {
         assert_eq!(subscribers.connections[&7].wide, left, "{number}");
     }
 }
+
+fn observer(filter: Filter<'_>) -> Subscribe<'_> {
+    let (number, kind, overflow) = (1, Kind::Observer, Overflow::Drop);
+    Subscribe { number, kind, overflow, filter, credit: 1, with_last: false }
+}
+
+/// As somebody does who waits for each answer under a name of its own.
+#[test]
+fn a_subscription_for_each_request_costs_as_much_however_many_there_were() {
+    let mut subscribers = Subscribers::default();
+    let busy = ["orders", "bills", "prices"];
+    for (id, name) in (1..).zip(busy) {
+        subscribers.add_native(id, &observer(Filter::Name(name)), Duration::ZERO).unwrap();
+        subscribers.topic(name);
+    }
+    let sizes = |subscribers: &Subscribers| {
+        let lengths = subscribers.native_prefixes.lengths(usize::MAX).count();
+        (subscribers.len(), subscribers.natives.len(), lengths, subscribers.names.len())
+    };
+    let (before, searches) = (sizes(&subscribers), subscribers.searches);
+    for n in 0..NAMES_CACHED_MAX + 1 {
+        let answer = format!("answers.{n}");
+        subscribers.add_native(9, &observer(Filter::Name(&answer)), Duration::ZERO).unwrap();
+        assert_eq!(subscribers.topic(&answer).native.len(), 1);
+        for name in busy {
+            assert_eq!(subscribers.topic(name).native.len(), 1);
+        }
+        subscribers.remove_native(9, 1).unwrap();
+        // Whoever wants the answer is looked for, and nobody else.
+        assert_eq!((subscribers.searches - searches, sizes(&subscribers)), (n + 1, before));
+    }
+}

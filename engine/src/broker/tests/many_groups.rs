@@ -7,8 +7,8 @@ use super::groups::{GROUP, ORDERS, ROOMY, WAIT, join, verdict};
 use super::native::{grant, subscribe};
 use super::*;
 use crate::limits::{
-    ACK_BYTES_MAX, CREDIT_BYTES_MAX, IN_FLIGHT_MAX, JOBS_CHANGED_PER_TURN_MAX,
-    JOBS_TAKEN_BACK_PER_TURN_MAX,
+    ACK_BYTES_MAX, CREDIT_BYTES_MAX, GROUPS_MAX, IN_FLIGHT_MAX, JOBS_CHANGED_PER_TURN_MAX,
+    JOBS_TAKEN_BACK_PER_TURN_MAX, MEMBERSHIPS_MAX_EACH,
 };
 use crate::wire::control::{self, Control, Group, Kind, Verdict};
 use crate::wire::filter::Filter;
@@ -416,4 +416,30 @@ fn groups_that_a_message_is_not_for_do_not_hold_it_up() {
     bench.orders(2, true, 50).effects();
     bench.subscribe(b"\x01orders|").pass(Duration::ZERO);
     assert_eq!(bench.got(), [[1]]);
+}
+
+fn member(number: u32, name: &str) -> Vec<u8> {
+    subscribe(number, Kind::Group(Group { name, ..GROUP }), Filter::Name(name), ROOMY)
+}
+
+#[test]
+fn groups_and_the_memberships_of_a_connection_are_limited_in_number() {
+    let mut bench = Bench::new();
+    let each = MEMBERSHIPS_MAX_EACH as u32;
+    let last = GROUPS_MAX as u32 - 1;
+    for n in 0..last {
+        bench.ask(3 + n / each, member(n % each, &format!("g{n}")));
+    }
+    bench.effects();
+    // The first of the connections has as many as it may, and others are not held up by it.
+    let says = "this connection has 1000 subscriptions in groups";
+    bench.check_control_refused(member(each, "more"), ErrorCode::Subscription, says);
+    bench.ask(500, member(0, "more")).effects();
+    // There is no room for a further group, and some for members of one that is there.
+    let says = "there are 100000 groups";
+    bench.check_control_refused(member(each, "one too many"), ErrorCode::Subscription, says);
+    bench.check_group_refused(create(Filter::Name("a"), named("one too many")), &[says]);
+    bench.ask(500, member(1, "g7"));
+    bench.ask(500, control::request(&Control::Unsubscribe(0)));
+    bench.ask(500, member(2, "one too many"));
 }

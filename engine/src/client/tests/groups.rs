@@ -123,7 +123,9 @@ fn what_is_extended_stays_with_its_member_while_others_come_again() {
     }
     let (extended, left) = (member.recv_timeout(LONG).unwrap(), member.recv_timeout(LONG).unwrap());
     // The other one tells when the time of both would be over.
+    let start = std::time::Instant::now();
     let again = loop {
+        assert!(start.elapsed() < LONG, "its time should have been over");
         extended.extend();
         match member.recv_timeout(MOMENT / 15) {
             Ok(job) => break job,
