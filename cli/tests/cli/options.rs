@@ -89,12 +89,13 @@ fn a_worker_makes_its_group_what_it_asks_for() {
     for durable in [&[][..], &["--durable"]] {
         let terms = ["--ack-wait", "7s", "--keep-expired", "--count", "1"];
         let work = [&["work", "jobs", "--group", "g"], durable, &terms, &["--", "cat"]].concat();
-        let working = broker.spawn(&work);
+        let mut working = broker.spawn(&work);
         let get = || client.groups().get("g").expect("an answer");
         let group = loop {
             if let Some(group @ Group { members: 1, .. }) = get() {
                 break group;
             }
+            assert!(working.try_wait().expect("it can be asked").is_none(), "it has ended");
             std::thread::yield_now();
         };
         assert_eq!(group.is_durable, !durable.is_empty());
