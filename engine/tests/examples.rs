@@ -1,6 +1,6 @@
 //! The examples do what they say.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
@@ -54,4 +54,33 @@ fn the_request_service_answers_each_caller() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8(output.stdout).unwrap();
     assert_eq!(text, "'one': 1 words\n'one two': 2 words\n'one two three': 3 words\n");
+}
+
+#[test]
+fn the_greeting_is_printed_and_acknowledged_until_enter_is_pressed() {
+    let server = Server::builder().pub_port(0).recv_port(0).start().unwrap();
+    let address = format!("mezzenger://{}", server.recv_addr());
+    let mut subscriber = example("greeting_subscriber")
+        .arg(&address)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(subscriber.stdout.take().unwrap()).lines().map(Result::unwrap);
+    assert_eq!(lines.next().unwrap(), "waiting for greetings; press Enter to end");
+    let output = example("greeting_publisher").arg(&address).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "sent\n", "{output:?}");
+    assert_eq!(lines.next().unwrap(), "greet: hello");
+    subscriber.stdin.take().unwrap().write_all(b"\n").unwrap();
+    assert_eq!(lines.next(), None);
+    assert!(subscriber.wait().unwrap().success());
+    assert_eq!(server.metrics().pending_messages, 0);
+}
+
+#[test]
+fn the_embedded_server_serves_its_program() {
+    let output = example("embedded_server").output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(text, "tea: 7\ncoffee: 9\na unicorn: not for sale\n");
 }
