@@ -5,6 +5,7 @@ mod harness;
 
 mod abuse;
 mod acks;
+mod advisories;
 mod back_pressure;
 mod check_journal;
 mod clock;
