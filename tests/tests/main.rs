@@ -4,6 +4,7 @@
 mod harness;
 
 mod abuse;
+mod access;
 mod acks;
 mod advisories;
 mod back_pressure;

@@ -77,6 +77,8 @@ class Client:
         verify_checksums: bool = False,
         curve_key: str | PathLike[str] | None = None,
         server_key: str | PathLike[str] | None = None,
+        user: str | None = None,
+        password: str | None = None,
         pickle: Trust | None = None,
         on_missed: Callable[[Missed], object] | None = None,
         on_blocked: Callable[[Blocked], object] | None = None,
@@ -88,6 +90,7 @@ class Client:
             "port": port, "send_timeout": send_timeout, "connection_retries": connection_retries, "verbose": verbose,
             "max_message_size": max_message_size, "window": window, "buffer_bytes": buffer_bytes,
             "target_delay": target_delay, "verify_checksums": verify_checksums, "curve_key": curve_key, "server_key": server_key,
+            "user": user, "password": password,
         }  # fmt: skip
         self._reports = Reports(missed=on_missed, blocked=on_blocked, connection=on_connection, error=on_error)
         self._runner = Runner()
