@@ -116,7 +116,8 @@ fn who_is_no_user_is_refused_and_the_log_has_no_control_characters() {
         let login = ["ping", "--user", user, "--password-file", guess.to_str().unwrap()];
         mezzenger(&[&args[..], &login].concat(), "")
     };
-    for user in ["shop", "no\x1b[31m\nbody"] {
+    // The first one first: the log has a bounded number of lines.
+    for user in ["no\x1b[31m\nbody", "shop"] {
         let refused = with(user);
         assert_eq!(refused.status.code(), Some(1));
         assert!(stderr(&refused).contains("does not accept the name"), "{}", stderr(&refused));
