@@ -34,6 +34,30 @@ pub(crate) enum Error {
     /// A file with keys cannot be used.
     #[error(transparent)]
     Keys(#[from] KeyFileError),
+    /// There is no password for a user.
+    #[error(
+        "there is no password for --user: give its file (--password-file), or set MEZZENGER_PASSWORD"
+    )]
+    NoPassword,
+    /// A password is empty, or too long.
+    #[error("a password has 1 to {max} bytes, and this one has {bytes} or more")]
+    PasswordLength {
+        /// How many it has.
+        bytes: usize,
+        /// How many it may have.
+        max: usize,
+    },
+    /// Both passwords are not the same.
+    #[error("these are two passwords: type the same one twice")]
+    PasswordsDiffer,
+    /// Others than its owner may read a file with a password.
+    #[error("{path} has mode {mode:04o}, which lets others than its owner at the password: run chmod 600 {path}", path = path.display())]
+    ExposedPassword {
+        /// The file.
+        path: PathBuf,
+        /// Its mode.
+        mode: u32,
+    },
     /// A subscription has ended.
     #[error(transparent)]
     Receive(ReceiveError),

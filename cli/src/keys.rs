@@ -1,4 +1,4 @@
-//! Keys of CURVE: making them, and giving them to a client.
+//! Keys of CURVE: making them, and giving them, or a user's password, to a client.
 
 use std::path::PathBuf;
 
@@ -6,9 +6,9 @@ use mezzenger::ClientBuilder;
 use mezzenger::curve::{KeyPair, find_public_key, read_key_pair, write_key_pair};
 
 use crate::error::{Error, written};
-use crate::show;
+use crate::{password, show};
 
-/// Whose keys a client has, and its server.
+/// Whose keys a client has, and its server; or which user it is.
 #[derive(clap::Args)]
 pub(crate) struct KeyArgs {
     /// This client's keys, a file of `keygen`: NAME.key_secret. For a server with --curve-secret.
@@ -19,6 +19,15 @@ pub(crate) struct KeyArgs {
     /// server that lacks the secret key to it.
     #[arg(long, global = true, value_name = "FILE|KEY", requires = "curve_key")]
     server_key: Option<String>,
+
+    /// This client's user, for a server whose --access has users. The password is that of --password-file, or what
+    /// MEZZENGER_PASSWORD says. Both travel in the clear: for networks that encrypt.
+    #[arg(long, global = true, value_name = "NAME", conflicts_with = "curve_key")]
+    user: Option<String>,
+
+    /// The file with the user's password, which its owner alone may read; a line's end at its end does not count.
+    #[arg(long, global = true, value_name = "FILE", requires = "user")]
+    password_file: Option<PathBuf>,
 }
 
 impl KeyArgs {
@@ -27,6 +36,10 @@ impl KeyArgs {
     /// # Errors
     /// Files that cannot be used.
     pub(crate) fn give(&self, builder: ClientBuilder) -> Result<ClientBuilder, Error> {
+        if let Some(user) = &self.user {
+            let password = password::of_user(self.password_file.as_deref())?;
+            return Ok(builder.plain(user, &password));
+        }
         let (Some(own), Some(server)) = (&self.curve_key, &self.server_key) else {
             return Ok(builder);
         };

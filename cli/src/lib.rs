@@ -8,6 +8,7 @@ mod filter;
 mod group;
 mod journal;
 mod keys;
+mod password;
 mod publish;
 mod request;
 mod retained;
@@ -88,6 +89,9 @@ enum Command {
     /// A server takes its own with --curve-secret NAME.key_secret, and the NAME.key of each client in the directory of
     /// --authorized-keys. Prints the public key.
     Keygen(KeygenArgs),
+    /// Print the hash of a password, for the users of a server's --access. The password is typed, or stands in the standard
+    /// input.
+    HashPassword,
 }
 
 /// Where the server is, for all commands.
@@ -173,6 +177,7 @@ fn execute(command: Command, server: &ServerArgs) -> Result<bool, Error> {
         Command::Reply(reply) => reply.run(server.client()?),
         Command::Ping => ping(server),
         Command::Keygen(keygen) => keygen.run(),
+        Command::HashPassword => password::hash(),
     }
     .map(|()| true)
 }

@@ -182,6 +182,12 @@ pub enum ConfigError {
     /// What clients may do is said of names that there cannot be.
     #[error(transparent)]
     Access(#[from] AccessError),
+    /// Clients either have keys or say passwords.
+    #[error(
+        "--access has users, who say a password, and with --curve-secret clients have keys: give each client a key, or \
+         start the server without its own"
+    )]
+    KeysAndUsers,
     /// Both ports are the same.
     #[error("--pub-port and --recv-port are both {0}: they need two ports")]
     SamePort(u16),
@@ -234,11 +240,16 @@ impl Config {
     /// # Errors
     /// The first setting that cannot be used.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        if !self.bind.is_loopback() && !self.insecure && self.curve.is_none() {
+        let has_users = self.access.as_ref().is_some_and(Access::has_users);
+        let is_authenticated = self.curve.is_some() || has_users;
+        if !self.bind.is_loopback() && !self.insecure && !is_authenticated {
             return Err(ConfigError::Exposed(self.bind));
         }
         if let Some(access) = &self.access {
             access.check()?;
+        }
+        if self.curve.is_some() && has_users {
+            return Err(ConfigError::KeysAndUsers);
         }
         if self.pub_port == self.recv_port && self.pub_port != 0 {
             return Err(ConfigError::SamePort(self.pub_port));
@@ -284,7 +295,7 @@ impl Config {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::access::Permissions;
+    use crate::access::{PasswordHash, Permissions};
     use crate::curve::{AuthorizedKeys, KeyPair};
 
     #[track_caller]
@@ -306,6 +317,12 @@ mod tests {
         let error = access.check().unwrap_err();
         check(|c| c.access = Some(access), Err(ConfigError::Access(error)));
         check(|c| c.access = Some(Access::new()), Ok(()));
+        let users = Access::new().user("a", PasswordHash::cheap("b"), Permissions::none());
+        let with_users = |c: &mut Config| (c.bind, c.access) = (everywhere, Some(users.clone()));
+        check(with_users, Ok(()));
+        let keys = ServerKeys { own: KeyPair::generate(), authorized: AuthorizedKeys::any() };
+        let both = |c: &mut Config| (c.access, c.curve) = (Some(users.clone()), Some(keys));
+        check(both, Err(ConfigError::KeysAndUsers));
         check(|c| c.pub_port = RECV_PORT, Err(ConfigError::SamePort(RECV_PORT)));
         check(|c| (c.pub_port, c.recv_port) = (0, 0), Ok(()));
         check(|c| c.max_connections = 0, Err(ConfigError::Zero("--max-connections")));

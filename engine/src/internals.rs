@@ -177,6 +177,7 @@ impl DrivenConnection {
             heartbeat: NEVER,
             silence_max: NEVER,
             keys: None,
+            login: None,
         };
         Ok(Self(Connection::over(stream.into(), settings)))
     }

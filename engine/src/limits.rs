@@ -394,6 +394,22 @@ pub const ANSWERS_ALLOWED_MAX: usize = 65_536;
 /// Names for which it is kept who may publish under them, of all clients together. They are found out anew when there are more.
 pub const DECISIONS_KEPT_MAX: usize = 65_536;
 
+/// Logins with a password that wait to be checked, which takes some 30 ms for each: those that wait longest are checked before
+/// their handshakes have taken too long.
+pub const LOGINS_WAITING_MAX: usize = 256;
+
+/// The same of one address, which is not to keep others waiting for more than about a second.
+pub const LOGINS_WAITING_EACH_MAX: usize = 32;
+
+/// Wrong logins of one address after which no further one is checked until [`LOGIN_FAILURES_FOR`] after the first of them.
+pub const LOGIN_FAILURES_MAX: u32 = 20;
+
+/// How long wrong logins of an address count.
+pub const LOGIN_FAILURES_FOR: Duration = Duration::from_secs(60);
+
+/// Addresses whose wrong logins are counted.
+pub const LOGIN_FAILURES_REMEMBERED_MAX: usize = 16_384;
+
 /// Most opcodes read from a v1 pickle.
 pub const PICKLE_OPCODES_MAX: usize = 1_000_000;
 

@@ -85,6 +85,8 @@ struct Shared {
     pending: PendingView,
     changes: ChangesFromOthers,
     asked: Arc<Asked>,
+    /// Whether clients say a user's password.
+    asks_passwords: bool,
 }
 
 impl std::fmt::Debug for Shared {
@@ -134,6 +136,9 @@ impl AccessHandle {
     /// Names that there cannot be; then nothing changes.
     pub fn set_access(&self, access: Access) -> Result<(), AccessError> {
         access.check()?;
+        if access.has_users() && !self.0.asks_passwords {
+            return Err(AccessError::NoUsers);
+        }
         if let Some(changes) = &self.0.changes.access {
             changes.set(access);
             self.0.waker.wake();
@@ -228,7 +233,15 @@ impl Server {
         let broker = Broker::new(core, config, network, checker, journal, Arc::clone(&stop));
         let changes = broker.changes();
         let asked = Arc::clone(broker.asked());
-        let shared = Shared { stop, waker, counters, pending, changes, asked };
+        let asks_passwords = config.access.as_ref().is_some_and(Access::has_users);
+        if asks_passwords && !config.bind.is_loopback() {
+            tracing::warn!(
+                "passwords and messages travel in the clear on {}: let nobody reach it but through a network that \
+                 encrypts, or use keys (--curve-secret)",
+                config.bind
+            );
+        }
+        let shared = Shared { stop, waker, counters, pending, changes, asked, asks_passwords };
         let thread =
             std::thread::Builder::new().name("mezzenger-broker".into()).spawn(|| broker.run())?;
         Ok(Self { pub_addr, recv_addr, shared, thread: Some(thread) })

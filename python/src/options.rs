@@ -22,6 +22,7 @@ pub(crate) fn read(
     let mut builder = Client::builder();
     let mut given = Given::default();
     let (mut own, mut server) = (None, None);
+    let (mut user, mut password) = (None, None);
     // The address comes last: its URL may say another port.
     for (key, value) in arguments {
         if value.is_none() {
@@ -29,7 +30,10 @@ pub(crate) fn read(
         }
         let key = key.cast_into::<PyString>()?;
         let name = key.to_str()?;
-        given.note(name, &value);
+        // No error shows that.
+        if name != "password" {
+            given.note(name, &value);
+        }
         builder = match name {
             "port" => builder.port(number(name, &value)?),
             "send_timeout" => builder.send_timeout(duration(name, &value)?),
@@ -45,6 +49,14 @@ pub(crate) fn read(
             }
             "server_key" => {
                 server = Some(value.extract::<PathBuf>()?);
+                builder
+            }
+            "user" => {
+                user = Some((*text(name, &value, "InvalidOption")?).to_owned());
+                builder
+            }
+            "password" => {
+                password = Some((*text(name, &value, "InvalidOption")?).to_owned());
                 builder
             }
             "verify_checksums" => builder.verify_checksums(value.is_truthy()?),
@@ -67,6 +79,14 @@ pub(crate) fn read(
         }
         _ => {
             let text = "curve_key and server_key belong together: this client's NAME.key_secret, and the server's public key";
+            return Err(errors::new(py, "InvalidOption", text));
+        }
+    }
+    match (user, password) {
+        (None, None) => {}
+        (Some(user), Some(password)) => builder = builder.plain(user, password),
+        _ => {
+            let text = "user and password belong together: the name and the password of a user that the server knows";
             return Err(errors::new(py, "InvalidOption", text));
         }
     }

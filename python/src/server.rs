@@ -97,6 +97,11 @@ fn config(py: Python<'_>, arguments: &Bound<'_, PyDict>) -> PyResult<Config> {
             "drain_timeout" => config.drain_timeout = time()?,
             "curve_secret" => secret = Some(value.extract::<PathBuf>()?),
             "authorized_keys" => authorized = Some(value.extract::<PathBuf>()?),
+            "access" => {
+                let access = mezzenger_server::read_access(value.extract::<PathBuf>()?);
+                let unusable = |error| errors::new(py, "ServerConfigError", error);
+                config.access = Some(access.map_err(unusable)?);
+            }
             "insecure" => config.insecure = value.is_truthy()?,
             other => {
                 let text = format!("Server() got an unexpected keyword argument '{other}'");

@@ -6,7 +6,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use mezzenger::access::{Access, AccessError, Names, Permissions};
+use mezzenger::access::{
+    Access, AccessError, Names, ParsePasswordHashError, PasswordHash, Permissions,
+};
 use mezzenger::curve::{ParseKeyError, PublicKey};
 use serde::Deserialize;
 
@@ -20,30 +22,76 @@ const OTHERS: u32 = 0o077;
 
 /// Why the file cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum AccessFileError {
+#[non_exhaustive]
+pub enum AccessFileError {
+    /// The system refused.
     #[error("{path}: {source}")]
-    System { path: PathBuf, source: io::Error },
+    System {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// Others than its owner may read or write it.
     #[error(
         "{path} has mode {mode:04o}, and only its owner may read or write what says who may do what: run chmod 600 {path}"
     )]
-    Exposed { path: PathBuf, mode: u32 },
+    Exposed {
+        /// The file.
+        path: PathBuf,
+        /// Its mode.
+        mode: u32,
+    },
+    /// It is too large.
     #[error("{path} has more than {FILE_BYTES_MAX} bytes")]
-    TooLarge { path: PathBuf },
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It is no TOML, or has another structure.
     #[error("{path}: {source}")]
-    Toml { path: PathBuf, source: Box<toml::de::Error> },
+    Toml {
+        /// The file.
+        path: PathBuf,
+        /// Where, and why.
+        source: Box<toml::de::Error>,
+    },
+    /// Something about one client is wrong.
     #[error("{path}: client {at}: {problem}")]
-    Client { path: PathBuf, at: usize, problem: ClientProblem },
+    Client {
+        /// The file.
+        path: PathBuf,
+        /// Which one, from 1.
+        at: usize,
+        /// What it is.
+        problem: ClientProblem,
+    },
+    /// It speaks of names that there cannot be.
     #[error("{path}: {source}")]
-    Names { path: PathBuf, source: AccessError },
+    Names {
+        /// The file.
+        path: PathBuf,
+        /// What it is.
+        source: AccessError,
+    },
 }
 
 /// What is wrong with one client.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum ClientProblem {
+#[non_exhaustive]
+pub enum ClientProblem {
+    /// Its key is none.
     #[error("key: {0}")]
     Key(ParseKeyError),
-    #[error("its key is that of another one: say all of it in one place")]
+    /// Something was said of it before.
+    #[error("its key or user is that of another one: say all of it in one place")]
     Again,
+    /// It does not say who it is, or does so twice.
+    #[error("it has a key, or a user and a password: say one of both")]
+    Who,
+    /// Its password is no hash of one.
+    #[error("password: {0}")]
+    Password(ParsePasswordHashError),
 }
 
 /// The file.
@@ -59,7 +107,10 @@ struct Text {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Client {
-    key: String,
+    key: Option<String>,
+    user: Option<String>,
+    /// Its hash.
+    password: Option<String>,
     #[serde(default)]
     publish: Vec<NamesText>,
     #[serde(default)]
@@ -155,7 +206,12 @@ pub(crate) fn read(path: PathBuf) -> Result<(Access, Watched<AccessFile>), Acces
     Ok((access.clone(), Watched::new(AccessFile(path), access)))
 }
 
-fn read_file(path: &Path) -> Result<Access, AccessFileError> {
+/// Reads a file that says what each client may do.
+///
+/// # Errors
+/// A file that cannot be read, that others than its owner may read or write, or that says something else.
+pub fn read_file(path: impl AsRef<Path>) -> Result<Access, AccessFileError> {
+    let path = path.as_ref();
     let system = |source| AccessFileError::System { path: path.to_owned(), source };
     let file = File::open(path).map_err(system)?;
     // Of the file that was opened, whatever the path names now.
@@ -179,12 +235,25 @@ fn parse(path: &Path, text: &str) -> Result<Access, AccessFileError> {
     let mut access = Access::new().others(text.others.into());
     for (at, client) in (1..).zip(text.client) {
         let wrong = |problem| AccessFileError::Client { path: path.to_owned(), at, problem };
-        let Client { key, publish, subscribe, groups, administer } = client;
-        let key: PublicKey = key.parse().map_err(|error| wrong(ClientProblem::Key(error)))?;
-        if access.has_key(&key) {
+        let Client { key, user, password, publish, subscribe, groups, administer } = client;
+        let permissions = Allowed { publish, subscribe, groups, administer }.into();
+        let (is_again, with) = match (key, user, password) {
+            (Some(key), None, None) => {
+                let key: PublicKey =
+                    key.parse().map_err(|error| wrong(ClientProblem::Key(error)))?;
+                (access.has_key(&key), access.key(key, permissions))
+            }
+            (None, Some(user), Some(password)) => {
+                let password: PasswordHash =
+                    password.parse().map_err(|error| wrong(ClientProblem::Password(error)))?;
+                (access.has_user(&user), access.user(user, password, permissions))
+            }
+            _ => return Err(wrong(ClientProblem::Who)),
+        };
+        if is_again {
             return Err(wrong(ClientProblem::Again));
         }
-        access = access.key(key, Allowed { publish, subscribe, groups, administer }.into());
+        access = with;
     }
     access.check().map_err(|source| AccessFileError::Names { path: path.to_owned(), source })?;
     Ok(access)
@@ -239,12 +308,28 @@ mod tests {
         check_error(&client("publsh = []"), "unknown field `publsh`, expected");
         check_error(&client("publsh = []"), "`publish`");
         check_error("[other]", "`others`");
-        check_error("[[client]]", "`key`");
+        check_error("[[client]]", "client 1: it has a key, or a user and a password");
+        check_error(&client("user = 'a'\npassword = 'b'"), "say one of both");
+        check_error("[[client]]\nuser = 'a'", "say one of both");
         check_error("[[client]]\nkey = 'short'", "client 1: key: ");
-        check_error(&client(&client("")), "client 2: its key is that of another one");
+        check_error(&client(&client("")), "client 2: its key or user is that of another one");
         check_error(&client("publish = ['a..*']"), "access to 'a..*'");
         check_error(&client("publish = [{ prefx = 'a' }]"), "{ prefix =");
         check_error(&client("administer = 1"), "boolean");
+    }
+
+    #[test]
+    fn users_have_hashes_of_passwords_and_nothing_of_these_is_told() {
+        let hash = PasswordHash::of("secret");
+        let user = |password: &str| format!("[[client]]\nuser = 'shop'\npassword = '{password}'\n");
+        let shop = Permissions::none().publish("a");
+        let expected = Access::new().user("shop", hash.clone(), shop);
+        let text = format!("{}publish = ['a']\n", user(&hash.to_string()));
+        assert_eq!(read_text(&text).unwrap(), expected);
+        let error = read_text(&user("hunter2")).unwrap_err().to_string();
+        assert!(error.contains("client 1: password: this is no hash"), "{error}");
+        assert!(!error.contains("hunter2"), "{error}");
+        check_error(&format!("{}{}", user(&hash.to_string()), user(&hash.to_string())), "client 2");
     }
 
     #[test]

@@ -31,6 +31,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::access::AccessFile;
+pub use crate::access::{AccessFileError, ClientProblem, read_file as read_access};
 use crate::config::{Loaded, Problem};
 use crate::keys::Directory;
 use crate::log::{Log, LogFormat};
@@ -79,7 +80,8 @@ struct Args {
 /// What the configuration file can say.
 #[derive(clap::Args)]
 struct Settings {
-    /// IP address to listen on. One that other machines can reach needs --curve-secret or --insecure.
+    /// IP address to listen on. One that other machines can reach needs --curve-secret,
+    /// users in --access, or --insecure.
     #[arg(long, value_name = "ADDR", value_parser = address, default_value_t = Config::default().bind)]
     bind: IpAddr,
 
@@ -161,8 +163,8 @@ struct Settings {
     authorized_keys: Option<PathBuf>,
 
     /// What each client may do (TOML, mode 0600); without it, all may do everything. It is looked at twice a second, and
-    /// the connections of those that may do less than before are closed: they may connect again. A [[client]] has a key,
-    /// and publish, subscribe and groups (lists of names and patterns), and administer; [others] is for all others.
+    /// the connections of those that may do less than before are closed: they may connect again. A [[client]] has a key, or a
+    /// user and a password (a hash of `mezzenger hash-password`), and publish, subscribe and groups (lists of names and patterns), and administer; [others] is for all others.
     #[arg(long, value_name = "FILE")]
     access: Option<PathBuf>,
 
@@ -315,7 +317,7 @@ fn log_filter(args: &Args) -> Result<Targets, Problem> {
     let level = if args.verbose { "debug" } else { &args.settings.log_level };
     let wanted = match rust_log() {
         Some(wanted) => wanted,
-        None => format!("mezzenger={level}"),
+        None => format!("mezzenger={level},audit={level}"),
     };
     wanted.parse().map_err(|error| {
         Problem(format!(

@@ -16,25 +16,25 @@ use crate::harness::server::command;
 use crate::harness::{PATIENCE, Python, Server, binaries, eventually};
 
 /// A server's keys, and a directory with those of its clients.
-struct Keys {
+pub(crate) struct Keys {
     directory: TempDir,
     server: KeyPair,
 }
 
 impl Keys {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let (directory, server) = (tempfile::tempdir().unwrap(), KeyPair::generate());
         fs::create_dir(directory.path().join("clients")).unwrap();
         write_key_pair(directory.path().join("server"), &server).unwrap();
         Self { directory, server }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
     /// A new client that is accepted from now on.
-    fn client(&self, name: &str) -> KeyPair {
+    pub(crate) fn client(&self, name: &str) -> KeyPair {
         let pair = KeyPair::generate();
         write_key_pair(self.path("clients").join(name), &pair).unwrap();
         pair
@@ -47,11 +47,11 @@ impl Keys {
     }
 
     /// A server that accepts the clients of the directory.
-    fn server(&self) -> Server {
+    pub(crate) fn server(&self) -> Server {
         self.start(self.path("clients").to_str().unwrap())
     }
 
-    fn connect(&self, server: &Server, own: &KeyPair) -> Result<Client, ConnectError> {
+    pub(crate) fn connect(&self, server: &Server, own: &KeyPair) -> Result<Client, ConnectError> {
         let options = server.client_options().send_timeout(PATIENCE / 5).connection_retries(1);
         options.curve(own.clone(), self.server.public()).connect()
     }

@@ -4,7 +4,9 @@
 mod harness;
 
 mod abuse;
+mod access;
 mod acks;
+mod advisories;
 mod back_pressure;
 mod check_journal;
 mod clock;

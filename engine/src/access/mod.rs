@@ -30,8 +30,14 @@ use std::sync::Arc;
 use crate::curve::PublicKey;
 use crate::wire::filter::{ANY_REST, ANY_TOKEN, Filter, FilterError, TOKEN_SEPARATOR};
 
+mod password;
 #[cfg(test)]
 mod tests;
+
+pub use self::password::{ParsePasswordHashError, PasswordHash};
+
+/// Bytes of a user's name: its length stands in one byte.
+const USER_BYTES_MAX: usize = 255;
 
 /// Names shown in the text of a refusal.
 const NAMES_SHOWN_MAX: usize = 8;
@@ -212,6 +218,8 @@ impl Permissions {
 pub(crate) enum Identity {
     /// Who has the secret key.
     Key(PublicKey),
+    /// Who knows the user's password.
+    User(Arc<str>),
     /// Nobody knows.
     Nobody,
 }
@@ -220,15 +228,23 @@ impl fmt::Display for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Key(key) => write!(f, "key {key}"),
+            Self::User(user) => write!(f, "user '{}'", user.escape_debug()),
             Self::Nobody => f.write_str("a client without a key"),
         }
     }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct User {
+    password: PasswordHash,
+    permissions: Arc<Permissions>,
 }
 
 /// What each client of a server may do. What it does not say is not allowed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Access {
     keys: BTreeMap<PublicKey, Arc<Permissions>>,
+    users: BTreeMap<Arc<str>, User>,
     others: Arc<Permissions>,
 }
 
@@ -245,6 +261,36 @@ impl Access {
         self
     }
 
+    /// A user, and what he may do, in place of what was said of him before. With users, a server takes only clients that say
+    /// a user's name and password (PLAIN). These travel in the clear: the network must encrypt.
+    ///
+    /// ```
+    /// use mezzenger::access::{Access, PasswordHash, Permissions};
+    /// use mezzenger::{Client, Server};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let shop = Permissions::none().publish("orders.>");
+    /// let access = Access::new().user("shop", PasswordHash::of("open sesame"), shop);
+    /// let server = Server::builder().pub_port(0).recv_port(0).access(access).start()?;
+    ///
+    /// let builder = Client::builder().port(server.recv_addr().port());
+    /// let client = builder.plain("shop", "open sesame").connect()?;
+    /// client.message("orders.new", "tea").send()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn user(
+        mut self,
+        name: impl Into<String>,
+        password: PasswordHash,
+        permissions: Permissions,
+    ) -> Self {
+        let permissions = permissions.into();
+        self.users.insert(name.into().into(), User { password, permissions });
+        self
+    }
+
     /// What clients may do of whom nothing else is said: those with other keys, or without.
     #[must_use]
     pub fn others(mut self, permissions: Permissions) -> Self {
@@ -257,37 +303,88 @@ impl Access {
         self.keys.contains_key(key)
     }
 
+    /// Whether something is said of the user with this name.
+    pub fn has_user(&self, name: &str) -> bool {
+        self.users.contains_key(name)
+    }
+
+    /// Whether there are users, who say a password.
+    pub fn has_users(&self) -> bool {
+        !self.users.is_empty()
+    }
+
     /// Checks all names.
     ///
     /// # Errors
-    /// A text that is neither a name nor a pattern, and the rule that it breaks.
+    /// A text that is neither a name nor a pattern, and the rule that it breaks; a user who can have no such name.
     pub fn check(&self) -> Result<(), AccessError> {
-        for permissions in self.keys.values().chain([&self.others]) {
-            permissions.check().map_err(|(names, source)| AccessError { names, source })?;
+        for name in self.users.keys() {
+            let is_right = !name.is_empty()
+                && name.len() <= USER_BYTES_MAX
+                && !name.chars().any(char::is_control);
+            if !is_right {
+                return Err(AccessError::User(name.to_string()));
+            }
+        }
+        let users = self.users.values().map(|user| &user.permissions);
+        for permissions in self.keys.values().chain(users).chain([&self.others]) {
+            permissions.check().map_err(|(names, source)| AccessError::Names { names, source })?;
         }
         Ok(())
+    }
+
+    /// What a user's password is compared with, and whether there is such a user: for an unknown one it is that of another,
+    /// so that to compare takes as long. `None` without any users.
+    pub(crate) fn password_of(&self, user: &str) -> Option<(PasswordHash, bool)> {
+        let known = self.users.get(user);
+        let hash = known.or_else(|| self.users.values().next())?.password.clone();
+        Some((hash, known.is_some()))
     }
 
     /// What a client may do.
     pub(crate) fn of(&self, identity: &Identity) -> &Arc<Permissions> {
         match identity {
             Identity::Key(key) => self.keys.get(key).unwrap_or(&self.others),
+            Identity::User(user) => {
+                self.users.get(user).map_or(&self.others, |user| &user.permissions)
+            }
             Identity::Nobody => &self.others,
         }
     }
 
-    /// Whether a client may do everything that it might before.
+    /// Whether a client may do everything that it might before, and proves in the same way who it is.
     pub(crate) fn keeps(&self, identity: &Identity, before: &Self) -> bool {
+        if let Identity::User(user) = identity {
+            let password = |access: &Self| access.users.get(user).map(|it| it.password.clone());
+            if password(self).is_none() || password(self) != password(before) {
+                return false;
+            }
+        }
         self.of(identity).includes(before.of(identity))
     }
 }
 
-/// Names that an [`Access`] cannot have.
+/// What an [`Access`] cannot say.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("access to '{}': {source}", names.escape_debug())]
-pub struct AccessError {
-    /// What was given.
-    pub names: String,
-    /// The rule that it breaks.
-    pub source: FilterError,
+#[non_exhaustive]
+pub enum AccessError {
+    /// Names that there cannot be.
+    #[error("access to '{}': {source}", names.escape_debug())]
+    Names {
+        /// What was given.
+        names: String,
+        /// The rule that it breaks.
+        source: FilterError,
+    },
+    /// A user who cannot have such a name.
+    #[error(
+        "a user's name has 1 to {USER_BYTES_MAX} bytes and no control characters, and '{}' does not fit that",
+        _0.escape_debug()
+    )]
+    User(String),
+    /// Whether clients say passwords is decided when the server starts.
+    #[error(
+        "there were no users when the server started, and it asks for no passwords until it is started again"
+    )]
+    NoUsers,
 }

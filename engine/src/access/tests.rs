@@ -55,7 +55,8 @@ fn names_that_nothing_can_have_are_refused() {
     assert_eq!(check("a.>"), Ok(()));
     for names in ["", "a..>", ">.a", "a|b", "a\n"] {
         let error = check(names).unwrap_err();
-        assert_eq!(error.names, names);
+        let AccessError::Names { names: named, .. } = &error else { panic!("{error:?}") };
+        assert_eq!(named, names);
         assert!(!error.to_string().contains('\n'), "{error}");
     }
 }
@@ -68,4 +69,25 @@ fn a_refusal_shows_some_of_what_is_allowed() {
     assert_eq!(shown(&some), "the pattern 'a.>', the name 'b', the prefix 'c'");
     let many = (0..10).fold(Permissions::none(), |many, n| many.publish(n.to_string()));
     assert!(shown(&many).ends_with("the name '7' and 2 more"), "{}", shown(&many));
+}
+
+#[test]
+fn users_are_compared_with_something_whether_they_are_known_or_not() {
+    let (hash, other) = (PasswordHash::cheap("a"), PasswordHash::cheap("b"));
+    let shop = || Permissions::none().publish("a");
+    let access = Access::new().user("shop", hash.clone(), shop()).user("stock", other, shop());
+    assert_eq!(Access::new().password_of("shop"), None);
+    assert_eq!(access.password_of("shop"), Some((hash.clone(), true)));
+    assert_eq!(access.password_of("nobody"), Some((hash.clone(), false)));
+    let user = Identity::User("shop".into());
+    assert!(access.of(&user).allows(Right::Publish, "a"));
+    assert!(access.keeps(&user, &access));
+    let changed = access.clone().user("shop", PasswordHash::cheap("a"), Permissions::all());
+    assert!(!changed.keeps(&user, &access), "he has to say his new password");
+    assert!(!Access::new().keeps(&user, &access));
+    for name in ["", "a\n", &"a".repeat(256)] {
+        let wrong = Access::new().user(name, hash.clone(), shop()).check().unwrap_err();
+        assert_eq!(wrong, AccessError::User(name.to_owned()));
+        assert!(!wrong.to_string().contains('\n'));
+    }
 }

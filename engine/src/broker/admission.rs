@@ -16,7 +16,7 @@ use crate::access::Access;
 use crate::config::Config;
 use crate::limits::{ACCEPT_PAUSE, DESCRIPTORS_SPARE, HANDSHAKES_MAX};
 use crate::zmtp::curve::keys::{AuthorizedKeys, PublicKey, ServerKeys};
-use crate::zmtp::session::Port;
+use crate::zmtp::session::{Demand, Port};
 
 /// What counts from now on, from other threads: which keys are accepted, or what clients may do.
 #[derive(Debug)]
@@ -77,8 +77,8 @@ pub(super) struct Admission {
     ready: [bool; 2],
     paused_until: Option<Duration>,
     is_over: bool,
-    /// The server's, and whose it accepts.
-    keys: Option<Arc<ServerKeys>>,
+    /// What is asked of clients.
+    demand: Demand,
     changes: ChangesFromOthers,
     log: LogRate,
     pause_log: LogRate,
@@ -112,7 +112,11 @@ impl Admission {
             ready: [true; 2],
             paused_until: None,
             is_over: false,
-            keys: config.curve.clone().map(Arc::new),
+            demand: match (&config.curve, &config.access) {
+                (Some(keys), _) => Demand::Keys(Arc::new(keys.clone())),
+                (None, Some(access)) if access.has_users() => Demand::Password,
+                (None, _) => Demand::Nothing,
+            },
             changes: ChangesFromOthers {
                 keys: config.curve.as_ref().map(|_| Arc::default()),
                 access: config.access.as_ref().map(|_| Arc::default()),
@@ -146,9 +150,9 @@ impl Admission {
         self.is_short = is_short;
     }
 
-    /// What connections with CURVE need; `None`: they have none.
-    pub(super) fn keys(&self) -> Option<&Arc<ServerKeys>> {
-        self.keys.as_ref()
+    /// What is asked of clients.
+    pub(super) fn demand(&self) -> &Demand {
+        &self.demand
     }
 
     /// Where other threads say what counts from now on.
@@ -164,8 +168,8 @@ impl Admission {
     /// Takes a change of the keys that are accepted; whether there was one.
     pub(super) fn take_key_change(&mut self) -> bool {
         let Some(changes) = &self.changes.keys else { return false };
-        match (changes.take(), &mut self.keys) {
-            (Some(authorized), Some(keys)) => {
+        match (changes.take(), &mut self.demand) {
+            (Some(authorized), Demand::Keys(keys)) => {
                 *keys = Arc::new(ServerKeys { own: keys.own.clone(), authorized });
                 true
             }
@@ -175,7 +179,10 @@ impl Admission {
 
     /// Whether a client with this key is accepted.
     pub(super) fn accepts(&self, key: &PublicKey) -> bool {
-        self.keys.as_ref().is_none_or(|keys| keys.authorized.contains(key))
+        match &self.demand {
+            Demand::Keys(keys) => keys.authorized.contains(key),
+            Demand::Nothing | Demand::Password => true,
+        }
     }
 
     /// Somebody waits at a listener.

@@ -116,6 +116,11 @@ impl Checker {
         Self { waker: Some(waker), ..Self::default() }
     }
 
+    /// What wakes whoever waits for verdicts; without, there is no thread.
+    pub(super) fn waker(&self) -> Option<Waker> {
+        self.waker.clone()
+    }
+
     /// Whether a connection's request of so many bytes that takes long may be handed over now. Otherwise it has to wait
     /// for [`Self::next_waiting`].
     pub(super) fn may_begin(&mut self, id: ConnectionId, bytes: usize) -> bool {

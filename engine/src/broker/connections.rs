@@ -8,9 +8,9 @@ use super::checker::Job;
 use super::effect::{Effect, Reached, Reply};
 use super::frames::FrameId;
 use super::output::Lead;
-use super::peer::{Late, Peer};
+use super::peer::Peer;
 use super::refusal::{Dialect, Refusal};
-use super::run::{Broker, Requester, kind};
+use super::run::{Broker, Requester};
 use super::subscribers::{ConnectionId, Direct};
 use crate::limits::{
     ACCEPTS_PER_TURN_MAX, COSTLY_READ_TIME, COSTLY_REQUEST_BYTES, EVENTS_PER_TURN_MAX,
@@ -67,7 +67,7 @@ impl<N: Network> Broker<N> {
             self.admission.pause(&error, now);
             return;
         }
-        let session = Session::new(port, self.settings.request_bytes_max, self.admission.keys());
+        let session = Session::new(port, self.settings.request_bytes_max, self.admission.demand());
         self.peers.add(Peer::new(id, stream, address, session, now));
         self.admission.joined(id, address);
         self.list(id);
@@ -186,12 +186,16 @@ impl<N: Network> Broker<N> {
 
     fn handle(&mut self, id: ConnectionId, event: Event, now: Duration) {
         match event {
-            Event::Opened => return self.opened(id),
+            Event::Opened => return self.opened(id, now),
+            Event::Login(login) => return self.log_in(id, login, now),
             Event::Subscribe(topic) => return self.subscribe(id, &topic, now),
             Event::Cancel(topic) => return self.core.cancelled(id, &topic),
             Event::Request(envelope, body) => {
                 if tracing::enabled!(tracing::Level::DEBUG) {
                     log_request(&body);
+                }
+                if control::may_take_long(&body) {
+                    self.audit_request(id, &body, now);
                 }
                 self.core.request(Requester { connection: id, envelope }, body, now);
             }
@@ -311,7 +315,9 @@ impl<N: Network> Broker<N> {
     fn reply(&mut self, to: &Requester, reply: &Reply, reached: &Reached) {
         let id = to.connection;
         let Some(peer) = self.peers.get_mut(id) else { return };
-        if let Reply::Refused(why, _) = reply
+        if let Reply::Refused(why @ Refusal::NotAllowed(_), _) = reply {
+            self.audit.refused(peer.address, why, self.network.now());
+        } else if let Reply::Refused(why, _) = reply
             && let Some(unlogged) = self.refusal_log.admit(self.network.now())
         {
             tracing::warn!(peer = %peer.address, unlogged, "rejected a request: {why}");
@@ -421,12 +427,20 @@ impl<N: Network> Broker<N> {
     }
 
     /// Closes a connection that broke a rule, ended, or was lost. What it is told leaves first.
-    fn refuse_connection(&mut self, id: ConnectionId, reason: &CloseReason, now: Duration) {
+    pub(super) fn refuse_connection(
+        &mut self,
+        id: ConnectionId,
+        reason: &CloseReason,
+        now: Duration,
+    ) {
         let Some(peer) = self.peers.get_mut(id) else { return };
         let address = peer.address;
         match reason {
             CloseReason::Connection(ConnectionError::Closed) => {
                 tracing::debug!(peer = %address, "a connection ended");
+            }
+            CloseReason::NotAuthorized(_) | CloseReason::WrongLogin(_) => {
+                self.audit.refused(address, reason, now);
             }
             CloseReason::Connection(error) if !matches!(error, ConnectionError::Malformed) => {
                 tracing::debug!(peer = %address, "a connection was lost: {error}");
@@ -455,37 +469,6 @@ impl<N: Network> Broker<N> {
         }
         self.close(id);
     }
-
-    /// Looks at the deadlines that are over.
-    pub(super) fn look_at_deadlines(&mut self, now: Duration) {
-        while let Some(id) = self.timers.next(now) {
-            let may_read = self.may_read();
-            let grace = self.settings.stall_grace;
-            let Some(peer) = self.peers.get_mut(id) else { continue };
-            peer.check = None;
-            match peer.late(now, grace, may_read) {
-                None => self.schedule(id, now),
-                Some(Late::Handshake) => {
-                    self.close_for(id, "it did not finish its handshake within 10 s");
-                }
-                Some(Late::Partial) => {
-                    self.close_for(id, "a request came in at less than 64 KiB in 10 s");
-                }
-                Some(Late::Silent) => {
-                    self.close_for(id, "it was silent for longer than it had announced");
-                }
-                Some(Late::Stalled(_)) => self.disconnect_slow(id, now),
-                Some(Late::Overdrawn(since)) => self.give_up_holding(id, since, now),
-            }
-        }
-    }
-
-    /// Sees to it that a connection's next deadline is looked at.
-    pub(super) fn schedule(&mut self, id: ConnectionId, now: Duration) {
-        if let Some(peer) = self.peers.get_mut(id) {
-            self.timers.schedule(peer, self.settings.stall_grace, now);
-        }
-    }
 }
 
 fn log_request(body: &[u8]) {
@@ -496,5 +479,13 @@ fn log_request(body: &[u8]) {
         Ok(Frame::V2 { name, body }) => tracing::debug!(name, bytes = body.len(), "request"),
         // The refusal is logged when it is sent.
         Err(_) => {}
+    }
+}
+
+/// Which of the two kinds of peer a connection is, for people.
+fn kind(port: Port) -> &'static str {
+    match port {
+        Port::Requests => "publisher",
+        Port::Publishing => "subscriber",
     }
 }

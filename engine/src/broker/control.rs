@@ -6,6 +6,7 @@ use super::core::{Asker, Core, Taken};
 use super::effect::{Effect, Reply};
 use super::refusal::{Dialect, Refusal};
 use super::subscribers::ConnectionId;
+use crate::access::Identity;
 use crate::wire::control::{self, Control, Kind, Subscribe};
 use crate::wire::durable;
 use crate::wire::filter::{Filter, literal_beginning};
@@ -110,8 +111,15 @@ impl<E> Core<E> {
         secret: Secret,
     ) -> Result<hello::Answer, Refusal> {
         let publisher = hello::publisher(&secret);
-        // Two secrets can have one id. It is whose who came first.
-        if *self.publishers.get(publisher).secret.get_or_insert(secret) != secret {
+        let identity = self.identity(connection);
+        let owner = (*identity != Identity::Nobody).then(|| Box::new(identity.clone()));
+        let known = self.publishers.get(publisher);
+        if known.secret.is_none() {
+            (known.secret, known.owner) = (Some(secret), owner.clone());
+        }
+        // Two secrets can have one id. It is whose who came first, and another connection of his may take it over: he may
+        // have connected anew before the end of the last one was seen.
+        if known.secret != Some(secret) || known.owner != owner {
             return Err(Refusal::NotYours { publisher });
         }
         self.prove(connection, publisher);

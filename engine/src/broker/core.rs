@@ -191,7 +191,9 @@ impl<E> Core<E> {
         if body.first() == Some(&hello::CONTROL) {
             return self.control_request(from, &body, now);
         }
-        if let Err(refusal) = self.check_allowed(from.connection(), &body) {
+        if self.permits.is_some()
+            && let Err(refusal) = self.check_allowed(from.connection(), &body)
+        {
             return self.refuse(from, refusal, dialect);
         }
         if body.len() > CHECKED_AT_ONCE_BYTES_MAX {

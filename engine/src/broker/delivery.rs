@@ -24,7 +24,9 @@ impl<E> Core<E> {
         droppable: bool,
     ) {
         if !(to.is_empty() && direct.is_empty()) {
-            self.allow_answers(&frame, &to, &direct);
+            if self.permits.is_some() {
+                self.allow_answers(&frame, &to, &direct);
+            }
             self.out.queue.push_back(Effect::Publish { frame, to, direct, droppable });
         }
     }

@@ -20,11 +20,12 @@
 //! one of them, [`peers`] their table, [`admission`] says who may connect, [`securing`] ends those whose keys may no longer, [`timers`] when their deadlines
 //! are; [`checking`] hands over to the thread of [`checker`] what takes long to check; [`output`] is what waits
 //! to leave on one, [`frames`] what several share; [`slow`] finds subscribers that do not keep up, and holds
-//! publishers back. [`live`] takes other settings while it runs. [`log_rate`] says how often a line is logged, [`drain`] when each step of the end is over,
+//! publishers back. [`live`] takes other settings while it runs. [`logins`] has the thread that checks passwords; [`audit`] writes who comes and what is refused; [`log_rate`] says how often a line is logged, [`drain`] when each step of the end is over,
 //! and [`end`] is its last part.
 
 pub(crate) mod admission;
 mod aside;
+mod audit;
 mod backlog;
 mod carry;
 mod check;
@@ -48,6 +49,7 @@ mod large;
 mod letters;
 pub(crate) mod live;
 mod log_rate;
+mod logins;
 mod members;
 mod native;
 mod outgoing;

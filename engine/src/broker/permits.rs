@@ -7,7 +7,7 @@ use std::time::Duration;
 use arcstr::ArcStr;
 
 use super::refusal::Refusal;
-use crate::access::{Access, Identity, Permissions, Right};
+use crate::access::{Access, Identity, PasswordHash, Permissions, Right};
 use crate::limits::{ANSWERS_ALLOWED_FOR, ANSWERS_ALLOWED_MAX, DECISIONS_KEPT_MAX};
 
 /// What is decided with: what each client may do, and what follows from what it got.
@@ -109,6 +109,11 @@ impl Permits {
         self.access.of(identity)
     }
 
+    /// See [`Access::password_of`].
+    pub(super) fn password_of(&self, user: &str) -> Option<(PasswordHash, bool)> {
+        self.access.password_of(user)
+    }
+
     /// Whether a client may publish under a name.
     pub(super) fn may_publish(&mut self, identity: &Identity, name: &str) -> bool {
         let Some(role) = self.roles.get_mut(identity) else { return false };
@@ -144,7 +149,7 @@ impl Permits {
         let may = match right {
             Right::Publish => "publish to",
             Right::Subscribe => "subscribe to",
-            Right::Group => "use of groups",
+            Right::Group => "use groups:",
         };
         let shown = self.of(identity).shown(right);
         Refusal::NotAllowed(format!("{what}; {identity} may {may} {shown}").into())

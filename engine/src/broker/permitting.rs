@@ -10,7 +10,7 @@ use super::core::Core;
 use super::permits::Permits;
 use super::refusal::Refusal;
 use super::subscribers::{ConnectionId, Direct};
-use crate::access::{Access, Identity, Permissions, Right};
+use crate::access::{Access, Identity, PasswordHash, Permissions, Right};
 use crate::limits::CHECKED_AT_ONCE_BYTES_MAX;
 use crate::wire::control::{Control, Kind, Subscribe};
 use crate::wire::filter::Filter;
@@ -66,6 +66,11 @@ impl<E> Core<E> {
         ending
     }
 
+    /// What a user's password is compared with, and whether there is such a user.
+    pub(super) fn password_of(&self, user: &str) -> Option<(PasswordHash, bool)> {
+        self.permits.as_ref()?.password_of(user)
+    }
+
     fn permissions(&self, connection: ConnectionId) -> Option<(&Permits, &Identity, &Permissions)> {
         let (permits, identity) = (self.permits.as_ref()?, self.identity(connection));
         Some((permits, identity, permits.of(identity)))
@@ -77,9 +82,6 @@ impl<E> Core<E> {
         connection: ConnectionId,
         body: &[u8],
     ) -> Result<(), Refusal> {
-        if self.permits.is_none() {
-            return Ok(());
-        }
         let Ok(frame) = Frame::parse(body) else { return Ok(()) };
         match frame {
             Frame::V1 { name: name::PING, .. } | Frame::V2 { name: name::PING, .. } => Ok(()),

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::ops::RangeInclusive;
 
 use super::contents::Contents;
+use crate::access::Identity;
 use crate::hash::IdHashes;
 use crate::limits::{PUBLISHERS_REMEMBERED_MAX, SEQUENCE_RUNS_MAX};
 use crate::wire::hello::Secret;
@@ -26,6 +27,8 @@ pub(super) struct Publisher {
     pub(super) barrier: u64,
     /// What its clients prove themselves with.
     pub(super) secret: Option<Secret>,
+    /// Whose it is, if that is known: nobody else may use it, whatever he knows.
+    pub(super) owner: Option<Box<Identity>>,
 }
 
 impl Publisher {

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::admission::Admission;
+use super::audit::Audit;
 use super::backlog::Backlog;
 use super::checker::Checker;
 use super::core::{Asker, Core};
@@ -16,6 +17,7 @@ use super::drain::Drain;
 use super::frames::Frames;
 use super::live::{Asked, Settings};
 use super::log_rate::LogRate;
+use super::logins::Logins;
 use super::peers::Peers;
 use super::permits::Permits;
 use super::readable::Readable;
@@ -31,7 +33,6 @@ use crate::net::socket::{Network, Ready};
 use crate::pending::{Limits, PendingView};
 use crate::wire::id::MessageId;
 use crate::zmtp::envelope::Envelope;
-use crate::zmtp::session::Port;
 
 /// While the journal takes nothing, or the end has begun, the thread looks again after this time: nobody wakes
 /// it.
@@ -84,6 +85,8 @@ pub(crate) struct Broker<N: Network> {
     pub(super) scratch: Vec<u8>,
     pub(super) settings: Settings,
     pub(super) admission: Admission,
+    pub(super) logins: Logins,
+    pub(super) audit: Audit,
     pub(super) timers: Timers,
     /// Bytes queued for subscribers in this turn, each frame counted for each of them.
     pub(super) turn_bytes: usize,
@@ -127,6 +130,7 @@ impl<N: Network> Broker<N> {
     ) -> Self {
         let counters = Arc::clone(&core.0.counters);
         let second = Duration::from_secs(1);
+        let logins = Logins::new(checker.waker());
         Self {
             core: core.0,
             network,
@@ -139,6 +143,8 @@ impl<N: Network> Broker<N> {
             scratch: Vec::new(),
             settings: config.into(),
             admission: Admission::new(config),
+            logins,
+            audit: Audit::default(),
             timers: Timers::default(),
             turn_bytes: 0,
             turn_fan_out: 0,
@@ -203,7 +209,7 @@ impl<N: Network> Broker<N> {
         (self.turn_bytes, self.turn_fan_out) = (0, 0);
         self.core.set_clock(now, self.network.unix_ns());
         self.hear_asked();
-        self.hear_changes();
+        self.hear_others(now);
         self.accept(now);
         self.hear_journal(now);
         self.carry_out(now);
@@ -469,13 +475,5 @@ impl CoreState {
 
     pub(crate) fn restore_seen(&mut self, publisher: u64, first: u64, last: u64) {
         self.0.restore_seen(publisher, first, last);
-    }
-}
-
-/// Which of the two kinds of peer a connection is, for people.
-pub(super) fn kind(port: Port) -> &'static str {
-    match port {
-        Port::Requests => "publisher",
-        Port::Publishing => "subscriber",
     }
 }

@@ -1,24 +1,30 @@
 //! Connections whose handshake is over, and those whose keys are accepted no longer, or that may do less than before.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::admission::ChangesFromOthers;
+use super::logins::Verdict;
 use super::run::Broker;
 use super::subscribers::ConnectionId;
 use crate::access::Identity;
 use crate::net::socket::Network;
+use crate::wire::control;
+use crate::zmtp::plain::Login;
 
 impl<N: Network> Broker<N> {
     /// A connection's handshake is over: with CURVE, all that it is sent from now on is sealed.
-    pub(super) fn opened(&mut self, id: ConnectionId) {
+    pub(super) fn opened(&mut self, id: ConnectionId, now: Duration) {
         self.admission.opened(id);
         let Some(peer) = self.peers.get_mut(id) else { return };
         if let Some(sealer) = peer.session.take_sealer() {
             peer.output.seal(sealer);
         }
-        let identity = peer.session.client_key().map_or(Identity::Nobody, Identity::Key);
+        let user = peer.session.user().cloned().map(Identity::User);
+        let key = peer.session.client_key().map(Identity::Key);
+        let identity = key.or(user).unwrap_or(Identity::Nobody);
         if identity != Identity::Nobody {
-            tracing::debug!(peer = %peer.address, %identity, "a client said who it is");
+            self.audit.connected(peer.address, &identity, peer.session.port(), now);
         }
         self.core.opened(id, identity);
     }
@@ -28,12 +34,61 @@ impl<N: Network> Broker<N> {
         self.admission.changes().clone()
     }
 
+    /// Notes a request that may change what the server keeps.
+    pub(super) fn audit_request(&mut self, id: ConnectionId, body: &[u8], now: Duration) {
+        if let Ok(control) = control::read(body)
+            && let Some(peer) = self.peers.get_mut(id)
+        {
+            self.audit.administered(peer.address, self.core.identity(id), &control, now);
+        }
+    }
+
+    /// A client says who it is: that is checked elsewhere, and the connection is not read meanwhile.
+    pub(super) fn log_in(&mut self, id: ConnectionId, login: Login, now: Duration) {
+        let Some(peer) = self.peers.get_mut(id) else { return };
+        let begun = match self.core.password_of(&login.user) {
+            Some(hash) => self.logins.begin(id, peer.address.ip(), login, hash, now),
+            // There are no users any more.
+            None => return self.refuse_login(id, &login.user, now),
+        };
+        match begun {
+            Ok(()) => peer.is_checked = true,
+            // It is not told, so that it comes again.
+            Err(why) => self.close_for(id, &why.to_string()),
+        }
+    }
+
+    /// Goes on with connections whose logins were checked.
+    fn hear_logins(&mut self, now: Duration) {
+        while let Some(verdict) = self.logins.next(now) {
+            let Verdict { connection: id, user, hash, is_right, .. } = verdict;
+            // The password may have been changed meanwhile, and the connection may be gone.
+            let stands = self.core.password_of(&user) == Some((hash, true));
+            let Some(peer) = self.peers.get_mut(id) else { continue };
+            peer.is_checked = false;
+            if is_right && stands {
+                peer.session.welcome(user.into(), peer.output.own());
+                peer.mark_dirty(&mut self.dirty);
+                self.list(id);
+            } else {
+                self.refuse_login(id, &user, now);
+            }
+        }
+    }
+
+    fn refuse_login(&mut self, id: ConnectionId, user: &str, now: Duration) {
+        let Some(peer) = self.peers.get_mut(id) else { return };
+        let reason = peer.session.refuse_login(user, peer.output.own());
+        self.refuse_connection(id, &reason, now);
+    }
+
     /// Takes what other threads said.
-    pub(super) fn hear_changes(&mut self) {
+    pub(super) fn hear_others(&mut self, now: Duration) {
+        self.hear_logins(now);
         self.hear_keys();
         if let Some(access) = self.admission.take_access_change() {
             let ending = self.core.change_access(Arc::new(access));
-            tracing::info!(ended = ending.len(), "what clients may do changed");
+            tracing::info!(target: "audit", ended = ending.len(), "what clients may do changed");
             for id in ending {
                 self.close_for(id, "its client may do less than before: it may connect again");
             }
@@ -54,7 +109,7 @@ impl<N: Network> Broker<N> {
                 None => begun.push(peer.id),
             }
         }
-        tracing::info!(ended = removed.len(), "the authorized keys changed");
+        tracing::info!(target: "audit", ended = removed.len(), "the authorized keys changed");
         for id in removed {
             self.close_for(id, "its key is authorized no longer");
         }

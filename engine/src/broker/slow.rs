@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::peer::Late;
 use super::run::Broker;
 use super::subscribers::ConnectionId;
 use crate::config::SlowSubscriber;
@@ -172,6 +173,37 @@ impl<N: Network> Broker<N> {
         );
         self.counters.slow_subscribers.add(1);
         self.close(id);
+    }
+
+    /// Looks at the deadlines that are over.
+    pub(super) fn look_at_deadlines(&mut self, now: Duration) {
+        while let Some(id) = self.timers.next(now) {
+            let may_read = self.may_read();
+            let grace = self.settings.stall_grace;
+            let Some(peer) = self.peers.get_mut(id) else { continue };
+            peer.check = None;
+            match peer.late(now, grace, may_read) {
+                None => self.schedule(id, now),
+                Some(Late::Handshake) => {
+                    self.close_for(id, "it did not finish its handshake within 10 s");
+                }
+                Some(Late::Partial) => {
+                    self.close_for(id, "a request came in at less than 64 KiB in 10 s");
+                }
+                Some(Late::Silent) => {
+                    self.close_for(id, "it was silent for longer than it had announced");
+                }
+                Some(Late::Stalled(_)) => self.disconnect_slow(id, now),
+                Some(Late::Overdrawn(since)) => self.give_up_holding(id, since, now),
+            }
+        }
+    }
+
+    /// Sees to it that a connection's next deadline is looked at.
+    pub(super) fn schedule(&mut self, id: ConnectionId, now: Duration) {
+        if let Some(peer) = self.peers.get_mut(id) {
+            self.timers.schedule(peer, self.settings.stall_grace, now);
+        }
     }
 }
 

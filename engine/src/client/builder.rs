@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use zeroize::Zeroizing;
+
 use super::connection::links::ConnectionEvent;
 use super::core::Core;
 use super::error::ConnectError;
@@ -10,6 +12,7 @@ use super::handle::Client;
 use super::options::{Options, read_url};
 use super::report::{Blocked, Failure, Missed};
 use crate::zmtp::curve::keys::{ClientKeys, KeyPair, PublicKey};
+use crate::zmtp::plain::Login;
 
 /// Collects a client's options; [`Self::connect`] starts it.
 ///
@@ -140,6 +143,14 @@ impl ClientBuilder {
     /// [`ServerBuilder::curve`]: crate::ServerBuilder::curve
     pub fn curve(mut self, own: KeyPair, server: PublicKey) -> Self {
         self.options.curve = Some(Arc::new(ClientKeys { own, server }));
+        self
+    }
+
+    /// Says a user's name and password (PLAIN) to a server that asks for them, and talks to no other. Both travel in the
+    /// clear, as all messages do: for networks that encrypt. [`Access::user`](crate::access::Access::user) is the other end.
+    pub fn plain(mut self, user: impl Into<String>, password: impl AsRef<[u8]>) -> Self {
+        let password = Zeroizing::new(password.as_ref().to_vec());
+        self.options.login = Some(Arc::new(Login { user: user.into(), password }));
         self
     }
 

@@ -446,5 +446,6 @@ pub(super) fn settings(options: &Options, silence_max: Duration) -> Settings {
         heartbeat: HEARTBEAT,
         silence_max,
         keys: options.curve.clone(),
+        login: options.login.clone(),
     }
 }

@@ -8,6 +8,7 @@ use super::connection::links::OnConnection;
 use super::error::ConnectError;
 use super::report::{OnBlocked, OnError, OnMissed};
 use crate::zmtp::curve::keys::ClientKeys;
+use crate::zmtp::plain::Login;
 
 /// Longest time that an option takes: far from what clocks cannot count.
 const TIME_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
@@ -31,6 +32,7 @@ pub(super) struct Options {
     pub(super) target_delay: Duration,
     pub(super) verify_checksums: bool,
     pub(super) curve: Option<Arc<ClientKeys>>,
+    pub(super) login: Option<Arc<Login>>,
     pub(super) on_missed: Option<OnMissed>,
     pub(super) on_blocked: Option<OnBlocked>,
     pub(super) on_connection: Option<OnConnection>,
@@ -54,6 +56,7 @@ impl Default for Options {
             target_delay: Duration::from_millis(8),
             verify_checksums: false,
             curve: None,
+            login: None,
             on_missed: None,
             on_blocked: None,
             on_connection: None,
@@ -92,6 +95,14 @@ impl Options {
         }
         if self.window == 0 {
             return refuse("window", "must be at least 1 frame");
+        }
+        if self.curve.is_some() && self.login.is_some() {
+            return refuse("plain", "does not go with curve: a server asks for one of them");
+        }
+        if let Some(login) = &self.login
+            && login.user.len().max(login.password.len()) > usize::from(u8::MAX)
+        {
+            return refuse("plain", "takes a name and a password of at most 255 bytes each");
         }
         if self.server_address.is_empty() {
             return refuse("server_address", "must be a host name or IP address");

@@ -16,6 +16,7 @@ use crate::zmtp::curve::client::ClientHandshake;
 use crate::zmtp::curve::keys::ClientKeys;
 use crate::zmtp::error::ConnectionError;
 use crate::zmtp::handshake::{self, Kind, Mechanism};
+use crate::zmtp::plain::{self, Login};
 
 pub(crate) use super::dial::Address;
 
@@ -44,6 +45,8 @@ pub(crate) struct Settings {
     pub(crate) silence_max: Duration,
     /// With these, only the server that has the key is talked to, with CURVE.
     pub(crate) keys: Option<Arc<ClientKeys>>,
+    /// What is said to a server that asks for a user's name and password, and to no other.
+    pub(crate) login: Option<Arc<Login>>,
 }
 
 impl Settings {
@@ -54,7 +57,11 @@ impl Settings {
     }
 
     fn mechanism(&self) -> Mechanism {
-        if self.keys.is_some() { Mechanism::Curve } else { Mechanism::Null }
+        match (&self.keys, &self.login) {
+            (Some(_), _) => Mechanism::Curve,
+            (None, Some(_)) => Mechanism::Plain,
+            (None, None) => Mechanism::Null,
+        }
     }
 }
 
@@ -153,7 +160,7 @@ impl Connection {
         let found = found
             .into_iter()
             .map(|(host, found)| found.map_err(|source| ConnectionError::Resolve { host, source }));
-        let state = together(found).and_then(|found| self.dial_first(found));
+        let state = dial::together(found).and_then(|found| self.dial_first(found));
         match state {
             Ok(state) => self.state = state,
             Err(error) => self.lose(error),
@@ -282,7 +289,7 @@ impl Connection {
                 self.state = State::Resolving;
                 return Ok(());
             }
-            let found = together(self.in_turn().map(Address::resolve))?;
+            let found = dial::together(self.in_turn().map(Address::resolve))?;
             self.state = self.dial_first(found)?;
         }
         let settings = &self.settings;
@@ -336,6 +343,11 @@ impl Connection {
                 *handshake = Some(Box::new(begun));
                 stream.push(hello.into());
                 stream.write();
+            } else if *greeted && let Some(login) = &settings.login {
+                let mut hello = Vec::new();
+                plain::append_hello(login, &mut hello);
+                stream.push(hello.into());
+                stream.write();
             }
         }
         if *greeted {
@@ -343,9 +355,15 @@ impl Connection {
                 if !head.command {
                     return Err(ConnectionError::Malformed);
                 }
-                let is_over = match handshake {
-                    Some(handshake) => stream.shake_hands(handshake, &body, settings.kind)?,
-                    None => {
+                let is_over = match (&mut *handshake, &settings.login) {
+                    (Some(handshake), _) => stream.shake_hands(handshake, &body, settings.kind)?,
+                    (None, Some(login)) => {
+                        let mut out = Vec::new();
+                        let step = plain::advance(login, &body, settings.kind, &mut out)?;
+                        stream.push(out.into());
+                        step == plain::Step::Ready
+                    }
+                    (None, None) => {
                         handshake::check_ready(&body, settings.kind)?;
                         stream.push(handshake::ready(settings.kind.name()).into());
                         true
@@ -430,23 +448,6 @@ impl Connection {
     }
 }
 
-/// What was found of all servers. A name that nobody knows is no reason not to try the others.
-fn together(
-    found: impl Iterator<Item = Result<impl IntoIterator<Item = SocketAddr>, ConnectionError>>,
-) -> Result<std::vec::IntoIter<SocketAddr>, ConnectionError> {
-    let (mut all, mut failed) = (Vec::new(), None);
-    for found in found {
-        match found {
-            Ok(more) => all.extend(more),
-            Err(error) => failed = Some(error),
-        }
-    }
-    match failed {
-        Some(error) if all.is_empty() => Err(error),
-        _ => Ok(all.into_iter()),
-    }
-}
-
 /// Dials the next address after this error; when there is none, it stands. `refused`: whether all addresses
 /// before the error's refused.
 fn dial_next(
@@ -483,6 +484,7 @@ fn greet(socket: Arc<OwnedFd>, settings: &Settings) -> State {
     let mut stream = Stream::new(socket);
     let greeting = match settings.mechanism() {
         Mechanism::Null => &handshake::GREETING,
+        Mechanism::Plain => &handshake::GREETING_PLAIN,
         Mechanism::Curve => &handshake::GREETING_CURVE,
     };
     stream.push(Bytes::from_static(greeting));

@@ -45,6 +45,23 @@ impl Address {
     }
 }
 
+/// What was found of all servers. A name that nobody knows is no reason not to try the others.
+pub(super) fn together(
+    found: impl Iterator<Item = Result<impl IntoIterator<Item = SocketAddr>, ConnectionError>>,
+) -> Result<std::vec::IntoIter<SocketAddr>, ConnectionError> {
+    let (mut all, mut failed) = (Vec::new(), None);
+    for found in found {
+        match found {
+            Ok(more) => all.extend(more),
+            Err(error) => failed = Some(error),
+        }
+    }
+    match failed {
+        Some(error) if all.is_empty() => Err(error),
+        _ => Ok(all.into_iter()),
+    }
+}
+
 /// What the system may hold of what a client has not read, in bytes. Left to itself it holds up to 32 MiB:
 /// seconds of messages, of which the server knows nothing.
 const RECEIVE_BYTES: usize = 512 * 1024;

@@ -25,6 +25,7 @@ fn settings(kind: Kind, port: u16) -> Settings {
         heartbeat: LONG,
         silence_max: LONG,
         keys: None,
+        login: None,
     }
 }
 

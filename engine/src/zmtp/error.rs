@@ -58,6 +58,20 @@ pub(crate) enum ConnectionError {
          with its keys, or this client without"
     )]
     HasNoKeys,
+    /// The server asks for a user's name and password, and this client has none.
+    #[error(
+        "the server asks for a user's name and password (PLAIN), and this client was given none"
+    )]
+    NeedsLogin,
+    /// This client has a user's name and password, and the server asks for none.
+    #[error(
+        "the server has no users, and this client was given a name and a password, which it does not say to a server that \
+         asks for none: start it without"
+    )]
+    HasNoUsers,
+    /// The server does not take the user's name and password.
+    #[error("the server does not accept the name '{}' with this password", _0.escape_debug())]
+    WrongLogin(String),
     /// The server asks for another authentication.
     #[error("the server asks for the security mechanism {0}, which this client does not have")]
     Mechanism(String),
@@ -141,6 +155,9 @@ impl ConnectionError {
                 | Self::HasNoKeys
                 | Self::NotAuthorized(_)
                 | Self::ServerKey(_)
+                | Self::NeedsLogin
+                | Self::HasNoUsers
+                | Self::WrongLogin(_)
                 | Self::Curve(_)
         )
     }
@@ -159,6 +176,9 @@ impl ConnectionError {
             | Self::Foreign
             | Self::NeedsKeys
             | Self::HasNoKeys
+            | Self::NeedsLogin
+            | Self::HasNoUsers
+            | Self::WrongLogin(_)
             | Self::Mechanism(_)
             | Self::NotAuthorized(_)
             | Self::Curve(_)

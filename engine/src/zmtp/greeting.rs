@@ -14,7 +14,10 @@ const AS_SERVER: usize = MECHANISM + MECHANISM_BYTES;
 /// What follows to a peer of 3.x: minor version 1, the mechanism, and zeros.
 pub(crate) const REST_V3: [u8; GREETING_BYTES - FIRST.len()] = rest(Mechanism::Null);
 
-/// The same with CURVE, which has a server.
+/// The same with PLAIN, which has a server.
+pub(crate) const REST_V3_PLAIN: [u8; GREETING_BYTES - FIRST.len()] = rest(Mechanism::Plain);
+
+/// The same with CURVE, which has one, too.
 pub(crate) const REST_V3_CURVE: [u8; GREETING_BYTES - FIRST.len()] = rest(Mechanism::Curve);
 
 const fn rest(mechanism: Mechanism) -> [u8; GREETING_BYTES - FIRST.len()] {
@@ -25,7 +28,7 @@ const fn rest(mechanism: Mechanism) -> [u8; GREETING_BYTES - FIRST.len()] {
         rest[MECHANISM - FIRST.len() + at] = padded[at];
         at += 1;
     }
-    rest[AS_SERVER - FIRST.len()] = matches!(mechanism, Mechanism::Curve) as u8;
+    rest[AS_SERVER - FIRST.len()] = !matches!(mechanism, Mechanism::Null) as u8;
     rest
 }
 
@@ -53,9 +56,12 @@ pub(crate) enum GreetingError {
     /// Another mechanism than CURVE.
     #[error("it has no keys, or does not use them: this server asks for CURVE")]
     NotCurve,
+    /// Another mechanism than PLAIN.
+    #[error("it says no user's name and password: this server asks for PLAIN")]
+    NotPlain,
     /// ZMTP 2.0, which has no mechanisms.
-    #[error("it speaks ZMTP 2.0, which has no encryption, and this server asks for CURVE")]
-    TooOldForCurve,
+    #[error("it speaks ZMTP 2.0, which has no authentication, and this server asks for it")]
+    TooOldForSecurity,
 }
 
 /// How some protocols begin, and their names.
@@ -114,7 +120,7 @@ pub(crate) fn version(received: &[u8]) -> Result<Option<Version>, GreetingError>
 /// Checks the mechanism of a whole greeting of 3.x, all of its 20 bytes. `wanted`: the one that this end has.
 ///
 /// # Errors
-/// [`GreetingError::Mechanism`] and [`GreetingError::NotCurve`] for another.
+/// [`GreetingError::Mechanism`], [`GreetingError::NotPlain`] and [`GreetingError::NotCurve`] for another.
 pub(crate) fn check_mechanism(
     greeting: &[u8; GREETING_BYTES],
     wanted: Mechanism,
@@ -124,6 +130,7 @@ pub(crate) fn check_mechanism(
     }
     Err(match wanted {
         Mechanism::Null => GreetingError::Mechanism,
+        Mechanism::Plain => GreetingError::NotPlain,
         Mechanism::Curve => GreetingError::NotCurve,
     })
 }

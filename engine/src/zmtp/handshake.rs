@@ -10,6 +10,9 @@ pub(crate) const GREETING_BYTES: usize = 64;
 /// subscriptions.
 pub(crate) const GREETING: [u8; GREETING_BYTES] = greeting(Mechanism::Null);
 
+/// The same with PLAIN.
+pub(crate) const GREETING_PLAIN: [u8; GREETING_BYTES] = greeting(Mechanism::Plain);
+
 /// The same with CURVE.
 pub(crate) const GREETING_CURVE: [u8; GREETING_BYTES] = greeting(Mechanism::Curve);
 
@@ -31,6 +34,8 @@ const fn greeting(mechanism: Mechanism) -> [u8; GREETING_BYTES] {
 pub(crate) enum Mechanism {
     /// Not at all.
     Null,
+    /// The client by a user's name and password.
+    Plain,
     /// By their keys, and all that they say is encrypted.
     Curve,
 }
@@ -39,6 +44,7 @@ impl Mechanism {
     const fn name(self) -> &'static str {
         match self {
             Self::Null => "NULL",
+            Self::Plain => "PLAIN",
             Self::Curve => "CURVE",
         }
     }
@@ -106,8 +112,7 @@ pub(crate) fn ready(socket: &[u8]) -> Vec<u8> {
 /// greeting has bytes. `wanted`: the mechanism that this end has.
 ///
 /// # Errors
-/// [`ConnectionError::Foreign`], [`ConnectionError::NeedsKeys`], [`ConnectionError::HasNoKeys`], and
-/// [`ConnectionError::Mechanism`].
+/// [`ConnectionError::Foreign`], and an error for each pair of mechanisms that do not fit.
 pub(crate) fn check_greeting(received: &[u8], wanted: Mechanism) -> Result<(), ConnectionError> {
     let is_wrong = |at: usize, right: fn(u8) -> bool| received.get(at).is_some_and(|&b| !right(b));
     if is_wrong(0, |byte| byte == 0xff)
@@ -124,8 +129,10 @@ pub(crate) fn check_greeting(received: &[u8], wanted: Mechanism) -> Result<(), C
     }
     let name = mechanism.split(|&byte| byte == 0).next().unwrap_or_default();
     Err(match (name, wanted) {
-        (b"CURVE", Mechanism::Null) => ConnectionError::NeedsKeys,
-        (b"NULL", Mechanism::Curve) => ConnectionError::HasNoKeys,
+        (b"CURVE", Mechanism::Null | Mechanism::Plain) => ConnectionError::NeedsKeys,
+        (b"PLAIN", Mechanism::Null) => ConnectionError::NeedsLogin,
+        (b"NULL", Mechanism::Plain) => ConnectionError::HasNoUsers,
+        (b"NULL" | b"PLAIN", Mechanism::Curve) => ConnectionError::HasNoKeys,
         _ => ConnectionError::Mechanism(String::from_utf8_lossy(name).into_owned()),
     })
 }

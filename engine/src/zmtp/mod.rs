@@ -5,6 +5,7 @@
 //! - [`inbox`]: received bytes, cut into frames.
 //! - [`handshake`]: what a client says first, and checks; [`greeting`]: the server's first words.
 //! - [`curve`]: the handshake of peers that have keys, and what they seal.
+//! - [`plain`]: the handshake of clients that say a password.
 //! - [`session`]: the server's end of a connection; [`envelope`]: the frames of a request.
 
 pub(crate) mod command;
@@ -15,4 +16,5 @@ pub(crate) mod frame;
 pub(crate) mod greeting;
 pub(crate) mod handshake;
 pub(crate) mod inbox;
+pub(crate) mod plain;
 pub(crate) mod session;

@@ -1,23 +1,26 @@
 //! The server's end of one connection: greeting, handshake, then requests or subscriptions. Pure: it reads
 //! from an inbox and appends to a buffer.
 
+mod close;
+mod plain;
 mod security;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 
+pub(crate) use self::close::CloseReason;
+pub(crate) use self::security::Demand;
 use self::security::Security;
 use super::command::{self, Command};
-use super::curve::CurveError;
-use super::curve::keys::{PublicKey, ServerKeys};
+use super::curve::keys::PublicKey;
 use super::curve::traffic::Sealer;
 use super::envelope::{Assembled, Assembly, Envelope, Step};
-use super::error::ConnectionError;
 use super::frame::Head;
 use super::greeting::{self, GreetingError, Version};
 use super::handshake::{self, GREETING_BYTES, Mechanism};
 use super::inbox::{Inbox, Next};
+use super::plain::Login;
 use crate::limits::{
     COMMAND_BYTES_MAX, FRAMES_PER_REQUEST_MAX, HANDSHAKE_BYTES_MAX, IDENTITY_BYTES_MAX,
     SUBSCRIPTION_BYTES_MAX,
@@ -72,6 +75,8 @@ impl Port {
 pub(crate) enum Event {
     /// The handshake is over.
     Opened,
+    /// Who the peer says that it is: for [`Session::welcome`] or [`Session::refuse_login`], and nothing happens before.
+    Login(Login),
     /// A request, and what its answer begins with.
     Request(Envelope, Bytes),
     /// A request whose frames are not in order, and why.
@@ -103,48 +108,6 @@ impl From<Assembled> for Event {
     }
 }
 
-/// Why the server closes a connection.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum CloseReason {
-    /// The peer speaks something else.
-    #[error(transparent)]
-    Greeting(#[from] GreetingError),
-    /// The peer's bytes break the protocol.
-    #[error("it broke the protocol: {0}")]
-    Protocol(&'static str),
-    /// The peer's socket has no business here.
-    #[error("it is a {found} socket, and this is the port for {expected}")]
-    WrongSocket {
-        /// What the peer is.
-        found: String,
-        /// What may connect.
-        expected: String,
-    },
-    /// The peer's part of CURVE is wrong.
-    #[error(transparent)]
-    Curve(#[from] CurveError),
-    /// The peer proved that it has this key, which is not accepted.
-    #[error("its key {0} is not among the authorized ones")]
-    NotAuthorized(Box<PublicKey>),
-    /// The connection is lost, or the peer ended it.
-    #[error(transparent)]
-    Connection(#[from] ConnectionError),
-}
-
-impl CloseReason {
-    /// Whether the peer is told before the connection is closed: in its greeting, which mechanism is asked for; by an
-    /// ERROR, after which a libzmq client does not try again, what no further attempt would change.
-    pub(crate) fn is_told(&self) -> bool {
-        match self {
-            Self::WrongSocket { .. } | Self::NotAuthorized(_) => true,
-            Self::Greeting(error) => {
-                matches!(error, GreetingError::Mechanism | GreetingError::NotCurve)
-            }
-            Self::Protocol(_) | Self::Curve(_) | Self::Connection(_) => false,
-        }
-    }
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     Greeting {
@@ -153,6 +116,8 @@ enum Stage {
     },
     /// A READY command is to come.
     Ready,
+    /// The commands of PLAIN are to come.
+    Plain(plain::Step),
     /// The commands of CURVE are to come.
     Curve,
     /// The frame with a ZMTP 2.0 peer's identity is to come.
@@ -176,17 +141,13 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// The beginning of a connection. A request's body may have so many bytes. With `keys`, only clients with CURVE are
-    /// taken.
-    pub(crate) fn new(
-        port: Port,
-        request_bytes_max: usize,
-        keys: Option<&Arc<ServerKeys>>,
-    ) -> Self {
+    /// The beginning of a connection. A request's body may have so many bytes. Only clients that have what `demand` asks for
+    /// are taken.
+    pub(crate) fn new(port: Port, request_bytes_max: usize, demand: &Demand) -> Self {
         Self {
             port,
             stage: Stage::Greeting { first_sent: false, version_known: false },
-            security: Security::new(keys),
+            security: Security::new(demand),
             has_commands: true,
             ttl_ds: 0,
             assembly: Assembly::default(),
@@ -213,6 +174,11 @@ impl Session {
     /// The key that the client proved to have, with CURVE.
     pub(crate) fn client_key(&self) -> Option<PublicKey> {
         self.security.client_key()
+    }
+
+    /// The user whose password the client said, with PLAIN.
+    pub(crate) fn user(&self) -> Option<&Arc<str>> {
+        self.security.user()
     }
 
     /// What seals all that is sent from the end of the handshake on, with CURVE; once.
@@ -244,6 +210,11 @@ impl Session {
                 Stage::Greeting { .. } => self.greet(inbox, out)?,
                 Stage::Ready | Stage::IdentityV2 => self.shake_hands(inbox, out)?,
                 Stage::Curve => self.secure(inbox, out)?,
+                Stage::Plain(plain::Step::Hello) => {
+                    return Ok(self.hear_login(inbox)?.map(Event::Login));
+                }
+                Stage::Plain(plain::Step::Checking) => return Ok(None),
+                Stage::Plain(plain::Step::Initiate) => self.initiate(inbox, out)?,
                 Stage::Open => return self.read(inbox, out),
             };
             match step {
@@ -255,7 +226,7 @@ impl Session {
     }
 
     fn greet(&mut self, inbox: &mut Inbox, out: &mut Vec<u8>) -> Result<Progress, CloseReason> {
-        let has_keys = self.security.has_keys();
+        let mechanism = self.security.mechanism();
         let Stage::Greeting { first_sent, version_known } = &mut self.stage else {
             return Ok(Progress::Waiting);
         };
@@ -267,7 +238,9 @@ impl Session {
                 inbox.keep_part(GREETING_BYTES)?;
                 Ok(Progress::Waiting)
             }
-            Some(Version::V2) if has_keys => Err(GreetingError::TooOldForCurve.into()),
+            Some(Version::V2) if mechanism != Mechanism::Null => {
+                Err(GreetingError::TooOldForSecurity.into())
+            }
             Some(Version::V2) => {
                 if !std::mem::replace(version_known, true) {
                     // The socket type, and an empty identity.
@@ -286,20 +259,24 @@ impl Session {
             }
             Some(Version::V3) => {
                 if !std::mem::replace(version_known, true) {
-                    let rest = if has_keys { &greeting::REST_V3_CURVE } else { &greeting::REST_V3 };
-                    out.extend_from_slice(rest);
+                    out.extend_from_slice(match mechanism {
+                        Mechanism::Null => &greeting::REST_V3,
+                        Mechanism::Plain => &greeting::REST_V3_PLAIN,
+                        Mechanism::Curve => &greeting::REST_V3_CURVE,
+                    });
                 }
                 let Some(greeting) = inbox.take_raw::<GREETING_BYTES>()? else {
                     return Ok(Progress::Waiting);
                 };
-                if has_keys {
-                    greeting::check_mechanism(&greeting, Mechanism::Curve)?;
-                    self.stage = Stage::Curve;
-                    return Ok(Progress::Made);
-                }
-                greeting::check_mechanism(&greeting, Mechanism::Null)?;
-                command::append_ready(self.port.socket_type().as_bytes(), out);
-                self.stage = Stage::Ready;
+                greeting::check_mechanism(&greeting, mechanism)?;
+                self.stage = match mechanism {
+                    Mechanism::Null => {
+                        command::append_ready(self.port.socket_type().as_bytes(), out);
+                        Stage::Ready
+                    }
+                    Mechanism::Plain => Stage::Plain(plain::Step::Hello),
+                    Mechanism::Curve => Stage::Curve,
+                };
                 Ok(Progress::Made)
             }
         }

@@ -64,6 +64,7 @@ class Client(_core.Core):
       may wait here when the server does not keep up.
     - `verify_checksums` (False): check each received message's checksum; one that does not match is reported and not delivered.
     - `curve_key` and `server_key`: for a server with keys, the file NAME.key_secret of this client's, and the server's NAME.key or its text.
+    - `user` and `password`: for a server with users. Both travel in the clear.
     - `pickle` (None): which classes may be in pickles that are received: classes, their names or modules, a function of module and name, or
       TRUST_ALL. None are allowed unless it is said.
     - `on_missed`, `on_blocked`, `on_connection` and `on_error`: called, on a thread for them, with a Missed, Blocked, ConnectionEvent or Failure.
@@ -89,6 +90,8 @@ class Client(_core.Core):
         verify_checksums: bool = False,
         curve_key: str | PathLike[str] | None = None,
         server_key: str | PathLike[str] | None = None,
+        user: str | None = None,
+        password: str | None = None,
         pickle: Trust | None = None,
         on_missed: Callable[[Missed], object] | None = None,
         on_blocked: Callable[[Blocked], object] | None = None,
@@ -104,6 +107,7 @@ class Client(_core.Core):
             "port": port, "send_timeout": send_timeout, "connection_retries": connection_retries, "verbose": verbose,
             "max_message_size": max_message_size, "window": window, "buffer_bytes": buffer_bytes,
             "target_delay": target_delay, "verify_checksums": verify_checksums, "curve_key": curve_key, "server_key": server_key,
+            "user": user, "password": password,
         }  # fmt: skip
         reports = Reports(missed=on_missed, blocked=on_blocked, connection=on_connection, error=on_error)
         self._configure(address, reports.wanted, pickle, None, options)

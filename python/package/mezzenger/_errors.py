@@ -143,8 +143,9 @@ class ConnectRejected(ConnectError):
     """The server answered with an error."""
 
 
-class ConnectSecurity(ConnectError):
-    """The server and this client do not agree about keys (CURVE): one has none, or has not those of the other."""
+class ConnectSecurity(ConnectError, PermissionError):
+    """The server and this client do not agree about keys (CURVE): one has none, or has not those of the other; or about a
+    user and a password (PLAIN)."""
 
 
 class ConnectSystem(ConnectError):

@@ -32,6 +32,7 @@ class Server(_core.Server):
     - `verify` ("stored"): which checksums are checked: "never", "stored" (those of messages with ack) or "always".
     - `drain_timeout` (5): how long close() may take.
     - `curve_secret` and `authorized_keys`: the file with the server's keys, and the folder with the public ones of its clients, or "*".
+    - `access`: the file that says what each client may do, read once.
     - `insecure` (False): whether an address that other machines can reach is allowed without keys.
 
     Durations are seconds or timedelta. Raises a ServerError when it cannot be started.
@@ -58,6 +59,7 @@ class Server(_core.Server):
         drain_timeout: Seconds | None = None,
         curve_secret: str | PathLike[str] | None = None,
         authorized_keys: str | PathLike[str] | None = None,
+        access: str | PathLike[str] | None = None,
         insecure: bool = False,
     ) -> None:
         options = {
@@ -67,7 +69,7 @@ class Server(_core.Server):
             "max_message_size": max_message_size, "max_connections": max_connections,
             "max_connections_per_address": max_connections_per_address, "slow_subscriber": slow_subscriber,
             "verify": verify, "drain_timeout": drain_timeout, "curve_secret": curve_secret,
-            "authorized_keys": authorized_keys, "insecure": insecure,
+            "authorized_keys": authorized_keys, "access": access, "insecure": insecure,
         }  # fmt: skip
         self._start(options)
         _lifecycle.begin()

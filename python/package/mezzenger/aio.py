@@ -25,7 +25,6 @@ import warnings
 import weakref
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime
-from os import PathLike
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -75,8 +74,10 @@ class Client:
         buffer_bytes: int | None = None,
         target_delay: Seconds | None = None,
         verify_checksums: bool = False,
-        curve_key: str | PathLike[str] | None = None,
-        server_key: str | PathLike[str] | None = None,
+        curve_key: str | os.PathLike[str] | None = None,
+        server_key: str | os.PathLike[str] | None = None,
+        user: str | None = None,
+        password: str | None = None,
         pickle: Trust | None = None,
         on_missed: Callable[[Missed], object] | None = None,
         on_blocked: Callable[[Blocked], object] | None = None,
@@ -86,8 +87,8 @@ class Client:
         asked(pickle)
         options = {
             "port": port, "send_timeout": send_timeout, "connection_retries": connection_retries, "verbose": verbose,
-            "max_message_size": max_message_size, "window": window, "buffer_bytes": buffer_bytes,
-            "target_delay": target_delay, "verify_checksums": verify_checksums, "curve_key": curve_key, "server_key": server_key,
+            "max_message_size": max_message_size, "window": window, "buffer_bytes": buffer_bytes, "target_delay": target_delay,
+            "verify_checksums": verify_checksums, "curve_key": curve_key, "server_key": server_key, "user": user, "password": password,
         }  # fmt: skip
         self._reports = Reports(missed=on_missed, blocked=on_blocked, connection=on_connection, error=on_error)
         self._runner = Runner()

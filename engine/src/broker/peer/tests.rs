@@ -8,6 +8,7 @@ use crate::net::socket::ByteStream;
 use crate::zmtp::command;
 use crate::zmtp::handshake::{GREETING, ready};
 use crate::zmtp::inbox::Room;
+use crate::zmtp::session::Demand;
 
 const MS: Duration = Duration::from_millis(1);
 const S: Duration = Duration::from_secs(1);
@@ -32,7 +33,7 @@ impl ByteStream for Stream<'_> {
 
 pub(in super::super) fn peer(id: ConnectionId, port: Port, now: Duration) -> Peer<()> {
     let address = (Ipv4Addr::new(127, 0, 0, 1), id as u16).into();
-    Peer::new(id, (), address, Session::new(port, 1000, None), now)
+    Peer::new(id, (), address, Session::new(port, 1000, &Demand::Nothing), now)
 }
 
 fn hear(peer: &mut Peer<()>, bytes: &[u8], now: Duration) {

@@ -8,13 +8,27 @@ use crate::zmtp::curve::keys::{PublicKey, ServerKeys};
 use crate::zmtp::curve::server::{Initiated, ServerHandshake, Step};
 use crate::zmtp::curve::traffic::{OVERHEAD_BYTES, Opener, Sealer};
 use crate::zmtp::curve::{CurveError, NOT_AUTHORIZED};
+use crate::zmtp::handshake::Mechanism;
 use crate::zmtp::inbox::{Inbox, Next};
+
+/// What a server asks of clients that connect.
+#[derive(Clone, Debug)]
+pub(crate) enum Demand {
+    /// Nothing.
+    Nothing,
+    /// A user's name and password.
+    Password,
+    /// Keys that it accepts; it has some itself.
+    Keys(Arc<ServerKeys>),
+}
 
 /// How a connection's ends know each other.
 #[derive(Debug)]
 pub(super) enum Security {
     /// Not at all.
     Null,
+    /// The client by this user's password, once that was found right.
+    Plain(Option<Arc<str>>),
     /// They have not finished the handshake of CURVE.
     Handshake(Box<ServerHandshake>),
     /// By their keys.
@@ -31,24 +45,37 @@ pub(super) struct Secured {
 }
 
 impl Security {
-    /// That of a connection that begins, to a server with these keys.
-    pub(super) fn new(keys: Option<&Arc<ServerKeys>>) -> Self {
-        match keys {
-            Some(keys) => Self::Handshake(Box::new(ServerHandshake::new(Arc::clone(keys)))),
-            None => Self::Null,
+    /// That of a connection that begins, to a server that asks for this.
+    pub(super) fn new(demand: &Demand) -> Self {
+        match demand {
+            Demand::Keys(keys) => Self::Handshake(Box::new(ServerHandshake::new(Arc::clone(keys)))),
+            Demand::Password => Self::Plain(None),
+            Demand::Nothing => Self::Null,
         }
     }
 
-    /// Whether the server has keys.
-    pub(super) fn has_keys(&self) -> bool {
-        !matches!(self, Self::Null)
+    /// Which mechanism the server asks for.
+    pub(super) fn mechanism(&self) -> Mechanism {
+        match self {
+            Self::Null => Mechanism::Null,
+            Self::Plain(_) => Mechanism::Plain,
+            Self::Handshake(_) | Self::Curve(_) => Mechanism::Curve,
+        }
+    }
+
+    /// The user whose password the client said.
+    pub(super) fn user(&self) -> Option<&Arc<str>> {
+        match self {
+            Self::Plain(user) => user.as_ref(),
+            _ => None,
+        }
     }
 
     /// The key that the client proved to have.
     pub(super) fn client_key(&self) -> Option<PublicKey> {
         match self {
             Self::Curve(secured) => Some(secured.client),
-            Self::Null | Self::Handshake(_) => None,
+            Self::Null | Self::Plain(_) | Self::Handshake(_) => None,
         }
     }
 
@@ -56,7 +83,7 @@ impl Security {
     pub(super) fn take_sealer(&mut self) -> Option<Sealer> {
         match self {
             Self::Curve(secured) => secured.sealer.take(),
-            Self::Null | Self::Handshake(_) => None,
+            Self::Null | Self::Plain(_) | Self::Handshake(_) => None,
         }
     }
 
@@ -116,9 +143,8 @@ impl Secured {
                 let (head, body) = self.opener.open(&body)?;
                 Ok(Next::Frame(head, body))
             }
-            // What it would be is said by its content, which nobody has authenticated.
-            Next::Oversize { .. } => {
-                Err(CloseReason::Protocol("an encrypted message is over the limit"))
+            Next::Oversize { head, .. } => {
+                Err(CloseReason::TooLarge { bytes: head.body_bytes, bytes_max })
             }
             Next::Nothing => Ok(Next::Nothing),
         }
