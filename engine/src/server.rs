@@ -14,6 +14,8 @@ use crate::broker::checker::Checker;
 use crate::broker::run::{Broker, CoreState, Live, RunError};
 use crate::config::{Config, ConfigError, SlowSubscriber, Verify};
 use crate::curve::{AuthorizedKeys, KeyPair, ServerKeys};
+use crate::inspect::Questions;
+use crate::inspector::Inspector;
 use crate::journal::storage::{RealStorage, Storage};
 use crate::journal::{self, FsyncPolicy, JournalOptions, OpenError};
 use crate::metrics::{Counters, Metrics};
@@ -82,6 +84,7 @@ struct Shared {
     counters: Arc<Counters>,
     pending: PendingView,
     changes: ChangesFromOthers,
+    questions: Arc<Questions>,
 }
 
 impl std::fmt::Debug for Shared {
@@ -190,7 +193,8 @@ impl Server {
         let checker = Checker::new(waker.clone());
         let broker = Broker::new(core, config, network, checker, journal, Arc::clone(&stop));
         let changes = broker.changes();
-        let shared = Shared { stop, waker, counters, pending, changes };
+        let questions = Arc::clone(broker.asked().questions());
+        let shared = Shared { stop, waker, counters, pending, changes, questions };
         let thread =
             std::thread::Builder::new().name("mezzenger-broker".into()).spawn(|| broker.run())?;
         Ok(Self { pub_addr, recv_addr, shared, thread: Some(thread) })
@@ -213,6 +217,12 @@ impl Server {
             pending_bytes: self.shared.pending.bytes() as u64,
             ..self.shared.counters.snapshot()
         }
+    }
+
+    /// A handle that asks this server about itself, from other threads. From the first on, the server counts what is published
+    /// under each name.
+    pub fn inspector(&self) -> Inspector {
+        Inspector::new(Arc::clone(&self.shared.questions), self.shared.waker.clone())
     }
 
     /// A handle that tells this server to stop, for a signal handler or another thread.

@@ -1,13 +1,14 @@
 //! The broker as a program: what `mezzenger-server` does, for it and for the Python package.
 
 mod access;
+mod http;
 mod keys;
 mod log;
 mod watch;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::{env, fs, thread};
@@ -26,6 +27,7 @@ use tracing_subscriber::fmt;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use crate::http::{Http, HttpError};
 use crate::log::Log;
 
 /// A small, fast message broker: what is sent under a name reaches everyone who subscribed to it.
@@ -126,6 +128,16 @@ struct Args {
     /// and publish, subscribe and groups (lists of names and patterns), and administer; [others] is for all others.
     #[arg(long, value_name = "FILE")]
     access: Option<PathBuf>,
+    /// Tell over HTTP what the server does: metrics for Prometheus at /metrics, /healthz and /readyz for probes, a JSON API
+    /// at /api/v1, and a page for people at /. An address that other machines can reach needs --http-token-file or
+    /// --insecure. Port 0 picks a free one, which the log says.
+    #[arg(long, value_name = "ADDR:PORT", value_parser = http_address)]
+    http: Option<SocketAddr>,
+
+    /// File with a token, one line of at least 16 characters, that only its owner can read. HTTP clients have to send it
+    /// (`Authorization: Bearer TOKEN`), except to /healthz and /readyz.
+    #[arg(long, value_name = "FILE", requires = "http")]
+    http_token_file: Option<PathBuf>,
 
     /// Allow an address that other machines can reach, although nothing authenticates them.
     #[arg(long)]
@@ -156,6 +168,12 @@ fn address(text: &str) -> Result<IpAddr, String> {
     text.parse().map_err(|_| {
         "expected an IP address such as 127.0.0.1, no host name and no port: those are --pub-port and --recv-port"
             .to_owned()
+    })
+}
+
+fn http_address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| {
+        "expected an IP address and a port, such as 127.0.0.1:7280 or [::1]:7280".to_owned()
     })
 }
 
@@ -232,6 +250,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         log.lines(format!("mezzenger-server: {error}\n").as_bytes());
         match error.downcast_ref() {
             Some(StartError::Config(_)) => USAGE,
+            _ if error.downcast_ref().is_some_and(HttpError::is_usage) => USAGE,
             _ => FAILURE,
         }
     });
@@ -261,6 +280,7 @@ fn raise_descriptor_limit() {
 fn serve(args: Args, log: &Log) -> Result<(), Box<dyn std::error::Error>> {
     let (secret, authorized) = (args.curve_secret.clone(), args.authorized_keys.clone());
     let access = args.access.clone();
+    let (http, token_file, insecure) = (args.http, args.http_token_file.clone(), args.insecure);
     let mut config = Config::from(args);
     let watched = match (secret, authorized) {
         (Some(secret), Some(authorized)) => {
@@ -281,7 +301,16 @@ fn serve(args: Args, log: &Log) -> Result<(), Box<dyn std::error::Error>> {
     raise_descriptor_limit();
     // Before the server starts, so that no signal finds the default action.
     let running = stop_on(Signals::new(signals())?, log.clone())?;
+    // Before the server starts, so that probes hear that it recovers.
+    let http = match http {
+        Some(address) => Some(Http::start(address, token_file.as_deref(), insecure)?),
+        None => None,
+    };
     let server = Server::start(&config)?;
+    if let Some(http) = &http {
+        http.ready(server.inspector());
+        tracing::info!("metrics, an API and a page are at http://{}/", http.address());
+    }
     if let Some(watched) = watched {
         let handle = server.keys_handle();
         watched.begin(move |keys| handle.set_authorized_keys(keys))?;
