@@ -86,6 +86,7 @@
 //! - [`access`]: who may do what.
 //! - [`curve`]: keys, for connections that are authenticated and encrypted.
 //! - [`inspect_journal`], [`read_journal`], [`copy_journal`], [`repair_journal`], [`compact_journal`]: a server's file, read, copied and mended.
+//! - [`inspect`]: what a running server tells of itself.
 //!
 //! Everything else is private. `engine/docs/architecture.md` says what there is, and who may use what.
 
@@ -102,6 +103,8 @@ pub mod config;
 pub mod curve;
 mod dump;
 mod hash;
+pub mod inspect;
+mod inspector;
 mod metrics;
 mod net;
 mod random;
@@ -160,13 +163,14 @@ pub use client::{
 pub use client::{ArchivedForm, layout_of, layout_of_fields};
 pub use config::{Config, ConfigError, SlowSubscriber, Verify};
 pub use dump::{JournalMessage, JournalMessages, read_journal};
+pub use inspector::Inspector;
 pub use journal::{
     Damage as JournalDamage, DamageReport as JournalDamageReport, FsyncPolicy, FsyncPolicyError,
     Inspection as JournalInspection, JournalError, OpenError as JournalOpenError,
     Records as JournalRecords, Rewritten as JournalRewritten, Torn as JournalTorn, compact_journal,
     copy_journal, inspect_journal, repair_journal,
 };
-pub use metrics::Metrics;
+pub use metrics::{Histogram, Metrics, Traffic};
 pub use server::{
     AccessHandle, ControlHandle, KeysHandle, Server, ServerBuilder, StartError, StopHandle,
 };

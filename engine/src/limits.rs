@@ -93,6 +93,19 @@ pub const NUMBERS_REMEMBERED_MAX_ALL: usize = 8 * 1024 * 1024;
 /// Names whose subscription state the broker caches.
 pub const NAMES_CACHED_MAX: usize = 65_536;
 
+/// Names of which the broker counts what is published under each, once somebody looks: some 1 MiB. Those that come later are
+/// counted together.
+pub const NAMES_COUNTED_MAX: usize = 10_000;
+
+/// Questions about the server that wait for the broker's thread, which answers one a turn.
+pub const QUESTIONS_MAX: usize = 64;
+
+/// What one answer about the server lists.
+pub const INSPECTED_MAX: usize = 256;
+
+/// Places that are looked at for one answer: most of a table may be empty.
+pub const INSPECTED_LOOKS_MAX: usize = 4096;
+
 /// Due messages that one turn resends.
 pub const RESENDS_PER_TURN_MAX: usize = 4096;
 

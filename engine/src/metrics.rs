@@ -1,6 +1,7 @@
 //! What a server counts. Anybody reads it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident,)+) => {
@@ -8,6 +9,8 @@ macro_rules! counters {
         #[derive(Debug, Default)]
         pub(crate) struct Counters {
             $(pub(crate) $name: Counter,)+
+            /// What only [`Traffic`] tells.
+            pub(crate) traffic: TrafficCounters,
         }
 
         /// The counters at one moment, all since the start of the server.
@@ -84,6 +87,118 @@ counters! {
     subscriptions,
 }
 
+macro_rules! traffic {
+    ($($(#[$doc:meta])* $name:ident,)+) => {
+        #[derive(Debug, Default)]
+        pub(crate) struct TrafficCounters {
+            $(pub(crate) $name: Counter,)+
+            pub(crate) turns: Times,
+        }
+
+        /// What went through a server, why it rejected requests, and how long its thread took, all since its start.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        #[non_exhaustive]
+        pub struct Traffic {
+            $($(#[$doc])* pub $name: u64,)+
+            /// How long the turns of the broker's thread took, without its waits: no connection is served sooner.
+            pub turns: Histogram,
+        }
+
+        impl TrafficCounters {
+            pub(crate) fn snapshot(&self) -> Traffic {
+                Traffic { $($name: self.$name.get(),)+ turns: self.turns.snapshot() }
+            }
+        }
+    };
+}
+
+traffic! {
+    /// Bytes read from connections, the protocol's own among them.
+    received_bytes,
+    /// Bytes written to connections, the protocol's own among them.
+    sent_bytes,
+    /// Messages queued for subscribers, each counted for each of its subscribers and each time.
+    delivered,
+    /// Nanoseconds for which publishers were held back, those of several added up.
+    held_back_ns,
+    /// Publishers that are held back now.
+    publishers_held,
+    /// Requests rejected because they break a rule of the format.
+    refused_malformed,
+    /// Requests rejected because they, or a message in them, are too large.
+    refused_too_large,
+    /// Requests rejected because they are in an unknown version of the format.
+    refused_unsupported_version,
+    /// Requests rejected because as much is pending or retained as may be.
+    refused_pending_full,
+    /// Requests rejected because the journal failed.
+    refused_journal_failed,
+    /// Requests rejected because the server ends.
+    refused_shutting_down,
+    /// Requests rejected because a checksum does not match.
+    refused_checksum,
+    /// Requests rejected because their publisher did not prove who it is.
+    refused_not_yours,
+    /// Requests about subscriptions that were rejected.
+    refused_subscription,
+    /// Requests about dead letters that were rejected.
+    refused_letter,
+    /// Requests about groups that were rejected.
+    refused_group,
+    /// Requests rejected because their client may not do that.
+    refused_not_allowed,
+}
+
+/// How often something took how long, counted by one thread.
+#[derive(Debug, Default)]
+pub(crate) struct Times {
+    counts: [Counter; BOUNDS_US.len() + 1],
+    sum_ns: Counter,
+}
+
+const BOUNDS_US: [u32; 16] = [
+    10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000,
+    1_000_000, 10_000_000,
+];
+
+impl Times {
+    pub(crate) fn add(&self, time: Duration) {
+        let ns = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        self.counts[BOUNDS_US.partition_point(|&us| u64::from(us) * 1_000 < ns)].add(1);
+        self.sum_ns.set(self.sum_ns.get().saturating_add(ns));
+    }
+
+    pub(crate) fn snapshot(&self) -> Histogram {
+        Histogram {
+            counts: std::array::from_fn(|at| self.counts[at].get()),
+            sum: Duration::from_nanos(self.sum_ns.get()),
+        }
+    }
+}
+
+/// How often something took how long.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Histogram {
+    /// How often it took at most as long as the bound at this place, and longer than the one before it; behind the last bound
+    /// those that took longer still.
+    pub counts: [u64; BOUNDS_US.len() + 1],
+    /// How long all took together.
+    pub sum: Duration,
+}
+
+impl Histogram {
+    /// The bounds, the shortest first: 10 µs to 10 s.
+    pub fn bounds() -> impl ExactSizeIterator<Item = Duration> {
+        BOUNDS_US.into_iter().map(|us| Duration::from_micros(us.into()))
+    }
+
+    /// How often in all.
+    pub fn count(&self) -> u64 {
+        self.counts.iter().sum()
+    }
+}
+
 /// A counter with one writer.
 #[derive(Debug, Default)]
 pub(crate) struct Counter(AtomicU64);
@@ -100,5 +215,23 @@ impl Counter {
 
     pub(crate) fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_counted_at_the_first_bound_that_it_does_not_exceed() {
+        let times = Times::default();
+        for us in [0, 10, 11, 25, 26, 10_000_000, 10_000_001] {
+            times.add(Duration::from_micros(us));
+        }
+        times.add(Duration::from_nanos(10_001));
+        let found = times.snapshot();
+        assert_eq!((&found.counts[..4], &found.counts[15..]), (&[2, 3, 1, 0][..], &[1, 1][..]));
+        assert_eq!((found.count(), found.sum), (8, Duration::from_nanos(20_000_083_001)));
+        assert_eq!(Histogram::bounds().len() + 1, found.counts.len());
     }
 }

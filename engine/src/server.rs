@@ -16,6 +16,8 @@ use crate::broker::live::Asked;
 use crate::broker::run::{Broker, CoreState, Live, RunError};
 use crate::config::{Config, ConfigError, SlowSubscriber, Verify};
 use crate::curve::{AuthorizedKeys, KeyPair, ServerKeys};
+use crate::inspect::Questions;
+use crate::inspector::Inspector;
 use crate::journal::storage::{RealStorage, Storage};
 use crate::journal::{self, FsyncPolicy, JournalOptions, OpenError};
 use crate::metrics::{Counters, Metrics};
@@ -87,6 +89,7 @@ struct Shared {
     asked: Arc<Asked>,
     /// Whether clients say a user's password.
     asks_passwords: bool,
+    questions: Arc<Questions>,
 }
 
 impl std::fmt::Debug for Shared {
@@ -241,7 +244,9 @@ impl Server {
                 config.bind
             );
         }
-        let shared = Shared { stop, waker, counters, pending, changes, asked, asks_passwords };
+        let questions = Arc::clone(broker.questions().questions());
+        let shared =
+            Shared { stop, waker, counters, pending, changes, asked, asks_passwords, questions };
         let thread =
             std::thread::Builder::new().name("mezzenger-broker".into()).spawn(|| broker.run())?;
         Ok(Self { pub_addr, recv_addr, shared, thread: Some(thread) })
@@ -264,6 +269,12 @@ impl Server {
             pending_bytes: self.shared.pending.bytes() as u64,
             ..self.shared.counters.snapshot()
         }
+    }
+
+    /// A handle that asks this server about itself, from other threads. From the first on, the server counts what is published
+    /// under each name.
+    pub fn inspector(&self) -> Inspector {
+        Inspector::new(Arc::clone(&self.shared.questions), self.shared.waker.clone())
     }
 
     /// A handle that tells this server to stop, for a signal handler or another thread.

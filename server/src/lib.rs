@@ -2,6 +2,7 @@
 
 mod access;
 mod config;
+mod http;
 mod keys;
 mod log;
 mod reload;
@@ -11,7 +12,7 @@ mod watch;
 use std::error::Error;
 use std::ffi::OsString;
 use std::io::{self, Write};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::{env, fs, thread};
@@ -33,6 +34,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use crate::access::AccessFile;
 pub use crate::access::{AccessFileError, ClientProblem, read_file as read_access};
 use crate::config::{Loaded, Problem};
+use crate::http::{Http, HttpError};
 use crate::keys::Directory;
 use crate::log::{Log, LogFormat};
 use crate::reload::Reload;
@@ -168,6 +170,17 @@ struct Settings {
     #[arg(long, value_name = "FILE")]
     access: Option<PathBuf>,
 
+    /// Tell over HTTP what the server does: metrics for Prometheus at /metrics, /healthz and /readyz for probes, a JSON API
+    /// at /api/v1, and a page for people at /. An address that other machines can reach needs --http-token-file or
+    /// --insecure. Port 0 picks a free one, which the log says.
+    #[arg(long, value_name = "ADDR:PORT", value_parser = http_address)]
+    http: Option<SocketAddr>,
+
+    /// File with a token, one line of at least 16 characters, that only its owner can read. HTTP clients have to send it
+    /// (`Authorization: Bearer TOKEN`), except to /healthz and /readyz.
+    #[arg(long, value_name = "FILE")]
+    http_token_file: Option<PathBuf>,
+
     /// Allow an address that other machines can reach, although nothing authenticates them.
     #[arg(long)]
     insecure: bool,
@@ -209,6 +222,12 @@ fn address(text: &str) -> Result<IpAddr, String> {
     text.parse().map_err(|_| {
         "expected an IP address such as 127.0.0.1, no host name and no port: those are --pub-port and --recv-port"
             .to_owned()
+    })
+}
+
+fn http_address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| {
+        "expected an IP address and a port, such as 127.0.0.1:7280 or [::1]:7280".to_owned()
     })
 }
 
@@ -275,8 +294,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     log.take_panics();
     let code = obey(arguments, &args, &log).unwrap_or_else(|error| {
         log.last_words(&error.to_string());
-        let is_usage =
-            error.is::<Problem>() || matches!(error.downcast_ref(), Some(StartError::Config(_)));
+        let is_usage = error.is::<Problem>()
+            || matches!(error.downcast_ref(), Some(StartError::Config(_)))
+            || error.downcast_ref().is_some_and(HttpError::is_usage);
         if is_usage { USAGE } else { FAILURE }
     });
     log.flush();
@@ -307,7 +327,7 @@ fn obey(arguments: Vec<OsString>, args: &Args, log: &Log) -> Result<u8, Box<dyn 
     let reloads = file.map(|file| {
         Reload::new(arguments, file, &loaded, Box::new(move |filter| changes.reload(filter)))
     });
-    serve(&config, followed, reloads, log)?;
+    serve(&loaded.args.settings, &config, followed, reloads, log)?;
     Ok(0)
 }
 
@@ -369,6 +389,10 @@ fn check(loaded: &Loaded, config: &Config) -> Result<(), Problem> {
     if config.persist_file.is_none() && config.fsync != Config::default().fsync {
         return Err(problem("--fsync needs a journal: name its file with --persist-file"));
     }
+    let settings = &loaded.args.settings;
+    if settings.http.is_none() && settings.http_token_file.is_some() {
+        return Err(problem("--http-token-file needs --http: the address to listen on"));
+    }
     config.validate().map_err(|error| problem(&error.to_string()))
 }
 
@@ -381,6 +405,7 @@ fn raise_descriptor_limit() {
 }
 
 fn serve(
+    settings: &Settings,
     config: &Config,
     followed: Followed,
     reloads: Option<Reload>,
@@ -388,7 +413,17 @@ fn serve(
 ) -> Result<(), Box<dyn Error>> {
     // Before the server starts, so that no signal finds the default action.
     let running = on_signals(Signals::new(signals(reloads.is_some()))?, reloads, log.clone())?;
+    // Before the server starts, so that probes hear that it recovers.
+    let token_file = settings.http_token_file.as_deref();
+    let http = match settings.http {
+        Some(address) => Some(Http::start(address, token_file, settings.insecure)?),
+        None => None,
+    };
     let server = Server::start(config)?;
+    if let Some(http) = &http {
+        http.ready(server.inspector());
+        tracing::info!("metrics, an API and a page are at http://{}/", http.address());
+    }
     if let Some(keys) = followed.keys {
         let handle = server.keys_handle();
         keys.begin(move |keys| handle.set_authorized_keys(keys))?;

@@ -144,6 +144,7 @@ const PURE_BROKER: &[&str] = &[
     "broker::delivery",
     "broker::effect",
     "broker::groups",
+    "broker::inspected",
     "broker::keys",
     "broker::large",
     "broker::letters",

@@ -51,12 +51,18 @@ pub(super) struct NativeFrame {
     bytes: Vec<u8>,
     /// The frame of one message that was there already.
     whole: Option<Bytes>,
+    messages: u64,
     cost: usize,
 }
 
 impl NativeFrame {
     pub(super) fn len(&self) -> usize {
         self.whole.as_ref().map_or(self.bytes.len(), Bytes::len)
+    }
+
+    /// How many messages it has.
+    pub(super) fn messages(&self) -> u64 {
+        self.messages
     }
 
     /// What it took to make it, in bytes that are copied.
@@ -87,6 +93,7 @@ impl NativeFrame {
                         self.bytes.extend_from_slice(&carried[head_bytes..]);
                     }
                     self.cost += carried.len();
+                    self.messages += 1;
                     return true;
                 }
                 if body.len() > TRANSCODED_BYTES_PER_TURN_MAX {
@@ -102,6 +109,7 @@ impl NativeFrame {
                 }
             }
         }
+        self.messages += 1;
         true
     }
 

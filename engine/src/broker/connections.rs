@@ -17,7 +17,6 @@ use crate::limits::{
     PARTIAL_BYTES_MAX, READ_BYTES_PER_TURN_MAX,
 };
 use crate::net::socket::{ByteStream, Network};
-use crate::wire::frame::Frame;
 use crate::wire::reply::{OK, refusal, taken};
 use crate::wire::{confirm, control, frame, hello};
 use crate::zmtp::error::ConnectionError;
@@ -151,6 +150,7 @@ impl<N: Network> Broker<N> {
                 } else {
                     peer.heard = now;
                     peer.read_bytes += bytes as u64;
+                    self.counters.traffic.received_bytes.add(bytes as u64);
                 }
                 self.book(id);
                 Some(bytes)
@@ -192,7 +192,7 @@ impl<N: Network> Broker<N> {
             Event::Cancel(topic) => return self.core.cancelled(id, &topic),
             Event::Request(envelope, body) => {
                 if tracing::enabled!(tracing::Level::DEBUG) {
-                    log_request(&body);
+                    Self::log_request(&body);
                 }
                 if control::may_take_long(&body) {
                     self.audit_request(id, &body, now);
@@ -256,7 +256,7 @@ impl<N: Network> Broker<N> {
                         self.hold(to.connection, slow, now);
                     }
                     if std::mem::take(&mut deferred) {
-                        self.defer(to.connection);
+                        self.defer(to.connection, now);
                     }
                 }
                 Effect::Check(id, check) => self.begin_check(id, check),
@@ -403,6 +403,8 @@ impl<N: Network> Broker<N> {
                 peer.booked_reply_bytes = own;
                 if bytes > 0 {
                     peer.progressed = now;
+                    peer.written_bytes += bytes as u64;
+                    self.counters.traffic.sent_bytes.add(bytes as u64);
                 }
                 let (closes, blocked) = (peer.is_closing, peer.output.is_blocked());
                 let (behind, takes_nothing) = (peer.behind_since.is_some(), peer.takes_nothing());
@@ -468,17 +470,6 @@ impl<N: Network> Broker<N> {
             tracing::warn!(peer = %address, unlogged, "closed the connection of a {kind}: {why}");
         }
         self.close(id);
-    }
-}
-
-fn log_request(body: &[u8]) {
-    match Frame::parse(body) {
-        Ok(Frame::V1 { name, pickle }) => {
-            tracing::debug!(name, bytes = pickle.len(), "request in the original format");
-        }
-        Ok(Frame::V2 { name, body }) => tracing::debug!(name, bytes = body.len(), "request"),
-        // The refusal is logged when it is sent.
-        Err(_) => {}
     }
 }
 

@@ -256,6 +256,7 @@ impl<E> Core<E> {
     /// A request arrived whose parts are not a request's.
     pub(super) fn refuse(&mut self, from: E, refusal: Refusal, dialect: Dialect) {
         self.counters.refused.add(1);
+        refusal.counted(&self.counters.traffic).add(1);
         self.out.queue.push_back(Effect::Reply(from, Reply::Refused(refusal, dialect)));
     }
 

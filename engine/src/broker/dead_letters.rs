@@ -115,18 +115,28 @@ impl<E> Core<E> {
         let answer = match *request {
             Request::List { group, from, limit } => self.list(group, from, limit)?,
             Request::Show { group, id } => self.show(group, id)?,
-            Request::Replay { group, which } => {
-                self.check_running()?;
-                self.check_journal()?;
-                letter::replayed(self.replay(group, which)?)
-            }
-            Request::Purge { group, which } => {
-                self.check_journal()?;
-                self.check_group(group)?;
-                letter::purged(self.change(group, which, Self::purge_one)?)
-            }
+            Request::Replay { group, which } => letter::replayed(self.replay_some(group, which)?),
+            Request::Purge { group, which } => letter::purged(self.purge_some(group, which)?),
         };
         Ok(Reply::Answer(answer))
+    }
+
+    /// Gives letters of a group to it again, a bounded number of them.
+    pub(super) fn replay_some(
+        &mut self,
+        group: &str,
+        which: Which<'_>,
+    ) -> Result<Changed, Refusal> {
+        self.check_running()?;
+        self.check_journal()?;
+        self.replay(group, which)
+    }
+
+    /// Forgets letters of a group, a bounded number of them.
+    pub(super) fn purge_some(&mut self, group: &str, which: Which<'_>) -> Result<Changed, Refusal> {
+        self.check_journal()?;
+        self.check_group(group)?;
+        self.change(group, which, Self::purge_one)
     }
 
     /// Whether there is such a group, or there are letters of one.
@@ -154,7 +164,7 @@ impl<E> Core<E> {
     }
 
     /// What is told of a letter.
-    fn with_entry<R>(&self, number: u64, f: impl FnOnce(&Entry<'_>) -> R) -> Option<R> {
+    pub(super) fn with_entry<R>(&self, number: u64, f: impl FnOnce(&Entry<'_>) -> R) -> Option<R> {
         let letter = self.letters.get(number)?;
         self.backlog.view().with(&letter.id, |kept| {
             let body = kept.body();

@@ -15,9 +15,10 @@ use crate::message::{Format, Message};
 use crate::wire::record::{Record, Records};
 
 impl<E> Core<E> {
-    /// Gives a frame to those who get it, if there is somebody.
+    /// Gives a frame with so many messages to those who get it, if there is somebody.
     pub(super) fn publish(
         &mut self,
+        messages: u64,
         frame: Bytes,
         to: Arc<[ConnectionId]>,
         direct: Vec<Direct>,
@@ -27,6 +28,7 @@ impl<E> Core<E> {
             if self.permits.is_some() {
                 self.allow_answers(&frame, &to, &direct);
             }
+            self.counters.traffic.delivered.add(messages * (to.len() + direct.len()) as u64);
             self.out.queue.push_back(Effect::Publish { frame, to, direct, droppable });
         }
     }
@@ -43,7 +45,7 @@ impl<E> Core<E> {
     fn deliver_all(&mut self, outgoing: Outgoing) {
         let topic = self.subscribers.topic(&outgoing.name);
         let (v1, v2) = (topic.v1.clone(), topic.v2.clone());
-        let Outgoing { format, droppable, is_copy, .. } = outgoing;
+        let Outgoing { messages, format, droppable, is_copy, .. } = outgoing;
         if format == Format::V2 && topic.is_wanted_native() {
             let (native, groups) = (topic.native.clone(), topic.groups.clone());
             self.give_before(&native, &outgoing.name);
@@ -52,13 +54,13 @@ impl<E> Core<E> {
             if !groups.is_empty() {
                 self.give(&groups, &outgoing);
             }
-            self.publish(outgoing.frame.clone(), v2, direct, droppable);
+            self.publish(messages, outgoing.frame.clone(), v2, direct, droppable);
         }
         if v1.is_empty() || is_copy {
             return;
         }
         if format == Format::V1 && self.transcoding.is_empty() {
-            self.publish(outgoing.frame, v1, Vec::new(), droppable);
+            self.publish(messages, outgoing.frame, v1, Vec::new(), droppable);
         } else {
             let is_first = self.transcoding.is_empty();
             self.transcoding.add(outgoing);
@@ -88,7 +90,7 @@ impl<E> Core<E> {
             let to = self.subscribers.topic(&name).v1.clone();
             if *format == Format::V1 {
                 self.transcoding.finish();
-                self.publish(frame, to, Vec::new(), droppable);
+                self.publish(1, frame, to, Vec::new(), droppable);
                 continue;
             }
             match Records::new(&frame[at..]).next() {
@@ -101,7 +103,7 @@ impl<E> Core<E> {
                 Some(Ok((whole, record))) if !to.is_empty() => {
                     bytes += whole.len();
                     let v1 = self.v1_frame(&name, &record);
-                    self.publish(v1, to, Vec::new(), droppable);
+                    self.publish(1, v1, to, Vec::new(), droppable);
                     self.transcoding.advance(whole.len());
                 }
                 _ => _ = self.transcoding.finish(),
@@ -157,7 +159,7 @@ impl<E> Core<E> {
         let droppable = !self.backlog.view().contains(&message.id);
         self.backlog.add_alias(checksum, message.id);
         let to = self.subscribers.topic(&message.name).v1.clone();
-        self.publish(frame, to, Vec::new(), droppable);
+        self.publish(1, frame, to, Vec::new(), droppable);
     }
 
     fn resend_carried(&mut self, message: &Message, carried: Carried) {
@@ -168,11 +170,11 @@ impl<E> Core<E> {
         match format {
             Format::V1 => {
                 let direct = self.direct_again(&to.native, frame.len());
-                self.publish(frame, to.v2, direct, false);
+                self.publish(1, frame, to.v2, direct, false);
             }
             Format::V2 => {
                 self.backlog.add_alias(checksum, *id);
-                self.publish(frame, to.v1, Vec::new(), false);
+                self.publish(1, frame, to.v1, Vec::new(), false);
             }
         }
     }

@@ -251,20 +251,27 @@ impl<E> Core<E> {
                 share = all.div_ceil(members);
             }
             let end = all.min(at + share);
-            let part = parts.get(at..end);
+            let (part, messages) = (parts.get(at..end), (end - at) as u64);
             at = end;
-            self.give_frame(member, part, 1, true);
+            self.give_frame(member, messages, part, 1, true);
         }
     }
 
-    /// Delivers a frame to a member.
-    fn give_frame(&mut self, member: u32, frame: Bytes, attempt: u16, droppable: bool) {
+    /// Delivers a frame with so many messages to a member.
+    fn give_frame(
+        &mut self,
+        member: u32,
+        messages: u64,
+        frame: Bytes,
+        attempt: u16,
+        droppable: bool,
+    ) {
         let Some(native) = self.subscribers.native(member) else { return };
         let bytes = frame.len();
         native.pay(bytes);
         let (direct, has_credit) = (native.direct(attempt > 1, attempt), native.has_credit());
         self.groups.delivered(member, bytes as u64, has_credit);
-        self.publish(frame, [].into(), vec![direct], droppable);
+        self.publish(messages, frame, [].into(), vec![direct], droppable);
     }
 
     /// Hands over some of the jobs that are ready; whether there may be more to do.
@@ -344,8 +351,11 @@ impl<E> Core<E> {
             }
         }
         let ((_, attempt), cost) = (of?, frame.cost());
-        self.counters.resent.add(if attempt > 1 { messages as u64 } else { 0 });
-        self.give_frame(member, frame.into(), attempt, false);
+        if attempt > 1 {
+            self.counters.resent.add(messages as u64);
+            self.groups.note_redelivered(group, messages as u64);
+        }
+        self.give_frame(member, messages as u64, frame.into(), attempt, false);
         Some((messages, cost))
     }
 

@@ -144,7 +144,7 @@ impl<E> Core<E> {
             direct.push(native.direct(is_again, 0));
         }
         let is_last = is_carried_first || !(native.owes() && native.has_credit());
-        self.publish(frame.into(), [].into(), direct, false);
+        self.publish(messages as u64, frame.into(), [].into(), direct, false);
         Paid { messages, cost, is_last }
     }
 

@@ -19,6 +19,8 @@ pub(super) struct Outgoing {
     pub(super) name: ArcStr,
     /// The frame.
     pub(super) frame: Bytes,
+    /// Messages in it.
+    pub(super) messages: u64,
     /// The format it is in.
     pub(super) format: Format,
     /// Whether a subscriber that does not keep up may lose it.

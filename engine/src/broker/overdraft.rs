@@ -12,6 +12,11 @@ pub(super) struct Overdraft {
 }
 
 impl Overdraft {
+    /// Since when one of its subscriptions has had no credit for what it got.
+    pub(super) fn since(&self) -> Option<Duration> {
+        self.since
+    }
+
     /// When nobody waits for it any longer.
     pub(super) fn deadline(&self, grace: Duration) -> Option<Duration> {
         self.since.filter(|_| !self.is_given_up).map(|since| since + grace)

@@ -45,9 +45,10 @@ pub(super) struct Peer<S> {
     /// When something last came in, and when something last left, or began to wait.
     pub(super) heard: Duration,
     pub(super) progressed: Duration,
-    accepted: Duration,
-    /// Bytes that came in.
+    pub(super) accepted: Duration,
+    /// Bytes that came in, and that left.
     pub(super) read_bytes: u64,
+    pub(super) written_bytes: u64,
     /// Since when a frame or a request is not whole, when that is looked at next, and how many bytes had
     /// come in before.
     partial: Option<Partial>,
@@ -122,6 +123,7 @@ impl<S> Peer<S> {
             progressed: now,
             accepted: now,
             read_bytes: 0,
+            written_bytes: 0,
             partial: None,
             booked_bytes: 0,
             booked_reply_bytes: 0,

@@ -1,5 +1,7 @@
 //! The connections, by number.
 
+use std::ops::Range;
+
 use super::peer::Peer;
 use super::subscribers::ConnectionId;
 
@@ -72,6 +74,19 @@ impl<S> Peers<S> {
 
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Peer<S>> {
         self.places.iter_mut().filter_map(|place| place.peer.as_deref_mut())
+    }
+
+    /// How many places there are, those that are free among them.
+    pub(super) fn places(&self) -> usize {
+        self.places.len()
+    }
+
+    /// The connections in these places, each with its place.
+    pub(super) fn within(&self, places: Range<usize>) -> impl Iterator<Item = (usize, &Peer<S>)> {
+        let from = places.start;
+        let places = self.places.get(places).unwrap_or_default();
+        let peers = (from..).zip(places);
+        peers.filter_map(|(at, place)| Some((at, place.peer.as_deref()?)))
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Peer<S>> {

@@ -237,7 +237,9 @@ impl<E> Core<E> {
         now: Duration,
     ) -> Taken {
         let topic = self.subscribers.topic(name).clone();
-        self.counters.accepted.add(summary.records - summary.repeats);
+        let messages = summary.records - summary.repeats;
+        self.counters.accepted.add(messages);
+        self.subscribers.published(topic.counted_at, messages, request.len());
         let (kept, retains) = (summary.kept > 0, summary.retained_bytes.is_some());
         let stores = summary.is_stored() && self.stores();
         let droppable = !kept;
@@ -246,6 +248,7 @@ impl<E> Core<E> {
             self.frames.push(Outgoing {
                 name: topic.name.clone(),
                 frame: request.clone(),
+                messages,
                 format: Format::V2,
                 droppable,
                 is_copy: carried.is_some(),
@@ -279,8 +282,16 @@ impl<E> Core<E> {
                 self.backlog.add_alias(checksum, summary.first);
             }
             let (name, format) = (topic.name.clone(), Format::V1);
-            let is_copy = false;
-            self.frames.push(Outgoing { name, frame, format, droppable, is_copy, whole_until_ms });
+            let (messages, is_copy) = (1, false);
+            self.frames.push(Outgoing {
+                name,
+                frame,
+                messages,
+                format,
+                droppable,
+                is_copy,
+                whole_until_ms,
+            });
         }
         // Not the group at hand: if all of it was kept before, nothing fills that one.
         let group = self.latest_group();
@@ -328,11 +339,13 @@ impl<E> Core<E> {
         }
         let topic = self.subscribers.topic(name).clone();
         self.counters.accepted.add(1);
+        self.subscribers.published(topic.counted_at, 1, request.len());
         let (to, frame) = (topic.name.clone(), request.clone());
         let droppable = !original.ack;
         self.frames.push(Outgoing {
             name: to,
             frame,
+            messages: 1,
             format: Format::V1,
             droppable,
             is_copy: false,
@@ -347,6 +360,7 @@ impl<E> Core<E> {
             self.frames.push(Outgoing {
                 name: to,
                 frame,
+                messages: 1,
                 format: Format::V2,
                 droppable,
                 is_copy: true,

@@ -7,6 +7,7 @@ use super::run::Broker;
 use super::subscribers::ConnectionId;
 use crate::limits::{HANDSHAKE_TIME_PER_TURN_MAX, READ_BYTES_PER_TURN_MAX, READ_TIME_PER_TURN_MAX};
 use crate::net::socket::Network;
+use crate::wire::frame::Frame;
 
 impl<N: Network> Broker<N> {
     /// Puts a connection among those that are read next.
@@ -81,5 +82,17 @@ impl<N: Network> Broker<N> {
                 let is_large = peer.inbox.wanted_bytes() > READ_BYTES_PER_TURN_MAX;
                 !peer.is_subscriber() && peer.session.is_open() && (is_large || is_beyond)
             })
+    }
+
+    /// Logs a request that is read.
+    pub(super) fn log_request(body: &[u8]) {
+        match Frame::parse(body) {
+            Ok(Frame::V1 { name, pickle }) => {
+                tracing::debug!(name, bytes = pickle.len(), "request in the original format");
+            }
+            Ok(Frame::V2 { name, body }) => tracing::debug!(name, bytes = body.len(), "request"),
+            // The refusal is logged when it is sent.
+            Err(_) => {}
+        }
     }
 }

@@ -4,6 +4,7 @@ use super::groups::GroupError;
 use super::letters::LetterError;
 use super::subscribers::NativeError;
 use crate::limits::DELAY_DAYS_MAX;
+use crate::metrics::{Counter, TrafficCounters};
 use crate::wire::ack::AckError;
 use crate::wire::control::ControlError;
 use crate::wire::frame::FrameError;
@@ -89,6 +90,24 @@ pub(super) enum Refusal {
 }
 
 impl Refusal {
+    /// Where a server counts it.
+    pub(super) fn counted<'a>(&self, counters: &'a TrafficCounters) -> &'a Counter {
+        match self.code() {
+            ErrorCode::Malformed => &counters.refused_malformed,
+            ErrorCode::TooLarge => &counters.refused_too_large,
+            ErrorCode::UnsupportedVersion => &counters.refused_unsupported_version,
+            ErrorCode::PendingFull => &counters.refused_pending_full,
+            ErrorCode::JournalFailed => &counters.refused_journal_failed,
+            ErrorCode::ShuttingDown => &counters.refused_shutting_down,
+            ErrorCode::ChecksumMismatch => &counters.refused_checksum,
+            ErrorCode::NotYours => &counters.refused_not_yours,
+            ErrorCode::Subscription => &counters.refused_subscription,
+            ErrorCode::Letter => &counters.refused_letter,
+            ErrorCode::Group => &counters.refused_group,
+            ErrorCode::NotAllowed => &counters.refused_not_allowed,
+        }
+    }
+
     /// The code that a native client is told.
     pub(super) fn code(&self) -> ErrorCode {
         match self {

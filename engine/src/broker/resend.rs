@@ -160,13 +160,13 @@ impl<E> Core<E> {
         match message.format {
             Format::V1 => {
                 let frame = [&v1_prefix(&message.name)[..], &message.body].concat();
-                self.publish(frame.into(), Arc::clone(to), Vec::new(), false);
+                self.publish(1, frame.into(), Arc::clone(to), Vec::new(), false);
             }
             Format::V2 => {
                 for (_, record) in frame_records(&message.body) {
                     let (frame, checksum) = transcode::to_v1(&message.name, &record);
                     self.backlog.add_alias(checksum, record.id);
-                    self.publish(frame.into(), Arc::clone(to), Vec::new(), false);
+                    self.publish(1, frame.into(), Arc::clone(to), Vec::new(), false);
                 }
             }
         }
@@ -190,7 +190,7 @@ impl<E> Core<E> {
     fn send_gathered(&mut self, name: &str, frame: NativeFrame) {
         if let Some(to) = self.subscribers.keeping_up(name) {
             let direct = self.direct_again(&to.native, frame.len());
-            self.publish(frame.into(), to.v2, direct, false);
+            self.publish(frame.messages(), frame.into(), to.v2, direct, false);
         }
     }
 }

@@ -309,7 +309,7 @@ impl<E> Core<E> {
         let Some(frame) = self.last_value(name) else { return 0 };
         let bytes = frame.len();
         let Some(to) = self.subscribers.direct_retained(at, bytes) else { return 0 };
-        self.publish(frame, [].into(), vec![to], false);
+        self.publish(1, frame, [].into(), vec![to], false);
         bytes
     }
 
@@ -337,7 +337,7 @@ impl<E> Core<E> {
         }
         if let Some(frame) = frame {
             // Once for all of them: it is held once, however large it is.
-            self.publish(frame, [].into(), direct, false);
+            self.publish(1, frame, [].into(), direct, false);
         }
     }
 }

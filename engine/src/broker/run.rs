@@ -15,6 +15,7 @@ use super::checker::Checker;
 use super::core::{Asker, Core};
 use super::drain::Drain;
 use super::frames::Frames;
+use super::holding::Holding;
 use super::live::{Asked, Settings};
 use super::log_rate::LogRate;
 use super::logins::Logins;
@@ -25,6 +26,7 @@ use super::restore::Restoring;
 use super::subscribers::ConnectionId;
 use super::timers::Timers;
 use crate::config::Config;
+use crate::inspect;
 use crate::journal::{Journal, JournalError, LiveSet, Op, RecoveredGroups, SubmitError};
 use crate::limits::{QUEUED_BYTES_EACH_PER_TURN_MAX, QUEUED_BYTES_PER_TURN_MAX};
 use crate::message::{DeadLetter, Message, MessageKey};
@@ -81,6 +83,7 @@ pub(crate) struct Broker<N: Network> {
     pub(super) dirty: Vec<ConnectionId>,
     /// Publishers that wait until less is queued for all subscribers together.
     pub(super) held: Vec<ConnectionId>,
+    pub(super) holding: Holding,
     pub(super) checker: Checker,
     pub(super) scratch: Vec<u8>,
     pub(super) settings: Settings,
@@ -102,11 +105,13 @@ pub(crate) struct Broker<N: Network> {
     pub(super) close_log: LogRate,
     pub(super) slow_log: LogRate,
     pub(super) given_up_log: LogRate,
-    letter_log: LogRate,
+    pub(super) letter_log: LogRate,
     /// How many messages that stay in their groups the log has told.
-    put_off_told: u64,
+    pub(super) put_off_told: u64,
     ready: Vec<Ready>,
     pub(super) journal: Option<Journal>,
+    /// Questions about all this.
+    pub(super) questions: inspect::Asked,
     /// A group that the journal's queue had no room for.
     unsent_group: Option<(u64, Vec<Op>)>,
     /// Work that takes turns is left.
@@ -139,6 +144,7 @@ impl<N: Network> Broker<N> {
             readable: Readable::default(),
             dirty: Vec::new(),
             held: Vec::new(),
+            holding: Holding::default(),
             checker,
             scratch: Vec::new(),
             settings: config.into(),
@@ -160,6 +166,7 @@ impl<N: Network> Broker<N> {
             put_off_told: 0,
             ready: Vec::new(),
             journal,
+            questions: inspect::Asked::default(),
             unsent_group: None,
             has_work: false,
             stop,
@@ -210,6 +217,7 @@ impl<N: Network> Broker<N> {
         self.core.set_clock(now, self.network.unix_ns());
         self.hear_asked();
         self.hear_others(now);
+        self.hear_question(now);
         self.accept(now);
         self.hear_journal(now);
         self.carry_out(now);
@@ -225,7 +233,9 @@ impl<N: Network> Broker<N> {
         self.write_some(now);
         self.look_at_deadlines(now);
         self.count(now);
+        let began = now;
         let now = self.network.now();
+        self.counters.traffic.turns.add(now.saturating_sub(began));
         Ok(self.drain.filter(|drain| {
             let reading = !self.readable.is_empty() && now < drain.refused_until;
             now >= drain.finished_by || (!reading && self.is_drained())
@@ -246,6 +256,7 @@ impl<N: Network> Broker<N> {
             || (may_read && self.checker.is_ready() && !self.is_full())
             || !self.dirty.is_empty()
             || self.admission.is_ready(now)
+            || self.questions.is_there()
         {
             Some(Duration::ZERO)
         } else if self.unsent_group.is_some() {
@@ -347,26 +358,6 @@ impl<N: Network> Broker<N> {
         }
     }
 
-    fn count(&mut self, now: Duration) {
-        self.counters.unsent_bytes.set(self.frames.bytes() as u64);
-        self.counters.connections.set(self.peers.len() as u64);
-        self.counters.subscriptions.set(self.core.subscribers.len() as u64);
-        self.counters.delayed.set(self.core.backlog.count_later() as u64);
-        self.counters.retained.set(self.core.retained.len() as u64);
-        let letters = self.core.letters.len() as u64;
-        self.counters.dead_letters.set(letters);
-        let put_off = self.counters.dead_letters_put_off.get();
-        if put_off > self.put_off_told && self.letter_log.admit(now).is_some() {
-            tracing::warn!(
-                letters,
-                messages = put_off - self.put_off_told,
-                "messages that should be dead letters stay in their groups, because there are as many letters as may be or \
-                 the journal failed: replay or purge some, or raise --max-pending-messages and --max-pending-bytes"
-            );
-            self.put_off_told = put_off;
-        }
-    }
-
     /// From now on nobody may connect, and messages are rejected.
     fn begin_drain(&mut self, now: Duration) {
         tracing::info!("ending: new messages are rejected, accepted ones are finished");
@@ -399,6 +390,9 @@ impl<N: Network> Broker<N> {
         if let Some(check) = peer.whole.take() {
             self.core.forget_check(check.number);
         }
+        if peer.is_held {
+            self.holding.end(self.network.now());
+        }
         self.timers.cancel(&peer);
         self.admission.left(&peer);
         self.core.disconnected(id);
@@ -410,7 +404,9 @@ impl<N: Network> Broker<N> {
     pub(super) fn release(&mut self, holds: Vec<ConnectionId>) {
         for id in holds {
             if let Some(peer) = self.peers.get_mut(id) {
-                peer.is_held = false;
+                if std::mem::replace(&mut peer.is_held, false) {
+                    self.holding.end(self.network.now());
+                }
                 self.list(id);
             }
         }

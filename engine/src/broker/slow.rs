@@ -130,6 +130,7 @@ impl<N: Network> Broker<N> {
             return;
         }
         peer.is_heard = self.core.subscribers.has_natives(publisher);
+        self.holding.begin(now);
         self.counters.held_back.add(1);
         match slow.and_then(|slow| self.peers.get_mut(slow)) {
             Some(slow) => {
@@ -151,12 +152,13 @@ impl<N: Network> Broker<N> {
 
     /// Makes a publisher wait until all that is to be carried over has been. Otherwise one with many small
     /// messages would take the room that there is for all, and nobody else would be read.
-    pub(super) fn defer(&mut self, publisher: ConnectionId) {
+    pub(super) fn defer(&mut self, publisher: ConnectionId, now: Duration) {
         if let Some(peer) = self.peers.get_mut(publisher)
             && !self.core.draining
             && !std::mem::replace(&mut peer.is_held, true)
         {
             peer.is_heard = self.core.subscribers.has_natives(publisher);
+            self.holding.begin(now);
             self.held.push(publisher);
         }
     }

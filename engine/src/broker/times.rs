@@ -220,7 +220,7 @@ impl<E> Core<E> {
         // One in the original format has one message, which the native frame beside it has, too.
         let Ok(Frame::V2 { name, body }) = Frame::parse(&outgoing.frame) else { return None };
         let (mut frame, mut until_ms) = (v2_prefix(name), NEVER_MS);
-        let empty = frame.len();
+        let (empty, mut messages) = (frame.len(), 0);
         for (whole, record) in frame_records(body) {
             let properties = record.properties();
             let expires_ms = properties.expires_ms.unwrap_or(NEVER_MS);
@@ -239,13 +239,14 @@ impl<E> Core<E> {
                 self.backlog.deliver_at(id, deliver_at_ms);
             } else {
                 frame.extend_from_slice(whole);
+                messages += 1;
                 until_ms = until_ms.min(expires_ms);
             }
         }
         let is_left = frame.len() > empty;
         // The other format's frame beside it is not delivered.
         let (frame, whole_until_ms, is_copy) = (frame.into(), until_ms, false);
-        is_left.then(|| Outgoing { frame, whole_until_ms, is_copy, ..outgoing })
+        is_left.then(|| Outgoing { frame, messages, whole_until_ms, is_copy, ..outgoing })
     }
 
     /// Delivers some of the messages whose time has come; whether more are left.
@@ -289,6 +290,7 @@ impl<E> Core<E> {
         self.deliver(Outgoing {
             frame: [&v2_prefix(&name)[..], &body].concat().into(),
             name,
+            messages: 1,
             format,
             droppable: !ack,
             is_copy,

@@ -18,6 +18,7 @@ use super::shared::{JournalError, Shared};
 use super::storage::Storage;
 use super::writer::Writer;
 use crate::limits::JOURNAL_QUEUE_BATCHES;
+use crate::metrics::Histogram;
 use crate::sync::atomic::Ordering;
 
 /// Why a group was not taken. None of it was; here it is back.
@@ -238,6 +239,11 @@ impl Journal {
             compactions: shared.compactions.load(Ordering::Acquire),
             compactions_given_up: shared.compactions_given_up.load(Ordering::Acquire),
         }
+    }
+
+    /// How long syncs of the file took.
+    pub(crate) fn sync_times(&self) -> Histogram {
+        self.shared.sync_times.snapshot()
     }
 
     /// Writes and syncs all that was submitted, and stops.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::metrics::Times;
 use crate::sync::OnceLock;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -72,6 +73,7 @@ pub(super) struct Shared {
     pub(super) live_bytes: AtomicU64,
     pub(super) commits: AtomicU64,
     pub(super) syncs: AtomicU64,
+    pub(super) sync_times: Times,
     pub(super) appended: AtomicU64,
     pub(super) settled: AtomicU64,
     pub(super) compactions: AtomicU64,

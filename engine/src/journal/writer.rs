@@ -323,8 +323,10 @@ impl Writer {
     }
 
     fn sync(&mut self) -> Result<(), JournalError> {
+        let began = Instant::now();
         self.file.sync().map_err(|error| JournalError::new(Action::Sync, &self.path, &error))?;
         self.shared.syncs.fetch_add(1, Ordering::Relaxed);
+        self.shared.sync_times.add(began.elapsed());
         self.synced = self.encoder.offset();
         self.encoder.set_synced(self.synced);
         self.dirty_since = None;

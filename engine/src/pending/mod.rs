@@ -12,7 +12,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering};
 
 use arcstr::ArcStr;
 use papaya::{Guard, HashMap};
@@ -92,16 +92,33 @@ pub struct Entry {
     body: Body,
     name: ArcStr,
     token: AtomicU32,
+    stretch: u16,
     format: Format,
-    is_sent: AtomicBool,
-    is_timed: AtomicBool,
+    flags: AtomicU8,
 }
+
+// A byte more costs eight for each message.
+const _: () = assert!(size_of::<Entry>() == 32);
+
+const SENT: u8 = 1;
+const TIMED: u8 = 2;
 
 impl Entry {
     /// An entry with a number for its owner.
     pub const fn new(name: ArcStr, format: Format, body: Body, token: u32) -> Self {
-        let (is_sent, is_timed) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { body, name, token: AtomicU32::new(token), format, is_sent, is_timed }
+        let (token, flags) = (AtomicU32::new(token), AtomicU8::new(0));
+        Self { body, name, token, stretch: 0, format, flags }
+    }
+
+    /// With a number for the time at which it came.
+    #[must_use]
+    pub fn came_in(self, stretch: u16) -> Self {
+        Self { stretch, ..self }
+    }
+
+    /// The number for the time at which it came.
+    pub const fn stretch(&self) -> u16 {
+        self.stretch
     }
 
     /// The name the message was published under.
@@ -131,22 +148,31 @@ impl Entry {
 
     /// Whether the message's owner noted that it was sent.
     pub fn is_sent(&self) -> bool {
-        self.is_sent.load(Ordering::Relaxed)
+        self.has(SENT)
     }
 
     /// Notes that it was sent. As [`Self::set_token`].
     pub fn set_sent(&self) {
-        self.is_sent.store(true, Ordering::Relaxed);
+        self.set(SENT);
     }
 
     /// Whether the message's owner noted that something becomes of it at a time.
     pub fn is_timed(&self) -> bool {
-        self.is_timed.load(Ordering::Relaxed)
+        self.has(TIMED)
     }
 
     /// Notes that something becomes of it at a time. As [`Self::set_token`].
     pub fn set_timed(&self) {
-        self.is_timed.store(true, Ordering::Relaxed);
+        self.set(TIMED);
+    }
+
+    fn has(&self, flag: u8) -> bool {
+        self.flags.load(Ordering::Relaxed) & flag != 0
+    }
+
+    fn set(&self, flag: u8) {
+        // One thread writes, so nothing is lost between the load and the store.
+        self.flags.store(self.flags.load(Ordering::Relaxed) | flag, Ordering::Relaxed);
     }
 
     /// The whole message again. Copies a small body and shares a large one.
@@ -164,6 +190,8 @@ pub struct Removed {
     pub bytes: usize,
     /// See [`Entry::is_timed`].
     pub is_timed: bool,
+    /// See [`Entry::stretch`].
+    pub stretch: u16,
 }
 
 struct Shared {
@@ -267,7 +295,7 @@ impl PendingMap {
         let guard = shared.map.guard();
         let entry = shared.map.remove(id, &guard)?;
         let (token, bytes, is_timed) = (entry.token(), entry.body.len(), entry.is_timed());
-        let removed = Removed { token, bytes, is_timed };
+        let removed = Removed { token, bytes, is_timed, stretch: entry.stretch };
         set(&shared.len, |len| len - 1);
         set(&shared.bytes, |all| all - removed.bytes);
         self.removed_bytes += removed.bytes;

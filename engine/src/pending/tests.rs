@@ -33,7 +33,10 @@ fn an_entry_is_the_message_again() {
     let kept = Message { id: id(1), name, format: Format::V2, body };
     assert_eq!(map.view().get(&id(1)), Some(kept));
     map.view().with(&id(1), |entry| entry.set_token(9)).unwrap();
-    assert_eq!(map.remove(&id(1)), Some(Removed { token: 9, bytes: 5, is_timed: false }));
+    assert_eq!(
+        map.remove(&id(1)),
+        Some(Removed { token: 9, bytes: 5, is_timed: false, stretch: 0 })
+    );
     assert_eq!(map.remove(&id(1)), None);
     assert_eq!(map.view().get(&id(1)), None);
 }
@@ -91,7 +94,7 @@ proptest! {
                 }
                 Step::Remove { sequence } => {
                     let expected =
-                        model.remove(&sequence).map(|(token, bytes)| Removed { token, bytes, is_timed: false });
+                        model.remove(&sequence).map(|(token, bytes)| Removed { token, bytes, is_timed: false, stretch: 0 });
                     prop_assert_eq!(map.remove(&id(sequence)), expected);
                 }
                 Step::SetToken { sequence, token } => {

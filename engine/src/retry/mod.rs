@@ -97,6 +97,11 @@ impl Retrier {
         }))
     }
 
+    /// All messages of a part of the same walk, those that are due among them.
+    pub fn scheduled(&self, part: usize) -> Option<impl Iterator<Item = MessageId>> {
+        Some(self.wheel.part(part)?.map(|(id, _)| id))
+    }
+
     /// Forgets a message. `false` when `token` is not (or no longer) where this message is scheduled.
     pub fn cancel(&mut self, token: Token, id: &MessageId) -> bool {
         self.wheel.cancel(token, id)

@@ -2,6 +2,7 @@
 //!
 //! - [`binaries`]: builds the workspace's programs, once.
 //! - [`server`]: runs `mezzenger-server` on free ports and ends it.
+//! - [`http`]: HTTP over a plain socket.
 //! - [`process`]: a child process whose output is kept and whose end has a deadline.
 //! - [`python`]: the original-format client, run by Python in an environment made here.
 //! - [`native`]: the native format over plain sockets, so that tests can send what the library would not.
@@ -13,6 +14,7 @@
 use std::io::Write;
 
 pub(crate) mod binaries;
+pub(crate) mod http;
 pub(crate) mod native;
 pub(crate) mod pickles;
 pub(crate) mod process;

@@ -230,6 +230,20 @@ pub(crate) fn environment() -> &'static Path {
     })
 }
 
+/// A program of `tests/python` that is about HTTP, and has what that needs.
+pub(crate) fn http_script(name: &str) -> Command {
+    static MADE: OnceLock<PathBuf> = OnceLock::new();
+    let environment = MADE.get_or_init(|| {
+        let directory = binaries::target_dir().join("python-http-environment");
+        let requirements = binaries::workspace().join("tests/python/http-requirements.txt");
+        make_environment(&directory, &requirements);
+        directory
+    });
+    let mut command = Command::new(environment.join("bin/python"));
+    command.arg(binaries::workspace().join("tests/python").join(name));
+    command
+}
+
 fn make_environment(directory: &Path, requirements: &Path) {
     // Another test run may be at it: the lock ends with the file's handle, however this one ends.
     let lock = File::create(directory.with_extension("lock")).unwrap();

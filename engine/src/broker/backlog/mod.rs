@@ -5,8 +5,10 @@
 //! aliases by which v1 subscribers acknowledge it. Groups say themselves when they send what they have, and nobody gets
 //! what is but a dead letter.
 
+mod ages;
 mod aliases;
 mod carried;
+mod listing;
 mod place;
 mod timed;
 mod waiting;
@@ -16,8 +18,10 @@ use std::time::Duration;
 use arcstr::ArcStr;
 use bytes::Bytes;
 
+use self::ages::Ages;
 use self::aliases::Aliases;
 use self::carried::CarriedFrames;
+pub(super) use self::listing::Listed;
 use self::place::Place;
 use self::timed::Timed;
 use self::waiting::Waiting;
@@ -49,6 +53,7 @@ pub(crate) struct Backlog {
     carried: CarriedFrames,
     expiring: Timed,
     later: Timed,
+    ages: Ages,
     due: Vec<MessageId>,
 }
 
@@ -63,6 +68,7 @@ impl Backlog {
             carried: CarriedFrames::default(),
             expiring: Timed::default(),
             later: Timed::default(),
+            ages: Ages::default(),
             due: Vec::new(),
         }
     }
@@ -117,9 +123,11 @@ impl Backlog {
             Wanted::Later => Place::Later,
             wanted => self.place(id, name, wanted == Wanted::Somebody, now),
         };
-        let entry = Entry::new(name.clone(), format, body, place.to_bits());
+        let stretch = self.ages.add(now);
+        let entry = Entry::new(name.clone(), format, body, place.to_bits()).came_in(stretch);
         let is_new = self.pending.insert(id, entry);
         if !is_new {
+            self.ages.remove(stretch);
             self.leave(place, id);
         }
         is_new
@@ -146,6 +154,7 @@ impl Backlog {
     /// Takes a message out; whether it was there.
     pub(super) fn remove(&mut self, id: MessageId) -> bool {
         let Some(removed) = self.pending.remove(&id) else { return false };
+        self.ages.remove(removed.stretch);
         self.leave(Place::from_bits(removed.token), id);
         self.aliases.remove(id);
         self.carried.remove(id);
@@ -440,5 +449,6 @@ impl Backlog {
             && self.carried.is_empty()
             && self.expiring.is_empty()
             && self.later.is_empty()
+            && self.ages.is_empty()
     }
 }

@@ -60,6 +60,11 @@ impl Timed {
         }
     }
 
+    /// The messages with their times, from this one on.
+    pub(super) fn from(&self, from: (u64, MessageId)) -> impl Iterator<Item = (u64, MessageId)> {
+        self.by_time.range(from..).copied()
+    }
+
     /// How many messages there are.
     pub(super) fn len(&self) -> usize {
         self.by_time.len()

@@ -305,6 +305,21 @@ impl Waiting {
         None
     }
 
+    /// The messages that wait in places from this one on, of which so many are looked at, each with the place behind it.
+    pub(super) fn from(
+        &self,
+        at: usize,
+        looks_max: usize,
+    ) -> impl Iterator<Item = (u32, MessageId)> {
+        let slots = self.slots.iter().enumerate().skip(at).take(looks_max);
+        slots.filter(|(_, slot)| slot.list != NONE).map(|(at, slot)| (at as u32 + 1, slot.id))
+    }
+
+    /// Places for messages that wait.
+    pub(super) fn places(&self) -> usize {
+        self.slots.len()
+    }
+
     /// What was held up, or not stored, may be sent now.
     pub(super) fn try_again(&mut self) {
         self.passed_over = 0;

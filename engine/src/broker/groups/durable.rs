@@ -26,6 +26,9 @@ pub(in super::super) struct Shown {
     pub(in super::super) waiting: usize,
     /// Jobs that members have.
     pub(in super::super) in_flight: usize,
+    /// Jobs that were handed over again, and those that were given up.
+    pub(in super::super) redelivered: u64,
+    pub(in super::super) given_up: u64,
 }
 
 /// What takes a message away from a group that is over.
@@ -229,6 +232,8 @@ impl Groups {
             members: group.members,
             waiting: group.jobs.saturating_sub(group.in_flight),
             in_flight: group.in_flight,
+            redelivered: group.redelivered,
+            given_up: group.given_up,
         };
         groups.take(max).map(shown).collect()
     }
@@ -236,6 +241,21 @@ impl Groups {
     /// How many groups have such names.
     pub(in super::super) fn count_those(&self, is_meant: impl Fn(&str) -> bool) -> usize {
         self.by_name.keys().filter(|name| is_meant(name)).count()
+    }
+
+    /// Jobs from this one on, by group and message, so many at most, each with its group's name.
+    pub(in super::super) fn jobs_from(
+        &self,
+        group: GroupId,
+        id: MessageId,
+        max: usize,
+    ) -> Vec<(GroupId, MessageId, ArcStr)> {
+        let jobs = self.jobs.range((group, id)..).take(max);
+        let named = |((group, id), _): (&(GroupId, MessageId), _)| {
+            let name = self.all.get(*group as usize)?.as_ref()?.name.clone();
+            Some((*group, *id, name))
+        };
+        jobs.filter_map(named).collect()
     }
 
     /// The messages that are jobs of a group.

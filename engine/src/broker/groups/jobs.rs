@@ -99,6 +99,7 @@ impl Groups {
             if let State::UnderWay { token, .. } = job.state {
                 self.timers.cancel(token, &(group, id));
                 found.in_flight -= 1;
+                self.in_flight -= 1;
                 if job.is_used_up(policy) {
                     job.state = State::Spent;
                     self.spent.push_back((group, id));
@@ -208,6 +209,7 @@ impl Groups {
         }
         if let Some(Some(group)) = self.all.get_mut(group as usize) {
             group.in_flight -= 1;
+            self.in_flight -= 1;
         }
     }
 
@@ -248,6 +250,7 @@ impl Groups {
         let Policy { ack_wait, in_flight_max, .. } = found.policy;
         let Some(job) = self.jobs.get_mut(&(group, id)) else { return true };
         found.in_flight += 1;
+        self.in_flight += 1;
         let token = self.timers.schedule((group, id), tick(now.saturating_add(ack_wait)));
         job.attempts = job.attempts.saturating_add(1);
         job.state = State::UnderWay { member, token };
@@ -407,6 +410,7 @@ impl Groups {
                     member.under_way.remove(&id);
                 }
                 found.in_flight -= 1;
+                self.in_flight -= 1;
                 members.push(member);
                 if job.is_used_up(&found.policy) {
                     job.state = State::Spent;

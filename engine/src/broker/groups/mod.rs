@@ -22,6 +22,7 @@ pub(super) use self::expired::Expired;
 use self::jobs::Job;
 pub(super) use self::jobs::{Acknowledged, Nak};
 pub(super) use self::spent::GivenUp;
+use crate::inspect::GroupTotals;
 use crate::limits::{DURABLE_GROUPS_MAX, GROUPS_MAX, IN_FLIGHT_MAX, MEMBERSHIPS_MAX_EACH};
 use crate::retry::wheel::Wheel;
 use crate::wire::control::Backoff;
@@ -157,6 +158,9 @@ struct Group {
     in_flight: usize,
     /// What members had that are gone.
     leaving: VecDeque<btree_set::IntoIter<MessageId>>,
+    /// Jobs that were handed over again, and those that were given up.
+    redelivered: u64,
+    given_up: u64,
     /// It stands in [`Groups::serving`].
     is_served: bool,
 }
@@ -197,6 +201,9 @@ pub(super) struct Groups {
     /// it on have nothing to do with the group.
     ending: VecDeque<(GroupId, u64)>,
     enlisting: Enlisting,
+    /// How many jobs members have, and how often one was handed over again.
+    in_flight: usize,
+    redelivered: u64,
     /// How many groups are durable.
     durable: usize,
     /// How many have messages become dead letters that expire.
@@ -228,6 +235,8 @@ impl Default for Groups {
             leaving: VecDeque::new(),
             ending: VecDeque::new(),
             enlisting: Enlisting::default(),
+            in_flight: 0,
+            redelivered: 0,
             durable: 0,
             keeping: 0,
             last_number: 0,
@@ -296,6 +305,8 @@ impl Groups {
             jobs: 0,
             in_flight: 0,
             leaving: VecDeque::new(),
+            redelivered: 0,
+            given_up: 0,
             is_served: false,
         };
         let id = self.next_id();
@@ -420,6 +431,25 @@ impl Groups {
         Some((member, group.free.len()))
     }
 
+    /// So many jobs of a group were handed over again.
+    pub(super) fn note_redelivered(&mut self, group: GroupId, jobs: u64) {
+        if let Some(Some(group)) = self.all.get_mut(group as usize) {
+            group.redelivered += jobs;
+            self.redelivered += jobs;
+        }
+    }
+
+    /// All groups together.
+    pub(super) fn totals(&self) -> GroupTotals {
+        GroupTotals {
+            count: self.by_name.len() as u64,
+            members: self.members.len() as u64,
+            unsettled: self.jobs.len() as u64,
+            in_flight: self.in_flight as u64,
+            redelivered: self.redelivered,
+        }
+    }
+
     /// Whether there is no group.
     pub(super) fn has_no_group(&self) -> bool {
         self.by_name.is_empty()
@@ -437,6 +467,7 @@ impl Groups {
             && self.timers.is_empty()
             && self.by_name.is_empty()
             && self.late.is_empty()
+            && self.in_flight == 0
             && self.durable == 0
             && self.keeping == 0
             && self.enlisting.is_empty()

@@ -55,6 +55,9 @@ impl Groups {
         };
         let name = found.name.clone();
         let (filter_kind, filter) = (found.filter_kind, found.filter.clone());
+        if let Some(Some(group)) = self.all.get_mut(group as usize) {
+            group.given_up += 1;
+        }
         self.remove_job(group, id);
         self.note_done(id, name.clone());
         let is_last = self.is_last(id);

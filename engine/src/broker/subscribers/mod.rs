@@ -3,6 +3,7 @@
 //! A subscription is a prefix of the frames that it wants, up to the `|` that ends a name: what stands behind
 //! it does not count here, and SUB sockets look at it themselves.
 
+mod counted;
 mod names;
 mod native;
 mod patterns;
@@ -18,6 +19,7 @@ use arcstr::ArcStr;
 
 use super::backlog::Wanted;
 use super::groups::GroupId;
+use counted::Counted;
 use names::Names;
 use patterns::Patterns;
 use prefixes::Prefixes;
@@ -74,6 +76,8 @@ pub(super) struct Topic {
     has_natives: bool,
     /// The groups whose filter fits it.
     pub(super) groups: Arc<[GroupId]>,
+    /// Where what is published under it is counted.
+    pub(super) counted_at: u32,
     /// Before this time, none of those who take part had a subscription that it has now and that fits the name.
     pub(super) since: Duration,
 }
@@ -220,6 +224,7 @@ pub(super) struct Subscribers {
     names: Names,
     /// What the clients at connections may get; `None`: everything.
     readers: Option<HashMap<ConnectionId, Arc<Permissions>>>,
+    counted: Counted,
     /// How often [`Self::keeping_up`] looked at all who want a name.
     #[cfg(test)]
     pub(super) looks: std::cell::Cell<usize>,
@@ -382,13 +387,16 @@ impl Subscribers {
             let (v1, v1_since) = self.matching(name, &v1_prefix(name));
             let (v2, v2_since) = self.matching(name, &v2_prefix(name));
             let (native, groups, native_since) = self.matching_native(name);
+            let name = self.names.shared(name);
+            let counted_at = self.counted.place(&name);
             self.names.add(Topic {
-                name: self.names.shared(name),
+                name,
                 v1,
                 v2,
                 native: native.into(),
                 has_natives: native_since != u64::MAX,
                 groups: groups.into(),
+                counted_at,
                 since: Duration::from_nanos(v1_since.min(v2_since).min(native_since)),
             });
         }

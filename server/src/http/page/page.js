@@ -1,0 +1,499 @@
+"use strict";
+// All text comes into the page by textContent: names and reasons are whatever a client says.
+const KEPT = 121, ASK_AGAIN_MS = 5000, SILENT_MS = 4000, PAGE = 50;
+const at = (id) => document.getElementById(id);
+const make = (tag, text, attributes = {}) => {
+  const element = document.createElement(tag);
+  if (text !== undefined && text !== null) element.textContent = text;
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  return element;
+};
+
+const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
+const short = new Intl.NumberFormat("en", { notation: "compact", maximumSignificantDigits: 3 });
+const count = (n) => (n < 100000 ? whole.format(n) : short.format(n));
+const rate = (n) => (n === null ? "–" : n < 10 && n > 0 ? n.toFixed(1) : count(n)) + "/s";
+const bytes = (n) => {
+  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
+  let unit = 0;
+  while (n >= 1024 && unit < units.length - 1) { n /= 1024; unit += 1; }
+  return (unit === 0 || n >= 100 ? Math.round(n) : n.toFixed(1)) + " " + units[unit];
+};
+const many = (n, one, more) => count(n) + " " + (n === 1 ? one : more);
+const time = (s) => {
+  if (s === null || s === undefined) return "–";
+  if (s === 0) return "0 s";
+  if (s < 0.001) return Math.round(s * 1e6) + " µs";
+  if (s < 1) return +(s * 1000).toPrecision(3) + " ms";
+  if (s < 60) return +s.toPrecision(3) + " s";
+  if (s < 3600) return Math.floor(s / 60) + " min " + Math.floor(s % 60) + " s";
+  if (s < 86400) return Math.floor(s / 3600) + " h " + Math.floor((s % 3600) / 60) + " min";
+  return Math.floor(s / 86400) + " d " + Math.floor((s % 86400) / 3600) + " h";
+};
+const clock = (date) => date.toLocaleTimeString("en-GB");
+
+let token = "";
+const headers = () => (token ? { Authorization: "Bearer " + token } : {});
+const say = (text) => {
+  at("said").textContent = text;
+  clearTimeout(say.timer);
+  say.timer = setTimeout(() => { at("said").textContent = ""; }, 8000);
+};
+
+async function get(path) {
+  const answer = await fetch("/api/v1/" + path, { headers: headers(), cache: "no-store" });
+  const found = await answer.json();
+  if (!answer.ok) throw new Error(found.error || answer.statusText);
+  return found;
+}
+async function change(path, body) {
+  const answer = await fetch("/api/v1/" + path, {
+    method: "POST",
+    headers: { ...headers(), "Content-Type": "application/json", "X-Mezzenger": "1" },
+    body: JSON.stringify(body),
+  });
+  const found = await answer.json();
+  if (!answer.ok) throw new Error(found.error || answer.statusText);
+  return found;
+}
+function confirmed(question, yes) {
+  const dialog = at("confirm");
+  at("confirm-text").textContent = question;
+  at("confirm-yes").textContent = yes;
+  return new Promise((resolve) => {
+    const end = (answer) => () => { dialog.onclose = null; dialog.close(); resolve(answer); };
+    at("confirm-yes").onclick = end(true);
+    at("confirm-no").onclick = end(false);
+    dialog.onclose = end(false);
+    dialog.showModal();
+    at("confirm-no").focus();
+  });
+}
+
+// --- What was told, and what follows from it ---
+const history = [];
+const last = () => history[history.length - 1];
+function per_second(of) {
+  if (history.length < 2) return null;
+  const [before, now] = history.slice(-2);
+  const seconds = now.status.uptime_seconds - before.status.uptime_seconds;
+  return seconds > 0 ? Math.max(0, of(now.status) - of(before.status)) / seconds : null;
+}
+function rates(of) {
+  const found = [];
+  for (let n = 1; n < history.length; n += 1) {
+    const [before, now] = [history[n - 1].status, history[n].status];
+    const seconds = now.uptime_seconds - before.uptime_seconds;
+    found.push(seconds > 0 ? Math.max(0, of(now) - of(before)) / seconds : 0);
+  }
+  return found;
+}
+// The bound below which a part of what happened during the last minute stayed.
+function quantile(of, part) {
+  const now = of(last().status);
+  const before = of(history[Math.max(0, history.length - 61)].status);
+  if (!now || !before) return null;
+  const counts = now.counts.map((n, bound) => n - (history.length > 1 ? before.counts[bound] : 0));
+  const all = counts.reduce((sum, n) => sum + n, 0);
+  if (all === 0) return null;
+  let sum = 0;
+  for (let bound = 0; bound < counts.length; bound += 1) {
+    sum += counts[bound];
+    if (sum >= all * part) return bound < now.bounds_seconds.length ? now.bounds_seconds[bound] : Infinity;
+  }
+  return null;
+}
+const within = (s) => (s === null ? "–" : s === Infinity ? "> 10 s" : "≤ " + time(s));
+
+function line(values) {
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  svg.setAttribute("viewBox", "0 0 120 30");
+  svg.setAttribute("preserveAspectRatio", "none");
+  svg.setAttribute("aria-hidden", "true");
+  if (values.length > 1) {
+    const top = Math.max(...values, 1e-9);
+    const points = values.map((value, n) => (120 - values.length + 1 + n).toFixed(1) + "," + (28 - (value / top) * 26).toFixed(1));
+    for (const [kind, d] of [
+      ["area", "M" + points.join("L") + "L120,30L" + (120 - values.length + 1) + ",30Z"],
+      ["line", "M" + points.join("L")],
+    ]) {
+      const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
+      path.setAttribute("class", kind);
+      path.setAttribute("d", d);
+      svg.append(path);
+    }
+  }
+  return svg;
+}
+
+const TILES = [
+  ["accepted", "Messages in", () => rate(per_second((s) => s.messages.accepted)), (s) => count(s.messages.accepted) + " since the start", () => rates((s) => s.messages.accepted)],
+  ["delivered", "Messages out", () => rate(per_second((s) => s.messages.delivered)), (s) => count(s.messages.redelivered) + " sent again", () => rates((s) => s.messages.delivered)],
+  ["received", "Bytes in", () => (per_second((s) => s.bytes.received) === null ? "–" : bytes(per_second((s) => s.bytes.received)) + "/s"), (s) => bytes(s.bytes.received) + " since the start", () => rates((s) => s.bytes.received)],
+  ["sent", "Bytes out", () => (per_second((s) => s.bytes.sent) === null ? "–" : bytes(per_second((s) => s.bytes.sent)) + "/s"), (s) => bytes(s.bytes.unsent) + " wait to be sent", () => rates((s) => s.bytes.sent)],
+  ["pending", "Pending", (s) => count(s.pending.messages), (s) => (s.pending.oldest_seconds === null ? "nothing waits for an acknowledgement" : "oldest " + time(s.pending.oldest_seconds) + ", " + bytes(s.pending.bytes)), () => history.map((it) => it.status.pending.messages)],
+  ["dead", "Dead letters", (s) => count(s.dead_letters.count), (s) => count(s.dead_letters.made) + " made since the start", () => history.map((it) => it.status.dead_letters.count)],
+  ["connections-now", "Connections", (s) => count(s.connections.open), (s) => many(s.connections.subscriptions, "subscription", "subscriptions"), () => history.map((it) => it.status.connections.open)],
+  ["held", "Publishers held back", (s) => count(s.connections.held_publishers), (s) => time(s.connections.publisher_held_seconds) + " in all", () => rates((s) => s.connections.publisher_held_seconds)],
+  ["turn", "Turn time, p99", () => within(quantile((s) => s.turns, 0.99)), () => "p50 " + within(quantile((s) => s.turns, 0.5)) + ", last minute", () => rates((s) => s.turns.sum_seconds)],
+  ["sync", "Journal sync time, p99", (s) => (s.journal ? within(quantile((t) => t.journal && t.journal.syncs, 0.99)) : "no journal"), (s) => (s.journal ? rate(per_second((t) => total(t.journal.syncs))) + " syncs" : "messages do not outlive the server"), () => rates((s) => (s.journal ? total(s.journal.syncs) : 0))],
+  ["cpu", "Processor", () => { const used = per_second((s) => s.process.cpu_seconds); return used === null ? "–" : Math.round(used * 100) + " %"; }, () => "of one core", () => rates((s) => s.process.cpu_seconds)],
+  ["memory", "Memory", (s) => bytes(s.process.resident_bytes), (s) => count(s.process.open_fds) + " of " + (s.process.max_fds > 1e15 ? "∞" : count(s.process.max_fds)) + " descriptors", () => history.map((it) => it.status.process.resident_bytes)],
+];
+function total(times) { return times.counts.reduce((sum, n) => sum + n, 0); }
+
+function show_tiles(status) {
+  const tiles = at("tiles");
+  for (const [id, title, value, note, values] of TILES) {
+    let tile = at("tile-" + id);
+    if (!tile) {
+      tile = make("div", null, { id: "tile-" + id });
+      tile.append(make("dt", title), make("dd", "", { class: "value" }), make("dd", "", { class: "note" }), make("dd"));
+      tiles.append(tile);
+    }
+    const [, shown, told, chart] = tile.children;
+    shown.textContent = value(status);
+    told.textContent = note(status);
+    chart.replaceChildren(line(values()));
+  }
+}
+
+function show_attention({ status, slow }) {
+  const found = [];
+  const add = (level, text) => found.push([level, text]);
+  if (status.journal && status.journal.failure) add("error", "Error: the journal failed, and messages with ack=1 are rejected. " + status.journal.failure);
+  if (status.draining) add("warning", "Warning: the server is ending. Messages are rejected.");
+  for (const [what, used, max, flag] of [
+    ["pending messages", status.pending.messages, status.pending.messages_max, "--max-pending-messages"],
+    ["pending bytes", status.pending.bytes, status.pending.bytes_max, "--max-pending-bytes"],
+    ["open descriptors", status.process.open_fds, status.process.max_fds, "ulimit -n"],
+  ]) {
+    const part = max > 0 ? used / max : 0;
+    if (part >= 0.8) add(part >= 0.95 ? "error" : "warning", (part >= 0.95 ? "Error: " : "Warning: ") + Math.floor(part * 100) + " % of the " + what + " that are allowed are in use (" + count(used) + " of " + count(max) + "; " + flag + ").");
+  }
+  if (slow.length > 0) {
+    const first = slow[0];
+    add("warning", "Warning: " + (slow.length === 1 ? "a subscriber does" : slow.length + " subscribers do") + " not keep up. " + first.address + " has been slow for " + time(first.slow_seconds ?? first.without_credit_seconds ?? 0) + "; " + count(status.connections.held_publishers) + " publishers are held back.");
+  }
+  const lost = per_second((s) => s.messages.dropped);
+  if (lost > 0) add("warning", "Warning: subscriptions without credit lose " + rate(lost) + " messages.");
+  const refused = per_second((s) => s.requests.rejected);
+  if (refused > 0) {
+    const before = history[history.length - 2].status.requests.rejected_by_reason;
+    const why = Object.entries(status.requests.rejected_by_reason).filter(([reason, n]) => n > (before[reason] || 0)).map(([reason]) => reason.replaceAll("_", " "));
+    add("warning", "Warning: " + rate(refused) + " requests are rejected: " + why.join(", ") + ".");
+  }
+  if (status.dead_letters.deferred > 0 && per_second((s) => s.dead_letters.deferred) > 0) add("error", "Error: there is no room for more dead letters. Replay or purge some.");
+  else if (status.dead_letters.count > 0) add("notice", many(status.dead_letters.count, "dead letter waits", "dead letters wait") + " to be replayed or purged.");
+  if (found.length === 0) add("good", "Nothing: no limit is near, and every subscriber keeps up.");
+  const list = at("attention");
+  const key = JSON.stringify(found);
+  if (list.dataset.shown === key) return;
+  list.dataset.shown = key;
+  list.replaceChildren(...found.map(([level, text]) => make("li", text, { "data-level": level })));
+}
+
+// --- Tables: a column is a title, a text, and what it is sorted by ---
+const sorting = {};
+function table(id, caption, columns, rows, empty, actions) {
+  const room = at(id);
+  if (rows.length === 0) {
+    if (room.dataset.empty !== empty) room.replaceChildren(make("p", empty));
+    room.dataset.empty = empty;
+    return;
+  }
+  delete room.dataset.empty;
+  const by = sorting[id] || (sorting[id] = { column: -1, down: true });
+  let found = room.querySelector("table");
+  if (!found) {
+    found = make("table");
+    const head = make("tr");
+    columns.forEach(([title, , value], n) => {
+      const cell = make("th", null, { scope: "col" });
+      if (typeof value(rows[0]) === "number") cell.className = "number";
+      const button = make("button", title, { type: "button" });
+      button.addEventListener("click", () => {
+        Object.assign(by, by.column === n ? { down: !by.down } : { column: n, down: true });
+        room.update();
+      });
+      cell.append(button);
+      head.append(cell);
+    });
+    if (actions) head.append(make("th", "Actions", { scope: "col" }));
+    found.append(make("caption"), make("thead"), make("tbody"));
+    found.querySelector("thead").append(head);
+    room.replaceChildren(found);
+  }
+  room.update = () => table(id, caption, columns, rows, empty, actions);
+  found.querySelector("caption").textContent = caption;
+  [...found.querySelectorAll("thead th")].forEach((cell, n) => {
+    if (n === by.column) cell.setAttribute("aria-sort", by.down ? "descending" : "ascending");
+    else cell.removeAttribute("aria-sort");
+  });
+  const sorted = [...rows];
+  if (by.column >= 0) {
+    const value = columns[by.column][2];
+    const compare = (a, b) => (typeof a === "number" ? a - b : String(a).localeCompare(String(b)));
+    sorted.sort((a, b) => compare(value(a), value(b)) * (by.down ? -1 : 1));
+  }
+  const body = found.querySelector("tbody");
+  // Rows are changed in place, so that whoever is on a button stays there.
+  while (body.children.length > sorted.length) body.lastChild.remove();
+  sorted.forEach((row, n) => {
+    let line = body.children[n];
+    if (!line) {
+      line = make("tr");
+      columns.forEach(([title], at_column) => line.append(at_column === 0 ? make("th", "", { scope: "row" }) : make("td", "", { "data-label": title })));
+      if (actions) line.append(make("td", null, { class: "actions" }));
+      body.append(line);
+    }
+    columns.forEach(([, text, value], at_column) => {
+      const cell = line.children[at_column];
+      const shown = text(row);
+      if (cell.textContent !== shown) cell.textContent = shown;
+      if (at_column > 0) cell.className = typeof value(row) === "number" ? "number" : "text";
+    });
+    if (actions) {
+      const cell = line.children[columns.length];
+      const wanted = actions(row);
+      const same = cell.children.length === wanted.length;
+      if (!same) cell.replaceChildren(...wanted.map(([title, , kind]) => make("button", title, { type: "button", class: kind || "" })));
+      wanted.forEach(([title, act, , label], button) => {
+        cell.children[button].onclick = act;
+        cell.children[button].setAttribute("aria-label", label || title);
+      });
+    }
+  });
+}
+const number = (title, of, text = count) => [title, (row) => (of(row) === null ? "–" : text(of(row))), (row) => of(row) ?? -1];
+const words = (title, of) => [title, (row) => of(row) ?? "–", (row) => of(row) ?? ""];
+
+const CONNECTION = [
+  words("Address", (c) => c.address),
+  words("Kind", (c) => (c.port === "publishing" ? "subscriber" : c.subscriptions > 0 ? "client, subscribed" : "client")),
+  words("State", (c) => (c.slow_seconds !== null ? "slow for " + time(c.slow_seconds) : c.without_credit_seconds !== null ? "no credit for " + time(c.without_credit_seconds) : c.held ? "held back" : c.open ? "fine" : "handshake")),
+  number("Queued", (c) => c.queued_bytes, bytes),
+  number("Oldest queued", (c) => c.queued_seconds, time),
+  number("In", (c) => c.received_bytes, bytes),
+  number("Out", (c) => c.sent_bytes, bytes),
+  number("Subscriptions", (c) => c.subscriptions),
+  number("Silent", (c) => c.silent_seconds, time),
+  number("Age", (c) => c.age_seconds, time),
+];
+const SLOW = [
+  words("Address", (c) => c.address),
+  number("Slow for", (c) => c.slow_seconds ?? c.without_credit_seconds, time),
+  words("Why", (c) => (c.slow_seconds !== null ? "does not read fast enough" : "gives no credit")),
+  number("Queued", (c) => c.queued_bytes, bytes),
+  number("Oldest queued", (c) => c.queued_seconds, time),
+  number("Publishers that wait", (c) => c.holds_publishers),
+];
+const GROUP = [
+  words("Group", (g) => g.name), words("Filter", (g) => g.filter), words("Durable", (g) => (g.durable ? "yes" : "no")),
+  number("Members", (g) => g.members), number("Waiting", (g) => g.waiting), number("In flight", (g) => g.in_flight),
+  number("Redelivered", (g) => g.redelivered), number("Dead", (g) => g.dead_letters),
+];
+const name_of = (n) => n.name ?? "all others";
+const name_rate = (name) => {
+  if (history.length < 2) return null;
+  const before = history[history.length - 2];
+  const found = before.names.find((it) => it.name === name.name);
+  const seconds = last().status.uptime_seconds - before.status.uptime_seconds;
+  return seconds > 0 ? (name.messages - (found ? found.messages : 0)) / seconds : null;
+};
+const NAME = [
+  words("Name", name_of), number("Now", name_rate, rate), number("Messages", (n) => n.messages), number("Bytes", (n) => n.bytes, bytes),
+  number("Subscribers", (n) => n.subscribers), number("Groups", (n) => n.groups),
+];
+const DEAD = [
+  words("Name", (d) => d.name), words("Group", (d) => d.group), words("Why", (d) => d.cause + (d.reason ? ": " + d.reason : "")),
+  number("Attempts", (d) => d.attempts), number("Bytes", (d) => d.bytes, bytes),
+  ["Died", (d) => new Date(d.died_unix_seconds * 1000).toLocaleString("en-GB"), (d) => d.died_unix_seconds],
+  words("Message", (d) => d.id),
+];
+
+function kick(connection) {
+  return [["Close", async () => {
+    if (!(await confirmed("Close the connection of " + connection.address + "? Its client may connect again.", "Close it"))) return;
+    await told(change("connections/" + connection.id + "/close", {}), () => "Closed the connection of " + connection.address + ".");
+    lists.connections.load();
+  }, "danger", "Close the connection of " + connection.address]];
+}
+async function told(promise, text) {
+  try { say(text(await promise)); } catch (error) { say("That failed: " + error.message); }
+}
+function letters(letter) {
+  const one = (action, done) => async () => {
+    if (action === "purge" && !(await confirmed("Purge the dead letter of " + letter.name + " in " + letter.group + "? The message is gone then.", "Purge it"))) return;
+    await told(change("dead/" + action, { group: letter.group, ids: [letter.id] }), () => done + " a dead letter of " + letter.group + ".");
+    lists.dead.load();
+  };
+  const of = " the dead letter " + letter.id + " of " + letter.group;
+  return [["Replay", one("replay", "Replayed"), "", "Replay" + of], ["Purge", one("purge", "Purged"), "danger", "Purge" + of]];
+}
+async function all_letters(action) {
+  const group = at("dead-group").value;
+  if (!group) return say("Say which group first.");
+  const question = action === "replay" ? "Replay all dead letters of " + group + "? Its members get the messages again." : "Purge all dead letters of " + group + "? The messages are gone then.";
+  if (!(await confirmed(question, action === "replay" ? "Replay them" : "Purge them"))) return;
+  let [done, from] = [0, null];
+  await told((async () => {
+    do {
+      const changed = await change("dead/" + action, from === null ? { group, all: true } : { group, all: true, from });
+      done += changed.done;
+      from = changed.next;
+    } while (from !== null);
+  })(), () => (action === "replay" ? "Replayed " : "Purged ") + count(done) + " dead letters of " + group + ".");
+  lists.dead.load();
+}
+
+// --- Lists that are asked for in parts ---
+function list(id, columns, empty, actions, query) {
+  const state = { starts: [""], next: null };
+  const bar = at(id + "-bar");
+  const before = make("button", "Previous", { type: "button" });
+  const after = make("button", "Next", { type: "button" });
+  const where = make("span", "", { class: "quiet" });
+  before.onclick = () => { state.starts.pop(); state.load(); };
+  after.onclick = () => { state.starts.push(state.next); state.load(); };
+  bar.append(before, after, where);
+  state.load = async () => {
+    try {
+      const from = state.starts[state.starts.length - 1];
+      const found = await get(id + "?" + new URLSearchParams({ limit: PAGE, ...(from ? { from } : {}), ...query() }));
+      state.next = found.next;
+      before.disabled = state.starts.length < 2;
+      after.disabled = found.next === null;
+      where.textContent = "Page " + state.starts.length + (found.next === null ? " (last)" : "") + ", as of " + clock(new Date());
+      table(id, many(found.items.length, "entry", "entries") + " on this page", columns, found.items, empty, actions);
+    } catch (error) {
+      where.textContent = "Not available: " + error.message;
+    }
+  };
+  return state;
+}
+const lists = {};
+lists.connections = list("connections", CONNECTION, "Nobody is connected.", kick, () => ({}));
+lists.dead = list("dead", DEAD, "There are no dead letters.", letters, () => (at("dead-group").value ? { group: at("dead-group").value } : {}));
+{
+  const input = make("input", null, { id: "dead-group", type: "text", list: "group-names", placeholder: "all groups", autocomplete: "off" });
+  const label = make("label", "Group ", { for: "dead-group" });
+  const replay = make("button", "Replay all of the group", { type: "button" });
+  const purge = make("button", "Purge all of the group", { type: "button", class: "danger" });
+  input.addEventListener("change", () => { lists.dead.starts = [""]; lists.dead.load(); });
+  replay.onclick = () => all_letters("replay");
+  purge.onclick = () => all_letters("purge");
+  at("dead-bar").prepend(label, input, make("datalist", null, { id: "group-names" }), replay, purge);
+}
+
+function show_details(status) {
+  const journal = status.journal;
+  const rows = [
+    ["Journal", journal ? journal.file : "none"],
+    ...(journal ? [
+      ["File, needed of it", bytes(journal.file_bytes) + ", " + bytes(journal.live_bytes)], ["Batches that wait", count(journal.queued_batches)],
+      ["Appended, settled", count(journal.appended_messages) + ", " + count(journal.settled_messages)],
+      ["Compactions, given up", count(journal.compactions) + ", " + count(journal.compactions_given_up)], ["Recovered at the start", count(status.messages.recovered)],
+    ] : []),
+    ["Requests, rejected", count(status.requests.total) + ", " + count(status.requests.rejected)],
+    ...Object.entries(status.requests.rejected_by_reason).filter(([, n]) => n > 0).map(([reason, n]) => ["Rejected: " + reason.replaceAll("_", " "), count(n)]),
+    ["Duplicates", count(status.messages.duplicate)], ["Acknowledged", count(status.messages.acknowledged)], ["Expired", count(status.messages.expired)],
+    ["Dropped", count(status.messages.dropped)], ["Delayed", count(status.messages.delayed)], ["Retained", count(status.messages.retained)],
+    ["Connections rejected", count(status.connections.rejected)], ["Subscribers given up", count(status.connections.slow_subscribers_given_up)],
+    ["Threads", count(status.process.threads)], ["Processor time", time(status.process.cpu_seconds)],
+  ];
+  at("details").replaceChildren(...rows.map(([title, value]) => { const row = make("div"); row.append(make("dt", title), make("dd", value)); return row; }));
+}
+
+function show(event) {
+  const before = last();
+  // Another start counts anew.
+  if (before && event.status.uptime_seconds < before.status.uptime_seconds) history.length = 0;
+  history.push(event);
+  while (history.length > KEPT) history.shift();
+  const status = event.status;
+  at("version").textContent = status.version;
+  at("uptime").textContent = "Running for " + time(Math.floor(status.uptime_seconds));
+  state("live", status.draining ? "Ending" : "Live");
+  show_attention(event);
+  show_tiles(status);
+  table("slow", "Publishers may have to wait for these", SLOW, event.slow, "Every subscriber keeps up.", kick);
+  table("groups", many(status.groups.count, "group", "groups") + (event.groups.length < status.groups.count ? ", the first " + event.groups.length + " by name" : ""), GROUP, event.groups, "There are no groups.");
+  const names = event.names.filter((name) => name.name !== null || name.messages > 0);
+  table("names", "Messages accepted since the HTTP listener started, for up to 100 names in the order of their first message", NAME, names, "Nothing has been published since the HTTP listener started.");
+  at("group-names").replaceChildren(...event.groups.map((group) => make("option", null, { value: group.name })));
+  show_details(status);
+}
+
+// --- The connection to the server ---
+let heard = null;
+function state(kind, text) {
+  const shown = at("state");
+  if (shown.textContent !== text) shown.textContent = text;
+  shown.dataset.state = kind;
+  document.body.dataset.stale = String(kind !== "live" && history.length > 0);
+}
+function gone(why) {
+  state("gone", "No figures since " + (heard ? clock(heard) : "the page was opened") + ": " + why);
+}
+async function listen() {
+  const stop = new AbortController();
+  let silence = setTimeout(() => stop.abort(), SILENT_MS * 2);
+  try {
+    const answer = await fetch("/api/v1/events", { headers: headers(), cache: "no-store", signal: stop.signal });
+    if (answer.status === 401) {
+      token = "";
+      at("login").hidden = false;
+      state("gone", "The server wants its token.");
+      return false;
+    }
+    if (!answer.ok) throw new Error((await answer.json()).error);
+    at("login").hidden = true;
+    lists.connections.load();
+    lists.dead.load();
+    const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+    let text = "";
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) throw new Error("the connection ended");
+      text += value;
+      let end;
+      while ((end = text.indexOf("\n\n")) >= 0) {
+        const lines = text.slice(0, end).split("\n");
+        text = text.slice(end + 2);
+        const data = lines.filter((it) => it.startsWith("data: ")).map((it) => it.slice(6)).join("\n");
+        if (!data) continue;
+        clearTimeout(silence);
+        silence = setTimeout(() => stop.abort(), SILENT_MS);
+        const told = JSON.parse(data);
+        if (told.error) { gone(told.error); continue; }
+        heard = new Date();
+        show(told);
+      }
+    }
+  } catch (error) {
+    gone(stop.signal.aborted ? "the server is silent" : error instanceof TypeError ? "the server cannot be reached" : error.message);
+    return true;
+  } finally {
+    clearTimeout(silence);
+  }
+}
+async function run() {
+  while (await listen()) await new Promise((resolve) => setTimeout(resolve, 1000));
+}
+setInterval(() => {
+  if (document.hidden || at("state").dataset.state !== "live") return;
+  if (lists.connections.starts.length === 1) lists.connections.load();
+  if (lists.dead.starts.length === 1) lists.dead.load();
+}, ASK_AGAIN_MS);
+at("login").addEventListener("submit", (event) => {
+  event.preventDefault();
+  token = at("token").value.trim();
+  run();
+});
+if (document.documentElement.dataset.token === "wanted") {
+  at("login").hidden = false;
+  state("waiting", "The server wants its token.");
+} else {
+  run();
+}

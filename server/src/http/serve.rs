@@ -1,0 +1,99 @@
+//! Takes connections, and gives each its bounds.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::time::{sleep, timeout};
+use tokio_io_timeout::TimeoutWriter;
+
+use super::Shared;
+use super::route;
+
+/// Connections at a time; further ones wait at the listener.
+const CONNECTIONS_MAX: usize = 64;
+
+/// How long the head of a request may take, and how long a connection may be without one.
+const HEAD_TIME_MAX: Duration = Duration::from_secs(20);
+
+/// How long a peer may take nothing of an answer.
+const WRITE_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// Bytes of a request's head.
+const HEAD_BYTES_MAX: usize = 16 * 1024;
+
+/// Headers of a request.
+const HEADERS_MAX: usize = 64;
+
+/// How long a connection that asks for no events may last: nobody keeps its place for ever.
+const CONNECTION_TIME_MAX: Duration = Duration::from_secs(120);
+
+/// How long the listener pauses when the system has no room for a connection.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Serves connections until the process ends.
+pub(super) async fn run(listener: std::net::TcpListener, shared: Arc<Shared>) {
+    let listener = match TcpListener::from_std(listener) {
+        Ok(listener) => listener,
+        Err(error) => {
+            return tracing::error!("nothing is told over HTTP: cannot listen: {error}");
+        }
+    };
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    loop {
+        // It is never closed.
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                let shared = Arc::clone(&shared);
+                tokio::spawn(async move {
+                    serve(stream, peer, shared).await;
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                tracing::debug!("cannot take an HTTP connection: {error}");
+                sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn serve(stream: TcpStream, peer: SocketAddr, shared: Arc<Shared>) {
+    // Answers leave whole.
+    let _ = stream.set_nodelay(true);
+    let mut stream = TimeoutWriter::new(stream);
+    stream.set_timeout(Some(WRITE_TIME_MAX));
+    let stream = Box::pin(stream);
+    let listens = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let told = Arc::clone(&listens);
+    let service = service_fn(move |request| {
+        let (shared, listens) = (Arc::clone(&shared), Arc::clone(&listens));
+        async move { Ok::<_, Infallible>(route::answer(request, &shared, &listens).await) }
+    });
+    let mut connection = pin!(
+        http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_TIME_MAX)
+            .max_buf_size(HEAD_BYTES_MAX)
+            .max_headers(HEADERS_MAX)
+            .serve_connection(TokioIo::new(stream), service)
+    );
+    let mut ended = timeout(CONNECTION_TIME_MAX, connection.as_mut()).await;
+    if ended.is_err() {
+        connection.as_mut().graceful_shutdown();
+        let is_listening = told.load(std::sync::atomic::Ordering::Relaxed);
+        let left = if is_listening { super::events::LISTENING_TIME_MAX } else { WRITE_TIME_MAX };
+        ended = timeout(left, connection).await;
+    }
+    if let Ok(Err(error)) = ended {
+        tracing::debug!(%peer, "an HTTP connection ended: {error}");
+    }
+}
