@@ -76,11 +76,3 @@ fn the_greeting_is_printed_and_acknowledged_until_enter_is_pressed() {
     assert!(subscriber.wait().unwrap().success());
     assert_eq!(server.metrics().pending_messages, 0);
 }
-
-#[test]
-fn the_embedded_server_serves_its_program() {
-    let output = example("embedded_server").output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let text = String::from_utf8(output.stdout).unwrap();
-    assert_eq!(text, "tea: 7\ncoffee: 9\na unicorn: not for sale\n");
-}

@@ -89,9 +89,9 @@ fn read_control(body: &[u8]) -> Option<Request> {
     })
 }
 
-/// The answer to a request that was taken, whose messages were for so many.
+/// The answer to a request that was taken, whose messages were for so many, none of whom only looks on.
 pub(super) fn ok(receivers: u32) -> Vec<u8> {
-    [b"OK", &receivers.to_le_bytes()[..]].concat()
+    [b"OK", &receivers.to_le_bytes()[..], &receivers.to_le_bytes()].concat()
 }
 
 /// The answer to a hello: how large a message may be, the server's instance, and its retry interval.
