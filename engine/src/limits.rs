@@ -11,8 +11,7 @@ pub const NAME_BYTES_MAX: usize = 255;
 /// Bytes of a message's properties: headers, and where answers go.
 pub const PROPERTIES_BYTES_MAX: usize = 64 * 1024;
 
-/// Most frames before a request's body, its empty delimiter included, and so the most that a reply
-/// repeats.
+/// Most frames before a request's body, its empty delimiter included, and so the most that a reply repeats.
 pub const ENVELOPE_FRAMES_MAX: usize = 7;
 
 /// Bytes of a request's envelope, which its reply repeats.
@@ -82,9 +81,8 @@ pub const PUBLISHERS_REMEMBERED_MAX: usize = 65_536;
 /// Runs of sequence numbers remembered for one publisher. Only a refused frame splits a run.
 pub const SEQUENCE_RUNS_MAX: usize = 64;
 
-/// Numbers of one publisher, up to its highest, of which the server remembers the content, in 4 bytes each, to tell a
-/// message that comes again from another one under its number: as many as the 4 MiB hold that a client has on their
-/// way, also of messages without a payload.
+/// Numbers of one publisher, up to its highest, of which the server remembers the content, in 4 bytes each, to tell a message that comes
+/// again from another one under its number: as many as the 4 MiB hold that a client has on their way, also of messages without a payload.
 pub const NUMBERS_REMEMBERED_MAX: usize = 68 * 1024;
 
 /// The same of all publishers together: 32 MiB. Those who were silent longest are forgotten first.
@@ -116,12 +114,10 @@ pub const RESEND_BYTES_PER_TURN_MAX: usize = 4 * 1024 * 1024;
 /// takes a look-up for each length that a subscribed prefix has.
 pub const RESEND_NAMES_PER_TURN_MAX: usize = 512;
 
-/// Size at which a frame of several records is closed, in bytes: large, because every frame costs
-/// each subscriber some thread switches.
+/// Size at which a frame of several records is closed, in bytes: large, because every frame costs each subscriber some thread switches.
 pub const FRAME_BYTES_TARGET: usize = 512 * 1024;
 
-/// After how long a group without delays gets a message again for which a callback failed: a poison message must not keep
-/// all members busy.
+/// After how long a group without delays gets a message again for which a callback failed: a poison message must not keep all members busy.
 pub const CLIENT_CALLBACK_RETRY: Duration = Duration::from_secs(1);
 
 /// Bytes of a publisher's own key for a message.
@@ -196,12 +192,10 @@ pub const PARTIAL_CHECKED: Duration = Duration::from_secs(10);
 /// See [`PARTIAL_CHECKED`].
 pub const PARTIAL_BYTES_MIN: u64 = 64 * 1024;
 
-/// Bytes of requests that are not whole, of all connections together, beyond which the one that takes
-/// most is closed.
+/// Bytes of requests that are not whole, of all connections together, beyond which the one that takes most is closed.
 pub const PARTIAL_BYTES_MAX: usize = 256 * 1024 * 1024;
 
-/// Bytes of answers that wait for all connections together, beyond which of those that take none the one with most of
-/// them is closed.
+/// Bytes of answers that wait for all connections together, beyond which of those that take none the one with most of them is closed.
 pub const REPLY_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// Bytes of answers (to PINGs, and to subscriptions that ask for one) that wait for a subscriber, beyond which
@@ -429,8 +423,7 @@ pub const PICKLE_OPCODES_MAX: usize = 1_000_000;
 /// Most nodes of the value tree that a v1 payload expands to.
 pub const PICKLE_NODES_MAX: usize = 1_000_000;
 
-/// Numbers of memo entries in a v1 pickle lie below this. A pickler numbers no more objects than it
-/// writes opcodes.
+/// Numbers of memo entries in a v1 pickle lie below this. A pickler numbers no more objects than it writes opcodes.
 pub const PICKLE_MEMO_ENTRIES_MAX: usize = PICKLE_OPCODES_MAX;
 
 /// Most decimal digits of an integer in a v1 pickle that is read as a number. It is CPython's limit
@@ -445,16 +438,14 @@ pub const PICKLE_SHARED_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// without holding anybody up. Smaller ones share frames: 64 KiB messages travel a quarter faster so.
 pub const CLIENT_OWN_FRAME_BYTES: usize = 128 * 1024;
 
-/// Bytes of a received frame beyond a client's `max_message_size`: frames of several messages, and servers
-/// whose limit is a little larger.
+/// Bytes of a received frame beyond a client's `max_message_size`: frames of several messages, and servers whose limit is a little larger.
 pub const CLIENT_FRAME_SLACK_BYTES: usize = 1024 * 1024;
 
 /// Frames of a name on their way with which another leaves before it is full: each message at once as
 /// long as few are under way, larger frames beyond.
 pub const CLIENT_EARLY_FRAMES_MAX: usize = 4;
 
-/// Frames that a client may have in flight however long they take: while one is answered, the next is on
-/// its way.
+/// Frames that a client may have in flight however long they take: while one is answered, the next is on its way.
 pub const CLIENT_FRAMES_IN_FLIGHT_MIN: usize = 2;
 
 /// Size at which a frame is closed when the server is at its slowest, in bytes.
@@ -467,15 +458,13 @@ pub const CLIENT_ROUND_TRIP_KEPT: Duration = Duration::from_secs(5);
 /// What a frame that waits in a client counts for beyond its bytes.
 pub const CLIENT_BATCH_OVERHEAD_BYTES: usize = 256;
 
-/// Waiting frames of a client that get at once what room they will probably need; more of them (many
-/// names) grow theirs.
+/// Waiting frames of a client that get at once what room they will probably need; more of them (many names) grow theirs.
 pub const CLIENT_ROOMY_BATCHES_MAX: usize = 4;
 
 /// How long a call that publishes waits for room before that is told.
 pub const CLIENT_BLOCKED_TOLD: Duration = Duration::from_millis(100);
 
-/// Names whose messages a publisher counts, so that subscribers can see gaps; further names are not
-/// counted.
+/// Names whose messages a publisher counts, so that subscribers can see gaps; further names are not counted.
 pub const CLIENT_NAMES_COUNTED_MAX: usize = 65_536;
 
 /// Acknowledgements in one frame, of 16 bytes each, as many as its bytes allow: the server reads a frame
@@ -491,8 +480,7 @@ pub const CLIENT_ACKS_WAITING_MAX: usize = 1 << 20;
 /// Runs (a publisher under a name) in which a subscriber looks for gaps.
 pub const CLIENT_RUNS_TRACKED_MAX: usize = 65_536;
 
-/// Frames received in one turn before a client looks at anything else, and those that a callback is called for before
-/// another one's turn.
+/// Frames received in one turn before a client looks at anything else, and those that a callback is called for before another one's turn.
 pub const CLIENT_FRAMES_PER_TURN: usize = 64;
 
 /// Messages of a callback that were acknowledged late, and of which copies are acknowledged without calling it again.

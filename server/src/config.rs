@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
@@ -363,6 +364,21 @@ fn comment(text: &str, to: &mut String) {
     }
     to.push_str(&line);
     to.push('\n');
+}
+
+/// An address to listen on, without a port.
+pub(crate) fn address(text: &str) -> Result<IpAddr, String> {
+    text.parse().map_err(|_| {
+        "expected an IP address such as 127.0.0.1, no host name and no port: those are --pub-port and --recv-port"
+            .to_owned()
+    })
+}
+
+/// An address to listen on, with a port.
+pub(crate) fn http_address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| {
+        "expected an IP address and a port, such as 127.0.0.1:7280 or [::1]:7280".to_owned()
+    })
 }
 
 #[cfg(test)]

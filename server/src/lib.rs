@@ -84,7 +84,7 @@ struct Args {
 struct Settings {
     /// IP address to listen on. One that other machines can reach needs --curve-secret,
     /// users in --access, or --insecure.
-    #[arg(long, value_name = "ADDR", value_parser = address, default_value_t = Config::default().bind)]
+    #[arg(long, value_name = "ADDR", value_parser = config::address, default_value_t = Config::default().bind)]
     bind: IpAddr,
 
     /// Port for subscribers; 0 picks a free one.
@@ -173,7 +173,7 @@ struct Settings {
     /// Tell over HTTP what the server does: metrics for Prometheus at /metrics, /healthz and /readyz for probes, a JSON API
     /// at /api/v1, and a page for people at /. An address that other machines can reach needs --http-token-file or
     /// --insecure. Port 0 picks a free one, which the log says.
-    #[arg(long, value_name = "ADDR:PORT", value_parser = http_address)]
+    #[arg(long, value_name = "ADDR:PORT", value_parser = config::http_address)]
     http: Option<SocketAddr>,
 
     /// File with a token, one line of at least 16 characters, that only its owner can read. HTTP clients have to send it
@@ -216,19 +216,6 @@ fn duration(text: &str) -> Result<humantime::Duration, String> {
     parse_duration(text)
         .map(Into::into)
         .map_err(|_| "expected a duration, such as 10s, 500ms or 1m 30s".to_owned())
-}
-
-fn address(text: &str) -> Result<IpAddr, String> {
-    text.parse().map_err(|_| {
-        "expected an IP address such as 127.0.0.1, no host name and no port: those are --pub-port and --recv-port"
-            .to_owned()
-    })
-}
-
-fn http_address(text: &str) -> Result<SocketAddr, String> {
-    text.parse().map_err(|_| {
-        "expected an IP address and a port, such as 127.0.0.1:7280 or [::1]:7280".to_owned()
-    })
 }
 
 impl From<&Settings> for Config {

@@ -33,6 +33,7 @@ fn others() -> BTreeMap<String, &'static str> {
             "debug",
             "json",
             "127.0.0.9",
+            "127.0.0.1:7280",
             "a \"b\"\\\n",
         ];
         let other = may_be.into_iter().find(|value| {
