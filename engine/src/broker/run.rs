@@ -235,7 +235,9 @@ impl<N: Network> Broker<N> {
         self.count(now);
         let began = now;
         let now = self.network.now();
-        self.counters.traffic.turns.add(now.saturating_sub(began));
+        if self.core.subscribers.is_counting() {
+            self.counters.traffic.turns.add(now.saturating_sub(began));
+        }
         Ok(self.drain.filter(|drain| {
             let reading = !self.readable.is_empty() && now < drain.refused_until;
             now >= drain.finished_by || (!reading && self.is_drained())

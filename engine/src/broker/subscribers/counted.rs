@@ -86,6 +86,11 @@ impl Subscribers {
         }
     }
 
+    /// Whether somebody looks at what the server tells of itself.
+    pub(in super::super) fn is_counting(&self) -> bool {
+        self.counted.is_on()
+    }
+
     /// So many messages were published under the name that is counted at this place.
     #[inline]
     pub(in super::super) fn published(&mut self, counted_at: u32, messages: u64, bytes: usize) {
