@@ -8,8 +8,7 @@ use arcstr::ArcStr;
 
 use crate::client::Message;
 use crate::journal::{Contents, Messages, OpenError, contents};
-use crate::message::{self, Format};
-use crate::wire::frame::{v1_prefix, v2_prefix};
+use crate::message;
 use crate::wire::id::MessageId;
 
 /// A message of a journal: [`read_journal`].
@@ -69,12 +68,7 @@ pub fn read_journal(path: &Path) -> Result<JournalMessages, OpenError> {
 
 impl JournalMessages {
     fn read(&self, kept: &message::Message, retained: bool) -> Result<JournalMessage, OpenError> {
-        let prefix = match kept.format {
-            Format::V1 => v1_prefix(&kept.name),
-            Format::V2 => v2_prefix(&kept.name),
-        };
-        let frame = [&prefix[..], &kept.body].concat().into();
-        let Some(message) = Message::of_frame(&frame) else {
+        let Some(message) = Message::of_frame(&kept.frame().into()) else {
             let source = std::io::Error::other(format!("message {} cannot be read", kept.id));
             return Err(OpenError::Io { action: "read", path: self.path.clone(), source });
         };

@@ -11,6 +11,7 @@ use bytes::Bytes;
 
 use crate::limits::{KEPT_FRAME_SHARE_MAX, PENDING_COPY_BYTES_MAX};
 use crate::wire::control::Backoff;
+use crate::wire::frame::{v1_prefix, v2_prefix};
 use crate::wire::id::MessageId;
 use crate::wire::letter::Cause;
 
@@ -41,6 +42,15 @@ impl Message {
     /// Bytes that count against the limit on pending bytes.
     pub fn bytes(&self) -> usize {
         self.body.len()
+    }
+
+    /// The frame that holds this message alone, as it would be published.
+    pub fn frame(&self) -> Vec<u8> {
+        let prefix = match self.format {
+            Format::V1 => v1_prefix(&self.name),
+            Format::V2 => v2_prefix(&self.name),
+        };
+        [&prefix[..], &self.body].concat()
     }
 }
 

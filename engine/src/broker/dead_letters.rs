@@ -18,8 +18,7 @@ use crate::journal::{JobState, LetterEnd, Op};
 use crate::limits::{
     LETTERS_CHANGED_MAX, LETTERS_LISTED_MAX, LETTERS_MADE_PER_TURN_MAX, LETTERS_TOLD_MAX,
 };
-use crate::message::{DeadLetter, Format, Message};
-use crate::wire::frame::{v1_prefix, v2_prefix};
+use crate::message::{DeadLetter, Format};
 use crate::wire::id::MessageId;
 use crate::wire::letter::{self, Cause, Changed, Entry, Listed, Request, Which};
 use crate::wire::record::Records;
@@ -193,11 +192,7 @@ impl<E> Core<E> {
         self.check_group(group)?;
         let unknown = || LetterError::Unknown { group: group.to_owned(), id, unknown: 1, all: 1 };
         let number = self.letters.number(group, id).ok_or_else(unknown)?;
-        let Message { name, format, body, .. } = self.backlog.get(id).ok_or_else(unknown)?;
-        let frame = match format {
-            Format::V1 => [&v1_prefix(&name)[..], &body].concat(),
-            Format::V2 => [&v2_prefix(&name)[..], &body].concat(),
-        };
+        let frame = self.backlog.get(id).ok_or_else(unknown)?.frame();
         let shown = self.with_entry(number, |entry| letter::shown(entry, &frame));
         Ok(shown.ok_or_else(unknown)?)
     }

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use super::damage::{DamageReport, Torn};
 use super::error::{OpenError, check_kind, io_error};
-use super::record::RECORDS_OFFSET;
-use super::recovery::{Records, read_all};
-use super::storage::{PathKind, RealStorage, Storage};
+use super::record::{FileHeader, RECORDS_OFFSET};
+use super::recovery::{Records, Scan, read_all};
+use super::storage::{PathKind, RealStorage, Storage, StorageFile};
 
 /// Times that a file which looks damaged is read before it is said to change.
 const READS_MAX: usize = 4;
@@ -78,17 +78,37 @@ pub fn inspect(path: &Path, storage: &dyn Storage) -> Result<Inspection, OpenErr
     Err(OpenError::Changing { path: path.to_owned() })
 }
 
-fn read(path: &Path, storage: &dyn Storage) -> Result<Inspection, OpenError> {
-    let path = path.to_owned();
-    let kind = storage.kind(&path).map_err(io_error("look at", &path))?;
-    check_kind(kind, &path)?;
+/// The path of a journal that is there, with symbolic links followed.
+pub(super) fn resolved(path: &Path, storage: &dyn Storage) -> Result<PathBuf, OpenError> {
+    let kind = storage.kind(path).map_err(io_error("look at", path))?;
+    check_kind(kind, path)?;
     if kind == PathKind::Missing {
-        return Err(OpenError::Missing { path });
+        return Err(OpenError::Missing { path: path.to_owned() });
     }
-    let resolved = storage.resolve(&path).map_err(io_error("find", &path))?;
-    let file = storage.open_to_read(&resolved).map_err(io_error("open", &path))?;
-    let bytes = file.bytes().map_err(io_error("read", &path))?;
-    let Some((header, found)) = read_all(&path, &*file, bytes)? else {
+    storage.resolve(path).map_err(io_error("find", path))
+}
+
+/// A journal that is read beside whoever uses it.
+pub(super) struct Beside {
+    pub(super) file: Box<dyn StorageFile>,
+    pub(super) bytes: u64,
+    /// `None` if nothing was ever written into it.
+    pub(super) read: Option<(FileHeader, Scan)>,
+}
+
+/// Reads a journal that is there, and does not lock it.
+pub(super) fn read_beside(path: &Path, storage: &dyn Storage) -> Result<Beside, OpenError> {
+    let resolved = resolved(path, storage)?;
+    let file = storage.open_to_read(&resolved).map_err(io_error("open", path))?;
+    let bytes = file.bytes().map_err(io_error("read", path))?;
+    let read = read_all(path, &*file, bytes)?;
+    Ok(Beside { file, bytes, read })
+}
+
+fn read(path: &Path, storage: &dyn Storage) -> Result<Inspection, OpenError> {
+    let Beside { bytes, read, .. } = read_beside(path, storage)?;
+    let path = path.to_owned();
+    let Some((header, found)) = read else {
         return Ok(Inspection {
             path,
             version: None,

@@ -1,6 +1,7 @@
 //! Opens a journal: locks it, recovers what it holds, and leaves a file that is clean and synced.
 
 use std::io::{self, IoSlice};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -357,7 +358,7 @@ impl Opening<'_> {
         to: u64,
     ) -> Result<PathBuf, OpenError> {
         let mut n = 1_u64;
-        let (copy, mut out) = loop {
+        let (copy, out) = loop {
             let copy = beside(self.path, &format!("{addition}{n}"));
             match self.storage.create(&copy) {
                 Ok(out) => break (copy, out),
@@ -365,18 +366,8 @@ impl Opening<'_> {
                 Err(error) => return Err(io_error("create", &copy)(error)),
             }
         };
-        let mut write = || {
-            read_through(file, from, to, |_, bytes| {
-                append_all(&mut *out, &mut [IoSlice::new(bytes)])
-            })?;
-            out.sync()?;
-            self.storage.sync_directory(directory(&copy))
-        };
-        write().map_err(|error| {
-            // Half a copy is worth nothing, and takes the room that may be missing.
-            let _ = self.storage.remove(&copy);
-            io_error("keep what is damaged or torn in", &copy)(error)
-        })?;
+        copy_part(self.storage, file, from..to, &copy, out)
+            .map_err(io_error("keep what is damaged or torn in", &copy))?;
         Ok(copy)
     }
 
@@ -391,8 +382,29 @@ impl Opening<'_> {
     }
 }
 
+/// Copies a part of a file to the new one at `path`, for good. Where that fails, there is no copy.
+pub(super) fn copy_part(
+    storage: &dyn Storage,
+    file: &dyn StorageFile,
+    part: Range<u64>,
+    path: &Path,
+    mut out: Box<dyn StorageFile>,
+) -> io::Result<()> {
+    let mut write = || {
+        read_through(file, part.start, part.end, |_, bytes| {
+            append_all(&mut *out, &mut [IoSlice::new(bytes)])
+        })?;
+        out.sync()?;
+        storage.sync_directory(directory(path))
+    };
+    write().inspect_err(|_| {
+        // Half a copy is worth nothing, and takes the room that may be missing.
+        let _ = storage.remove(path);
+    })
+}
+
 /// Hands on the bytes of a file, some at a time, each time with their offset.
-pub(super) fn read_through(
+fn read_through(
     file: &dyn StorageFile,
     from: u64,
     to: u64,

@@ -1,18 +1,16 @@
 //! What can be done with a journal's file beside the server that uses it, and without one.
 
-use std::io::IoSlice;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::damage::{DamageReport, Torn};
-use super::error::{OpenError, check_kind, io_error};
-use super::inspect::{Inspection, inspect};
+use super::error::{OpenError, io_error};
+use super::inspect::{Beside, Inspection, inspect, read_beside, resolved};
 use super::live::Messages;
-use super::open::{Recovered, open_file, read_through};
+use super::open::{Recovered, copy_part, open_file};
 use super::options::JournalOptions;
-use super::recovery::read_all;
-use super::rewrite::{directory, remove_if_there};
-use super::storage::{PathKind, RealStorage, Storage, append_all};
+use super::rewrite::remove_if_there;
+use super::storage::{PathKind, RealStorage, Storage};
 use crate::message::{DeadLetter, Message};
 
 /// Copies a journal to a file that is not there yet, up to its last whole record, and syncs it. A server may use the journal
@@ -32,10 +30,8 @@ pub(super) fn copy(from: &Path, to: &Path, storage: &dyn Storage) -> Result<Insp
     if storage.kind(&to).map_err(io_error("look at", &to))? != PathKind::Missing {
         return Err(OpenError::Exists { path: to });
     }
-    let source = resolved(from, storage)?;
-    let file = storage.open_to_read(&source).map_err(io_error("open", from))?;
-    let bytes = file.bytes().map_err(io_error("read", from))?;
-    let end = match read_all(from, &*file, bytes)? {
+    let Beside { file, read, .. } = read_beside(from, storage)?;
+    let end = match read {
         Some((_, found)) if !found.damage.is_empty() => {
             return Err(OpenError::Damaged { path: from.to_owned(), damage: found.damage });
         }
@@ -43,13 +39,8 @@ pub(super) fn copy(from: &Path, to: &Path, storage: &dyn Storage) -> Result<Insp
         // Nothing was ever written into it.
         None => 0,
     };
-    let mut out = storage.create(&to).map_err(io_error("create", &to))?;
-    let mut write = || {
-        read_through(&*file, 0, end, |_, bytes| append_all(&mut *out, &mut [IoSlice::new(bytes)]))?;
-        out.sync()?;
-        storage.sync_directory(directory(&to))
-    };
-    let written = write().map_err(io_error("write", &to));
+    let out = storage.create(&to).map_err(io_error("create", &to))?;
+    let written = copy_part(storage, &*file, 0..end, &to, out).map_err(io_error("write", &to));
     // A server that started meanwhile may have cut off what it takes for torn, and written there again.
     let copied = written.and_then(|()| inspect(&to, storage)).and_then(|copied| {
         let is_sound = copied.damage.is_empty();
@@ -114,16 +105,6 @@ fn open(path: &Path, set: impl FnOnce(&mut JournalOptions)) -> Result<Rewritten,
     Ok(Rewritten { messages, bytes_before, bytes, torn, damage, copy })
 }
 
-/// The path of a journal that is there.
-fn resolved(path: &Path, storage: &dyn Storage) -> Result<PathBuf, OpenError> {
-    let kind = storage.kind(path).map_err(io_error("look at", path))?;
-    check_kind(kind, path)?;
-    if kind == PathKind::Missing {
-        return Err(OpenError::Missing { path: path.to_owned() });
-    }
-    storage.resolve(path).map_err(io_error("find", path))
-}
-
 /// What a journal holds.
 pub struct Contents {
     /// Messages that are not settled, in the order in which they were appended, each read when it is taken.
@@ -139,10 +120,8 @@ pub struct Contents {
 /// # Errors
 /// As for [`inspect_journal`](super::inspect_journal).
 pub fn contents(path: &Path) -> Result<Contents, OpenError> {
-    let source = resolved(path, &RealStorage)?;
-    let file = RealStorage.open_to_read(&source).map_err(io_error("open", path))?;
-    let bytes = file.bytes().map_err(io_error("read", path))?;
-    let Some((header, found)) = read_all(path, &*file, bytes)? else {
+    let Beside { file, read, .. } = read_beside(path, &RealStorage)?;
+    let Some((header, found)) = read else {
         let (messages, letters, retained) = (Messages::none(path), Vec::new(), Vec::new());
         return Ok(Contents { messages, letters, retained });
     };
