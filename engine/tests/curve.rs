@@ -1,15 +1,16 @@
 //! Connections that are authenticated and encrypted with CURVE, through the public API alone.
 
-use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+mod strangers;
+
+use std::io::Write;
+use std::net::TcpStream;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use mezzenger::curve::{AuthorizedKeys, KeyPair};
 use mezzenger::{Client, ClientBuilder, ConnectError, ConnectionEvent, Filter, Server};
 
-/// Longer than anything takes that works.
-const LONG: Duration = Duration::from_secs(30);
+use self::strangers::{LONG, exchange, greeting};
 
 /// A server that accepts these clients, and its keys.
 fn server(authorized: AuthorizedKeys) -> (Server, KeyPair) {
@@ -149,26 +150,6 @@ fn a_key_that_is_taken_away_ends_its_connections_within_a_second() {
     server.keys_handle().set_authorized_keys(AuthorizedKeys::any());
     wait_for("a new connection", || removed.ping().is_ok());
     kept.ping().unwrap();
-}
-
-/// Sends these bytes, and returns what comes back until the server closes the connection.
-fn exchange(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
-    let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(LONG)).unwrap();
-    let _ = stream.write_all(bytes);
-    let _ = stream.shutdown(Shutdown::Write);
-    let mut told = Vec::new();
-    // What the server did not read makes the system reset the connection.
-    let _ = stream.read_to_end(&mut told);
-    told
-}
-
-fn greeting(mechanism: &[u8]) -> Vec<u8> {
-    let mut greeting = vec![0; 64];
-    greeting[0] = 0xff;
-    (greeting[9], greeting[10], greeting[11]) = (0x7f, 3, 1);
-    greeting[12..12 + mechanism.len()].copy_from_slice(mechanism);
-    greeting
 }
 
 #[test]

@@ -1,8 +1,10 @@
 //! Users with passwords (PLAIN): the library's own clients, and libzmq on both sides.
 
+mod strangers;
+
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
@@ -10,8 +12,8 @@ use mezzenger::access::{Access, AccessError, PasswordHash, Permissions};
 use mezzenger::wire::frame::v2_prefix;
 use mezzenger::{Client, ClientBuilder, ConnectError, SendError, Server};
 
-/// Longer than anything takes that works.
-const LONG: Duration = Duration::from_secs(30);
+use self::strangers::{LONG, exchange, greeting};
+
 const LONG_MS: i32 = 30_000;
 
 /// The hash of `secret`, made once: it takes its time.
@@ -137,26 +139,6 @@ fn a_changed_password_ends_connections_and_the_new_one_opens_others() {
     // A server that asks for nothing does not begin to ask.
     let open = Server::builder().pub_port(0).recv_port(0).access(Access::new()).start().unwrap();
     assert_eq!(open.access_handle().set_access(access()), Err(AccessError::NoUsers));
-}
-
-fn greeting(mechanism: &[u8]) -> Vec<u8> {
-    let mut greeting = vec![0; 64];
-    greeting[0] = 0xff;
-    (greeting[9], greeting[10], greeting[11]) = (0x7f, 3, 1);
-    greeting[12..12 + mechanism.len()].copy_from_slice(mechanism);
-    greeting
-}
-
-/// Sends these bytes, and returns what comes back until the server closes the connection.
-fn exchange(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
-    let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(LONG)).unwrap();
-    let _ = stream.write_all(bytes);
-    let _ = stream.shutdown(Shutdown::Write);
-    let mut told = Vec::new();
-    // What the server did not read makes the system reset the connection.
-    let _ = stream.read_to_end(&mut told);
-    told
 }
 
 #[test]

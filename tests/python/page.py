@@ -92,7 +92,8 @@ class Page:
         if file:
             height = self.driver.execute_script("return document.documentElement.scrollHeight")
             self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {**metrics, "height": min(height, 4000)})
-            time.sleep(0.3)
+            # Once it is drawn in its new height.
+            self.driver.execute_async_script("requestAnimationFrame(() => requestAnimationFrame(arguments[0]))")
             self.driver.save_screenshot(file)
         ground = "return getComputedStyle(document.body).backgroundColor"
         return [*self.driver.execute_script(WIDE), self.driver.execute_script(ground)]
