@@ -1,5 +1,6 @@
 //! Clients, runtimes and servers that come and go.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -55,14 +56,14 @@ fn whatever_waits_ends_when_the_runtime_goes() {
         let publisher = publisher.clone();
         runtime.spawn(async move { while publisher.publish("load", [n; 1000]).await.is_ok() {} });
     }
+    let published = AtomicU64::new(0);
     thread::scope(|scope| {
         let publishing = scope.spawn(|| {
-            let mut published = 0;
             loop {
                 match block(publisher.publish("load", [0; 1000])) {
-                    Ok(_) => published += 1,
-                    Err(error) => break (published, error),
-                }
+                    Ok(_) => published.fetch_add(1, Ordering::Relaxed),
+                    Err(error) => break error,
+                };
             }
         });
         let sending = scope.spawn(|| {
@@ -82,11 +83,10 @@ fn whatever_waits_ends_when_the_runtime_goes() {
         let asking = scope.spawn(|| block(reader.message("ask", "x").request(LONG * 100)));
         let reading = scope.spawn(|| block(silent.recv()).unwrap_err());
         wait_for("the load", || publisher.counters().published > 1000);
+        wait_for("the thread's own", || published.load(Ordering::Relaxed) > 0);
         wait_for("the request", || reader.counters().published > 0);
         runtime.shutdown_background();
-        let (published, error) = publishing.join().unwrap();
-        assert_eq!(error, SendError::Stopped);
-        assert!(published > 0);
+        assert_eq!(publishing.join().unwrap(), SendError::Stopped);
         assert_eq!(sending.join().unwrap(), SendError::Stopped);
         assert_eq!(flushing.join().unwrap(), SendError::Stopped);
         let error = asking.join().unwrap().unwrap_err();
