@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::admin::dead_letters::{self, DeadLetters};
 use super::admin::groups::Groups;
 use super::admin::retained::Retained;
-use super::connection::errands::Errands;
+use super::connection::control_queue::ControlQueue;
 use super::connection::links::Links;
 use super::connection::requester::{Requester, Setup};
 use super::error::{ConnectError, SendError, SubscribeError};
@@ -22,11 +22,11 @@ use super::publish::outbox::Outbox;
 use super::publish::outgoing::OutgoingMessage;
 use super::publish::payload::Payload;
 use super::publish::publisher::{Content, Publisher};
-use super::publish::receipt::{Fate, Receipt};
+use super::publish::receipt::{Receipt, SharedOutcome};
 use super::receive::message::Message;
 use super::receive::outcome::Outcome;
 use super::receive::{
-    Callback, Callbacks, Commands, Filter, Opener, Requests, SubscriptionBuilder, Voice,
+    Callback, Callbacks, Commands, Filter, Opener, Requests, Settler, SubscriptionBuilder,
 };
 use super::report::{Counters, Reporter};
 use super::run::here;
@@ -55,7 +55,7 @@ pub(super) struct Core {
     publisher: Arc<Publisher>,
     timeout: Duration,
     outbox: Arc<Outbox>,
-    errands: Arc<Errands>,
+    control_queue: Arc<ControlQueue>,
     commands: Arc<Commands>,
     requests: Requests,
     callbacks: Arc<Callbacks>,
@@ -75,7 +75,7 @@ impl Core {
         }
         let (waker, wakes) = waker::pair().map_err(ConnectError::System)?;
         let (mut core, requester) = Self::split(&options, wire(&options), waker, Some(wakes))?;
-        let answered = Arc::<Fate>::default();
+        let answered = Arc::<SharedOutcome>::default();
         core.links.connect(Arc::clone(&answered));
         let patience = options.send_timeout.saturating_mul(options.connection_retries);
         let end = Instant::now().checked_add(patience);
@@ -108,7 +108,7 @@ impl Core {
     /// What is waited for to see it connected.
     #[cfg(feature = "tokio")]
     pub(super) fn connect(&self) -> Receipt {
-        let answered = Arc::<Fate>::default();
+        let answered = Arc::<SharedOutcome>::default();
         self.links.connect(Arc::clone(&answered));
         self.receipt(answered)
     }
@@ -158,7 +158,8 @@ impl Core {
         };
         let outbox = Arc::new(Outbox::new(bounds, Arc::clone(&reporter), waker.clone()));
         let process = Process::this();
-        let errands = Arc::new(Errands::new(waker.clone(), Arc::clone(&reporter), process));
+        let control_queue =
+            Arc::new(ControlQueue::new(waker.clone(), Arc::clone(&reporter), process));
         let commands = Arc::new(Commands::new(waker.clone(), Arc::clone(&reporter)));
         let stopping = Arc::<AtomicBool>::default();
         let secret: hello::Secret = random_bytes();
@@ -177,7 +178,7 @@ impl Core {
             wire,
             wakes,
             Arc::clone(&outbox),
-            Arc::clone(&errands),
+            Arc::clone(&control_queue),
             Arc::clone(&reporter),
             Arc::clone(&stopping),
         );
@@ -186,16 +187,16 @@ impl Core {
             process,
             max_message_bytes: options.max_message_size,
             outbox: Arc::clone(&outbox),
-            line: requester.line(),
+            connection: requester.connection(),
             waker: waker.clone(),
             clock: Arc::new(Clock::new(waker.clone())),
         });
-        let voice = Voice {
+        let settler = Settler {
             commands: Arc::clone(&commands),
-            errands: Arc::clone(&errands),
+            control_queue: Arc::clone(&control_queue),
             publisher: Arc::clone(&publisher),
         };
-        let opener = Opener::new(voice, options.send_timeout, options.connection_retries);
+        let opener = Opener::new(settler, options.send_timeout, options.connection_retries);
         let no_calls = Arc::<AtomicBool>::default();
         let callbacks =
             Callbacks::new(opener.clone(), Arc::clone(&reporter), Arc::clone(&no_calls));
@@ -204,7 +205,7 @@ impl Core {
             publisher,
             timeout: options.send_timeout,
             outbox,
-            errands,
+            control_queue,
             commands,
             callbacks: Arc::new(callbacks),
             reporter,
@@ -323,18 +324,18 @@ impl Core {
     }
 
     #[cfg(feature = "tokio")]
-    pub(super) fn errands(&self) -> &Errands {
-        &self.errands
+    pub(super) fn control_queue(&self) -> &ControlQueue {
+        &self.control_queue
     }
 
     /// A ping, to be waited for.
     pub(super) fn ask_for_life(&self) -> Receipt {
-        self.receipt(self.errands.ping())
+        self.receipt(self.control_queue.ping())
     }
 
     /// The promise of what is decided for this client.
-    pub(super) fn receipt(&self, fate: Arc<Fate>) -> Receipt {
-        Receipt::new(fate, self.publisher.process)
+    pub(super) fn receipt(&self, outcome: Arc<SharedOutcome>) -> Receipt {
+        Receipt::new(outcome, self.publisher.process)
     }
 
     pub(super) fn subscribe_callback<F, O>(
@@ -366,15 +367,15 @@ impl Core {
     }
 
     pub(super) fn dead_letters_in_task(&self, group: &str) -> dead_letters::tasks::DeadLetters {
-        dead_letters::tasks::DeadLetters::new(Arc::clone(&self.errands), group.to_owned())
+        dead_letters::tasks::DeadLetters::new(Arc::clone(&self.control_queue), group.to_owned())
     }
 
     pub(super) fn groups<Mode>(&self) -> Groups<Mode> {
-        Groups::new(Arc::clone(&self.errands))
+        Groups::new(Arc::clone(&self.control_queue))
     }
 
     pub(super) fn retained<Mode>(&self) -> Retained<Mode> {
-        Retained::new(Arc::clone(&self.errands))
+        Retained::new(Arc::clone(&self.control_queue))
     }
 
     pub(super) fn publisher_id(&self) -> u64 {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::client::connection::errands::Errands;
+use crate::client::connection::control_queue::ControlQueue;
 use crate::client::error::{AdminError, unreadable};
 #[cfg(feature = "tokio")]
 use crate::client::mode::Asynchronous;
@@ -95,13 +95,13 @@ impl Group {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Groups<Mode = Blocking> {
-    errands: Arc<Errands>,
+    control_queue: Arc<ControlQueue>,
     mode: PhantomData<Mode>,
 }
 
 impl<Mode> Groups<Mode> {
-    pub(in crate::client) fn new(errands: Arc<Errands>) -> Self {
-        Self { errands, mode: PhantomData }
+    pub(in crate::client) fn new(control_queue: Arc<ControlQueue>) -> Self {
+        Self { control_queue, mode: PhantomData }
     }
 
     /// Begins to create a durable group: one that is there until it is [deleted](Self::delete), also without members, and over
@@ -168,7 +168,7 @@ impl<Mode> Groups<Mode> {
     }
 
     async fn ask(&self, request: &Request<'_>) -> Result<Bytes, AdminError> {
-        Ok(self.errands.answer_to(durable::request(request).into()).await?)
+        Ok(self.control_queue.answer_to(durable::request(request).into()).await?)
     }
 }
 
@@ -245,7 +245,7 @@ impl Groups<Asynchronous> {
 
 impl<Mode> Clone for Groups<Mode> {
     fn clone(&self) -> Self {
-        Self::new(Arc::clone(&self.errands))
+        Self::new(Arc::clone(&self.control_queue))
     }
 }
 

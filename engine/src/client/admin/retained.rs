@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 
-use crate::client::connection::errands::Errands;
+use crate::client::connection::control_queue::ControlQueue;
 use crate::client::error::{AdminError, unreadable};
 #[cfg(feature = "tokio")]
 use crate::client::mode::Asynchronous;
@@ -52,13 +52,13 @@ pub struct RetainedMessage {
 /// # }
 /// ```
 pub struct Retained<Mode = Blocking> {
-    errands: Arc<Errands>,
+    control_queue: Arc<ControlQueue>,
     mode: PhantomData<Mode>,
 }
 
 impl<Mode> Retained<Mode> {
-    pub(in crate::client) fn new(errands: Arc<Errands>) -> Self {
-        Self { errands, mode: PhantomData }
+    pub(in crate::client) fn new(control_queue: Arc<ControlQueue>) -> Self {
+        Self { control_queue, mode: PhantomData }
     }
 
     async fn total(&self) -> Result<u64, AdminError> {
@@ -117,7 +117,7 @@ impl<Mode> Retained<Mode> {
     }
 
     async fn ask(&self, request: &Request<'_>) -> Result<Bytes, AdminError> {
-        Ok(self.errands.answer_to(retained::request(request).into()).await?)
+        Ok(self.control_queue.answer_to(retained::request(request).into()).await?)
     }
 }
 
@@ -185,7 +185,7 @@ impl Retained<Asynchronous> {
 
 impl<Mode> Clone for Retained<Mode> {
     fn clone(&self) -> Self {
-        Self::new(Arc::clone(&self.errands))
+        Self::new(Arc::clone(&self.control_queue))
     }
 }
 

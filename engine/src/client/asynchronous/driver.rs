@@ -13,7 +13,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::time::Sleep;
 
 use crate::client::connection::requester::Requester;
-use crate::client::publish::receipt::Fate;
+use crate::client::publish::receipt::SharedOutcome;
 use crate::client::waiting::Clock;
 use crate::net::connection::Address;
 use crate::net::wait::{Pause, Polled, Woken};
@@ -39,11 +39,11 @@ pub(super) struct Driver {
 
 /// Decides its fate when it goes.
 #[derive(Default)]
-pub(super) struct End(Arc<Fate>);
+pub(super) struct End(Arc<SharedOutcome>);
 
 impl End {
     /// What is decided when it has gone.
-    pub(super) fn fate(&self) -> Arc<Fate> {
+    pub(super) fn outcome(&self) -> Arc<SharedOutcome> {
         Arc::clone(&self.0)
     }
 }
@@ -61,8 +61,8 @@ impl Driver {
     }
 
     /// What is decided when it has gone.
-    pub(super) fn ended(&self) -> Arc<Fate> {
-        self._end.fate()
+    pub(super) fn ended(&self) -> Arc<SharedOutcome> {
+        self._end.outcome()
     }
 
     /// The task's body: runs until told to stop, and then until all is answered or time is over.
@@ -111,7 +111,7 @@ impl Driver {
 
     /// Where servers are, if their names are to be looked up.
     fn unresolved(&self) -> Option<Vec<Address>> {
-        self.requester.line().lock().as_ref()?.wire.unresolved()
+        self.requester.connection().lock().as_ref()?.wire.unresolved()
     }
 
     /// Registers the socket with the runtime, unless it is.
@@ -168,7 +168,7 @@ impl Driver {
             && let Poll::Ready(found) = look_up.as_mut().poll(context)
         {
             self.look_up = None;
-            if let Some(connection) = self.requester.line().lock().as_mut() {
+            if let Some(connection) = self.requester.connection().lock().as_mut() {
                 connection.wire.resolved(found);
             }
             is_due = true;

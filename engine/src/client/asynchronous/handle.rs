@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 
 use super::driver::{Driver, End};
-use super::thread::Turns;
+use super::thread::ThreadState;
 use crate::client::admin::dead_letters::tasks::DeadLetters;
 use crate::client::admin::groups::Groups;
 use crate::client::admin::retained::Retained;
@@ -20,7 +20,7 @@ use crate::client::options::Options;
 use crate::client::publish::archive::{ArchivePayload, TypedPayload};
 use crate::client::publish::outgoing::OutgoingMessage;
 use crate::client::publish::payload::Payload;
-use crate::client::publish::receipt::{Fate, Receipt};
+use crate::client::publish::receipt::{Receipt, SharedOutcome};
 use crate::client::receive::message::Message;
 use crate::client::receive::{Filter, Subscription, SubscriptionBuilder};
 use crate::client::report::Counters;
@@ -47,7 +47,7 @@ use crate::wire::properties::Properties;
 pub struct Client {
     core: Arc<Core>,
     /// Decided when the task has ended.
-    ended: Arc<Fate>,
+    ended: Arc<SharedOutcome>,
 }
 
 impl ClientBuilder {
@@ -104,8 +104,8 @@ impl ClientBuilder {
         let (core, requester) = Core::for_thread(options, waker)?;
         let answered = core.connect();
         let (clock, _end) = (Arc::clone(&core.publisher().clock), End::default());
-        let ended = _end.fate();
-        Turns { requester, wakes, clock, _end }.start().map_err(ConnectError::Thread)?;
+        let ended = _end.outcome();
+        ThreadState { requester, wakes, clock, _end }.start().map_err(ConnectError::Thread)?;
         greeted(core, options, answered, ended).await
     }
 }
@@ -115,7 +115,7 @@ async fn greeted(
     core: Core,
     options: &Options,
     mut answered: Receipt,
-    ended: Arc<Fate>,
+    ended: Arc<SharedOutcome>,
 ) -> Result<Client, ConnectError> {
     let patience = options.send_timeout.saturating_mul(options.connection_retries);
     let end = Instant::now().checked_add(patience);
@@ -223,7 +223,7 @@ impl Client {
         publisher.check_original(name, pickle)?;
         let frame = [name.as_bytes(), b"|", pickle].concat();
         // An original client is told that it was refused by an empty answer.
-        if self.core.errands().answer_to(frame.into()).await?.is_empty() {
+        if self.core.control_queue().answer_to(frame.into()).await?.is_empty() {
             let text = "it is no message of an original client; the server's log says why";
             return Err(SendError::Malformed { text: text.to_owned() });
         }

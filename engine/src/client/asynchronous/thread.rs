@@ -11,7 +11,7 @@ use crate::net::wait::{Pause, Woken, wait};
 use crate::net::waker::WakeReceiver;
 
 /// What a client's thread owns. When it goes, whatever waits for it ends.
-pub(super) struct Turns {
+pub(super) struct ThreadState {
     // In the order in which they go: what calls wait for is decided before the clock is given up.
     pub(super) requester: Requester,
     pub(super) wakes: WakeReceiver,
@@ -19,7 +19,7 @@ pub(super) struct Turns {
     pub(super) _end: End,
 }
 
-impl Turns {
+impl ThreadState {
     /// Starts the thread, which runs until the client is told to stop, and then until all is answered or time is over.
     ///
     /// # Errors

@@ -7,26 +7,26 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use crate::client::error::SendError;
-use crate::client::publish::batches::Cut;
-use crate::client::publish::receipt::Fate;
+use crate::client::publish::batches::SequencedBatch;
+use crate::client::publish::receipt::SharedOutcome;
 use crate::client::receive::Asked;
 use crate::client::waiting::oneshot::Sender;
 
 /// What a request carries.
 #[derive(Debug)]
-pub(super) enum Cargo {
-    Messages(Cut),
+pub(super) enum RequestContent {
+    Messages(SequencedBatch),
     Acks {
         messages: usize,
     },
-    Ping(Arc<Fate>),
+    Ping(Arc<SharedOutcome>),
     /// Its answer goes to whoever asks.
     Question(Sender<Result<Bytes, SendError>>),
     /// What a subscription asks for, on this connection alone.
     Subscription(Asked),
 }
 
-impl Cargo {
+impl RequestContent {
     fn is_acks(&self) -> bool {
         matches!(self, Self::Acks { .. })
     }
@@ -42,7 +42,7 @@ pub(in crate::client) struct Request {
     pub(in crate::client) id: u64,
     /// Kept to be sent again byte for byte.
     pub(in crate::client) frame: Bytes,
-    pub(super) cargo: Cargo,
+    pub(super) cargo: RequestContent,
     pub(in crate::client) tries: u32,
     /// Whether it was on a connection before.
     pub(in crate::client) left: bool,
@@ -69,7 +69,7 @@ impl InFlight {
     pub(in crate::client) fn add(
         &mut self,
         frame: Bytes,
-        cargo: Cargo,
+        cargo: RequestContent,
         now: Instant,
     ) -> &mut Request {
         self.last_id += 1;
@@ -119,7 +119,7 @@ impl InFlight {
     pub(super) fn take_subscriptions(&mut self) -> Vec<Asked> {
         let mut taken = Vec::new();
         self.requests.retain(|request| match request.cargo {
-            Cargo::Subscription(asked) => {
+            RequestContent::Subscription(asked) => {
                 taken.push(asked);
                 false
             }
@@ -167,7 +167,7 @@ mod tests {
     const TIMEOUT: Duration = Duration::from_secs(2);
 
     fn add(in_flight: &mut InFlight, now: Instant) -> u64 {
-        in_flight.add(Bytes::from_static(b"f"), Cargo::Acks { messages: 1 }, now).id
+        in_flight.add(Bytes::from_static(b"f"), RequestContent::Acks { messages: 1 }, now).id
     }
 
     #[test]

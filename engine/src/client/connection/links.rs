@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::client::error::SendError;
-use crate::client::publish::receipt::Fate;
+use crate::client::publish::receipt::SharedOutcome;
 use crate::net::connection::Change;
 use crate::zmtp::error::ConnectionError;
 
@@ -71,7 +71,7 @@ pub(in crate::client) type OnConnection = Arc<dyn Fn(&ConnectionEvent) + Send + 
 /// A call that connects.
 struct Connecting {
     /// Whether the server answered; decided by whoever takes the answer.
-    answered: Arc<Fate>,
+    answered: Arc<SharedOutcome>,
     /// The connection's last failure, or the first that leaves no doubt.
     failure: Option<ConnectionError>,
     /// How many attempts failed one after the other in a way that leaves no doubt: of several servers, each in its turn.
@@ -106,7 +106,7 @@ impl Links {
     }
 
     /// A call begins to connect, and waits for `answered`.
-    pub(in crate::client) fn connect(&self, answered: Arc<Fate>) {
+    pub(in crate::client) fn connect(&self, answered: Arc<SharedOutcome>) {
         self.lock().connecting = Some(Connecting { answered, failure: None, certain: 0 });
     }
 
@@ -186,7 +186,7 @@ mod tests {
     #[test]
     fn of_several_servers_each_has_to_fail_for_good_one_after_the_other() {
         let links = Links::new(None, 2);
-        let answered = Arc::<Fate>::default();
+        let answered = Arc::<SharedOutcome>::default();
         links.connect(Arc::clone(&answered));
         let fail = |error| links.note(vec![Change::Failed { was_open: false, error }]);
         let wrong = || ConnectionError::WrongSocket { found: "PUB".to_owned(), expected: "ROUTER" };

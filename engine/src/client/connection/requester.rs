@@ -6,15 +6,15 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::answers::{Reach, read_answer, read_reply, read_subscription_reply};
-use super::errands::{Errands, Question};
-use super::in_flight::{Cargo, InFlight, Request};
-use super::line::{Connection, HELLO_ID, Line};
+use super::answers::{Recipients, read_answer, read_reply, read_subscription_reply};
+use super::control_queue::{ControlQueue, Question};
+use super::in_flight::{InFlight, Request, RequestContent};
 use super::links::Links;
+use super::shared_connection::{Connection, HELLO_ID, SharedConnection};
 use crate::client::error::{SendError, SubscribeError};
 use crate::client::publish::batches::Finished;
 use crate::client::publish::outbox::Outbox;
-use crate::client::publish::receipt::Taken;
+use crate::client::publish::receipt::Acceptance;
 use crate::client::receive::{Commands, Inbox, Registry};
 use crate::client::report::{Blocked, Failure, Reporter, add};
 use crate::client::run::here;
@@ -45,13 +45,13 @@ pub(in crate::client) struct Setup {
 /// What a client's turns are done with. When it goes, all that was on its way fails.
 pub(in crate::client) struct Requester {
     setup: Setup,
-    line: Arc<Line>,
+    connection: Arc<SharedConnection>,
     /// `None`: whoever does the turns is woken, and sees to that.
     wakes: Option<WakeReceiver>,
     /// Of the last reply.
     parts: Vec<Bytes>,
     outbox: Arc<Outbox>,
-    errands: Arc<Errands>,
+    control_queue: Arc<ControlQueue>,
     registry: Registry,
     reporter: Arc<Reporter>,
     stopping: Arc<AtomicBool>,
@@ -70,22 +70,22 @@ impl Requester {
         wire: connection::Connection,
         wakes: Option<WakeReceiver>,
         outbox: Arc<Outbox>,
-        errands: Arc<Errands>,
+        control_queue: Arc<ControlQueue>,
         reporter: Arc<Reporter>,
         stopping: Arc<AtomicBool>,
     ) -> Self {
         let (commands, reports) = (Arc::clone(&setup.commands), Arc::clone(&reporter));
         let registry = Registry::new(commands, reports, setup.verify);
         let in_flight = InFlight::new(setup.timeout, setup.tries);
-        let line = Arc::new(Line::new(Connection::new(wire, in_flight)));
+        let connection = Arc::new(SharedConnection::new(Connection::new(wire, in_flight)));
         let (parts, finished, blocked_at, stop_at) = Default::default();
         Self {
             setup,
-            line,
+            connection,
             wakes,
             parts,
             outbox,
-            errands,
+            control_queue,
             registry,
             reporter,
             stopping,
@@ -97,8 +97,8 @@ impl Requester {
     }
 
     /// The connection, for publishers.
-    pub(in crate::client) fn line(&self) -> Arc<Line> {
-        Arc::clone(&self.line)
+    pub(in crate::client) fn connection(&self) -> Arc<SharedConnection> {
+        Arc::clone(&self.connection)
     }
 
     /// Waits and does turns until callbacks are to be called; false when the client has ended: it was told to, and all is
@@ -145,9 +145,9 @@ impl Requester {
 
     fn work(&mut self, woken: Woken) -> Option<Pause> {
         self.wakes.iter_mut().filter(|_| woken.waker).for_each(WakeReceiver::clear);
-        let line = Arc::clone(&self.line);
-        let mut line = line.lock();
-        let connection = line.as_mut()?;
+        let connection = Arc::clone(&self.connection);
+        let mut connection = connection.lock();
+        let connection = connection.as_mut()?;
         if woken.connection {
             connection.wire.readable();
         }
@@ -173,7 +173,7 @@ impl Requester {
             self.registry.stop();
             let stop_at = *self.stop_at.get_or_insert(now + self.setup.timeout);
             let idle = connection.in_flight.is_empty() && self.outbox.is_empty();
-            if (idle && self.errands.is_empty() && self.registry.is_idle())
+            if (idle && self.control_queue.is_empty() && self.registry.is_idle())
                 || now >= stop_at
                 || self.setup.links.is_abandoned()
             {
@@ -200,7 +200,7 @@ impl Requester {
         }
         // Before what is published, which they may be for.
         self.registry.connected(|request, asked| {
-            connection.start(request.into(), Cargo::Subscription(asked), now);
+            connection.start(request.into(), RequestContent::Subscription(asked), now);
         });
         add(&self.reporter.resent_frames, connection.send_again() as u64);
         let text = format_args!("connected to {}", self.setup.server);
@@ -248,10 +248,10 @@ impl Requester {
                 self.hello_answered(body);
             } else if let Some(request) = connection.in_flight.answered(id) {
                 match request.cargo {
-                    Cargo::Subscription(asked) => {
+                    RequestContent::Subscription(asked) => {
                         self.registry.answered(asked, read_subscription_reply(body));
                     }
-                    Cargo::Question(answer) => {
+                    RequestContent::Question(answer) => {
                         answer.send(read_answer(body));
                     }
                     _ => self.finish(request, read_reply(body)),
@@ -283,11 +283,11 @@ impl Requester {
     }
 
     /// Books how a request ended.
-    fn finish(&mut self, request: Request, result: Result<Reach, SendError>) {
-        let Reach { connections, takers } = result.as_ref().copied().unwrap_or_default();
+    fn finish(&mut self, request: Request, result: Result<Recipients, SendError>) {
+        let Recipients { connections, takers } = result.as_ref().copied().unwrap_or_default();
         let result = result.map(|_| ());
         match request.cargo {
-            Cargo::Messages(cut) => {
+            RequestContent::Messages(cut) => {
                 // Counted first: who has the answer finds it in the counters.
                 match &result {
                     Ok(()) => add(&self.reporter.published, cut.batch.messages as u64),
@@ -296,19 +296,19 @@ impl Requester {
                 // One that was taken on an earlier connection is told to be for nobody.
                 let [receivers, takers] =
                     [connections, takers].map(|count| (!cut.sent_again).then_some(count));
-                let taken = result.clone().map(|()| Taken { receivers, takers });
-                cut.batch.fate.decide_for(taken);
+                let taken = result.clone().map(|()| Acceptance { receivers, takers });
+                cut.batch.outcome.decide_for(taken);
                 self.finished.push(Finished { cut, result, connections });
             }
-            Cargo::Acks { messages } => match result {
+            RequestContent::Acks { messages } => match result {
                 Ok(()) => add(&self.reporter.acknowledged, messages as u64),
                 Err(_) => self.reporter.failure(&Failure::AcksDropped { messages }),
             },
-            Cargo::Ping(fate) => fate.decide(result),
-            Cargo::Question(answer) => {
+            RequestContent::Ping(outcome) => outcome.decide(result),
+            RequestContent::Question(answer) => {
                 answer.send(result.map(|()| Bytes::new()));
             }
-            Cargo::Subscription(asked) => {
+            RequestContent::Subscription(asked) => {
                 let (tries, timeout) = (self.setup.tries, self.setup.timeout);
                 let error = SubscribeError::NotConfirmed { tries, timeout };
                 self.registry.answered(asked, Err(error));
@@ -362,7 +362,7 @@ impl Requester {
         let error = SendError::Full { waited: patience };
         for batch in &expired {
             self.reporter.not_published(batch, &error);
-            batch.fate.decide(Err(error.clone()));
+            batch.outcome.decide(Err(error.clone()));
         }
         self.outbox.settle(&expired, &error);
     }
@@ -370,23 +370,23 @@ impl Requester {
     /// Sends what may leave now.
     fn send(&mut self, connection: &mut Connection, now: Instant) {
         connection.send_messages(&self.outbox, &mut self.finished, now);
-        let taken = self.errands.take(connection.in_flight.ack_frames());
+        let taken = self.control_queue.take(connection.in_flight.ack_frames());
         if taken.acks_dropped > 0 {
             self.reporter.failure(&Failure::AcksDropped { messages: taken.acks_dropped });
         }
         for ids in taken.acks.chunks(CLIENT_ACKS_PER_FRAME) {
-            let cargo = Cargo::Acks { messages: ids.len() };
+            let cargo = RequestContent::Acks { messages: ids.len() };
             connection.start(ack::frame(ids).into(), cargo, now);
         }
         for ping in taken.pings {
-            connection.start(v2_prefix(name::PING).into(), Cargo::Ping(ping), now);
+            connection.start(v2_prefix(name::PING).into(), RequestContent::Ping(ping), now);
         }
         for Question { request, answer } in taken.questions {
-            connection.start(request, Cargo::Question(answer), now);
+            connection.start(request, RequestContent::Question(answer), now);
         }
         let (is_open, settles) = (connection.wire.is_open(), connection.in_flight.settle_frames());
         self.registry.ask(is_open, settles, now, |request, asked| {
-            connection.start(request.into(), Cargo::Subscription(asked), now);
+            connection.start(request.into(), RequestContent::Subscription(asked), now);
         });
     }
 }
@@ -394,9 +394,9 @@ impl Requester {
 impl Drop for Requester {
     fn drop(&mut self) {
         // Held to the end: nothing is sent behind it.
-        let line = Arc::clone(&self.line);
-        let mut line = line.lock();
-        if let Some(mut connection) = line.take() {
+        let connection = Arc::clone(&self.connection);
+        let mut connection = connection.lock();
+        if let Some(mut connection) = connection.take() {
             for request in connection.in_flight.take_all() {
                 self.finish(request, Err(SendError::Stopped));
             }
@@ -405,10 +405,10 @@ impl Drop for Requester {
         let unsent = self.outbox.close();
         for batch in &unsent {
             self.reporter.not_published(batch, &SendError::Stopped);
-            batch.fate.decide(Err(SendError::Stopped));
+            batch.outcome.decide(Err(SendError::Stopped));
         }
         self.outbox.end(&unsent);
-        let acks_dropped = self.errands.close();
+        let acks_dropped = self.control_queue.close();
         if acks_dropped > 0 {
             self.reporter.failure(&Failure::AcksDropped { messages: acks_dropped });
         }

@@ -1,7 +1,7 @@
 //! Stamps what leaves: sequences, ordinals, and the checksums of all its messages at once.
 
-use crate::client::publish::ahead::Lent;
-use crate::client::publish::batches::Cut;
+use crate::client::publish::batches::SequencedBatch;
+use crate::client::publish::detached::DetachedFrame;
 use crate::wire::checksum::{self, Checksum, Content};
 use crate::wire::record::{LENGTH_BYTES, Records, Stamp, stamp};
 
@@ -14,7 +14,7 @@ pub(super) struct Sealer {
 impl Sealer {
     /// Stamps every record of these frames, and notes the checksums of those that are lent. What was not stamped, because it is no record,
     /// the server refuses.
-    pub(super) fn seal(&mut self, cuts: &mut [Cut], lent: &mut [Lent]) {
+    pub(super) fn seal(&mut self, cuts: &mut [SequencedBatch], lent: &mut [DetachedFrame]) {
         self.checksums.clear();
         let unsummed = cuts.iter().filter(|cut| cut.batch.checksum.is_none());
         let leaving = unsummed.flat_map(|cut| contents(&cut.batch.name, &cut.batch.frame));
@@ -22,13 +22,13 @@ impl Sealer {
         if lent.is_empty() {
             checksum::native_each(leaving, &mut self.checksums);
         } else {
-            let ahead = lent.iter().flat_map(|lent| contents(&lent.name, &lent.frame));
-            checksum::native_each(leaving.chain(ahead), &mut self.checksums);
+            let detached = lent.iter().flat_map(|lent| contents(&lent.name, &lent.frame));
+            checksum::native_each(leaving.chain(detached), &mut self.checksums);
         }
         // Each of these frames holds one record.
         let leaves = self.checksums.len().saturating_sub(lent.len());
-        let (leaving, ahead) = self.checksums.split_at(leaves);
-        lent.iter_mut().zip(ahead).for_each(|(lent, sum)| lent.checksum = Some(*sum));
+        let (leaving, detached) = self.checksums.split_at(leaves);
+        lent.iter_mut().zip(detached).for_each(|(lent, sum)| lent.checksum = Some(*sum));
         let mut checksums = leaving.iter();
         for cut in cuts {
             let (counted, summed) = (cut.first_ordinal != 0, cut.batch.checksum);

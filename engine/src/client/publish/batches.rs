@@ -4,8 +4,8 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use super::pace::{Departure, Pace, drain_period};
-use super::receipt::Fate;
+use super::pace::{Pace, SendSample, drain_period};
+use super::receipt::SharedOutcome;
 use crate::client::error::SendError;
 use crate::client::waiting::Wakers;
 use crate::limits::{
@@ -49,7 +49,7 @@ pub(in crate::client) struct Batch {
     pub(in crate::client) created: Instant,
     /// Whether someone published without waiting.
     pub(in crate::client) unattended: bool,
-    pub(in crate::client) fate: Arc<Fate>,
+    pub(in crate::client) outcome: Arc<SharedOutcome>,
     /// Of one large message, if it was summed before it leaves.
     pub(in crate::client) checksum: Option<Checksum>,
 }
@@ -62,26 +62,26 @@ impl Batch {
 
     /// Whether an error must be reported: somebody does not wait for the answer, or no longer.
     pub(in crate::client) fn is_unattended(&self) -> bool {
-        self.unattended || self.fate.is_abandoned()
+        self.unattended || self.outcome.is_abandoned()
     }
 }
 
 /// A batch on its way out, with its place in the publisher's sequence.
 #[derive(Debug)]
-pub(in crate::client) struct Cut {
+pub(in crate::client) struct SequencedBatch {
     pub(in crate::client) batch: Batch,
     pub(in crate::client) first_sequence: u64,
     /// 0 when the name is not counted, or its messages are not.
     pub(in crate::client) first_ordinal: u64,
     /// Whether it was sent on more than one connection: its answer then measures nothing.
     pub(in crate::client) sent_again: bool,
-    departure: Departure,
+    departure: SendSample,
 }
 
 /// How a frame that was on its way ended.
 #[derive(Debug)]
 pub(in crate::client) struct Finished {
-    pub(in crate::client) cut: Cut,
+    pub(in crate::client) cut: SequencedBatch,
     pub(in crate::client) result: Result<(), SendError>,
     /// How many connections its messages were for, as far as the server told.
     pub(in crate::client) connections: u32,
@@ -286,7 +286,7 @@ impl Batches {
             open,
             created: now,
             unattended: false,
-            fate: Arc::default(),
+            outcome: Arc::default(),
             checksum: None,
         });
         (self.queue.len() - 1, early)
@@ -306,7 +306,7 @@ impl Batches {
 
     /// Takes the first batch that may leave. Names on their way are no more than the window, so few
     /// batches are passed over.
-    pub(super) fn cut_next(&mut self, bounds: &Bounds, now: Instant) -> Option<Cut> {
+    pub(super) fn cut_next(&mut self, bounds: &Bounds, now: Instant) -> Option<SequencedBatch> {
         self.window_full &= self.pace.frames() > bounds.window_frames / 2;
         if self.window_full {
             return None;
@@ -340,7 +340,7 @@ impl Batches {
         }
         let departure = self.pace.depart(charged_bytes, now);
         self.window_full = self.pace.frames() >= bounds.window_frames;
-        Some(Cut { batch, first_sequence, first_ordinal, sent_again: false, departure })
+        Some(SequencedBatch { batch, first_sequence, first_ordinal, sent_again: false, departure })
     }
 
     /// Whether another frame may be on its way.

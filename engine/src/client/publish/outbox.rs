@@ -10,9 +10,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::ahead::Ahead;
-use super::batches::{Batch, Batches, Bounds, Cut, Finished, NOT_COUNTED};
-use super::receipt::Fate;
+use super::batches::{Batch, Batches, Bounds, Finished, NOT_COUNTED, SequencedBatch};
+use super::detached::DetachedFrames;
+use super::receipt::SharedOutcome;
 use crate::client::error::SendError;
 use crate::client::report::{Reporter, add};
 use crate::client::run::here;
@@ -46,7 +46,7 @@ pub(in crate::client) struct Outbox {
 
 /// A message that is in the outbox now.
 pub(super) struct Pushed {
-    pub(in crate::client) fate: Arc<Fate>,
+    pub(in crate::client) outcome: Arc<SharedOutcome>,
     /// A frame may leave and the I/O thread does not know: the caller has to send it or wake the
     /// thread.
     pub(in crate::client) may_leave: bool,
@@ -78,7 +78,7 @@ impl Drop for Waiting<'_> {
 }
 
 /// A message on its way in.
-pub(super) enum Parcel<'a> {
+pub(super) enum NewMessage<'a> {
     /// It may share a frame with others.
     Record(Record<'a>),
     /// It has one of its own.
@@ -143,7 +143,7 @@ impl Outbox {
     pub(super) fn push(
         &self,
         name: &str,
-        mut parcel: Parcel<'_>,
+        mut parcel: NewMessage<'_>,
         unattended: bool,
     ) -> Result<Pushed, SendError> {
         let mut waiting = None;
@@ -162,12 +162,12 @@ impl Outbox {
         &self,
         state: &mut Batches,
         name: &str,
-        parcel: &mut Parcel<'_>,
+        parcel: &mut NewMessage<'_>,
         unattended: bool,
     ) -> Result<Option<Pushed>, SendError> {
         match parcel {
-            Parcel::Record(record) => self.push_record(state, name, record, unattended),
-            Parcel::Frame { bytes, is_counted } => {
+            NewMessage::Record(record) => self.push_record(state, name, record, unattended),
+            NewMessage::Frame { bytes, is_counted } => {
                 self.push_frame(state, name, bytes, *is_counted, unattended)
             }
         }
@@ -221,10 +221,10 @@ impl Outbox {
             .map_err(|_| SendError::TooLarge { bytes, bytes_max: self.bounds.frame_bytes_max })?;
         batch.messages += 1;
         batch.unattended |= unattended;
-        let fate = Arc::clone(&batch.fate);
+        let outcome = Arc::clone(&batch.outcome);
         state.queued_bytes += batch.frame.len() - before;
         let may_leave = wake && std::mem::take(&mut state.sleeping);
-        Ok(Some(Pushed { fate, may_leave, is_large: false }))
+        Ok(Some(Pushed { outcome, may_leave, is_large: false }))
     }
 
     /// Adds a frame that holds one message, and takes it.
@@ -251,10 +251,10 @@ impl Outbox {
         batch.messages = 1;
         batch.is_counted = is_counted;
         batch.unattended = unattended;
-        let fate = Arc::clone(&batch.fate);
+        let outcome = Arc::clone(&batch.outcome);
         state.queued_bytes += bytes;
         let may_leave = std::mem::take(&mut state.sleeping);
-        Ok(Some(Pushed { fate, may_leave, is_large: true }))
+        Ok(Some(Pushed { outcome, may_leave, is_large: true }))
     }
 
     /// Whether there is room for so many bytes.
@@ -310,7 +310,7 @@ impl Outbox {
     pub(in crate::client) fn turn(
         &self,
         finished: &mut Vec<Finished>,
-        cuts: &mut Vec<Cut>,
+        cuts: &mut Vec<SequencedBatch>,
         paused: bool,
         now: Instant,
     ) {
@@ -332,20 +332,20 @@ impl Outbox {
     }
 
     /// Takes frames that wait, for their checksums to be made with those of frames that were cut. Between a turn and the next one alone.
-    pub(in crate::client) fn lend(&self, ahead: &mut Ahead, cuts: &[Cut]) {
+    pub(in crate::client) fn lend(&self, detached: &mut DetachedFrames, cuts: &[SequencedBatch]) {
         if cuts.iter().any(|cut| cut.batch.frame.len() >= CLIENT_OWN_FRAME_BYTES) {
-            ahead.lend(&mut self.lock(), cuts, checksum::lanes());
+            detached.lend(&mut self.lock(), cuts, checksum::lanes());
         }
     }
 
     /// Takes them back.
-    pub(in crate::client) fn take_back(&self, ahead: &mut Ahead, now: Instant) {
-        if ahead.lent.is_empty() {
+    pub(in crate::client) fn take_back(&self, detached: &mut DetachedFrames, now: Instant) {
+        if detached.lent.is_empty() {
             return;
         }
         let mut state = self.lock();
         let mut woken = Woken::default();
-        if ahead.give_back(&mut state) {
+        if detached.give_back(&mut state) {
             woken = self.make_room(&mut state, now);
         }
         drop(state);

@@ -35,13 +35,13 @@ pub struct OutgoingMessage<'a, P, Mode = Blocking> {
     ack: bool,
     properties: Properties<'a>,
     expires_in: Option<Duration>,
-    deliver: Option<When>,
+    deliver: Option<DeliveryTime>,
     mode: PhantomData<Mode>,
 }
 
 /// When a message is delivered.
 #[derive(Clone, Copy)]
-enum When {
+enum DeliveryTime {
     In(Duration),
     At(SystemTime),
 }
@@ -147,13 +147,13 @@ impl<'a, P: Payload, Mode> OutgoingMessage<'a, P, Mode> {
     /// # }
     /// ```
     pub fn deliver_in(mut self, time: Duration) -> Self {
-        self.deliver = Some(When::In(time));
+        self.deliver = Some(DeliveryTime::In(time));
         self
     }
 
     /// As [`Self::deliver_in`], at this time by the server's clock; at once if it has passed.
     pub fn deliver_at(mut self, time: SystemTime) -> Self {
-        self.deliver = Some(When::At(time));
+        self.deliver = Some(DeliveryTime::At(time));
         self
     }
 
@@ -211,8 +211,8 @@ impl<'a, P: Payload, Mode> OutgoingMessage<'a, P, Mode> {
     fn stamp(&mut self) -> Result<(), PropertiesError> {
         self.properties.expires_ms = self.expires_in.map(from_now_ms);
         self.properties.deliver_at_ms = self.deliver.map(|when| match when {
-            When::In(time) => from_now_ms(time),
-            When::At(time) => unix_ms(time),
+            DeliveryTime::In(time) => from_now_ms(time),
+            DeliveryTime::At(time) => unix_ms(time),
         });
         self.properties.check_times()
     }

@@ -50,7 +50,7 @@ const INTERVAL_MIN: Duration = Duration::from_micros(1);
 
 /// What is noted when a frame leaves, for the measurement that its answer makes.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Departure {
+pub(super) struct SendSample {
     bytes: usize,
     at: Instant,
     /// Bytes answered until then.
@@ -176,7 +176,7 @@ impl Pace {
     }
 
     /// Notes a frame that leaves.
-    pub(super) fn depart(&mut self, bytes: usize, now: Instant) -> Departure {
+    pub(super) fn depart(&mut self, bytes: usize, now: Instant) -> SendSample {
         let (answered_at, left_at) = match self.answered_at {
             Some(times) if self.frames > 0 => times,
             _ => (now, now),
@@ -187,17 +187,17 @@ impl Pace {
         self.frames += 1;
         self.bytes += bytes;
         let (answered, limited) = (self.answered, self.limited);
-        Departure { bytes, at: now, answered, answered_at, left_at, limited, probes }
+        SendSample { bytes, at: now, answered, answered_at, left_at, limited, probes }
     }
 
     /// Notes that a frame is no longer in flight, without an answer or with one that measures nothing.
-    pub(super) fn forget(&mut self, departure: &Departure) {
+    pub(super) fn forget(&mut self, departure: &SendSample) {
         self.frames -= 1;
         self.bytes -= departure.bytes;
     }
 
     /// Notes a frame's answer.
-    pub(super) fn answer(&mut self, departure: &Departure, now: Instant) {
+    pub(super) fn answer(&mut self, departure: &SendSample, now: Instant) {
         self.forget(departure);
         self.answered += departure.bytes as u64;
         self.answered_at = Some((now, departure.at));

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::batches::NOT_COUNTED;
-use super::outbox::{Outbox, Parcel, Pushed, frame_bytes};
+use super::outbox::{NewMessage, Outbox, Pushed, frame_bytes};
 use super::payload::Payload;
 use super::receipt::Receipt;
-use crate::client::connection::line::Line;
+use crate::client::connection::shared_connection::SharedConnection;
 use crate::client::error::SendError;
 use crate::client::process::Process;
 use crate::client::receive::message::Message;
@@ -43,7 +43,7 @@ pub(in crate::client) struct Publisher {
     pub(in crate::client) process: Process,
     pub(in crate::client) max_message_bytes: usize,
     pub(in crate::client) outbox: Arc<Outbox>,
-    pub(in crate::client) line: Arc<Line>,
+    pub(in crate::client) connection: Arc<SharedConnection>,
     pub(in crate::client) waker: Waker,
     /// For tasks that wait.
     pub(in crate::client) clock: Arc<Clock>,
@@ -167,10 +167,10 @@ impl Publisher {
     /// Sends what may leave.
     fn leave(&self, pushed: Pushed) -> Receipt {
         // The checksum of a large message takes longer than a switch of threads, and who publishes has the next one ready meanwhile.
-        if pushed.may_leave && (pushed.is_large || !self.line.send(&self.outbox)) {
+        if pushed.may_leave && (pushed.is_large || !self.connection.send(&self.outbox)) {
             self.waker.wake();
         }
-        Receipt::new(pushed.fate, self.process)
+        Receipt::new(pushed.outcome, self.process)
     }
 
     /// Whether an original client's message may leave.
@@ -201,7 +201,7 @@ impl Publisher {
     }
 
     /// What a message is to the outbox.
-    fn parcel<'a>(&self, content: &Content<'a>) -> Result<Parcel<'a>, SendError> {
+    fn parcel<'a>(&self, content: &Content<'a>) -> Result<NewMessage<'a>, SendError> {
         let &Content { name, encoding, payload, has_properties, is_counted, ack, .. } = content;
         if !self.process.is_this() {
             return Err(SendError::Forked);
@@ -220,7 +220,7 @@ impl Publisher {
             payload,
         };
         if bytes < CLIENT_OWN_FRAME_BYTES {
-            return Ok(Parcel::Record(record));
+            return Ok(NewMessage::Record(record));
         }
         name::check_publishable(name)?;
         let mut frame = v2_prefix(name);
@@ -228,7 +228,7 @@ impl Publisher {
         record
             .append_to(&mut frame)
             .map_err(|_| SendError::TooLarge { bytes, bytes_max: i32::MAX as usize })?;
-        Ok(Parcel::Frame { bytes: frame, is_counted })
+        Ok(NewMessage::Frame { bytes: frame, is_counted })
     }
 }
 

@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use crate::client::error::SendError;
 use crate::client::process::Process;
 use crate::client::run::here;
-use crate::client::waiting::{Place, Wakers};
+use crate::client::waiting::{WaitSlot, Wakers};
 
 /// What the server says of what it took.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(in crate::client) struct Taken {
+pub(in crate::client) struct Acceptance {
     /// How many connections it was for; `None` where that is not known.
     pub(in crate::client) receivers: Option<u32>,
     /// How many of these do more than look on.
@@ -21,14 +21,14 @@ pub(in crate::client) struct Taken {
 
 /// The fate that all messages of one frame share.
 #[derive(Debug, Default)]
-pub(in crate::client) struct Fate {
+pub(in crate::client) struct SharedOutcome {
     state: Mutex<State>,
     changed: Condvar,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    decided: Option<Result<Taken, SendError>>,
+    decided: Option<Result<Acceptance, SendError>>,
     waiting: usize,
     tasks: Wakers,
     /// Those who wait for the answers to requests.
@@ -36,7 +36,7 @@ struct State {
     abandoned: bool,
 }
 
-impl Fate {
+impl SharedOutcome {
     fn lock(&self) -> MutexGuard<'_, State> {
         // Each field is replaced as a whole, so a panicked holder leaves nothing half done.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -44,11 +44,11 @@ impl Fate {
 
     /// Decides it, once: later decisions change nothing.
     pub(in crate::client) fn decide(&self, result: Result<(), SendError>) {
-        self.decide_for(result.map(|()| Taken::default()));
+        self.decide_for(result.map(|()| Acceptance::default()));
     }
 
     /// [`Self::decide`] with what the server says.
-    pub(in crate::client) fn decide_for(&self, result: Result<Taken, SendError>) {
+    pub(in crate::client) fn decide_for(&self, result: Result<Acceptance, SendError>) {
         let mut state = self.lock();
         if state.decided.is_none() {
             let is_received = result.as_ref().is_ok_and(|taken| taken.takers != Some(0));
@@ -80,9 +80,9 @@ impl Fate {
     /// because it failed or was for nobody.
     pub(super) fn poll_request(
         &self,
-        place: &mut Place,
+        place: &mut WaitSlot,
         context: &Context<'_>,
-    ) -> Poll<Result<Taken, SendError>> {
+    ) -> Poll<Result<Acceptance, SendError>> {
         let mut state = self.lock();
         if let Some(decided) = &state.decided {
             return Poll::Ready(decided.clone());
@@ -92,7 +92,7 @@ impl Fate {
     }
 
     /// Nobody waits any more at a place that [`Self::poll_request`] gave.
-    pub(super) fn leave_request(&self, place: &mut Place) {
+    pub(super) fn leave_request(&self, place: &mut WaitSlot) {
         if !place.is_none() {
             self.lock().requests.leave(place);
         }
@@ -112,7 +112,7 @@ impl Fate {
     }
 
     /// [`Self::wait_until`] with what the server says.
-    fn taken_until(&self, end: Option<Instant>) -> Option<Result<Taken, SendError>> {
+    fn taken_until(&self, end: Option<Instant>) -> Option<Result<Acceptance, SendError>> {
         let mut state = self.lock();
         if state.decided.is_none() && !here::may_wait() {
             return Some(Err(SendError::InCallback));
@@ -144,29 +144,32 @@ impl Fate {
 /// It is a future, too: a task awaits what [`Self::wait`] returns.
 #[derive(Debug)]
 pub struct Receipt {
-    fate: Arc<Fate>,
+    outcome: Arc<SharedOutcome>,
     /// Of the task that awaits it.
-    place: Place,
+    place: WaitSlot,
     process: Process,
 }
 
 impl Receipt {
     /// `process`: of the client.
-    pub(in crate::client) fn new(fate: Arc<Fate>, process: Process) -> Self {
-        Self { fate, place: Place::default(), process }
+    pub(in crate::client) fn new(outcome: Arc<SharedOutcome>, process: Process) -> Self {
+        Self { outcome, place: WaitSlot::default(), process }
     }
 
     /// What is decided.
-    pub(in crate::client) fn fate(&self) -> &Arc<Fate> {
-        &self.fate
+    pub(in crate::client) fn outcome(&self) -> &Arc<SharedOutcome> {
+        &self.outcome
     }
 
     /// Waits as a task, for what the server says.
-    pub(super) fn poll_taken(&mut self, context: &Context<'_>) -> Poll<Result<Taken, SendError>> {
+    pub(super) fn poll_taken(
+        &mut self,
+        context: &Context<'_>,
+    ) -> Poll<Result<Acceptance, SendError>> {
         if !self.process.is_this() {
             return Poll::Ready(Err(SendError::Forked));
         }
-        let mut state = self.fate.lock();
+        let mut state = self.outcome.lock();
         if let Some(decided) = &state.decided {
             return Poll::Ready(decided.clone());
         }
@@ -184,7 +187,7 @@ impl Receipt {
             return Err(SendError::Forked);
         }
         // Without an end the wait ends with a decision.
-        self.fate.wait_until(None).unwrap_or(Err(SendError::Stopped))
+        self.outcome.wait_until(None).unwrap_or(Err(SendError::Stopped))
     }
 
     /// Waits as [`Self::wait`] does, and tells for how many connections its frame was when the server took it. `None` when
@@ -209,7 +212,7 @@ impl Receipt {
         if !self.process.is_this() {
             return Err(SendError::Forked);
         }
-        let taken = self.fate.taken_until(None).unwrap_or(Err(SendError::Stopped))?;
+        let taken = self.outcome.taken_until(None).unwrap_or(Err(SendError::Stopped))?;
         Ok(taken.receivers)
     }
 
@@ -218,18 +221,18 @@ impl Receipt {
         if !self.process.is_this() {
             return Some(Err(SendError::Forked));
         }
-        self.fate.wait_until(Instant::now().checked_add(timeout))
+        self.outcome.wait_until(Instant::now().checked_add(timeout))
     }
 
     /// Whether the answer is there, so that [`Self::wait`] returns at once.
     pub fn is_done(&self) -> bool {
-        self.fate.lock().decided.is_some()
+        self.outcome.lock().decided.is_some()
     }
 }
 
 impl Clone for Receipt {
     fn clone(&self) -> Self {
-        Self::new(Arc::clone(&self.fate), self.process)
+        Self::new(Arc::clone(&self.outcome), self.process)
     }
 }
 
@@ -244,7 +247,7 @@ impl Future for Receipt {
 impl Drop for Receipt {
     fn drop(&mut self) {
         if !self.place.is_none() && self.process.is_this() {
-            self.fate.lock().tasks.leave(&mut self.place);
+            self.outcome.lock().tasks.leave(&mut self.place);
         }
     }
 }

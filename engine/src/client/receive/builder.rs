@@ -12,8 +12,8 @@ use super::delivery::Delivery;
 use super::filter::Filter;
 use super::handler::Callback;
 use super::policy::Policy;
+use super::settings::{Group, Kind, SubscriptionSettings};
 use super::subscription::Subscription;
-use super::terms::{Group, Kind, Terms};
 use crate::client::error::SubscribeError;
 use crate::client::mode::Blocking;
 use crate::client::receive::outcome::Outcome;
@@ -37,7 +37,7 @@ use crate::wire::name;
 #[must_use = "call open() to subscribe"]
 pub struct SubscriptionBuilder<Mode = Blocking> {
     callbacks: Arc<Callbacks>,
-    terms: Terms,
+    settings: SubscriptionSettings,
     /// `None`: it is not said.
     kind: Option<Kind>,
     /// `None`: it is not said.
@@ -47,8 +47,8 @@ pub struct SubscriptionBuilder<Mode = Blocking> {
 
 impl<Mode> SubscriptionBuilder<Mode> {
     pub(in crate::client) fn new(callbacks: Arc<Callbacks>, filter: Filter) -> Self {
-        let (terms, mode) = (Terms::broadcast(filter), PhantomData);
-        Self { callbacks, terms, kind: None, credit: None, mode }
+        let (settings, mode) = (SubscriptionSettings::broadcast(filter), PhantomData);
+        Self { callbacks, settings, kind: None, credit: None, mode }
     }
 
     /// Looks on: gets each message when it is published, none again, and acknowledges nothing. The default for a pattern, as whoever
@@ -72,7 +72,7 @@ impl<Mode> SubscriptionBuilder<Mode> {
     /// a member of each group that it fits has acknowledged it, and nobody else can. The group ends with its last member, unless
     /// it is a [durable one](crate::Groups::durable), which is joined by its name and filter.
     pub fn group(self, name: impl Into<String>) -> GroupBuilder<Mode> {
-        let Self { callbacks, mut terms, kind, credit, mode } = self;
+        let Self { callbacks, mut settings, kind, credit, mode } = self;
         let mut policy = Policy::default();
         let other = match kind {
             Some(Kind::Observer) => Some("observe"),
@@ -82,19 +82,19 @@ impl<Mode> SubscriptionBuilder<Mode> {
         if let Some(other) = other {
             policy.object(other, "is not for a group: its members take messages from each other");
         }
-        if terms.with_last {
+        if settings.with_last {
             policy.object("with_last", "is not for a group: retained messages are no work");
         }
-        if terms.overflow == Overflow::Drop {
+        if settings.overflow == Overflow::Drop {
             policy.object(
                 "lossy",
                 "is not for a group: what no member has room for waits, or is lost without ack",
             );
         }
-        terms.overflow = Overflow::Drop;
-        terms.credit = credit.unwrap_or(CLIENT_GROUP_CREDIT_BYTES);
+        settings.overflow = Overflow::Drop;
+        settings.credit = credit.unwrap_or(CLIENT_GROUP_CREDIT_BYTES);
         let group = Group { name: name.into(), policy, extends: true };
-        GroupBuilder { callbacks, terms, group, retry_delay: None, mode }
+        GroupBuilder { callbacks, settings, group, retry_delay: None, mode }
     }
 
     /// How many bytes of messages may be here and not dealt with: 1 byte to 1 GiB. A frame of messages is delivered
@@ -109,7 +109,7 @@ impl<Mode> SubscriptionBuilder<Mode> {
     /// published under its name from now on, as far as the credit goes; and again whenever the client has connected anew. They
     /// say that they are [redelivered](super::Delivery::is_redelivered). In a group nobody gets them.
     pub fn with_last(mut self) -> Self {
-        self.terms.with_last = true;
+        self.settings.with_last = true;
         self
     }
 
@@ -117,17 +117,17 @@ impl<Mode> SubscriptionBuilder<Mode> {
     /// acknowledgement wait at the server all the same. What is lost is told to
     /// [`on_missed`](crate::ClientBuilder::on_missed).
     pub fn lossy(mut self) -> Self {
-        self.terms.overflow = Overflow::Drop;
+        self.settings.overflow = Overflow::Drop;
         self
     }
 
     /// What it is to be opened with.
-    fn terms(self) -> (Arc<Callbacks>, Terms) {
-        let Self { callbacks, mut terms, kind, credit, .. } = self;
-        terms.credit = credit.unwrap_or(terms.credit);
-        let usual = || if terms.filter.is_pattern() { Kind::Observer } else { Kind::Broadcast };
-        terms.kind = kind.unwrap_or_else(usual);
-        (callbacks, terms)
+    fn settings(self) -> (Arc<Callbacks>, SubscriptionSettings) {
+        let Self { callbacks, mut settings, kind, credit, .. } = self;
+        settings.credit = credit.unwrap_or(settings.credit);
+        let usual = || if settings.filter.is_pattern() { Kind::Observer } else { Kind::Broadcast };
+        settings.kind = kind.unwrap_or_else(usual);
+        (callbacks, settings)
     }
 }
 
@@ -139,8 +139,8 @@ impl SubscriptionBuilder {
     /// What is wrong with the filter or an option; [`SubscribeError::Refused`] with what the server says;
     /// [`SubscribeError::NotConfirmed`] without an answer within `send_timeout` times `connection_retries`.
     pub fn open(self) -> Result<Subscription, SubscribeError> {
-        let (callbacks, terms) = self.terms();
-        callbacks.opener().clone().open(terms)
+        let (callbacks, settings) = self.settings();
+        callbacks.opener().clone().open(settings)
     }
 
     /// Subscribes, and has `callback` called with each delivery, as [`Client::subscribe`](crate::Client::subscribe) does with messages, until
@@ -153,8 +153,8 @@ impl SubscriptionBuilder {
         F: FnMut(&Delivery) -> O + Send + 'static,
         O: Outcome,
     {
-        let (callbacks, terms) = self.terms();
-        callbacks.add(terms, of_deliveries(callback, Duration::ZERO))
+        let (callbacks, settings) = self.settings();
+        callbacks.add(settings, of_deliveries(callback, Duration::ZERO))
     }
 }
 
@@ -191,7 +191,7 @@ where
 #[must_use = "call open() to join the group"]
 pub struct GroupBuilder<Mode = Blocking> {
     callbacks: Arc<Callbacks>,
-    terms: Terms,
+    settings: SubscriptionSettings,
     group: Group,
     /// `None`: it is not said.
     retry_delay: Option<Duration>,
@@ -239,7 +239,7 @@ impl<Mode> GroupBuilder<Mode> {
     /// [`SubscriptionBuilder::credit`]. Who takes long for a message gives 1, and gets the next one when the last was
     /// dropped or settled: until then it goes to another member. Default: 256 KiB.
     pub fn credit(mut self, bytes: u64) -> Self {
-        self.terms.credit = bytes;
+        self.settings.credit = bytes;
         self
     }
 
@@ -258,12 +258,12 @@ impl<Mode> GroupBuilder<Mode> {
     }
 
     /// What it is to be opened with.
-    fn terms(self) -> Result<(Arc<Callbacks>, Terms), SubscribeError> {
-        let Self { callbacks, mut terms, group, .. } = self;
+    fn settings(self) -> Result<(Arc<Callbacks>, SubscriptionSettings), SubscribeError> {
+        let Self { callbacks, mut settings, group, .. } = self;
         name::check_group(&group.name)?;
         group.policy.check()?;
-        terms.kind = Kind::Group(group);
-        Ok((callbacks, terms))
+        settings.kind = Kind::Group(group);
+        Ok((callbacks, settings))
     }
 }
 
@@ -274,8 +274,8 @@ impl GroupBuilder {
     /// As for [`SubscriptionBuilder::open`]; [`SubscribeError::Refused`] when the group's other members say otherwise of
     /// what they have to agree on.
     pub fn open(self) -> Result<Subscription, SubscribeError> {
-        let (callbacks, terms) = self.terms()?;
-        callbacks.opener().clone().open(terms)
+        let (callbacks, settings) = self.settings()?;
+        callbacks.opener().clone().open(settings)
     }
 
     /// Joins the group, and has `callback` called with each delivery, which is settled by what it returns: `()` or `Ok` acknowledges, a
@@ -319,13 +319,13 @@ impl GroupBuilder {
         O: Outcome,
     {
         let (stated, name) = (self.retry_delay, self.group.name.clone());
-        let (callbacks, terms) = self.terms()?;
+        let (callbacks, settings) = self.settings()?;
         let retry_delay = match stated {
             Some(delay) => delay,
-            None if terms.has_backoff() => Duration::ZERO,
+            None if settings.has_backoff() => Duration::ZERO,
             None => block(callbacks.retry_delay(&name)),
         };
-        callbacks.add(terms, of_deliveries(callback, retry_delay))
+        callbacks.add(settings, of_deliveries(callback, retry_delay))
     }
 }
 
@@ -338,11 +338,11 @@ mod tests {
     fn the_order_of_calls_does_not_matter() {
         let server = server();
         let client = client(&server);
-        let terms = |builder: GroupBuilder| builder.terms().unwrap().1;
+        let settings = |builder: GroupBuilder| builder.settings().unwrap().1;
         let begin = || client.subscription_to(Filter::name("a"));
-        assert_eq!(terms(begin().credit(7).group("g")), terms(begin().group("g").credit(7)));
-        assert_eq!(terms(begin().group("g")).credit, CLIENT_GROUP_CREDIT_BYTES);
-        assert_eq!(begin().credit(7).observe().terms().1.credit, 7);
+        assert_eq!(settings(begin().credit(7).group("g")), settings(begin().group("g").credit(7)));
+        assert_eq!(settings(begin().group("g")).credit, CLIENT_GROUP_CREDIT_BYTES);
+        assert_eq!(begin().credit(7).observe().settings().1.credit, 7);
     }
 
     #[test]
@@ -350,7 +350,7 @@ mod tests {
         let server = server();
         let client = client(&server);
         let begin = |filter| client.subscription_to(filter);
-        let kind = |builder: SubscriptionBuilder| builder.terms().1.kind;
+        let kind = |builder: SubscriptionBuilder| builder.settings().1.kind;
         assert_eq!(kind(begin(Filter::pattern("a.*"))), Kind::Observer);
         assert_eq!(kind(begin(Filter::pattern("a.*")).broadcast()), Kind::Broadcast);
         for filter in [Filter::name("a"), Filter::prefix("a")] {

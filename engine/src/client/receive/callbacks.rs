@@ -11,7 +11,7 @@ use super::handler::report;
 use super::handler::{Callback, Handler};
 use super::inbox::{Inbox, Reader};
 use super::opener::Opener;
-use super::terms::Terms;
+use super::settings::SubscriptionSettings;
 use crate::client::error::SubscribeError;
 #[cfg(feature = "tokio")]
 use crate::client::receive::message::Message;
@@ -55,7 +55,7 @@ impl Callbacks {
         let request = durable::request(&Request::List { from: group, limit: 1 });
         // What is not known, as of a group that is not there yet, has none.
         let answer =
-            self.opener.voice().errands.answer_to(request.into()).await.unwrap_or_default();
+            self.opener.settler().control_queue.answer_to(request.into()).await.unwrap_or_default();
         let entry = durable::read_listed(&answer).and_then(|(_, rest)| durable::read_entry(rest));
         let found = entry.filter(|(entry, _)| entry.group.name == group);
         match found.is_some_and(|(entry, _)| !entry.group.backoff.delays_ms().is_empty()) {
@@ -79,15 +79,19 @@ impl Callbacks {
     }
 
     /// Calls a callback for each message that fits, and waits until the server knows.
-    pub(super) fn add(&self, terms: Terms, callback: Callback) -> Result<(), SubscribeError> {
-        let (voice, reporter) = (self.opener.voice().clone(), Arc::clone(&self.reporter));
-        let handler = Handler::new(callback, voice, reporter, Arc::clone(&self.no_calls));
-        let filter = terms.filter.clone();
+    pub(super) fn add(
+        &self,
+        settings: SubscriptionSettings,
+        callback: Callback,
+    ) -> Result<(), SubscribeError> {
+        let (settler, reporter) = (self.opener.settler().clone(), Arc::clone(&self.reporter));
+        let handler = Handler::new(callback, settler, reporter, Arc::clone(&self.no_calls));
+        let filter = settings.filter.clone();
         // It may be called, and end itself, before this thread has the answer.
         let note = |inbox: &Arc<Inbox>| {
             self.lock().entry(filter.clone()).or_default().push(Arc::clone(inbox));
         };
-        let opened = self.opener.begin(terms, Reader::Handler(Box::new(handler)), note);
+        let opened = self.opener.begin(settings, Reader::Handler(Box::new(handler)), note);
         if opened.is_err() {
             self.forget_ended(&filter);
         }
@@ -110,7 +114,7 @@ impl Callbacks {
         filter: Filter,
         callback: Callback,
     ) -> Result<(), SubscribeError> {
-        self.add(Terms::broadcast(filter), callback)
+        self.add(SubscriptionSettings::broadcast(filter), callback)
     }
 
     /// Ends all callbacks that were added for exactly this, and waits until none of them runs.

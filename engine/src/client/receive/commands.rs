@@ -89,7 +89,7 @@ pub(in crate::client) struct Commands {
 
 /// What the I/O thread took.
 #[derive(Default)]
-pub(super) struct Taken {
+pub(super) struct Drained {
     pub(super) changes: VecDeque<Change>,
     pub(super) credit: BTreeMap<u32, u64>,
     pub(super) settles: Vec<Settle>,
@@ -194,12 +194,12 @@ impl Commands {
     }
 
     /// Takes what waits. `is_open`: whether the server can be told; `frames`: how many verdicts are on their way.
-    pub(super) fn take(&self, is_open: bool, frames: usize) -> Taken {
+    pub(super) fn take(&self, is_open: bool, frames: usize) -> Drained {
         let mut state = self.lock();
-        let mut taken = Taken {
+        let mut taken = Drained {
             changes: std::mem::take(&mut state.changes),
             acks_dropped: std::mem::take(&mut state.acks_dropped),
-            ..Taken::default()
+            ..Drained::default()
         };
         if !is_open {
             return taken;
@@ -284,7 +284,7 @@ mod tests {
         MessageId { publisher: 1, sequence }
     }
 
-    fn ended(taken: &Taken) -> Vec<u32> {
+    fn ended(taken: &Drained) -> Vec<u32> {
         let end = |change: &Change| match change {
             Change::End { number } => Some(*number),
             Change::Begin { .. } => None,

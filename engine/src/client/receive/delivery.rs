@@ -8,8 +8,8 @@ use std::time::Duration;
 use super::commands::{Commands, Word};
 use super::inbox::Inbox;
 use super::policy::millis;
-use super::terms::Kind;
-use crate::client::connection::errands::Errands;
+use super::settings::Kind;
+use crate::client::connection::control_queue::ControlQueue;
 use crate::client::error::SendError;
 #[cfg(feature = "tokio")]
 use crate::client::mode::Asynchronous;
@@ -26,16 +26,16 @@ const REASON_BYTES_MAX: usize = u8::MAX as usize;
 
 /// Ways to the server for what a receiver says.
 #[derive(Clone)]
-pub(in crate::client) struct Voice {
+pub(in crate::client) struct Settler {
     pub(in crate::client) commands: Arc<Commands>,
-    pub(in crate::client) errands: Arc<Errands>,
+    pub(in crate::client) control_queue: Arc<ControlQueue>,
     pub(in crate::client) publisher: Arc<Publisher>,
 }
 
 /// A frame of messages that is being dealt with; when it goes, as many bytes may come again.
 pub(super) struct Lease {
     pub(super) inbox: Arc<Inbox>,
-    pub(super) voice: Voice,
+    pub(super) settler: Settler,
     pub(super) bytes: usize,
     /// Which it came by.
     pub(super) connection: u64,
@@ -43,11 +43,11 @@ pub(super) struct Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        if !self.voice.publisher.process.is_this() {
+        if !self.settler.publisher.process.is_this() {
             return;
         }
         if let Some((bytes, connection)) = self.inbox.release(self.bytes) {
-            self.voice.commands.grant(self.inbox.number, bytes, connection);
+            self.settler.commands.grant(self.inbox.number, bytes, connection);
         }
     }
 }
@@ -108,13 +108,13 @@ impl<Mode> Delivery<Mode> {
     /// It is done. Does not wait: acknowledgements leave together. One that is lost with the connection, or comes when a later
     /// attempt is here, is told to [`on_error`](crate::ClientBuilder::on_error), and the message delivered again.
     pub fn ack(mut self) {
-        if !self.message.requires_ack() || !self.lease.voice.publisher.process.is_this() {
+        if !self.message.requires_ack() || !self.lease.settler.publisher.process.is_this() {
             return;
         }
-        let Lease { inbox, voice, .. } = &*self.lease;
-        match inbox.terms.kind {
+        let Lease { inbox, settler, .. } = &*self.lease;
+        match inbox.settings.kind {
             Kind::Observer => {}
-            Kind::Broadcast => voice.errands.acknowledge(self.message.id()),
+            Kind::Broadcast => settler.control_queue.acknowledge(self.message.id()),
             Kind::Group(_) => self.say(Word::Ack),
         }
         self.settled = true;
@@ -171,24 +171,24 @@ impl<Mode> Delivery<Mode> {
 
     /// Whether its group waits for what becomes of it.
     fn is_job(&self) -> bool {
-        self.message.requires_ack() && self.lease.inbox.terms.is_group()
+        self.message.requires_ack() && self.lease.inbox.settings.is_group()
     }
 
     /// Says it, unless this delivery is over: it would count for a later one.
     fn say(&self, word: Word) {
-        if !self.lease.voice.publisher.process.is_this() {
+        if !self.lease.settler.publisher.process.is_this() {
             return;
         }
-        let Lease { inbox, voice, connection, .. } = &*self.lease;
+        let Lease { inbox, settler, connection, .. } = &*self.lease;
         let id = self.message.id();
         let is_held = match word {
             Word::Extend => inbox.is_held(id, self.attempt, *connection),
             _ => inbox.forget(id, self.attempt, *connection),
         };
         if is_held {
-            voice.commands.settle(inbox.number, word, id);
+            settler.commands.settle(inbox.number, word, id);
         } else {
-            voice.commands.void(&word);
+            settler.commands.void(&word);
         }
     }
 }
@@ -201,7 +201,7 @@ impl Delivery {
     /// [`Client::publish`](crate::Client::publish).
     pub fn reply(&self, payload: impl Payload) -> Result<Receipt, SendError> {
         let (name, properties) = self.answer()?;
-        self.lease.voice.publisher.publish_with(name, &payload, &properties, false, true)
+        self.lease.settler.publisher.publish_with(name, &payload, &properties, false, true)
     }
 
     /// Answers it, if it is a request, that it failed: whoever asked gets [`RequestError::Failed`] with this reason, at once.
@@ -213,7 +213,7 @@ impl Delivery {
     /// [`RequestError::Failed`]: crate::RequestError::Failed
     pub fn reply_error(&self, reason: &str) -> Result<Receipt, SendError> {
         let (name, properties) = self.failure(reason)?;
-        self.lease.voice.publisher.publish_with(name, &b"", &properties, false, true)
+        self.lease.settler.publisher.publish_with(name, &b"", &properties, false, true)
     }
 
     /// Publishes it under another name, as it is: payload, encoding and properties, and whether it is to be acknowledged.
@@ -222,7 +222,7 @@ impl Delivery {
     /// # Errors
     /// As for [`Client::publish`](crate::Client::publish).
     pub fn forward_to(&self, name: &str) -> Result<Receipt, SendError> {
-        self.lease.voice.publisher.forward(name, &self.message)
+        self.lease.settler.publisher.forward(name, &self.message)
     }
 }
 
@@ -236,7 +236,7 @@ impl Delivery<Asynchronous> {
     /// [`Client::publish`](crate::asynchronous::Client::publish).
     pub async fn reply(&self, payload: impl Payload) -> Result<Receipt, SendError> {
         let (name, properties) = self.answer()?;
-        self.lease.voice.publisher.publish_in_task(name, payload, properties, false, true).await
+        self.lease.settler.publisher.publish_in_task(name, payload, properties, false, true).await
     }
 
     /// Answers it, if it is a request, that it failed: whoever asked gets [`RequestError::Failed`] with this reason, at once.
@@ -248,7 +248,7 @@ impl Delivery<Asynchronous> {
     /// [`RequestError::Failed`]: crate::RequestError::Failed
     pub async fn reply_error(&self, reason: &str) -> Result<Receipt, SendError> {
         let (name, properties) = self.failure(reason)?;
-        self.lease.voice.publisher.publish_in_task(name, b"", properties, false, true).await
+        self.lease.settler.publisher.publish_in_task(name, b"", properties, false, true).await
     }
 
     /// Publishes it under another name, as it is: payload, encoding and properties, and whether it is to be acknowledged.
@@ -257,7 +257,7 @@ impl Delivery<Asynchronous> {
     /// # Errors
     /// As for [`Client::publish`](crate::asynchronous::Client::publish).
     pub async fn forward_to(&self, name: &str) -> Result<Receipt, SendError> {
-        self.lease.voice.publisher.forward_in_task(name, &self.message).await
+        self.lease.settler.publisher.forward_in_task(name, &self.message).await
     }
 }
 
@@ -271,7 +271,7 @@ impl<Mode> Deref for Delivery<Mode> {
 
 impl<Mode> Drop for Delivery<Mode> {
     fn drop(&mut self) {
-        if !self.settled && self.is_job() && self.lease.voice.publisher.process.is_this() {
+        if !self.settled && self.is_job() && self.lease.settler.publisher.process.is_this() {
             self.lease.inbox.forget(self.message.id(), self.attempt, self.lease.connection);
         }
     }

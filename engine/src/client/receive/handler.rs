@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::delivery::{Delivery, Lease, Voice};
+use super::delivery::{Delivery, Lease, Settler};
 use super::inbox::{Frame, GRANT_INTERVAL, Handle, Inbox};
 use crate::client::receive::message::Message;
 use crate::client::receive::outcome::Verdict;
@@ -35,7 +35,7 @@ const CALLS_UNWATCHED_MAX: u32 = 256;
 /// What a callback is called with.
 pub(super) struct Handler {
     state: Mutex<State>,
-    voice: Voice,
+    settler: Settler,
     reporter: Arc<Reporter>,
     /// No callback of the client is called any more.
     no_calls: Arc<AtomicBool>,
@@ -101,7 +101,7 @@ impl Pace {
 impl Handler {
     pub(super) fn new(
         callback: Callback,
-        voice: Voice,
+        settler: Settler,
         reporter: Arc<Reporter>,
         no_calls: Arc<AtomicBool>,
     ) -> Self {
@@ -109,7 +109,7 @@ impl Handler {
         let state = State { callback: Some(callback), copies: Copies::default(), pace };
         let (has_ended, is_running, over) = Default::default();
         let state = Mutex::new(state);
-        Self { state, voice, reporter, no_calls, has_ended, is_running, over }
+        Self { state, settler, reporter, no_calls, has_ended, is_running, over }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -148,7 +148,7 @@ impl Handler {
         copies: &mut Copies,
         pace: &mut Pace,
     ) {
-        let Voice { errands, commands, .. } = &self.voice;
+        let Settler { control_queue, commands, .. } = &self.settler;
         let grant = |bytes| {
             if let Some((bytes, connection)) = inbox.release(bytes) {
                 commands.grant(inbox.number, bytes, connection);
@@ -169,7 +169,7 @@ impl Handler {
                 continue;
             }
             if frame.again && copies.ids.contains(&record.id) {
-                errands.acknowledge(record.id);
+                control_queue.acknowledge(record.id);
                 continue;
             }
             let is_done = match callback {
@@ -185,7 +185,7 @@ impl Handler {
                         call(message, &self.reporter, || callback(message.payload(), message));
                     let is_done = record.ack && verdict == Some(Verdict::Ack);
                     if is_done {
-                        errands.acknowledge(record.id);
+                        control_queue.acknowledge(record.id);
                     }
                     is_done
                 }
@@ -196,8 +196,8 @@ impl Handler {
                     }
                     // The frame's credit is granted here.
                     let lease = lease.get_or_insert_with(|| {
-                        let (inbox, voice) = (Arc::clone(inbox), self.voice.clone());
-                        Arc::new(Lease { inbox, voice, bytes: 0, connection: frame.connection })
+                        let (inbox, settler) = (Arc::clone(inbox), self.settler.clone());
+                        Arc::new(Lease { inbox, settler, bytes: 0, connection: frame.connection })
                     });
                     let (before, lease) = ((frame.again, frame.retained), Arc::clone(lease));
                     let message = message_of(frame, &record);
@@ -209,7 +209,7 @@ impl Handler {
                         let failed = Verdict::Nak(*retry_delay);
                         delivery.settle(verdict.unwrap_or(failed));
                     }
-                    is_done && !inbox.terms.is_group()
+                    is_done && !inbox.settings.is_group()
                 }
             };
             if is_done && Instant::now() >= frame.copies_from {

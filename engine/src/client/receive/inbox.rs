@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::replies::Replies;
-use super::terms::Terms;
+use super::settings::SubscriptionSettings;
 use crate::client::error::ReceiveError;
 use crate::client::run::here;
 use crate::wire::id::MessageId;
@@ -84,7 +84,7 @@ impl State {
 /// One subscription's messages, between the I/O thread and the reader.
 pub(in crate::client) struct Inbox {
     pub(super) number: u32,
-    pub(super) terms: Terms,
+    pub(super) settings: SubscriptionSettings,
     pub(super) reader: Reader,
     state: Mutex<State>,
     arrived: Condvar,
@@ -108,10 +108,10 @@ fn wake(mut state: MutexGuard<'_, State>) {
 }
 
 impl Inbox {
-    pub(super) fn new(number: u32, terms: Terms, reader: Reader) -> Self {
+    pub(super) fn new(number: u32, settings: SubscriptionSettings, reader: Reader) -> Self {
         Self {
             number,
-            terms,
+            settings,
             reader,
             state: Mutex::default(),
             arrived: Condvar::new(),
@@ -129,12 +129,12 @@ impl Inbox {
     pub(super) fn connected(&self, connection: u64) -> u64 {
         let mut state = self.lock();
         self.connection.store(connection, Ordering::Release);
-        if self.terms.is_group() {
+        if self.settings.is_group() {
             let unread: usize = state.frames.drain(..).map(|frame| frame.bytes.len()).sum();
             state.taken -= unread as u64;
             state.held.clear();
         }
-        let credit = self.terms.credit;
+        let credit = self.settings.credit;
         state.returned = 0;
         state.debt = state.taken.saturating_sub(credit);
         credit.saturating_sub(state.taken)
@@ -253,10 +253,10 @@ impl Inbox {
         let paid = state.debt.min(bytes);
         state.debt -= paid;
         state.returned += bytes - paid;
-        let half = (self.terms.credit / 2).max(1);
+        let half = (self.settings.credit / 2).max(1);
         if state.returned < half {
             // While the server has some left, it waits for nothing.
-            if state.returned == 0 || state.taken + state.returned < self.terms.credit {
+            if state.returned == 0 || state.taken + state.returned < self.settings.credit {
                 return None;
             }
             let now = Instant::now();
@@ -270,7 +270,7 @@ impl Inbox {
 
     /// Whether a frame is still to be read: a group's unread jobs go to others when the connection ends.
     pub(super) fn is_current(&self, frame: &Frame) -> bool {
-        !self.terms.is_group() || self.connection.load(Ordering::Acquire) == frame.connection
+        !self.settings.is_group() || self.connection.load(Ordering::Acquire) == frame.connection
     }
 
     /// Notes bytes that were delivered and are not kept here.
@@ -313,7 +313,7 @@ impl Inbox {
     pub(super) fn close(&self, why: ReceiveError) {
         let mut state = self.lock();
         state.closed.get_or_insert(why);
-        if self.terms.is_group() {
+        if self.settings.is_group() {
             self.connection.store(CLOSED, Ordering::Release);
             state.frames.clear();
             state.held.clear();

@@ -10,12 +10,12 @@ const JUMP_MAX: u64 = 1 << 32;
 
 /// What a message says of its place: how many messages its publisher had sent, and how many of this name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::client) struct Place {
+pub(in crate::client) struct Position {
     pub(in crate::client) sequence: u64,
     pub(in crate::client) ordinal: u64,
 }
 
-impl Place {
+impl Position {
     /// Whether one publisher may have given both: both numbers grow, the ordinal no faster.
     fn agrees_with(self, other: Self) -> bool {
         let (older, newer) =
@@ -38,23 +38,23 @@ pub(in crate::client) enum Gap {
 /// A publisher's messages under one name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Run {
-    last: Place,
+    last: Position,
     /// How many messages agreed.
     agreed: u32,
     /// The last place that did not agree, and how many agreed with that since: whoever sent the first
     /// message that arrived need not be the one who sends the others.
-    rival: Option<(Place, u32)>,
+    rival: Option<(Position, u32)>,
 }
 
 impl Run {
-    fn new(last: Place) -> Self {
+    fn new(last: Position) -> Self {
         Self { last, agreed: 1, rival: None }
     }
 
     #[inline]
-    fn see(&mut self, place: Place) -> Gap {
+    fn see(&mut self, place: Position) -> Gap {
         // Nearly all of them: the next one.
-        let next = Place {
+        let next = Position {
             sequence: self.last.sequence.wrapping_add(1),
             ordinal: self.last.ordinal.wrapping_add(1),
         };
@@ -66,7 +66,7 @@ impl Run {
         self.see_other(place)
     }
 
-    fn see_other(&mut self, place: Place) -> Gap {
+    fn see_other(&mut self, place: Position) -> Gap {
         if place.agrees_with(self.last) {
             let missing = place.ordinal.saturating_sub(self.last.ordinal).saturating_sub(1);
             self.agreed = self.agreed.saturating_add(1);
@@ -130,13 +130,13 @@ impl Runs<'_> {
     #[inline(always)]
     pub(super) fn see_record(&mut self, record: &Record<'_>) -> Gap {
         let Record { id, ordinal, .. } = record;
-        self.see(id.publisher, Place { sequence: id.sequence, ordinal: *ordinal })
+        self.see(id.publisher, Position { sequence: id.sequence, ordinal: *ordinal })
     }
 
     /// Notes a message and returns what is missing before it. One that was seen before, or comes late,
     /// misses nothing; nor does one that is not counted (ordinal 0).
     #[inline(always)]
-    pub(in crate::client) fn see(&mut self, publisher: u64, place: Place) -> Gap {
+    pub(in crate::client) fn see(&mut self, publisher: u64, place: Position) -> Gap {
         if place.ordinal == 0 {
             return Gap::Missing(0);
         }
@@ -158,11 +158,11 @@ impl Runs<'_> {
         if let Some(run) = self.publishers.get_mut(&id.publisher)
             && run.last.ordinal.checked_add(1) == Some(*ordinal)
         {
-            run.see(Place { sequence: id.sequence, ordinal: *ordinal });
+            run.see(Position { sequence: id.sequence, ordinal: *ordinal });
         }
     }
 
-    fn see_another(&mut self, publisher: u64, place: Place) -> Gap {
+    fn see_another(&mut self, publisher: u64, place: Position) -> Gap {
         self.write_back();
         let (run, gap) = match self.publishers.get(&publisher) {
             Some(run) => {
@@ -199,8 +199,8 @@ mod tests {
     use super::*;
 
     /// A place of a publisher that sends one message of another name beside each of this one.
-    fn place(ordinal: u64) -> Place {
-        Place { sequence: ordinal.saturating_mul(2), ordinal }
+    fn place(ordinal: u64) -> Position {
+        Position { sequence: ordinal.saturating_mul(2), ordinal }
     }
 
     fn see(tracker: &mut Tracker, name: &str, publisher: u64, ordinal: u64) -> u64 {
@@ -236,7 +236,7 @@ mod tests {
     fn gaps(places: &[(u64, u64)]) -> Vec<Gap> {
         let mut tracker = Tracker::default();
         let mut runs = tracker.runs("a");
-        let places = places.iter().map(|&(sequence, ordinal)| Place { sequence, ordinal });
+        let places = places.iter().map(|&(sequence, ordinal)| Position { sequence, ordinal });
         places.map(|place| runs.see(1, place)).collect()
     }
 
@@ -274,7 +274,7 @@ mod tests {
             real in prop::collection::vec((0..4_u64, 1..5_u64, 0..3_u64), 2..60),
             forged in prop::collection::vec((0..60_usize, any::<u64>(), any::<u64>()), 0..30),
         ) {
-            let (mut place, mut stream) = (Place { sequence: 100, ordinal: 50 }, Vec::new());
+            let (mut place, mut stream) = (Position { sequence: 100, ordinal: 50 }, Vec::new());
             for (others, step, late) in real {
                 place.ordinal += step;
                 place.sequence += step + others;
@@ -283,7 +283,7 @@ mod tests {
                     stream.push(stream[stream.len() / 2]);
                 }
             }
-            let missed = |stream: &[Place]| -> u64 {
+            let missed = |stream: &[Position]| -> u64 {
                 let mut tracker = Tracker::default();
                 let mut runs = tracker.runs("a");
                 stream.iter().map(|&place| match runs.see(1, place) {
@@ -296,7 +296,7 @@ mod tests {
             let last = place;
             let mut spoilt = stream;
             for (at, sequence, ordinal) in forged {
-                let forged = Place { sequence, ordinal };
+                let forged = Position { sequence, ordinal };
                 let possible = forged.agrees_with(last) || forged.agrees_with(spoilt[0]);
                 if !possible && spoilt[1..].iter().all(|place| !forged.agrees_with(*place)) {
                     spoilt.insert(1 + at.min(spoilt.len() - 1), forged);

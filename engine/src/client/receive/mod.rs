@@ -1,6 +1,6 @@
 //! What is subscribed to on the connection for requests, and what comes of it.
 //!
-//! - [`Filter`]: which messages; `terms`: all that a subscription is opened with, `policy` what a group's members agree on; `builder` collects, and `opener` opens it.
+//! - [`Filter`]: which messages; `settings`: all that a subscription is opened with, `policy` what a group's members agree on; `builder` collects, and `opener` opens it.
 //! - `message`: what was received, a view of its frame; `outcome`: what a callback says of it. `verify`: checksums; `missed`: sees gaps.
 //! - `registry`: the I/O thread's list of subscriptions, which asks the server and hands deliveries on; `commands`:
 //!   what other threads want of it.
@@ -23,15 +23,15 @@ mod policy;
 mod registry;
 mod replies;
 mod requests;
+mod settings;
 mod subscription;
-mod terms;
 pub(super) mod verify;
 
 pub use builder::{GroupBuilder, SubscriptionBuilder};
 pub(super) use callbacks::Callbacks;
 pub(super) use commands::Commands;
 pub use delivery::Delivery;
-pub(super) use delivery::Voice;
+pub(super) use delivery::Settler;
 pub use filter::Filter;
 pub(super) use handler::Callback;
 pub(super) use inbox::Inbox;

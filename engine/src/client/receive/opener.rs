@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::delivery::Voice;
+use super::delivery::Settler;
 use super::inbox::{Inbox, Reader};
 use super::replies::Replies;
+use super::settings::SubscriptionSettings;
 use super::subscription::Subscription;
-use super::terms::Terms;
 use crate::client::error::{ReceiveError, SubscribeError};
 #[cfg(feature = "tokio")]
 use crate::client::mode::Asynchronous;
@@ -17,43 +17,46 @@ use crate::client::waiting::oneshot::{Receiver, oneshot};
 /// How a client opens subscriptions.
 #[derive(Clone)]
 pub(in crate::client) struct Opener {
-    voice: Voice,
+    settler: Settler,
     timeout: Duration,
     tries: u32,
 }
 
 impl Opener {
-    pub(in crate::client) fn new(voice: Voice, timeout: Duration, tries: u32) -> Self {
-        Self { voice, timeout, tries }
+    pub(in crate::client) fn new(settler: Settler, timeout: Duration, tries: u32) -> Self {
+        Self { settler, timeout, tries }
     }
 
     /// Opens a subscription that is read like an iterator.
-    pub(super) fn open(self, terms: Terms) -> Result<Subscription, SubscribeError> {
-        let inbox = self.begin(terms, Reader::Subscription, |_| ())?;
-        Ok(Subscription::new(inbox, self.voice))
+    pub(super) fn open(
+        self,
+        settings: SubscriptionSettings,
+    ) -> Result<Subscription, SubscribeError> {
+        let inbox = self.begin(settings, Reader::Subscription, |_| ())?;
+        Ok(Subscription::new(inbox, self.settler))
     }
 
     /// Opens a subscription whose messages are answers to these requests.
     pub(super) fn open_replies(
         self,
-        terms: Terms,
+        settings: SubscriptionSettings,
         replies: Arc<Replies>,
     ) -> Result<Subscription, SubscribeError> {
-        let inbox = self.begin(terms, Reader::Replies(replies), |_| ())?;
-        Ok(Subscription::new(inbox, self.voice))
+        let inbox = self.begin(settings, Reader::Replies(replies), |_| ())?;
+        Ok(Subscription::new(inbox, self.settler))
     }
 
     /// Asks the server for a subscription and waits until it has it. `note` hears of it before anything comes of it.
     pub(super) fn begin(
         &self,
-        terms: Terms,
+        settings: SubscriptionSettings,
         reader: Reader,
         note: impl FnOnce(&Arc<Inbox>),
     ) -> Result<Arc<Inbox>, SubscribeError> {
         if !here::may_wait() {
             return Err(SubscribeError::InCallback);
         }
-        let mut opening = self.ask(terms, reader, note)?;
+        let mut opening = self.ask(settings, reader, note)?;
         let outcome = opening.outcome.recv_until(self.patience());
         opening.finish(outcome)
     }
@@ -61,20 +64,20 @@ impl Opener {
     /// Asks the server for a subscription.
     fn ask(
         &self,
-        terms: Terms,
+        settings: SubscriptionSettings,
         reader: Reader,
         note: impl FnOnce(&Arc<Inbox>),
     ) -> Result<Opening<'_>, SubscribeError> {
         self.check_process()?;
-        terms.filter.check()?;
-        if terms.credit == 0 {
+        settings.filter.check()?;
+        if settings.credit == 0 {
             return Err(("credit", "must be at least 1 byte").into());
         }
-        let number = self.voice.commands.number().ok_or(SubscribeError::Stopped)?;
-        let inbox = Arc::new(Inbox::new(number, terms, reader));
+        let number = self.settler.commands.number().ok_or(SubscribeError::Stopped)?;
+        let inbox = Arc::new(Inbox::new(number, settings, reader));
         let (answer, outcome) = oneshot();
         note(&inbox);
-        self.voice.commands.begin(Arc::clone(&inbox), answer);
+        self.settler.commands.begin(Arc::clone(&inbox), answer);
         Ok(Opening { opener: self, inbox, outcome, is_done: false })
     }
 
@@ -82,19 +85,19 @@ impl Opener {
     #[cfg(feature = "tokio")]
     pub(super) async fn open_in_task(
         self,
-        terms: Terms,
+        settings: SubscriptionSettings,
         reader: Reader,
     ) -> Result<Subscription<Asynchronous>, SubscribeError> {
-        let mut opening = self.ask(terms, reader, |_| ())?;
-        let clock = &self.voice.publisher.clock;
+        let mut opening = self.ask(settings, reader, |_| ())?;
+        let clock = &self.settler.publisher.clock;
         let outcome = clock.until(self.patience(), &mut opening.outcome).await;
         let inbox = opening.finish(outcome)?;
-        Ok(Subscription::new(inbox, self.voice))
+        Ok(Subscription::new(inbox, self.settler))
     }
 
     /// Whether this process is the client's.
     pub(super) fn check_process(&self) -> Result<(), SubscribeError> {
-        match self.voice.publisher.process.is_this() {
+        match self.settler.publisher.process.is_this() {
             true => Ok(()),
             false => Err(SubscribeError::Forked),
         }
@@ -103,7 +106,7 @@ impl Opener {
     /// Ends a subscription. Does not wait.
     pub(super) fn end(&self, inbox: &Inbox) {
         inbox.close(ReceiveError::Closed);
-        self.voice.commands.end(inbox.number);
+        self.settler.commands.end(inbox.number);
     }
 
     /// When the server's answer comes no more.
@@ -111,8 +114,8 @@ impl Opener {
         Instant::now().checked_add(self.timeout.saturating_mul(self.tries))
     }
 
-    pub(super) fn voice(&self) -> &Voice {
-        &self.voice
+    pub(super) fn settler(&self) -> &Settler {
+        &self.settler
     }
 
     /// What is said when nothing comes in that time.

@@ -85,7 +85,7 @@ impl Registry {
         for (&number, entry) in &mut self.entries {
             let credit = entry.inbox.connected(self.connection);
             entry.extends = false;
-            ask(entry.inbox.terms.request(number, credit), Asked::Begin { number });
+            ask(entry.inbox.settings.request(number, credit), Asked::Begin { number });
         }
     }
 
@@ -112,7 +112,7 @@ impl Registry {
                     // Without a connection it is asked for on the next one.
                     if is_open {
                         let credit = inbox.connected(self.connection);
-                        ask(inbox.terms.request(number, credit), Asked::Begin { number });
+                        ask(inbox.settings.request(number, credit), Asked::Begin { number });
                     }
                     let (tracker, answer) = (Tracker::default(), Some(answer));
                     let (extends, ack_wait) = Default::default();
@@ -148,7 +148,7 @@ impl Registry {
             let Some(entry) = self.entries.get_mut(&number) else { continue };
             let held = entry.inbox.held();
             let ack_wait = entry.ack_wait.unwrap_or(self.retry_interval);
-            let every = entry.inbox.terms.extends_every(ack_wait);
+            let every = entry.inbox.settings.extends_every(ack_wait);
             let next = every.filter(|_| !held.is_empty()).map(|every| (now + every, number));
             entry.extends = next.is_some();
             self.extending.extend(next);
@@ -209,7 +209,7 @@ impl Registry {
             // It is asked for again on the next connection, if this one answers no more.
             (Ok(_) | Err(SubscribeError::NotConfirmed { .. }), None) => return,
             (Err(error), None) => {
-                let filter = entry.inbox.terms.filter.to_string();
+                let filter = entry.inbox.settings.filter.to_string();
                 self.reporter.failure(&Failure::Subscription { filter, error: error.clone() });
                 error
             }
@@ -266,7 +266,7 @@ impl Registry {
                 if self.verify {
                     read.wrong = verify::reported(name, &records, reporter);
                 }
-                let is_group = inbox.terms.is_group();
+                let is_group = inbox.settings.is_group();
                 // A group's members get parts of what is published.
                 let mut runs = (!is_group).then(|| tracker.runs(name));
                 let mut messages = 0;
@@ -293,7 +293,8 @@ impl Registry {
         }
         if !to_settle.is_empty()
             && !*extends
-            && let Some(every) = inbox.terms.extends_every(ack_wait.unwrap_or(self.retry_interval))
+            && let Some(every) =
+                inbox.settings.extends_every(ack_wait.unwrap_or(self.retry_interval))
         {
             *extends = true;
             self.extending.insert((now + every, number));

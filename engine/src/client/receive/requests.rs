@@ -7,8 +7,8 @@ use super::filter::Filter;
 use super::inbox::Reader;
 use super::opener::Opener;
 use super::replies::{Replies, Request};
+use super::settings::{Kind, SubscriptionSettings};
 use super::subscription::Subscription;
-use super::terms::{Kind, Terms};
 use crate::client::error::SubscribeError;
 #[cfg(feature = "tokio")]
 use crate::client::mode::Asynchronous;
@@ -63,7 +63,7 @@ impl Requests {
         let mut subscription = self.subscription.lock().unwrap_or_else(PoisonError::into_inner);
         if subscription.as_ref().is_none_or(Subscription::has_ended) {
             let replies = Arc::clone(&self.replies);
-            *subscription = Some(self.opener.clone().open_replies(self.terms(), replies)?);
+            *subscription = Some(self.opener.clone().open_replies(self.settings(), replies)?);
         }
         Ok(self.replies.expect())
     }
@@ -75,15 +75,15 @@ impl Requests {
         let mut subscription = self.in_task.lock().await;
         if subscription.as_ref().is_none_or(Subscription::has_ended) {
             let reader = Reader::Replies(Arc::clone(&self.replies));
-            *subscription = Some(self.opener.clone().open_in_task(self.terms(), reader).await?);
+            *subscription = Some(self.opener.clone().open_in_task(self.settings(), reader).await?);
         }
         Ok(self.replies.expect())
     }
 
     /// Answers alone come under the client's name, and each is taken at once.
-    fn terms(&self) -> Terms {
+    fn settings(&self) -> SubscriptionSettings {
         let (filter, kind) = (Filter::name(&*self.name), Kind::Observer);
-        Terms {
+        SubscriptionSettings {
             filter,
             kind,
             overflow: Overflow::Hold,

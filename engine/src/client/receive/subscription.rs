@@ -7,7 +7,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::delivery::{Delivery, Lease, Voice};
+use super::delivery::{Delivery, Lease, Settler};
 use super::inbox::{Frame, Inbox};
 use crate::client::error::ReceiveError;
 use crate::client::mode::Blocking;
@@ -40,7 +40,7 @@ use crate::wire::record::Records;
 #[must_use = "dropping it ends the subscription"]
 pub struct Subscription<Mode = Blocking> {
     inbox: Arc<Inbox>,
-    voice: Voice,
+    settler: Settler,
     current: Option<Cursor>,
     mode: PhantomData<Mode>,
 }
@@ -55,8 +55,8 @@ struct Cursor {
 }
 
 impl<Mode> Subscription<Mode> {
-    pub(super) fn new(inbox: Arc<Inbox>, voice: Voice) -> Self {
-        Self { inbox, voice, current: None, mode: PhantomData }
+    pub(super) fn new(inbox: Arc<Inbox>, settler: Settler) -> Self {
+        Self { inbox, settler, current: None, mode: PhantomData }
     }
 
     /// Whether nothing comes any more.
@@ -66,9 +66,9 @@ impl<Mode> Subscription<Mode> {
 
     /// Begins to read a frame.
     fn read(&mut self, frame: Frame) {
-        let (inbox, voice) = (Arc::clone(&self.inbox), self.voice.clone());
+        let (inbox, settler) = (Arc::clone(&self.inbox), self.settler.clone());
         let (bytes, connection) = (frame.bytes.len(), frame.connection);
-        let lease = Arc::new(Lease { inbox, voice, bytes, connection });
+        let lease = Arc::new(Lease { inbox, settler, bytes, connection });
         let at = frame.name_bytes + 2;
         self.current = Some(Cursor { frame, lease, at, record: 0 });
     }
@@ -116,7 +116,7 @@ impl<Mode> Subscription<Mode> {
             if let Some(delivery) = self.next_here() {
                 return Ok(delivery);
             }
-            if !self.voice.publisher.process.is_this() {
+            if !self.settler.publisher.process.is_this() {
                 return Err(ReceiveError::Forked);
             }
             let frame = pop(&self.inbox)?;
@@ -173,18 +173,18 @@ impl Iterator for Subscription {
 impl<Mode> Drop for Subscription<Mode> {
     fn drop(&mut self) {
         // What another process reads goes on, and may hold locks for ever here.
-        if !self.voice.publisher.process.is_this() {
+        if !self.settler.publisher.process.is_this() {
             return;
         }
         self.inbox.close(ReceiveError::Closed);
-        self.voice.commands.end(self.inbox.number);
+        self.settler.commands.end(self.inbox.number);
     }
 }
 
 impl<Mode> std::fmt::Debug for Subscription<Mode> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Subscription")
-            .field("filter", &self.inbox.terms.filter)
+            .field("filter", &self.inbox.settings.filter)
             .finish_non_exhaustive()
     }
 }

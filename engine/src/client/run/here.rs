@@ -25,16 +25,16 @@ thread_local! {
 }
 
 /// A thread does a client's turn.
-pub(in crate::client) struct InTurn {
+pub(in crate::client) struct TurnGuard {
     before: usize,
 }
 
 /// Begins a turn of the client whose outbox is at this address.
-pub(in crate::client) fn begin_turn(outbox: usize) -> InTurn {
-    InTurn { before: TURN.replace(outbox) }
+pub(in crate::client) fn begin_turn(outbox: usize) -> TurnGuard {
+    TurnGuard { before: TURN.replace(outbox) }
 }
 
-impl Drop for InTurn {
+impl Drop for TurnGuard {
     fn drop(&mut self) {
         TURN.set(self.before);
     }

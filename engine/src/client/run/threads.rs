@@ -120,7 +120,7 @@ impl Threads {
         let may_call = state.calling < self.calls_max;
         let is_urged = may_call && !state.ready.is_empty();
         drop(state);
-        let mut lead = Lead { threads: self, requester: Some(requester), is_over: true };
+        let mut lead = LeaderGuard { threads: self, requester: Some(requester), is_over: true };
         if let Some(requester) = &mut lead.requester {
             lead.is_over = !requester.run_until_called(is_urged);
         }
@@ -243,13 +243,13 @@ impl Backup for Threads {
 }
 
 /// The lead, given back at the end, also of a turn that panicked: then the client has ended.
-struct Lead<'a> {
+struct LeaderGuard<'a> {
     threads: &'a Threads,
     requester: Option<Box<Requester>>,
     is_over: bool,
 }
 
-impl Drop for Lead<'_> {
+impl Drop for LeaderGuard<'_> {
     fn drop(&mut self) {
         let Self { threads, requester, is_over } = self;
         let Some(mut requester) = requester.take() else { return };

@@ -10,4 +10,4 @@ mod wakers;
 
 pub(super) use block::{block, block_until};
 pub(super) use clock::Clock;
-pub(super) use wakers::{Place, Wakers, Woken};
+pub(super) use wakers::{WaitSlot, Wakers, Woken};

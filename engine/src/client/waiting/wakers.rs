@@ -5,9 +5,9 @@ use std::task::{Context, Waker};
 
 /// A task's place among those that wait, or none yet. Whoever waits no longer gives it back with [`Wakers::leave`].
 #[derive(Debug, Default)]
-pub(in crate::client) struct Place(Option<u64>);
+pub(in crate::client) struct WaitSlot(Option<u64>);
 
-impl Place {
+impl WaitSlot {
     /// Whether the task does not wait.
     pub(in crate::client) fn is_none(&self) -> bool {
         self.0.is_none()
@@ -23,7 +23,7 @@ pub(in crate::client) struct Wakers {
 
 impl Wakers {
     /// The task of this context waits.
-    pub(in crate::client) fn join(&mut self, place: &mut Place, context: &Context<'_>) {
+    pub(in crate::client) fn join(&mut self, place: &mut WaitSlot, context: &Context<'_>) {
         let number = *place.0.get_or_insert_with(|| {
             self.last += 1;
             self.last
@@ -33,7 +33,7 @@ impl Wakers {
     }
 
     /// It waits no longer.
-    pub(in crate::client) fn leave(&mut self, place: &mut Place) {
+    pub(in crate::client) fn leave(&mut self, place: &mut WaitSlot) {
         if let Some(number) = place.0.take() {
             self.waiting.remove(&number);
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::letter::DeadLetter;
-use crate::client::connection::errands::Errands;
+use crate::client::connection::control_queue::ControlQueue;
 use crate::client::error::{AdminError, unreadable};
 use crate::client::receive::message::Message;
 use crate::limits::{LETTERS_CHANGED_MAX, LETTERS_LISTED_MAX};
@@ -19,7 +19,7 @@ use crate::wire::name;
 /// where it takes several requests.
 #[derive(Clone)]
 pub struct DeadLetters {
-    errands: Arc<Errands>,
+    control_queue: Arc<ControlQueue>,
     group: String,
 }
 
@@ -31,8 +31,8 @@ enum Change {
 }
 
 impl DeadLetters {
-    pub(in crate::client) fn new(errands: Arc<Errands>, group: String) -> Self {
-        Self { errands, group }
+    pub(in crate::client) fn new(control_queue: Arc<ControlQueue>, group: String) -> Self {
+        Self { control_queue, group }
     }
 
     /// How many there are.
@@ -184,7 +184,7 @@ impl DeadLetters {
         if !self.group.is_empty() {
             name::check_publishable(&self.group)?;
         }
-        Ok(self.errands.answer_to(letter::request(request).into()).await?)
+        Ok(self.control_queue.answer_to(letter::request(request).into()).await?)
     }
 }
 

@@ -15,7 +15,7 @@ fn add(batches: &mut Batches, name: &str, messages: usize) {
     batches.queue[at].messages = messages;
 }
 
-fn finish(batches: &mut Batches, cut: Cut, result: Result<(), SendError>) {
+fn finish(batches: &mut Batches, cut: SequencedBatch, result: Result<(), SendError>) {
     batches.finish(Finished { cut, result, connections: 1 }, Instant::now());
 }
 
@@ -89,7 +89,7 @@ fn a_name_that_is_not_counted_is_forgotten_once_nothing_of_it_is_left() {
 }
 
 /// Adds a message to an open batch, which leaves if it may.
-fn leaves_open(batches: &mut Batches) -> Option<Cut> {
+fn leaves_open(batches: &mut Batches) -> Option<SequencedBatch> {
     batches.open_batch("a").unwrap();
     let (at, _) = batches.add_batch("a", Vec::new(), Some(1 << 20), Instant::now());
     batches.queue[at].messages = 1;

@@ -3,19 +3,19 @@
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use super::{Outbox, Parcel, Pushed, Waiting};
+use super::{NewMessage, Outbox, Pushed, Waiting};
 use crate::client::error::SendError;
-use crate::client::waiting::Place;
+use crate::client::waiting::WaitSlot;
 use crate::limits::CLIENT_BLOCKED_TOLD;
 
 /// A task that waits for room. When it goes, it waits no longer.
-pub(in crate::client) struct Room<'a> {
+pub(in crate::client) struct CapacityWait<'a> {
     outbox: &'a Outbox,
-    place: Place,
+    place: WaitSlot,
     waiting: Waiting<'a>,
 }
 
-impl Room<'_> {
+impl CapacityWait<'_> {
     /// When it is to be told that it waits, and when it has waited for too long.
     pub(in crate::client) fn ends(&self) -> [Instant; 2] {
         let (since, patience) = (self.waiting.since, self.outbox.bounds.patience);
@@ -28,7 +28,7 @@ impl Room<'_> {
     pub(in crate::client::publish) fn poll_push(
         &mut self,
         name: &str,
-        parcel: &mut Parcel<'_>,
+        parcel: &mut NewMessage<'_>,
         unattended: bool,
         context: &Context<'_>,
     ) -> Poll<Result<Pushed, SendError>> {
@@ -48,7 +48,7 @@ impl Room<'_> {
     }
 }
 
-impl Drop for Room<'_> {
+impl Drop for CapacityWait<'_> {
     fn drop(&mut self) {
         self.outbox.lock().entering.leave(&mut self.place);
     }
@@ -57,7 +57,7 @@ impl Drop for Room<'_> {
 /// A task that flushes. When it goes, it waits no longer.
 pub(in crate::client) struct Flushing<'a> {
     outbox: &'a Outbox,
-    place: Place,
+    place: WaitSlot,
     /// The last batch that it waits for.
     last: u64,
 }
@@ -85,7 +85,7 @@ impl Outbox {
     pub(in crate::client::publish) fn push_now(
         &self,
         name: &str,
-        parcel: &mut Parcel<'_>,
+        parcel: &mut NewMessage<'_>,
         unattended: bool,
     ) -> Result<Option<Pushed>, SendError> {
         self.try_push(&mut self.lock(), name, parcel, unattended)
@@ -98,8 +98,12 @@ impl Outbox {
     }
 
     /// A task begins to wait for room.
-    pub(in crate::client) fn room(&self) -> Room<'_> {
-        Room { outbox: self, place: Place::default(), waiting: Waiting::begin(&self.reporter) }
+    pub(in crate::client) fn room(&self) -> CapacityWait<'_> {
+        CapacityWait {
+            outbox: self,
+            place: WaitSlot::default(),
+            waiting: Waiting::begin(&self.reporter),
+        }
     }
 
     /// A task has waited for room long enough to tell.
@@ -113,6 +117,6 @@ impl Outbox {
     /// A task begins to flush what was published before.
     pub(in crate::client) fn flushing(&self) -> Flushing<'_> {
         let last = self.lock().last_number;
-        Flushing { outbox: self, place: Place::default(), last }
+        Flushing { outbox: self, place: WaitSlot::default(), last }
     }
 }

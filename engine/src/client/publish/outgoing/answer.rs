@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use crate::client::error::{RequestError, SendError};
-use crate::client::publish::receipt::{Fate, Receipt, Taken};
+use crate::client::publish::receipt::{Acceptance, Receipt, SharedOutcome};
 use crate::client::receive::Request;
 use crate::client::receive::message::Message;
-use crate::client::waiting::Place;
+use crate::client::waiting::WaitSlot;
 use crate::wire::properties::ERROR_HEADER;
 
 /// The first answer to a request, or why there will be none. That the server took the request wakes nobody: who asked would only
@@ -16,8 +16,8 @@ use crate::wire::properties::ERROR_HEADER;
 pub(super) struct PendingAnswer<'a> {
     name: &'a str,
     request: Request<'a>,
-    fate: Arc<Fate>,
-    place: Place,
+    outcome: Arc<SharedOutcome>,
+    place: WaitSlot,
     /// Whether it waits for somebody who gets it.
     waits: bool,
     is_done: bool,
@@ -25,8 +25,8 @@ pub(super) struct PendingAnswer<'a> {
 
 impl<'a> PendingAnswer<'a> {
     pub(super) fn new(name: &'a str, request: Request<'a>, receipt: &Receipt, waits: bool) -> Self {
-        let (fate, place) = (Arc::clone(receipt.fate()), Place::default());
-        Self { name, request, fate, place, waits, is_done: false }
+        let (outcome, place) = (Arc::clone(receipt.outcome()), WaitSlot::default());
+        Self { name, request, outcome, place, waits, is_done: false }
     }
 
     /// An answer, unless it says that the request failed.
@@ -41,9 +41,9 @@ impl<'a> PendingAnswer<'a> {
     }
 
     /// What ends the wait before an answer does.
-    fn failure(&self, taken: Result<Taken, SendError>) -> Option<RequestError> {
+    fn failure(&self, taken: Result<Acceptance, SendError>) -> Option<RequestError> {
         match taken {
-            Ok(Taken { takers: Some(0), .. }) if !self.waits => {
+            Ok(Acceptance { takers: Some(0), .. }) if !self.waits => {
                 Some(RequestError::NoSubscriber { name: self.name.to_owned() })
             }
             Ok(_) => None,
@@ -61,7 +61,7 @@ impl Future for PendingAnswer<'_> {
             // With the client, or with the subscription to the answers.
             Poll::Ready(Some(answer)) => this.read(answer),
             Poll::Ready(None) => Err(SendError::Stopped.into()),
-            Poll::Pending => match this.fate.poll_request(&mut this.place, context) {
+            Poll::Pending => match this.outcome.poll_request(&mut this.place, context) {
                 Poll::Ready(taken) => match this.failure(taken) {
                     Some(error) => Err(error),
                     None => return Poll::Pending,
@@ -76,10 +76,10 @@ impl Future for PendingAnswer<'_> {
 
 impl Drop for PendingAnswer<'_> {
     fn drop(&mut self) {
-        self.fate.leave_request(&mut self.place);
+        self.outcome.leave_request(&mut self.place);
         if !self.is_done {
             // That it was not published is somebody else's to tell.
-            self.fate.abandon();
+            self.outcome.abandon();
         }
     }
 }
@@ -104,7 +104,10 @@ mod tests {
     }
 
     /// How often whoever asked is woken by what the server says, and what that ends the wait with.
-    fn woken_by(taken: Result<Taken, SendError>, waits: bool) -> (usize, Option<RequestError>) {
+    fn woken_by(
+        taken: Result<Acceptance, SendError>,
+        waits: bool,
+    ) -> (usize, Option<RequestError>) {
         let (replies, receipt) =
             (Replies::default(), Receipt::new(Arc::default(), Process::this()));
         let answer = PendingAnswer::new("a", replies.expect(), &receipt, waits);
@@ -112,7 +115,7 @@ mod tests {
         let waker = Waker::from(Arc::clone(&wakes));
         let (mut answer, mut context) = (pin!(answer), Context::from_waker(&waker));
         assert!(answer.as_mut().poll(&mut context).is_pending());
-        receipt.fate().decide_for(taken);
+        receipt.outcome().decide_for(taken);
         let woken = wakes.0.load(Ordering::Relaxed);
         match answer.as_mut().poll(&mut context) {
             Poll::Ready(result) => (woken, Some(result.unwrap_err())),
@@ -122,7 +125,7 @@ mod tests {
 
     #[test]
     fn that_somebody_gets_the_request_wakes_nobody_and_that_none_does_ends_the_wait() {
-        let taken = |takers| Ok(Taken { receivers: Some(1), takers });
+        let taken = |takers| Ok(Acceptance { receivers: Some(1), takers });
         let nobody = RequestError::NoSubscriber { name: "a".to_owned() };
         assert_eq!(woken_by(taken(Some(1)), false), (0, None));
         assert_eq!(woken_by(taken(None), false), (0, None));
@@ -139,9 +142,9 @@ mod tests {
         {
             let mut answer = pin!(answer);
             assert!(answer.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
-            assert_eq!((replies.waiting(), receipt.fate().requests_waiting()), (1, 1));
+            assert_eq!((replies.waiting(), receipt.outcome().requests_waiting()), (1, 1));
         }
-        assert_eq!((replies.waiting(), receipt.fate().requests_waiting()), (0, 0));
-        assert!(receipt.fate().is_abandoned());
+        assert_eq!((replies.waiting(), receipt.outcome().requests_waiting()), (0, 0));
+        assert!(receipt.outcome().is_abandoned());
     }
 }

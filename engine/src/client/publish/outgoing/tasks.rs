@@ -9,26 +9,26 @@ use super::answer::PendingAnswer;
 use crate::client::error::{RequestError, SendError};
 use crate::client::mode::Asynchronous;
 use crate::client::publish::payload::Payload;
-use crate::client::publish::receipt::{Fate, Receipt, Taken};
+use crate::client::publish::receipt::{Acceptance, Receipt, SharedOutcome};
 use crate::client::receive::message::Message;
 
 /// What a task waits for. When that goes first, an error is somebody else's to tell.
-struct Attended {
-    fate: Arc<Fate>,
+struct SendWait {
+    outcome: Arc<SharedOutcome>,
     is_done: bool,
 }
 
-impl Drop for Attended {
+impl Drop for SendWait {
     fn drop(&mut self) {
         if !self.is_done {
-            self.fate.abandon();
+            self.outcome.abandon();
         }
     }
 }
 
 /// Waits for what the server says.
-async fn taken(mut receipt: Receipt) -> Result<Taken, SendError> {
-    let mut attended = Attended { fate: Arc::clone(receipt.fate()), is_done: false };
+async fn taken(mut receipt: Receipt) -> Result<Acceptance, SendError> {
+    let mut attended = SendWait { outcome: Arc::clone(receipt.outcome()), is_done: false };
     let taken = poll_fn(|context| receipt.poll_taken(context)).await;
     attended.is_done = true;
     taken

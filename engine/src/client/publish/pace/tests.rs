@@ -25,7 +25,7 @@ struct World {
     clients: Vec<Pace>,
     /// Answers under way: when they arrive, whose they are, their frame.
     answers: BinaryHeap<Reverse<(Instant, usize, usize)>>,
-    departures: Vec<Departure>,
+    departures: Vec<SendSample>,
     /// Of each frame answered: when, its bytes, how long it waited for the server.
     answered: Vec<(Instant, usize, Duration)>,
 }

@@ -18,8 +18,8 @@ impl SubscriptionBuilder<Asynchronous> {
     /// What is wrong with the filter or an option; [`SubscribeError::Refused`] with what the server says;
     /// [`SubscribeError::NotConfirmed`] without an answer within `send_timeout` times `connection_retries`.
     pub async fn open(self) -> Result<Subscription<Asynchronous>, SubscribeError> {
-        let (callbacks, terms) = self.terms();
-        callbacks.opener().clone().open_in_task(terms, Reader::Subscription).await
+        let (callbacks, settings) = self.settings();
+        callbacks.opener().clone().open_in_task(settings, Reader::Subscription).await
     }
 }
 
@@ -30,8 +30,8 @@ impl GroupBuilder<Asynchronous> {
     /// As for [`SubscriptionBuilder::open`]; [`SubscribeError::Refused`] when the group's other members say otherwise of
     /// what they have to agree on.
     pub async fn open(self) -> Result<Subscription<Asynchronous>, SubscribeError> {
-        let (callbacks, terms) = self.terms()?;
-        callbacks.opener().clone().open_in_task(terms, Reader::Subscription).await
+        let (callbacks, settings) = self.settings()?;
+        callbacks.opener().clone().open_in_task(settings, Reader::Subscription).await
     }
 
     /// Joins the group and works until the subscription ends: calls `callback` with each delivery, one after the other, and settles it by

@@ -42,7 +42,7 @@ impl Subscription<Asynchronous> {
             if let Some(delivery) = self.next_here() {
                 return Poll::Ready(Ok(delivery));
             }
-            if !self.voice.publisher.process.is_this() {
+            if !self.settler.publisher.process.is_this() {
                 return Poll::Ready(Err(ReceiveError::Forked));
             }
             match self.inbox.poll_pop(context)? {

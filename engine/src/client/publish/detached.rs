@@ -3,13 +3,13 @@
 
 use std::sync::Arc;
 
-use super::batches::{Batches, Cut};
+use super::batches::{Batches, SequencedBatch};
 use crate::limits::CLIENT_OWN_FRAME_BYTES;
 use crate::wire::checksum::{self, Checksum};
 
 /// A frame of one large message, out of the queue while it is summed.
 #[derive(Debug)]
-pub(in crate::client) struct Lent {
+pub(in crate::client) struct DetachedFrame {
     number: u64,
     pub(in crate::client) name: Arc<str>,
     pub(in crate::client) frame: Vec<u8>,
@@ -18,13 +18,13 @@ pub(in crate::client) struct Lent {
 
 /// What is out of the queue. Only who may cut frames lends any, and gives all back before it cuts again.
 #[derive(Debug, Default)]
-pub(in crate::client) struct Ahead {
-    pub(in crate::client) lent: Vec<Lent>,
+pub(in crate::client) struct DetachedFrames {
+    pub(in crate::client) lent: Vec<DetachedFrame>,
 }
 
-impl Ahead {
+impl DetachedFrames {
     /// Takes frames out of the queue that are worth summing with what leaves: none longer than that, which would wait for it.
-    pub(super) fn lend(&mut self, state: &mut Batches, cuts: &[Cut], lanes: usize) {
+    pub(super) fn lend(&mut self, state: &mut Batches, cuts: &[SequencedBatch], lanes: usize) {
         let unsummed = || cuts.iter().filter(|cut| cut.batch.checksum.is_none());
         let longest = unsummed().map(|cut| cut.batch.frame.len()).max().unwrap_or(0);
         if longest < CLIENT_OWN_FRAME_BYTES {
@@ -36,7 +36,7 @@ impl Ahead {
         });
         for batch in waiting.take(lanes.saturating_sub(leaving)) {
             let (name, frame) = (Arc::clone(&batch.name), std::mem::take(&mut batch.frame));
-            self.lent.push(Lent { number: batch.number, name, frame, checksum: None });
+            self.lent.push(DetachedFrame { number: batch.number, name, frame, checksum: None });
         }
         // They would be summed one after the other, and what leaves would wait for them.
         if leaving + self.lent.len() < checksum::LANES_WORTH {
@@ -75,7 +75,7 @@ mod tests {
     const LANES: usize = 16;
 
     /// Frames of one message each, of so many bytes, and the first of them cut.
-    fn waiting(frames: &[usize]) -> (Batches, [Cut; 1]) {
+    fn waiting(frames: &[usize]) -> (Batches, [SequencedBatch; 1]) {
         let bounds = Bounds {
             frame_bytes_max: 1 << 30,
             buffer_bytes: 1 << 30,
@@ -94,22 +94,22 @@ mod tests {
         (batches, [cut])
     }
 
-    fn lent(batches: &mut Batches, cuts: &[Cut], lanes: usize) -> Ahead {
-        let mut ahead = Ahead::default();
-        ahead.lend(batches, cuts, lanes);
-        ahead
+    fn lent(batches: &mut Batches, cuts: &[SequencedBatch], lanes: usize) -> DetachedFrames {
+        let mut detached = DetachedFrames::default();
+        detached.lend(batches, cuts, lanes);
+        detached
     }
 
     #[test]
     fn what_waits_is_summed_with_what_leaves_and_keeps_its_place() {
         let (mut batches, cuts) = waiting(&[LARGE + 3, LARGE, LARGE + 1, LARGE + 2]);
         let queued_bytes = batches.queued_bytes;
-        let mut ahead = lent(&mut batches, &cuts, LANES);
-        assert_eq!(ahead.lent.len(), 3);
-        for (n, lent) in (0..).zip(&mut ahead.lent) {
+        let mut detached = lent(&mut batches, &cuts, LANES);
+        assert_eq!(detached.lent.len(), 3);
+        for (n, lent) in (0..).zip(&mut detached.lent) {
             lent.checksum = Some([n; 16]);
         }
-        assert!(!ahead.give_back(&mut batches) && ahead.lent.is_empty());
+        assert!(!detached.give_back(&mut batches) && detached.lent.is_empty());
         assert_eq!(batches.queued_bytes, queued_bytes);
         for (n, batch) in (0..).zip(&batches.queue) {
             let found = (batch.frame.len(), batch.checksum);
@@ -141,10 +141,10 @@ mod tests {
     #[test]
     fn what_goes_meanwhile_frees_its_room() {
         let (mut batches, cuts) = waiting(&[LARGE; 5]);
-        let mut ahead = lent(&mut batches, &cuts, LANES);
-        assert_eq!(ahead.lent.len(), 4);
+        let mut detached = lent(&mut batches, &cuts, LANES);
+        assert_eq!(detached.lent.len(), 4);
         while batches.remove(0).is_some() {}
-        assert!(ahead.give_back(&mut batches));
+        assert!(detached.give_back(&mut batches));
         assert_eq!(batches.queued_bytes, 0);
     }
 }

@@ -26,7 +26,7 @@ pub(super) struct Group {
 
 /// All that a subscription is asked for with.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Terms {
+pub(super) struct SubscriptionSettings {
     pub(super) filter: Filter,
     pub(super) kind: Kind,
     pub(super) overflow: Overflow,
@@ -36,7 +36,7 @@ pub(super) struct Terms {
     pub(super) credit: u64,
 }
 
-impl Terms {
+impl SubscriptionSettings {
     /// Those of a broadcast subscription that says nothing else.
     pub(super) fn broadcast(filter: Filter) -> Self {
         let (kind, overflow, credit) = (Kind::Broadcast, Overflow::Hold, CLIENT_CREDIT_BYTES);

@@ -8,10 +8,10 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::in_flight::{Cargo, InFlight, Request};
+use super::in_flight::{InFlight, Request, RequestContent};
 use super::seal::Sealer;
-use crate::client::publish::ahead::Ahead;
-use crate::client::publish::batches::{Cut, Finished};
+use crate::client::publish::batches::{Finished, SequencedBatch};
+use crate::client::publish::detached::DetachedFrames;
 use crate::client::publish::outbox::Outbox;
 use crate::net;
 use crate::zmtp::frame::Head;
@@ -20,7 +20,7 @@ use crate::zmtp::frame::Head;
 pub(super) const HELLO_ID: u64 = 0;
 
 /// The connection, until the I/O thread ends.
-pub(in crate::client) struct Line(Mutex<Option<Connection>>);
+pub(in crate::client) struct SharedConnection(Mutex<Option<Connection>>);
 
 /// What is needed to send requests.
 pub(in crate::client) struct Connection {
@@ -29,11 +29,11 @@ pub(in crate::client) struct Connection {
     /// When a hello was sent that is not answered.
     pub(super) hello_at: Option<Instant>,
     sealer: Sealer,
-    cuts: Vec<Cut>,
-    ahead: Ahead,
+    cuts: Vec<SequencedBatch>,
+    detached: DetachedFrames,
 }
 
-impl Line {
+impl SharedConnection {
     pub(in crate::client) fn new(connection: Connection) -> Self {
         Self(Mutex::new(Some(connection)))
     }
@@ -56,8 +56,8 @@ impl Line {
 
 impl Connection {
     pub(super) fn new(wire: net::connection::Connection, in_flight: InFlight) -> Self {
-        let (hello_at, sealer, cuts, ahead) = Default::default();
-        Self { wire, in_flight, hello_at, sealer, cuts, ahead }
+        let (hello_at, sealer, cuts, detached) = Default::default();
+        Self { wire, in_flight, hello_at, sealer, cuts, detached }
     }
 
     /// Tells the outbox what ended, and sends what may leave now. Nothing leaves before a flush.
@@ -69,18 +69,18 @@ impl Connection {
     ) {
         let mut cuts = std::mem::take(&mut self.cuts);
         outbox.turn(finished, &mut cuts, false, now);
-        outbox.lend(&mut self.ahead, &cuts);
-        self.sealer.seal(&mut cuts, &mut self.ahead.lent);
-        outbox.take_back(&mut self.ahead, now);
+        outbox.lend(&mut self.detached, &cuts);
+        self.sealer.seal(&mut cuts, &mut self.detached.lent);
+        outbox.take_back(&mut self.detached, now);
         for mut cut in cuts.drain(..) {
             let frame = std::mem::take(&mut cut.batch.frame).into();
-            self.start(frame, Cargo::Messages(cut), now);
+            self.start(frame, RequestContent::Messages(cut), now);
         }
         self.cuts = cuts;
     }
 
     /// Sends a request for the first time. Without a connection, it waits for one among those on their way.
-    pub(super) fn start(&mut self, frame: Bytes, cargo: Cargo, now: Instant) {
+    pub(super) fn start(&mut self, frame: Bytes, cargo: RequestContent, now: Instant) {
         transmit(&mut self.wire, self.in_flight.add(frame, cargo, now));
     }
 
@@ -95,9 +95,11 @@ impl Connection {
         let mut again = 0;
         for request in self.in_flight.all() {
             match &mut request.cargo {
-                Cargo::Subscription(_) => continue,
-                Cargo::Messages(cut) => cut.sent_again |= request.left,
-                Cargo::Acks { .. } | Cargo::Ping(_) | Cargo::Question(_) => {}
+                RequestContent::Subscription(_) => continue,
+                RequestContent::Messages(cut) => cut.sent_again |= request.left,
+                RequestContent::Acks { .. }
+                | RequestContent::Ping(_)
+                | RequestContent::Question(_) => {}
             }
             again += usize::from(transmit(&mut self.wire, request));
         }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::client::error::SendError;
 use crate::client::process::Process;
-use crate::client::publish::receipt::Fate;
+use crate::client::publish::receipt::SharedOutcome;
 use crate::client::report::{Reporter, add};
 use crate::client::run::here;
 use crate::client::waiting::oneshot::{Receiver, Sender, oneshot};
@@ -26,7 +26,7 @@ pub(super) struct Question {
 struct State {
     acks: VecDeque<MessageId>,
     acks_dropped: usize,
-    pings: Vec<Arc<Fate>>,
+    pings: Vec<Arc<SharedOutcome>>,
     questions: Vec<Question>,
     /// No acknowledgement is on its way, so the next one must wake the I/O thread.
     idle: bool,
@@ -34,7 +34,7 @@ struct State {
 }
 
 /// What waits to be sent. Any thread adds; the I/O thread takes.
-pub(in crate::client) struct Errands {
+pub(in crate::client) struct ControlQueue {
     waker: Waker,
     reporter: Arc<Reporter>,
     process: Process,
@@ -43,16 +43,16 @@ pub(in crate::client) struct Errands {
 
 /// What the I/O thread took.
 #[derive(Debug, Default)]
-pub(in crate::client) struct Taken {
+pub(in crate::client) struct Drained {
     /// Messages to acknowledge, in frames of up to `CLIENT_ACKS_PER_FRAME`.
     pub(in crate::client) acks: Vec<MessageId>,
     /// Acknowledgements dropped since the last time.
     pub(in crate::client) acks_dropped: usize,
-    pub(in crate::client) pings: Vec<Arc<Fate>>,
+    pub(in crate::client) pings: Vec<Arc<SharedOutcome>>,
     pub(super) questions: Vec<Question>,
 }
 
-impl Errands {
+impl ControlQueue {
     pub(in crate::client) fn new(waker: Waker, reporter: Arc<Reporter>, process: Process) -> Self {
         Self { waker, reporter, process, state: Mutex::default() }
     }
@@ -83,20 +83,20 @@ impl Errands {
     }
 
     /// Pings the server soon.
-    pub(in crate::client) fn ping(&self) -> Arc<Fate> {
-        let fate = Arc::<Fate>::default();
+    pub(in crate::client) fn ping(&self) -> Arc<SharedOutcome> {
+        let outcome = Arc::<SharedOutcome>::default();
         if !self.process.is_this() {
-            fate.decide(Err(SendError::Forked));
-            return fate;
+            outcome.decide(Err(SendError::Forked));
+            return outcome;
         }
         let mut state = self.lock();
         if state.closed {
-            fate.decide(Err(SendError::Stopped));
+            outcome.decide(Err(SendError::Stopped));
         } else {
-            state.pings.push(Arc::clone(&fate));
+            state.pings.push(Arc::clone(&outcome));
             self.waker.wake();
         }
-        fate
+        outcome
     }
 
     /// Asks the server soon. When the client stops before, the sender of the answer goes.
@@ -124,9 +124,9 @@ impl Errands {
     }
 
     /// Takes pings and questions, and the acknowledgements that may leave while so many frames of them are on their way.
-    pub(in crate::client) fn take(&self, ack_frames: usize) -> Taken {
+    pub(in crate::client) fn take(&self, ack_frames: usize) -> Drained {
         let mut state = self.lock();
-        let mut taken = Taken {
+        let mut taken = Drained {
             acks_dropped: std::mem::take(&mut state.acks_dropped),
             pings: std::mem::take(&mut state.pings),
             questions: std::mem::take(&mut state.questions),
@@ -172,9 +172,9 @@ mod tests {
     use crate::net::waker;
     use crate::net::waker::WakeReceiver;
 
-    fn acknowledge(errands: &Errands, count: usize) {
+    fn acknowledge(control_queue: &ControlQueue, count: usize) {
         for sequence in 0..count as u64 {
-            errands.acknowledge(MessageId { publisher: 1, sequence });
+            control_queue.acknowledge(MessageId { publisher: 1, sequence });
         }
     }
 
@@ -185,43 +185,46 @@ mod tests {
     #[test]
     fn one_acknowledgement_leaves_at_once_and_more_gather_until_they_fill_a_frame() {
         let (waker, _wakes) = waker::pair().unwrap();
-        let errands = Errands::new(waker, Arc::default(), Process::this());
-        acknowledge(&errands, 1);
-        assert_eq!(errands.take(0).acks.len(), 1);
-        acknowledge(&errands, CLIENT_ACKS_PER_FRAME - 1);
-        assert_eq!(errands.take(1).acks.len(), 0);
-        acknowledge(&errands, 2);
-        assert_eq!(errands.take(1).acks.len(), CLIENT_ACKS_PER_FRAME);
-        assert_eq!(errands.take(2).acks.len(), 0);
-        assert_eq!(errands.take(0).acks.len(), 1);
+        let control_queue = ControlQueue::new(waker, Arc::default(), Process::this());
+        acknowledge(&control_queue, 1);
+        assert_eq!(control_queue.take(0).acks.len(), 1);
+        acknowledge(&control_queue, CLIENT_ACKS_PER_FRAME - 1);
+        assert_eq!(control_queue.take(1).acks.len(), 0);
+        acknowledge(&control_queue, 2);
+        assert_eq!(control_queue.take(1).acks.len(), CLIENT_ACKS_PER_FRAME);
+        assert_eq!(control_queue.take(2).acks.len(), 0);
+        assert_eq!(control_queue.take(0).acks.len(), 1);
     }
 
     #[test]
     fn a_full_frame_of_acknowledgements_wakes_the_request_thread() {
         let (waker, wakes) = waker::pair().unwrap();
-        let errands = Errands::new(waker, Arc::default(), Process::this());
-        acknowledge(&errands, CLIENT_ACKS_PER_FRAME - 1);
+        let control_queue = ControlQueue::new(waker, Arc::default(), Process::this());
+        acknowledge(&control_queue, CLIENT_ACKS_PER_FRAME - 1);
         assert!(!is_woken(&wakes), "one is on its way, and its answer will wake");
-        acknowledge(&errands, 1);
+        acknowledge(&control_queue, 1);
         assert!(is_woken(&wakes));
     }
 
     #[test]
     fn no_more_frames_are_under_way_than_the_bound() {
         let (waker, _wakes) = waker::pair().unwrap();
-        let errands = Errands::new(waker, Arc::default(), Process::this());
-        acknowledge(&errands, (CLIENT_ACK_FRAMES_MAX + 2) * CLIENT_ACKS_PER_FRAME);
-        assert_eq!(errands.take(1).acks.len(), (CLIENT_ACK_FRAMES_MAX - 1) * CLIENT_ACKS_PER_FRAME);
-        assert_eq!(errands.take(CLIENT_ACK_FRAMES_MAX).acks.len(), 0);
+        let control_queue = ControlQueue::new(waker, Arc::default(), Process::this());
+        acknowledge(&control_queue, (CLIENT_ACK_FRAMES_MAX + 2) * CLIENT_ACKS_PER_FRAME);
+        assert_eq!(
+            control_queue.take(1).acks.len(),
+            (CLIENT_ACK_FRAMES_MAX - 1) * CLIENT_ACKS_PER_FRAME
+        );
+        assert_eq!(control_queue.take(CLIENT_ACK_FRAMES_MAX).acks.len(), 0);
     }
 
     #[test]
     fn acknowledgements_beyond_the_bound_are_dropped_and_told() {
         let (waker, _wakes) = waker::pair().unwrap();
-        let errands = Errands::new(waker, Arc::default(), Process::this());
-        acknowledge(&errands, CLIENT_ACKS_WAITING_MAX + 3);
-        assert_eq!(errands.take(CLIENT_ACK_FRAMES_MAX).acks_dropped, 3);
-        assert_eq!(errands.take(CLIENT_ACK_FRAMES_MAX).acks_dropped, 0);
-        assert_eq!(errands.close(), CLIENT_ACKS_WAITING_MAX);
+        let control_queue = ControlQueue::new(waker, Arc::default(), Process::this());
+        acknowledge(&control_queue, CLIENT_ACKS_WAITING_MAX + 3);
+        assert_eq!(control_queue.take(CLIENT_ACK_FRAMES_MAX).acks_dropped, 3);
+        assert_eq!(control_queue.take(CLIENT_ACK_FRAMES_MAX).acks_dropped, 0);
+        assert_eq!(control_queue.close(), CLIENT_ACKS_WAITING_MAX);
     }
 }
