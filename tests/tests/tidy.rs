@@ -135,7 +135,7 @@ fn has_word(code: &str, word: &str) -> bool {
 /// The parts of the broker that decide, and touch nothing.
 const PURE_BROKER: &[&str] = &[
     "broker::backlog",
-    "broker::carry",
+    "broker::transcode_queue",
     "broker::check",
     "broker::contents",
     "broker::control",
@@ -153,7 +153,7 @@ const PURE_BROKER: &[&str] = &[
     "broker::outgoing",
     "broker::publish",
     "broker::publishers",
-    "broker::recall",
+    "broker::redelivery_scan",
     "broker::refusal",
     "broker::keying",
     "broker::replies",

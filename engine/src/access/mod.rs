@@ -114,7 +114,7 @@ pub struct Permissions {
 
 /// What needs permission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Right {
+pub(crate) enum Operation {
     Publish,
     Subscribe,
     Group,
@@ -161,22 +161,22 @@ impl Permissions {
         self
     }
 
-    fn of(&self, right: Right) -> &[Names] {
-        match right {
-            Right::Publish => &self.publish,
-            Right::Subscribe => &self.subscribe,
-            Right::Group => &self.groups,
+    fn of(&self, operation: Operation) -> &[Names] {
+        match operation {
+            Operation::Publish => &self.publish,
+            Operation::Subscribe => &self.subscribe,
+            Operation::Group => &self.groups,
         }
     }
 
     /// Whether a name is allowed.
-    pub(crate) fn allows(&self, right: Right, name: &str) -> bool {
-        self.of(right).iter().any(|names| names.filter().fits(name))
+    pub(crate) fn allows(&self, operation: Operation, name: &str) -> bool {
+        self.of(operation).iter().any(|names| names.filter().fits(name))
     }
 
     /// Whether all names of a filter are allowed by one of those that are.
-    pub(crate) fn covers(&self, right: Right, asked: &Filter<'_>) -> bool {
-        self.of(right).iter().any(|names| names.filter().covers(asked))
+    pub(crate) fn covers(&self, operation: Operation, asked: &Filter<'_>) -> bool {
+        self.of(operation).iter().any(|names| names.filter().covers(asked))
     }
 
     /// Whether it may administer.
@@ -187,14 +187,16 @@ impl Permissions {
     /// Whether everything that the other allows is allowed.
     fn includes(&self, other: &Self) -> bool {
         (self.administer || !other.administer)
-            && [Right::Publish, Right::Subscribe, Right::Group].into_iter().all(|right| {
-                other.of(right).iter().all(|names| self.covers(right, &names.filter()))
-            })
+            && [Operation::Publish, Operation::Subscribe, Operation::Group].into_iter().all(
+                |operation| {
+                    other.of(operation).iter().all(|names| self.covers(operation, &names.filter()))
+                },
+            )
     }
 
     /// What is allowed, for the text of a refusal.
-    pub(crate) fn shown(&self, right: Right) -> String {
-        let all = self.of(right);
+    pub(crate) fn shown(&self, operation: Operation) -> String {
+        let all = self.of(operation);
         if all.is_empty() {
             return "nothing".to_owned();
         }

@@ -38,7 +38,7 @@ impl PasswordHash {
         let salt = SaltString::encode_b64(&random_bytes::<16>());
         let salt = salt.expect("a salt has 4 to 64 bytes, and this one has 16");
         let hash = Argon2::default().hash_password(password.as_ref(), &salt);
-        Self(hash.expect("the default parameters are right").to_string().into())
+        Self(hash.expect("the default parameters are operation").to_string().into())
     }
 
     /// The same with as little memory and time as there can be.

@@ -3,8 +3,9 @@ use crate::curve::KeyPair;
 
 #[test]
 fn a_text_is_a_name_or_a_pattern() {
-    let fits =
-        |names: Names, name: &str| Permissions::none().publish(names).allows(Right::Publish, name);
+    let fits = |names: Names, name: &str| {
+        Permissions::none().publish(names).allows(Operation::Publish, name)
+    };
     assert!(fits("orders.*".into(), "orders.new") && !fits("orders.*".into(), "orders"));
     assert!(fits("a*".into(), "a*") && !fits("a*".into(), "ab"));
     assert!(fits(Names::name("a.*"), "a.*") && !fits(Names::name("a.*"), "a.b"));
@@ -18,18 +19,20 @@ fn nothing_is_allowed_that_is_not_said() {
     let access = Access::new()
         .key(alice, Permissions::none().publish("a").subscribe("b").group("c"))
         .others(Permissions::none().subscribe("d"));
-    let allows = |identity, right, name| access.of(&identity).allows(right, name);
-    for (right, name) in [(Right::Publish, "a"), (Right::Subscribe, "b"), (Right::Group, "c")] {
-        for other in [Right::Publish, Right::Subscribe, Right::Group] {
-            assert_eq!(allows(Identity::Key(alice), other, name), other == right);
+    let allows = |identity, operation, name| access.of(&identity).allows(operation, name);
+    for (operation, name) in
+        [(Operation::Publish, "a"), (Operation::Subscribe, "b"), (Operation::Group, "c")]
+    {
+        for other in [Operation::Publish, Operation::Subscribe, Operation::Group] {
+            assert_eq!(allows(Identity::Key(alice), other, name), other == operation);
             assert!(!allows(Identity::Key(bob), other, name));
         }
     }
     assert!(!access.of(&Identity::Key(alice)).administers());
     for identity in [Identity::Key(bob), Identity::Nobody] {
-        assert!(allows(identity, Right::Subscribe, "d"));
+        assert!(allows(identity, Operation::Subscribe, "d"));
     }
-    assert!(!allows(Identity::Key(alice), Right::Subscribe, "d"));
+    assert!(!allows(Identity::Key(alice), Operation::Subscribe, "d"));
     assert_eq!(*Access::new().of(&Identity::Nobody), Permissions::none().into());
 }
 
@@ -63,7 +66,7 @@ fn names_that_nothing_can_have_are_refused() {
 
 #[test]
 fn a_refusal_shows_some_of_what_is_allowed() {
-    let shown = |permissions: &Permissions| permissions.shown(Right::Publish);
+    let shown = |permissions: &Permissions| permissions.shown(Operation::Publish);
     assert_eq!(shown(&Permissions::none().subscribe("a")), "nothing");
     let some = Permissions::none().publish("a.>").publish("b").publish(Names::prefix("c"));
     assert_eq!(shown(&some), "the pattern 'a.>', the name 'b', the prefix 'c'");
@@ -80,7 +83,7 @@ fn users_are_compared_with_something_whether_they_are_known_or_not() {
     assert_eq!(access.password_of("shop"), Some((hash.clone(), true)));
     assert_eq!(access.password_of("nobody"), Some((hash.clone(), false)));
     let user = Identity::User("shop".into());
-    assert!(access.of(&user).allows(Right::Publish, "a"));
+    assert!(access.of(&user).allows(Operation::Publish, "a"));
     assert!(access.keeps(&user, &access));
     let changed = access.clone().user("shop", PasswordHash::cheap("a"), Permissions::all());
     assert!(!changed.keeps(&user, &access), "he has to say his new password");

@@ -16,7 +16,7 @@ use crate::access::Access;
 use crate::config::Config;
 use crate::limits::{ACCEPT_PAUSE, DESCRIPTORS_SPARE, HANDSHAKES_MAX};
 use crate::zmtp::curve::keys::{AuthorizedKeys, PublicKey, ServerKeys};
-use crate::zmtp::session::{Demand, Port};
+use crate::zmtp::session::{Port, ServerMechanism};
 
 /// What counts from now on, from other threads: which keys are accepted, or what clients may do.
 #[derive(Debug)]
@@ -78,7 +78,7 @@ pub(super) struct Admission {
     paused_until: Option<Duration>,
     is_over: bool,
     /// What is asked of clients.
-    demand: Demand,
+    demand: ServerMechanism,
     changes: ChangesFromOthers,
     log: LogRate,
     pause_log: LogRate,
@@ -113,9 +113,9 @@ impl Admission {
             paused_until: None,
             is_over: false,
             demand: match (&config.curve, &config.access) {
-                (Some(keys), _) => Demand::Keys(Arc::new(keys.clone())),
-                (None, Some(access)) if access.has_users() => Demand::Password,
-                (None, _) => Demand::Nothing,
+                (Some(keys), _) => ServerMechanism::Keys(Arc::new(keys.clone())),
+                (None, Some(access)) if access.has_users() => ServerMechanism::Password,
+                (None, _) => ServerMechanism::Nothing,
             },
             changes: ChangesFromOthers {
                 keys: config.curve.as_ref().map(|_| Arc::default()),
@@ -151,7 +151,7 @@ impl Admission {
     }
 
     /// What is asked of clients.
-    pub(super) fn demand(&self) -> &Demand {
+    pub(super) fn demand(&self) -> &ServerMechanism {
         &self.demand
     }
 
@@ -169,7 +169,7 @@ impl Admission {
     pub(super) fn take_key_change(&mut self) -> bool {
         let Some(changes) = &self.changes.keys else { return false };
         match (changes.take(), &mut self.demand) {
-            (Some(authorized), Demand::Keys(keys)) => {
+            (Some(authorized), ServerMechanism::Keys(keys)) => {
                 *keys = Arc::new(ServerKeys { own: keys.own.clone(), authorized });
                 true
             }
@@ -180,8 +180,8 @@ impl Admission {
     /// Whether a client with this key is accepted.
     pub(super) fn accepts(&self, key: &PublicKey) -> bool {
         match &self.demand {
-            Demand::Keys(keys) => keys.authorized.contains(key),
-            Demand::Nothing | Demand::Password => true,
+            ServerMechanism::Keys(keys) => keys.authorized.contains(key),
+            ServerMechanism::Nothing | ServerMechanism::Password => true,
         }
     }
 

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::contents::Fingerprint;
 use super::refusal::{Dialect, Refusal};
-use super::transcode::{self, Carried, Original};
+use super::transcode::{self, Original, Transcoded};
 use crate::config::Verify;
 use crate::limits::ACK_BYTES_MAX;
 use crate::wire::ack;
@@ -88,12 +88,12 @@ pub(super) struct Check {
     pub(super) number: u64,
     pub(super) request: Bytes,
     pub(super) verify: Verify,
-    pub(super) what: What,
+    pub(super) what: CheckWork,
 }
 
 /// What is left to do for a request.
 #[derive(Debug)]
-pub(super) struct What {
+pub(super) struct CheckWork {
     /// What was found in a native one.
     pub(super) summary: Option<Summary>,
     /// Whether somebody wants its one message in the other format, which takes as long as a check.
@@ -112,7 +112,7 @@ pub(super) struct Checked {
     pub(super) summary: Option<Summary>,
     /// What counts of its dict, if it has one.
     pub(super) original: Option<Original>,
-    pub(super) carried: Option<Carried>,
+    pub(super) carried: Option<Transcoded>,
 }
 
 /// Who waits for a verdict.
@@ -130,11 +130,11 @@ impl Check {
 
     /// Does what takes long. It needs nothing else, and can be done on any thread.
     pub(super) fn run(self) -> Verdict {
-        let What { summary, carry, .. } = self.what;
+        let CheckWork { summary, carry, .. } = self.what;
         let (original, carried) = match Frame::parse(&self.request)? {
             Frame::V1 { name, pickle } => {
                 let original = Original::read(name, pickle, self.verify)?;
-                let carried = carry.then(|| Carried {
+                let carried = carry.then(|| Transcoded {
                     frame: transcode::to_v2(name, pickle, &original).into(),
                     checksum: original.checksum,
                 });
@@ -144,7 +144,7 @@ impl Check {
                 check_checksums(name, body, self.verify)?;
                 let carried = frame_records(body).next().filter(|_| carry).map(|(_, record)| {
                     let (frame, checksum) = transcode::to_v1(name, &record);
-                    Carried { frame: frame.into(), checksum }
+                    Transcoded { frame: frame.into(), checksum }
                 });
                 (None, carried)
             }

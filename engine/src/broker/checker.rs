@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, Sender, TrySendError, bounded};
 
-use super::carry::carry;
 use super::check::{Check, Verdict};
 use super::refusal::Refusal;
 use super::subscribers::ConnectionId;
-use super::transcode::Carried;
+use super::transcode::Transcoded;
+use super::transcode_queue::transcode_message;
 use crate::limits::{CHECKED_BESIDE_BYTES_MAX, CHECKING_BYTES_MAX, CHECKING_MAX};
 use crate::message::Message;
 use crate::net::waker::Waker;
@@ -52,7 +52,7 @@ impl Job {
 /// What came of it.
 pub(super) enum Outcome {
     Checked { number: u64, verdict: Verdict },
-    Carried(Message, Option<Carried>),
+    Carried(Message, Option<Transcoded>),
 }
 
 /// Takes jobs, and hands out what came of them: of those of a thread in the same order, and of those that were
@@ -253,7 +253,7 @@ fn run(job: Job) -> Done {
             Outcome::Checked { number, verdict }
         }
         Job::Carry(message) => {
-            let carried = unwind(|| carry(&message)).flatten();
+            let carried = unwind(|| transcode_message(&message)).flatten();
             Outcome::Carried(message, carried)
         }
     };

@@ -5,9 +5,9 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::checker::Job;
-use super::effect::{Effect, Reached, Reply};
+use super::effect::{Effect, RecipientCounts, Reply};
 use super::frames::FrameId;
-use super::output::Lead;
+use super::output::FramePrefix;
 use super::peer::Peer;
 use super::refusal::{Dialect, Refusal};
 use super::run::{Broker, Requester};
@@ -77,10 +77,10 @@ impl<N: Network> Broker<N> {
     pub(super) fn read(&mut self, id: ConnectionId, began: Duration, now: Duration) -> bool {
         let (mut events, mut bytes) = (0, 0);
         loop {
-            let aside = if self.aside_bytes > 0 { self.take_aside(id) } else { None };
+            let held_events = if self.aside_bytes > 0 { self.take_aside(id) } else { None };
             let Some(peer) = self.peers.get_mut(id) else { return false };
             let before = peer.output.own_bytes();
-            let step = match aside {
+            let step = match held_events {
                 Some(event) => Ok(Some(event)),
                 None => peer.session.advance(&mut peer.inbox, peer.output.own()),
             };
@@ -231,7 +231,7 @@ impl<N: Network> Broker<N> {
     pub(super) fn carry_out(&mut self, now: Duration) {
         let (mut publishes, mut slow, mut deferred) = (false, None, false);
         // Connections whose credit publishers are to wait for.
-        let (mut reached, mut lacking) = (Reached::default(), Vec::new());
+        let (mut reached, mut lacking) = (RecipientCounts::default(), Vec::new());
         while let Some(effect) = self.core.out.queue.pop_front() {
             match effect {
                 Effect::Publish { frame, to, direct, droppable } => {
@@ -283,10 +283,10 @@ impl<N: Network> Broker<N> {
         let id = self.frames.add(frame, fan_out as u32, droppable, now);
         let mut slow = None;
         for &connection in to {
-            slow = self.push(connection, id, Lead::default(), now).or(slow);
+            slow = self.push(connection, id, FramePrefix::default(), now).or(slow);
         }
         for &Direct { connection, delivery, is_overdrawn, .. } in direct {
-            slow = self.push(connection, id, Lead::delivery(delivery), now).or(slow);
+            slow = self.push(connection, id, FramePrefix::delivery(delivery), now).or(slow);
             if is_overdrawn && self.holds_for_credit(connection, now) {
                 lacking.push(connection);
             }
@@ -300,7 +300,7 @@ impl<N: Network> Broker<N> {
         &mut self,
         connection: ConnectionId,
         id: FrameId,
-        lead: Lead,
+        lead: FramePrefix,
         now: Duration,
     ) -> Option<ConnectionId> {
         let Some(peer) = self.peers.get_mut(connection) else {
@@ -312,7 +312,7 @@ impl<N: Network> Broker<N> {
         (peer.output.is_blocked() && self.judge(connection, now)).then_some(connection)
     }
 
-    fn reply(&mut self, to: &Requester, reply: &Reply, reached: &Reached) {
+    fn reply(&mut self, to: &Requester, reply: &Reply, reached: &RecipientCounts) {
         let id = to.connection;
         let Some(peer) = self.peers.get_mut(id) else { return };
         if let Reply::Refused(why @ Refusal::NotAllowed(_), _) = reply {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::core::{Asker, Core, Taken};
+use super::core::{AcceptedRequest, Asker, Core};
 use super::effect::{Effect, Reply};
 use super::refusal::{Dialect, Refusal};
 use super::subscribers::ConnectionId;
@@ -18,7 +18,7 @@ enum Outcome {
     /// It is answered at once.
     Reply(Reply),
     /// It is answered once all is stored that it caused.
-    Taken(Taken),
+    Taken(AcceptedRequest),
     /// It is answered once nothing is left of the durable group with this number.
     Deleting(u64),
 }

@@ -7,7 +7,6 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::backlog::Backlog;
-use super::carry::Carrying;
 use super::check::{Waiting, bounded_ids};
 use super::effect::{Effect, Effects, Reply};
 use super::groups::Groups;
@@ -16,12 +15,13 @@ use super::letters::Letters;
 use super::outgoing::{Outgoing, Transcoding};
 use super::permits::Permits;
 use super::publishers::Publishers;
-use super::recall::Recalls;
+use super::redelivery_scan::RedeliveryScan;
 use super::refusal::{Dialect, Refusal};
 use super::replies::{self, Parked};
 use super::retained::Retained;
-use super::retaining::Givings;
+use super::retaining::RetainedReplays;
 use super::subscribers::{ConnectionId, Subscribers, SubscriptionLimit};
+use super::transcode_queue::TranscodeQueue;
 use crate::access::Identity;
 use crate::config::{Config, Verify};
 use crate::journal::Op;
@@ -89,18 +89,18 @@ pub(super) struct Core<E> {
     pub(super) retained: Retained,
     pub(super) keys: Keys,
     /// Who is given retained messages.
-    pub(super) givings: Givings,
+    pub(super) givings: RetainedReplays,
     /// The time of the day, in nanoseconds since the Unix epoch, and at which time it was that.
     pub(super) unix_ns: u64,
     pub(super) clock_set: Duration,
     /// What is carried over to the original format, a part in each turn.
     pub(super) transcoding: Transcoding,
-    pub(super) recalls: Recalls,
+    pub(super) recalls: RedeliveryScan,
     pub(super) parked: Parked<E>,
     /// Requests that are being checked, in the order in which they came, and how many there were.
     pub(super) checking: BTreeMap<u64, Waiting<E>>,
     pub(super) checks_begun: u64,
-    pub(super) carrying: Carrying,
+    pub(super) carrying: TranscodeQueue,
     /// The number of the journal group that is being filled.
     pub(super) group: u64,
     pub(super) durable: u64,
@@ -113,14 +113,14 @@ pub(super) struct Core<E> {
 
 /// How a request that was taken is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Taken {
+pub(super) struct AcceptedRequest {
     /// The journal group that the answer waits for; 0 for none.
     pub(super) group: u64,
     /// Whether the request holds messages that are kept until they are acknowledged.
     pub(super) kept: bool,
 }
 
-impl Taken {
+impl AcceptedRequest {
     pub(super) const AT_ONCE: Self = Self { group: 0, kept: false };
 }
 
@@ -152,15 +152,15 @@ impl<E> Core<E> {
             deleting: BTreeMap::new(),
             retained: Retained::default(),
             keys: Keys::default(),
-            givings: Givings::default(),
+            givings: RetainedReplays::default(),
             unix_ns: 0,
             clock_set: Duration::ZERO,
             transcoding: Transcoding::default(),
-            recalls: Recalls::default(),
+            recalls: RedeliveryScan::default(),
             parked: Parked::default(),
             checking: BTreeMap::new(),
             checks_begun: 0,
-            carrying: Carrying::default(),
+            carrying: TranscodeQueue::default(),
             group: 1,
             durable: 0,
             out: Effects::default(),
@@ -209,7 +209,7 @@ impl<E> Core<E> {
         from: E,
         bytes: usize,
         dialect: Dialect,
-        outcome: Result<Taken, Refusal>,
+        outcome: Result<AcceptedRequest, Refusal>,
         now: Duration,
     ) {
         match outcome {
@@ -265,11 +265,11 @@ impl<E> Core<E> {
         connection: ConnectionId,
         body: &Bytes,
         now: Duration,
-    ) -> Result<Taken, Refusal> {
+    ) -> Result<AcceptedRequest, Refusal> {
         self.check_size(body)?;
         match Frame::parse(body)? {
             Frame::V1 { name: name::PING, .. } | Frame::V2 { name: name::PING, .. } => {
-                Ok(Taken::AT_ONCE)
+                Ok(AcceptedRequest::AT_ONCE)
             }
             Frame::V2 { name: name::ACK, body } => {
                 for id in bounded_ids(body)? {
@@ -342,10 +342,10 @@ impl<E> Core<E> {
 
     /// How an acknowledgement is answered: one that is not stored counts until the next start, and whoever
     /// sent it is told so.
-    pub(super) fn check_settlements(&self) -> Result<Taken, Refusal> {
+    pub(super) fn check_settlements(&self) -> Result<AcceptedRequest, Refusal> {
         match &self.journal_failure {
             Some(text) if !self.takes_settlements => Err(Refusal::JournalFailed(text.clone())),
-            _ => Ok(Taken::AT_ONCE),
+            _ => Ok(AcceptedRequest::AT_ONCE),
         }
     }
 

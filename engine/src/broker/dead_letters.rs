@@ -20,7 +20,7 @@ use crate::limits::{
 };
 use crate::message::{DeadLetter, Format};
 use crate::wire::id::MessageId;
-use crate::wire::letter::{self, Cause, Changed, Entry, Listed, Request, Which};
+use crate::wire::letter::{self, Cause, Changed, Entry, LetterSelection, Listed, Request};
 use crate::wire::record::Records;
 
 impl<E> Core<E> {
@@ -124,7 +124,7 @@ impl<E> Core<E> {
     pub(super) fn replay_some(
         &mut self,
         group: &str,
-        which: Which<'_>,
+        which: LetterSelection<'_>,
     ) -> Result<Changed, Refusal> {
         self.check_running()?;
         self.check_journal()?;
@@ -132,7 +132,11 @@ impl<E> Core<E> {
     }
 
     /// Forgets letters of a group, a bounded number of them.
-    pub(super) fn purge_some(&mut self, group: &str, which: Which<'_>) -> Result<Changed, Refusal> {
+    pub(super) fn purge_some(
+        &mut self,
+        group: &str,
+        which: LetterSelection<'_>,
+    ) -> Result<Changed, Refusal> {
         self.check_journal()?;
         self.check_group(group)?;
         self.change(group, which, Self::purge_one)
@@ -197,7 +201,7 @@ impl<E> Core<E> {
         Ok(shown.ok_or_else(unknown)?)
     }
 
-    fn replay(&mut self, group: &str, which: Which<'_>) -> Result<Changed, Refusal> {
+    fn replay(&mut self, group: &str, which: LetterSelection<'_>) -> Result<Changed, Refusal> {
         self.check_group(group)?;
         self.groups.check_not_deleted(group).map_err(Refusal::Durable)?;
         let Some(id) = self.groups.by_name(group) else {
@@ -211,12 +215,12 @@ impl<E> Core<E> {
     fn change(
         &mut self,
         group: &str,
-        which: Which<'_>,
+        which: LetterSelection<'_>,
         mut change: impl FnMut(&mut Self, u64) -> usize,
     ) -> Result<Changed, Refusal> {
         let (mut done, mut told) = (0, 0);
         match which {
-            Which::Ids(ids) => {
+            LetterSelection::Ids(ids) => {
                 let (bytes, max) = (ids.len(), LETTERS_CHANGED_MAX * MessageId::BYTES);
                 let ids = bounded_ids(ids)?;
                 if bytes > max {
@@ -246,7 +250,7 @@ impl<E> Core<E> {
                     None => Ok(Changed { done, next: 0 }),
                 }
             }
-            Which::Range { from, to, name } => {
+            LetterSelection::Range { from, to, name } => {
                 let mut numbers = self.letters.from(group, from, LETTERS_CHANGED_MAX + 1);
                 if to > 0 {
                     numbers.retain(|&number| number < to);

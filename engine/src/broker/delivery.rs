@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::carry::{Next, Want};
 use super::core::Core;
 use super::effect::Effect;
 use super::outgoing::{NEVER_MS, Outgoing};
 use super::subscribers::{ConnectionId, Direct};
-use super::transcode::{self, Carried};
+use super::transcode::{self, Transcoded};
+use super::transcode_queue::{Next, TranscodeReason};
 use crate::limits::{TRANSCODED_BYTES_PER_TURN_MAX, TRANSCODED_PER_TURN_MAX};
 use crate::message::{Format, Message};
 use crate::wire::record::{Record, Records};
@@ -132,7 +132,7 @@ impl<E> Core<E> {
     }
 
     /// A message was carried over: it goes to those who want it, unless it was acknowledged meanwhile.
-    pub(super) fn carried(&mut self, message: &Message, carried: Option<Carried>) {
+    pub(super) fn carried(&mut self, message: &Message, carried: Option<Transcoded>) {
         let Message { id, format, .. } = message;
         let want = self.carrying.end(message);
         // Without it, who waits for it is served when something else happens: it may fail again.
@@ -151,20 +151,20 @@ impl<E> Core<E> {
     }
 
     /// Publishes to v1 subscribers what came for later, now that it is carried over. Others have it.
-    fn publish_released(&mut self, message: &Message, carried: Carried) {
+    fn publish_released(&mut self, message: &Message, carried: Transcoded) {
         if Self::times_of(message).1 <= self.unix_ms() {
             return;
         }
-        let Carried { frame, checksum } = carried;
+        let Transcoded { frame, checksum } = carried;
         let droppable = !self.backlog.view().contains(&message.id);
         self.backlog.add_alias(checksum, message.id);
         let to = self.subscribers.topic(&message.name).v1.clone();
         self.publish(1, frame, to, Vec::new(), droppable);
     }
 
-    fn resend_carried(&mut self, message: &Message, carried: Carried) {
+    fn resend_carried(&mut self, message: &Message, carried: Transcoded) {
         let Message { id, name, format, .. } = message;
-        let Carried { frame, checksum } = carried;
+        let Transcoded { frame, checksum } = carried;
         let Some(to) = self.subscribers.keeping_up(name) else { return };
         self.note_sent(*id);
         match format {
@@ -180,7 +180,7 @@ impl<E> Core<E> {
     }
 
     /// What these waited for is there, or no longer wanted.
-    fn serve_those(&mut self, want: &Want) {
+    fn serve_those(&mut self, want: &TranscodeReason) {
         for &group in &want.groups {
             self.groups.serve_later(group);
         }

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::core::{Core, Taken};
+use super::core::{AcceptedRequest, Core};
 use super::effect::Reply;
 use super::groups::{GroupError, GroupId, Shown};
 use super::refusal::{Dialect, Refusal};
@@ -35,7 +35,7 @@ impl<E> Core<E> {
         filter: &Filter<'_>,
         group: &Group<'_>,
         now: Duration,
-    ) -> Result<Taken, Refusal> {
+    ) -> Result<AcceptedRequest, Refusal> {
         self.check_running()?;
         self.check_journal()?;
         let policy = self.policy(group, None).map_err(Refusal::Durable)?;
@@ -61,7 +61,7 @@ impl<E> Core<E> {
             }
         }
         // Of one that was there already, the creation may not be stored yet.
-        Ok(Taken { group: self.latest_group(), kept: true })
+        Ok(AcceptedRequest { group: self.latest_group(), kept: true })
     }
 
     pub(super) fn add_durable(
@@ -159,7 +159,8 @@ impl<E> Core<E> {
             }
             for (from, bytes) in self.deleting.remove(&number).unwrap_or_default() {
                 let outcome = self.check_journal();
-                let outcome = outcome.map(|()| Taken { group: self.latest_group(), kept: true });
+                let outcome =
+                    outcome.map(|()| AcceptedRequest { group: self.latest_group(), kept: true });
                 self.answer(from, bytes, Dialect::V2, outcome, now);
             }
         }

@@ -59,13 +59,13 @@ pub(super) enum Reply {
 
 /// Whom the messages of a request were for.
 #[derive(Default)]
-pub(super) struct Reached {
+pub(super) struct RecipientCounts {
     pub(super) connections: usize,
     /// Those of them that do more than look on.
     pub(super) takers: usize,
 }
 
-impl Reached {
+impl RecipientCounts {
     pub(super) fn add(&mut self, to: &[ConnectionId], direct: &[Direct]) {
         self.connections += to.len() + direct.len();
         self.takers += to.len() + direct.iter().filter(|direct| !direct.looks_on).count();

@@ -13,7 +13,7 @@ use crate::inspect::{
 use crate::limits::{INSPECTED_LOOKS_MAX, INSPECTED_MAX, NAMES_COUNTED_MAX};
 use crate::wire::filter::Filter;
 use crate::wire::id::MessageId;
-use crate::wire::letter::{Cause, Which};
+use crate::wire::letter::{Cause, LetterSelection};
 use crate::wire::record::Records;
 
 impl<E> Core<E> {
@@ -170,8 +170,8 @@ impl<E> Core<E> {
             DeadSelection::From(_) => Vec::new(),
         };
         let which = match *selection {
-            DeadSelection::Ids(_) => Which::Ids(&ids),
-            DeadSelection::From(from) => Which::Range { from, to: 0, name: "" },
+            DeadSelection::Ids(_) => LetterSelection::Ids(&ids),
+            DeadSelection::From(from) => LetterSelection::Range { from, to: 0, name: "" },
         };
         let changed = match action {
             DeadAction::Replay => self.replay_some(group, which),

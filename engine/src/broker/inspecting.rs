@@ -55,8 +55,8 @@ impl<N: Network> Broker<N> {
 
     /// Writes down what others may read at any time.
     pub(super) fn count(&mut self, now: Duration) {
-        self.counters.traffic.publishers_held.set(self.holding.count());
-        self.counters.traffic.held_back_ns.set(self.holding.total_ns(now));
+        self.counters.traffic.publishers_held.set(self.hold_time.count());
+        self.counters.traffic.held_back_ns.set(self.hold_time.total_ns(now));
         self.counters.unsent_bytes.set(self.frames.bytes() as u64);
         self.counters.connections.set(self.peers.len() as u64);
         self.counters.subscriptions.set(self.core.subscribers.len() as u64);

@@ -6,9 +6,9 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::check::{Summary, frame_records};
-use super::core::{Core, Taken};
+use super::core::{AcceptedRequest, Core};
 use super::refusal::Refusal;
-use super::transcode::Carried;
+use super::transcode::Transcoded;
 use crate::journal::Op;
 use crate::limits::KEYS_FORGOTTEN_PER_TURN_MAX;
 use crate::message::MessageKey;
@@ -31,9 +31,9 @@ impl<E> Core<E> {
         records: &[u8],
         request: &Bytes,
         summary: Summary,
-        carried: Option<Carried>,
+        carried: Option<Transcoded>,
         now: Duration,
-    ) -> Taken {
+    ) -> AcceptedRequest {
         if summary.keyed == 0 {
             return self.take_records(name, records, request, summary, carried, now);
         }
@@ -80,7 +80,7 @@ impl<E> Core<E> {
             taken.group = first_group;
             self.publishers.get(publisher).barrier = first_group;
         }
-        Taken { kept: taken.kept || first_group > 0, ..taken }
+        AcceptedRequest { kept: taken.kept || first_group > 0, ..taken }
     }
 
     /// Forgets some of the keys that count no longer; whether more are left.

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::check::{Check, Checked, Verdict, Waiting, What, frame_records, is_one_record};
-use super::core::{Asker, Core, Taken};
+use super::check::{Check, CheckWork, Checked, Verdict, Waiting, frame_records, is_one_record};
+use super::core::{AcceptedRequest, Asker, Core};
 use super::effect::Effect;
 use super::refusal::{Dialect, Refusal};
 use super::subscribers::ConnectionId;
@@ -44,7 +44,7 @@ impl<E: Asker> Core<E> {
         &mut self,
         connection: ConnectionId,
         request: &Bytes,
-    ) -> Result<Option<What>, Refusal> {
+    ) -> Result<Option<CheckWork>, Refusal> {
         self.check_size(request)?;
         match Frame::parse(request)? {
             Frame::V1 { name: name::PING, .. } | Frame::V2 { name: name::PING | name::ACK, .. } => {
@@ -57,7 +57,7 @@ impl<E: Asker> Core<E> {
                 self.check_running()?;
                 name::check_publishable(name)?;
                 let carry = self.subscribers.topic(name).is_wanted_native();
-                Ok(Some(What { summary: None, carry, is_long: true }))
+                Ok(Some(CheckWork { summary: None, carry, is_long: true }))
             }
             Frame::V2 { name, body } => {
                 let is_alone = is_one_record(body);
@@ -78,12 +78,18 @@ impl<E: Asker> Core<E> {
                 let summary = self.check_native(connection, name, body)?;
                 // One that was sent before could be told so, after a check that the end may have no time for.
                 self.check_running()?;
-                Ok(Some(What { summary: Some(summary), carry, is_long }))
+                Ok(Some(CheckWork { summary: Some(summary), carry, is_long }))
             }
         }
     }
 
-    fn want_check(&mut self, connection: ConnectionId, number: u64, request: Bytes, what: What) {
+    fn want_check(
+        &mut self,
+        connection: ConnectionId,
+        number: u64,
+        request: Bytes,
+        what: CheckWork,
+    ) {
         let check = Check { number, request, verify: self.rules.verify, what };
         self.out.queue.push_back(Effect::Check(connection, check));
     }
@@ -101,7 +107,7 @@ impl<E: Asker> Core<E> {
         let checked = match verdict {
             Ok(checked) if checked.carried.is_none() && self.is_wanted_otherwise(&checked) => {
                 // Somebody subscribed meanwhile.
-                let what = What { summary: checked.summary, carry: true, is_long: true };
+                let what = CheckWork { summary: checked.summary, carry: true, is_long: true };
                 self.want_check(connection, number, checked.request, what);
                 return None;
             }
@@ -143,7 +149,11 @@ impl<E: Asker> Core<E> {
         }
     }
 
-    fn take_checked(&mut self, checked: Checked, now: Duration) -> Result<Taken, Refusal> {
+    fn take_checked(
+        &mut self,
+        checked: Checked,
+        now: Duration,
+    ) -> Result<AcceptedRequest, Refusal> {
         let Checked { request, summary, original, carried } = checked;
         let (Frame::V1 { name, pickle: body } | Frame::V2 { name, body }) = Frame::parse(&request)?;
         match original {

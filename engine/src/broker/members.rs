@@ -8,13 +8,13 @@ use std::time::Duration;
 use arcstr::ArcStr;
 use bytes::Bytes;
 
-use super::carry::NativeFrame;
 use super::check::bounded_ids;
-use super::core::{Core, Taken};
+use super::core::{AcceptedRequest, Core};
 use super::groups::{Acknowledged, Ended, GroupError, GroupId, Nak, Policy};
 use super::outgoing::Outgoing;
 use super::refusal::Refusal;
 use super::subscribers::ConnectionId;
+use super::transcode_queue::NativeFrame;
 use crate::journal::JobState;
 use crate::limits::{
     IN_FLIGHT_MAX, MEMBERSHIPS_MAX_EACH, OWED_PER_TURN_MAX, RESEND_BYTES_PER_TURN_MAX,
@@ -134,7 +134,7 @@ impl<E> Core<E> {
         verdict: Verdict<'_>,
         ids: &[u8],
         now: Duration,
-    ) -> Result<Taken, Refusal> {
+    ) -> Result<AcceptedRequest, Refusal> {
         let member = self.subscribers.find_native(connection, number)?;
         if !self.groups.is_member(member) {
             return Err(GroupError::NoMember(number).into());
@@ -199,9 +199,11 @@ impl<E> Core<E> {
             (Some(id), _) => Err(GroupError::NotUnderWay { id, number, unknown, all }.into()),
             (None, Some(refusal)) => Err(refusal),
             (None, None) if verdict == Verdict::Ack => self.check_settlements(),
-            (None, None) if is_dead => Ok(Taken { group: self.latest_group(), kept: true }),
+            (None, None) if is_dead => {
+                Ok(AcceptedRequest { group: self.latest_group(), kept: true })
+            }
             // Nothing of it is stored.
-            (None, None) => Ok(Taken::AT_ONCE),
+            (None, None) => Ok(AcceptedRequest::AT_ONCE),
         }
     }
 

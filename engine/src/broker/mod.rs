@@ -11,23 +11,21 @@
 //!
 //! It decides with values that do not know it: [`backlog`] holds every unacknowledged message, [`publishers`]
 //! and [`contents`] recognise what was sent before, [`subscribers`] knows who wants what, [`groups`] which member of a
-//! group has what, [`letters`] what groups gave up, [`retained`] the last messages of names, [`keys`] publishers' own keys, [`permits`] what clients may do, [`replies`] is what waits for the journal, [`outgoing`] what is to be published, and [`recall`]
+//! group has what, [`letters`] what groups gave up, [`retained`] the last messages of names, [`keys`] publishers' own keys, [`permits`] what clients may do, [`replies`] is what waits for the journal, [`outgoing`] what is to be published, and [`redelivery_scan`]
 //! makes messages due at once that went only to connections that are gone. [`check`] looks whether messages are in
-//! order, [`refusal`] says why not; [`transcode`] carries messages between the two formats, and [`carry`] does that
+//! order, [`refusal`] says why not; [`transcode`] carries messages between the two formats, and [`transcode_queue`] does that
 //! for those that are delivered later.
 //!
 //! [`run`] owns the thread: [`readable`] says whose turn it is, [`reading`] reads, [`connections`] takes connections in, reads, writes and ends them; [`peer`] is
 //! one of them, [`peers`] their table, [`admission`] says who may connect, [`securing`] ends those whose keys may no longer, [`timers`] when their deadlines
 //! are; [`checking`] hands over to the thread of [`checker`] what takes long to check; [`output`] is what waits
 //! to leave on one, [`frames`] what several share; [`slow`] finds subscribers that do not keep up, and holds
-//! publishers back. [`inspecting`] answers questions about the server, [`holding`] adds up how long publishers wait. [`live`] takes other settings while it runs. [`logins`] has the thread that checks passwords; [`audit`] writes who comes and what is refused; [`log_rate`] says how often a line is logged, [`drain`] when each step of the end is over,
+//! publishers back. [`inspecting`] answers questions about the server, [`hold_time`] adds up how long publishers wait. [`live`] takes other settings while it runs. [`logins`] has the thread that checks passwords; [`audit`] writes who comes and what is refused; [`log_rate`] says how often a line is logged, [`drain`] when each step of the end is over,
 //! and [`end`] is its last part.
 
 pub(crate) mod admission;
-mod aside;
 mod audit;
 mod backlog;
-mod carry;
 mod check;
 pub(crate) mod checker;
 mod checking;
@@ -43,7 +41,8 @@ mod effect;
 mod end;
 mod frames;
 mod groups;
-mod holding;
+mod held_events;
+mod hold_time;
 mod inspected;
 mod inspecting;
 mod keying;
@@ -66,7 +65,7 @@ mod publish;
 mod publishers;
 mod readable;
 mod reading;
-mod recall;
+mod redelivery_scan;
 mod refusal;
 mod replies;
 mod resend;
@@ -81,6 +80,7 @@ mod subscribers;
 mod timers;
 mod times;
 mod transcode;
+mod transcode_queue;
 
 #[cfg(test)]
 mod tests;

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use super::carry::NativeFrame;
 use super::check::frame_records;
 use super::core::Core;
 use super::outgoing::Outgoing;
 use super::subscribers::Direct;
+use super::transcode_queue::NativeFrame;
 use crate::limits::{OWED_PER_TURN_MAX, RESEND_BYTES_PER_TURN_MAX};
 use crate::wire::frame::Frame;
 use crate::wire::id::MessageId;
@@ -103,7 +103,13 @@ impl<E> Core<E> {
     }
 
     /// Delivers one frame of what waited, of so many messages at most, and of no more once it costs so much.
-    fn pay(&mut self, at: u32, messages_max: usize, cost_max: usize, now: Duration) -> Paid {
+    fn pay(
+        &mut self,
+        at: u32,
+        messages_max: usize,
+        cost_max: usize,
+        now: Duration,
+    ) -> DeliveryCost {
         let (mut of, mut frame, mut messages) = (None, NativeFrame::default(), 0);
         let mut is_carried_first = false;
         while messages < messages_max && frame.has_room() && frame.cost() < cost_max {
@@ -137,7 +143,7 @@ impl<E> Core<E> {
         let is_again = of.is_some_and(|(_, is_sent)| is_sent);
         let (bytes, cost) = (frame.len(), frame.cost());
         let Some(native) = self.subscribers.native(at) else {
-            return Paid { messages, cost, is_last: true };
+            return DeliveryCost { messages, cost, is_last: true };
         };
         let mut direct = Vec::new();
         if bytes > 0 && native.pay(bytes) {
@@ -145,7 +151,7 @@ impl<E> Core<E> {
         }
         let is_last = is_carried_first || !(native.owes() && native.has_credit());
         self.publish(messages as u64, frame.into(), [].into(), direct, false);
-        Paid { messages, cost, is_last }
+        DeliveryCost { messages, cost, is_last }
     }
 
     /// Whether nobody gets a message that is kept: it is a dead letter and nothing else, or its time is over.
@@ -184,7 +190,7 @@ fn read_content(frame: &[u8]) -> (Vec<MessageId>, u64) {
 }
 
 /// What one delivery of messages that waited took.
-struct Paid {
+struct DeliveryCost {
     messages: usize,
     /// See [`NativeFrame::cost`].
     cost: usize,

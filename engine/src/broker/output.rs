@@ -21,7 +21,7 @@ const OWN_BYTES_KEPT: usize = 4096;
 
 /// Bytes that go ahead of a shared frame on this connection: whole frames of a message that the shared one ends.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Lead {
+pub(super) struct FramePrefix {
     bytes: [u8; LEAD_BYTES],
     is_there: bool,
 }
@@ -29,7 +29,7 @@ pub(super) struct Lead {
 /// An empty frame, and one that names a subscription: each has a head of two bytes.
 const LEAD_BYTES: usize = 2 + 2 + DELIVERY_BYTES;
 
-impl Lead {
+impl FramePrefix {
     /// What stands before a delivery.
     pub(super) fn delivery(delivery: Delivery) -> Self {
         let mut bytes = [0; LEAD_BYTES];
@@ -49,7 +49,7 @@ impl Lead {
 #[derive(Clone, Copy, Debug)]
 struct Queued {
     id: FrameId,
-    lead: Lead,
+    lead: FramePrefix,
 }
 
 impl Queued {
@@ -133,7 +133,7 @@ impl Output {
     }
 
     /// Queues a frame, of which the caller made a reference for this queue, and what goes ahead of it.
-    pub(super) fn push(&mut self, id: FrameId, lead: Lead, frames: &Frames) {
+    pub(super) fn push(&mut self, id: FrameId, lead: FramePrefix, frames: &Frames) {
         let queued = Queued { id, lead };
         self.frame_bytes += queued.bytes(frames);
         self.frames.push_back(queued);
@@ -349,7 +349,7 @@ mod tests {
                     own.push(body);
                 } else {
                     let id = frames.add(body.clone().into(), 1, false, Duration::ZERO);
-                    output.push(id, Lead::default(), &frames);
+                    output.push(id, FramePrefix::default(), &frames);
                     shared.push(body);
                 }
                 output.unblock();
@@ -375,7 +375,7 @@ mod tests {
     fn a_delivery_that_took_credit_is_not_dropped() {
         let (mut frames, mut output) = (Frames::default(), Output::default());
         let delivery = Delivery { number: 1, again: false, retained: false, attempt: 0 };
-        for lead in [Lead::delivery(delivery), Lead::default()] {
+        for lead in [FramePrefix::delivery(delivery), FramePrefix::default()] {
             let id = frames.add(Bytes::from(vec![0; 98]), 1, true, Duration::ZERO);
             output.push(id, lead, &frames);
         }
@@ -388,7 +388,7 @@ mod tests {
         let (mut frames, mut output) = (Frames::default(), Output::default());
         for (n, droppable) in [(0, true), (1, false), (2, true), (3, true)] {
             let id = frames.add(Bytes::from(vec![n; 98]), 1, droppable, Duration::ZERO);
-            output.push(id, Lead::default(), &frames);
+            output.push(id, FramePrefix::default(), &frames);
         }
         assert_eq!(output.drop_oldest(250, &mut frames), 2);
         let mut stream = Takes(usize::MAX, Vec::new());
@@ -398,11 +398,11 @@ mod tests {
         let mut stream = Takes(150, Vec::new());
         for (n, droppable) in [(4, false), (5, true), (6, false), (7, true)] {
             let id = frames.add(Bytes::from(vec![n; 98]), 1, droppable, Duration::ZERO);
-            output.push(id, Lead::default(), &frames);
+            output.push(id, FramePrefix::default(), &frames);
             assert_eq!(output.drop_oldest(350, &mut frames), usize::from(n == 7));
         }
         let id = frames.add(Bytes::from(vec![8; 98]), 1, true, Duration::ZERO);
-        output.push(id, Lead::default(), &frames);
+        output.push(id, FramePrefix::default(), &frames);
         output.unblock();
         output.write(&mut stream, &mut frames).unwrap();
         assert_eq!(stream.1.len(), 150);

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use tracing::field::{DisplayValue, display};
 
-use super::aside::Aside;
 use super::check::Check;
 use super::frames::{FrameId, Frames};
-use super::output::{Lead, Output};
+use super::held_events::HeldEvents;
+use super::output::{FramePrefix, Output};
 use super::overdraft::Overdraft;
 use super::readable::ReadTime;
 use super::subscribers::ConnectionId;
@@ -63,7 +63,7 @@ pub(super) struct Peer<S> {
     /// It is read all the same, for the credit that it grants: others may wait for that.
     pub(super) is_heard: bool,
     /// What it sent meanwhile.
-    pub(super) aside: Aside,
+    pub(super) held_events: HeldEvents,
     /// Its request is being checked, or waits for that.
     pub(super) is_checked: bool,
     /// The request that waits.
@@ -88,7 +88,7 @@ struct Partial {
 
 /// Why a connection is closed for what it did not do in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Late {
+pub(super) enum Timeout {
     Handshake,
     Partial,
     Silent,
@@ -130,7 +130,7 @@ impl<S> Peer<S> {
             read_time: Default::default(),
             is_held: false,
             is_heard: false,
-            aside: Aside::default(),
+            held_events: HeldEvents::default(),
             is_checked: false,
             whole: None,
             holds: Vec::new(),
@@ -147,7 +147,13 @@ impl<S> Peer<S> {
     }
 
     /// Queues a frame, of which the caller made a reference for this queue, and what goes ahead of it.
-    pub(super) fn push(&mut self, frame: FrameId, lead: Lead, frames: &Frames, now: Duration) {
+    pub(super) fn push(
+        &mut self,
+        frame: FrameId,
+        lead: FramePrefix,
+        frames: &Frames,
+        now: Duration,
+    ) {
         if self.output.is_empty() {
             self.progressed = now;
         }
@@ -235,16 +241,21 @@ impl<S> Peer<S> {
     }
 
     /// What it did not do in time. `may_read`: whether the server reads what it sends.
-    pub(super) fn late(&mut self, now: Duration, grace: Duration, may_read: bool) -> Option<Late> {
+    pub(super) fn late(
+        &mut self,
+        now: Duration,
+        grace: Duration,
+        may_read: bool,
+    ) -> Option<Timeout> {
         if !self.session.is_open() && now >= self.accepted + HANDSHAKE_TIME_MAX {
-            return Some(Late::Handshake);
+            return Some(Timeout::Handshake);
         }
         let reading = may_read && self.may_be_read();
         if let Some(partial) = &mut self.partial
             && now >= partial.check_at
         {
             if reading && self.read_bytes < partial.bytes_before + PARTIAL_BYTES_MIN {
-                return Some(Late::Partial);
+                return Some(Timeout::Partial);
             }
             partial.check_at = now + PARTIAL_CHECKED;
             partial.bytes_before = self.read_bytes;
@@ -252,14 +263,14 @@ impl<S> Peer<S> {
         // Who is not read is not heard.
         if self.silence_ends().is_some_and(|end| now >= end) {
             if reading {
-                return Some(Late::Silent);
+                return Some(Timeout::Silent);
             }
             self.heard = now;
         }
         if self.takes_nothing() && now >= self.progressed + grace {
-            return Some(Late::Stalled(self.progressed));
+            return Some(Timeout::Stalled(self.progressed));
         }
-        self.overdraft.late(now, grace).map(Late::Overdrawn)
+        self.overdraft.late(now, grace).map(Timeout::Overdrawn)
     }
 
     /// Looks whether it keeps up; whether that changed.

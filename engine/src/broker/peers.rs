@@ -8,13 +8,13 @@ use super::subscribers::ConnectionId;
 /// A table of connections. A number is a place and how often it was used before, so that none comes again.
 #[derive(Debug)]
 pub(super) struct Peers<S> {
-    places: Vec<Place<S>>,
+    places: Vec<PeerSlot<S>>,
     free: Vec<u32>,
     count: usize,
 }
 
 #[derive(Debug)]
-struct Place<S> {
+struct PeerSlot<S> {
     used: u32,
     peer: Option<Box<Peer<S>>>,
 }
@@ -44,7 +44,7 @@ impl<S> Peers<S> {
         let peer = Some(Box::new(peer));
         match self.free.pop() {
             Some(at) => self.places[at as usize].peer = peer,
-            None => self.places.push(Place { used: 0, peer }),
+            None => self.places.push(PeerSlot { used: 0, peer }),
         }
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use arcstr::ArcStr;
 
 use super::refusal::Refusal;
-use crate::access::{Access, Identity, PasswordHash, Permissions, Right};
+use crate::access::{Access, Identity, Operation, PasswordHash, Permissions};
 use crate::limits::{ANSWERS_ALLOWED_FOR, ANSWERS_ALLOWED_MAX, DECISIONS_KEPT_MAX};
 
 /// What is decided with: what each client may do, and what follows from what it got.
@@ -120,7 +120,7 @@ impl Permits {
         if let Some(&is_allowed) = role.publishes.get(name) {
             return is_allowed;
         }
-        let is_allowed = role.permissions.allows(Right::Publish, name);
+        let is_allowed = role.permissions.allows(Operation::Publish, name);
         if self.decisions >= DECISIONS_KEPT_MAX {
             self.roles.values_mut().for_each(|role| role.publishes.clear());
             self.decisions = 0;
@@ -145,13 +145,13 @@ impl Permits {
     }
 
     /// Why a client may not do something: `what` it asked for, and what it may do of that kind.
-    pub(super) fn refusal(&self, identity: &Identity, right: Right, what: &str) -> Refusal {
-        let may = match right {
-            Right::Publish => "publish to",
-            Right::Subscribe => "subscribe to",
-            Right::Group => "use groups:",
+    pub(super) fn refusal(&self, identity: &Identity, operation: Operation, what: &str) -> Refusal {
+        let may = match operation {
+            Operation::Publish => "publish to",
+            Operation::Subscribe => "subscribe to",
+            Operation::Group => "use groups:",
         };
-        let shown = self.of(identity).shown(right);
+        let shown = self.of(identity).shown(operation);
         Refusal::NotAllowed(format!("{what}; {identity} may {may} {shown}").into())
     }
 }

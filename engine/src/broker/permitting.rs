@@ -10,7 +10,7 @@ use super::core::Core;
 use super::permits::Permits;
 use super::refusal::Refusal;
 use super::subscribers::{ConnectionId, Direct};
-use crate::access::{Access, Identity, PasswordHash, Permissions, Right};
+use crate::access::{Access, Identity, Operation, PasswordHash, Permissions};
 use crate::limits::CHECKED_AT_ONCE_BYTES_MAX;
 use crate::wire::control::{Control, Kind, Subscribe};
 use crate::wire::filter::Filter;
@@ -110,7 +110,7 @@ impl<E> Core<E> {
         if permits.may_publish(identity, name) || permits.may_answer(identity, name, now) {
             return Ok(());
         }
-        Err(permits.refusal(identity, Right::Publish, &format!("publish to '{name}'")))
+        Err(permits.refusal(identity, Operation::Publish, &format!("publish to '{name}'")))
     }
 
     /// Whoever gets a request may publish under the name that it says. So that nobody has others publish what he may not,
@@ -127,7 +127,7 @@ impl<E> Core<E> {
                 return Err(self.permits.as_ref().map_or(refusal, |permits| {
                     permits.refusal(
                         identity,
-                        Right::Publish,
+                        Operation::Publish,
                         &format!("have answers published to '{to}'"),
                     )
                 }));
@@ -143,9 +143,9 @@ impl<E> Core<E> {
         };
         match self.backlog.name_of(id) {
             // The name is not told: it may be unknown to whoever asks.
-            Some(name) if !permissions.allows(Right::Subscribe, &name) => {
+            Some(name) if !permissions.allows(Operation::Subscribe, &name) => {
                 let what = format!("acknowledge message {id}, which this client cannot get");
-                Err(permits.refusal(identity, Right::Subscribe, &what))
+                Err(permits.refusal(identity, Operation::Subscribe, &what))
             }
             _ => Ok(()),
         }
@@ -180,7 +180,7 @@ impl<E> Core<E> {
                 self.check_administers(connection, &what)?;
                 let all = Filter::Prefix("");
                 let wanted = if group.is_empty() { all } else { Filter::Name(group) };
-                self.check_covered(connection, Right::Group, &wanted, &what)
+                self.check_covered(connection, Operation::Group, &wanted, &what)
             }
             Control::Groups(durable::Request::List { .. }) => {
                 self.check_administers(connection, "list groups")
@@ -188,23 +188,23 @@ impl<E> Core<E> {
             Control::Groups(durable::Request::Create { filter, group }) => {
                 let what = format!("create group '{}' for {filter}", group.name);
                 self.check_administers(connection, &what)?;
-                self.check_covered(connection, Right::Group, &Filter::Name(group.name), &what)?;
-                self.check_covered(connection, Right::Subscribe, filter, &what)
+                self.check_covered(connection, Operation::Group, &Filter::Name(group.name), &what)?;
+                self.check_covered(connection, Operation::Subscribe, filter, &what)
             }
             Control::Groups(durable::Request::Delete { name, .. }) => {
                 let what = format!("delete group '{name}'");
                 self.check_administers(connection, &what)?;
-                self.check_covered(connection, Right::Group, &Filter::Name(name), &what)
+                self.check_covered(connection, Operation::Group, &Filter::Name(name), &what)
             }
             Control::Retained(retained::Request::List { filter, .. }) => {
                 let what = format!("list retained messages of {filter}");
                 self.check_administers(connection, &what)?;
-                self.check_covered(connection, Right::Subscribe, filter, &what)
+                self.check_covered(connection, Operation::Subscribe, filter, &what)
             }
             Control::Retained(retained::Request::Clear(name)) => {
                 let what = format!("clear the retained message of '{name}'");
                 self.check_administers(connection, &what)?;
-                self.check_covered(connection, Right::Publish, &Filter::Name(name), &what)
+                self.check_covered(connection, Operation::Publish, &Filter::Name(name), &what)
             }
         }
     }
@@ -217,13 +217,18 @@ impl<E> Core<E> {
         let filter = &wanted.filter;
         if let Kind::Group(group) = wanted.kind {
             let what = format!("join group '{}'", group.name);
-            self.check_covered(connection, Right::Group, &Filter::Name(group.name), &what)?;
+            self.check_covered(connection, Operation::Group, &Filter::Name(group.name), &what)?;
         } else if let Some(&publisher) = self.proved.get(&connection)
             && *filter == Filter::Name(&reply_name(publisher))
         {
             return Ok(());
         }
-        self.check_covered(connection, Right::Subscribe, filter, &format!("subscribe to {filter}"))
+        self.check_covered(
+            connection,
+            Operation::Subscribe,
+            filter,
+            &format!("subscribe to {filter}"),
+        )
     }
 
     fn check_administers(&self, connection: ConnectionId, what: &str) -> Result<(), Refusal> {
@@ -238,13 +243,13 @@ impl<E> Core<E> {
     fn check_covered(
         &self,
         connection: ConnectionId,
-        right: Right,
+        operation: Operation,
         wanted: &Filter<'_>,
         what: &str,
     ) -> Result<(), Refusal> {
         match self.permissions(connection) {
-            Some((permits, identity, permissions)) if !permissions.covers(right, wanted) => {
-                Err(permits.refusal(identity, right, what))
+            Some((permits, identity, permissions)) if !permissions.covers(operation, wanted) => {
+                Err(permits.refusal(identity, operation, what))
             }
             _ => Ok(()),
         }
@@ -253,7 +258,7 @@ impl<E> Core<E> {
     /// Whether a connection may know of a group.
     pub(super) fn may_see_group(&self, connection: ConnectionId, name: &str) -> bool {
         self.permissions(connection)
-            .is_none_or(|(.., permissions)| permissions.allows(Right::Group, name))
+            .is_none_or(|(.., permissions)| permissions.allows(Operation::Group, name))
     }
 
     /// Whoever is given a request may answer it.

@@ -5,16 +5,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::backlog::Wanted;
+use super::backlog::Audience;
 use super::check::{Summary, check_checksums, frame_records};
 use super::contents::fingerprint;
-use super::core::{Core, Taken};
+use super::core::{AcceptedRequest, Core};
 use super::outgoing::{NEVER_MS, Outgoing};
-use super::publishers::Seen;
+use super::publishers::Overlap;
 use super::refusal::Refusal;
 use super::subscribers::{ConnectionId, Topic};
 use super::times::{check_times, is_later};
-use super::transcode::{self, Carried, Original};
+use super::transcode::{self, Original, Transcoded};
 use crate::journal::Op;
 use crate::limits::BATCH_BYTES_MAX;
 use crate::message::{Body, Format, Message};
@@ -31,12 +31,12 @@ impl<E> Core<E> {
         records: &[u8],
         request: &Bytes,
         now: Duration,
-    ) -> Result<Taken, Refusal> {
+    ) -> Result<AcceptedRequest, Refusal> {
         let summary = self.check_native(connection, name, records)?;
         // Before the checksums, which take time that the end may not have.
         if self.draining {
             let publisher = self.publishers.get(summary.first.publisher);
-            if publisher.seen(&summary.sequences()) != Seen::All {
+            if publisher.seen(&summary.sequences()) != Overlap::All {
                 return Err(Refusal::ShuttingDown);
             }
         }
@@ -69,14 +69,14 @@ impl<E> Core<E> {
         records: &[u8],
         request: &Bytes,
         summary: Summary,
-        carried: Option<Carried>,
+        carried: Option<Transcoded>,
         now: Duration,
-    ) -> Result<Taken, Refusal> {
+    ) -> Result<AcceptedRequest, Refusal> {
         let sequences = summary.sequences();
         let publisher = self.publishers.get(summary.first.publisher);
         let barrier = publisher.barrier;
         let seen = publisher.seen(&sequences);
-        if seen != Seen::Nothing {
+        if seen != Overlap::Nothing {
             let MessageId { publisher, sequence } = summary.first;
             let contents = &self.publishers.contents;
             let differing = contents.differing(publisher, sequence, &summary.fingerprints);
@@ -85,13 +85,13 @@ impl<E> Core<E> {
             }
         }
         match seen {
-            Seen::All => {
+            Overlap::All => {
                 self.counters.duplicates.add(summary.records);
                 // Perhaps the first of the two still waits for the journal.
-                return Ok(Taken { group: barrier, kept: summary.is_stored() });
+                return Ok(AcceptedRequest { group: barrier, kept: summary.is_stored() });
             }
-            Seen::Some => return self.publish_rest(name, records, summary.is_stored(), now),
-            Seen::Nothing => {}
+            Overlap::Some => return self.publish_rest(name, records, summary.is_stored(), now),
+            Overlap::Nothing => {}
         }
         if let Some(bytes) = summary.retained_bytes {
             self.retained.check(name, bytes).map_err(Refusal::PendingFull)?;
@@ -110,7 +110,7 @@ impl<E> Core<E> {
         records: &[u8],
         kept: bool,
         now: Duration,
-    ) -> Result<Taken, Refusal> {
+    ) -> Result<AcceptedRequest, Refusal> {
         let mut runs: Vec<Vec<u8>> = Vec::new();
         let mut previous = None;
         let (mut held, mut held_bytes, now_ms) = (0, 0, self.unix_ms());
@@ -118,7 +118,7 @@ impl<E> Core<E> {
         for (whole, record) in frame_records(records) {
             let sequence = record.id.sequence;
             let publisher = self.publishers.get(record.id.publisher);
-            if publisher.seen(&(sequence..=sequence)) != Seen::Nothing {
+            if publisher.seen(&(sequence..=sequence)) != Overlap::Nothing {
                 self.counters.duplicates.add(1);
                 continue;
             }
@@ -151,7 +151,7 @@ impl<E> Core<E> {
             let summary = self.check_records(name, &records)?;
             group = self.take_new(name, &records, &run, summary, None, now).group;
         }
-        Ok(Taken { group, kept })
+        Ok(AcceptedRequest { group, kept })
     }
 
     pub(super) fn check_records(&mut self, name: &str, records: &[u8]) -> Result<Summary, Refusal> {
@@ -233,9 +233,9 @@ impl<E> Core<E> {
         records: &[u8],
         request: &Bytes,
         summary: Summary,
-        carried: Option<Carried>,
+        carried: Option<Transcoded>,
         now: Duration,
-    ) -> Taken {
+    ) -> AcceptedRequest {
         let topic = self.subscribers.topic(name).clone();
         let messages = summary.records - summary.repeats;
         self.counters.accepted.add(messages);
@@ -277,7 +277,7 @@ impl<E> Core<E> {
         {
             self.retain(&topic.name, &record, request, whole);
         }
-        if let Some(Carried { frame, checksum }) = carried {
+        if let Some(Transcoded { frame, checksum }) = carried {
             if kept {
                 self.backlog.add_alias(checksum, summary.first);
             }
@@ -303,7 +303,7 @@ impl<E> Core<E> {
         let group = publisher.barrier;
         let MessageId { publisher, sequence } = summary.first;
         self.publishers.contents.take(publisher, sequence, summary.fingerprints);
-        Taken { group, kept: kept || retains }
+        AcceptedRequest { group, kept: kept || retains }
     }
 
     pub(super) fn publish_v1(
@@ -312,7 +312,7 @@ impl<E> Core<E> {
         dict: &[u8],
         request: &Bytes,
         now: Duration,
-    ) -> Result<Taken, Refusal> {
+    ) -> Result<AcceptedRequest, Refusal> {
         self.check_running()?;
         let original = Original::read(name, dict, self.rules.verify)?;
         self.take_v1(name, dict, request, &original, None, now)
@@ -325,15 +325,15 @@ impl<E> Core<E> {
         dict: &[u8],
         request: &Bytes,
         original: &Original,
-        carried: Option<Carried>,
+        carried: Option<Transcoded>,
         now: Duration,
-    ) -> Result<Taken, Refusal> {
+    ) -> Result<AcceptedRequest, Refusal> {
         let id = MessageId::from_v1_checksum(original.checksum);
         if original.ack {
             self.check_journal()?;
             if self.backlog.view().contains(&id) {
                 self.counters.duplicates.add(1);
-                return Ok(Taken { group: self.latest_group(), kept: true });
+                return Ok(AcceptedRequest { group: self.latest_group(), kept: true });
             }
             self.reserve(name, 1, dict.len())?;
         }
@@ -368,7 +368,7 @@ impl<E> Core<E> {
             });
         }
         if !original.ack {
-            return Ok(Taken::AT_ONCE);
+            return Ok(AcceptedRequest::AT_ONCE);
         }
         self.keep(id, Format::V1, request, dict, &topic, false, now);
         // Members of groups are given what is kept.
@@ -378,9 +378,9 @@ impl<E> Core<E> {
             self.backlog.keep_carried(id, frame);
         }
         if !self.stores() {
-            return Ok(Taken { group: 0, kept: true });
+            return Ok(AcceptedRequest { group: 0, kept: true });
         }
-        Ok(Taken { group: self.group, kept: true })
+        Ok(AcceptedRequest { group: self.group, kept: true })
     }
 
     /// Keeps a message, whose body lies in `request`, until it is acknowledged. One may be kept already,
@@ -401,12 +401,12 @@ impl<E> Core<E> {
         // Behind those that waited and are becoming jobs, a part in each turn.
         let is_behind = !later && !topic.groups.is_empty() && self.backlog.is_name_due(&topic.name);
         let wanted = match (later, is_behind) {
-            (true, _) => Wanted::Later,
-            (_, true) => Wanted::Nobody,
+            (true, _) => Audience::Later,
+            (_, true) => Audience::Nobody,
             _ => topic.wanted(),
         };
         let is_new = self.backlog.add(id, &topic.name, format, kept, wanted, now);
-        if is_new && wanted == Wanted::Groups {
+        if is_new && wanted == Audience::Groups {
             self.groups.add_jobs(&topic.name, id, &topic.groups);
         }
         if is_new && self.stores() {

@@ -11,7 +11,7 @@ use crate::wire::hello::Secret;
 
 /// How much of a range of sequences was taken before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Seen {
+pub(super) enum Overlap {
     Nothing,
     Some,
     All,
@@ -32,17 +32,17 @@ pub(super) struct Publisher {
 }
 
 impl Publisher {
-    pub(super) fn seen(&self, range: &RangeInclusive<u64>) -> Seen {
+    pub(super) fn seen(&self, range: &RangeInclusive<u64>) -> Overlap {
         let (first, last) = (*range.start(), *range.end());
         // Nearly always the range lies beyond everything known.
         if self.runs.last().is_none_or(|&(_, end)| end < first) {
-            return Seen::Nothing;
+            return Overlap::Nothing;
         }
         let at = self.runs.partition_point(|&(_, end)| end < first);
         match self.runs.get(at) {
-            Some(&(start, end)) if start <= first && last <= end => Seen::All,
-            Some(&(start, _)) if start <= last => Seen::Some,
-            _ => Seen::Nothing,
+            Some(&(start, end)) if start <= first && last <= end => Overlap::All,
+            Some(&(start, _)) if start <= last => Overlap::Some,
+            _ => Overlap::Nothing,
         }
     }
 
@@ -105,9 +105,9 @@ mod tests {
         let mut publisher = Publisher::default();
         publisher.take(1..=10);
         publisher.take(21..=30);
-        assert_eq!(publisher.seen(&(11..=20)), Seen::Nothing);
+        assert_eq!(publisher.seen(&(11..=20)), Overlap::Nothing);
         publisher.take(11..=20);
-        assert_eq!(publisher.seen(&(1..=30)), Seen::All);
+        assert_eq!(publisher.seen(&(1..=30)), Overlap::All);
         assert_eq!(publisher.runs, [(1, 30)]);
     }
 
@@ -117,8 +117,8 @@ mod tests {
         for n in 0..=SEQUENCE_RUNS_MAX as u64 {
             publisher.take(n * 2 + 1..=n * 2 + 1);
         }
-        assert_eq!(publisher.seen(&(1..=1)), Seen::Nothing);
-        assert_eq!(publisher.seen(&(3..=3)), Seen::All);
+        assert_eq!(publisher.seen(&(1..=1)), Overlap::Nothing);
+        assert_eq!(publisher.seen(&(3..=3)), Overlap::All);
     }
 
     #[test]
@@ -130,8 +130,8 @@ mod tests {
             publishers.get(id);
             publishers.get(1);
         }
-        assert_eq!(publishers.get(1).seen(&(1..=1)), Seen::All);
-        assert_eq!(publishers.get(2).seen(&(1..=1)), Seen::Nothing);
+        assert_eq!(publishers.get(1).seen(&(1..=1)), Overlap::All);
+        assert_eq!(publishers.get(2).seen(&(1..=1)), Overlap::Nothing);
         assert!(publishers.young.len() + publishers.old.len() <= PUBLISHERS_REMEMBERED_MAX);
     }
 
@@ -144,9 +144,9 @@ mod tests {
                 let range = first..=first + more;
                 let known = range.clone().filter(|n| model.contains(n)).count() as u64;
                 let expected = match known {
-                    0 => Seen::Nothing,
-                    n if n == more + 1 => Seen::All,
-                    _ => Seen::Some,
+                    0 => Overlap::Nothing,
+                    n if n == more + 1 => Overlap::All,
+                    _ => Overlap::Some,
                 };
                 prop_assert_eq!(publisher.seen(&range), expected);
                 model.extend(range.clone());
@@ -159,7 +159,7 @@ mod tests {
             let mut publisher = Publisher::default();
             publisher.take(first..=u64::MAX);
             publisher.take(1..=1);
-            prop_assert_eq!(publisher.seen(&(first..=u64::MAX)), Seen::All);
+            prop_assert_eq!(publisher.seen(&(first..=u64::MAX)), Overlap::All);
         }
     }
 }

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use arcstr::ArcStr;
 
-use super::carry::{NativeFrame, cost};
 use super::check::frame_records;
 use super::core::Core;
 use super::subscribers::{ConnectionId, KeepingUp, Subscribers};
 use super::transcode;
+use super::transcode_queue::{NativeFrame, cost};
 use crate::limits::{
     RESEND_BYTES_PER_TURN_MAX, RESEND_NAMES_PER_TURN_MAX, RESENDS_PER_TURN_MAX,
     TRANSCODED_BYTES_PER_TURN_MAX,
@@ -21,7 +21,7 @@ use crate::wire::id::MessageId;
 
 /// What one turn sends.
 #[derive(Default)]
-struct Gathered {
+struct ResendBatch {
     /// Frames under way, one for each name, so that small messages leave together. In the order of their names: what
     /// a server does depends on nothing that a simulation could not repeat.
     frames: BTreeMap<ArcStr, NativeFrame>,
@@ -29,7 +29,7 @@ struct Gathered {
     asked: BTreeMap<ArcStr, Option<Arc<KeepingUp>>>,
 }
 
-impl Gathered {
+impl ResendBatch {
     /// See [`Subscribers::keeping_up`].
     fn keeping_up(&mut self, subscribers: &mut Subscribers, name: &str) -> Option<Arc<KeepingUp>> {
         if let Some(known) = self.asked.get(name) {
@@ -45,7 +45,7 @@ impl<E> Core<E> {
     /// Sends a bounded number of messages whose time has come, none before it is stored, and to none of the
     /// subscribers that do not keep up with what they get already.
     pub(super) fn resend_due(&mut self, now: Duration) {
-        let mut gathered = Gathered::default();
+        let mut gathered = ResendBatch::default();
         let mut bytes = 0;
         let stored = self.stored_group();
         let jobs_max = self.backlog.messages_max();
@@ -94,7 +94,7 @@ impl<E> Core<E> {
     }
 
     /// Sends a message whose interval is over, if it may be sent now.
-    fn retry(&mut self, id: MessageId, now: Duration, gathered: &mut Gathered) -> usize {
+    fn retry(&mut self, id: MessageId, now: Duration, gathered: &mut ResendBatch) -> usize {
         let Some(message) = self.backlog.get(id) else { return 0 };
         if self.parked.is_unstored(id) {
             self.backlog.put_back(id, &message.name, true, now);
@@ -109,7 +109,7 @@ impl<E> Core<E> {
 
     /// Sends one message to those who want it and keep up, and returns how many bytes of it that took. Without
     /// any, it is tried again after an interval.
-    fn resend(&mut self, message: &Message, now: Duration, gathered: &mut Gathered) -> usize {
+    fn resend(&mut self, message: &Message, now: Duration, gathered: &mut ResendBatch) -> usize {
         let id = message.id;
         if self.is_expired(id) {
             self.expire(id);
@@ -172,7 +172,7 @@ impl<E> Core<E> {
         }
     }
 
-    fn resend_v2(&mut self, message: &Message, gathered: &mut Gathered) {
+    fn resend_v2(&mut self, message: &Message, gathered: &mut ResendBatch) {
         self.note_sent(message.id);
         let frame = gathered.frames.entry(message.name.clone()).or_default();
         // It is small, or was carried over.

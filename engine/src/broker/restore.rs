@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use arcstr::ArcStr;
 
-use super::backlog::Wanted;
+use super::backlog::Audience;
 use super::core::Core;
 use super::groups::GroupId;
 use crate::journal::{JobState, Marks, RecoveredGroup, RecoveredGroups};
@@ -22,11 +22,11 @@ impl<E> Core<E> {
     /// Takes back a message from the journal, whose messages share their names; it waits for its first
     /// subscriber.
     pub(super) fn restore(&mut self, message: Message) {
-        self.restore_as(message, Wanted::Nobody);
+        self.restore_as(message, Audience::Nobody);
     }
 
     /// The same for whoever wants it. One that has a time is for later, until it has come.
-    fn restore_as(&mut self, message: Message, wanted: Wanted) {
+    fn restore_as(&mut self, message: Message, wanted: Audience) {
         let expires_ms = Self::times_of(&message).1;
         let id = message.id;
         self.restore_without_end(message, wanted);
@@ -34,12 +34,12 @@ impl<E> Core<E> {
     }
 
     /// The same for a message that does not expire any more.
-    fn restore_without_end(&mut self, message: Message, wanted: Wanted) {
+    fn restore_without_end(&mut self, message: Message, wanted: Audience) {
         self.counters.recovered.add(1);
         let (deliver_at_ms, _) = Self::times_of(&message);
         let Message { id, name, format, body } = message;
-        let is_later = deliver_at_ms > 0 && wanted != Wanted::Groups;
-        let wanted = if is_later { Wanted::Later } else { wanted };
+        let is_later = deliver_at_ms > 0 && wanted != Audience::Groups;
+        let wanted = if is_later { Audience::Later } else { wanted };
         self.backlog.add(id, &name, format, body.into(), wanted, Duration::ZERO);
         if is_later {
             self.backlog.deliver_at(id, deliver_at_ms);
@@ -110,9 +110,9 @@ impl<E> Core<E> {
             self.restore(message);
         } else {
             if restoring.is_replayed(id) {
-                self.restore_without_end(message, Wanted::Groups);
+                self.restore_without_end(message, Audience::Groups);
             } else {
-                self.restore_as(message, Wanted::Groups);
+                self.restore_as(message, Audience::Groups);
             }
             self.groups.restore_jobs(id, &jobs);
         }

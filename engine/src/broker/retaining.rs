@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use arcstr::ArcStr;
 use bytes::Bytes;
 
-use super::core::{Core, Taken};
+use super::core::{AcceptedRequest, Core};
 use super::effect::Reply;
 use super::outgoing::NEVER_MS;
 use super::refusal::Refusal;
@@ -25,27 +25,27 @@ use crate::wire::retained::{self, Entry, Listed, Request};
 
 /// A subscription that is being given the last values of the names that it fits.
 #[derive(Debug)]
-pub(super) struct Giving {
+pub(super) struct RetainedReplay {
     filter_kind: u8,
     filter: Box<str>,
     /// The last name that was looked at.
     after: Option<ArcStr>,
     /// Names whose values came before their turn, because something was published under them.
     early: BTreeSet<ArcStr>,
-    /// It stands in [`Givings::ready`].
+    /// It stands in [`RetainedReplays::ready`].
     is_ready: bool,
 }
 
 /// All of them.
 #[derive(Debug, Default)]
-pub(super) struct Givings {
+pub(super) struct RetainedReplays {
     /// By subscription.
-    all: HashMap<u32, Giving>,
+    all: HashMap<u32, RetainedReplay>,
     /// Those that may have credit, each once.
     ready: VecDeque<u32>,
 }
 
-impl Givings {
+impl RetainedReplays {
     fn list(&mut self, at: u32) {
         if let Some(giving) = self.all.get_mut(&at)
             && !std::mem::replace(&mut giving.is_ready, true)
@@ -74,7 +74,7 @@ impl Givings {
 }
 
 /// What came of one step.
-enum Given {
+enum ReplayStep {
     /// So many names were looked at, and so many bytes delivered.
     Some {
         looks: usize,
@@ -143,10 +143,10 @@ impl<E> Core<E> {
     }
 
     /// The retained message of a name is needed no longer. `Ok` also when there is none.
-    pub(super) fn clear_retained(&mut self, name: &str) -> Result<Taken, Refusal> {
+    pub(super) fn clear_retained(&mut self, name: &str) -> Result<AcceptedRequest, Refusal> {
         self.check_journal()?;
         self.forget_retained(&name.into());
-        Ok(Taken { group: self.latest_group(), kept: true })
+        Ok(AcceptedRequest { group: self.latest_group(), kept: true })
     }
 
     /// A request about retained messages that is answered at once.
@@ -192,7 +192,7 @@ impl<E> Core<E> {
         &mut self,
         connection: ConnectionId,
         request: &Request<'_>,
-    ) -> Result<Result<Taken, Reply>, Refusal> {
+    ) -> Result<Result<AcceptedRequest, Reply>, Refusal> {
         if !self.has_proved(connection) {
             return Err(Refusal::Rule(
                 "retained messages are for clients that said who they are: send a hello first",
@@ -222,7 +222,7 @@ impl<E> Core<E> {
         if !wanted.with_last || self.retained.len() == 0 {
             return;
         }
-        let giving = Giving {
+        let giving = RetainedReplay {
             filter_kind: wanted.filter.kind(),
             filter: wanted.filter.text().into(),
             after: None,
@@ -249,17 +249,17 @@ impl<E> Core<E> {
             && let Some(&at) = self.givings.ready.front()
         {
             match self.give_next(at, looks_left) {
-                Given::Some { looks, bytes } => {
+                ReplayStep::Some { looks, bytes } => {
                     looks_left = looks_left.saturating_sub(looks.max(1));
                     bytes_left = bytes_left.saturating_sub(bytes);
                 }
-                Given::NoCredit => {
+                ReplayStep::NoCredit => {
                     self.givings.ready.pop_front();
                     if let Some(giving) = self.givings.all.get_mut(&at) {
                         giving.is_ready = false;
                     }
                 }
-                Given::All => {
+                ReplayStep::All => {
                     self.givings.ready.pop_front();
                     self.givings.all.remove(&at);
                 }
@@ -272,20 +272,20 @@ impl<E> Core<E> {
         !self.givings.ready.is_empty()
     }
 
-    fn give_next(&mut self, at: u32, looks_max: usize) -> Given {
-        let Some(giving) = self.givings.all.get(&at) else { return Given::All };
+    fn give_next(&mut self, at: u32, looks_max: usize) -> ReplayStep {
+        let Some(giving) = self.givings.all.get(&at) else { return ReplayStep::All };
         if !self.subscribers.native(at).is_some_and(|native| native.has_credit()) {
-            return Given::NoCredit;
+            return ReplayStep::NoCredit;
         }
         let Ok(filter) = Filter::read(giving.filter_kind, giving.filter.as_bytes()) else {
-            return Given::All;
+            return ReplayStep::All;
         };
         let (looks, found) = self.retained.next(&filter, giving.after.as_deref(), looks_max);
         let (after, is_found) = match found {
             Ok(name) => (name.clone(), true),
-            Err((true, _)) => return Given::All,
+            Err((true, _)) => return ReplayStep::All,
             Err((false, Some(last))) => (last.clone(), false),
-            Err((false, None)) => return Given::Some { looks, bytes: 0 },
+            Err((false, None)) => return ReplayStep::Some { looks, bytes: 0 },
         };
         let is_early = giving.early.contains(&after);
         let bytes = if is_found && !is_early { self.give_one(at, &after) } else { 0 };
@@ -293,7 +293,7 @@ impl<E> Core<E> {
             giving.early.remove(&after);
             giving.after = Some(after);
         }
-        Given::Some { looks, bytes }
+        ReplayStep::Some { looks, bytes }
     }
 
     /// The frame of the last value of a name, unless its time is over, or it is not stored yet: then it comes when it is

@@ -15,7 +15,7 @@ use super::checker::Checker;
 use super::core::{Asker, Core};
 use super::drain::Drain;
 use super::frames::Frames;
-use super::holding::Holding;
+use super::hold_time::HoldTime;
 use super::live::{Asked, Settings};
 use super::log_rate::LogRate;
 use super::logins::Logins;
@@ -83,7 +83,7 @@ pub(crate) struct Broker<N: Network> {
     pub(super) dirty: Vec<ConnectionId>,
     /// Publishers that wait until less is queued for all subscribers together.
     pub(super) held: Vec<ConnectionId>,
-    pub(super) holding: Holding,
+    pub(super) hold_time: HoldTime,
     pub(super) checker: Checker,
     pub(super) scratch: Vec<u8>,
     pub(super) settings: Settings,
@@ -144,7 +144,7 @@ impl<N: Network> Broker<N> {
             readable: Readable::default(),
             dirty: Vec::new(),
             held: Vec::new(),
-            holding: Holding::default(),
+            hold_time: HoldTime::default(),
             checker,
             scratch: Vec::new(),
             settings: config.into(),
@@ -386,14 +386,14 @@ impl<N: Network> Broker<N> {
     pub(super) fn close(&mut self, id: ConnectionId) {
         let Some(mut peer) = self.peers.remove(id) else { return };
         self.partial_bytes -= peer.booked_bytes;
-        self.aside_bytes -= peer.aside.bytes();
+        self.aside_bytes -= peer.held_events.bytes();
         self.reply_bytes -= peer.booked_reply_bytes;
         peer.output.clear(&mut self.frames);
         if let Some(check) = peer.whole.take() {
             self.core.forget_check(check.number);
         }
         if peer.is_held {
-            self.holding.end(self.network.now());
+            self.hold_time.end(self.network.now());
         }
         self.timers.cancel(&peer);
         self.admission.left(&peer);
@@ -407,7 +407,7 @@ impl<N: Network> Broker<N> {
         for id in holds {
             if let Some(peer) = self.peers.get_mut(id) {
                 if std::mem::replace(&mut peer.is_held, false) {
-                    self.holding.end(self.network.now());
+                    self.hold_time.end(self.network.now());
                 }
                 self.list(id);
             }

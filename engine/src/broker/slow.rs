@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::peer::Late;
+use super::peer::Timeout;
 use super::run::Broker;
 use super::subscribers::ConnectionId;
 use crate::config::SlowSubscriber;
@@ -130,7 +130,7 @@ impl<N: Network> Broker<N> {
             return;
         }
         peer.is_heard = self.core.subscribers.has_natives(publisher);
-        self.holding.begin(now);
+        self.hold_time.begin(now);
         self.counters.held_back.add(1);
         match slow.and_then(|slow| self.peers.get_mut(slow)) {
             Some(slow) => {
@@ -158,7 +158,7 @@ impl<N: Network> Broker<N> {
             && !std::mem::replace(&mut peer.is_held, true)
         {
             peer.is_heard = self.core.subscribers.has_natives(publisher);
-            self.holding.begin(now);
+            self.hold_time.begin(now);
             self.held.push(publisher);
         }
     }
@@ -186,17 +186,17 @@ impl<N: Network> Broker<N> {
             peer.check = None;
             match peer.late(now, grace, may_read) {
                 None => self.schedule(id, now),
-                Some(Late::Handshake) => {
+                Some(Timeout::Handshake) => {
                     self.close_for(id, "it did not finish its handshake within 10 s");
                 }
-                Some(Late::Partial) => {
+                Some(Timeout::Partial) => {
                     self.close_for(id, "a request came in at less than 64 KiB in 10 s");
                 }
-                Some(Late::Silent) => {
+                Some(Timeout::Silent) => {
                     self.close_for(id, "it was silent for longer than it had announced");
                 }
-                Some(Late::Stalled(_)) => self.disconnect_slow(id, now),
-                Some(Late::Overdrawn(since)) => self.give_up_holding(id, since, now),
+                Some(Timeout::Stalled(_)) => self.disconnect_slow(id, now),
+                Some(Timeout::Overdrawn(since)) => self.give_up_holding(id, since, now),
             }
         }
     }
@@ -217,12 +217,12 @@ impl<N: Network> Broker<N> {
         // Not ahead of what begins the subscription that it is about.
         if let Event::Request(_, body) = &event
             && control::frees(body)
-            && !control::needs(body).is_some_and(|number| peer.aside.begins(number))
+            && !control::needs(body).is_some_and(|number| peer.held_events.begins(number))
         {
             return Some(event);
         }
-        self.aside_bytes += peer.aside.push(event);
-        if peer.aside.bytes() >= ASIDE_BYTES_MAX_EACH || self.aside_bytes >= ASIDE_BYTES_MAX {
+        self.aside_bytes += peer.held_events.push(event);
+        if peer.held_events.bytes() >= ASIDE_BYTES_MAX_EACH || self.aside_bytes >= ASIDE_BYTES_MAX {
             peer.is_heard = false;
         }
         None
@@ -231,9 +231,9 @@ impl<N: Network> Broker<N> {
     /// The next of what was put aside, once the connection is held back no longer.
     pub(super) fn take_aside(&mut self, id: ConnectionId) -> Option<Event> {
         let peer = self.peers.get_mut(id).filter(|peer| !peer.is_held)?;
-        let before = peer.aside.bytes();
-        let event = peer.aside.pop()?;
-        self.aside_bytes -= before - peer.aside.bytes();
+        let before = peer.held_events.bytes();
+        let event = peer.held_events.pop()?;
+        self.aside_bytes -= before - peer.held_events.bytes();
         Some(event)
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::backlog::Wanted;
+use super::backlog::Audience;
 use super::check::frame_records;
 use super::core::Core;
 use super::groups::{Expired, GroupId};
@@ -235,7 +235,7 @@ impl<E> Core<E> {
             } else if !record.ack && deliver_at_ms > now_ms {
                 let kept = Body::keep(&outgoing.frame, whole);
                 let (name, id) = (&outgoing.name, record.id);
-                self.backlog.add(id, name, Format::V2, kept, Wanted::Later, self.clock_set);
+                self.backlog.add(id, name, Format::V2, kept, Audience::Later, self.clock_set);
                 self.backlog.deliver_at(id, deliver_at_ms);
             } else {
                 frame.extend_from_slice(whole);

@@ -45,7 +45,7 @@ impl Original {
 
 /// A message in the other format.
 #[derive(Debug)]
-pub(super) struct Carried {
+pub(super) struct Transcoded {
     pub(super) frame: Bytes,
     /// Its checksum in the original format.
     pub(super) checksum: Checksum,

@@ -20,7 +20,7 @@ use super::options::FsyncPolicy;
 use super::read::{Next, Reader};
 use super::record::{self, Body, RECORDS_OFFSET, RecordHeader};
 use super::rewrite::{Finished, Rewrite};
-use super::seen::Seen;
+use super::seen::SeenRuns;
 use super::shared::Shared;
 use super::storage::{Storage, StorageFile};
 use super::values::Retained;
@@ -124,7 +124,7 @@ fn copy_most(job: &Job, stop: &AtomicBool) -> Result<Copied, CompactionError> {
     let old = job.storage.open_to_read(&job.path)?;
     let new = Rewrite::create(&*job.storage, &job.path, job.policy)?;
     let mut copied = Copied { new, old, salt: job.salt, to: RECORDS_OFFSET };
-    let mut seen = Seen::default();
+    let mut seen = SeenRuns::default();
     let mut pace = Pace { next: PAUSE_BYTES, started: Instant::now() };
     let live = Some(&*job.live);
     let first_end = job.shared.written_bytes();
@@ -193,7 +193,7 @@ impl Copied {
         end: u64,
         mut first: Option<&mut First<'_>>,
         live: Option<&dyn LiveSet>,
-        mut seen: Option<&mut Seen>,
+        mut seen: Option<&mut SeenRuns>,
         watch: &mut dyn FnMut(u64) -> Result<(), CompactionError>,
     ) -> Result<(), CompactionError> {
         let mut reader = Reader::new(&*self.old, self.salt, self.to, end);

@@ -89,7 +89,7 @@ pub(super) fn resolved(path: &Path, storage: &dyn Storage) -> Result<PathBuf, Op
 }
 
 /// A journal that is read beside whoever uses it.
-pub(super) struct Beside {
+pub(super) struct ConcurrentReader {
     pub(super) file: Box<dyn StorageFile>,
     pub(super) bytes: u64,
     /// `None` if nothing was ever written into it.
@@ -97,16 +97,19 @@ pub(super) struct Beside {
 }
 
 /// Reads a journal that is there, and does not lock it.
-pub(super) fn read_beside(path: &Path, storage: &dyn Storage) -> Result<Beside, OpenError> {
+pub(super) fn read_beside(
+    path: &Path,
+    storage: &dyn Storage,
+) -> Result<ConcurrentReader, OpenError> {
     let resolved = resolved(path, storage)?;
     let file = storage.open_to_read(&resolved).map_err(io_error("open", path))?;
     let bytes = file.bytes().map_err(io_error("read", path))?;
     let read = read_all(path, &*file, bytes)?;
-    Ok(Beside { file, bytes, read })
+    Ok(ConcurrentReader { file, bytes, read })
 }
 
 fn read(path: &Path, storage: &dyn Storage) -> Result<Inspection, OpenError> {
-    let Beside { bytes, read, .. } = read_beside(path, storage)?;
+    let ConcurrentReader { bytes, read, .. } = read_beside(path, storage)?;
     let path = path.to_owned();
     let Some((header, found)) = read else {
         return Ok(Inspection {

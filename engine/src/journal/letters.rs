@@ -16,7 +16,7 @@ pub(super) fn record_bytes(letter: &DeadLetter) -> u64 {
 
 /// The letters of one message.
 #[derive(Debug, Default)]
-struct OfMessage {
+struct MessageLetters {
     is_done: bool,
     /// By group, each with its place among all letters.
     letters: BTreeMap<Box<str>, (u64, DeadLetter)>,
@@ -25,7 +25,7 @@ struct OfMessage {
 /// The letters that are left, gathered while records are read.
 #[derive(Debug, Default)]
 pub(super) struct Letters {
-    of: HashMap<MessageId, OfMessage, IdHashes>,
+    of: HashMap<MessageId, MessageLetters, IdHashes>,
     added: u64,
     names: Names,
 }
@@ -92,7 +92,7 @@ impl Letters {
     /// All of them, in the order in which they came. Each says whether its message is done.
     pub(super) fn into_letters(self) -> Vec<DeadLetter> {
         let mut letters = Vec::with_capacity(self.len());
-        for OfMessage { is_done, letters: of } in self.of.into_values() {
+        for MessageLetters { is_done, letters: of } in self.of.into_values() {
             letters.extend(
                 of.into_values().map(|(place, letter)| (place, DeadLetter { is_done, ..letter })),
             );

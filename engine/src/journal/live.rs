@@ -23,7 +23,7 @@ use crate::wire::id::MessageId;
 
 /// Where the record of a message lies.
 #[derive(Clone, Copy, Debug)]
-struct Place {
+struct RecordLocation {
     offset: u64,
     record_bytes: u64,
 }
@@ -31,7 +31,7 @@ struct Place {
 /// The places of the live messages, gathered while a file is read.
 #[derive(Debug, Default)]
 pub(super) struct Live {
-    places: HashMap<MessageId, Place, IdHashes>,
+    places: HashMap<MessageId, RecordLocation, IdHashes>,
     /// Bytes that their records occupy.
     pub(super) bytes: u64,
 }
@@ -50,7 +50,7 @@ impl Live {
     /// Adds the message of the record at `offset`; `false` if it is live already.
     pub(super) fn append(&mut self, id: MessageId, offset: u64, record_bytes: u64) -> bool {
         let Entry::Vacant(vacant) = self.places.entry(id) else { return false };
-        vacant.insert(Place { offset, record_bytes });
+        vacant.insert(RecordLocation { offset, record_bytes });
         self.bytes += record_bytes;
         true
     }

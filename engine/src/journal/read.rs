@@ -38,7 +38,7 @@ pub(super) enum Next<'a> {
 
 /// What the headers from some record on say.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Ahead {
+pub(super) struct HeaderScan {
     /// How far the file was synced, in bytes.
     pub(super) synced: u64,
     /// Whether the last server that wrote to the file had the policy `never`, if a record tells.
@@ -187,9 +187,9 @@ impl<'f, F: Deref<Target = dyn StorageFile + 'f>> Reader<F> {
     ///
     /// # Errors
     /// What the file says.
-    pub(super) fn look_ahead(&mut self) -> io::Result<Ahead> {
+    pub(super) fn look_ahead(&mut self) -> io::Result<HeaderScan> {
         let start = self.offset;
-        let mut ahead = Ahead::default();
+        let mut ahead = HeaderScan::default();
         let mut header = self.header()?;
         loop {
             match header {

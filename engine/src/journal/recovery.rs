@@ -13,12 +13,12 @@ use super::groups::Groups;
 use super::keys::Keys;
 use super::letters::Letters;
 use super::live::Live;
-use super::read::{Ahead, Next, Reader};
+use super::read::{HeaderScan, Next, Reader};
 use super::record::{
     self, Body, FILE_HEADER_BYTES, FileHeader, MAGIC, RECORDS_OFFSET, RecordHeader,
     SECOND_HEADER_OFFSET, VERSION,
 };
-use super::seen::Seen;
+use super::seen::SeenRuns;
 use super::storage::StorageFile;
 use super::values::Retained;
 use crate::wire::id::MessageId;
@@ -125,7 +125,7 @@ pub(super) struct Scan {
     /// Keys that may count still.
     pub(super) keys: Keys,
     /// Runs of all messages ever appended.
-    pub(super) seen: Seen,
+    pub(super) seen: SeenRuns,
     /// Good records.
     pub(super) records: Records,
     /// Messages appended, each as often as it was not live then.
@@ -165,7 +165,7 @@ pub(super) fn scan(
     }
     let mut reader = Reader::whole(file, salt, bytes);
     // Known once the first fault made it necessary to look ahead.
-    let mut known_ahead: Option<Ahead> = None;
+    let mut known_ahead: Option<HeaderScan> = None;
     // A stretch that was not known to be synced, and behind which nothing sound was found yet.
     let mut unproven: Option<Damage> = None;
     loop {
@@ -259,7 +259,7 @@ impl Scan {
         !self.damage.is_empty() || self.torn.bytes > tail
     }
 
-    fn last_policy_was_never(&self, ahead: Option<Ahead>) -> bool {
+    fn last_policy_was_never(&self, ahead: Option<HeaderScan>) -> bool {
         ahead.and_then(|ahead| ahead.under_never).unwrap_or(self.under_never)
     }
 

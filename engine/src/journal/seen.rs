@@ -9,7 +9,7 @@ use crate::wire::id::MessageId;
 
 /// The runs of the publishers that were heard of last. To forget costs a duplicate, never a message.
 #[derive(Debug, Default)]
-pub(super) struct Seen {
+pub(super) struct SeenRuns {
     publishers: HashMap<u64, Runs, IdHashes>,
     /// Counts additions, to know whose was last.
     clock: u64,
@@ -49,7 +49,7 @@ impl Runs {
     }
 }
 
-impl Seen {
+impl SeenRuns {
     /// Adds the id of a message, unless a v1 checksum made it.
     pub(super) fn add(&mut self, id: MessageId) {
         if id.is_native() {
@@ -114,7 +114,7 @@ mod tests {
     proptest! {
         #[test]
         fn runs_hold_what_was_added(added in prop::collection::vec((1..60_u64, 0..4_u64), 0..40)) {
-            let mut seen = Seen::default();
+            let mut seen = SeenRuns::default();
             let mut model = BTreeSet::new();
             for (first, more) in added {
                 seen.add_run(run(1, first, first + more));
@@ -129,7 +129,7 @@ mod tests {
 
     #[test]
     fn the_oldest_runs_and_publishers_are_forgotten() {
-        let mut seen = Seen::default();
+        let mut seen = SeenRuns::default();
         for sequence in 0..=SEQUENCE_RUNS_MAX as u64 {
             seen.add(MessageId { publisher: 1, sequence: 1 + 2 * sequence });
         }
@@ -137,7 +137,7 @@ mod tests {
         assert_eq!(runs.len(), SEQUENCE_RUNS_MAX);
         assert_eq!(runs[0], run(1, 3, 3));
 
-        let mut seen = Seen::default();
+        let mut seen = SeenRuns::default();
         let publishers = 3 * PUBLISHERS_REMEMBERED_MAX as u64;
         (1..=publishers).for_each(|publisher| seen.add(MessageId { publisher, sequence: 9 }));
         let runs = seen.into_runs();
@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn v1_ids_and_the_ends_of_the_numbers_are_harmless() {
-        let mut seen = Seen::default();
+        let mut seen = SeenRuns::default();
         seen.add(MessageId::from_v1_checksum([9; 16]));
         assert_eq!(seen.clock, 0);
         seen.add_run(run(1, u64::MAX, u64::MAX));

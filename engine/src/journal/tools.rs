@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::damage::{DamageReport, Torn};
 use super::error::{OpenError, io_error};
-use super::inspect::{Beside, Inspection, inspect, read_beside, resolved};
+use super::inspect::{ConcurrentReader, Inspection, inspect, read_beside, resolved};
 use super::live::Messages;
 use super::open::{Recovered, copy_part, open_file};
 use super::options::JournalOptions;
@@ -30,7 +30,7 @@ pub(super) fn copy(from: &Path, to: &Path, storage: &dyn Storage) -> Result<Insp
     if storage.kind(&to).map_err(io_error("look at", &to))? != PathKind::Missing {
         return Err(OpenError::Exists { path: to });
     }
-    let Beside { file, read, .. } = read_beside(from, storage)?;
+    let ConcurrentReader { file, read, .. } = read_beside(from, storage)?;
     let end = match read {
         Some((_, found)) if !found.damage.is_empty() => {
             return Err(OpenError::Damaged { path: from.to_owned(), damage: found.damage });
@@ -120,7 +120,7 @@ pub struct Contents {
 /// # Errors
 /// As for [`inspect_journal`](super::inspect_journal).
 pub fn contents(path: &Path) -> Result<Contents, OpenError> {
-    let Beside { file, read, .. } = read_beside(path, &RealStorage)?;
+    let ConcurrentReader { file, read, .. } = read_beside(path, &RealStorage)?;
     let Some((header, found)) = read else {
         let (messages, letters, retained) = (Messages::none(path), Vec::new(), Vec::new());
         return Ok(Contents { messages, letters, retained });

@@ -11,10 +11,10 @@ use crate::sync::atomic::{AtomicBool, Ordering};
 /// Wakes the one thread that polls the [`WakeReceiver`], or the task that has the [`TaskWakes`]. Cheap to clone, and cheap
 /// to call again before that woke: only the first call costs a system call, or wakes a task.
 #[derive(Clone)]
-pub(crate) struct Waker(To);
+pub(crate) struct Waker(WakeTarget);
 
 #[derive(Clone)]
-enum To {
+enum WakeTarget {
     Thread(Arc<Shared>),
     Task(Arc<Task>),
 }
@@ -72,21 +72,21 @@ pub(crate) fn pair() -> io::Result<(Waker, WakeReceiver)> {
     send.set_nonblocking(true)?;
     receive.set_nonblocking(true)?;
     let shared = Arc::new(Shared { signal: Signal::default(), stream: send });
-    Ok((Waker(To::Thread(Arc::clone(&shared))), WakeReceiver { shared, stream: receive }))
+    Ok((Waker(WakeTarget::Thread(Arc::clone(&shared))), WakeReceiver { shared, stream: receive }))
 }
 
 /// A waker of a task, and what that task waits for. They take no descriptor.
 pub(crate) fn for_task() -> (Waker, TaskWakes) {
     let task = Arc::<Task>::default();
-    (Waker(To::Task(Arc::clone(&task))), TaskWakes(task))
+    (Waker(WakeTarget::Task(Arc::clone(&task))), TaskWakes(task))
 }
 
 impl Waker {
     /// Ends the current or the next poll.
     pub(crate) fn wake(&self) {
         match &self.0 {
-            To::Thread(shared) => shared.signal.raise(&shared.stream),
-            To::Task(task) => task.wake(),
+            WakeTarget::Thread(shared) => shared.signal.raise(&shared.stream),
+            WakeTarget::Task(task) => task.wake(),
         }
     }
 }

@@ -41,20 +41,20 @@ pub enum Request<'a> {
         /// The group.
         group: &'a str,
         /// Which.
-        which: Which<'a>,
+        which: LetterSelection<'a>,
     },
     /// They are needed no longer.
     Purge {
         /// The group.
         group: &'a str,
         /// Which.
-        which: Which<'a>,
+        which: LetterSelection<'a>,
     },
 }
 
 /// Some dead letters of a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Which<'a> {
+pub enum LetterSelection<'a> {
     /// Those of these messages, 16 bytes each.
     Ids(&'a [u8]),
     /// One after the other.
@@ -102,11 +102,11 @@ pub(super) fn read(kind: u8, bytes: &[u8]) -> Result<Option<Request<'_>>, ReadEr
         SHOW => Request::Show { group, id: MessageId::from_bytes(fields.take()?) },
         _ => {
             let which = match fields.take()? {
-                [IDS] => Which::Ids(fields.rest()),
+                [IDS] => LetterSelection::Ids(fields.rest()),
                 [RANGE] => {
                     let (from, to) = (fields.u64()?, fields.u64()?);
                     let name = name_or_none(fields.text()?).map_err(ReadError::Name)?;
-                    Which::Range { from, to, name }
+                    LetterSelection::Range { from, to, name }
                 }
                 [choice] => return Err(ReadError::Choice(choice)),
             };
@@ -135,11 +135,11 @@ pub fn request(request: &Request<'_>) -> Vec<u8> {
         }
         Request::Show { id, .. } => body.extend(id.to_bytes()),
         Request::Replay { which, .. } | Request::Purge { which, .. } => match which {
-            Which::Ids(ids) => {
+            LetterSelection::Ids(ids) => {
                 body.push(IDS);
                 body.extend(*ids);
             }
-            Which::Range { from, to, name } => {
+            LetterSelection::Range { from, to, name } => {
                 body.push(RANGE);
                 body.extend(from.to_le_bytes());
                 body.extend(to.to_le_bytes());
@@ -377,12 +377,12 @@ mod tests {
         check(list, b"\x02\x06\x01g\x02\x01\0\0\0\0\0\0\x04\x03", false);
         let show = Request::Show { group, id: ID };
         check(show, b"\x02\x07\x01g\x05\0\0\0\0\0\0\0\x07\x06\0\0\0\0\0\0", false);
-        let ids = Which::Ids(&[7; 32]);
+        let ids = LetterSelection::Ids(&[7; 32]);
         let bytes = [&b"\x02\x08\x01g\0"[..], &[7; 32]].concat();
         check(Request::Replay { group, which: ids }, &bytes, true);
         let bytes = [&b"\x02\x09\x01g\0"[..], &[7; 32]].concat();
         check(Request::Purge { group, which: ids }, &bytes, true);
-        let range = |name| Which::Range { from: 3, to: 0x0405, name };
+        let range = |name| LetterSelection::Range { from: 3, to: 0x0405, name };
         let replay = Request::Replay { group, which: range("ab") };
         check(replay, b"\x02\x08\x01g\x01\x03\0\0\0\0\0\0\0\x05\x04\0\0\0\0\0\0\x02ab", false);
         let purge = Request::Purge { group, which: range("") };

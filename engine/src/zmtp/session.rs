@@ -10,8 +10,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 pub(crate) use self::close::CloseReason;
-pub(crate) use self::security::Demand;
 use self::security::Security;
+pub(crate) use self::security::ServerMechanism;
 use super::command::{self, Command};
 use super::curve::keys::PublicKey;
 use super::curve::traffic::Sealer;
@@ -143,7 +143,7 @@ pub(crate) struct Session {
 impl Session {
     /// The beginning of a connection. A request's body may have so many bytes. Only clients that have what `demand` asks for
     /// are taken.
-    pub(crate) fn new(port: Port, request_bytes_max: usize, demand: &Demand) -> Self {
+    pub(crate) fn new(port: Port, request_bytes_max: usize, demand: &ServerMechanism) -> Self {
         Self {
             port,
             stage: Stage::Greeting { first_sent: false, version_known: false },

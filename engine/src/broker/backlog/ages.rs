@@ -15,7 +15,7 @@ const STRETCHES_PER_AGE: u32 = 1024;
 const STRETCHES_MAX: usize = u16::MAX as usize;
 
 #[derive(Debug)]
-struct Stretch {
+struct AgeRange {
     began: Duration,
     left: usize,
 }
@@ -23,7 +23,7 @@ struct Stretch {
 /// The stretches with messages, and those between them.
 #[derive(Debug, Default)]
 pub(super) struct Ages {
-    stretches: VecDeque<Stretch>,
+    stretches: VecDeque<AgeRange>,
     /// The number of the first, which goes round.
     first: u16,
     /// When the next one begins.
@@ -45,7 +45,7 @@ impl Ages {
 
     fn begin(&mut self, now: Duration) {
         if self.stretches.len() < STRETCHES_MAX {
-            self.stretches.push_back(Stretch { began: now, left: 0 });
+            self.stretches.push_back(AgeRange { began: now, left: 0 });
         }
         let age = self.oldest(now).unwrap_or_default();
         self.next_at = now.saturating_add(STRETCH_MIN.max(age / STRETCHES_PER_AGE));

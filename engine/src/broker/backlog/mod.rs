@@ -33,7 +33,7 @@ use crate::wire::id::MessageId;
 
 /// Who gets a message that is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wanted {
+pub(super) enum Audience {
     /// Nobody yet: it waits.
     Nobody,
     /// Somebody gets it now, and again if nobody acknowledges it.
@@ -115,13 +115,13 @@ impl Backlog {
         name: &ArcStr,
         format: Format,
         body: Body,
-        wanted: Wanted,
+        wanted: Audience,
         now: Duration,
     ) -> bool {
         let place = match wanted {
-            Wanted::Groups => Place::Groups,
-            Wanted::Later => Place::Later,
-            wanted => self.place(id, name, wanted == Wanted::Somebody, now),
+            Audience::Groups => Place::Groups,
+            Audience::Later => Place::Later,
+            wanted => self.place(id, name, wanted == Audience::Somebody, now),
         };
         let stretch = self.ages.add(now);
         let entry = Entry::new(name.clone(), format, body, place.to_bits()).came_in(stretch);

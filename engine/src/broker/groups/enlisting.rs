@@ -48,22 +48,22 @@ struct Part {
 }
 
 impl Part {
-    fn work(&self) -> Work<'_> {
+    fn work(&self) -> EnlistPass<'_> {
         let Self { change, ids, groups, done, .. } = self;
-        Work { change: *change, ids, groups, done: *done }
+        EnlistPass { change: *change, ids, groups, done: *done }
     }
 }
 
 /// See [`Part`].
 #[derive(Clone, Copy)]
-struct Work<'a> {
+struct EnlistPass<'a> {
     change: Change,
     ids: &'a [MessageId],
     groups: &'a [GroupId],
     done: usize,
 }
 
-impl Work<'_> {
+impl EnlistPass<'_> {
     /// All of its jobs.
     fn all(self) -> usize {
         self.ids.len() * self.groups.len()
@@ -215,7 +215,7 @@ impl Groups {
         }
         let mut done = 0;
         if self.enlisting.is_empty() || !self.enlisting.parts.contains_key(name) {
-            let work = Work { change, ids, groups, done };
+            let work = EnlistPass { change, ids, groups, done };
             // The one job of a message takes no longer than the message itself.
             if groups.len() == 1 {
                 self.go_on(work, usize::MAX, |_| true);
@@ -236,11 +236,11 @@ impl Groups {
     /// still have a message.
     fn go_on(
         &mut self,
-        work: Work<'_>,
+        work: EnlistPass<'_>,
         mut left: usize,
         is_kept: impl Fn(MessageId) -> bool,
     ) -> usize {
-        let Work { change, ids, groups, mut done } = work;
+        let EnlistPass { change, ids, groups, mut done } = work;
         while left > 0
             && let Some(&id) = ids.get(done / groups.len())
         {

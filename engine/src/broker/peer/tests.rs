@@ -8,7 +8,7 @@ use crate::net::socket::ByteStream;
 use crate::zmtp::command;
 use crate::zmtp::handshake::{GREETING, ready};
 use crate::zmtp::inbox::Room;
-use crate::zmtp::session::Demand;
+use crate::zmtp::session::ServerMechanism;
 
 const MS: Duration = Duration::from_millis(1);
 const S: Duration = Duration::from_secs(1);
@@ -33,7 +33,7 @@ impl ByteStream for Stream<'_> {
 
 pub(in super::super) fn peer(id: ConnectionId, port: Port, now: Duration) -> Peer<()> {
     let address = (Ipv4Addr::new(127, 0, 0, 1), id as u16).into();
-    Peer::new(id, (), address, Session::new(port, 1000, &Demand::Nothing), now)
+    Peer::new(id, (), address, Session::new(port, 1000, &ServerMechanism::Nothing), now)
 }
 
 fn hear(peer: &mut Peer<()>, bytes: &[u8], now: Duration) {
@@ -70,7 +70,7 @@ fn take(peer: &mut Peer<()>, frames: &mut Frames, bytes: usize) {
 
 fn queue(peer: &mut Peer<()>, frames: &mut Frames, bytes: usize, now: Duration) {
     let id = frames.add(Bytes::from(vec![0; bytes]), 1, false, now);
-    peer.push(id, Lead::default(), frames, now);
+    peer.push(id, FramePrefix::default(), frames, now);
 }
 
 #[test]
@@ -83,7 +83,7 @@ fn the_time_to_take_something_runs_from_when_it_began_to_wait() {
     assert_eq!(peer.late(late + GRACE - MS, GRACE, true), None);
     // What comes behind it gives it no more time.
     queue(&mut peer, &mut frames, 1000, late + GRACE - MS);
-    assert_eq!(peer.late(late + GRACE, GRACE, true), Some(Late::Stalled(late)));
+    assert_eq!(peer.late(late + GRACE, GRACE, true), Some(Timeout::Stalled(late)));
 }
 
 #[test]
@@ -155,7 +155,7 @@ fn a_handshake_has_its_time() {
     assert_eq!(silent.deadline(GRACE), Some(S + HANDSHAKE_TIME_MAX));
     hear(&mut silent, &GREETING[..30], S * 9);
     assert_eq!(silent.late(S + HANDSHAKE_TIME_MAX - MS, GRACE, true), None);
-    assert_eq!(silent.late(S + HANDSHAKE_TIME_MAX, GRACE, true), Some(Late::Handshake));
+    assert_eq!(silent.late(S + HANDSHAKE_TIME_MAX, GRACE, true), Some(Timeout::Handshake));
     let mut opened = open(1, Port::Requests, S);
     assert_eq!(opened.deadline(GRACE), None);
     assert_eq!(opened.late(S * 1000, GRACE, true), None);
@@ -174,12 +174,12 @@ fn a_request_that_is_not_whole_must_come_in_fast_enough_while_it_is_read() {
     assert_eq!(slow.deadline(GRACE), Some(check));
     slow.read_bytes += PARTIAL_BYTES_MIN - 1;
     assert_eq!(slow.late(check - MS, GRACE, true), None);
-    assert_eq!(slow.late(check, GRACE, true), Some(Late::Partial));
+    assert_eq!(slow.late(check, GRACE, true), Some(Timeout::Partial));
     let mut fast = begin();
     fast.read_bytes += PARTIAL_BYTES_MIN;
     assert_eq!(fast.late(check, GRACE, true), None);
     assert_eq!(fast.deadline(GRACE), Some(check + PARTIAL_CHECKED));
-    assert_eq!(fast.late(check + PARTIAL_CHECKED, GRACE, true), Some(Late::Partial));
+    assert_eq!(fast.late(check + PARTIAL_CHECKED, GRACE, true), Some(Timeout::Partial));
     // Whoever is not read cannot be slow.
     let mut held = begin();
     held.is_held = true;
@@ -201,7 +201,7 @@ fn a_peer_that_announced_it_is_given_up_when_it_is_silent() {
     ping(&mut peer, 20, S);
     assert_eq!(peer.deadline(GRACE), Some(S * 3));
     assert_eq!(peer.late(S * 3 - MS, GRACE, true), None);
-    assert_eq!(peer.late(S * 3, GRACE, true), Some(Late::Silent));
+    assert_eq!(peer.late(S * 3, GRACE, true), Some(Timeout::Silent));
     // Any traffic will do.
     hear(&mut peer, &[0, 2, 1, b'a'], S * 2);
     assert_eq!(peer.late(S * 3, GRACE, true), None);
@@ -221,7 +221,7 @@ fn a_subscriber_that_takes_nothing_has_a_grace() {
     assert!(peer.output.is_blocked());
     assert_eq!(peer.deadline(GRACE), Some(S + GRACE));
     assert_eq!(peer.late(S + GRACE - MS, GRACE, true), None);
-    assert_eq!(peer.late(S + GRACE, GRACE, true), Some(Late::Stalled(S)));
+    assert_eq!(peer.late(S + GRACE, GRACE, true), Some(Timeout::Stalled(S)));
     peer.progressed = S * 2;
     assert_eq!(peer.late(S + GRACE, GRACE, true), None);
     // A publisher that does not take its answers is not read, and holds nobody up.

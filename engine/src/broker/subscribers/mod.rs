@@ -17,17 +17,17 @@ use std::time::Duration;
 
 use arcstr::ArcStr;
 
-use super::backlog::Wanted;
+use super::backlog::Audience;
 use super::groups::GroupId;
 use counted::Counted;
 use names::Names;
 use patterns::Patterns;
 use prefixes::Prefixes;
 
-use crate::access::{Permissions, Right};
+use crate::access::{Operation, Permissions};
 use crate::slab::Slab;
 
-use native::Rare;
+use native::RareState;
 pub(super) use native::{Native, NativeError};
 
 use crate::limits::{
@@ -89,13 +89,13 @@ impl Topic {
     }
 
     /// Who gets one of its messages that is kept.
-    pub(super) fn wanted(&self) -> Wanted {
+    pub(super) fn wanted(&self) -> Audience {
         if !self.groups.is_empty() {
-            Wanted::Groups
+            Audience::Groups
         } else if self.is_wanted() {
-            Wanted::Somebody
+            Audience::Somebody
         } else {
-            Wanted::Nobody
+            Audience::Nobody
         }
     }
 
@@ -179,7 +179,7 @@ type Interests = BTreeMap<u32, Interest>;
 
 /// What is left of a connection that is gone.
 #[derive(Debug)]
-struct Left {
+struct ClosedConnection {
     id: ConnectionId,
     interests: btree_map::IntoIter<u32, Interest>,
     natives: btree_map::IntoIter<u32, u32>,
@@ -208,7 +208,7 @@ pub(super) struct Subscribers {
     prefixes: Prefixes,
     natives: Slab<Native>,
     /// What few native subscriptions have, by where these are. A tree, as others may be many at once.
-    rare: BTreeMap<u32, Rare>,
+    rare: BTreeMap<u32, RareState>,
     native_prefixes: Prefixes,
     patterns: Patterns,
     pattern_count: usize,
@@ -218,7 +218,7 @@ pub(super) struct Subscribers {
     /// How many of them do not keep up.
     behind: usize,
     /// Subscriptions of connections that are gone: ending them takes turns.
-    leaving: VecDeque<Left>,
+    leaving: VecDeque<ClosedConnection>,
     count: usize,
     bytes: usize,
     names: Names,
@@ -344,7 +344,7 @@ impl Subscribers {
             return false;
         }
         let (interests, natives) = (interests.into_iter(), natives.into_iter());
-        self.leaving.push_back(Left { id, interests, natives });
+        self.leaving.push_back(ClosedConnection { id, interests, natives });
         self.names.all_changed();
         true
     }
@@ -354,7 +354,7 @@ impl Subscribers {
     pub(super) fn turn(&mut self, mut ended: impl FnMut(u32)) -> bool {
         let mut left = SUBSCRIPTIONS_ENDED_PER_TURN_MAX;
         while left > 0
-            && let Some(Left { id, interests, natives }) = self.leaving.front_mut()
+            && let Some(ClosedConnection { id, interests, natives }) = self.leaving.front_mut()
         {
             left -= 1;
             let id = *id;
@@ -415,7 +415,7 @@ impl Subscribers {
 
     fn may_get(&self, id: ConnectionId, name: &str) -> bool {
         self.readers.as_ref().is_none_or(|readers| {
-            readers.get(&id).is_some_and(|reader| reader.allows(Right::Subscribe, name))
+            readers.get(&id).is_some_and(|reader| reader.allows(Operation::Subscribe, name))
         })
     }
 

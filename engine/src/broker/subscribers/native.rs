@@ -13,7 +13,7 @@ use crate::wire::filter::Filter;
 use crate::wire::frame::v1_prefix;
 use crate::wire::name::SEPARATOR;
 
-use credit::{Owed, check_credit};
+use credit::{AwaitingCredit, check_credit};
 
 /// What a subscription is to its messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +38,7 @@ pub(in super::super) struct Native {
     credit: i32,
     /// Of a prefix, its number; of a member, what the filter costs; when the subscription is over, the next such place.
     place: u32,
-    filter: Place,
+    filter: FilterSlot,
     part: Part,
     flags: u8,
 }
@@ -55,7 +55,7 @@ const OWES: u8 = 4;
 
 /// Where its filter is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
+enum FilterSlot {
     Prefix,
     Pattern,
     /// It is its group's.
@@ -66,19 +66,19 @@ enum Place {
 
 /// What few subscriptions have.
 #[derive(Debug, Default)]
-pub(super) struct Rare {
+pub(super) struct RareState {
     /// Its filter, if that is a pattern.
     pattern: Option<Box<str>>,
-    owed: Owed,
+    owed: AwaitingCredit,
 }
 
 impl slab::Node for Native {
     fn is_live(&self) -> bool {
-        self.filter != Place::Free
+        self.filter != FilterSlot::Free
     }
 
     fn free(&mut self, next: u32) {
-        (self.filter, self.place) = (Place::Free, next);
+        (self.filter, self.place) = (FilterSlot::Free, next);
     }
 
     fn next_free(&self) -> u32 {
@@ -178,7 +178,7 @@ impl Subscribers {
             number,
             credit,
             place: cost as u32,
-            filter: Place::Elsewhere,
+            filter: FilterSlot::Elsewhere,
             part,
             flags: if overflow == Overflow::Drop { DROPS } else { 0 },
         };
@@ -233,7 +233,7 @@ impl Subscribers {
             number: group,
             credit: 0,
             place: 0,
-            filter: Place::Elsewhere,
+            filter: FilterSlot::Elsewhere,
             part: Part::Group,
             flags: DROPS,
         };
@@ -250,14 +250,14 @@ impl Subscribers {
         match key(filter) {
             Some(key) => {
                 self.names.changed(&key);
-                native.filter = Place::Prefix;
+                native.filter = FilterSlot::Prefix;
                 native.place = self.native_prefixes.add(&key, wanting);
             }
             None => {
                 self.names.all_changed();
                 self.pattern_count += 1;
                 self.patterns.add(filter.text(), wanting);
-                native.filter = Place::Pattern;
+                native.filter = FilterSlot::Pattern;
                 self.rare.entry(at).or_default().pattern = Some(filter.text().into());
             }
         }
@@ -302,7 +302,7 @@ impl Subscribers {
         let native = self.natives.at(at);
         let (part, was_overdrawn) = (native.part, native.has(OVERDRAWN));
         // One of several to a name is counted as those to prefixes and patterns are.
-        let prefix = (native.filter == Place::Prefix).then_some(native.place);
+        let prefix = (native.filter == FilterSlot::Prefix).then_some(native.place);
         let has_same = prefix.is_some_and(|prefix| self.count_same_prefix(id, part, prefix) > 1);
         let Ended { cost, is_wide } = self.end_native(at);
         let Some(connection) = self.connections.get_mut(&id) else { return Ok(false) };
@@ -321,14 +321,14 @@ impl Subscribers {
         let rare = self.rare.remove(&at).unwrap_or_default();
         self.owed -= rare.owed.ids.len();
         let ended = match native.filter {
-            Place::Pattern => {
+            FilterSlot::Pattern => {
                 let pattern = rare.pattern.unwrap_or_default();
                 self.pattern_count -= 1;
                 self.patterns.remove(&pattern, wanting);
                 self.names.all_changed();
                 Ended { cost: cost(pattern.as_bytes()), is_wide: true }
             }
-            Place::Prefix => {
+            FilterSlot::Prefix => {
                 let Some(prefix) = self.native_prefixes.get(place) else { return nothing };
                 self.names.changed(&prefix.bytes);
                 let name = prefix.bytes.strip_suffix(&[SEPARATOR]);
@@ -337,8 +337,8 @@ impl Subscribers {
                 self.native_prefixes.remove(place, wanting);
                 Ended { cost, is_wide }
             }
-            Place::Elsewhere => Ended { cost: place as usize, is_wide: false },
-            Place::Free => nothing,
+            FilterSlot::Elsewhere => Ended { cost: place as usize, is_wide: false },
+            FilterSlot::Free => nothing,
         };
         self.natives.free(at);
         self.bytes -= ended.cost;

@@ -18,12 +18,12 @@ const TABLES: usize = 256;
 #[derive(Debug)]
 pub(super) struct Prefix {
     pub(super) bytes: Box<[u8]>,
-    pub(super) wanting: Wanting,
+    pub(super) wanting: PrefixSubscribers,
 }
 
 /// Who wants one prefix.
 #[derive(Debug)]
-pub(super) enum Wanting {
+pub(super) enum PrefixSubscribers {
     One(u64),
     #[expect(clippy::box_collection, reason = "most prefixes are wanted once, and stay small")]
     Many(Box<BTreeSet<u64>>),
@@ -31,7 +31,7 @@ pub(super) enum Wanting {
     Free(u32),
 }
 
-impl Wanting {
+impl PrefixSubscribers {
     pub(super) fn ids(&self) -> impl Iterator<Item = u64> {
         self.within(0..=u64::MAX)
     }
@@ -49,29 +49,31 @@ impl Wanting {
 
 impl Node for Prefix {
     fn is_live(&self) -> bool {
-        !matches!(self.wanting, Wanting::Free(_))
+        !matches!(self.wanting, PrefixSubscribers::Free(_))
     }
 
     fn free(&mut self, next: u32) {
-        *self = Self { bytes: Box::default(), wanting: Wanting::Free(next) };
+        *self = Self { bytes: Box::default(), wanting: PrefixSubscribers::Free(next) };
     }
 
     fn next_free(&self) -> u32 {
         match self.wanting {
-            Wanting::Free(next) => next,
-            Wanting::One(_) | Wanting::Many(_) => unreachable!("it was not freed"),
+            PrefixSubscribers::Free(next) => next,
+            PrefixSubscribers::One(_) | PrefixSubscribers::Many(_) => {
+                unreachable!("it was not freed")
+            }
         }
     }
 }
 
 /// Where a prefix is. The part of its hash that is kept with it lets a table grow without a look at the prefixes.
 #[derive(Clone, Copy, Debug)]
-struct Place {
+struct PrefixSlot {
     hash: u32,
     number: u32,
 }
 
-impl Place {
+impl PrefixSlot {
     fn is_of(self, hash: u32, prefix: &[u8], all: &Slab<Prefix>) -> bool {
         self.hash == hash && all.get(self.number).is_some_and(|known| *known.bytes == *prefix)
     }
@@ -80,7 +82,7 @@ impl Place {
 /// All prefixes.
 #[derive(Debug)]
 pub(super) struct Prefixes {
-    tables: Box<[HashTable<Place>]>,
+    tables: Box<[HashTable<PrefixSlot>]>,
     hashes: RandomState,
     all: Slab<Prefix>,
     /// How many prefixes have which length, so that a look-up tries only lengths that exist.
@@ -111,7 +113,7 @@ impl Prefixes {
     /// The number of a prefix that somebody wants.
     pub(super) fn find(&self, prefix: &[u8]) -> Option<u32> {
         let hash = self.hash(prefix);
-        let is_it = |place: &Place| place.is_of(hash, prefix, &self.all);
+        let is_it = |place: &PrefixSlot| place.is_of(hash, prefix, &self.all);
         let place = self.tables[hash as usize % TABLES].find(spread(hash), is_it)?;
         Some(place.number)
     }
@@ -124,24 +126,25 @@ impl Prefixes {
     pub(super) fn add(&mut self, prefix: &[u8], id: u64) -> u32 {
         let hash = self.hash(prefix);
         let all = &mut self.all;
-        let is_it = |place: &Place| place.is_of(hash, prefix, all);
+        let is_it = |place: &PrefixSlot| place.is_of(hash, prefix, all);
         let table = &mut self.tables[hash as usize % TABLES];
         match table.entry(spread(hash), is_it, |place| spread(place.hash)) {
             Entry::Occupied(entry) => {
                 let number = entry.get().number;
                 let wanting = &mut all.at(number).wanting;
                 match wanting {
-                    Wanting::Many(ids) => _ = ids.insert(id),
-                    Wanting::One(other) => {
-                        *wanting = Wanting::Many(Box::new(BTreeSet::from([*other, id])));
+                    PrefixSubscribers::Many(ids) => _ = ids.insert(id),
+                    PrefixSubscribers::One(other) => {
+                        *wanting = PrefixSubscribers::Many(Box::new(BTreeSet::from([*other, id])));
                     }
-                    Wanting::Free(_) => unreachable!("no place leads to a freed prefix"),
+                    PrefixSubscribers::Free(_) => unreachable!("no place leads to a freed prefix"),
                 }
                 number
             }
             Entry::Vacant(entry) => {
-                let number = all.insert(Prefix { bytes: prefix.into(), wanting: Wanting::One(id) });
-                entry.insert(Place { hash, number });
+                let number = all
+                    .insert(Prefix { bytes: prefix.into(), wanting: PrefixSubscribers::One(id) });
+                entry.insert(PrefixSlot { hash, number });
                 *self.lengths.entry(prefix.len()).or_default() += 1;
                 number
             }
@@ -152,14 +155,14 @@ impl Prefixes {
     pub(super) fn remove(&mut self, number: u32, id: u64) {
         let prefix = self.all.at(number);
         match &mut prefix.wanting {
-            Wanting::Many(ids) => {
+            PrefixSubscribers::Many(ids) => {
                 ids.remove(&id);
                 if let (1, Some(&last)) = (ids.len(), ids.first()) {
-                    prefix.wanting = Wanting::One(last);
+                    prefix.wanting = PrefixSubscribers::One(last);
                 }
             }
-            Wanting::One(_) => self.forget(number),
-            Wanting::Free(_) => {}
+            PrefixSubscribers::One(_) => self.forget(number),
+            PrefixSubscribers::Free(_) => {}
         }
     }
 

@@ -3,7 +3,7 @@
 use super::groups::{GROUP, ORDERS, join};
 use super::native::{grant, subscribe};
 use super::*;
-use crate::broker::carry::carry;
+use crate::broker::transcode_queue::transcode_message;
 use crate::limits::{CARRIED_KEPT_BYTES_MAX, CREDIT_BYTES_MAX, TRANSCODED_BYTES_PER_TURN_MAX};
 use crate::wire::control::{self, Control, Kind, Verdict};
 
@@ -54,7 +54,7 @@ impl Bench {
 
     pub(super) fn carry_next(&mut self) {
         let message = self.carries.remove(0);
-        self.core.carried(&message, carry(&message));
+        self.core.carried(&message, transcode_message(&message));
     }
 }
 

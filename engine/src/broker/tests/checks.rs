@@ -1,8 +1,8 @@
 //! Requests that take long to check: what happens to them, and around them, until there is a verdict.
 
 use super::*;
-use crate::broker::carry::carry;
 use crate::broker::transcode;
+use crate::broker::transcode_queue::transcode_message;
 use crate::limits::{
     BATCH_BYTES_MAX, CARRYING_MAX, CHECKED_AT_ONCE_BYTES_MAX, TRANSCODED_BYTES_PER_TURN_MAX,
 };
@@ -172,7 +172,7 @@ fn a_large_message_is_carried_over_elsewhere_to_be_sent_again() {
         if settles {
             bench.request(1, ack::frame(&[message.id])).effects();
         }
-        bench.core.carried(&message, carry(&message));
+        bench.core.carried(&message, transcode_message(&message));
         let published = bench.published();
         if settles {
             assert!(published.is_empty(), "it was acknowledged meanwhile");
@@ -203,7 +203,7 @@ fn however_many_are_to_be_carried_over_each_goes_out_once_without_another_interv
         assert!(bench.carries.len() <= CARRYING_MAX);
         // One at a time, so that others begin while others are under way.
         let Some(message) = bench.carries.pop() else { break };
-        bench.core.carried(&message, carry(&message));
+        bench.core.carried(&message, transcode_message(&message));
         assert_eq!(bench.published().len(), 1);
         carried.push(message.id);
     }

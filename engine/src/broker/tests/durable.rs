@@ -8,7 +8,7 @@ use crate::limits::{DELETING_MAX, DURABLE_GROUPS_MAX, GROUPS_LISTED_MAX, IN_FLIG
 use crate::wire::control::{Backoff, Group, Kind, Verdict};
 use crate::wire::durable::{self, Entry, Request, Unsettled};
 use crate::wire::filter::Filter;
-use crate::wire::letter::{self, Which};
+use crate::wire::letter::{self, LetterSelection};
 use crate::wire::reply::number;
 
 /// Whoever asks for groups.
@@ -345,7 +345,7 @@ fn what_it_gave_up_is_replayed_although_nobody_is_there() {
     bench.ask(3, verdict(1, NO, &[1]));
     bench.core.disconnected(3);
     bench.given();
-    let which = Which::Range { from: 0, to: 0, name: "" };
+    let which = LetterSelection::Range { from: 0, to: 0, name: "" };
     let replay = letter::request(&letter::Request::Replay { group: "g", which });
     bench.request(ASKER, replay);
     let [(_, Reply::Answer(answer))] = &bench.replies()[..] else { panic!() };

@@ -11,7 +11,7 @@ use crate::journal::{JobState, Marks, RecoveredGroup, RecoveredGroups};
 use crate::message::{DurableGroup, Format};
 use crate::wire::control::{Backoff, Group, Kind, Verdict};
 use crate::wire::filter::Filter;
-use crate::wire::letter::{self, Which};
+use crate::wire::letter::{self, LetterSelection};
 
 /// A durable core with the group `g`, stored.
 fn durable_bench() -> Bench {
@@ -110,7 +110,7 @@ fn the_journal_says_what_a_group_is_done_with_while_others_need_it() {
     // A dead letter says it as well, until it is purged.
     bench.request(3, verdict(1, NO, &[3]));
     assert!(matches!(&bench.stored()[..], [Op::Letter(letter)] if !letter.is_done));
-    let which = Which::Range { from: 0, to: 0, name: "" };
+    let which = LetterSelection::Range { from: 0, to: 0, name: "" };
     bench.request(ASKER, letter::request(&letter::Request::Purge { group: "g", which }));
     let ops = bench.stored();
     assert!(
@@ -155,7 +155,7 @@ fn one_that_expired_for_a_group_is_not_its_job_again_when_another_replays_it() {
     bench.request(3, verdict(1, NO, &[1])).stored();
     bench.pass_on_both(Duration::from_millis(600)).stored();
     assert!(bench.core.backlog.is_dead(id(1)), "kept for the letter alone");
-    let which = Which::Range { from: 0, to: 0, name: "" };
+    let which = LetterSelection::Range { from: 0, to: 0, name: "" };
     bench.request(ASKER, letter::request(&letter::Request::Replay { group: "g", which }));
     let ops = bench.stored();
     let done = Op::Jobs { group: 2, state: JobState::Done, ids: vec![id(1)] };

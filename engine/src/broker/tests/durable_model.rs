@@ -12,7 +12,7 @@ use super::native::subscribe;
 use super::stored::Stored;
 use super::*;
 use crate::wire::control::{Group, Kind, Verdict};
-use crate::wire::letter::{self, Request, Which};
+use crate::wire::letter::{self, LetterSelection, Request};
 
 /// The last one is never durable.
 const GROUPS: [&str; 3] = ["one", "two", "passing"];
@@ -184,7 +184,7 @@ impl World {
             Step::Pass(ms) => _ = self.bench.pass(Duration::from_millis(ms)),
             Step::Replay(group) => {
                 let letters = self.letters(group);
-                let which = Which::Range { from: 0, to: 0, name: "" };
+                let which = LetterSelection::Range { from: 0, to: 0, name: "" };
                 let request = Request::Replay { group: GROUPS[group], which };
                 if self.request_as_asker(letter::request(&request))
                     && let Some(share) = self.shares.get_mut(&group)
@@ -195,7 +195,7 @@ impl World {
             }
             Step::Purge(group) => {
                 let letters = self.letters(group);
-                let which = Which::Range { from: 0, to: 0, name: "orders" };
+                let which = LetterSelection::Range { from: 0, to: 0, name: "orders" };
                 let request = Request::Purge { group: GROUPS[group], which };
                 self.request_as_asker(letter::request(&request));
                 if let Some(share) = self.shares.get_mut(&group) {

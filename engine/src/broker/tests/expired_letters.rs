@@ -10,12 +10,12 @@ use crate::journal::{JobState, LetterEnd, Marks, RecoveredGroup, RecoveredGroups
 use crate::limits::LETTERS_SHARE;
 use crate::message::{DeadLetter, DurableGroup, Format};
 use crate::wire::control::{Backoff, Group, Kind, Verdict};
-use crate::wire::letter::{self, Cause, Request, Which};
+use crate::wire::letter::{self, Cause, LetterSelection, Request};
 use crate::wire::properties::Properties;
 
 const SHORT: Duration = Duration::from_millis(500);
 const KEEPING: Group<'static> = Group { keeps_expired: true, ..GROUP };
-const ALL: Which<'static> = Which::Range { from: 0, to: 0, name: "" };
+const ALL: LetterSelection<'static> = LetterSelection::Range { from: 0, to: 0, name: "" };
 
 fn until(expires_ms: u64, deliver_at_ms: Option<u64>) -> Properties<'static> {
     let expires_ms = Some(START_MS + expires_ms);

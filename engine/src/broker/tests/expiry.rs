@@ -7,7 +7,7 @@ use super::*;
 use crate::limits::{CLOCK_LOOKED_AT, EXPIRED_PER_TURN_MAX};
 use crate::message::Format;
 use crate::wire::control::{self, Control, Kind, Verdict};
-use crate::wire::letter::{self, Request, Which};
+use crate::wire::letter::{self, LetterSelection, Request};
 use crate::wire::properties::Properties;
 
 /// When the tests begin, in milliseconds since the Unix epoch.
@@ -244,7 +244,7 @@ fn a_dead_letter_is_kept_and_does_not_expire_when_it_is_replayed() {
     assert_eq!((bench.letters().len(), bench.core.counters.expired.get()), (1, 0));
     bench.core.take_group();
     bench.core.prove(3, 5);
-    let which = Which::Range { from: 0, to: 0, name: "" };
+    let which = LetterSelection::Range { from: 0, to: 0, name: "" };
     bench.core.request(
         3,
         letter::request(&Request::Replay { group: "g", which }).into(),

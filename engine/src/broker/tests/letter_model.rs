@@ -13,7 +13,7 @@ use super::*;
 use crate::journal::LetterEnd;
 use crate::message::DeadLetter;
 use crate::wire::control::{Backoff, Group, Kind, Verdict};
-use crate::wire::letter::{self, Request, Which};
+use crate::wire::letter::{self, LetterSelection, Request};
 use crate::wire::properties::Properties;
 
 const ATTEMPTS_MAX: u16 = 3;
@@ -199,7 +199,7 @@ impl World {
             Step::Acknowledge(sequence) => self.request(40, ack::frame(&[id(sequence)])),
             Step::Pass(ms) => _ = self.bench.pass_on_both(Duration::from_millis(ms)),
             Step::Replay(group) => {
-                let which = Which::Range { from: 0, to: 0, name: "" };
+                let which = LetterSelection::Range { from: 0, to: 0, name: "" };
                 let before = self.letters_of(group);
                 self.request_letters(&Request::Replay { group: GROUPS[group], which });
                 let after = self.letters_of(group);
@@ -208,7 +208,7 @@ impl World {
                 }
             }
             Step::Purge(group) => {
-                let which = Which::Range { from: 0, to: 0, name: "orders" };
+                let which = LetterSelection::Range { from: 0, to: 0, name: "orders" };
                 self.request_letters(&Request::Purge { group: GROUPS[group], which });
             }
             Step::Restart => self.restart(),

@@ -9,11 +9,11 @@ use crate::journal::LetterEnd;
 use crate::limits::{LETTERS_CHANGED_MAX, LETTERS_LISTED_MAX, LETTERS_TOLD_MAX};
 use crate::wire::control::{self, Control, Group, Kind, Verdict};
 use crate::wire::filter::Filter;
-use crate::wire::letter::{self, Cause, Changed, Listed, Request, Which};
+use crate::wire::letter::{self, Cause, Changed, LetterSelection, Listed, Request};
 
 /// Asks on a connection that said hello, and is answered.
 const ASKER: u32 = 20;
-const ALL: Which<'_> = Which::Range { from: 0, to: 0, name: "" };
+const ALL: LetterSelection<'_> = LetterSelection::Range { from: 0, to: 0, name: "" };
 
 impl Bench {
     fn request_letters(&mut self, request: &Request<'_>) -> Vec<(u32, Reply)> {
@@ -139,11 +139,11 @@ fn a_replayed_letter_is_delivered_to_its_group_as_if_it_were_new() {
     bench.ask(3, verdict(1, NO, &[1, 2, 3]));
     let (one, two) = (ids(&[2]), ids(&[1, 2, 9]));
     let replay = |which| Request::Replay { group: "g", which };
-    assert_eq!(bench.change(&replay(Which::Ids(&one))), (1, 0));
+    assert_eq!(bench.change(&replay(LetterSelection::Ids(&one))), (1, 0));
     assert_eq!(bench.given(), [(3, 1, 1, vec![2])]);
     // Those that are there count.
     let says = format!("no dead letter of message {} (2 of 3", id(2));
-    bench.check_letters_refused(&replay(Which::Ids(&two)), ErrorCode::Letter, &says);
+    bench.check_letters_refused(&replay(LetterSelection::Ids(&two)), ErrorCode::Letter, &says);
     assert_eq!(bench.given(), [(3, 1, 1, vec![1])]);
     assert_eq!(bench.change(&replay(ALL)), (1, 0));
     assert_eq!(bench.given(), [(3, 1, 1, vec![3])]);
@@ -160,13 +160,17 @@ fn letters_are_replayed_by_the_name_of_their_messages() {
     bench.ask(3, join(1, ROOMY)).orders(1, true, 1);
     bench.request(99, frame("orders.new", 2, true, &["x"])).orders(3, true, 1).given();
     bench.ask(3, verdict(1, NO, &[1, 2, 3]));
-    let by_name =
-        |name| Request::Replay { group: "g", which: Which::Range { from: 0, to: 0, name } };
+    let by_name = |name| Request::Replay {
+        group: "g",
+        which: LetterSelection::Range { from: 0, to: 0, name },
+    };
     assert_eq!(bench.change(&by_name("orders.new")), (1, 0));
     assert_eq!(bench.given(), [(3, 1, 1, vec![2])]);
     assert_eq!(bench.change(&by_name("nothing")), (0, 0));
-    let purge =
-        Request::Purge { group: "g", which: Which::Range { from: 2, to: 0, name: "orders" } };
+    let purge = Request::Purge {
+        group: "g",
+        which: LetterSelection::Range { from: 2, to: 0, name: "orders" },
+    };
     assert_eq!(bench.change(&purge), (1, 0));
     assert_eq!(bench.list("g", 0, 0).1, [(1, 1)]);
 }
@@ -243,11 +247,15 @@ fn a_purged_letter_is_gone_and_its_message_with_the_last_one() {
     bench.ask(3, verdict(1, NO, &[1, 2])).ask(4, verdict(1, NO, &[1]));
     let (one, nine) = (ids(&[1]), ids(&[9]));
     let purge = |group, which| Request::Purge { group, which };
-    bench.check_letters_refused(&purge("g", Which::Ids(&nine)), ErrorCode::Letter, "1 of 1");
+    bench.check_letters_refused(
+        &purge("g", LetterSelection::Ids(&nine)),
+        ErrorCode::Letter,
+        "1 of 1",
+    );
     assert_eq!(bench.change(&purge("g", ALL)), (2, 0));
     // One has another letter, one another job.
     assert_eq!((bench.letters().len(), bench.core.backlog.view().len()), (1, 2));
-    assert_eq!(bench.change(&purge("other", Which::Ids(&one))), (1, 0));
+    assert_eq!(bench.change(&purge("other", LetterSelection::Ids(&one))), (1, 0));
     assert_eq!(bench.core.backlog.view().len(), 1);
     bench.ask(4, verdict(1, Verdict::Ack, &[2]));
     assert!(bench.core.backlog.is_empty() && bench.core.letters.is_empty());
@@ -263,7 +271,7 @@ fn a_request_does_a_bounded_part_and_says_where_to_go_on() {
     let count = LETTERS_CHANGED_MAX * 2 + 1;
     let part = LETTERS_CHANGED_MAX as u64;
     let mut bench = rejected(count);
-    let range = |from| Which::Range { from, to: 0, name: "" };
+    let range = |from| LetterSelection::Range { from, to: 0, name: "" };
     let mut purge = |from| bench.change(&Request::Purge { group: "g", which: range(from) });
     assert_eq!(purge(0), (part as u32, part + 1));
     assert_eq!(purge(part + 1), (part as u32, part * 2 + 1));
@@ -275,9 +283,9 @@ fn a_request_does_a_bounded_part_and_says_where_to_go_on() {
     assert_eq!(replay(0), (part as u32, part + 1));
     assert_eq!(replay(0), (part as u32, part * 2 + 1));
     let too_many = ids(&(1..=part + 1).collect::<Vec<_>>());
-    let request = Request::Purge { group: "g", which: Which::Ids(&too_many) };
+    let request = Request::Purge { group: "g", which: LetterSelection::Ids(&too_many) };
     bench.check_letters_refused(&request, ErrorCode::TooLarge, "at most 16384");
-    let none = Request::Purge { group: "g", which: Which::Ids(&[]) };
+    let none = Request::Purge { group: "g", which: LetterSelection::Ids(&[]) };
     bench.check_letters_refused(&none, ErrorCode::Malformed, "0 bytes");
 }
 
@@ -295,16 +303,16 @@ fn a_replay_stops_early_where_many_groups_are_told() {
     };
     let replay = |which| Request::Replay { group: "g", which };
     let mut bench = many();
-    let range = Which::Range { from: 0, to: all + 1, name: "" };
+    let range = LetterSelection::Range { from: 0, to: all + 1, name: "" };
     assert_eq!(bench.change(&replay(range)), (part as u32, part + 1));
     assert_eq!(bench.change(&replay(range)), ((all - part) as u32, 0));
     assert!(bench.letters().is_empty());
 
     let mut bench = many();
     let (these, rest) = (ids(&(1..=all).collect::<Vec<_>>()), ids(&[all]));
-    assert_eq!(bench.change(&replay(Which::Ids(&these))), (part as u32, part));
+    assert_eq!(bench.change(&replay(LetterSelection::Ids(&these))), (part as u32, part));
     assert_eq!(bench.letters().len(), 5);
-    assert_eq!(bench.change(&replay(Which::Ids(&rest))), (1, 0));
+    assert_eq!(bench.change(&replay(LetterSelection::Ids(&rest))), (1, 0));
 }
 
 #[test]
@@ -342,11 +350,11 @@ fn ends_of_letters_are_stored() {
     let (one, two) = (ids(&[1]), ids(&[2]));
     let purge = |group, which| Request::Purge { group, which };
     let expected = (1, "g".to_owned(), LetterEnd::Purged);
-    assert_eq!(end(&purge("g", Which::Ids(&one))), expected);
+    assert_eq!(end(&purge("g", LetterSelection::Ids(&one))), expected);
     let expected = (1, "other".to_owned(), LetterEnd::Done);
-    assert_eq!(end(&purge("other", Which::Ids(&one))), expected);
+    assert_eq!(end(&purge("other", LetterSelection::Ids(&one))), expected);
     let expected = (2, "g".to_owned(), LetterEnd::Replayed);
-    let replay = Request::Replay { group: "g", which: Which::Ids(&two) };
+    let replay = Request::Replay { group: "g", which: LetterSelection::Ids(&two) };
     assert_eq!(end(&replay), expected);
 }
 

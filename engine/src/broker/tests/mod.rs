@@ -1,7 +1,6 @@
 //! The core's promises, each event and effect in the open: no socket, no file, no clock.
 
 mod answers;
-mod aside;
 mod carried;
 mod catalog;
 mod checks;
@@ -16,6 +15,7 @@ mod expired_letters;
 mod expiry;
 mod formats;
 mod groups;
+mod held_events;
 mod jobs;
 mod journal;
 mod keys;

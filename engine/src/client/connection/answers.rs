@@ -30,16 +30,16 @@ pub(super) fn read_subscription_reply(bytes: &[u8]) -> Result<u32, SubscribeErro
 
 /// Whom a request's messages were for.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Recipients {
+pub(super) struct RecipientCounts {
     pub(super) connections: u32,
     /// Those of them that do more than look on.
     pub(super) takers: u32,
 }
 
 /// Whom the request's messages were for, if it was taken.
-pub(super) fn read_reply(bytes: &[u8]) -> Result<Recipients, SendError> {
+pub(super) fn read_reply(bytes: &[u8]) -> Result<RecipientCounts, SendError> {
     match reply::read(bytes) {
-        Some(Reply::Ok { connections, takers }) => Ok(Recipients { connections, takers }),
+        Some(Reply::Ok { connections, takers }) => Ok(RecipientCounts { connections, takers }),
         Some(Reply::Refused { code, text }) => {
             let raw_code = bytes.get(1..3).map_or(0, |b| u16::from_le_bytes([b[0], b[1]]));
             Err(SendError::refused(code, raw_code, text.into_owned()))

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::answers::{Recipients, read_answer, read_reply, read_subscription_reply};
+use super::answers::{RecipientCounts, read_answer, read_reply, read_subscription_reply};
 use super::control_queue::{ControlQueue, Question};
 use super::in_flight::{InFlight, Request, RequestContent};
 use super::links::Links;
@@ -283,8 +283,8 @@ impl Requester {
     }
 
     /// Books how a request ended.
-    fn finish(&mut self, request: Request, result: Result<Recipients, SendError>) {
-        let Recipients { connections, takers } = result.as_ref().copied().unwrap_or_default();
+    fn finish(&mut self, request: Request, result: Result<RecipientCounts, SendError>) {
+        let RecipientCounts { connections, takers } = result.as_ref().copied().unwrap_or_default();
         let result = result.map(|_| ());
         match request.cargo {
             RequestContent::Messages(cut) => {

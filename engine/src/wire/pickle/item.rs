@@ -1,6 +1,6 @@
 //! What lies on the machine's stack: a scalar, borrowed from the pickle, or a placeholder.
 
-use super::number::{Integer, Long};
+use super::number::{BigInteger, Integer};
 use super::text::{Octets, Text};
 
 #[derive(Clone, Copy, Debug)]
@@ -9,7 +9,7 @@ pub(super) enum Item<'a> {
     Bool(bool),
     Int(i64),
     /// An integer outside of `i64`.
-    Long(Long<'a>),
+    Long(BigInteger<'a>),
     Float(f64),
     Text(Text<'a>),
     /// Python 2's `str`, which is bytes there and text in Python 3.

@@ -4,7 +4,7 @@ use crate::limits::PICKLE_INT_DIGITS_MAX;
 
 /// An integer outside of `i64`.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Long<'a> {
+pub(super) enum BigInteger<'a> {
     /// Two's complement, least byte first, more than eight bytes.
     LittleEndian(&'a [u8]),
     /// At most [`PICKLE_INT_DIGITS_MAX`] digits without leading zeros, perhaps after a `-`.
@@ -15,7 +15,7 @@ pub(super) enum Long<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Integer<'a> {
     Int(i64),
-    Long(Long<'a>),
+    Long(BigInteger<'a>),
 }
 
 /// Two's complement of any length, least byte first.
@@ -27,7 +27,7 @@ pub(super) fn from_little_endian(mut bytes: &[u8]) -> Integer<'_> {
         bytes = &bytes[..bytes.len() - 1];
     }
     if bytes.len() > 8 {
-        return Integer::Long(Long::LittleEndian(bytes));
+        return Integer::Long(BigInteger::LittleEndian(bytes));
     }
     let negative = bytes.last().is_some_and(|&last| last >= 0x80);
     let mut whole = if negative { [0xff; 8] } else { [0; 8] };
@@ -48,7 +48,7 @@ pub(super) fn from_decimal(line: &[u8]) -> Option<Integer<'_>> {
     if !well_formed || digits.len() > PICKLE_INT_DIGITS_MAX {
         return None;
     }
-    Some(text.parse().map_or(Integer::Long(Long::Decimal(text)), Integer::Int))
+    Some(text.parse().map_or(Integer::Long(BigInteger::Decimal(text)), Integer::Int))
 }
 
 /// The line of a FLOAT opcode.
@@ -65,7 +65,7 @@ pub(super) fn float_from_text(line: &[u8]) -> Option<f64> {
     }
 }
 
-impl Long<'_> {
+impl BigInteger<'_> {
     pub(super) fn is_negative(self) -> bool {
         match self {
             Self::LittleEndian(bytes) => bytes.last().is_some_and(|&last| last >= 0x80),

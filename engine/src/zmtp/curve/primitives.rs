@@ -16,7 +16,7 @@ pub(super) const TAG_BYTES: usize = 16;
 
 /// A box that was changed, or sealed with other keys or another nonce.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Unopened;
+pub(super) struct ForgedBox;
 
 /// The public key of a secret one.
 pub(super) fn public_key(secret: &[u8; KEY_BYTES]) -> [u8; KEY_BYTES] {
@@ -47,14 +47,16 @@ impl SharedKey {
     /// Decrypts in place, if the tag is right; it is compared in constant time.
     ///
     /// # Errors
-    /// [`Unopened`]; the bytes are as they were.
+    /// [`ForgedBox`]; the bytes are as they were.
     pub(super) fn open(
         &self,
         nonce: &[u8; NONCE_BYTES],
         bytes: &mut [u8],
         tag: &[u8; TAG_BYTES],
-    ) -> Result<(), Unopened> {
-        self.0.decrypt_in_place_detached(nonce.into(), b"", bytes, tag.into()).map_err(|_| Unopened)
+    ) -> Result<(), ForgedBox> {
+        self.0
+            .decrypt_in_place_detached(nonce.into(), b"", bytes, tag.into())
+            .map_err(|_| ForgedBox)
     }
 
     /// Appends a box with this content.
@@ -76,13 +78,13 @@ impl SharedKey {
     /// The content of a box, which is wiped when it is dropped.
     ///
     /// # Errors
-    /// [`Unopened`].
+    /// [`ForgedBox`].
     pub(super) fn open_box(
         &self,
         nonce: &[u8; NONCE_BYTES],
         sealed: &[u8],
-    ) -> Result<Zeroizing<Vec<u8>>, Unopened> {
-        let (tag, content) = sealed.split_first_chunk().ok_or(Unopened)?;
+    ) -> Result<Zeroizing<Vec<u8>>, ForgedBox> {
+        let (tag, content) = sealed.split_first_chunk().ok_or(ForgedBox)?;
         let mut content = Zeroizing::new(content.to_vec());
         self.open(nonce, &mut content, tag)?;
         Ok(content)

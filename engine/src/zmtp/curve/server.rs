@@ -23,13 +23,13 @@ const READY_COUNT: u64 = 1;
 #[derive(Debug)]
 enum State {
     Hello,
-    Initiate(Box<Welcomed>),
+    Initiate(Box<WelcomeState>),
     Over,
 }
 
 /// What the server keeps of a client that it welcomed.
 #[derive(Debug)]
-struct Welcomed {
+struct WelcomeState {
     /// The client's short-term key.
     client: PublicKey,
     /// The server's.
@@ -92,7 +92,7 @@ impl ServerHandshake {
     }
 
     /// Takes a HELLO, and appends the WELCOME that answers it.
-    fn welcome(&self, body: &[u8], out: &mut Vec<u8>) -> Result<Welcomed, CurveError> {
+    fn welcome(&self, body: &[u8], out: &mut Vec<u8>) -> Result<WelcomeState, CurveError> {
         const HEAD: usize = HELLO_HEAD.len();
         const FIELDS: usize = HEAD + KEY_BYTES + COUNT_BYTES;
         let wrong = CurveError::Command("HELLO");
@@ -122,10 +122,14 @@ impl ServerHandshake {
             &mut sealed,
         );
         command::append(b"WELCOME", &[&nonce, &sealed], out);
-        Ok(Welcomed { client, short, cookie })
+        Ok(WelcomeState { client, short, cookie })
     }
 
-    fn take_initiate(&mut self, body: &[u8], welcomed: &Welcomed) -> Result<Initiated, CurveError> {
+    fn take_initiate(
+        &mut self,
+        body: &[u8],
+        welcomed: &WelcomeState,
+    ) -> Result<Initiated, CurveError> {
         const FIELDS: usize = COOKIE_BYTES + COUNT_BYTES;
         let wrong = CurveError::Command("INITIATE");
         let (fields, sealed) = split::<FIELDS>(body, b"INITIATE").ok_or(wrong)?;

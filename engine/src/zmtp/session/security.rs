@@ -13,7 +13,7 @@ use crate::zmtp::inbox::{Inbox, Next};
 
 /// What a server asks of clients that connect.
 #[derive(Clone, Debug)]
-pub(crate) enum Demand {
+pub(crate) enum ServerMechanism {
     /// Nothing.
     Nothing,
     /// A user's name and password.
@@ -46,11 +46,13 @@ pub(super) struct Secured {
 
 impl Security {
     /// That of a connection that begins, to a server that asks for this.
-    pub(super) fn new(demand: &Demand) -> Self {
+    pub(super) fn new(demand: &ServerMechanism) -> Self {
         match demand {
-            Demand::Keys(keys) => Self::Handshake(Box::new(ServerHandshake::new(Arc::clone(keys)))),
-            Demand::Password => Self::Plain(None),
-            Demand::Nothing => Self::Null,
+            ServerMechanism::Keys(keys) => {
+                Self::Handshake(Box::new(ServerHandshake::new(Arc::clone(keys))))
+            }
+            ServerMechanism::Password => Self::Plain(None),
+            ServerMechanism::Nothing => Self::Null,
         }
     }
 

@@ -43,7 +43,7 @@ struct End {
 
 impl End {
     fn new(port: Port) -> Self {
-        let session = Session::new(port, BODY_MAX, &Demand::Nothing);
+        let session = Session::new(port, BODY_MAX, &ServerMechanism::Nothing);
         Self { session, inbox: Inbox::default(), scratch: Vec::new(), out: Vec::new() }
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use super::super::Lead;
+use super::super::FramePrefix;
 use super::super::tests::{Takes, frame};
 use super::*;
 use crate::zmtp::curve::Traffic;
@@ -43,7 +43,7 @@ proptest! {
                 own.push(body);
             } else {
                 let id = frames.add(body.clone().into(), 1, true, Duration::ZERO);
-                output.push(id, Lead::default(), &frames);
+                output.push(id, FramePrefix::default(), &frames);
                 shared.push(body);
             }
             if kind == 3 {
@@ -77,7 +77,7 @@ fn one_call_seals_a_part_and_keeps_no_more_than_that() {
     const FRAMES: usize = 100;
     for _ in 0..FRAMES {
         let id = frames.add(Bytes::from(vec![7; 40_000]), 1, false, Duration::ZERO);
-        output.push(id, Lead::default(), &frames);
+        output.push(id, FramePrefix::default(), &frames);
     }
     let whole = frames.bytes();
     let mut stream = Takes(usize::MAX, Vec::new());
@@ -101,7 +101,7 @@ fn one_call_seals_a_part_and_keeps_no_more_than_that() {
     assert_eq!((frames.bytes(), opened(&stream.1, &mut client.opener).len()), (0, FRAMES));
     // A connection that ends takes what was sealed for it along.
     let id = frames.add(Bytes::from(vec![7; 400_000]), 1, false, Duration::ZERO);
-    output.push(id, Lead::default(), &frames);
+    output.push(id, FramePrefix::default(), &frames);
     stream.0 = 1;
     output.write(&mut stream, &mut frames).unwrap();
     assert!(frames.bytes() > 800_000);

@@ -12,7 +12,7 @@ use crate::wire::id::MessageId;
 
 /// Messages that wait for credit.
 #[derive(Debug, Default)]
-pub(super) struct Owed {
+pub(super) struct AwaitingCredit {
     pub(super) ids: VecDeque<MessageId>,
     /// There is credit, and they are delivered in turn.
     is_listed: bool,
@@ -93,13 +93,13 @@ impl Subscribers {
         }
     }
 
-    fn begin_to_owe(&mut self, at: u32) -> &mut Owed {
+    fn begin_to_owe(&mut self, at: u32) -> &mut AwaitingCredit {
         self.natives.at(at).set(OWES, true);
         &mut self.rare.entry(at).or_default().owed
     }
 
     /// What waits for a subscription's credit, if something does or did.
-    fn owed_by(&mut self, at: u32) -> Option<&mut Owed> {
+    fn owed_by(&mut self, at: u32) -> Option<&mut AwaitingCredit> {
         match self.natives.at(at).has(OWES) {
             true => self.rare.get_mut(&at).map(|rare| &mut rare.owed),
             false => None,
@@ -125,7 +125,7 @@ impl Subscribers {
         self.natives.at(at).set(OWES, false);
         if let Entry::Occupied(mut rare) = self.rare.entry(at) {
             match rare.get().pattern {
-                Some(_) => rare.get_mut().owed = Owed::default(),
+                Some(_) => rare.get_mut().owed = AwaitingCredit::default(),
                 None => _ = rare.remove(),
             }
         }

@@ -14,7 +14,7 @@ use super::without::Without;
 use crate::journal::JobState;
 use crate::wire::control::{self, Control, Kind, Verdict};
 use crate::wire::filter::Filter;
-use crate::wire::letter::{self, Which};
+use crate::wire::letter::{self, LetterSelection};
 
 /// Requests that one turn takes.
 const REQUESTS_PER_TURN: usize = 32;
@@ -277,7 +277,7 @@ impl Server {
         let number = 1;
         let terms = |at: usize| self.conditions.terms[at].group(at, self.without);
         let roomy = 1 << 20;
-        let all = |name| Which::Range { from: 0, to: 0, name };
+        let all = |name| LetterSelection::Range { from: 0, to: 0, name };
         match says {
             Says::Publish(numbers) => return ledger.messages.request(numbers),
             Says::Join(at) => {

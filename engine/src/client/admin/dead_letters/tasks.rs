@@ -11,7 +11,7 @@ use crate::client::receive::message::Message;
 use crate::limits::{LETTERS_CHANGED_MAX, LETTERS_LISTED_MAX};
 use crate::wire::ack;
 use crate::wire::id::MessageId;
-use crate::wire::letter::{self, Listed, Request, Which};
+use crate::wire::letter::{self, LetterSelection, Listed, Request};
 use crate::wire::name;
 
 /// The dead letters of a group, or of all groups, for tasks:
@@ -143,7 +143,7 @@ impl DeadLetters {
         let (mut done, mut left) = (0, ids);
         while !left.is_empty() {
             let part = &left[..left.len().min(LETTERS_CHANGED_MAX)];
-            let changed = self.change(change, Which::Ids(&ack::body(part))).await?;
+            let changed = self.change(change, LetterSelection::Ids(&ack::body(part))).await?;
             done += u64::from(changed.done);
             let seen = usize::try_from(changed.next).ok().filter(|&seen| seen > 0);
             left = left.get(seen.unwrap_or(part.len())..).unwrap_or_default();
@@ -156,7 +156,8 @@ impl DeadLetters {
         let end = self.page(0, 1, |_| {}).await?.end;
         let (mut done, mut from) = (0, 0);
         while from < end {
-            let changed = self.change(change, Which::Range { from, to: end, name }).await?;
+            let changed =
+                self.change(change, LetterSelection::Range { from, to: end, name }).await?;
             done += u64::from(changed.done);
             if changed.next == 0 {
                 break;
@@ -169,7 +170,7 @@ impl DeadLetters {
     async fn change(
         &self,
         change: Change,
-        which: Which<'_>,
+        which: LetterSelection<'_>,
     ) -> Result<letter::Changed, AdminError> {
         let group = &self.group;
         let request = match change {

@@ -34,8 +34,11 @@ impl Pair {
     fn of(port: Port, client: KeyPair, authorized: AuthorizedKeys) -> Self {
         let own = KeyPair::generate();
         let keys = Arc::new(ClientKeys { own: client.clone(), server: own.public() });
-        let session =
-            Session::new(port, BODY_MAX, &Demand::Keys(Arc::new(ServerKeys { own, authorized })));
+        let session = Session::new(
+            port,
+            BODY_MAX,
+            &ServerMechanism::Keys(Arc::new(ServerKeys { own, authorized })),
+        );
         Self { session, inbox: Inbox::default(), out: Vec::new(), client, keys }
     }
 

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::backlog::Backlog;
 use super::check::frame_records;
 use super::groups::GroupId;
-use super::transcode::{self, Carried, Original};
+use super::transcode::{self, Original, Transcoded};
 use crate::limits::{
     CARRYING_BYTES_MAX, CARRYING_MAX, FRAME_BYTES_TARGET, RESEND_BYTES_PER_TURN_MAX,
     TRANSCODED_BYTES_PER_TURN_MAX,
@@ -29,18 +29,18 @@ pub(super) fn cost(bytes: usize) -> usize {
 }
 
 /// Carries a pending message over; `None` for what is no message, which none of them is.
-pub(super) fn carry(message: &Message) -> Option<Carried> {
+pub(super) fn transcode_message(message: &Message) -> Option<Transcoded> {
     let Message { name, format, body, .. } = message;
     match format {
         Format::V1 => {
             let original = Original::from(&pickle::scan(body).ok()?);
             let frame = transcode::to_v2(name, body, &original).into();
-            Some(Carried { frame, checksum: original.checksum })
+            Some(Transcoded { frame, checksum: original.checksum })
         }
         Format::V2 => {
             let (_, record) = frame_records(body).next()?;
             let (frame, checksum) = transcode::to_v1(name, &record);
-            Some(Carried { frame: frame.into(), checksum })
+            Some(Transcoded { frame: frame.into(), checksum })
         }
     }
 }
@@ -131,7 +131,7 @@ impl From<NativeFrame> for Bytes {
 
 /// For what a message is to be carried over.
 #[derive(Debug, Default)]
-pub(super) struct Want {
+pub(super) struct TranscodeReason {
     /// To be sent again.
     pub(super) is_resend: bool,
     /// To be published in the other format, whatever became of it meanwhile.
@@ -148,14 +148,14 @@ pub(super) enum Next {
     /// It is begun.
     Begun(Message),
     /// It was acknowledged meanwhile; this waited for it.
-    Gone(Want),
+    Gone(TranscodeReason),
 }
 
 /// Messages to be carried over, each once.
 #[derive(Debug, Default)]
-pub(super) struct Carrying {
+pub(super) struct TranscodeQueue {
     /// Those that wait and those under way.
-    wanted: HashMap<MessageId, Want>,
+    wanted: HashMap<MessageId, TranscodeReason>,
     waiting: VecDeque<MessageId>,
     /// Bytes of those that are to be published.
     released_bytes: usize,
@@ -164,11 +164,11 @@ pub(super) struct Carrying {
     bytes: usize,
 }
 
-impl Carrying {
-    fn want(&mut self, id: MessageId) -> &mut Want {
+impl TranscodeQueue {
+    fn want(&mut self, id: MessageId) -> &mut TranscodeReason {
         self.wanted.entry(id).or_insert_with(|| {
             self.waiting.push_back(id);
-            Want::default()
+            TranscodeReason::default()
         })
     }
 
@@ -227,7 +227,7 @@ impl Carrying {
     }
 
     /// A message that was begun is done; returns for what.
-    pub(super) fn end(&mut self, message: &Message) -> Want {
+    pub(super) fn end(&mut self, message: &Message) -> TranscodeReason {
         self.count -= 1;
         self.bytes -= message.bytes();
         let want = self.wanted.remove(&message.id).unwrap_or_default();

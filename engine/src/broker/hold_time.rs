@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// Each publisher that is held back counts minus the time at which that began until it ends.
 #[derive(Debug, Default)]
-pub(super) struct Holding {
+pub(super) struct HoldTime {
     count: u64,
     /// Goes round: the sum of those that ended, less the beginnings of those that did not.
     sum_ns: u64,
@@ -14,7 +14,7 @@ fn nanoseconds(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
-impl Holding {
+impl HoldTime {
     /// A publisher is held back.
     pub(super) fn begin(&mut self, now: Duration) {
         self.count += 1;
@@ -44,7 +44,7 @@ mod tests {
 
     #[test]
     fn the_times_of_all_add_up_those_that_are_not_over_among_them() {
-        let mut holding = Holding::default();
+        let mut holding = HoldTime::default();
         let s = Duration::from_secs;
         holding.begin(s(10));
         holding.begin(s(12));

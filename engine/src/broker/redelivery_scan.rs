@@ -8,14 +8,14 @@ use super::subscribers::Subscribers;
 
 /// A walk over the messages that were sent, a part in each turn.
 #[derive(Debug, Default)]
-pub(super) struct Recalls {
+pub(super) struct RedeliveryScan {
     /// The part that comes next.
     next: Option<usize>,
     /// Another connection ended since the walk began.
     again: bool,
 }
 
-impl Recalls {
+impl RedeliveryScan {
     /// A connection with subscriptions ended.
     pub(super) fn begin(&mut self) {
         if self.next.is_some() {

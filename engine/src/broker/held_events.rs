@@ -10,7 +10,7 @@ const EVENT_BYTES: usize = 128;
 
 /// Of one connection, in order.
 #[derive(Debug, Default)]
-pub(super) struct Aside {
+pub(super) struct HeldEvents {
     events: VecDeque<Event>,
     bytes: usize,
     /// The numbers of the subscriptions that they begin, and how often.
@@ -32,7 +32,7 @@ fn begins(event: &Event) -> Option<u32> {
     }
 }
 
-impl Aside {
+impl HeldEvents {
     /// Whether a subscription with this number is to begin.
     pub(super) fn begins(&self, number: u32) -> bool {
         self.begun.contains_key(&number)
