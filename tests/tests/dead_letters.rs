@@ -5,7 +5,7 @@ use mezzenger::wire::filter::Filter;
 use mezzenger::wire::frame::split_v2;
 use mezzenger::wire::hello;
 use mezzenger::wire::id::MessageId;
-use mezzenger::wire::letter::{self, Cause, Changed, Request, Which};
+use mezzenger::wire::letter::{self, Cause, Changed, LetterSelection, Request};
 use rustix::process::Signal;
 
 use crate::check_journal;
@@ -105,7 +105,8 @@ fn they_outlive_a_killed_server_and_are_delivered_again_when_they_are_replayed()
     );
 
     // They do not come by themselves.
-    let replay = Request::Replay { group, which: Which::Range { from: 0, to: 0, name: "" } };
+    let replay =
+        Request::Replay { group, which: LetterSelection::Range { from: 0, to: 0, name: "" } };
     let replay = letter::request(&replay);
     let refused = String::from_utf8(asker.request(&replay)[3..].to_vec()).unwrap();
     assert!(refused.contains("'packers' has no members"), "{refused}");
