@@ -99,11 +99,11 @@ impl JournalCommand {
 }
 
 fn show(as_json: bool, text: &str, json: impl FnOnce() -> Value) -> Result<(), Error> {
-    written(if as_json {
-        show::json_line(&json())
-    } else {
-        show::line(show::on_terminal(text).as_bytes())
-    })
+    if as_json {
+        return written(show::json_line(&json()));
+    }
+    // Line by line, as a line's end is a control character, too.
+    text.lines().try_for_each(|line| written(show::line(show::on_terminal(line).as_bytes())))
 }
 
 fn tell(done: &JournalRewritten, as_json: bool) -> Result<bool, Error> {

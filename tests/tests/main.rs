@@ -68,6 +68,7 @@ mod subscription_floods;
 mod subscriptions;
 mod tidy;
 mod torture;
+mod upgrade;
 mod v1_to_v1;
 mod v1_to_v2;
 mod v2_to_v1;

@@ -64,6 +64,8 @@ fn what_is_damaged_is_told_and_taken_out_and_what_is_settled_is_compacted_away()
     check_ok(&broker.run(&["sub", "a", "--ack", "--count", "1"]));
     drop(broker);
     let check = || other.run(&["journal", "check", file, "--json"]);
+    let text = check_ok(&other.run(&["journal", "check", file]));
+    assert_eq!(text.lines().nth(1), Some("format: version 2"), "{text}");
     let before = json(&check_ok(&check()));
     assert_eq!((&before["messages"], &before["settled"]), (&2.into(), &1.into()), "{before}");
     let compacted = json(&check_ok(&other.run(&["journal", "compact", file, "--json"])));
