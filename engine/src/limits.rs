@@ -390,13 +390,19 @@ pub const JOURNAL_DAMAGES_LISTED_MAX: usize = 1000;
 /// Deepest nesting of containers in a v1 pickle.
 pub const PICKLE_DEPTH_MAX: usize = 1000;
 
-/// How long who got a request may answer it, at least half of this time; a request that is delivered again renews it. As long as
-/// jobs take that somebody still waits for.
+/// How long a client that got a request may answer it, at least half of this time; a request that is delivered again renews it.
+/// As long as jobs take that somebody still waits for.
 pub const ANSWERS_ALLOWED_FOR: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Names under which clients may publish only answers; beyond, those of the oldest requests may be answered no longer. With a
-/// name of 255 bytes each they take some 50 MiB.
+/// How long an answer may be sent again once it was given, by a client that lost its connection meanwhile.
+pub const ANSWER_REPEATED_FOR: Duration = Duration::from_secs(60);
+
+/// Requests that wait for an answer by a client that may publish nothing else under its name, of all clients together; beyond,
+/// the oldest may be answered no longer. With a name of 255 bytes each they take some 50 MiB.
 pub const ANSWERS_ALLOWED_MAX: usize = 65_536;
+
+/// The same of those whose answers go to one name; beyond, further ones may not be answered.
+pub const ANSWERS_ALLOWED_MAX_EACH: usize = 8192;
 
 /// Names for which it is kept who may publish under them, of all clients together. They are found out anew when there are more.
 pub const DECISIONS_KEPT_MAX: usize = 65_536;
@@ -404,6 +410,15 @@ pub const DECISIONS_KEPT_MAX: usize = 65_536;
 /// Logins with a password that wait to be checked, which takes some 30 ms for each: those that wait longest are checked before
 /// their handshakes have taken too long.
 pub const LOGINS_WAITING_MAX: usize = 256;
+
+/// Those of them that are kept for addresses from which a right login came lately, so that strangers do not keep them out.
+pub const LOGINS_WAITING_KNOWN: usize = 64;
+
+/// Addresses from which a right login came lately.
+pub const LOGINS_KNOWN_MAX: usize = 4096;
+
+/// How long after a right login its address has its place before others.
+pub const LOGINS_KNOWN_FOR: Duration = Duration::from_secs(60 * 60);
 
 /// The same of one address, which is not to keep others waiting for more than about a second.
 pub const LOGINS_WAITING_EACH_MAX: usize = 32;

@@ -75,10 +75,57 @@ fn who_gets_a_request_may_answer_it_and_others_may_not() {
     // Nor may it listen to the answers.
     let error = other.subscription(&own).unwrap_err();
     assert!(matches!(error, SubscribeError::NotAllowed { .. }), "{error}");
-    // On another connection, whoever got it may answer it, too.
-    world.connect("answerer").message(&own, "late").send().unwrap();
+    // Whoever got a request may answer that one, and nothing else.
+    refused(&world.connect("answerer"));
     // Its own answers everybody gets, also who may subscribe to nothing.
     let _answers = asker.subscription_to(Filter::name(&*own)).observe().open().unwrap();
+}
+
+#[test]
+fn the_right_to_answer_is_for_one_answer_of_who_takes_part_and_is_not_passed_on() {
+    let world = World::new(&[
+        ("asker", Permissions::none().publish("ask")),
+        ("answerer", Permissions::none().subscribe("ask").publish("help")),
+        ("accomplice", Permissions::none().subscribe("help").subscribe("ask")),
+    ]);
+    let (asker, answerer) = (world.connect("asker"), world.connect("answerer"));
+    let accomplice = world.connect("accomplice");
+    let mut requests = answerer.subscription("ask").unwrap();
+    let mut seen = accomplice.subscription_to(Filter::name("ask")).observe().open().unwrap();
+    let asking = std::thread::spawn(move || asker.message("ask", "").request(LONG));
+    let request = requests.recv_timeout(LONG).unwrap();
+    let own = request.reply_to().unwrap().to_owned();
+    // Who only looks on may not.
+    let error = seen.recv_timeout(LONG).unwrap().reply("forged").unwrap().wait().unwrap_err();
+    assert!(matches!(error, SendError::NotAllowed { .. }), "{error}");
+    // Nor may it have somebody else answer there.
+    let error = answerer.message("help", "").reply_to(&own).send().unwrap_err();
+    assert!(matches!(error, SendError::NotAllowed { .. }), "{error}");
+    // What stays, or is for later, is no answer.
+    for message in [
+        answerer.message(&own, "x").retain(),
+        answerer.message(&own, "x").ack(),
+        answerer.message(&own, "x").deliver_in(LONG),
+    ] {
+        let error = message.send().unwrap_err();
+        assert!(matches!(error, SendError::NotAllowed { .. }), "{error}");
+    }
+    request.reply("answer").unwrap().wait().unwrap();
+    assert_eq!(asking.join().unwrap().unwrap().text(), Some("answer"));
+}
+
+#[test]
+fn a_retained_request_gives_nobody_a_right_to_answer() {
+    let world = World::new(&[
+        ("asker", Permissions::none().publish("ask").publish("results")),
+        ("later", Permissions::none().subscribe("ask")),
+    ]);
+    let asker = world.connect("asker");
+    asker.message("ask", "").reply_to("results").retain().send().unwrap();
+    let later = world.connect("later");
+    let mut last = later.subscription_to(Filter::name("ask")).with_last().open().unwrap();
+    let error = last.recv_timeout(LONG).unwrap().reply("x").unwrap().wait().unwrap_err();
+    assert!(matches!(error, SendError::NotAllowed { .. }), "{error}");
 }
 
 #[test]

@@ -174,6 +174,11 @@ impl Permissions {
         self.of(operation).iter().any(|names| names.filter().fits(name))
     }
 
+    /// Whether some name is allowed.
+    pub(crate) fn allows_any(&self, operation: Operation) -> bool {
+        !self.of(operation).is_empty()
+    }
+
     /// Whether all names of a filter are allowed by one of those that are.
     pub(crate) fn covers(&self, operation: Operation, asked: &Filter<'_>) -> bool {
         self.of(operation).iter().any(|names| names.filter().covers(asked))

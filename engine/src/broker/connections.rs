@@ -221,6 +221,8 @@ impl<N: Network> Broker<N> {
                 peer.output.own().extend_from_slice(topic);
                 peer.mark_dirty(&mut self.dirty);
             }
+        } else if !self.core.may_get_any(id) {
+            self.close_for(id, "it subscribes, and may get nothing");
         } else if let Err(limit) = self.core.subscribed(id, topic, now) {
             self.close_for(id, &limit.to_string());
         }

@@ -111,6 +111,12 @@ impl<E> Core<E> {
         secret: Secret,
     ) -> Result<hello::Answer, Refusal> {
         let publisher = hello::publisher(&secret);
+        // The table of publishers forgets the oldest: no connection is to fill it.
+        if let Some(&first) = self.proved.get(&connection)
+            && first != publisher
+        {
+            return Err(Refusal::SecondPublisher { first });
+        }
         let identity = self.identity(connection);
         let owner = (*identity != Identity::Nobody).then(|| Box::new(identity.clone()));
         let known = self.publishers.get(publisher);

@@ -311,7 +311,8 @@ impl<E> Core<E> {
 
     /// A message was acknowledged; unknown ones were acknowledged before. Groups settle what they have themselves.
     fn settle(&mut self, id: MessageId) {
-        if !self.is_for_groups(id) {
+        // Nobody got one that is for later.
+        if !self.is_for_groups(id) && !self.backlog.is_later(id) {
             self.settle_now(id);
         }
     }

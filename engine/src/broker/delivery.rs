@@ -26,7 +26,7 @@ impl<E> Core<E> {
     ) {
         if !(to.is_empty() && direct.is_empty()) {
             if self.permits.is_some() {
-                self.allow_answers(&frame, &to, &direct);
+                self.allow_answers(&frame, &direct);
             }
             self.counters.traffic.delivered.add(messages * (to.len() + direct.len()) as u64);
             self.out.queue.push_back(Effect::Publish { frame, to, direct, droppable });

@@ -1,18 +1,20 @@
 //! Whether users' passwords are right. To find out takes tens of milliseconds, so that a thread of its own does it, and what
-//! strangers can have it do is bounded.
+//! strangers can have it do is bounded. Addresses from which a right login came lately go first.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use crossbeam::channel::{Receiver, Sender, bounded};
+use crossbeam::channel::{Receiver, Sender, bounded, select_biased};
 
 use super::subscribers::ConnectionId;
 use crate::access::PasswordHash;
 use crate::limits::{
-    LOGIN_FAILURES_FOR, LOGIN_FAILURES_MAX, LOGIN_FAILURES_REMEMBERED_MAX, LOGINS_WAITING_EACH_MAX,
-    LOGINS_WAITING_MAX,
+    LOGIN_FAILURES_FOR, LOGIN_FAILURES_MAX, LOGIN_FAILURES_REMEMBERED_MAX, LOGINS_KNOWN_FOR,
+    LOGINS_KNOWN_MAX, LOGINS_WAITING_EACH_MAX, LOGINS_WAITING_KNOWN, LOGINS_WAITING_MAX,
 };
 use crate::net::waker::Waker;
 use crate::zmtp::plain::Login;
@@ -26,6 +28,8 @@ struct Job {
     /// The user's; of an unknown one some other's, so that it takes as long.
     hash: PasswordHash,
     is_known: bool,
+    /// Its connection is gone.
+    is_over: Arc<AtomicBool>,
 }
 
 /// What came of one.
@@ -37,14 +41,17 @@ pub(super) struct Verdict {
     /// What the password was compared with.
     pub(super) hash: PasswordHash,
     pub(super) is_right: bool,
+    /// Its connection was gone before it was looked at.
+    is_over: bool,
 }
 
 impl Job {
     fn run(self) -> Verdict {
-        let Self { connection, address, login, hash, is_known } = self;
+        let Self { connection, address, login, hash, is_known, is_over } = self;
+        let is_over = is_over.load(Ordering::Relaxed);
         // First of all, so that it takes as long whoever it is.
-        let is_right = hash.is_of(&login.password) & is_known;
-        Verdict { connection, address, user: login.user, hash, is_right }
+        let is_right = !is_over && hash.is_of(&login.password) & is_known;
+        Verdict { connection, address, user: login.user, hash, is_right, is_over }
     }
 }
 
@@ -64,10 +71,20 @@ pub(super) enum TooMany {
     Thread,
 }
 
+/// Whose share of what is bounded by address this is: an IPv6 network of 64 bits is one machine's as an IPv4 address is.
+fn share(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => Ipv6Addr::from(u128::from(address) >> 64 << 64).into(),
+        address => address,
+    }
+}
+
 /// The thread ends when this is dropped.
 #[derive(Debug)]
 struct Thread {
     jobs: Sender<Job>,
+    /// Those of known addresses, which go first.
+    first: Sender<Job>,
     verdicts: Receiver<Verdict>,
 }
 
@@ -81,6 +98,10 @@ pub(super) struct Logins {
     done: Vec<Verdict>,
     waiting: HashMap<IpAddr, usize>,
     count: usize,
+    /// Of the connections that wait, where to say that they are gone.
+    over: HashMap<ConnectionId, Arc<AtomicBool>>,
+    /// From where right logins came, and when.
+    known: HashMap<IpAddr, Duration>,
     /// How many were wrong, and since when they are counted.
     failures: HashMap<IpAddr, (u32, Duration)>,
 }
@@ -103,7 +124,10 @@ impl Logins {
         (hash, is_known): (PasswordHash, bool),
         now: Duration,
     ) -> Result<(), TooMany> {
-        if self.count >= LOGINS_WAITING_MAX {
+        let address = share(address);
+        let is_first = self.known.get(&address).is_some_and(|&at| now < at + LOGINS_KNOWN_FOR);
+        let kept = if is_first { 0 } else { LOGINS_WAITING_KNOWN };
+        if self.count + kept >= LOGINS_WAITING_MAX {
             return Err(TooMany::All);
         }
         let waiting = self.waiting.get(&address).copied().unwrap_or(0);
@@ -117,14 +141,18 @@ impl Logins {
                 return Err(TooMany::Failed);
             }
         }
-        let job = Job { connection, address, login, hash, is_known };
+        let is_over = Arc::<AtomicBool>::default();
+        let over = Arc::clone(&is_over);
+        let job = Job { connection, address, login, hash, is_known, is_over };
         if self.waker.is_none() {
             self.done.push(job.run());
         } else {
-            // There is room: the channel has as much as may wait.
-            let begun = self.thread().and_then(|thread| thread.jobs.try_send(job).ok());
-            begun.ok_or(TooMany::Thread)?;
+            let thread = self.thread().ok_or(TooMany::Thread)?;
+            let jobs = if is_first { &thread.first } else { &thread.jobs };
+            // There is room: each channel has as much as may wait.
+            jobs.try_send(job).map_err(|_| TooMany::Thread)?;
         }
+        self.over.insert(connection, over);
         self.count += 1;
         self.waiting.insert(address, waiting + 1);
         Ok(())
@@ -134,9 +162,16 @@ impl Logins {
         if self.thread.is_none() {
             let waker = self.waker.clone()?;
             let (jobs, todo) = bounded::<Job>(LOGINS_WAITING_MAX);
+            let (first, todo_first) = bounded::<Job>(LOGINS_WAITING_MAX);
             let (found, verdicts) = bounded(LOGINS_WAITING_MAX);
             let work = move || {
-                for job in todo {
+                loop {
+                    let job = select_biased! {
+                        recv(todo_first) -> job => job,
+                        recv(todo) -> job => job,
+                    };
+                    // Both end together.
+                    let Ok(job) = job else { return };
                     if found.send(job.run()).is_err() {
                         return;
                     }
@@ -144,31 +179,54 @@ impl Logins {
                 }
             };
             thread::Builder::new().name("mezzenger-login".into()).spawn(work).ok()?;
-            self.thread = Some(Thread { jobs, verdicts });
+            self.thread = Some(Thread { jobs, first, verdicts });
         }
         self.thread.as_ref()
     }
 
+    /// A connection is gone: its login is not checked any more.
+    pub(super) fn closed(&mut self, connection: ConnectionId) {
+        if let Some(over) = self.over.remove(&connection) {
+            over.store(true, Ordering::Relaxed);
+        }
+    }
+
     /// What came of the next login, if one was checked.
     pub(super) fn next(&mut self, now: Duration) -> Option<Verdict> {
-        if self.count == 0 {
-            return None;
-        }
-        let verdicts = self.thread.as_ref().map(|thread| &thread.verdicts);
-        let verdict =
-            self.done.pop().or_else(|| verdicts.and_then(|verdicts| verdicts.try_recv().ok()))?;
-        self.count -= 1;
-        let address = verdict.address;
-        if let Some(waiting) = self.waiting.get_mut(&address) {
-            *waiting -= 1;
-            if *waiting == 0 {
-                self.waiting.remove(&address);
+        while self.count > 0 {
+            let verdicts = self.thread.as_ref().map(|thread| &thread.verdicts);
+            let verdict = self
+                .done
+                .pop()
+                .or_else(|| verdicts.and_then(|verdicts| verdicts.try_recv().ok()))?;
+            self.count -= 1;
+            self.over.remove(&verdict.connection);
+            let address = verdict.address;
+            if let Some(waiting) = self.waiting.get_mut(&address) {
+                *waiting -= 1;
+                if *waiting == 0 {
+                    self.waiting.remove(&address);
+                }
             }
+            if verdict.is_over {
+                continue;
+            }
+            match verdict.is_right {
+                true => self.note_known(address, now),
+                false => self.failed(address, now),
+            }
+            return Some(verdict);
         }
-        if !verdict.is_right {
-            self.failed(address, now);
+        None
+    }
+
+    fn note_known(&mut self, address: IpAddr, now: Duration) {
+        if self.known.len() >= LOGINS_KNOWN_MAX {
+            self.known.retain(|_, at| now < *at + LOGINS_KNOWN_FOR);
         }
-        Some(verdict)
+        if self.known.len() < LOGINS_KNOWN_MAX || self.known.contains_key(&address) {
+            self.known.insert(address, now);
+        }
     }
 
     fn failed(&mut self, address: IpAddr, now: Duration) {
@@ -250,7 +308,50 @@ mod tests {
         assert_eq!(begin(&mut logins, 1, "right", NOW), Err(TooMany::Waiting));
         logins.next(NOW).unwrap();
         begin(&mut logins, 1, "right", NOW).unwrap();
-        logins.count = LOGINS_WAITING_MAX;
+        logins.count = LOGINS_WAITING_MAX - LOGINS_WAITING_KNOWN;
         assert_eq!(begin(&mut logins, 2, "right", NOW), Err(TooMany::All));
+    }
+
+    #[test]
+    fn an_address_of_a_right_login_has_its_place_before_strangers() {
+        let mut logins = Logins::default();
+        begin(&mut logins, 1, "right", NOW).unwrap();
+        assert!(logins.next(NOW).unwrap().is_right);
+        logins.count = LOGINS_WAITING_MAX - LOGINS_WAITING_KNOWN;
+        assert_eq!(begin(&mut logins, 2, "right", NOW), Err(TooMany::All));
+        let end = NOW + LOGINS_KNOWN_FOR;
+        assert_eq!(begin(&mut logins, 1, "right", end), Err(TooMany::All));
+        begin(&mut logins, 1, "right", end - Duration::from_nanos(1)).unwrap();
+    }
+
+    #[test]
+    fn a_login_whose_connection_is_gone_is_not_checked_and_counts_nowhere() {
+        let mut logins = Logins::default();
+        let is_over = Arc::<AtomicBool>::default();
+        logins.over.insert(7, Arc::clone(&is_over));
+        logins.closed(7);
+        let password = Zeroizing::new(b"right".to_vec());
+        let login = Login { user: "alice".to_owned(), password };
+        let job = Job {
+            connection: 7,
+            address: address(1),
+            login,
+            hash: hash(),
+            is_known: true,
+            is_over,
+        };
+        logins.done.push(job.run());
+        logins.count = 1;
+        assert!(logins.next(NOW).is_none());
+        assert!(logins.failures.is_empty() && logins.known.is_empty() && logins.over.is_empty());
+    }
+
+    #[test]
+    fn addresses_of_one_network_of_64_bits_have_one_share() {
+        let of = |text: &str| share(text.parse().unwrap());
+        assert_eq!(of("2001:db8:1:2::3"), of("2001:db8:1:2:ffff::1"));
+        assert_ne!(of("2001:db8:1:2::3"), of("2001:db8:1:3::3"));
+        assert_eq!(of("::ffff:10.0.0.1"), of("10.0.0.1"));
+        assert_ne!(of("10.0.0.1"), of("10.0.0.2"));
     }
 }

@@ -8,7 +8,11 @@ use arcstr::ArcStr;
 
 use super::refusal::Refusal;
 use crate::access::{Access, Identity, Operation, PasswordHash, Permissions};
-use crate::limits::{ANSWERS_ALLOWED_FOR, ANSWERS_ALLOWED_MAX, DECISIONS_KEPT_MAX};
+use crate::limits::{
+    ANSWER_REPEATED_FOR, ANSWERS_ALLOWED_FOR, ANSWERS_ALLOWED_MAX, ANSWERS_ALLOWED_MAX_EACH,
+    DECISIONS_KEPT_MAX,
+};
+use crate::wire::name::REPLY_PREFIX;
 
 /// What is decided with: what each client may do, and what follows from what it got.
 #[derive(Debug)]
@@ -30,39 +34,111 @@ struct Role {
     publishes: HashMap<Box<str>, bool>,
 }
 
-/// To which names clients may publish answers, as they got requests for them.
+/// Who may answer which request: a client, the name that the answer goes to, and what the request said to tell answers apart.
+type Answer = (Identity, ArcStr, Option<u64>);
+
+/// Requests that clients got whose answers go to names that they may not publish under otherwise.
 #[derive(Debug, Default)]
 struct Answers {
-    until: HashMap<(Identity, ArcStr), Duration>,
-    /// The same in the order in which they end, some of them renewed meanwhile.
-    ends: VecDeque<(Duration, (Identity, ArcStr))>,
+    until: HashMap<Answer, Until>,
+    /// Those that were not answered yet, in the order in which they end, and some that are over.
+    ends: VecDeque<(Duration, Answer)>,
+    /// The same of those that were answered.
+    answered: VecDeque<(Duration, Answer)>,
+    /// How many were not answered yet, by the name that the answers go to. That is the requester's share.
+    waiting: HashMap<ArcStr, usize>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Until {
+    Waiting(Duration),
+    /// Kept for a while, as a client that lost its connection sends its answer again.
+    Answered(Duration),
 }
 
 impl Answers {
-    fn allow(&mut self, identity: &Identity, name: &ArcStr, now: Duration) {
-        let (key, until) = ((identity.clone(), name.clone()), now + ANSWERS_ALLOWED_FOR);
-        // Renewed once half of its time is over, so that a name that is used again and again stands here twice at most.
-        if self.until.get(&key).is_some_and(|end| *end > now + ANSWERS_ALLOWED_FOR / 2) {
-            return;
-        }
-        while self.ends.len() >= 2 * ANSWERS_ALLOWED_MAX
-            || self.until.len() >= ANSWERS_ALLOWED_MAX
-            || self.ends.front().is_some_and(|(end, _)| *end <= now)
-        {
-            let Some((end, key)) = self.ends.pop_front() else { break };
-            if self.until.get(&key) == Some(&end) {
-                self.until.remove(&key);
+    fn allow(&mut self, answer: &Answer, now: Duration) {
+        let until = now + ANSWERS_ALLOWED_FOR;
+        match self.until.get(answer) {
+            // Renewed once half of its time is over, so that one that is delivered again and again stands here twice at most.
+            Some(Until::Waiting(end)) if *end > now + ANSWERS_ALLOWED_FOR / 2 => return,
+            Some(Until::Waiting(_)) => {}
+            Some(Until::Answered(_)) | None => {
+                let waiting = self.waiting.entry(answer.1.clone()).or_default();
+                if *waiting >= ANSWERS_ALLOWED_MAX_EACH {
+                    return;
+                }
+                *waiting += 1;
             }
         }
-        self.until.insert(key.clone(), until);
-        self.ends.push_back((until, key));
+        self.until.insert(answer.clone(), Until::Waiting(until));
+        self.ends.push_back((until, answer.clone()));
+        while self.ends.front().is_some_and(|(end, _)| *end <= now) {
+            self.end_first();
+        }
+        if self.ends.len() > 2 * ANSWERS_ALLOWED_MAX {
+            let until = &self.until;
+            self.ends.retain(|(end, answer)| until.get(answer) == Some(&Until::Waiting(*end)));
+            while self.ends.len() > ANSWERS_ALLOWED_MAX {
+                self.end_first();
+            }
+        }
     }
 
-    fn allows(&self, identity: &Identity, name: &str, now: Duration) -> bool {
-        if self.until.is_empty() {
-            return false;
+    /// Ends the oldest that was not answered.
+    fn end_first(&mut self) {
+        let Some((end, answer)) = self.ends.pop_front() else { return };
+        if self.until.get(&answer) == Some(&Until::Waiting(end)) {
+            self.until.remove(&answer);
+            self.waits_no_longer(&answer.1);
         }
-        self.until.get(&(identity.clone(), name.into())).is_some_and(|until| *until > now)
+    }
+
+    fn waits_no_longer(&mut self, name: &ArcStr) {
+        if let Some(waiting) = self.waiting.get_mut(name) {
+            *waiting -= 1;
+            if *waiting == 0 {
+                self.waiting.remove(name);
+            }
+        }
+    }
+
+    /// Whether this is an answer to a request that its client got; then it is answered.
+    fn take(&mut self, answer: &Answer, now: Duration) -> bool {
+        match self.until.get(answer) {
+            Some(Until::Answered(end)) => return *end > now,
+            // It stands for all requests that say nothing to tell their answers apart.
+            Some(Until::Waiting(end)) if *end > now && answer.2.is_none() => return true,
+            Some(Until::Waiting(end)) if *end > now => {}
+            _ => return false,
+        }
+        let end = now + ANSWER_REPEATED_FOR;
+        self.until.insert(answer.clone(), Until::Answered(end));
+        self.waits_no_longer(&answer.1);
+        self.answered.push_back((end, answer.clone()));
+        while self.answered.len() > ANSWERS_ALLOWED_MAX
+            || self.answered.front().is_some_and(|(end, _)| *end <= now)
+        {
+            let Some((end, answer)) = self.answered.pop_front() else { break };
+            if self.until.get(&answer) == Some(&Until::Answered(end)) {
+                self.until.remove(&answer);
+            }
+        }
+        true
+    }
+
+    /// Keeps those alone of which this is true.
+    fn retain(&mut self, is_kept: impl Fn(&Answer) -> bool) {
+        self.until.retain(|answer, _| is_kept(answer));
+        let until = &self.until;
+        self.ends.retain(|(_, answer)| until.contains_key(answer));
+        self.answered.retain(|(_, answer)| until.contains_key(answer));
+        self.waiting.clear();
+        for ((_, name, _), until) in &self.until {
+            if matches!(until, Until::Waiting(_)) {
+                *self.waiting.entry(name.clone()).or_default() += 1;
+            }
+        }
     }
 }
 
@@ -101,6 +177,10 @@ impl Permits {
         }
         self.decisions = 0;
         let before = std::mem::replace(&mut self.access, Arc::clone(&access));
+        // A name that is no client's own may be one that the requester may no longer have answers published to.
+        self.answers.retain(|(identity, name, _)| {
+            access.keeps(identity, &before) && name.starts_with(REPLY_PREFIX)
+        });
         move |identity| !access.keeps(identity, &before)
     }
 
@@ -132,16 +212,29 @@ impl Permits {
         is_allowed
     }
 
-    /// A client gets a request whose answer is to be published under a name, which it may do from now on for a while.
-    pub(super) fn allow_answer(&mut self, identity: &Identity, name: &ArcStr, now: Duration) {
+    /// A client gets a request whose answer is to be published under a name: it may publish that answer there for a while.
+    pub(super) fn allow_answer(
+        &mut self,
+        identity: &Identity,
+        name: &ArcStr,
+        correlation: Option<u64>,
+        now: Duration,
+    ) {
         if !self.may_publish(identity, name) {
-            self.answers.allow(identity, name, now);
+            self.answers.allow(&(identity.clone(), name.clone(), correlation), now);
         }
     }
 
-    /// Whether a client may publish under this name, as it got a request whose answer goes there.
-    pub(super) fn may_answer(&self, identity: &Identity, name: &str, now: Duration) -> bool {
-        self.answers.allows(identity, name, now)
+    /// Whether this is a client's answer to a request that it got.
+    pub(super) fn take_answer(
+        &mut self,
+        identity: &Identity,
+        name: &str,
+        correlation: Option<u64>,
+        now: Duration,
+    ) -> bool {
+        !self.answers.until.is_empty()
+            && self.answers.take(&(identity.clone(), name.into(), correlation), now)
     }
 
     /// Why a client may not do something: `what` it asked for, and what it may do of that kind.
@@ -187,33 +280,91 @@ mod tests {
     }
 
     #[test]
-    fn answers_are_allowed_for_a_while() {
+    fn an_answer_is_allowed_for_a_while_and_again_for_a_moment_once_it_was_given() {
         let (who, name) = (Identity::Nobody, ArcStr::from("_reply.1"));
         let mut permits = permits(Permissions::none());
-        assert!(!permits.may_answer(&who, &name, HOUR));
-        permits.allow_answer(&who, &name, HOUR);
+        assert!(!permits.take_answer(&who, &name, Some(1), HOUR));
+        for n in 1..=3 {
+            permits.allow_answer(&who, &name, Some(n), HOUR);
+        }
         let end = HOUR + ANSWERS_ALLOWED_FOR;
-        assert!(permits.may_answer(&who, &name, end - HOUR));
-        assert!(
-            !permits.may_answer(&who, "_reply.2", HOUR) && !permits.may_answer(&who, &name, end)
-        );
-        // Another request renews it, also if the first end comes.
-        permits.allow_answer(&who, &name, end - HOUR);
-        permits.allow_answer(&who, &ArcStr::from("_reply.3"), end + HOUR);
-        assert!(permits.may_answer(&who, &name, end + HOUR));
+        // Another name, another request, and one that says none.
+        for (name, n) in [("_reply.2", Some(1)), ("_reply.1", Some(4)), ("_reply.1", None)] {
+            assert!(!permits.take_answer(&who, name, n, HOUR), "{name} {n:?}");
+        }
+        let last = end - HOUR;
+        assert!(permits.take_answer(&who, &name, Some(1), last));
+        assert!(permits.take_answer(&who, &name, Some(1), last + ANSWER_REPEATED_FOR / 2));
+        assert!(!permits.take_answer(&who, &name, Some(1), last + ANSWER_REPEATED_FOR));
+        assert!(!permits.take_answer(&who, &name, Some(2), end));
+        // Of those that say no number, nobody knows how many there are.
+        permits.allow_answer(&who, &name, None, HOUR);
+        for _ in 0..2 {
+            assert!(permits.take_answer(&who, &name, None, last));
+        }
+        // Delivered again, it is renewed, also if the first end comes.
+        permits.allow_answer(&who, &name, Some(3), end - HOUR);
+        permits.allow_answer(&who, &name, Some(5), end + HOUR);
+        assert!(permits.take_answer(&who, &name, Some(3), end + HOUR));
+        assert_eq!(permits.answers.waiting.values().sum::<usize>(), 1);
     }
 
     #[test]
-    fn the_oldest_answers_make_room() {
+    fn a_requester_has_its_share_of_answers_and_one_that_waits_is_not_crowded_out() {
+        let who = Identity::Nobody;
+        let mut permits = permits(Permissions::none());
+        let (slow, busy) = (ArcStr::from("_reply.slow"), ArcStr::from("_reply.busy"));
+        permits.allow_answer(&who, &slow, Some(1), HOUR);
+        // Beyond its share nothing is noted, however many there are.
+        for n in 0..3 * ANSWERS_ALLOWED_MAX as u64 {
+            permits.allow_answer(&who, &busy, Some(n), HOUR);
+        }
+        assert_eq!(permits.answers.waiting[&busy], ANSWERS_ALLOWED_MAX_EACH);
+        assert!(!permits.take_answer(&who, &busy, Some(ANSWERS_ALLOWED_MAX_EACH as u64), HOUR));
+        // What is answered makes room.
+        for n in 0..4 * ANSWERS_ALLOWED_MAX as u64 {
+            permits.allow_answer(&who, &busy, Some(n), HOUR);
+            permits.take_answer(&who, &busy, Some(n), HOUR);
+        }
+        assert!(permits.answers.until.len() <= 2 * ANSWERS_ALLOWED_MAX + 1);
+        assert!(permits.answers.ends.len() <= 2 * ANSWERS_ALLOWED_MAX + 1);
+        assert!(permits.take_answer(&who, &slow, Some(1), HOUR));
+    }
+
+    #[test]
+    fn of_all_requesters_together_the_oldest_answers_make_room() {
         let who = Identity::Nobody;
         let mut permits = permits(Permissions::none());
         let name = |n: usize| ArcStr::from(format!("_reply.{n}"));
-        for n in 0..=ANSWERS_ALLOWED_MAX {
-            permits.allow_answer(&who, &name(n), HOUR);
+        for n in 0..=2 * ANSWERS_ALLOWED_MAX {
+            permits.allow_answer(&who, &name(n), None, HOUR);
         }
-        assert!(!permits.may_answer(&who, &name(0), HOUR));
-        assert!(permits.may_answer(&who, &name(1), HOUR));
-        assert_eq!(permits.answers.until.len(), ANSWERS_ALLOWED_MAX);
-        assert!(permits.answers.ends.len() <= 2 * ANSWERS_ALLOWED_MAX);
+        assert!(!permits.take_answer(&who, &name(0), None, HOUR));
+        assert!(permits.take_answer(&who, &name(2 * ANSWERS_ALLOWED_MAX), None, HOUR));
+        assert!(permits.answers.until.len() <= ANSWERS_ALLOWED_MAX);
+        assert!(permits.answers.waiting.len() <= ANSWERS_ALLOWED_MAX);
+    }
+
+    #[test]
+    fn answers_end_with_the_permissions_that_they_came_of() {
+        let (own, shared) = (ArcStr::from("_reply.1"), ArcStr::from("pay.results"));
+        let user = |name: &str| Identity::User(name.into());
+        let access = |who: &str| {
+            let permissions = Permissions::none().subscribe("jobs");
+            Arc::new(Access::new().user(who, PasswordHash::cheap("x"), permissions))
+        };
+        let mut permits = Permits::new(access("worker"));
+        permits.opened(&user("worker"));
+        for name in [&own, &shared] {
+            permits.allow_answer(&user("worker"), name, Some(1), HOUR);
+        }
+        // Those who may still do what they might go on, but not where somebody else had to be asked.
+        drop(permits.change(access("worker")));
+        assert!(!permits.take_answer(&user("worker"), &shared, Some(1), HOUR));
+        assert!(permits.take_answer(&user("worker"), &own, Some(1), HOUR));
+        permits.allow_answer(&user("worker"), &own, Some(2), HOUR);
+        drop(permits.change(access("another")));
+        assert!(!permits.take_answer(&user("worker"), &own, Some(2), HOUR));
+        assert!(permits.answers.until.is_empty() && permits.answers.waiting.is_empty());
     }
 }

@@ -16,6 +16,7 @@ use crate::wire::control::{Control, Kind, Subscribe};
 use crate::wire::filter::Filter;
 use crate::wire::frame::Frame;
 use crate::wire::id::MessageId;
+use crate::wire::name::REPLY_PREFIX;
 use crate::wire::properties::Properties;
 use crate::wire::{durable, letter, name, pickle, retained};
 
@@ -24,7 +25,7 @@ static NOBODY: Identity = Identity::Nobody;
 
 /// The name under which a publisher gets its answers.
 fn reply_name(publisher: u64) -> String {
-    format!("_reply.{publisher:016x}")
+    format!("{REPLY_PREFIX}{publisher:016x}")
 }
 
 impl<E> Core<E> {
@@ -97,20 +98,45 @@ impl<E> Core<E> {
             }
             Frame::V1 { name, .. } => self.check_publish(connection, name),
             Frame::V2 { name, body } => {
-                self.check_publish(connection, name)?;
+                if let Err(refusal) = self.check_publish(connection, name)
+                    && !self.are_answers(connection, name, body)
+                {
+                    return Err(refusal);
+                }
                 self.check_reply_names(connection, body)
             }
         }
     }
 
     fn check_publish(&mut self, connection: ConnectionId, name: &str) -> Result<(), Refusal> {
-        let now = self.clock_set;
         let identity = self.identities.get(&connection).unwrap_or(&NOBODY);
         let Some(permits) = &mut self.permits else { return Ok(()) };
-        if permits.may_publish(identity, name) || permits.may_answer(identity, name, now) {
+        if permits.may_publish(identity, name) {
             return Ok(());
         }
         Err(permits.refusal(identity, Operation::Publish, &format!("publish to '{name}'")))
+    }
+
+    /// Whether each record of a frame answers a request that this client got, and does nothing else: it is neither kept nor
+    /// retained nor for later.
+    fn are_answers(&mut self, connection: ConnectionId, name: &str, body: &[u8]) -> bool {
+        let now = self.clock_set;
+        let identity = self.identities.get(&connection).unwrap_or(&NOBODY);
+        let Some(permits) = &mut self.permits else { return false };
+        frame_records(body).all(|(_, record)| {
+            let Some(properties) =
+                record.has_properties.then(|| record.parts().1).map(Properties::read)
+            else {
+                return false;
+            };
+            properties.is_ok_and(|properties| {
+                let is_plain = !record.ack
+                    && !properties.retain
+                    && properties.deliver_at_ms.is_none()
+                    && properties.key.is_none();
+                is_plain && permits.take_answer(identity, name, properties.correlation, now)
+            })
+        })
     }
 
     /// Whoever gets a request may publish under the name that it says. So that nobody has others publish what he may not,
@@ -231,6 +257,12 @@ impl<E> Core<E> {
         )
     }
 
+    /// Whether there are messages that a connection may get without being asked anything else.
+    pub(super) fn may_get_any(&self, connection: ConnectionId) -> bool {
+        self.permissions(connection)
+            .is_none_or(|(.., permissions)| permissions.allows_any(Operation::Subscribe))
+    }
+
     fn check_administers(&self, connection: ConnectionId, what: &str) -> Result<(), Refusal> {
         match self.permissions(connection) {
             Some((_, identity, permissions)) if !permissions.administers() => {
@@ -261,15 +293,17 @@ impl<E> Core<E> {
             .is_none_or(|(.., permissions)| permissions.allows(Operation::Group, name))
     }
 
-    /// Whoever is given a request may answer it.
-    pub(super) fn allow_answers(&mut self, frame: &Bytes, to: &[ConnectionId], direct: &[Direct]) {
+    /// Whoever is given a request on its connection for requests may answer it, unless it only looks on. A retained request
+    /// gives no such right: it is there for everybody who comes, for as long as it is not replaced.
+    pub(super) fn allow_answers(&mut self, frame: &Bytes, direct: &[Direct]) {
         let Some(permits) = &mut self.permits else { return };
         let Ok(Frame::V2 { body, .. }) = Frame::parse(frame) else { return };
         for (_, record) in frame_records(body).filter(|(_, record)| record.has_properties) {
-            let Some(name) = record.properties().reply_to.map(ArcStr::from) else { continue };
-            for connection in to.iter().chain(direct.iter().map(|direct| &direct.connection)) {
-                let identity = self.identities.get(connection).unwrap_or(&NOBODY);
-                permits.allow_answer(identity, &name, self.clock_set);
+            let properties = record.properties();
+            let Some(name) = properties.reply_to.map(ArcStr::from) else { continue };
+            for direct in direct.iter().filter(|direct| !direct.looks_on && !properties.retain) {
+                let identity = self.identities.get(&direct.connection).unwrap_or(&NOBODY);
+                permits.allow_answer(identity, &name, properties.correlation, self.clock_set);
             }
         }
     }

@@ -68,6 +68,10 @@ pub(super) enum Refusal {
     )]
     NotYours { publisher: u64 },
     #[error(
+        "this connection proved that it is publisher {first:016x}; another publisher needs a connection of its own"
+    )]
+    SecondPublisher { first: u64 },
+    #[error(
         "message {sequence} of publisher {publisher:016x} was published with another content; use a secret of its own \
          for each client"
     )]
@@ -123,7 +127,7 @@ impl Refusal {
             | Self::Properties(_)
             | Self::TooFarAhead { .. }
             | Self::Rule(_) => ErrorCode::Malformed,
-            Self::NotYours { .. } => ErrorCode::NotYours,
+            Self::NotYours { .. } | Self::SecondPublisher { .. } => ErrorCode::NotYours,
             Self::Subscription(_) | Self::Group(_) => ErrorCode::Subscription,
             Self::Durable(_) => ErrorCode::Group,
             Self::Letter(_) => ErrorCode::Letter,

@@ -396,6 +396,7 @@ impl<N: Network> Broker<N> {
             self.hold_time.end(self.network.now());
         }
         self.timers.cancel(&peer);
+        self.logins.closed(id);
         self.admission.left(&peer);
         self.core.disconnected(id);
         self.has_work = true;

@@ -8,6 +8,8 @@ pub const SEPARATOR: u8 = b'|';
 pub const PING: &str = "ping";
 /// The request that acknowledges messages and goes no further.
 pub const ACK: &str = "ack";
+/// What the names begin with under which publishers get answers: their ids stand behind it, in hexadecimal.
+pub const REPLY_PREFIX: &str = "_reply.";
 
 /// Which rule a name breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -11,7 +11,7 @@ use crate::slab;
 use crate::wire::control::{Delivery, Kind, Overflow, Subscribe};
 use crate::wire::filter::Filter;
 use crate::wire::frame::v1_prefix;
-use crate::wire::name::SEPARATOR;
+use crate::wire::name::{REPLY_PREFIX, SEPARATOR};
 
 use credit::{AwaitingCredit, check_credit};
 
@@ -52,6 +52,9 @@ const DROPS: u8 = 1;
 const OVERDRAWN: u8 = 2;
 /// Messages wait for its credit, or did when it was granted, and are not delivered yet.
 const OWES: u8 = 4;
+
+/// It gets answers: whoever answers others as well waits for none of them.
+const ANSWERS: u8 = 8;
 
 /// Where its filter is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -180,7 +183,11 @@ impl Subscribers {
             place: cost as u32,
             filter: FilterSlot::Elsewhere,
             part,
-            flags: if overflow == Overflow::Drop { DROPS } else { 0 },
+            flags: match filter {
+                _ if overflow == Overflow::Drop => DROPS,
+                Filter::Name(name) if name.starts_with(REPLY_PREFIX) => ANSWERS,
+                _ => 0,
+            },
         };
         let at = self.natives.insert(native);
         if part != Part::Member {

@@ -368,3 +368,14 @@ fn large_ones_wait_for_those_that_are_carried_over() {
     assert_eq!(bench.core.next_due(), Some(SHORT));
     assert_eq!(bench.pass(Duration::ZERO).got(), [[1]]);
 }
+
+#[test]
+fn nobody_takes_back_what_nobody_got_yet() {
+    let mut bench = at_start(Bench::new());
+    bench.subscribe_as(9, b"\x01orders|").ask(5, join(1, ROOMY));
+    bench.request(4, order(1, true, SHORT)).request(9, ack::frame(&[id(1)]));
+    assert_eq!(bench.effects().1, [(4, Reply::Ok), (9, Reply::Ok)]);
+    bench.pass_on_both(SHORT);
+    assert_eq!(bench.deliveries().0.len() + bench.given().len(), 2);
+    bench.request(9, ack::frame(&[id(1)]));
+}

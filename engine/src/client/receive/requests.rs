@@ -14,6 +14,7 @@ use crate::client::error::SubscribeError;
 use crate::client::mode::Asynchronous;
 use crate::limits::CLIENT_CREDIT_BYTES;
 use crate::wire::control::Overflow;
+use crate::wire::name::REPLY_PREFIX;
 
 /// A client's requests. The subscription to their answers begins with the first of them.
 pub(in crate::client) struct Requests {
@@ -28,7 +29,7 @@ pub(in crate::client) struct Requests {
 impl Requests {
     /// Those of the publisher with this id.
     pub(in crate::client) fn new(opener: Opener, publisher: u64) -> Self {
-        let name = format!("_reply.{publisher:016x}");
+        let name = format!("{REPLY_PREFIX}{publisher:016x}");
         let (replies, subscription) = Default::default();
         Self {
             opener,

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::collections::btree_map::Entry;
 
 use super::super::{ConnectionId, Direct, Subscribers};
-use super::{DROPS, NativeError, OVERDRAWN, OWES};
+use super::{ANSWERS, DROPS, NativeError, OVERDRAWN, OWES};
 use crate::limits::{
     CREDIT_BYTES_MAX, OVERDRAFT_BYTES_MAX, OWED_MESSAGES_MAX_ALL, OWED_MESSAGES_MAX_EACH,
 };
@@ -26,7 +26,7 @@ impl Subscribers {
             return None;
         }
         native.take(bytes);
-        if !native.has(OVERDRAWN) {
+        if !native.has(OVERDRAWN | ANSWERS) {
             native.set(OVERDRAWN, true);
             if let Some(connection) = self.connections.get_mut(&native.connection) {
                 connection.overdrawn += 1;
