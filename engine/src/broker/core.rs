@@ -311,8 +311,7 @@ impl<E> Core<E> {
 
     /// A message was acknowledged; unknown ones were acknowledged before. Groups settle what they have themselves.
     fn settle(&mut self, id: MessageId) {
-        // Nobody got one that is for later.
-        if !self.is_for_groups(id) && !self.backlog.is_later(id) {
+        if !self.is_for_groups(id) {
             self.settle_now(id);
         }
     }

@@ -349,9 +349,10 @@ mod tests {
     fn answers_end_with_the_permissions_that_they_came_of() {
         let (own, shared) = (ArcStr::from("_reply.1"), ArcStr::from("pay.results"));
         let user = |name: &str| Identity::User(name.into());
+        let password = PasswordHash::cheap("x");
         let access = |who: &str| {
             let permissions = Permissions::none().subscribe("jobs");
-            Arc::new(Access::new().user(who, PasswordHash::cheap("x"), permissions))
+            Arc::new(Access::new().user(who, password.clone(), permissions))
         };
         let mut permits = Permits::new(access("worker"));
         permits.opened(&user("worker"));

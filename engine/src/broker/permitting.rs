@@ -167,6 +167,11 @@ impl<E> Core<E> {
         let Some((permits, identity, permissions)) = self.permissions(connection) else {
             return Ok(());
         };
+        // Nobody got one that is for later: to acknowledge it is to take it back.
+        if self.backlog.is_later(id) && self.proved.get(&connection) != Some(&id.publisher) {
+            let what = format!("take back message {id}, which another publisher has for later");
+            return Err(permits.refusal(identity, Operation::Publish, &what));
+        }
         match self.backlog.name_of(id) {
             // The name is not told: it may be unknown to whoever asks.
             Some(name) if !permissions.allows(Operation::Subscribe, &name) => {

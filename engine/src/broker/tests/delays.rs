@@ -5,6 +5,8 @@ use super::expiry::{START_MS, at_start, record_with};
 use super::groups::{GROUP, ORDERS, ROOMY, join, verdict};
 use super::native::subscribe;
 use super::*;
+use crate::access::{Access, Identity, Permissions};
+use crate::broker::permits::Permits;
 use crate::limits::{
     CARRYING_BYTES_MAX, DELAY_DAYS_MAX, DELAYED_PER_TURN_MAX, TRANSCODED_BYTES_PER_TURN_MAX,
 };
@@ -370,12 +372,20 @@ fn large_ones_wait_for_those_that_are_carried_over() {
 }
 
 #[test]
-fn nobody_takes_back_what_nobody_got_yet() {
+fn where_clients_have_permissions_its_publisher_alone_takes_it_back() {
     let mut bench = at_start(Bench::new());
-    bench.subscribe_as(9, b"\x01orders|").ask(5, join(1, ROOMY));
-    bench.request(4, order(1, true, SHORT)).request(9, ack::frame(&[id(1)]));
-    assert_eq!(bench.effects().1, [(4, Reply::Ok), (9, Reply::Ok)]);
-    bench.pass_on_both(SHORT);
-    assert_eq!(bench.deliveries().0.len() + bench.given().len(), 2);
+    let access = Access::new().others(Permissions::all());
+    bench.core.permits = Some(Permits::new(access.into()));
+    for connection in [4, 9] {
+        bench.core.opened(connection, Identity::Nobody);
+    }
+    bench.request(4, order(1, true, SHORT)).request(4, order(2, true, SHORT));
+    bench.effects();
     bench.request(9, ack::frame(&[id(1)]));
+    let replies = bench.effects().1;
+    let [(9, Reply::Refused(why, Dialect::V2))] = &replies[..] else { panic!("{replies:?}") };
+    assert_eq!(why.code(), ErrorCode::NotAllowed);
+    bench.request(4, ack::frame(&[id(2)]));
+    assert_eq!(bench.effects().1, [(4, Reply::Ok)]);
+    assert_eq!(bench.core.backlog.count_later(), 1);
 }
