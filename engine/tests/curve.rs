@@ -8,7 +8,7 @@ use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use mezzenger::curve::{AuthorizedKeys, KeyPair};
-use mezzenger::{Client, ClientBuilder, ConnectError, ConnectionEvent, Filter, Server};
+use mezzenger::{Client, ClientBuilder, ConnectError, ConnectionEvent, Filter, SendError, Server};
 
 use self::strangers::{LONG, exchange, greeting};
 
@@ -84,6 +84,28 @@ fn a_subscriber_that_lets_much_wait_gets_it_all_in_order() {
             assert_eq!(sink.recv_timeout(LONG).unwrap().payload()[..8], n.to_le_bytes());
         }
     });
+}
+
+#[test]
+fn a_message_over_the_limit_is_refused_with_keys_as_without() {
+    let keys = KeyPair::generate();
+    let builder = || Server::builder().pub_port(0).recv_port(0).max_message_bytes(100_000);
+    let encrypted = builder().curve(keys.clone(), AuthorizedKeys::any()).start().unwrap();
+    let open = builder().start().unwrap();
+    let options = [options(&encrypted).curve(KeyPair::generate(), keys.public()), options(&open)];
+    let refusals = options.map(|options| {
+        let (event, events) = channel();
+        let report = move |happened: &ConnectionEvent| {
+            let _ = event.send(happened.clone());
+        };
+        let client = options.on_connection(report).connect().unwrap();
+        let error = client.message("a", vec![7; 200_000]).send().unwrap_err();
+        client.message("a", vec![7; 90_000]).send().unwrap();
+        assert_eq!(events.try_iter().count(), 1, "it is on the connection that it had");
+        assert!(matches!(error, SendError::TooLargeForServer { .. }), "{error}");
+        error.to_string()
+    });
+    assert_eq!(refusals[0], refusals[1]);
 }
 
 #[test]

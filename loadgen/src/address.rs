@@ -15,6 +15,8 @@ pub(crate) enum Target {
     Relay,
     /// The bare forwarder over libzmq, for Mezzenger's clients.
     ZmqForwarder,
+    /// The same, for libzmq's own sockets.
+    Libzmq,
     /// Another broker.
     Peer(Address),
 }
@@ -70,7 +72,7 @@ pub(crate) enum Qos {
 pub(crate) enum TargetError {
     /// The scheme is not known.
     #[error(
-        "'{0}' is none of mezzenger, relay, zmq-forwarder, nats://, nats+raw://, nats+js://, redis://, \
+        "'{0}' is none of mezzenger, relay, zmq-forwarder, libzmq, nats://, nats+raw://, nats+js://, redis://, \
          redis+streams://, beanstalkd://, mqtt://"
     )]
     Unknown(String),
@@ -97,6 +99,9 @@ pub(crate) enum TargetError {
 
 /// Messages and bytes that the forwarder, whose queues have no bound, is given.
 const FORWARDER: (u64, u64) = (262_144, 64 * 1024 * 1024);
+
+/// The same when each message is a frame of its own, which takes libzmq 64 bytes and more for each subscriber.
+const LIBZMQ: (u64, u64) = (32_768, 16 * 1024 * 1024);
 
 /// Messages of this size within both bounds, and never none.
 fn bounded((messages, bytes): (u64, u64), message_bytes: usize) -> u64 {
@@ -127,6 +132,7 @@ impl Target {
             Self::Mezzenger => "mezzenger",
             Self::Relay => "relay",
             Self::ZmqForwarder => "zmq-forwarder",
+            Self::Libzmq => "libzmq",
             Self::Peer(address) => address.broker.name(),
         }
     }
@@ -135,7 +141,7 @@ impl Target {
     pub(crate) fn acknowledges(&self) -> bool {
         match self {
             Self::Mezzenger => true,
-            Self::Relay | Self::ZmqForwarder => false,
+            Self::Relay | Self::ZmqForwarder | Self::Libzmq => false,
             Self::Peer(address) => {
                 let broker = address.broker;
                 matches!(broker, Broker::JetStream(_) | Broker::RedisStreams | Broker::Beanstalkd)
@@ -147,7 +153,7 @@ impl Target {
     pub(crate) fn has_groups(&self) -> bool {
         match self {
             Self::Mezzenger => true,
-            Self::Relay | Self::ZmqForwarder => false,
+            Self::Relay | Self::ZmqForwarder | Self::Libzmq => false,
             Self::Peer(address) => !matches!(address.broker, Broker::Redis | Broker::Mqtt(_)),
         }
     }
@@ -156,7 +162,16 @@ impl Target {
     pub(crate) fn answers(&self) -> bool {
         match self {
             Self::Mezzenger | Self::Relay | Self::ZmqForwarder => true,
+            Self::Libzmq => false,
             Self::Peer(address) => matches!(address.broker, Broker::Nats | Broker::NatsRaw),
+        }
+    }
+
+    /// Whether connections to it can be opened for their own sake, and when it took them.
+    pub(crate) fn counts_connections(&self) -> bool {
+        match self {
+            Self::Mezzenger | Self::Relay | Self::ZmqForwarder | Self::Libzmq => true,
+            Self::Peer(address) => address.broker == Broker::Nats,
         }
     }
 
@@ -166,6 +181,7 @@ impl Target {
         match self {
             Self::Mezzenger | Self::Relay => None,
             Self::ZmqForwarder => Some(bounded(FORWARDER, message_bytes)),
+            Self::Libzmq => Some(bounded(LIBZMQ, message_bytes)),
             Self::Peer(address) => Some(address.broker.inflight(message_bytes)),
         }
     }
@@ -173,7 +189,7 @@ impl Target {
     /// What a connection that does nothing says first, and what the target's answer contains.
     pub(crate) fn idle_hello(&self) -> Option<(Vec<u8>, &'static [u8])> {
         match self {
-            Self::Mezzenger | Self::Relay | Self::ZmqForwarder => {
+            Self::Mezzenger | Self::Relay | Self::ZmqForwarder | Self::Libzmq => {
                 let mut hello = b"\xff\0\0\0\0\0\0\0\0\x7f\x03\0NULL".to_vec();
                 hello.resize(64, 0);
                 hello.extend(b"\x04\x1c\x05READY\x0bSocket-Type\0\0\0\x06DEALER");
@@ -192,7 +208,9 @@ impl Target {
     /// The answer to a sign of life that the target asks for, with `PING` in it.
     pub(crate) fn idle_pong(&self) -> &'static [u8] {
         match self {
-            Self::Mezzenger | Self::Relay | Self::ZmqForwarder => b"\x04\x05\x04PONG",
+            Self::Mezzenger | Self::Relay | Self::ZmqForwarder | Self::Libzmq => {
+                b"\x04\x05\x04PONG"
+            }
             Self::Peer(_) => b"PONG\r\n",
         }
     }
@@ -278,10 +296,11 @@ impl FromStr for Target {
         match text {
             "mezzenger" => return Ok(Self::Mezzenger),
             "relay" => return Ok(Self::Relay),
-            "zmq-forwarder" if cfg!(not(feature = "libzmq")) => {
+            "zmq-forwarder" | "libzmq" if cfg!(not(feature = "libzmq")) => {
                 return Err(TargetError::NotBuilt { what: "libzmq", feature: "libzmq" });
             }
             "zmq-forwarder" => return Ok(Self::ZmqForwarder),
+            "libzmq" => return Ok(Self::Libzmq),
             _ => {}
         }
         let (scheme, rest) =
@@ -308,7 +327,7 @@ impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())?;
         match self {
-            Self::Mezzenger | Self::Relay | Self::ZmqForwarder => Ok(()),
+            Self::Mezzenger | Self::Relay | Self::ZmqForwarder | Self::Libzmq => Ok(()),
             Self::Peer(Address { host, port, .. }) => write!(f, " at {host}:{port}"),
         }
     }
@@ -341,11 +360,14 @@ mod tests {
     fn targets_are_read() {
         check("mezzenger", Ok(Target::Mezzenger));
         check("relay", Ok(Target::Relay));
-        let forwarder = match cfg!(feature = "libzmq") {
-            true => Ok(Target::ZmqForwarder),
-            false => Err(TargetError::NotBuilt { what: "libzmq", feature: "libzmq" }),
-        };
-        check("zmq-forwarder", forwarder);
+        for target in [Target::ZmqForwarder, Target::Libzmq] {
+            let name = target.name();
+            let built = match cfg!(feature = "libzmq") {
+                true => Ok(target),
+                false => Err(TargetError::NotBuilt { what: "libzmq", feature: "libzmq" }),
+            };
+            check(name, built);
+        }
         check("nats://localhost:4222", peer(Broker::Nats, "localhost", 4222));
         check("nats+raw://h:1", peer(Broker::NatsRaw, "h", 1));
         check("nats+js://h:1", peer(Broker::JetStream(Storage::Memory), "h", 1));

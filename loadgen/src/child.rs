@@ -15,6 +15,7 @@ use loadgen::report::ready;
 use serde::{Deserialize, Serialize};
 
 use crate::args::OwnServerArgs;
+use crate::keys::Keys;
 
 /// How long the server may take to end before it is killed.
 const END_TIMEOUT: Duration = Duration::from_secs(10);
@@ -81,8 +82,8 @@ pub(crate) struct ChildServer {
 }
 
 impl ChildServer {
-    /// Starts a server and waits until it listens.
-    pub(crate) fn start(own: &OwnServerArgs) -> Result<Self, ChildError> {
+    /// Starts a server, with keys if it is to encrypt, and waits until it listens.
+    pub(crate) fn start(own: &OwnServerArgs, keys: Option<&Keys>) -> Result<Self, ChildError> {
         let mut arguments = vec![OsString::from("serve")];
         let mut add = |flag: &str, value: OsString| arguments.extend([flag.into(), value]);
         if let Some(path) = &own.persist_file {
@@ -94,12 +95,14 @@ impl ChildServer {
         if let Some(interval) = own.retry_interval {
             add("--retry-interval", humantime::format_duration(interval).to_string().into());
         }
+        arguments.extend(keys.into_iter().flat_map(Keys::flags));
         Self::spawn(arguments, 0, 0)
     }
 
-    /// Starts another child by the name of its subcommand and waits until it listens.
-    pub(crate) fn start_bare(subcommand: &str) -> Result<Self, ChildError> {
-        Self::spawn(vec![subcommand.into()], 0, 0)
+    /// Starts another child by the name of its subcommand, with keys if it is to encrypt, and waits until it listens.
+    pub(crate) fn start_bare(subcommand: &str, keys: Option<&Keys>) -> Result<Self, ChildError> {
+        let flags = keys.into_iter().flat_map(Keys::flags);
+        Self::spawn(std::iter::once(subcommand.into()).chain(flags).collect(), 0, 0)
     }
 
     /// Kills it (SIGKILL), starts it again with the same ports and file, and waits until it listens.
@@ -136,6 +139,12 @@ impl ChildServer {
     /// Where requests are sent.
     pub(crate) fn recv_addr(&self) -> SocketAddr {
         self.recv_addr
+    }
+
+    /// Where SUB sockets subscribe.
+    #[cfg(feature = "libzmq")]
+    pub(crate) fn pub_addr(&self) -> SocketAddr {
+        self.pub_addr
     }
 
     /// Notices when the server has ended.

@@ -10,6 +10,7 @@ mod count;
 mod drain;
 mod header;
 mod idle;
+mod keys;
 mod kills;
 mod ledger;
 mod measured;

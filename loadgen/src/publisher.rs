@@ -40,7 +40,7 @@ pub(crate) struct Plan {
     pub(crate) count: Option<u64>,
     /// What each publisher has begun to hand over, a count for each name.
     pub(crate) begun: Vec<Vec<Count>>,
-    /// What is measured to the answers, where messages are requests.
+    /// What is measured to the answers, where messages are requests, or to the end of connections.
     pub(crate) round_trips: Option<Mutex<Measured>>,
     /// Bounds what subscribers have not received yet.
     pub(crate) window: Option<Window>,

@@ -16,6 +16,7 @@ use crate::content::Content;
 use crate::count::Count;
 use crate::drain::{self, DrainError};
 use crate::idle::IdleConnections;
+use crate::keys::{Keys, KeysError};
 use crate::kills::Kills;
 use crate::measured::Measured;
 use crate::notes::Notes;
@@ -34,6 +35,9 @@ use crate::window::Window;
 /// Why there is no result.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RunError {
+    /// The keys of the run could not be made.
+    #[error(transparent)]
+    Keys(#[from] KeysError),
     /// The run's own server failed.
     #[error(transparent)]
     Child(#[from] ChildError),
@@ -92,20 +96,24 @@ pub(crate) struct Outcome {
 
 /// Runs what the settings say. With `wants_series` it also looks at each second.
 pub(crate) fn run(settings: &Settings, wants_series: bool) -> Result<Outcome, RunError> {
-    let mut child = start_child(settings)?;
+    let keys = settings.target.curve.then(Keys::make).transpose()?.map(Arc::new);
+    let mut child = start_child(settings, keys.as_deref())?;
     // A file may hold messages of earlier runs, whose names nobody subscribes to here.
     let left_over = match &mut child {
         Some(child) => child.counts()?.pending,
         None => 0,
     };
     let clock = Clock::start();
-    let run = new_run(settings);
+    let run = new_run(settings, keys);
     let ends = Arc::new(Ends::new(settings, &run, child.as_ref())?);
     let expected = expected(settings, run.id, clock);
     let idle = open_idle(settings, child.as_ref()).map_err(RunError::Idle)?;
     let subscribers = start_subscribers(settings, &ends, run.names.len(), expected)?;
-    let publishers =
-        (0..settings.pubs).map(|index| ends.publisher(index)).collect::<Result<Vec<_>, _>>()?;
+    let publisher = |index| match settings.connections {
+        true => Ok(PublisherEnd::of_connections(Arc::clone(&ends), index)),
+        false => ends.publisher(index),
+    };
+    let publishers = (0..settings.pubs).map(publisher).collect::<Result<Vec<_>, _>>()?;
     let taken: Vec<_> = publishers.iter().map(PublisherEnd::taken).collect();
     let inflight = settings.inflight();
     let window = inflight.map(|limit| {
@@ -206,10 +214,10 @@ pub(crate) fn run(settings: &Settings, wants_series: bool) -> Result<Outcome, Ru
 }
 
 /// The number and the names of a run follow from its seed.
-fn new_run(settings: &Settings) -> Run {
+fn new_run(settings: &Settings, keys: Option<Arc<Keys>>) -> Run {
     let id = fastrand::Rng::with_seed(settings.seed).u32(..);
     let names = (0..settings.names).map(|at| format!("loadgen.{id:08x}.{at}")).collect();
-    Run { id, names, notes: Notes::default() }
+    Run { id, names, notes: Notes::default(), keys }
 }
 
 fn expected(settings: &Settings, run: u32, clock: Clock) -> Expected {
@@ -247,7 +255,8 @@ fn plan(settings: &Settings, expected: Expected, window: Option<Window>) -> Plan
         schedule: settings.rate.map(|rate| Schedule { rate, ramp_ns, publishers }),
         count: settings.count,
         begun: (0..publishers).map(|_| (0..names).map(|_| Count::default()).collect()).collect(),
-        round_trips: settings.request.then(|| Mutex::new(Measured::new())),
+        round_trips: (settings.request || settings.connections)
+            .then(|| Mutex::new(Measured::new())),
         window,
         clock,
         begin_ns,
@@ -258,11 +267,16 @@ fn plan(settings: &Settings, expected: Expected, window: Option<Window>) -> Plan
 }
 
 /// The process that the run brings itself, if it does.
-fn start_child(settings: &Settings) -> Result<Option<ChildServer>, ChildError> {
+fn start_child(
+    settings: &Settings,
+    keys: Option<&Keys>,
+) -> Result<Option<ChildServer>, ChildError> {
     match (&settings.target.target, &settings.target.server) {
-        (Target::Mezzenger, None) => ChildServer::start(&settings.target.own).map(Some),
-        (Target::Relay, _) => ChildServer::start_bare("relay").map(Some),
-        (Target::ZmqForwarder, _) => ChildServer::start_bare("forward").map(Some),
+        (Target::Mezzenger, None) => ChildServer::start(&settings.target.own, keys).map(Some),
+        (Target::Relay, _) => ChildServer::start_bare("relay", keys).map(Some),
+        (Target::ZmqForwarder | Target::Libzmq, _) => {
+            ChildServer::start_bare("forward", keys).map(Some)
+        }
         (Target::Mezzenger | Target::Peer(_), _) => Ok(None),
     }
 }
@@ -305,7 +319,7 @@ fn start_subscribers(
         let expected = Expected { consumer_latency, ..expected };
         Subscriber::start(ends, index, names, expected, group.as_ref())
     };
-    (0..settings.subs).map(start).collect()
+    (0..settings.subscribers()).map(start).collect()
 }
 
 fn start_publishers(

@@ -7,6 +7,7 @@ use std::{process, thread};
 
 use loadgen::report::ready;
 use mezzenger::Server;
+use mezzenger::curve::{read_authorized_keys, read_key_pair};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt;
 use tracing_subscriber::layer::SubscriberExt;
@@ -32,6 +33,9 @@ pub(crate) fn serve(args: ServeArgs) -> Result<(), Box<dyn std::error::Error>> {
     }
     if let Some(interval) = args.own.retry_interval {
         builder = builder.retry_interval(interval);
+    }
+    if let Some((secret, authorized)) = args.keys.curve_secret.zip(args.keys.authorized_keys) {
+        builder = builder.curve(read_key_pair(secret)?, read_authorized_keys(authorized)?);
     }
     let server = builder.start()?;
     say(server.pub_addr(), server.recv_addr())?;

@@ -186,6 +186,62 @@ fn the_bare_forwarder_loses_nothing() {
     run(&["--target", "zmq-forwarder", "--size", "65536"]);
 }
 
+/// A run of connections, which must be faultless.
+#[track_caller]
+fn connections(flags: &[&str]) {
+    let time =
+        ["--connections", "--pubs", "4", "--duration", "500ms", "--warmup", "100ms", "--json"];
+    let output = loadgen(&[flags, &time].concat());
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{flags:?}: {stderr}");
+    let report: Value = serde_json::from_slice(&output.stdout).expect("one JSON object");
+    assert_eq!(report["config"]["connections"], true);
+    assert!(report["published_per_s"].as_f64() > Some(0.0), "{report}");
+    assert!(report["latency_us"]["samples"].as_u64() > Some(0), "{report}");
+    assert_eq!((&report["delivered"], &report["lost"]), (&Value::from(0), &Value::from(0)));
+}
+
+#[test]
+fn connections_are_opened_and_closed_and_counted() {
+    for flags in [&[][..], &["--curve"], &["--target", "relay"]] {
+        connections(flags);
+    }
+    check_usage(&["--connections", "--ack"], "--ack");
+    check_usage(&["--connections", "--subs", "2"], "--subs");
+}
+
+#[test]
+fn an_encrypted_run_loses_nothing() {
+    let report = run(&["--curve", "--pubs", "4", "--subs", "8", "--names", "2"]);
+    assert_eq!(report["config"]["curve"], true);
+    let directory = tempfile::tempdir().expect("a directory");
+    let journal = directory.path().join("journal");
+    let journal = journal.to_str().expect("UTF-8");
+    run(&["--curve", "--ack", "--persist-file", journal, "--fsync", "never", "--rate", "500"]);
+    check_usage(&["--curve", "--server", "h"], "--server");
+    check_usage(&["--curve", "--target", "relay"], "has no CURVE");
+    check_usage(&["--tls", "folder"], "--tls is for nats://");
+}
+
+#[cfg(feature = "libzmq")]
+#[test]
+fn sockets_of_libzmq_lose_nothing() {
+    for curve in [&[][..], &["--curve"]] {
+        let target = [&["--target", "libzmq"], curve].concat();
+        if !curve.is_empty() && zmq::has("curve") != Some(true) {
+            check_usage(&target, "has no CURVE");
+            continue;
+        }
+        let report = run(&[&target[..], &["--pubs", "4", "--subs", "8", "--names", "2"]].concat());
+        assert_eq!(report["target"]["name"], "libzmq");
+        assert_eq!(report["target"]["version"], "4.3.4");
+        run(&[&target[..], &["--size", "65536"]].concat());
+        run(&[&target[..], &["--rate", "1000", "--size", "40..4000"]].concat());
+        connections(&target);
+    }
+    check_usage(&["--target", "libzmq", "--request"], "leave --request out");
+}
+
 #[test]
 fn idle_connections_stay_open_and_show_their_cost() {
     for target in ["mezzenger", "relay"] {
@@ -231,6 +287,7 @@ fn flags_that_do_not_go_together_are_usage_errors() {
     check_usage(&["--target", "relay", "--persist-file", "j", "--ack"], "own server");
     if cfg!(not(feature = "libzmq")) {
         check_usage(&["--target", "zmq-forwarder"], "--features libzmq");
+        check_usage(&["--target", "libzmq"], "--features libzmq");
     }
     check_usage(&["--durability", "paper"], "page-cache");
 }

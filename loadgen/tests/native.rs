@@ -1,26 +1,29 @@
 //! The relay and the forwarder deliver to native subscriptions, whose clients use one connection.
 
+use std::ffi::OsStr;
+use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
 use loadgen::report::ready;
-use mezzenger::{Client, Filter, SubscribeError, Subscription};
+use mezzenger::curve::{KeyPair, write_key_pair};
+use mezzenger::{Client, ConnectError, Filter, SubscribeError, Subscription};
 
 /// Longer than any delivery takes.
 const DEADLINE: Duration = Duration::from_secs(20);
 
-/// A bare target, which ends with the test.
+/// A child of a run, which ends with the test.
 struct Target {
     child: Child,
     port: u16,
 }
 
 impl Target {
-    fn start(subcommand: &str) -> Self {
+    fn start<S: AsRef<OsStr>>(words: &[S]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_loadgen"));
-        command.arg(subcommand).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.args(words).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().expect("it starts");
         let mut line = String::new();
         let stdout = child.stdout.as_mut().expect("a pipe");
@@ -52,7 +55,7 @@ fn read(subscription: &mut Subscription, count: usize) -> Vec<String> {
 }
 
 fn check(subcommand: &str) {
-    let target = Target::start(subcommand);
+    let target = Target::start(&[subcommand]);
     let (publisher, client) = (target.client(), target.client());
     let (sender, callback) = std::sync::mpsc::channel();
     client
@@ -91,6 +94,25 @@ fn check(subcommand: &str) {
 }
 
 #[test]
+fn the_server_of_an_encrypted_run_takes_its_clients_alone() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name| folder.path().join(name);
+    let (server, client) = (KeyPair::generate(), KeyPair::generate());
+    fs::create_dir(path("authorized")).expect("a folder");
+    write_key_pair(path("authorized/client"), &client).expect("written");
+    let [_, secret] = write_key_pair(path("server"), &server).expect("written");
+    let flag = |flag: &str| flag.to_owned().into();
+    let keys = [flag("--curve-secret"), secret, flag("--authorized-keys"), path("authorized")];
+    let target = Target::start(&[&[flag("serve")], &keys[..]].concat());
+    let builder = || Client::builder().port(target.port);
+    builder().curve(client, server.public()).connect().expect("a connection");
+    let stranger = builder().curve(KeyPair::generate(), server.public()).connect();
+    for refused in [builder().connect(), stranger] {
+        assert!(matches!(refused, Err(ConnectError::Security { .. })), "{refused:?}");
+    }
+}
+
+#[test]
 fn the_relay_delivers_to_native_subscriptions() {
     check("relay");
 }
@@ -106,7 +128,7 @@ fn the_bare_forwarder_delivers_to_native_subscriptions() {
 #[test]
 fn the_relay_sends_no_more_than_credit_allows() {
     const MESSAGES: usize = 200;
-    let target = Target::start("relay");
+    let target = Target::start(&["relay"]);
     let (publisher, client) = (target.client(), target.client());
     let open = |credit| {
         let opened = client.subscription_to(Filter::name("a")).credit(credit).open();

@@ -49,6 +49,20 @@ impl Broker {
         })
     }
 
+    /// With TLS, whose certificates of both ends are in this folder.
+    fn nats_tls(certificates: &Path) -> Self {
+        Self::start("nats-server", |port, directory| {
+            let file = directory.join("nats.conf");
+            let path = |name| certificates.join(name).to_str().expect("UTF-8").to_owned();
+            let (own, key, ca) = (path("server.pem"), path("server.key"), path("ca.pem"));
+            let tls =
+                format!("cert_file: '{own}', key_file: '{key}', ca_file: '{ca}', verify: true");
+            let text = format!("listen: '127.0.0.1:{port}'\ntls {{ {tls} }}\n");
+            fs::write(&file, text).expect("a file");
+            vec!["-c".to_owned(), file.to_str().expect("UTF-8").to_owned()]
+        })
+    }
+
     fn redis(settings: &[&str]) -> Self {
         Self::start("redis-server", |port, _| {
             let port = port.to_string();
@@ -108,6 +122,61 @@ fn core_nats_loses_nothing_within_its_window() {
         let report = nats.run(scheme, "", &["--rate", "1000", "--size", "40..4000"]);
         assert_eq!(report["published"], 1200);
     }
+}
+
+/// A folder with an authority's certificate, and those of a server and a client, signed by it.
+fn certificates() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    let text = "[req]\ndistinguished_name = name\n[name]\n";
+    fs::write(folder.path().join("conf"), text).expect("a file");
+    let make = |name: &str, more: &str| {
+        let common =
+            "req -x509 -config conf -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -noenc";
+        let files = format!("-subj /CN={name} -keyout {name}.key -out {name}.pem");
+        let words = [common, &files, more].join(" ");
+        let mut command = Command::new("openssl");
+        command.args(words.split(' ')).current_dir(folder.path());
+        let output = command.output().expect("openssl starts");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    };
+    make("ca", "-addext basicConstraints=critical,CA:TRUE");
+    for end in ["server", "client"] {
+        make(end, "-CA ca.pem -CAkey ca.key -addext subjectAltName=IP:127.0.0.1");
+    }
+    folder
+}
+
+#[test]
+fn nats_with_tls_loses_nothing_and_both_ends_check_certificates() {
+    let folder = certificates();
+    let nats = Broker::nats_tls(folder.path());
+    let flags = |folder: &tempfile::TempDir| folder.path().to_str().expect("UTF-8").to_owned();
+    let own = flags(&folder);
+    let report = nats.run("nats", "", &["--tls", &own, "--pubs", "2", "--subs", "4"]);
+    assert_eq!(report["config"]["tls"], own);
+    let target = format!("nats://127.0.0.1:{}", nats.port);
+    let opening = ["--target", &target, "--connections", "--duration", "500ms", "--json"];
+    let output = loadgen(&[&opening[..], &["--tls", &own]].concat());
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    // Neither its certificate nor ours is of the same authority; and one end has none.
+    let foreign = certificates();
+    fs::copy(foreign.path().join("ca.pem"), folder.path().join("ca.pem")).expect("copied");
+    for (wrong, why) in [(&["--tls", &own][..], "invalid peer certificate"), (&[], "")] {
+        let output = loadgen(&[&["--target", &target], wrong].concat());
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{stderr}");
+        assert!(stderr.contains(why), "{stderr}");
+    }
+}
+
+#[test]
+fn nats_opens_connections() {
+    let nats = Broker::nats();
+    let target = format!("nats://127.0.0.1:{}", nats.port);
+    let output = loadgen(&["--target", &target, "--connections", "--duration", "500ms", "--json"]);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let report: Value = serde_json::from_slice(&output.stdout).expect("one JSON object");
+    assert!(report["published_per_s"].as_f64() > Some(0.0), "{report}");
 }
 
 #[test]

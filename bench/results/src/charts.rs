@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use loadgen::report::Durability;
 use loadgen::report::chart::{self, Bar, ChartError, Curve};
-use loadgen::report::{Durability, Figure};
 
 use crate::record::Target;
 
@@ -38,8 +38,7 @@ fn chart(
         let svg = chart::latency(&title, &curves(targets))?;
         ("latency", title, svg)
     } else {
-        let acked = targets[0].first().is_acknowledged();
-        let figure = if acked { Figure::Settled } else { Figure::Delivered };
+        let figure = targets[0].rate();
         let title = format!("{workload}: {} ({class})", figure.name());
         let axis = format!("{}, median with minimum and maximum", figure.name());
         let bar =

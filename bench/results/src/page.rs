@@ -34,7 +34,7 @@ pub(crate) enum PageError {
     #[error("{RESULTS}: after {text:?} there is no {END:?}")]
     Open { text: String },
     #[error(
-        "{RESULTS}: {BEGIN}{name} --> is not known: it is no part, and its workload has no goal and was not measured"
+        "{RESULTS}: {BEGIN}{name} --> is not known: it is no part, and no workload that has a goal, needs none, or was measured"
     )]
     Unknown { name: String },
     #[error("{RESULTS}: the workload {name} is in the record and not shown")]
@@ -118,7 +118,7 @@ fn figures(
         _ => {
             let workload = name.strip_prefix("workload ").ok_or_else(unknown)?;
             let Some(targets) = record.workloads.get(workload) else {
-                let is_known = goals::are_about(workload);
+                let is_known = goals::know(workload);
                 return is_known.then(sections::not_measured).ok_or_else(unknown);
             };
             let mut text = sections::workload(targets);

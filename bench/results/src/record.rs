@@ -136,6 +136,16 @@ impl Target {
         self.first().config.get("rate").is_some_and(|rate| !rate.is_null())
     }
 
+    /// What a saturated run of it is about.
+    pub(crate) fn rate(&self) -> Figure {
+        let run = self.first();
+        match (run.is_of_connections(), run.is_acknowledged()) {
+            (true, _) => Figure::Connections,
+            (_, true) => Figure::Settled,
+            _ => Figure::Delivered,
+        }
+    }
+
     /// Whether each message was a request.
     pub(crate) fn has_requests(&self) -> bool {
         self.first().config.get("request") == Some(&serde_json::Value::Bool(true))

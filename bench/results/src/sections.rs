@@ -27,6 +27,7 @@ const ON_SCHEDULE: &[Figure] = &[
 ];
 
 const SATURATED: &[Figure] = &[
+    Figure::Connections,
     Figure::Published,
     Figure::Delivered,
     Figure::Settled,
@@ -131,9 +132,18 @@ fn settings(run: &Run) -> String {
     let is = |key: &str| run.config.get(key) == Some(&Value::Bool(true));
     let group = if is("group") { " of one group" } else { "" };
     let rate = if is("request") { "one request at a time each".to_owned() } else { rate };
+    let encrypted = if is("curve") { ", encrypted" } else { "" };
+    if run.is_of_connections() {
+        return format!(
+            "Clients: {}, one connection after the other each{encrypted}, {} s after {} s of warm-up",
+            text("pubs"),
+            text("duration_s"),
+            text("warmup_s")
+        );
+    }
     let acknowledged = if run.is_acknowledged() { ", acknowledged" } else { "" };
     format!(
-        "Publishers: {}, subscribers{group}: {}, payload: {} bytes, {rate}{acknowledged}, {} s after {} s of \
+        "Publishers: {}, subscribers{group}: {}, payload: {} bytes, {rate}{acknowledged}{encrypted}, {} s after {} s of \
          warm-up",
         text("pubs"),
         text("subs"),
@@ -181,8 +191,7 @@ pub(crate) fn old(record: &Record) -> String {
             missing.push(name.as_str());
             continue;
         };
-        let acked = ours.first().is_acknowledged();
-        let rate = if acked { Figure::Settled } else { Figure::Delivered };
+        let rate = ours.rate();
         for figure in [rate, Figure::LatencyP50, Figure::LatencyP99] {
             let ratio = spread(ratio(figure, ours, old));
             let was = spread(old.spread(figure));

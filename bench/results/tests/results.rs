@@ -259,6 +259,41 @@ fn requests_are_about_latency_and_what_has_a_goal_may_be_missing() {
 }
 
 #[test]
+fn encrypted_workloads_and_connections_are_shown_as_such() {
+    let parts = ["workload 8-to-32-curve", "workload connections-curve", "workload connections"];
+    let workspace = Workspace::new(&page(&parts));
+    workspace.add_rates("8-to-32-curve", "nats-tls", &[2e6]);
+    for (workload, target, rate) in [
+        ("8-to-32-curve", "mezzenger", 3e6),
+        ("8-to-32-curve", "libzmq", 1e6),
+        ("connections-curve", "mezzenger", 500.0),
+        ("connections-curve", "libzmq", 400.0),
+    ] {
+        let change = |run: &mut Value| {
+            run["config"]["curve"] = json!(true);
+            run["config"]["connections"] = json!(workload == "connections-curve");
+            run["published_per_s"] = json!(rate);
+            run["delivered_per_s"] = json!(rate);
+        };
+        workspace.add(workload, target, &[&change]);
+    }
+    let goals = workspace.done(&["goals", RECORD]);
+    assert_eq!(row(&goals, &["8-to-32-curve", "≥ 2 × libzmq"])[3], "3.00");
+    assert_eq!(row(&goals, &["8-to-32-curve", "≥ 1 × nats-tls"])[3], "1.50");
+    assert_eq!(row(&goals, &["1-to-1-curve", "≥ 2 × libzmq"])[4], "not measured");
+    workspace.done(&["write", RECORD]);
+    let page = workspace.read("RESULTS.md");
+    assert!(page.contains("saturated, encrypted, "), "{page}");
+    assert!(page.contains("one connection after the other each, encrypted, "), "{page}");
+    let head = row(&page, &["connections/s"]);
+    assert!(!head.contains(&"delivered/s".to_owned()), "{head:?}");
+    assert_eq!(row(&page, &["| libzmq |", "| 400 |"])[2], "400");
+    assert!(page.contains("connections -->\n\nNot measured."), "{page}");
+    let svg = workspace.read(&format!("{RECORD}/charts/connections-curve-rates-memory.svg"));
+    assert!(svg.contains("connections/s") && svg.contains("libzmq"), "{svg}");
+}
+
+#[test]
 fn what_makes_no_page_is_told() {
     let workspace = Workspace::new(&page(&["workload fan", "workload other"]));
     let refuses = |text: &str| {

@@ -1,7 +1,7 @@
 //! Flags that do not go together, which the parser cannot see.
 
 use super::settings::Settings;
-use crate::address::Target;
+use crate::address::{Address, Broker, Target};
 
 /// Finds the first of them, in words for people.
 pub(super) fn check(settings: &Settings) -> Result<(), String> {
@@ -25,8 +25,8 @@ fn target(settings: &Settings) -> Result<(), String> {
                     server, so without --server and --target"
             .to_owned());
     }
-    let is_broker = !matches!(on.target, Target::Mezzenger | Target::Relay | Target::ZmqForwarder);
-    if on.target_delay.is_some() && is_broker {
+    let is_ours = matches!(on.target, Target::Mezzenger | Target::Relay | Target::ZmqForwarder);
+    if on.target_delay.is_some() && !is_ours {
         return Err(format!(
             "--target-delay is for this project's clients, not for those of {}",
             on.target
@@ -42,8 +42,8 @@ fn target(settings: &Settings) -> Result<(), String> {
     if acks > 0.0 && acks < 1.0 && on.target != Target::Mezzenger {
         return Err(format!("{} acknowledges all messages or none: use --ack", on.target));
     }
-    if on.server_pid.is_some() && (own || matches!(on.target, Target::Relay | Target::ZmqForwarder))
-    {
+    let starts = own || matches!(on.target, Target::Relay | Target::ZmqForwarder | Target::Libzmq);
+    if on.server_pid.is_some() && starts {
         return Err(
             "--server-pid is for a server that runs already; this run starts one".to_owned()
         );
@@ -57,7 +57,29 @@ fn target(settings: &Settings) -> Result<(), String> {
             on.target
         ));
     }
+    encryption(settings)?;
     sharing(settings)
+}
+
+/// Finds what the target cannot encrypt.
+fn encryption(settings: &Settings) -> Result<(), String> {
+    let on = &settings.target;
+    let libzmq = matches!(on.target, Target::ZmqForwarder | Target::Libzmq);
+    if on.curve && !libzmq && on.target != Target::Mezzenger {
+        return Err(format!("{} has no CURVE; NATS has --tls", on.target));
+    }
+    #[cfg(feature = "libzmq")]
+    if on.curve && libzmq && zmq::has("curve") != Some(true) {
+        return Err("the libzmq of this build has no CURVE: link the system's, as bench/peers.sh --libzmq does".to_owned());
+    }
+    let has_tls = matches!(
+        &on.target,
+        Target::Peer(Address { broker: Broker::Nats | Broker::JetStream(_), .. })
+    );
+    if on.tls.is_some() && !has_tls {
+        return Err(format!("--tls is for nats:// and nats+js://, not for {}", on.target));
+    }
+    Ok(())
 }
 
 /// Finds what a group, or requests, cannot have.
@@ -74,6 +96,9 @@ fn sharing(settings: &Settings) -> Result<(), String> {
         return Err("nobody knows what a member of a group that comes and goes ought to get: use \
                     --group without --churn"
             .to_owned());
+    }
+    if settings.connections && !target.counts_connections() {
+        return Err(format!("--connections knows no way to connect to {target} alone"));
     }
     if !settings.request {
         return Ok(());

@@ -15,6 +15,8 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 pub(crate) use output::{CompareArgs, OutputArgs};
 pub(crate) use settings::Settings;
+#[cfg(feature = "libzmq")]
+pub(crate) use target::ForwardArgs;
 pub(crate) use target::{OwnServerArgs, PortArgs, ServeArgs, TargetArgs};
 
 /// Measures a Mezzenger server, or another broker, under load, and checks that it loses nothing.
@@ -49,7 +51,7 @@ pub(crate) enum Command {
     /// Runs the bare forwarder of a run, until stdin closes.
     #[cfg(feature = "libzmq")]
     #[command(hide = true)]
-    Forward(PortArgs),
+    Forward(ForwardArgs),
     /// Compares the medians of two results that --json printed.
     Compare(CompareArgs),
 }

@@ -88,6 +88,13 @@ pub(crate) struct Settings {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) request: bool,
 
+    /// Open connections instead of publishing: each of the --pubs opens one, waits until the target took it (a client of this
+    /// project or of NATS: its hello; a socket of libzmq: a subscription), closes it, and opens the next. Latency counts from the
+    /// beginning of the opening to the end of the closing.
+    #[arg(long, conflicts_with_all = ["subs", "ack", "ack_ratio", "group", "request", "inflight", "churn", "find_max"])]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) connections: bool,
+
     /// Decides sizes, acknowledgements, the messages' names, and when subscribers come and servers are
     /// killed: the same seed makes the same run. Default: a new one, which the result shows.
     #[arg(long, value_name = "N", default_value_t = fastrand::u64(0..SEED_END), hide_default_value = true)]
@@ -114,7 +121,12 @@ pub(crate) struct Settings {
 impl Settings {
     /// Deliveries of each message.
     pub(crate) fn copies(&self) -> u64 {
-        if self.group { 1 } else { self.subs.into() }
+        if self.group { 1 } else { self.subscribers().into() }
+    }
+
+    /// Subscribers that stay for the whole run.
+    pub(crate) fn subscribers(&self) -> u16 {
+        if self.connections { 0 } else { self.subs }
     }
 
     /// Most messages that may be published and not yet received, so that nothing is lost; `None` where publishers are
@@ -122,6 +134,7 @@ impl Settings {
     pub(crate) fn inflight(&self) -> Option<u64> {
         let bytes_max = self.size.max;
         let own = || match self.target.target {
+            _ if self.connections => None,
             Target::Mezzenger if self.group && self.acks() < 1.0 => {
                 Some(group_inflight(self.subs, bytes_max))
             }

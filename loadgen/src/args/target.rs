@@ -17,8 +17,8 @@ pub(crate) struct TargetArgs {
     /// What to put under load: `mezzenger` (an own server, or the one that --server names), `relay`
     /// (the physical limit: one thread and epoll write what a publisher sends to every subscriber; it
     /// answers handshakes, pings and each request, reads nothing but the heads of frames and the names
-    /// that clients subscribe to, and keeps nothing), `zmq-forwarder` (a bare loop over libzmq; needs a build with
-    /// `--features libzmq`), `nats://HOST:PORT`, `nats+raw://HOST:PORT` (spoken by hand, without the cost of its client), `nats+js://HOST:PORT[?storage=memory|file]`,
+    /// that clients subscribe to, and keeps nothing), `zmq-forwarder` (a bare loop over libzmq), `libzmq` (the same, for libzmq's own sockets
+    /// instead of this project's clients; both need a build with `--features libzmq`), `nats://HOST:PORT`, `nats+raw://HOST:PORT` (spoken by hand, without the cost of its client), `nats+js://HOST:PORT[?storage=memory|file]`,
     /// `redis://HOST:PORT` (pub/sub), `redis+streams://HOST:PORT`, `beanstalkd://HOST:PORT`, `mqtt://HOST:PORT[?qos=0|1]`. Other
     /// brokers need a build with `--features peers`.
     #[arg(long, value_name = "URL", default_value = "mezzenger")]
@@ -39,6 +39,17 @@ pub(crate) struct TargetArgs {
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     #[serde(rename = "target_delay_s", serialize_with = "optional_seconds")]
     pub(crate) target_delay: Option<Duration>,
+
+    /// Encrypt everything with CURVE, with keys made for this run: for mezzenger's own server, `zmq-forwarder` and `libzmq`.
+    #[arg(long, conflicts_with_all = ["server", "idle"])]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) curve: bool,
+
+    /// Encrypt everything to `nats://` and `nats+js://` with TLS. The folder has ca.pem, which the server's certificate is checked
+    /// against, and client.pem and client.key, which the server checks.
+    #[arg(long, value_name = "DIR", conflicts_with = "idle")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) tls: Option<PathBuf>,
 
     /// Use the Mezzenger server on this host instead of an own one.
     #[arg(long, value_name = "HOST")]
@@ -81,6 +92,29 @@ pub(crate) struct ServeArgs {
     pub(crate) own: OwnServerArgs,
     #[command(flatten)]
     pub(crate) ports: PortArgs,
+    #[command(flatten)]
+    pub(crate) keys: KeyArgs,
+}
+
+/// What the run tells the process of the forwarder.
+#[cfg(feature = "libzmq")]
+#[derive(clap::Args)]
+pub(crate) struct ForwardArgs {
+    #[command(flatten)]
+    pub(crate) ports: PortArgs,
+    #[command(flatten)]
+    pub(crate) keys: KeyArgs,
+}
+
+/// The keys of a child that encrypts.
+#[derive(clap::Args)]
+pub(crate) struct KeyArgs {
+    /// The file with its own.
+    #[arg(long, requires = "authorized_keys")]
+    pub(crate) curve_secret: Option<PathBuf>,
+    /// The folder with those of its clients.
+    #[arg(long, requires = "curve_secret")]
+    pub(crate) authorized_keys: Option<PathBuf>,
 }
 
 /// The ports of a child; 0 picks a free one.

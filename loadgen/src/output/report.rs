@@ -68,7 +68,7 @@ impl Report {
             command: context.command,
             environment: context.environment,
             disk: context.disk,
-            failures: failures(&outcome, settings.acks() > 0.0),
+            failures: failures(&outcome, &settings),
             warnings: Vec::new(),
         };
         run.warnings = shortfall(&settings, &run).into_iter().chain(outcome.warnings).collect();
@@ -96,7 +96,7 @@ fn shortfall(settings: &Settings, run: &Run) -> Option<String> {
 }
 
 /// What makes a run a failure.
-fn failures(outcome: &Outcome, ack: bool) -> Vec<String> {
+fn failures(outcome: &Outcome, settings: &Settings) -> Vec<String> {
     let totals = &outcome.totals;
     let mut failures = outcome.failures.clone();
     for (index, sent) in outcome.sent.iter().enumerate() {
@@ -120,9 +120,14 @@ fn failures(outcome: &Outcome, ack: bool) -> Vec<String> {
         totals.missing_ledgers + churned.missing_ledgers,
         "subscriptions did not end in time, and could not be verified",
     );
-    add(if ack { outcome.unsettled } else { 0 }, "delivered messages were never acknowledged");
-    if totals.delivered == 0 {
-        failures.push("nothing was delivered".to_owned());
+    let unsettled = if settings.acks() > 0.0 { outcome.unsettled } else { 0 };
+    add(unsettled, "delivered messages were never acknowledged");
+    match settings.connections {
+        true if outcome.sent.iter().all(|sent| sent.sent() == 0) => {
+            failures.push("no connection was opened".to_owned());
+        }
+        false if totals.delivered == 0 => failures.push("nothing was delivered".to_owned()),
+        _ => {}
     }
     failures
 }

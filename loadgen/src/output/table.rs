@@ -20,8 +20,9 @@ impl fmt::Display for Table<'_> {
         let us = |value: Option<f64>| value.map_or("n/a".to_owned(), |us| format!("{us:.1}"));
         writeln!(f, "{}", Heading(&self.0.settings, &run.target))?;
         writeln!(f)?;
+        let published = if self.0.settings.connections { "connections" } else { "published" };
         for (what, per_s, count) in [
-            ("published", run.published_per_s, run.published),
+            (published, run.published_per_s, run.published),
             ("delivered", run.delivered_per_s, run.delivered),
         ] {
             let count = HumanCount(count).to_string();
@@ -91,21 +92,32 @@ impl fmt::Display for Heading<'_> {
             1 => format!("1 {what}"),
             _ => format!("{count} {what}s"),
         };
-        write!(
-            f,
-            "{}: {}, {}, {}, {} bytes a message, ",
-            self.1.name,
-            count(settings.pubs, "publisher"),
-            count(settings.subs, if settings.group { "worker" } else { "subscriber" }),
-            count(settings.names, "name"),
-            settings.size
-        )?;
+        write!(f, "{}: ", self.1.name)?;
+        if settings.connections {
+            write!(
+                f,
+                "{}, each with one connection after the other, ",
+                count(settings.pubs, "client")
+            )?;
+        } else {
+            write!(
+                f,
+                "{}, {}, {}, {} bytes a message, ",
+                count(settings.pubs, "publisher"),
+                count(settings.subs, if settings.group { "worker" } else { "subscriber" }),
+                count(settings.names, "name"),
+                settings.size
+            )?;
+        }
         match settings.rate {
             Some(rate) => write!(f, "{rate} messages/s")?,
             None => f.write_str("as fast as possible")?,
         }
         if settings.request {
             f.write_str(", each a request")?;
+        }
+        if settings.target.curve || settings.target.tls.is_some() {
+            f.write_str(", encrypted")?;
         }
         match settings.acks() {
             0.0 => {}

@@ -5,6 +5,8 @@ use super::run::Run;
 /// A figure of a run.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Figure {
+    /// Connections that were opened and closed each second.
+    Connections,
     /// Messages that the server took each second.
     Published,
     /// Messages that subscribers received each second, summed over them.
@@ -19,7 +21,7 @@ pub enum Figure {
     LatencyP999,
     /// Longest latency.
     LatencyMax,
-    /// Processor time of the server for each message that it took, whatever the subscribers.
+    /// Processor time of the server for each message that it took, whatever the subscribers, or for each connection.
     CpuPerMessage,
     /// Resident memory of the server at the end of the measured time.
     ServerMemory,
@@ -38,7 +40,8 @@ pub enum Better {
 
 impl Figure {
     /// Those that sum a run up.
-    pub const HEADLINE: [Self; 6] = [
+    pub const HEADLINE: [Self; 7] = [
+        Self::Connections,
         Self::Published,
         Self::Delivered,
         Self::Settled,
@@ -50,6 +53,7 @@ impl Figure {
     /// Its key in JSON objects.
     pub fn key(self) -> &'static str {
         match self {
+            Self::Connections => "connections_per_s",
             Self::Published => "published_per_s",
             Self::Delivered => "delivered_per_s",
             Self::Settled => "settled_per_s",
@@ -66,6 +70,7 @@ impl Figure {
     /// Its name with its unit, for people.
     pub fn name(self) -> &'static str {
         match self {
+            Self::Connections => "connections/s",
             Self::Published => "published/s",
             Self::Delivered => "delivered/s",
             Self::Settled => "settled/s",
@@ -82,7 +87,7 @@ impl Figure {
     /// Which of its values are the better ones.
     pub fn better(self) -> Better {
         match self {
-            Self::Published | Self::Delivered | Self::Settled => Better::Higher,
+            Self::Connections | Self::Published | Self::Delivered | Self::Settled => Better::Higher,
             Self::LatencyP50
             | Self::LatencyP99
             | Self::LatencyP999
@@ -96,8 +101,9 @@ impl Figure {
     /// Its value in a run; none when it was not measured.
     pub fn of(self, run: &Run) -> Option<f64> {
         match self {
-            Self::Published => Some(run.published_per_s),
-            Self::Delivered => Some(run.delivered_per_s),
+            Self::Connections => run.is_of_connections().then_some(run.published_per_s),
+            Self::Published => (!run.is_of_connections()).then_some(run.published_per_s),
+            Self::Delivered => (!run.is_of_connections()).then_some(run.delivered_per_s),
             Self::Settled => run.server.settled_per_s.filter(|_| run.is_acknowledged()),
             Self::LatencyP50 => run.latency_us.p50,
             Self::LatencyP99 => run.latency_us.p99,

@@ -14,7 +14,7 @@ use super::number::round_to;
 /// One run of the load generator, as it stands in its JSON object.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Run {
-    /// Messages that the server took in the whole run.
+    /// Messages that the server took in the whole run; with `--connections`, connections.
     pub published: u64,
     /// The same each second of the measured time.
     pub published_per_s: f64,
@@ -76,6 +76,11 @@ pub struct Run {
 }
 
 impl Run {
+    /// Whether it opened connections instead of publishing.
+    pub fn is_of_connections(&self) -> bool {
+        self.config.get("connections") == Some(&Value::Bool(true))
+    }
+
     /// Whether its messages, or a part of them, asked for acknowledgement.
     pub fn is_acknowledged(&self) -> bool {
         let ratio = self.config.get("ack_ratio").and_then(Value::as_f64);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::keys::Keys;
 use crate::notes::Notes;
 
 /// How long a request may go without its answer.
@@ -16,6 +17,8 @@ pub(crate) struct Run {
     /// The names of its messages.
     pub(crate) names: Arc<[String]>,
     pub(crate) notes: Notes,
+    /// Of a run that is encrypted with CURVE.
+    pub(crate) keys: Option<Arc<Keys>>,
 }
 
 /// How a publisher's end ended.

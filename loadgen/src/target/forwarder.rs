@@ -1,23 +1,24 @@
 //! The bare forwarder over libzmq: the same frames between the same clients through the least code that
 //! libzmq allows. Built with the feature `libzmq` alone: it compiles C++.
 //!
-//! It checks nothing, keeps nothing and knows no acknowledgement. Each request is published as it is
-//! and answered OK; a SUB socket's subscription that asks for it is confirmed, and a client's gets what it names. The crate
+//! It checks nothing, keeps nothing and knows no acknowledgement. Each request of a client is published as it is
+//! and answered OK, and a message of libzmq's own sockets is published without an answer; a SUB socket's subscription that asks for it is confirmed, and a client's gets what it names. The crate
 //! `zmq` cannot tell an XPUB to wait for room, so queues have no bound and nothing is dropped; the run bounds what is in
 //! flight, which is why credit changes nothing.
 
 use std::sync::Arc;
 
+use mezzenger::curve::read_key_pair;
 use zmq::{Context, DONTWAIT, POLLIN, Socket, SocketType};
 
 use super::native::{self, Request, Subscribe};
-use crate::args::PortArgs;
+use crate::args::ForwardArgs;
 use crate::child::ServerCounts;
 use crate::count::Count;
 use crate::serve;
 
-/// Requests that may wait for one publisher.
-const REQUESTS_MAX: i32 = 64;
+/// Requests that may wait for one publisher: libzmq's default.
+const REQUESTS_MAX: i32 = 1000;
 
 /// How libzmq writes that a queue has no bound.
 const NO_BOUND: i32 = 0;
@@ -25,15 +26,12 @@ const NO_BOUND: i32 = 0;
 /// Requests handled before subscriptions are looked at again.
 const REQUESTS_PER_TURN: usize = 256;
 
-/// Parts of a client's request: routing id, request id, an empty one, the body.
-const PARTS: usize = 4;
-
 /// A subscription that asks to be confirmed is the byte of a subscription, this one and 16 others.
-const CONFIRM: u8 = 2;
+pub(super) const CONFIRM: u8 = 2;
 const CONFIRM_BYTES: usize = 18;
 
 /// Runs the forwarder of a run, until stdin ends.
-pub(crate) fn forward(args: PortArgs) -> Result<(), Box<dyn std::error::Error>> {
+pub(crate) fn forward(args: ForwardArgs) -> Result<(), Box<dyn std::error::Error>> {
     let context = Context::new();
     let requests = context.socket(SocketType::ROUTER)?;
     requests.set_rcvhwm(REQUESTS_MAX)?;
@@ -42,8 +40,15 @@ pub(crate) fn forward(args: PortArgs) -> Result<(), Box<dyn std::error::Error>> 
     requests.set_router_mandatory(true)?;
     let publisher = context.socket(SocketType::XPUB)?;
     publisher.set_sndhwm(NO_BOUND)?;
-    let pub_addr = bind(&publisher, args.pub_port)?;
-    let recv_addr = bind(&requests, args.recv_port)?;
+    if let Some(secret) = args.keys.curve_secret {
+        let own = read_key_pair(secret)?;
+        for socket in [&requests, &publisher] {
+            socket.set_curve_server(true)?;
+            socket.set_curve_secretkey(own.secret().as_bytes())?;
+        }
+    }
+    let pub_addr = bind(&publisher, args.ports.pub_port)?;
+    let recv_addr = bind(&requests, args.ports.recv_port)?;
     let frames = Arc::new(Count::default());
     let counted = Arc::clone(&frames);
     serve::attend(pub_addr, recv_addr, move || ServerCounts {
@@ -78,7 +83,14 @@ impl Forwarder {
             zmq::poll(items, -1)?;
             self.confirm()?;
             for _ in 0..REQUESTS_PER_TURN {
-                let Some([to, id, empty, body]) = self.receive()? else { break };
+                let (to, id, empty, body) = match self.receive()? {
+                    None => break,
+                    Some(Received::Frame(frame)) => {
+                        self.send(frame)?;
+                        continue;
+                    }
+                    Some(Received::Request([to, id, empty, body])) => (to, id, empty, body),
+                };
                 let mut answer = native::ok(0);
                 match native::read(&body) {
                     Request::Hello => answer = native::hello(u64::MAX),
@@ -114,9 +126,15 @@ impl Forwarder {
             is_there
         });
         outcome?;
+        self.send(frame)?;
+        Ok(count)
+    }
+
+    /// Sends a frame to the SUB sockets that want it.
+    fn send(&self, frame: zmq::Message) -> Result<(), zmq::Error> {
         self.publisher.send(frame, 0)?;
         self.frames.set(self.frames.get() + 1);
-        Ok(count)
+        Ok(())
     }
 
     /// Reads subscriptions, and confirms those that ask for it.
@@ -129,18 +147,27 @@ impl Forwarder {
         Ok(())
     }
 
-    /// Reads one request, if one is there.
-    fn receive(&self) -> Result<Option<[zmq::Message; PARTS]>, zmq::Error> {
-        let mut parts = [(); PARTS].map(|()| zmq::Message::new());
+    /// Reads one message, if one is there.
+    fn receive(&self) -> Result<Option<Received>, zmq::Error> {
         // libzmq has all parts of a message when it hands over the first.
-        for part in &mut parts {
-            match taken(self.requests.recv_msg(DONTWAIT))? {
-                Some(received) => *part = received,
-                None => return Ok(None),
-            }
+        let part = || taken(self.requests.recv_msg(DONTWAIT));
+        let Some(to) = part()? else { return Ok(None) };
+        let Some(id) = part()? else { return Ok(None) };
+        if !id.get_more() {
+            return Ok(Some(Received::Frame(id)));
         }
-        Ok(Some(parts))
+        let Some(empty) = part()? else { return Ok(None) };
+        let Some(body) = part()? else { return Ok(None) };
+        Ok(Some(Received::Request([to, id, empty, body])))
     }
+}
+
+/// What came in.
+enum Received {
+    /// A message of libzmq's own sockets: what stands behind the routing id.
+    Frame(zmq::Message),
+    /// A client's request: routing id, request id, an empty part, the body.
+    Request([zmq::Message; 4]),
 }
 
 /// Whether the client that a message is for is there.

@@ -6,11 +6,13 @@ use mezzenger::FsyncPolicy;
 use crate::address::Target;
 use crate::args::TargetArgs;
 
-/// What results say of a server of this project, of the relay or of the forwarder.
+/// What results say of a server of this project, of the relay, of the forwarder, or of libzmq at it.
 pub(super) fn of_own(args: &TargetArgs) -> TargetInfo {
     let name = args.target.name();
     let (version, durability) = match args.target {
         Target::Relay | Target::ZmqForwarder => (Some(own_version()), Some(Durability::Memory)),
+        #[cfg(feature = "libzmq")]
+        Target::Libzmq => (Some(super::libzmq::version()), Some(Durability::Memory)),
         // A server elsewhere does not say.
         _ if args.server.is_some() => (None, None),
         _ if args.own.persist_file.is_none() => (Some(own_version()), Some(Durability::Memory)),

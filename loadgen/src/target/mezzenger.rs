@@ -12,6 +12,7 @@ use super::common::Run;
 use crate::address::GROUP_CREDIT;
 use crate::args::Settings;
 use crate::child::ChildServer;
+use crate::keys::Keys;
 use crate::notes::Notes;
 use crate::watcher::Watcher;
 
@@ -21,7 +22,7 @@ pub(crate) enum ClientError {
     /// It did not connect.
     #[error("{who} {index}: {source}")]
     Connect {
-        /// Publisher or subscriber.
+        /// Publisher, subscriber, or client.
         who: &'static str,
         /// Which.
         index: u16,
@@ -57,6 +58,7 @@ pub(crate) struct Clients {
     /// Whether the group is a durable one.
     durable: bool,
     requests: bool,
+    keys: Option<Arc<Keys>>,
 }
 
 impl Clients {
@@ -76,7 +78,8 @@ impl Clients {
         let (names, notes) = (Arc::clone(&run.names), run.notes.clone());
         let (target_delay, requests) = (args.target_delay, settings.request);
         let (group, durable) = (settings.group, settings.durable);
-        Self { host, port, names, notes, target_delay, group, durable, requests }
+        let keys = run.keys.clone();
+        Self { host, port, names, notes, target_delay, group, durable, requests, keys }
     }
 
     /// Whether messages are requests.
@@ -87,6 +90,12 @@ impl Clients {
     /// The names of the run's messages.
     pub(super) fn names(&self) -> Arc<[String]> {
         Arc::clone(&self.names)
+    }
+
+    /// Opens a connection, up to the server's answer to its hello, and closes it.
+    pub(super) fn open_and_close(&self, index: u16) -> Result<(), ClientError> {
+        self.connect("client", index)?.stop();
+        Ok(())
     }
 
     /// A client that only publishes.
@@ -139,6 +148,9 @@ impl Clients {
         let mut options = Client::builder();
         if let Some(delay) = self.target_delay {
             options = options.target_delay(delay);
+        }
+        if let Some(keys) = &self.keys {
+            options = options.curve(keys.client.clone(), keys.server);
         }
         options
             .server_address(&self.host)

@@ -2,6 +2,7 @@
 //!
 //! - `ends`: one end for each publisher and subscriber, whatever the target.
 //! - `mezzenger`: ends that are clients of this project, for a server, the relay or the forwarder.
+//! - `libzmq`: ends that are libzmq's own sockets, for the forwarder.
 //! - `relay` and `forwarder`: two targets that are child processes of the run.
 //! - `peers`: ends that are other brokers' own clients.
 //! - `native`: what those two answer on a client's connection for requests.
@@ -12,6 +13,8 @@ mod ends;
 #[cfg(feature = "libzmq")]
 pub(crate) mod forwarder;
 mod info;
+#[cfg(feature = "libzmq")]
+mod libzmq;
 mod mezzenger;
 mod native;
 #[cfg(feature = "peers")]

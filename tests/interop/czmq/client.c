@@ -27,6 +27,25 @@ static int find(const char *name)
     return -1;
 }
 
+/* Gives a socket the keys of these files: its own, a comma, the server's. */
+static bool set_keys(zsock_t *socket, char *files)
+{
+    char *server_file = strchr(files, ',');
+    if (!server_file)
+        return false;
+    *server_file++ = 0;
+    zcert_t *own = zcert_load(files);
+    zcert_t *server = zcert_load(server_file);
+    if (own && server) {
+        zcert_apply(own, socket);
+        zsock_set_curve_serverkey(socket, zcert_public_txt(server));
+    }
+    bool loaded = own && server;
+    zcert_destroy(&own);
+    zcert_destroy(&server);
+    return loaded;
+}
+
 static bool open_socket(char **words, int count)
 {
     int place = find("");
@@ -49,6 +68,11 @@ static bool open_socket(char **words, int count)
             zsock_set_req_relaxed(socket, 1);
         } else if (value && streq(words[n], "identity")) {
             zsock_set_identity(socket, value);
+        } else if (value && streq(words[n], "curve")) {
+            if (!set_keys(socket, value)) {
+                zsock_destroy(&socket);
+                return fail("cannot load the keys of", value);
+            }
         } else {
             zsock_destroy(&socket);
             return fail("unknown option", words[n]);

@@ -12,10 +12,17 @@ const packageVersion = require(`${home}/zeromq/package.json`).version
 const types = {REQ: zmq.Request, DEALER: zmq.Dealer, SUB: zmq.Subscriber}
 const sockets = {}
 
+// The library reads no files with keys.
+function keyOf(file, field) {
+  const found = fs.readFileSync(file, "utf8").match(new RegExp(`^ *${field} *= *"(.*)"$`, "m"))
+  if (!found) throw new Error(`no ${field} in ${file}`)
+  return found[1]
+}
+
 function open(kind, endpoint, options) {
   const settings = {linger: 0}
   for (const option of options) {
-    const [key, value] = option.split("=")
+    const [key, value] = option.split(/=(.*)/)
     if (key === "heartbeat") {
       settings.heartbeatInterval = Number(value)
       settings.heartbeatTimeToLive = 10 * Number(value)
@@ -25,6 +32,11 @@ function open(kind, endpoint, options) {
       settings.relaxed = true
     } else if (key === "identity") {
       settings.routingId = value
+    } else if (key === "curve") {
+      const [own, server] = value.split(",")
+      settings.curvePublicKey = keyOf(own, "public-key")
+      settings.curveSecretKey = keyOf(own, "secret-key")
+      settings.curveServerKey = keyOf(server, "public-key")
     } else {
       throw new Error(`unknown option ${key}`)
     }

@@ -4,6 +4,7 @@ import json
 import sys
 
 import zmq
+import zmq.auth
 
 TYPES = {"REQ": zmq.REQ, "DEALER": zmq.DEALER, "SUB": zmq.SUB}
 
@@ -25,6 +26,10 @@ def open_socket(kind, endpoint, options):
             socket.setsockopt(zmq.REQ_RELAXED, 1)
         elif key == "identity":
             socket.setsockopt(zmq.IDENTITY, value.encode("ascii"))
+        elif key == "curve":
+            own, server = value.split(",")
+            socket.curve_publickey, socket.curve_secretkey = zmq.auth.load_certificate(own)
+            socket.curve_serverkey, _ = zmq.auth.load_certificate(server)
         else:
             raise ValueError("unknown option %s" % key)
     socket.connect(endpoint)

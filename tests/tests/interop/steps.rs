@@ -9,6 +9,9 @@ use super::capture::Capture;
 use super::library::{Client, Library, REQUEST, SUBSCRIBER};
 use super::message::{Message, ping};
 use super::zmtp;
+use mezzenger::curve::{KeyPair, write_key_pair};
+
+use crate::curve::Keys;
 use crate::harness::server::command;
 use crate::harness::{Server, eventually};
 
@@ -28,6 +31,7 @@ pub(super) const STEPS: &[Step] = &[
     ("correlate", correlate),
     ("dealer", dealer),
     ("identity", identity),
+    ("curve", curve),
 ];
 
 /// How long an unacknowledged message waits, as an option of the server.
@@ -260,5 +264,48 @@ fn identity(library: &Library) {
         let answer = client.receive_within(name, Duration::from_secs(10));
         let answered = answer.is_some_and(|frames| frames == [b"", &b"OK"[..]]);
         assert!(answered, "of two connections at once, {name} was not answered");
+    }
+}
+
+fn curve(library: &Library) {
+    const DEALER: &str = "dealer";
+    let keys = Keys::new();
+    keys.client("alice");
+    let server = keys.server();
+    let option = |own: &str| {
+        let [own, server] = [own, "server.key"].map(|name| keys.path(name).display().to_string());
+        format!("curve={own},{server}")
+    };
+    let own = option("clients/alice.key_secret");
+    let mut client = library.start();
+    client.open(REQUEST, "REQ", &server.recv_endpoint(), &[&own]);
+    client.open(SUBSCRIBER, "SUB", &server.pub_endpoint(), &[&own]);
+    client.open(DEALER, "DEALER", &server.recv_endpoint(), &[&own]);
+    client.subscribe("task");
+    for message in
+        [Message::kept("task", "to be done"), Message::once("task", &"x".repeat(1 << 20))]
+    {
+        client.request_ok(&message.frame);
+        client.expect(&message);
+        client.request_ok(&message.acknowledgement());
+    }
+    for _ in 0..3 {
+        client.send(DEALER, &[b"envelope", b"", &ping()]);
+        assert_eq!(client.receive(DEALER), [b"envelope", &b""[..], b"OK"]);
+    }
+    // Nothing is for who has another key, or none.
+    write_key_pair(keys.path("stranger"), &KeyPair::generate()).unwrap();
+    let stranger = option("stranger.key_secret");
+    for (name, options, logged) in [
+        ("stranger", &[&*stranger][..], "is not among the authorized ones"),
+        ("plain", &[], "this server asks for CURVE"),
+    ] {
+        client.open(name, "SUB", &server.pub_endpoint(), options);
+        client.ask(&format!("subscribe {name} task"));
+        server.log_line(logged);
+        let message = Message::once("task", name);
+        client.request_ok(&message.frame);
+        client.expect(&message);
+        assert_eq!(client.receive_within(name, Duration::from_millis(100)), None);
     }
 }

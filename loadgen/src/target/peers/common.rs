@@ -1,6 +1,7 @@
 //! What the clients of all brokers share.
 
 use std::io;
+use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -53,6 +54,9 @@ pub(crate) enum PeerError {
     /// No answer came in time.
     #[error("{0} was not answered within {ANSWER_TIMEOUT:?}: is the broker overloaded?")]
     NoAnswer(&'static str),
+    /// Connections alone are not counted here.
+    #[error("connections to this broker are not counted: leave --connections out")]
+    NoConnections,
     /// An answer has another payload than its request.
     #[error(
         "a request was answered with something else than its payload: the target mixes messages up"
@@ -105,6 +109,10 @@ pub(super) trait MakeEnds: Send + Sync {
     fn publisher(&self) -> Result<Box<dyn Publish>, PeerError>;
     /// Returns when what is published from then on arrives.
     fn subscriber(&self, watchers: Vec<Watcher>) -> Result<Reading, PeerError>;
+    /// Opens a connection, waits until the broker took it, and closes it.
+    fn open_and_close(&self) -> Result<(), PeerError> {
+        Err(PeerError::NoConnections)
+    }
     /// Messages acknowledged so far.
     fn settled(&self) -> Option<u64> {
         None
@@ -143,6 +151,8 @@ pub(super) struct Setup {
     /// Whether messages are requests.
     pub(super) requests: bool,
     pub(super) message_bytes_max: usize,
+    /// The folder with certificates of a run that is encrypted with TLS.
+    pub(super) tls: Option<PathBuf>,
 }
 
 impl Setup {

@@ -64,6 +64,7 @@ impl Peer {
             requests: settings.request,
             subs: settings.subs.saturating_add(settings.faults.churn),
             message_bytes_max: settings.size.max,
+            tls: settings.target.tls.clone(),
         };
         let broker: Box<dyn MakeEnds> = match address.broker {
             Broker::Nats => Box::new(nats::Nats::connect(setup)?),
@@ -92,6 +93,10 @@ impl Peer {
 
     pub(super) fn subscriber(&self, watchers: Vec<Watcher>) -> Result<Reading, PeerError> {
         self.broker.subscriber(watchers)
+    }
+
+    pub(super) fn open_and_close(&self) -> Result<(), PeerError> {
+        self.broker.open_and_close()
     }
 
     pub(super) fn settled(&self) -> Option<u64> {

@@ -30,7 +30,7 @@ impl Nats {
 /// A connection that notes what its server and client complain of.
 pub(super) fn connect(setup: &Setup) -> Result<Client, PeerError> {
     let notes = setup.notes();
-    let options = ConnectOptions::new()
+    let mut options = ConnectOptions::new()
         .client_capacity(setup.queue_messages())
         .skip_subject_validation(true)
         .event_callback(move |event| {
@@ -39,6 +39,13 @@ pub(super) fn connect(setup: &Setup) -> Result<Client, PeerError> {
             }
             async {}
         });
+    if let Some(folder) = &setup.tls {
+        let file = |name| folder.join(name);
+        options = options
+            .require_tls(true)
+            .add_root_certificates(file("ca.pem"))
+            .add_client_certificate(file("client.pem"), file("client.key"));
+    }
     let address = setup.address();
     setup.ask("the connection", async {
         options.connect(address).await.map_err(|error| setup.connect_error(error))
@@ -66,6 +73,10 @@ impl MakeEnds for Nats {
         let subjects = subjects(&self.setup);
         let requests = self.setup.requests;
         Ok(Box::new(Publisher { runtime, client, subjects, requests, taken, count: 0 }))
+    }
+
+    fn open_and_close(&self) -> Result<(), PeerError> {
+        connect(&self.setup).map(drop)
     }
 
     fn subscriber(&self, watchers: Vec<Watcher>) -> Result<Reading, PeerError> {

@@ -29,6 +29,40 @@ pub struct Settings {
     pub correlate: bool,
     /// The socket's identity.
     pub identity: Option<String>,
+    /// The keys of CURVE.
+    pub curve: Option<Curve>,
+}
+
+/// The keys of a client with CURVE, in Z85.
+pub struct Curve {
+    /// Its own public one.
+    pub public: String,
+    /// Its own secret one.
+    pub secret: String,
+    /// The server's public one.
+    pub server: String,
+}
+
+impl Curve {
+    /// Reads the files of the option: the client's own, a comma, the server's.
+    fn read(files: &str) -> Result<Self, Failure> {
+        let (own, server) =
+            files.split_once(',').ok_or_else(|| Failure::failed("curve takes two files"))?;
+        Ok(Self {
+            public: key_of(own, "public-key")?,
+            secret: key_of(own, "secret-key")?,
+            server: key_of(server, "public-key")?,
+        })
+    }
+}
+
+fn key_of(file: &str, field: &str) -> Result<String, Failure> {
+    let text = fs::read_to_string(file).map_err(Failure::failed)?;
+    let key = text.lines().find_map(|line| {
+        let key = line.trim().strip_prefix(field)?.trim_start().strip_prefix('=')?;
+        Some(key.trim().trim_matches('"').to_owned())
+    });
+    key.ok_or_else(|| Failure::Failed(format!("no {field} in {file}")))
 }
 
 /// The kinds of socket that the server serves.
@@ -134,6 +168,7 @@ fn settings(options: &[&str]) -> Result<Settings, Failure> {
                 settings.heartbeat = Some(Duration::from_millis(interval_ms));
             }
             ("correlate", _) => settings.correlate = true,
+            ("curve", files) => settings.curve = Some(Curve::read(files)?),
             ("identity", identity) => settings.identity = Some(identity.to_owned()),
             _ => return Err(Failure::Failed(format!("unknown option {option}"))),
         }

@@ -4,7 +4,10 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use mezzenger_interop_clients::{Failure, Kind, Settings, Socket, serve};
-use omq_tokio::{Context, Error, Message, Options, SocketType, blocking};
+use omq_tokio::{
+    Context, CurveKeypair, CurvePublicKey, CurveSecretKey, Error, Message, Options, SocketType,
+    blocking,
+};
 
 static CONTEXT: LazyLock<Context> = LazyLock::new(Context::new);
 
@@ -27,6 +30,14 @@ impl Socket for Omq {
         }
         if let Some(identity) = &settings.identity {
             options = options.identity(identity.clone());
+        }
+        if let Some(keys) = &settings.curve {
+            let own = CurveKeypair {
+                public: CurvePublicKey::from_z85(&keys.public).map_err(Failure::failed)?,
+                secret: CurveSecretKey::from_z85(&keys.secret).map_err(Failure::failed)?,
+            };
+            let server = CurvePublicKey::from_z85(&keys.server).map_err(Failure::failed)?;
+            options = options.curve_client(own, server);
         }
         let kind = match kind {
             Kind::Req => SocketType::Req,

@@ -35,6 +35,9 @@ impl Socket for Zeromq {
         if settings.correlate {
             return unsupported("REQ_CORRELATE and no REQ_RELAXED");
         }
+        if settings.curve.is_some() {
+            return unsupported("CURVE");
+        }
         let mut options = SocketOptions::default();
         if let Some(identity) = &settings.identity {
             options.peer_identity(identity.parse::<PeerIdentity>().map_err(Failure::failed)?);
