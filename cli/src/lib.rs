@@ -115,12 +115,13 @@ struct ServerArgs {
 }
 
 impl ServerArgs {
-    /// A builder for a client of this server.
+    /// A builder for a client of this server, which is called by its command.
     ///
     /// # Errors
     /// Keys that cannot be used.
-    fn client(&self) -> Result<ClientBuilder, Error> {
+    fn client(&self, command: &str) -> Result<ClientBuilder, Error> {
         let builder = Client::builder()
+            .client_name(format!("mezzenger {command}"))
             .port(self.port)
             .server_address(&self.server)
             .send_timeout(self.timeout / TRIES)
@@ -167,14 +168,14 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
 fn execute(command: Command, server: &ServerArgs) -> Result<bool, Error> {
     match command {
         Command::Journal(journal) => return journal.run(),
-        Command::Pub(publish) => publish.run(server.client()?),
-        Command::Sub(subscribe) => subscribe.run(server.client()?),
-        Command::Work(work) => work.run(server.client()?),
-        Command::Request(request) => request.run(server.client()?, server.timeout),
-        Command::Dead(dead) => dead.run(server.client()?),
-        Command::Group(group) => group.run(server.client()?),
-        Command::Retained(retained) => retained.run(server.client()?),
-        Command::Reply(reply) => reply.run(server.client()?),
+        Command::Pub(publish) => publish.run(server.client("pub")?),
+        Command::Sub(subscribe) => subscribe.run(server.client("sub")?),
+        Command::Work(work) => work.run(server.client("work")?),
+        Command::Request(request) => request.run(server.client("request")?, server.timeout),
+        Command::Dead(dead) => dead.run(server.client("dead")?),
+        Command::Group(group) => group.run(server.client("group")?),
+        Command::Retained(retained) => retained.run(server.client("retained")?),
+        Command::Reply(reply) => reply.run(server.client("reply")?),
         Command::Ping => ping(server),
         Command::Keygen(keygen) => keygen.run(),
         Command::HashPassword => password::hash(),
@@ -183,7 +184,7 @@ fn execute(command: Command, server: &ServerArgs) -> Result<bool, Error> {
 }
 
 fn ping(server: &ServerArgs) -> Result<(), Error> {
-    let client = server.client()?.connect()?;
+    let client = server.client("ping")?.connect()?;
     let time = client.ping()?;
     let us = time.as_secs_f64() * 1e6;
     let ServerArgs { server, port, .. } = server;

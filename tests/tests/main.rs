@@ -9,6 +9,7 @@ mod acks;
 mod advisories;
 mod back_pressure;
 mod check_journal;
+mod client_names;
 mod clock;
 mod command_line;
 mod configuration;
