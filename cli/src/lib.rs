@@ -1,13 +1,16 @@
 //! Mezzenger from the shell: publish, subscribe, work, ping. What `mezzenger` does, for it and for the Python package.
 
+mod api;
 mod command;
 mod dead;
 mod duration;
 mod error;
 mod filter;
 mod group;
+mod inspect;
 mod journal;
 mod keys;
+mod overview;
 mod password;
 mod publish;
 mod request;
@@ -15,6 +18,8 @@ mod retained;
 mod show;
 mod signals;
 mod subscribe;
+mod table;
+mod top;
 mod work;
 
 use std::ffi::OsString;
@@ -32,12 +37,14 @@ use crate::dead::DeadCommand;
 use crate::duration::positive;
 use crate::error::Error;
 use crate::group::GroupCommand;
+use crate::inspect::{ConnectionsArgs, NamesArgs, PendingArgs, StatusArgs};
 use crate::journal::JournalCommand;
 use crate::keys::{KeyArgs, KeygenArgs};
 use crate::publish::PublishArgs;
 use crate::request::{ReplyArgs, RequestArgs};
 use crate::retained::RetainedCommand;
 use crate::subscribe::SubscribeArgs;
+use crate::top::TopArgs;
 use crate::work::WorkArgs;
 
 /// How often a request is sent within the timeout.
@@ -79,6 +86,19 @@ enum Command {
     /// Deal with messages that the server keeps as the last ones of their names.
     #[command(subcommand)]
     Retained(RetainedCommand),
+    /// Show the server: messages, what is pending, groups, connections, the journal. Takes a server with --http.
+    Status(StatusArgs),
+    /// List connections, slow subscribers first, or close one. Takes a server with --http.
+    Connections(ConnectionsArgs),
+    /// List the names under which messages were published, with counts. Takes a server with --http.
+    Names(NamesArgs),
+    /// List unacknowledged messages: where each is, and for how long. Takes a server with --http.
+    Pending(PendingArgs),
+    /// Show the server at the terminal, live: rates, pending, journal, connections, groups, names. Takes a server with --http.
+    ///
+    /// q quits, Tab or 1 to 3 choose the list, s sorts by the next column, r reverses, the arrows scroll. If the output is no
+    /// terminal, it is printed once.
+    Top(TopArgs),
     /// Look at a server's journal, copy it or mend it, without the server.
     #[command(subcommand)]
     Journal(JournalCommand),
@@ -168,6 +188,11 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
 fn execute(command: Command, server: &ServerArgs) -> Result<bool, Error> {
     match command {
         Command::Journal(journal) => return journal.run(),
+        Command::Status(status) => status.run(server.timeout),
+        Command::Connections(connections) => connections.run(server.timeout),
+        Command::Names(names) => names.run(server.timeout),
+        Command::Pending(pending) => pending.run(server.timeout),
+        Command::Top(top) => top.run(server.timeout),
         Command::Pub(publish) => publish.run(server.client("pub")?),
         Command::Sub(subscribe) => subscribe.run(server.client("sub")?),
         Command::Work(work) => work.run(server.client("work")?),
