@@ -270,7 +270,7 @@ const words = (title, of) => [title, (row) => of(row) ?? "–", (row) => of(row)
 
 const who = (c) => (c.client ? c.client + " (" + c.address + ")" : c.address);
 const CONNECTION = [
-  words("Client", (c) => c.client), words("Address", (c) => c.address),
+  words("Address", (c) => c.address), words("Client", (c) => c.client),
   words("Kind", (c) => (c.port === "publishing" ? "subscriber" : c.subscriptions > 0 ? "client, subscribed" : "client")),
   words("State", (c) => (c.slow_seconds !== null ? "slow for " + time(c.slow_seconds) : c.without_credit_seconds !== null ? "no credit for " + time(c.without_credit_seconds) : c.held ? "held back" : c.open ? "fine" : "handshake")),
   number("Queued", (c) => c.queued_bytes, bytes),
@@ -282,7 +282,7 @@ const CONNECTION = [
   number("Age", (c) => c.age_seconds, time),
 ];
 const SLOW = [
-  words("Client", (c) => c.client), words("Address", (c) => c.address),
+  words("Address", (c) => c.address), words("Client", (c) => c.client),
   number("Slow for", (c) => c.slow_seconds ?? c.without_credit_seconds, time),
   words("Why", (c) => (c.slow_seconds !== null ? "does not read fast enough" : "gives no credit")),
   number("Queued", (c) => c.queued_bytes, bytes),
@@ -418,7 +418,7 @@ function show(event) {
   state("live", status.draining ? "Ending" : "Live");
   show_attention(event);
   show_tiles(status);
-  table("slow", "Publishers may have to wait for these", SLOW, event.slow, "Every subscriber keeps up.", kick);
+  table("slow", "Publishers may have to wait for these; one that gives no credit for too long is not waited for, and loses messages", SLOW, event.slow, "Every subscriber keeps up.", kick);
   table("groups", many(status.groups.count, "group", "groups") + (event.groups.length < status.groups.count ? ", the first " + event.groups.length + " by name" : ""), GROUP, event.groups, "There are no groups.");
   const names = event.names.filter((name) => name.name !== null || name.messages > 0);
   table("names", "Messages accepted since the HTTP listener started, for up to 100 names in the order of their first message", NAME, names, "Nothing has been published since the HTTP listener started.");
