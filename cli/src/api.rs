@@ -122,11 +122,25 @@ impl Api {
     /// # Errors
     /// There is no server, or it refuses.
     pub(crate) fn list(&self, what: &str, max: usize) -> Result<Vec<Value>, Error> {
+        self.list_those(what, &[], max)
+    }
+
+    /// As [`Self::list`], of the entries that these parameters choose.
+    ///
+    /// # Errors
+    /// There is no server, or it refuses.
+    pub(crate) fn list_those(
+        &self,
+        what: &str,
+        which: &[(&str, &str)],
+        max: usize,
+    ) -> Result<Vec<Value>, Error> {
         let (mut items, mut from) = (Vec::new(), String::new());
         while items.len() < max {
             let limit = (max - items.len()).min(PART);
             let mut query = form_urlencoded::Serializer::new(String::new());
             query.append_pair("limit", &limit.to_string()).append_pair("from", &from);
+            query.extend_pairs(which);
             let path = format!("{what}?{}", query.finish());
             let mut part = self.get(&path)?;
             let found: Vec<Value> = self.typed(&path, part["items"].take())?;

@@ -1,5 +1,6 @@
 //! `mezzenger status`, `connections`, `names` and `pending`: what the server tells of itself over HTTP.
 
+use std::collections::HashSet;
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::time::Duration;
 
@@ -181,24 +182,35 @@ impl ConnectionsArgs {
         if let Some(ConnectionsCommand::Close { id, yes }) = self.command {
             return close(&api, id, yes);
         }
-        // Which of all are slow is known once all are.
-        let found =
-            api.list("connections", if self.slow { usize::MAX } else { self.list.limit })?;
-        let mut both = Vec::new();
-        for entry in found {
-            let connection: Connection = api.typed("connections", entry.clone())?;
-            if !self.slow || connection.slow().is_some() {
-                both.push((connection, entry));
-            }
-        }
-        both.truncate(self.list.limit);
+        let found = match self.slow {
+            true => slow_connections(&api, self.list.limit)?,
+            false => connections(&api, self.list.limit)?,
+        };
         if self.list.json {
-            return written(both.iter().try_for_each(|(_, entry)| show::json_line(entry)));
+            return written(found.iter().try_for_each(show::json_line));
         }
-        let mut connections: Vec<_> = both.into_iter().map(|(connection, _)| connection).collect();
-        slow_first(&mut connections);
-        print_lines(&connection_lines(&connections))
+        let mut found: Vec<Connection> = api.typed("connections", found.into())?;
+        slow_first(&mut found);
+        print_lines(&connection_lines(&found))
     }
+}
+
+fn slow_connections(api: &Api, max: usize) -> Result<Vec<Value>, Error> {
+    api.list_those("connections", &[("slow", "true")], max)
+}
+
+/// Connections, those that are slow before the others, which may be too many.
+///
+/// # Errors
+/// There is no server, or it refuses.
+pub(crate) fn connections(api: &Api, max: usize) -> Result<Vec<Value>, Error> {
+    let mut found = slow_connections(api, max)?;
+    let slow: HashSet<String> = found.iter().map(|it| it["id"].to_string()).collect();
+    let mut all = api.list("connections", max)?;
+    all.retain(|it| !slow.contains(&it["id"].to_string()));
+    found.append(&mut all);
+    found.truncate(max);
+    Ok(found)
 }
 
 /// Connections for people, in this order.

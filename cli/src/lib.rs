@@ -86,15 +86,15 @@ enum Command {
     /// Deal with messages that the server keeps as the last ones of their names.
     #[command(subcommand)]
     Retained(RetainedCommand),
-    /// Show the server: messages, what is pending, groups, connections, the journal. Takes a server with --http.
+    /// Show the server: messages, what is pending, groups, connections, the journal. Needs a server that was started with --http.
     Status(StatusArgs),
-    /// List connections, slow subscribers first, or close one. Takes a server with --http.
+    /// List connections, slow subscribers first, or close one. Needs a server that was started with --http.
     Connections(ConnectionsArgs),
-    /// List the names under which messages were published, with counts. Takes a server with --http.
+    /// List the names under which messages were published, with counts. Needs a server that was started with --http.
     Names(NamesArgs),
-    /// List unacknowledged messages: where each is, and for how long. Takes a server with --http.
+    /// List unacknowledged messages: where each is, and for how long. Needs a server that was started with --http.
     Pending(PendingArgs),
-    /// Show the server at the terminal, live: rates, pending, journal, connections, groups, names. Takes a server with --http.
+    /// Show the server at the terminal, live: rates, pending, journal, connections, groups, names. Needs a server that was started with --http.
     ///
     /// q quits, Tab or 1 to 3 choose the list, s sorts by the next column, r reverses, the arrows scroll. If the output is no
     /// terminal, it is printed once.

@@ -94,6 +94,9 @@ fn connections_are_listed_with_the_slow_ones_first() {
     assert!(lines[1].contains("thermometer") && lines[1].contains("no credit for"), "{text}");
     assert!(text.contains("invoices"), "{text}");
     assert_eq!(lines.len(), 5, "{text}");
+    // Also when there are more than are shown.
+    let text = run_ok(at, &["connections", "--limit", "1"]);
+    assert!(text.lines().count() == 2 && text.contains("thermometer"), "{text}");
     let of = |args: &[&str]| objects(&run_ok(at, &[&["connections", "--json"], args].concat()));
     assert_eq!(of(&[]).len(), 4);
     assert_eq!(of(&["--limit", "2"]).len(), 2);

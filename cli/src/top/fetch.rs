@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::api::Api;
 use crate::error::Error;
-use crate::inspect::{list, most_first};
+use crate::inspect::{connections, list, most_first};
 use crate::overview::{Connection, Group, Name, Status, slow_first};
 
 /// Most entries of a list: more than anybody reads, and few enough to ask for each second.
@@ -30,7 +30,8 @@ pub(crate) type News = Result<Box<Fetched>, String>;
 /// There is no server, or it refuses.
 pub(crate) fn all(api: &Api) -> Result<Box<Fetched>, Error> {
     let status = api.typed("status", api.get("status")?)?;
-    let mut connections = list(api, "connections", ENTRIES_MAX)?;
+    let connections = connections(api, ENTRIES_MAX)?;
+    let mut connections: Vec<Connection> = api.typed("connections", connections.into())?;
     slow_first(&mut connections);
     let groups = list(api, "groups", ENTRIES_MAX)?;
     let mut names = list(api, "names", ENTRIES_MAX)?;
