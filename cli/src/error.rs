@@ -109,6 +109,67 @@ pub(crate) enum Error {
     /// A message could not be printed.
     #[error("standard output could not be written: {0}")]
     Stdout(io::Error),
+    /// Where the server's API is said to be is no address for it.
+    #[error(
+        "{url} is no address of a server's --http: give ADDRESS:PORT or http://ADDRESS:PORT (--http)"
+    )]
+    ApiUrl {
+        /// What was given.
+        url: String,
+    },
+    /// A file holds no token.
+    #[error("{} holds no token: it has to be one line of visible ASCII characters", path.display())]
+    ApiToken {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Nothing answers HTTP.
+    #[error(
+        "no server answers at {url}: {why}; start it with --http 127.0.0.1:7280, or say where it listens for HTTP with --http"
+    )]
+    NoHttp {
+        /// Where.
+        url: String,
+        /// Why.
+        why: String,
+    },
+    /// Something else answers HTTP.
+    #[error("what answers at {url} is no server of this version: {why}")]
+    NoApi {
+        /// Where.
+        url: String,
+        /// Why.
+        why: String,
+    },
+    /// The server wants a token.
+    #[error("the server at {url} {said}: give the file with its token (--http-token-file)")]
+    ApiDenied {
+        /// Where.
+        url: String,
+        /// What it does.
+        said: &'static str,
+    },
+    /// The server refuses something.
+    #[error("the server says: {why}")]
+    ApiRefused {
+        /// Why.
+        why: String,
+    },
+    /// A connection is not there.
+    #[error("there is no connection {id}: see `mezzenger connections`")]
+    NoConnection {
+        /// Its number.
+        id: u64,
+    },
+    /// A change is to be confirmed, and nobody can be asked.
+    #[error("standard input is no terminal, so nobody can be asked: confirm with --yes")]
+    Unconfirmed,
+    /// A thread cannot be started.
+    #[error("a thread could not be started: {0}; check the process limits")]
+    Thread(io::Error),
+    /// The terminal cannot be used.
+    #[error("the terminal could not be used: {0}")]
+    Terminal(io::Error),
     /// Signals cannot be caught.
     #[error("signals could not be caught: {0}")]
     Signals(io::Error),

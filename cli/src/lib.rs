@@ -1,13 +1,16 @@
 //! Mezzenger from the shell: publish, subscribe, work, ping. What `mezzenger` does, for it and for the Python package.
 
+mod api;
 mod command;
 mod dead;
 mod duration;
 mod error;
 mod filter;
 mod group;
+mod inspect;
 mod journal;
 mod keys;
+mod overview;
 mod password;
 mod publish;
 mod request;
@@ -15,6 +18,8 @@ mod retained;
 mod show;
 mod signals;
 mod subscribe;
+mod table;
+mod top;
 mod work;
 
 use std::ffi::OsString;
@@ -32,12 +37,14 @@ use crate::dead::DeadCommand;
 use crate::duration::positive;
 use crate::error::Error;
 use crate::group::GroupCommand;
+use crate::inspect::{ConnectionsArgs, NamesArgs, PendingArgs, StatusArgs};
 use crate::journal::JournalCommand;
 use crate::keys::{KeyArgs, KeygenArgs};
 use crate::publish::PublishArgs;
 use crate::request::{ReplyArgs, RequestArgs};
 use crate::retained::RetainedCommand;
 use crate::subscribe::SubscribeArgs;
+use crate::top::TopArgs;
 use crate::work::WorkArgs;
 
 /// How often a request is sent within the timeout.
@@ -79,6 +86,19 @@ enum Command {
     /// Deal with messages that the server keeps as the last ones of their names.
     #[command(subcommand)]
     Retained(RetainedCommand),
+    /// Show the server: messages, what is pending, groups, connections, the journal. Needs a server that was started with --http.
+    Status(StatusArgs),
+    /// List connections, slow subscribers first, or close one. Needs a server that was started with --http.
+    Connections(ConnectionsArgs),
+    /// List the names under which messages were published, with counts. Needs a server that was started with --http.
+    Names(NamesArgs),
+    /// List unacknowledged messages: where each is, and for how long. Needs a server that was started with --http.
+    Pending(PendingArgs),
+    /// Show the server at the terminal, live: rates, pending, journal, connections, groups, names. Needs a server that was started with --http.
+    ///
+    /// q quits, Tab or 1 to 3 choose the list, s sorts by the next column, r reverses, the arrows scroll. If the output is no
+    /// terminal, it is printed once.
+    Top(TopArgs),
     /// Look at a server's journal, copy it or mend it, without the server.
     #[command(subcommand)]
     Journal(JournalCommand),
@@ -115,12 +135,13 @@ struct ServerArgs {
 }
 
 impl ServerArgs {
-    /// A builder for a client of this server.
+    /// A builder for a client of this server, which is called by its command.
     ///
     /// # Errors
     /// Keys that cannot be used.
-    fn client(&self) -> Result<ClientBuilder, Error> {
+    fn client(&self, command: &str) -> Result<ClientBuilder, Error> {
         let builder = Client::builder()
+            .client_name(format!("mezzenger {command}"))
             .port(self.port)
             .server_address(&self.server)
             .send_timeout(self.timeout / TRIES)
@@ -167,14 +188,19 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
 fn execute(command: Command, server: &ServerArgs) -> Result<bool, Error> {
     match command {
         Command::Journal(journal) => return journal.run(),
-        Command::Pub(publish) => publish.run(server.client()?),
-        Command::Sub(subscribe) => subscribe.run(server.client()?),
-        Command::Work(work) => work.run(server.client()?),
-        Command::Request(request) => request.run(server.client()?, server.timeout),
-        Command::Dead(dead) => dead.run(server.client()?),
-        Command::Group(group) => group.run(server.client()?),
-        Command::Retained(retained) => retained.run(server.client()?),
-        Command::Reply(reply) => reply.run(server.client()?),
+        Command::Status(status) => status.run(server.timeout),
+        Command::Connections(connections) => connections.run(server.timeout),
+        Command::Names(names) => names.run(server.timeout),
+        Command::Pending(pending) => pending.run(server.timeout),
+        Command::Top(top) => top.run(server.timeout),
+        Command::Pub(publish) => publish.run(server.client("pub")?),
+        Command::Sub(subscribe) => subscribe.run(server.client("sub")?),
+        Command::Work(work) => work.run(server.client("work")?),
+        Command::Request(request) => request.run(server.client("request")?, server.timeout),
+        Command::Dead(dead) => dead.run(server.client("dead")?),
+        Command::Group(group) => group.run(server.client("group")?),
+        Command::Retained(retained) => retained.run(server.client("retained")?),
+        Command::Reply(reply) => reply.run(server.client("reply")?),
         Command::Ping => ping(server),
         Command::Keygen(keygen) => keygen.run(),
         Command::HashPassword => password::hash(),
@@ -183,7 +209,7 @@ fn execute(command: Command, server: &ServerArgs) -> Result<bool, Error> {
 }
 
 fn ping(server: &ServerArgs) -> Result<(), Error> {
-    let client = server.client()?.connect()?;
+    let client = server.client("ping")?.connect()?;
     let time = client.ping()?;
     let us = time.as_secs_f64() * 1e6;
     let ServerArgs { server, port, .. } = server;

@@ -8,6 +8,9 @@ use std::time::Duration;
 /// Longest name of a message, in bytes of UTF-8.
 pub const NAME_BYTES_MAX: usize = 255;
 
+/// Most bytes of a client's name: it is kept for each connection, and stands in lines of the log.
+pub const CLIENT_NAME_BYTES_MAX: usize = 64;
+
 /// Bytes of a message's properties: headers, and where answers go.
 pub const PROPERTIES_BYTES_MAX: usize = 64 * 1024;
 

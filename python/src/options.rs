@@ -1,6 +1,7 @@
 //! What a client is made with.
 
-use std::path::PathBuf;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 
 use mezzenger::ClientBuilder;
 use mezzenger::asynchronous::Client;
@@ -23,6 +24,7 @@ pub(crate) fn read(
     let mut given = Given::default();
     let (mut own, mut server) = (None, None);
     let (mut user, mut password) = (None, None);
+    let mut is_named = false;
     // The address comes last: its URL may say another port.
     for (key, value) in arguments {
         if value.is_none() {
@@ -38,6 +40,10 @@ pub(crate) fn read(
             "port" => builder.port(number(name, &value)?),
             "send_timeout" => builder.send_timeout(duration(name, &value)?),
             "connection_retries" => builder.connection_retries(number(name, &value)?),
+            "client_name" => {
+                is_named = true;
+                builder.client_name(&*text(name, &value, "InvalidOption")?)
+            }
             "verbose" => builder.verbose(value.is_truthy()?),
             "max_message_size" => builder.max_message_size(number(name, &value)?),
             "window" => builder.window(number(name, &value)?),
@@ -66,6 +72,9 @@ pub(crate) fn read(
             }
         };
     }
+    if !is_named {
+        builder = builder.client_name(script_name(py));
+    }
     match (own, server) {
         (None, None) => {}
         (Some(own), Some(server)) => {
@@ -92,4 +101,17 @@ pub(crate) fn read(
     }
     given.note("address", address);
     Ok((builder.server_address(&*text("address", address, "InvalidOption")?), given))
+}
+
+/// What the script is called: its file, or the package that runs as a program. `python` where there is neither.
+fn script_name(py: Python<'_>) -> String {
+    let argv = py.import("sys").and_then(|sys| sys.getattr("argv")?.get_item(0)?.extract());
+    let path: PathBuf = argv.unwrap_or_default();
+    let name = match path.file_name() {
+        Some(name) if name == "__main__.py" => path.parent().and_then(Path::file_name),
+        // What `python -c` says of itself.
+        Some(name) if name == "-c" => None,
+        name => name,
+    };
+    name.map_or("python".into(), OsStr::to_string_lossy).into_owned()
 }

@@ -18,6 +18,12 @@ return Object.fromEntries([...document.querySelectorAll('#tiles > div')]
     .map((tile) => [tile.id, tile.querySelector('.value').textContent + ' | ' + tile.querySelector('.note').textContent]));
 """
 WIDE = "return [document.documentElement.scrollWidth, window.innerWidth];"
+AXE = """
+const told = arguments[0];
+axe.run(document, { preload: false, resultTypes: ['violations'] }).then(
+    (found) => told(found.violations.map((it) => [it.id, it.help, it.nodes.map((node) => node.target + ': ' + node.failureSummary)])),
+    (error) => told([['axe', String(error), []]]));
+"""
 FOCUSED = "const it = document.activeElement; return it.getAttribute('aria-label') || it.textContent || it.id;"
 
 
@@ -97,6 +103,13 @@ class Page:
             self.driver.save_screenshot(file)
         ground = "return getComputedStyle(document.body).backgroundColor"
         return [*self.driver.execute_script(WIDE), self.driver.execute_script(ground)]
+
+    def axe(self, file: str) -> list:
+        """Which rules of axe-core the page breaks as it is: each with what it says and where."""
+        if not self.driver.execute_script("return 'axe' in window"):
+            with open(file) as script:
+                self.driver.execute_script(script.read())
+        return self.driver.execute_async_script(AXE)
 
     def wait(self, script: str) -> None:
         """Waits until a condition of the page holds."""

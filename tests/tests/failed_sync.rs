@@ -13,7 +13,7 @@ use crate::harness::{Native, NativeSubscriber, Server, binaries, eventually, ski
 const SYNCS: usize = 3;
 
 /// Whether `strace` is there and may trace; a line on stderr tells if not.
-fn may_trace() -> bool {
+pub(crate) fn may_trace() -> bool {
     let traced = Command::new("strace").args(["-qq", "-e", "trace=none", "true"]).output();
     let why = match traced {
         Ok(output) if output.status.success() => return true,
@@ -24,8 +24,8 @@ fn may_trace() -> bool {
     false
 }
 
-/// A server with a journal one sync of which fails. The log of its syncs goes to a file.
-fn start(journal: &Path, log: &Path) -> Server {
+/// A server on free ports on whose syncs this fault is inflicted, as strace writes it. The log of its syncs goes to a file.
+pub(crate) fn traced(fault: &str, log: &Path) -> Command {
     let mut command = Command::new("strace");
     // As a grandchild: the server is the child, as it is without.
     command.args([
@@ -35,11 +35,18 @@ fn start(journal: &Path, log: &Path) -> Server {
         "--signal=none",
         "--trace=fsync,fdatasync",
     ]);
-    // Each thread counts for itself. What follows would succeed, if it were tried.
-    command.arg(format!("--inject=fdatasync:error=EIO:when={}", SYNCS + 1));
+    // Each thread counts for itself.
+    command.arg(format!("--inject={fault}"));
     command.arg("--output").arg(log).arg(binaries::path("mezzenger-server"));
-    command.args(["--pub-port", "0", "--recv-port", "0", "--persist-file"]).arg(journal);
-    Server::started(command.env_remove("RUST_LOG"))
+    command.args(["--pub-port", "0", "--recv-port", "0"]).env_remove("RUST_LOG");
+    command
+}
+
+/// A server with a journal one sync of which fails.
+fn start(journal: &Path, log: &Path) -> Server {
+    // What follows would succeed, if it were tried.
+    let mut command = traced(&format!("fdatasync:error=EIO:when={}", SYNCS + 1), log);
+    Server::started(command.arg("--persist-file").arg(journal))
 }
 
 #[test]

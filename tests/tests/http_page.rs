@@ -4,14 +4,17 @@
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use mezzenger::Filter;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
+use crate::client_names::slow;
 use crate::harness::http::{self, get, get_json};
 use crate::harness::process::Process;
-use crate::harness::{PATIENCE, Server, eventually, python, skipped};
+use crate::harness::{Native, PATIENCE, Server, axe, eventually, python, skipped};
+use crate::interference::EndsWith;
 
 const SCRIPT: &str =
     "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">";
@@ -212,4 +215,90 @@ fn it_asks_for_the_token_and_shows_nothing_without() {
     browser.ask(&json!(["clear", "token"]));
     browser.ask(&json!(["enter", "token", "a-token-of-the-test"]));
     browser.wait("document.getElementById('state').dataset.state === 'live'");
+}
+
+/// The number at the beginning of a text, without the commas.
+#[track_caller]
+fn number(text: &str) -> u64 {
+    let digits = text.split(' ').next().unwrap().replace(',', "");
+    digits.parse().unwrap_or_else(|_| panic!("{text}"))
+}
+
+#[test]
+fn while_messages_flow_the_page_shows_what_the_api_tells() {
+    let Some(mut browser) = Browser::start("the page under load") else { return };
+    let (server, at) = busy();
+    let client = server.client();
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            // Few enough that the page shows every digit.
+            for n in 0..90_000 {
+                if is_over.load(Ordering::Relaxed) {
+                    break;
+                }
+                client.publish("flow", "hello").unwrap();
+                if n % 100 == 0 {
+                    client.flush().unwrap();
+                    client.ping().unwrap();
+                }
+            }
+        });
+        let over = EndsWith(&is_over);
+        browser.open(at);
+        browser.wait(LIVE);
+        let accepted = || get_json(at, "/api/v1/status")["messages"]["accepted"].as_u64().unwrap();
+        for _ in 0..3 {
+            let before = accepted();
+            browser.wait(&format!(
+                "Number(document.querySelector('#tile-accepted .note').textContent.split(' ')[0].replaceAll(',', '')) >= {before}"
+            ));
+            let shown = browser.look();
+            let after = accepted();
+            let tile = shown["tiles"]["tile-accepted"].as_str().unwrap();
+            let seen = number(tile.split_once(" | ").unwrap().1);
+            assert!((before..=after).contains(&seen), "{before} <= {seen} <= {after}");
+            let names = shown["names"].as_array().unwrap();
+            assert!(names.iter().any(|row| row[0] == "flow"), "{shown}");
+            let all: u64 = names.iter().map(|row| number(row[2].as_str().unwrap())).sum();
+            assert!((before..=after).contains(&all), "{before} <= {all} <= {after}");
+        }
+        browser.wait("document.querySelector('#tile-accepted .value').textContent !== '0/s'");
+        assert_eq!(browser.ask(&json!(["log"])), json!([]));
+        drop(over);
+    });
+}
+
+#[test]
+fn it_breaks_no_rule_of_accessibility() {
+    let Some(script) = axe::script() else { return };
+    let Some(mut browser) = Browser::start("the page's accessibility") else { return };
+    let (server, at) = busy();
+    let _slow = slow(&server, "</td><b>slow");
+    let mut publisher = Native::connect(&server);
+    for _ in 0..2 {
+        let frame = publisher.frame("greet", &[7; 1000], false);
+        publisher.socket.send_multipart([b"", &frame[..]], 0).unwrap();
+    }
+    browser.open(at);
+    browser.wait(LIVE);
+    browser.wait("document.querySelectorAll('#slow tbody tr').length === 1");
+    assert_eq!(browser.look()["slow"][0][1], "</td><b>slow");
+    let check = |browser: &mut Browser, what: &str| {
+        for width in [360, 1280] {
+            for scheme in ["light", "dark"] {
+                browser.ask(&json!(["size", width, scheme, null]));
+                let broken = browser.ask(&json!(["axe", script]));
+                assert!(broken == json!([]), "{what}, {width}, {scheme}: {broken:#}");
+            }
+        }
+    };
+    check(&mut browser, "live");
+    browser.ask(&json!(["click", "Purge the dead letter"]));
+    browser.wait("document.getElementById('confirm').open");
+    check(&mut browser, "a question");
+    browser.ask(&json!(["click", "Cancel"]));
+    server.terminate();
+    browser.wait("document.body.dataset.stale === 'true'");
+    check(&mut browser, "without a server");
 }

@@ -322,7 +322,8 @@ impl<N: Network> Broker<N> {
         } else if let Reply::Refused(why, _) = reply
             && let Some(unlogged) = self.refusal_log.admit(self.network.now())
         {
-            tracing::warn!(peer = %peer.address, unlogged, "rejected a request: {why}");
+            let client = peer.client();
+            tracing::warn!(peer = %peer.address, client, unlogged, "rejected a request: {why}");
         }
         let before = peer.output.own_bytes();
         let own = peer.output.own();
@@ -333,8 +334,9 @@ impl<N: Network> Broker<N> {
                 to.envelope.append_reply(&taken(connections, takers), own);
             }
             Reply::Ok => to.envelope.append_reply(OK, own),
-            Reply::Hello(answer) => {
+            Reply::Hello(answer, client) => {
                 peer.said_hello = true;
+                peer.client.clone_from(client);
                 to.envelope.append_reply(&hello::answer(*answer), own);
             }
             Reply::Answer(answer) => to.envelope.append_reply(answer, own),
@@ -438,7 +440,7 @@ impl<N: Network> Broker<N> {
         now: Duration,
     ) {
         let Some(peer) = self.peers.get_mut(id) else { return };
-        let address = peer.address;
+        let (address, client) = (peer.address, peer.client());
         match reason {
             CloseReason::Connection(ConnectionError::Closed) => {
                 tracing::debug!(peer = %address, "a connection ended");
@@ -452,7 +454,7 @@ impl<N: Network> Broker<N> {
             _ => {
                 if let Some(unlogged) = self.close_log.admit(now) {
                     let text = reason.to_string();
-                    tracing::warn!(peer = %address, unlogged, "closed a connection: {}", text.escape_debug());
+                    tracing::warn!(peer = %address, client, unlogged, "closed a connection: {}", text.escape_debug());
                 }
             }
         }
@@ -467,9 +469,9 @@ impl<N: Network> Broker<N> {
     /// Closes a connection for the server's sake.
     pub(super) fn close_for(&mut self, id: ConnectionId, why: &str) {
         let Some(peer) = self.peers.get_mut(id) else { return };
-        let (address, kind) = (peer.address, kind(peer.session.port()));
+        let (address, client, kind) = (peer.address, peer.client(), kind(peer.session.port()));
         if let Some(unlogged) = self.close_log.admit(self.network.now()) {
-            tracing::warn!(peer = %address, unlogged, "closed the connection of a {kind}: {why}");
+            tracing::warn!(peer = %address, client, unlogged, "closed the connection of a {kind}: {why}");
         }
         self.close(id);
     }

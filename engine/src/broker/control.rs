@@ -10,7 +10,7 @@ use crate::access::Identity;
 use crate::wire::control::{self, Control, Kind, Subscribe};
 use crate::wire::durable;
 use crate::wire::filter::{Filter, literal_beginning};
-use crate::wire::hello::{self, Secret};
+use crate::wire::hello::{self, Hello};
 use crate::wire::reply::number;
 
 /// What comes of a control request.
@@ -50,7 +50,11 @@ impl<E> Core<E> {
         let control = control::read(body)?;
         self.check_control(connection, &control)?;
         let reply = match control {
-            Control::Hello(secret) => self.hello(connection, secret).map(Reply::Hello),
+            Control::Hello(hello) => {
+                let answer = self.hello(connection, &hello);
+                let name = (!hello.name.is_empty()).then(|| hello.name.into());
+                answer.map(|answer| Reply::Hello(answer, name))
+            }
             Control::Subscribe(wanted) => self.subscribe(connection, &wanted, now),
             Control::Unsubscribe(number) => self.unsubscribe(connection, number),
             Control::Credit { number, bytes } => self.credit(connection, number, bytes),
@@ -108,7 +112,7 @@ impl<E> Core<E> {
     fn hello(
         &mut self,
         connection: ConnectionId,
-        secret: Secret,
+        &Hello { secret, .. }: &Hello<'_>,
     ) -> Result<hello::Answer, Refusal> {
         let publisher = hello::publisher(&secret);
         // The table of publishers forgets the oldest: no connection is to fill it.

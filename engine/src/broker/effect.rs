@@ -51,7 +51,8 @@ pub(super) enum Effect<E> {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Reply {
     Ok,
-    Hello(hello::Answer),
+    /// To a hello, and what the client calls itself.
+    Hello(hello::Answer, Option<Box<str>>),
     /// What a request about dead letters or groups asked for.
     Answer(Vec<u8>),
     Refused(Refusal, Dialect),

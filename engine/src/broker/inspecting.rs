@@ -21,8 +21,11 @@ impl<N: Network> Broker<N> {
                 answer(self.inspect_connections(from, max, now, |_| true));
             }
             Question::Slow { from, max, answer } => {
-                let is_slow =
-                    |peer: &Peer<_>| peer.behind_since.is_some() || !peer.holds.is_empty();
+                let is_slow = |peer: &Peer<_>| {
+                    peer.behind_since.is_some()
+                        || !peer.holds.is_empty()
+                        || peer.overdraft.is_given_up()
+                };
                 answer(self.inspect_connections(from, max, now, is_slow));
             }
             Question::Names { from, max, answer } => answer(self.core.inspect_names(from, max)),
@@ -148,6 +151,8 @@ impl<N: Network> Broker<N> {
             is_subscriber: peer.is_subscriber(),
             is_open: peer.session.is_open(),
             publisher: self.core.proved_publisher(peer.id),
+            client: peer.client().map(ToOwned::to_owned),
+            user: peer.session.user().map(ToString::to_string),
             key: peer.session.client_key().map(|key| key.to_string()),
             age: ago(peer.accepted),
             silent: ago(peer.heard),

@@ -17,6 +17,11 @@ impl Overdraft {
         self.since
     }
 
+    /// Whether nobody waits for it any longer, although it lacks credit.
+    pub(super) fn is_given_up(&self) -> bool {
+        self.is_given_up
+    }
+
     /// When nobody waits for it any longer.
     pub(super) fn deadline(&self, grace: Duration) -> Option<Duration> {
         self.since.filter(|_| !self.is_given_up).map(|since| since + grace)

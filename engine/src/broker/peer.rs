@@ -17,6 +17,7 @@ use crate::limits::{
     SOJOURN_INTERVAL, SOJOURN_TARGET, SUBSCRIBER_OWN_BYTES_MAX,
 };
 use crate::retry::Token;
+use crate::wire::hello::check_name;
 use crate::zmtp::curve::keys::PublicKey;
 use crate::zmtp::inbox::Inbox;
 use crate::zmtp::session::{Port, Session};
@@ -42,6 +43,8 @@ pub(super) struct Peer<S> {
     pub(super) is_closing: bool,
     /// It was answered a hello, so it knows the answers that came with it.
     pub(super) said_hello: bool,
+    /// What its client calls itself.
+    pub(super) client: Option<Box<str>>,
     /// When something last came in, and when something last left, or began to wait.
     pub(super) heard: Duration,
     pub(super) progressed: Duration,
@@ -77,6 +80,15 @@ pub(super) struct Peer<S> {
     pub(super) overdraft: Overdraft,
     /// When its deadlines are looked at.
     pub(super) check: Option<(Token, Duration)>,
+}
+
+/// Whose connection it is, for the log.
+pub(super) struct Who<'a> {
+    pub(super) address: SocketAddr,
+    /// What its client calls itself, which nothing proves.
+    pub(super) client: Option<&'a str>,
+    /// The key that it proved to have.
+    pub(super) key: Option<DisplayValue<PublicKey>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -119,6 +131,7 @@ impl<S> Peer<S> {
             is_dirty: false,
             is_closing: false,
             said_hello: false,
+            client: None,
             heard: now,
             progressed: now,
             accepted: now,
@@ -141,9 +154,16 @@ impl<S> Peer<S> {
         }
     }
 
-    /// Who it is, for the log: its address, and the key that it proved, if it did.
-    pub(super) fn who(&self) -> (SocketAddr, Option<DisplayValue<PublicKey>>) {
-        (self.address, self.session.client_key().map(display))
+    /// What its client calls itself: in its hello, or by the identity of its socket, if that keeps the rules of such names.
+    pub(super) fn client(&self) -> Option<&str> {
+        let identity = || check_name(self.session.identity()).ok().filter(|name| !name.is_empty());
+        self.client.as_deref().or_else(identity)
+    }
+
+    /// Who it is, for the log.
+    pub(super) fn who(&self) -> Who<'_> {
+        let key = self.session.client_key().map(display);
+        Who { address: self.address, client: self.client(), key }
     }
 
     /// Queues a frame, of which the caller made a reference for this queue, and what goes ahead of it.

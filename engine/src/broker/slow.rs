@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::peer::Timeout;
+use super::peer::{Timeout, Who};
 use super::run::Broker;
 use super::subscribers::ConnectionId;
 use crate::config::SlowSubscriber;
@@ -45,8 +45,8 @@ impl<N: Network> Broker<N> {
                 let dropped = peer.output.drop_oldest(DROP_KEEP_BYTES, &mut self.frames);
                 self.counters.frames_dropped.add(dropped as u64);
                 if dropped > 0 && self.slow_log.admit(now).is_some() {
-                    let (address, key) = peer.who();
-                    tracing::warn!(subscriber = %address, key, "dropped {dropped} frames of a slow subscriber");
+                    let Who { address, client, key } = peer.who();
+                    tracing::warn!(subscriber = %address, client, key, "dropped {dropped} frames of a slow subscriber");
                 }
                 peer.output.frame_bytes() > self.settings.subscriber_bytes_max
             }
@@ -90,9 +90,11 @@ impl<N: Network> Broker<N> {
         peer.overdraft.give_up();
         self.counters.slow_subscribers.add(1);
         if let Some(unlogged) = self.given_up_log.admit(now) {
-            let (time, (address, key)) = (now.saturating_sub(since), peer.who());
+            let time = now.saturating_sub(since);
+            let Who { address, client, key } = peer.who();
             tracing::warn!(
                 subscriber = %address,
+                client,
                 key,
                 unlogged,
                 "a subscriber granted no credit for {time:?}: publishers no longer wait for it, and it loses messages \
@@ -136,9 +138,11 @@ impl<N: Network> Broker<N> {
             Some(slow) => {
                 slow.holds.push(publisher);
                 if let Some(unlogged) = self.slow_log.admit(now) {
-                    let (bytes, (address, key)) = (slow.output.frame_bytes(), slow.who());
+                    let bytes = slow.output.frame_bytes();
+                    let Who { address, client, key } = slow.who();
                     tracing::warn!(
                         subscriber = %address,
+                        client,
                         key,
                         unlogged,
                         "a subscriber does not keep up: {bytes} bytes wait for it, and publishers of what it \
@@ -167,9 +171,11 @@ impl<N: Network> Broker<N> {
     pub(super) fn disconnect_slow(&mut self, id: ConnectionId, now: Duration) {
         let Some(peer) = self.peers.get_mut(id) else { return };
         let stalled = now.saturating_sub(peer.progressed.min(peer.behind_since.unwrap_or(now)));
-        let (bytes, (address, key)) = (peer.output.frame_bytes(), peer.who());
+        let bytes = peer.output.frame_bytes();
+        let Who { address, client, key } = peer.who();
         tracing::warn!(
             subscriber = %address,
+            client,
             key,
             "disconnected a subscriber that did not read for {stalled:?}; it lost {bytes} queued bytes",
         );

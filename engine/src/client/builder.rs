@@ -11,6 +11,7 @@ use super::error::ConnectError;
 use super::handle::Client;
 use super::options::{Options, read_url};
 use super::report::{Blocked, Failure, Missed};
+use crate::wire::hello::fitting_name;
 use crate::zmtp::curve::keys::{ClientKeys, KeyPair, PublicKey};
 use crate::zmtp::plain::Login;
 
@@ -83,6 +84,19 @@ impl ClientBuilder {
     /// its callbacks are quick, and one more than this if so many take long at the same time. Default: 4.
     pub fn callback_threads(mut self, threads: usize) -> Self {
         self.options.callback_threads = threads;
+        self
+    }
+
+    /// What the server calls this client where people read it: in its log, on its page, in its metrics. Of a longer one the
+    /// first 64 bytes are told, and control characters are left out; an empty one is none. Nothing proves it. Default: the name of the program, which is
+    /// the file name of its first argument.
+    ///
+    /// ```no_run
+    /// let client = mezzenger::Client::builder().client_name("invoices").connect()?;
+    /// # Ok::<(), mezzenger::ConnectError>(())
+    /// ```
+    pub fn client_name(mut self, name: impl AsRef<str>) -> Self {
+        self.options.client_name = fitting_name(name.as_ref());
         self
     }
 

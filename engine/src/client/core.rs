@@ -171,7 +171,7 @@ impl Core {
             links: Arc::clone(&links),
             commands: Arc::clone(&commands),
             verify: options.verify_checksums,
-            hello: hello::request(&secret).into(),
+            hello: hello::named_request(&secret, &options.client_name).into(),
         };
         let requester = Requester::new(
             setup,

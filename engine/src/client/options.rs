@@ -1,12 +1,14 @@
 //! The client's options and their only defaults.
 
 use std::net::Ipv6Addr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::connection::links::OnConnection;
 use super::error::ConnectError;
 use super::report::{OnBlocked, OnError, OnMissed};
+use crate::wire::hello::fitting_name;
 use crate::zmtp::curve::keys::ClientKeys;
 use crate::zmtp::plain::Login;
 
@@ -25,6 +27,7 @@ pub(super) struct Options {
     pub(super) send_timeout: Duration,
     pub(super) connection_retries: u32,
     pub(super) callback_threads: usize,
+    pub(super) client_name: String,
     pub(super) verbose: bool,
     pub(super) max_message_size: usize,
     pub(super) window: usize,
@@ -39,6 +42,13 @@ pub(super) struct Options {
     pub(super) on_error: Option<OnError>,
 }
 
+/// The file name of this program, as it was started.
+fn program_name() -> String {
+    let path = std::env::args_os().next().unwrap_or_default();
+    let name = Path::new(&path).file_name().unwrap_or_default();
+    fitting_name(&name.to_string_lossy())
+}
+
 impl Default for Options {
     fn default() -> Self {
         Self {
@@ -49,6 +59,7 @@ impl Default for Options {
             send_timeout: Duration::from_secs(2),
             connection_retries: 5,
             callback_threads: 4,
+            client_name: program_name(),
             verbose: false,
             max_message_size: 64 * 1024 * 1024,
             window: 32,

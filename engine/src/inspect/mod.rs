@@ -133,6 +133,10 @@ pub struct ConnectionOverview {
     pub is_open: bool,
     /// The publisher that it proved to be.
     pub publisher: Option<u64>,
+    /// What its client calls itself, which nothing proves.
+    pub client: Option<String>,
+    /// The user whose password it said.
+    pub user: Option<String>,
     /// The key that it proved to have, as CURVE has it.
     pub key: Option<String>,
     /// How long ago it was made.

@@ -10,7 +10,7 @@ use super::filter::{Filter, FilterError};
 use super::frame::V2;
 use super::group::{self, GroupReadError, append_text};
 pub use super::group::{Backoff, Group};
-use super::hello::{self, CONTROL, Secret};
+use super::hello::{self, CONTROL, ClientNameError, Hello};
 use super::letter;
 use super::name::{self, NameError};
 use super::retained;
@@ -149,7 +149,7 @@ pub struct Subscribe<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Control<'a> {
     /// Who the client is.
-    Hello(Secret),
+    Hello(Hello<'a>),
     /// A subscription begins.
     Subscribe(Subscribe<'a>),
     /// The subscription with this number ends.
@@ -227,6 +227,9 @@ pub enum ControlError {
     /// The name of the group breaks a rule.
     #[error("the name of the group: {0}")]
     GroupName(NameError),
+    /// The name of the client breaks a rule.
+    #[error(transparent)]
+    ClientName(ClientNameError),
     /// The filter breaks a rule.
     #[error(transparent)]
     Filter(#[from] FilterError),
@@ -245,10 +248,11 @@ pub fn read(body: &[u8]) -> Result<Control<'_>, ControlError> {
     let rest = body.get(2..).unwrap_or_default();
     match body.get(1).copied() {
         None => Err(short("a request that begins with 0x02", 2)),
-        Some(HELLO) => {
-            let expected = 2 + hello::SECRET_BYTES;
-            Ok(Control::Hello(hello::read_request(body).ok_or(short("a hello", expected))?))
-        }
+        Some(HELLO) => match hello::read_request(rest) {
+            Ok(hello) => Ok(Control::Hello(hello)),
+            Err(hello::ReadError::Short(expected)) => Err(short("a hello", 2 + expected)),
+            Err(hello::ReadError::Name(error)) => Err(ControlError::ClientName(error)),
+        },
         Some(SUBSCRIBE) => {
             let short = |expected| short("a subscribe", expected);
             let (head, rest) = rest
@@ -355,7 +359,7 @@ fn read_groups(kind: u8, rest: &[u8], bytes: usize) -> Result<Control<'_>, Contr
 /// The body of a control request.
 pub fn request(control: &Control<'_>) -> Vec<u8> {
     match control {
-        Control::Hello(secret) => hello::request(secret),
+        Control::Hello(hello) => hello::named_request(&hello.secret, hello.name),
         Control::Subscribe(Subscribe { number, kind, overflow, filter, credit, with_last }) => {
             let overflow = match overflow {
                 Overflow::Drop => DROP,

@@ -134,6 +134,8 @@ pub(crate) struct Session {
     has_commands: bool,
     /// Silence after which the peer wants to be given up, in tenths of a second; 0 for never.
     ttl_ds: u16,
+    /// What the peer's socket is called.
+    identity: Box<[u8]>,
     assembly: Assembly,
     /// A message of several frames is under way on the publishing port.
     in_message: bool,
@@ -150,6 +152,7 @@ impl Session {
             security: Security::new(demand),
             has_commands: true,
             ttl_ds: 0,
+            identity: Box::default(),
             assembly: Assembly::default(),
             in_message: false,
             request_bytes_max,
@@ -179,6 +182,11 @@ impl Session {
     /// The user whose password the client said, with PLAIN.
     pub(crate) fn user(&self) -> Option<&Arc<str>> {
         self.security.user()
+    }
+
+    /// What the peer's socket is called: any bytes, and none if it does not say.
+    pub(crate) fn identity(&self) -> &[u8] {
+        &self.identity
     }
 
     /// What seals all that is sent from the end of the handshake on, with CURVE; once.
@@ -294,10 +302,11 @@ impl Session {
             Next::Oversize { .. } => {
                 return Err(CloseReason::Protocol("its handshake is too long"));
             }
-            Next::Frame(head, _) if v2 => {
+            Next::Frame(head, identity) if v2 => {
                 if head.command || head.more {
                     return Err(CloseReason::Protocol("its identity is no single frame"));
                 }
+                self.identity = identity[..].into();
             }
             Next::Frame(Head { command: true, .. }, body) => match Command::read(&body) {
                 Ok(Command::Ready(properties)) => self.check_ready(properties, out)?,
@@ -333,14 +342,17 @@ impl Session {
         Ok(Progress::Made)
     }
 
-    /// Checks what the peer says of itself. Its identity, if it chose one, is of no use here: answers find
+    /// Checks what the peer says of itself. Its identity, if it chose one, is a name for people: answers find
     /// their way by the connection.
-    fn check_ready(&self, properties: &[u8], out: &mut Vec<u8>) -> Result<(), CloseReason> {
+    fn check_ready(&mut self, properties: &[u8], out: &mut Vec<u8>) -> Result<(), CloseReason> {
         for property in command::properties(properties) {
             let (name, value) = property
                 .map_err(|_| CloseReason::Protocol("a property of READY overruns its command"))?;
-            if name.eq_ignore_ascii_case(b"Identity") && value.len() > IDENTITY_BYTES_MAX {
-                return Err(CloseReason::Protocol("its identity is longer than 255 bytes"));
+            if name.eq_ignore_ascii_case(b"Identity") {
+                if value.len() > IDENTITY_BYTES_MAX {
+                    return Err(CloseReason::Protocol("its identity is longer than 255 bytes"));
+                }
+                self.identity = value.into();
             }
             if name.eq_ignore_ascii_case(b"Socket-Type")
                 && !self.port.peers().iter().any(|peer| peer.as_bytes() == value)

@@ -58,6 +58,8 @@ class Client(_core.Core):
     - `port` (7202): the port that the client connects to, unless the address says one.
     - `send_timeout` (2): how long to wait for an answer before a request is sent again, and `connection_retries` (5): how often in all.
     - `callback_threads` (4): how many callbacks of subscribe() run at the same time.
+    - `client_name` (the script's name): what the server calls this client in its log, on its page and in its metrics: the first 64
+      bytes of it, without control characters.
     - `verbose` (False): log each connection at level INFO.
     - `max_message_size` (64 MiB): larger messages are not sent. The server has a limit of its own.
     - `window` (32): frames in flight. `buffer_bytes` (4 MiB): bytes that wait before publish() does. `target_delay` (8 ms): how long a message
@@ -82,6 +84,7 @@ class Client(_core.Core):
         send_timeout: Seconds | None = None,
         connection_retries: int | None = None,
         callback_threads: int = 4,
+        client_name: str | None = None,
         verbose: bool = False,
         max_message_size: int | None = None,
         window: int | None = None,
@@ -104,7 +107,7 @@ class Client(_core.Core):
         if callback_threads < 1:
             raise InvalidOption(f"callback_threads={callback_threads}: give at least 1")
         options = {
-            "port": port, "send_timeout": send_timeout, "connection_retries": connection_retries, "verbose": verbose,
+            "port": port, "send_timeout": send_timeout, "connection_retries": connection_retries, "client_name": client_name, "verbose": verbose,
             "max_message_size": max_message_size, "window": window, "buffer_bytes": buffer_bytes,
             "target_delay": target_delay, "verify_checksums": verify_checksums, "curve_key": curve_key, "server_key": server_key,
             "user": user, "password": password,

@@ -68,6 +68,7 @@ class Client:
         port: int | None = None,
         send_timeout: Seconds | None = None,
         connection_retries: int | None = None,
+        client_name: str | None = None,
         verbose: bool = False,
         max_message_size: int | None = None,
         window: int | None = None,
@@ -86,13 +87,12 @@ class Client:
     ) -> None:
         asked(pickle)
         options = {
-            "port": port, "send_timeout": send_timeout, "connection_retries": connection_retries, "verbose": verbose,
+            "port": port, "send_timeout": send_timeout, "connection_retries": connection_retries, "client_name": client_name, "verbose": verbose,
             "max_message_size": max_message_size, "window": window, "buffer_bytes": buffer_bytes, "target_delay": target_delay,
             "verify_checksums": verify_checksums, "curve_key": curve_key, "server_key": server_key, "user": user, "password": password,
         }  # fmt: skip
         self._reports = Reports(missed=on_missed, blocked=on_blocked, connection=on_connection, error=on_error)
-        self._runner = Runner()
-        self._core = _core.Core()
+        self._runner, self._core = Runner(), _core.Core()
         self._core._configure(address, self._reports.wanted, pickle, self._runner, options)
         self._address = address
         self._events = self._core._events()

@@ -27,6 +27,7 @@ pub(super) struct Query {
     from: String,
     group: String,
     limit: usize,
+    slow: bool,
 }
 
 impl Query {
@@ -47,9 +48,12 @@ impl Query {
                         .filter(|limit| (1..=LIMIT_MAX).contains(limit))
                         .ok_or_else(|| format!("limit is a number from 1 to {LIMIT_MAX}"))?;
                 }
+                "slow" => {
+                    query.slow = value.parse().map_err(|_| "slow is true or false".to_owned())?;
+                }
                 _ => {
                     return Err(format!(
-                        "there is no parameter {key:?}: from, group and limit are"
+                        "there is no parameter {key:?}: from, group, limit and slow are"
                     ));
                 }
             }
@@ -103,7 +107,11 @@ pub(super) async fn list(shared: &Shared, what: &str, query: Query) -> Option<Re
     Some(match what {
         "connections" => {
             let from = start!(0);
-            page::<_, _, model::Connection>(shared.ask(|it, a| it.connections(from, max, a)).await)
+            let found = shared.ask(|it, a| match query.slow {
+                true => it.slow(from, max, a),
+                false => it.connections(from, max, a),
+            });
+            page::<_, _, model::Connection>(found.await)
         }
         "names" => {
             let from = start!(0);

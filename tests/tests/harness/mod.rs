@@ -1,5 +1,6 @@
 //! What the tests share: the server as a process, clients of both formats, and waiting with a deadline.
 //!
+//! - [`axe`]: what the page is checked with.
 //! - [`binaries`]: builds the workspace's programs, once.
 //! - [`server`]: runs `mezzenger-server` on free ports and ends it.
 //! - [`http`]: HTTP over a plain socket.
@@ -13,6 +14,7 @@
 
 use std::io::Write;
 
+pub(crate) mod axe;
 pub(crate) mod binaries;
 pub(crate) mod http;
 pub(crate) mod native;

@@ -168,7 +168,7 @@ fn nobody_publishes_under_the_id_of_another() {
     bench.core.request(1, hello_frame(mine), bench.now);
     bench.core.request(2, hello_frame(theirs), bench.now);
     let answers = bench.replies();
-    assert!(matches!(answers[..], [(1, Reply::Hello(_)), (2, Reply::Hello(_))]), "{answers:?}");
+    assert!(matches!(answers[..], [(1, Reply::Hello(..)), (2, Reply::Hello(..))]), "{answers:?}");
     let of_mine = frame_of(hello::publisher(&mine), "greet", 1, b"x");
     bench.core.request(2, of_mine.clone(), bench.now);
     match &bench.replies()[..] {
@@ -204,8 +204,14 @@ fn numbers_that_come_again_with_another_content_are_no_repeat() {
 #[test]
 fn what_is_no_hello_behind_its_first_byte_is_malformed() {
     let mut bench = Bench::new();
-    for body in [&b"\x02"[..], b"\x02\x01", b"\x02\x010123456789abcde", b"\x02\x020123456789abcdef"]
-    {
+    for body in [
+        &b"\x02"[..],
+        b"\x02\x01",
+        b"\x02\x010123456789abcde",
+        b"\x02\x020123456789abcdef",
+        b"\x02\x010123456789abcdef\x02n",
+        b"\x02\x010123456789abcdef\x01\n",
+    ] {
         bench.check_refused(body, ErrorCode::Malformed, Dialect::V2);
     }
 }

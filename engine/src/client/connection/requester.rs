@@ -462,7 +462,8 @@ mod tests {
             // Until the client goes.
             let _ = peer.read_to_end(&mut Vec::new());
         });
-        let options = Client::builder().port(port).send_timeout(patience).connection_retries(3);
+        let options = Client::builder().port(port).client_name("");
+        let options = options.send_timeout(patience).connection_retries(3);
         drop(options.connect().unwrap());
         server.join().unwrap();
     }

@@ -240,7 +240,7 @@ impl State {
     fn request(&mut self, parts: &[Vec<u8>]) {
         let [peer, id, empty, frame] = parts else { panic!("{} parts", parts.len()) };
         assert!(empty.is_empty() && id.len() == 8);
-        if hello::read_request(frame).is_some() {
+        if let Ok(Control::Hello(_)) = control::read(frame) {
             let max_message_bytes = self.limit.load(Ordering::Acquire);
             let said = match max_message_bytes {
                 0 => reply::refusal(ErrorCode::UnsupportedVersion, "too old"),

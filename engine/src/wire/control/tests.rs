@@ -21,7 +21,16 @@ fn check(control: Control<'_>, bytes: &[u8]) {
 
 #[test]
 fn requests_are_as_the_format_says_and_come_back() {
-    check(Control::Hello(*b"0123456789abcdef"), b"\x02\x010123456789abcdef");
+    let secret = *b"0123456789abcdef";
+    let unnamed = b"\x02\x010123456789abcdef";
+    assert_eq!(read(unnamed), Ok(Control::Hello(Hello { secret, name: "" })));
+    let named = Control::Hello(Hello { secret, name: "n" });
+    assert_eq!(request(&named), [&unnamed[..], b"\x01n"].concat());
+    assert_eq!(read(&[&unnamed[..], b"\x01n"].concat()), Ok(named));
+    let short = ControlError::Short { what: "a hello", expected: 20, bytes: 19 };
+    assert_eq!(read(&[&unnamed[..], b"\x01"].concat()), Err(short));
+    let error = ControlError::ClientName(ClientNameError::Control('\n'));
+    assert_eq!(read(&[&unnamed[..], b"\x01\n"].concat()), Err(error));
     check(
         Control::Subscribe(SUBSCRIPTION),
         b"\x02\x02\x02\x01\0\0\x01\x01\x02\x04\x03\0\0\0\0\0\0\x03a.>",

@@ -215,7 +215,8 @@ impl Gathered {
         for connection in &self.slow {
             let time = connection.slow.or(connection.without_credit).unwrap_or_default();
             let (id, address) = (connection.id.to_string(), connection.address.to_string());
-            let labels = [("connection", id), ("address", address)];
+            let client = connection.client.clone().unwrap_or_default();
+            let labels = [("connection", id), ("address", address), ("client", client)];
             slow.encode_family(&labels)?.encode_gauge(&time.as_secs_f64())?;
         }
         Ok(())

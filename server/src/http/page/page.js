@@ -173,7 +173,7 @@ function show_attention({ status, slow }) {
   }
   if (slow.length > 0) {
     const first = slow[0];
-    add("warning", "Warning: " + (slow.length === 1 ? "a subscriber does" : slow.length + " subscribers do") + " not keep up. " + first.address + " has been slow for " + time(first.slow_seconds ?? first.without_credit_seconds ?? 0) + "; " + count(status.connections.held_publishers) + " publishers are held back.");
+    add("warning", "Warning: " + (slow.length === 1 ? "a subscriber does" : slow.length + " subscribers do") + " not keep up. " + who(first) + " has been slow for " + time(first.slow_seconds ?? first.without_credit_seconds ?? 0) + "; " + count(status.connections.held_publishers) + " publishers are held back.");
   }
   const lost = per_second((s) => s.messages.dropped);
   if (lost > 0) add("warning", "Warning: subscriptions without credit lose " + rate(lost) + " messages.");
@@ -268,8 +268,9 @@ function table(id, caption, columns, rows, empty, actions) {
 const number = (title, of, text = count) => [title, (row) => (of(row) === null ? "–" : text(of(row))), (row) => of(row) ?? -1];
 const words = (title, of) => [title, (row) => of(row) ?? "–", (row) => of(row) ?? ""];
 
+const who = (c) => (c.client ? c.client + " (" + c.address + ")" : c.address);
 const CONNECTION = [
-  words("Address", (c) => c.address),
+  words("Address", (c) => c.address), words("Client", (c) => c.client),
   words("Kind", (c) => (c.port === "publishing" ? "subscriber" : c.subscriptions > 0 ? "client, subscribed" : "client")),
   words("State", (c) => (c.slow_seconds !== null ? "slow for " + time(c.slow_seconds) : c.without_credit_seconds !== null ? "no credit for " + time(c.without_credit_seconds) : c.held ? "held back" : c.open ? "fine" : "handshake")),
   number("Queued", (c) => c.queued_bytes, bytes),
@@ -281,7 +282,7 @@ const CONNECTION = [
   number("Age", (c) => c.age_seconds, time),
 ];
 const SLOW = [
-  words("Address", (c) => c.address),
+  words("Address", (c) => c.address), words("Client", (c) => c.client),
   number("Slow for", (c) => c.slow_seconds ?? c.without_credit_seconds, time),
   words("Why", (c) => (c.slow_seconds !== null ? "does not read fast enough" : "gives no credit")),
   number("Queued", (c) => c.queued_bytes, bytes),
@@ -314,10 +315,10 @@ const DEAD = [
 
 function kick(connection) {
   return [["Close", async () => {
-    if (!(await confirmed("Close the connection of " + connection.address + "? Its client may connect again.", "Close it"))) return;
-    await told(change("connections/" + connection.id + "/close", {}), () => "Closed the connection of " + connection.address + ".");
+    if (!(await confirmed("Close the connection of " + who(connection) + "? Its client may connect again.", "Close it"))) return;
+    await told(change("connections/" + connection.id + "/close", {}), () => "Closed the connection of " + who(connection) + ".");
     lists.connections.load();
-  }, "danger", "Close the connection of " + connection.address]];
+  }, "danger", "Close the connection of " + who(connection)]];
 }
 async function told(promise, text) {
   try { say(text(await promise)); } catch (error) { say("That failed: " + error.message); }
@@ -417,7 +418,7 @@ function show(event) {
   state("live", status.draining ? "Ending" : "Live");
   show_attention(event);
   show_tiles(status);
-  table("slow", "Publishers may have to wait for these", SLOW, event.slow, "Every subscriber keeps up.", kick);
+  table("slow", "Publishers may have to wait for these; one that gives no credit for too long is not waited for, and loses messages", SLOW, event.slow, "Every subscriber keeps up.", kick);
   table("groups", many(status.groups.count, "group", "groups") + (event.groups.length < status.groups.count ? ", the first " + event.groups.length + " by name" : ""), GROUP, event.groups, "There are no groups.");
   const names = event.names.filter((name) => name.name !== null || name.messages > 0);
   table("names", "Messages accepted since the HTTP listener started, for up to 100 names in the order of their first message", NAME, names, "Nothing has been published since the HTTP listener started.");

@@ -349,7 +349,7 @@ impl Server {
                 Effect::Reply(to, reply) => {
                     let code = match reply {
                         Reply::Refused(why, _) => Some(why.code()),
-                        Reply::Ok | Reply::Hello(_) | Reply::Answer(_) => None,
+                        Reply::Ok | Reply::Hello(..) | Reply::Answer(_) => None,
                     };
                     ledger.answered(to.serial, code)?;
                     self.out.push(Output::Reply(to, code.is_none()));

@@ -247,7 +247,7 @@ impl Run {
             .map(|(from, reply)| match reply {
                 Reply::Ok => (*from, Answer::Ok),
                 Reply::Refused(why, _) => (*from, Answer::Refused(why.code())),
-                Reply::Hello(_) | Reply::Answer(_) => {
+                Reply::Hello(..) | Reply::Answer(_) => {
                     panic!("nobody asked for that")
                 }
             })

@@ -342,7 +342,7 @@ impl Server {
                     let answer = match reply {
                         Reply::Ok => Answer::Ok,
                         Reply::Refused(why, _) => Answer::Refused(why.code()),
-                        Reply::Hello(_) | Reply::Answer(_) => continue,
+                        Reply::Hello(..) | Reply::Answer(_) => continue,
                     };
                     ledger.answered(to.serial, answer, |name| self.wanted(name))?;
                     self.out.push(Output::Reply(to, answer));
