@@ -124,17 +124,19 @@ impl<E> Core<E> {
         let identity = self.identities.get(&connection).unwrap_or(&NOBODY);
         let Some(permits) = &mut self.permits else { return false };
         frame_records(body).all(|(_, record)| {
-            let Some(properties) =
-                record.has_properties.then(|| record.parts().1).map(Properties::read)
-            else {
-                return false;
+            let properties = match record.has_properties {
+                true => Properties::read(record.parts().1),
+                false => Ok(Properties::default()),
             };
-            properties.is_ok_and(|properties| {
-                let is_plain = !record.ack
+            let is_plain = |properties: &Properties<'_>| {
+                !record.ack
                     && !properties.retain
                     && properties.deliver_at_ms.is_none()
-                    && properties.key.is_none();
-                is_plain && permits.take_answer(identity, name, properties.correlation, now)
+                    && properties.key.is_none()
+            };
+            properties.is_ok_and(|properties| {
+                is_plain(&properties)
+                    && permits.take_answer(identity, name, properties.correlation, now)
             })
         })
     }
