@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::client_names::slow;
 use crate::harness::http::{self, get_json};
+use crate::harness::process::Process;
 use crate::harness::{Native, PATIENCE, Server, binaries, eventually};
 
 /// The command, free of what variables say.
@@ -262,12 +263,10 @@ fn a_token_and_an_address_may_stand_in_variables() {
 fn clients_of_the_command_line_are_called_by_their_command() {
     let (server, at) = start(&[]);
     let port = server.recv_addr.port().to_string();
-    let mut subscriber = command(&["sub", "greet", "--port", &port]).spawn().unwrap();
+    let _subscriber = Process::start(&mut command(&["sub", "greet", "--port", &port]));
     eventually("mezzenger sub", || {
         let all = get_json(at, "/api/v1/connections");
         let mut all = all["items"].as_array().unwrap().iter();
         all.any(|it| it["client"] == "mezzenger sub").then_some(())
     });
-    subscriber.kill().unwrap();
-    subscriber.wait().unwrap();
 }
