@@ -88,7 +88,7 @@
 //! - [`inspect_journal`], [`read_journal`], [`copy_journal`], [`repair_journal`], [`compact_journal`]: a server's file, read, copied and mended.
 //! - [`inspect`]: what a running server tells of itself.
 //!
-//! Everything else is private. `engine/docs/architecture.md` says what there is, and who may use what.
+//! Everything else is private. `docs/architecture.md` says what there is, and who may use what.
 
 // Without these doors, what is behind them has no caller.
 #![cfg_attr(

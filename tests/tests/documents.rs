@@ -60,7 +60,7 @@ fn unindented(text: &str) -> String {
 #[test]
 fn the_tests_that_hold_the_promises_exist() {
     for (page, at_least) in [("reliability.md", 30), ("security.md", 8)] {
-        let text = fs::read_to_string(workspace().join("engine/docs").join(page)).unwrap();
+        let text = fs::read_to_string(workspace().join("docs").join(page)).unwrap();
         let mut checked = 0;
         for row in text.lines().filter(|line| line.starts_with('|')) {
             let quoted: Vec<&str> = row.split('`').skip(1).step_by(2).collect();
@@ -235,9 +235,9 @@ fn the_table_of_flags_has_every_flag_and_its_default() {
     assert_eq!(found, documented.len(), "flags of the server and of the README");
 }
 
-/// The rows of the table under a heading of `engine/docs/wire-format.md`, cells trimmed.
+/// The rows of the table under a heading of `docs/wire-format.md`, cells trimmed.
 fn wire_table(heading: &str) -> Vec<Vec<String>> {
-    let text = fs::read_to_string(workspace().join("engine/docs/wire-format.md")).unwrap();
+    let text = fs::read_to_string(workspace().join("docs/wire-format.md")).unwrap();
     let section = text.split_once(heading).unwrap_or_else(|| panic!("no {heading:?}")).1;
     let rows: Vec<Vec<String>> = section
         .lines()

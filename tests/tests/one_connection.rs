@@ -120,7 +120,7 @@ fn the_program_of_the_wire_formats_page_joins_a_group_publishes_and_acknowledges
     let folder = tempfile::tempdir().unwrap();
     let journal = folder.path().join("journal");
     let server = Server::start_with_journal(&journal, &[]);
-    let printed = run_the_page("engine/docs/wire-format.md", 1, &server);
+    let printed = run_the_page("docs/wire-format.md", 1, &server);
     assert_eq!(printed, "order 1\norder 2\norder 3\n");
     server.terminate();
     let report = check_journal::report(&journal, 0);

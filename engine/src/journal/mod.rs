@@ -7,7 +7,7 @@
 //! only tells, and `tools` copies it, tells its messages, or writes it anew without a server. `compaction` rewrites a file that is mostly garbage (`rewrite`) while the writer goes on.
 //!
 //! The journal knows nothing of sockets, of the map of pending messages, nor of retries. The bytes are in
-//! `engine/docs/journal-format.md`.
+//! `docs/journal-format.md`.
 
 mod compaction;
 mod damage;

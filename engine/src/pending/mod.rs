@@ -7,7 +7,7 @@
 //! two places only, both in resizing: when two threads allocate the next table, and when two meet over
 //! an entry that is being copied there. With one thread that changes the map neither can happen, and
 //! this is why only [`PendingMap`] has the methods that do, walking through all entries included
-//! (which finishes a resize first). `engine/docs/decisions/0001-pending-map.md` has the measurements
+//! (which finishes a resize first). `docs/decisions/0001-pending-map.md` has the measurements
 //! that chose it.
 
 use std::fmt;

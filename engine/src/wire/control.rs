@@ -2,7 +2,7 @@
 //! what they deliver; and what stands before a delivery.
 //!
 //! Each is a request whose body begins with [`CONTROL`] and a kind. Numbers are little-endian; readers ignore what
-//! follows. The byte diagrams are in `engine/docs/wire-format.md`.
+//! follows. The byte diagrams are in `docs/wire-format.md`.
 
 pub use super::delivery::{DELIVERY, DELIVERY_BYTES, Delivery, delivery, read_delivery};
 use super::durable;

@@ -1,7 +1,7 @@
 //! What a client asks and is told about groups: durable ones are created and deleted, and all are listed.
 //!
 //! Requests are control requests of the kinds 10 to 12; the answer to a list begins as its request does, and the others
-//! are answered like a message. The byte diagrams are in `engine/docs/wire-format.md`.
+//! are answered like a message. The byte diagrams are in `docs/wire-format.md`.
 
 use super::fields::{Fields, Short, name_or_none};
 use super::filter::{Filter, FilterError};

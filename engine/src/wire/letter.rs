@@ -1,7 +1,7 @@
 //! What a client asks and is told about dead letters: the messages that groups gave up.
 //!
 //! Requests are control requests of the kinds 6 to 9; each answer begins as its request does. The byte diagrams are in
-//! `engine/docs/wire-format.md`.
+//! `docs/wire-format.md`.
 
 use super::fields::{Fields, Short, name_or_none};
 use super::group::append_text;

@@ -3,7 +3,7 @@
 //!
 //! They stand behind the payload, each as a number, a length and so many bytes, and at their end how many bytes they
 //! are. Numbers are little-endian; readers pass over what they do not know. The table is in
-//! `engine/docs/wire-format.md`.
+//! `docs/wire-format.md`.
 
 use super::name::{self, NameError};
 use crate::limits::{KEY_BYTES_MAX, PROPERTIES_BYTES_MAX, TYPE_NAME_BYTES_MAX};

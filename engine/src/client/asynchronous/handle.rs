@@ -212,7 +212,7 @@ impl Client {
     }
 
     /// Publishes a message as an original client does, and waits until the server has taken it: `pickle` is the pickled dict of its name, payload,
-    /// ack, timestamp and checksum (`engine/docs/wire-format.md`, v1). Original clients get it byte for byte. Without an answer it is sent again, as any message; what asks for
+    /// ack, timestamp and checksum (`docs/wire-format.md`, v1). Original clients get it byte for byte. Without an answer it is sent again, as any message; what asks for
     /// acknowledgement is then still published once.
     ///
     /// # Errors
