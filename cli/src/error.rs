@@ -149,7 +149,7 @@ pub(crate) enum Error {
         /// What it does.
         said: &'static str,
     },
-    /// The server refuses something.
+    /// The server rejects something.
     #[error("the server says: {why}")]
     ApiRefused {
         /// Why.

@@ -9,7 +9,7 @@ use crate::complain;
 /// Which messages.
 #[derive(clap::Args)]
 pub(crate) struct FilterArgs {
-    /// Name of the messages, or a pattern of tokens that are parted by dots: `*` is any one token, and `>` at the end is
+    /// Name of the messages, or a pattern of tokens that are separated by dots: `*` is any one token, and `>` at the end is
     /// one or more (to be quoted in a shell): orders.* fits orders.new, orders.> fits orders.new.paid, too.
     filter: String,
 

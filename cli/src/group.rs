@@ -16,8 +16,8 @@ use crate::show;
 /// What to do with groups.
 #[derive(Subcommand)]
 pub(crate) enum GroupCommand {
-    /// Create a durable group: from now on messages wait for it, whether it has members or not. One that is there as it is
-    /// to be stays as it is.
+    /// Create a durable group: from now on messages wait for it, whether it has members or not. Does nothing if the
+    /// same group exists.
     Create(CreateArgs),
     /// List all groups: name, filter, members, messages that wait and that are in flight, dead letters.
     List(ListArgs),

@@ -1,4 +1,4 @@
-//! `mezzenger journal`: a server's journal, looked at, copied and mended without the server.
+//! `mezzenger journal`: a server's journal, read, copied and repaired without the server.
 
 use std::path::PathBuf;
 
@@ -28,7 +28,7 @@ pub(crate) enum JournalCommand {
     Backup(CopyArgs),
     /// Make a journal of a backup, for a server that is started on it afterwards. What was settled since the backup is delivered again.
     Restore(CopyArgs),
-    /// Write a journal anew without what is settled. A server does so by itself; no server may be using it.
+    /// Rewrite a journal without what is settled. A server does so by itself; no server may be using it.
     Compact(FileArgs),
 }
 

@@ -64,7 +64,7 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Publish a message, and wait until the server has taken it.
+    /// Publish a message, and wait until the server has accepted it.
     Pub(PublishArgs),
     /// Print messages as they arrive, until Ctrl-C.
     Sub(SubscribeArgs),
@@ -77,13 +77,13 @@ enum Command {
     Request(RequestArgs),
     /// Run a command for each request, and answer with what it prints, until Ctrl-C.
     Reply(ReplyArgs),
-    /// Deal with messages that groups gave up.
+    /// List, show, replay and purge dead letters: messages that groups gave up.
     #[command(subcommand)]
     Dead(DeadCommand),
-    /// Create, list and delete groups whose messages wait for members.
+    /// Create, list and delete durable groups, whose messages wait for members.
     #[command(subcommand)]
     Group(GroupCommand),
-    /// Deal with messages that the server keeps as the last ones of their names.
+    /// List and clear retained messages: those that the server keeps as the last ones of their names.
     #[command(subcommand)]
     Retained(RetainedCommand),
     /// Show the server: messages, what is pending, groups, connections, the journal. Needs a server that was started with --http.
@@ -99,10 +99,10 @@ enum Command {
     /// q quits, Tab or 1 to 3 choose the list, s sorts by the next column, r reverses, the arrows scroll. If the output is no
     /// terminal, it is printed once.
     Top(TopArgs),
-    /// Look at a server's journal, copy it or mend it, without the server.
+    /// Read, copy and repair a server's journal, without the server.
     #[command(subcommand)]
     Journal(JournalCommand),
-    /// Ask the server for a sign of life, and print how long its answer took.
+    /// Measure how long the server takes to answer.
     Ping,
     /// Make a pair of keys for a server or a client: NAME.key, which others may have, and NAME.key_secret.
     ///

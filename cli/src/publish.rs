@@ -67,7 +67,7 @@ pub(crate) struct PublishArgs {
     #[arg(long, value_name = "NAME", value_parser = one_name)]
     reply_to: Option<String>,
 
-    /// How long the message counts: 30s, 500ms; a bare number is seconds. Afterwards nobody gets it any more.
+    /// How long the message is valid: 30s, 500ms; a bare number is seconds. Afterwards nobody gets it.
     #[arg(long, value_name = "DURATION", value_parser = positive)]
     expires: Option<Duration>,
 

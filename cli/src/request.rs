@@ -67,7 +67,7 @@ pub(crate) struct ReplyArgs {
     #[arg(long, value_parser = group_name)]
     group: Option<String>,
 
-    /// End after so many answers.
+    /// End after this many answers.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
 
@@ -77,7 +77,7 @@ pub(crate) struct ReplyArgs {
 
     /// The command, and its arguments. The request is on its standard input, and the rest in its environment as for
     /// `mezzenger work`, which also tells what signals do. What it prints until it ends, without a line feed at its end, is
-    /// the answer if it ends with exit code 0. Otherwise whoever asked is told that it failed, and how it ended.
+    /// the answer if it ends with exit code 0. Otherwise the request fails, with how the command ended.
     #[arg(last = true, required = true, value_name = "COMMAND")]
     command: Vec<String>,
 }

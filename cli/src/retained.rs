@@ -30,7 +30,7 @@ pub(crate) struct ListArgs {
     #[arg(long, requires = "filter")]
     prefix: bool,
 
-    /// So many at most.
+    /// At most N.
     #[arg(long, value_name = "N", default_value_t = 1000)]
     limit: usize,
 

@@ -17,8 +17,8 @@ pub(crate) struct SubscribeArgs {
     #[command(flatten)]
     filter: FilterArgs,
 
-    /// Acknowledge what was printed and asks for it, which ends it for everybody. Without it, the command only looks
-    /// on, and gets what is published from now on.
+    /// Acknowledge what was printed and asks for it, which ends it for everybody. Without it, the command is an
+    /// observer, and gets what is published from now on.
     #[arg(long)]
     ack: bool,
 
@@ -46,7 +46,7 @@ pub(crate) struct SubscribeArgs {
     #[arg(long, conflicts_with = "json")]
     raw: bool,
 
-    /// End after so many messages.
+    /// End after N messages.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
 }

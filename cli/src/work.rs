@@ -42,7 +42,7 @@ pub(crate) struct WorkArgs {
     #[arg(long, value_name = "DURATION", value_parser = of_group)]
     retry_delay: Option<Duration>,
 
-    /// End after so many messages that are done.
+    /// End after N messages that are done.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
 

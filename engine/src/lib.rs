@@ -44,7 +44,7 @@
 //! # }
 //! ```
 //!
-//! [`GroupBuilder::call`] calls a function instead, whose outcome says it. [`SubscriptionBuilder::observe`] looks on, and [`Client::subscribe`]
+//! [`GroupBuilder::call`] calls a function instead, whose outcome says it. [`SubscriptionBuilder::observe`] makes an observer, and [`Client::subscribe`]
 //! calls a function for all messages of a name.
 //!
 //! # Request
@@ -85,7 +85,7 @@
 //!   defaults that programs name.
 //! - [`access`]: who may do what.
 //! - [`curve`]: keys, for connections that are authenticated and encrypted.
-//! - [`inspect_journal`], [`read_journal`], [`copy_journal`], [`repair_journal`], [`compact_journal`]: a server's file, read, copied and mended.
+//! - [`inspect_journal`], [`read_journal`], [`copy_journal`], [`repair_journal`], [`compact_journal`]: a server's file, read, copied and repaired.
 //! - [`inspect`]: what a running server tells of itself.
 //!
 //! Everything else is private. `docs/architecture.md` says what there is, and who may use what.

@@ -35,7 +35,7 @@ macro_rules! counters {
 counters! {
     /// Requests read.
     requests,
-    /// Requests refused.
+    /// Requests rejected.
     refused,
     /// Messages taken, without the duplicates.
     accepted,

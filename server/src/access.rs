@@ -24,7 +24,7 @@ const OTHERS: u32 = 0o077;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AccessFileError {
-    /// The system refused.
+    /// The system call failed.
     #[error("{path}: {source}")]
     System {
         /// The file.

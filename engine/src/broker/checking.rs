@@ -65,7 +65,7 @@ impl<N: Network> Broker<N> {
         }
     }
 
-    /// The server ends: requests whose checks have not begun are refused.
+    /// The server ends: requests whose checks have not begun are rejected.
     pub(super) fn refuse_waiting_checks(&mut self) {
         for id in self.checker.take_waiting() {
             // It may be gone.

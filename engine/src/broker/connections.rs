@@ -432,7 +432,7 @@ impl<N: Network> Broker<N> {
         }
     }
 
-    /// Closes a connection that broke a rule, ended, or was lost. What it is told leaves first.
+    /// Closes a connection that broke a rule, ended, or was lost. What is queued for it leaves first.
     pub(super) fn refuse_connection(
         &mut self,
         id: ConnectionId,

@@ -166,7 +166,7 @@ impl<E> Core<E> {
         Ok(answer)
     }
 
-    /// What is told of a letter.
+    /// A letter as clients get it in lists.
     pub(super) fn with_entry<R>(&self, number: u64, f: impl FnOnce(&Entry<'_>) -> R) -> Option<R> {
         let letter = self.letters.get(number)?;
         self.backlog.view().with(&letter.id, |kept| {

@@ -30,7 +30,7 @@ fn cost(place: &Place) -> usize {
 }
 
 impl Keys {
-    /// Whether so many keys more, of so many bytes with their names, may be remembered.
+    /// Whether this many keys more, of this many bytes with their names, may be remembered.
     ///
     /// # Errors
     /// The limit that stands against it.
@@ -79,7 +79,7 @@ impl Keys {
         self.by_time.first().map_or(u64::MAX, |&(until_ms, _)| until_ms)
     }
 
-    /// Forgets keys that count no longer, so many at most; whether more are left.
+    /// Forgets keys that count no longer, at most this many; whether more are left.
     pub(super) fn forget_some(&mut self, now_ms: u64, max: usize) -> bool {
         for _ in 0..max {
             if self.first_ms() > now_ms {

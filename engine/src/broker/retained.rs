@@ -54,7 +54,7 @@ impl Retained {
         self.bytes
     }
 
-    /// Whether a message of so many bytes may be retained.
+    /// Whether a message of this many bytes may be retained.
     ///
     /// # Errors
     /// The limit that stands against it.
@@ -127,7 +127,7 @@ impl Retained {
         self.all.get(name)
     }
 
-    /// Looks for the next name behind `after` that a filter fits, at so many names at most: how many it looked at, and where it
+    /// Looks for the next name behind `after` that a filter fits, at this many names at most: how many it looked at, and where it
     /// came to. `Err(true)` when there is none, `Err(false)` when it looked at as many as it may; with the last name in both cases.
     pub(super) fn next(
         &self,

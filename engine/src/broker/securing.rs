@@ -96,7 +96,7 @@ impl<N: Network> Broker<N> {
     }
 
     /// Ends connections whose keys are accepted no longer. Those that have not proved a key yet began with the earlier
-    /// list, and come again.
+    /// list, and connect again.
     fn hear_keys(&mut self) {
         if !self.admission.take_key_change() {
             return;

@@ -39,7 +39,7 @@ impl ClientBuilder {
     /// brackets, or without them where no port follows. Default: 127.0.0.1.
     ///
     /// A URL may name several servers, `mezzenger://one,two:7203`: the client connects to the first that takes it, and when it
-    /// loses one, to the next. Servers share nothing: what one keeps waits there, and what was under way when it was lost is
+    /// loses one, to the next. Servers share nothing: what one keeps waits there, and what was in flight when it was lost is
     /// sent again to the next one, though it may have taken it.
     pub fn server_address(mut self, address: impl Into<String>) -> Self {
         let address = address.into();
@@ -73,7 +73,7 @@ impl ClientBuilder {
     }
 
     /// About how often a request is sent in all before it fails: when the oldest request is sent again,
-    /// so are all others on their way, the youngest perhaps long before its `send_timeout` is over.
+    /// so are all others in flight, the youngest perhaps long before its `send_timeout` is over.
     /// Default: 5.
     pub fn connection_retries(mut self, tries: u32) -> Self {
         self.options.connection_retries = tries;
@@ -81,14 +81,14 @@ impl ClientBuilder {
     }
 
     /// How many callbacks of [`Client::subscribe`] may run at the same time, at least 1. A client has one thread as long as
-    /// its callbacks are quick, and one more than this if so many take long at the same time. Default: 4.
+    /// its callbacks are quick, and one more than this if that many callbacks take long at the same time. Default: 4.
     pub fn callback_threads(mut self, threads: usize) -> Self {
         self.options.callback_threads = threads;
         self
     }
 
     /// What the server calls this client where people read it: in its log, on its page, in its metrics. Of a longer one the
-    /// first 64 bytes are told, and control characters are left out; an empty one is none. Nothing proves it. Default: the name of the program, which is
+    /// first 64 bytes are sent, and control characters are left out; an empty one is none. Nothing proves it. Default: the name of the program, which is
     /// the file name of its first argument.
     ///
     /// ```no_run

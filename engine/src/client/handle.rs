@@ -38,7 +38,7 @@ impl Client {
         Self { core }
     }
 
-    /// Asks the server for a sign of life, and returns how long the answer took.
+    /// Pings the server, and returns how long the answer took.
     ///
     /// # Errors
     /// [`SendError::TimedOut`] without an answer, after `send_timeout` times `connection_retries`.
@@ -50,7 +50,7 @@ impl Client {
 
     /// Publishes a message without waiting for the answer: the fast path.
     ///
-    /// It leaves at once when no message of this name is on its way; while one is, messages gather in
+    /// It leaves at once when no message of this name is in flight; while one is, messages gather in
     /// a frame that leaves when the answer comes, or when it is full. Messages of one name arrive in
     /// the order in which they were published, as long as the connection holds. When it is lost, all
     /// frames without an answer are sent again on the next one, in their order; some of them may have
@@ -252,7 +252,7 @@ impl Client {
         self.counters().missed
     }
 
-    /// Stops the client: refuses further messages, ends its subscriptions, sends what waits and takes
+    /// Stops the client: rejects further messages, ends its subscriptions, sends what waits and takes
     /// the answers that come within `send_timeout` (receipts without one fail with
     /// [`SendError::Stopped`]), then ends its threads. Stopping again does nothing.
     ///

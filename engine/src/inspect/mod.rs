@@ -238,7 +238,7 @@ pub struct PendingOverview {
 pub enum PendingCursor {
     /// Among those that wait.
     Waiting(u32),
-    /// Among those that were delivered: a part, and so many behind its beginning.
+    /// Among those that were delivered: a part, and this many behind its beginning.
     Delivered(u32, u32),
     /// Among those of groups.
     Group(u32, MessageId),
@@ -344,7 +344,7 @@ pub enum DeadSelection {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DeadChanged {
-    /// So many.
+    /// This many.
     pub done: u64,
     /// The number of the next one; `None` when none is left. Where messages were named, how many of these were dealt with: the
     /// others are to be named again.

@@ -121,7 +121,7 @@ impl Questions {
     }
 }
 
-/// The broker's end. Whoever asks after it is gone is told that the server has ended.
+/// The broker's end. A question after it is gone is answered with the error that the server has ended.
 #[derive(Default)]
 pub(crate) struct Asked(Arc<Questions>);
 

@@ -79,7 +79,7 @@ pub fn repair_journal(path: &Path) -> Result<Rewritten, OpenError> {
     open(path, |options| options.repair = true)
 }
 
-/// Writes a journal anew with what is not settled, as a server does by itself when most of the file is settled. No server may
+/// Rewrites a journal with what is not settled, as a server does by itself when most of the file is settled. No server may
 /// be using it.
 ///
 /// # Errors

@@ -72,7 +72,7 @@ pub fn request(secret: &Secret) -> Vec<u8> {
     [&[CONTROL, HELLO][..], secret].concat()
 }
 
-/// The body of the hello of a client with this name, of which at most 255 bytes are told; without one, if it is empty.
+/// The body of the hello of a client with this name, of which at most 255 bytes are sent; without one, if it is empty.
 pub fn named_request(secret: &Secret, name: &str) -> Vec<u8> {
     let mut body = request(secret);
     if !name.is_empty() {

@@ -146,7 +146,7 @@ class Client(_core.Core):
         self._flush().wait()
 
     def ping(self) -> float:
-        """Asks the server for a sign of life: how many seconds the answer took. Raises PingTimedOut without one."""
+        """Pings the server, and returns how many seconds the answer took. Raises PingTimedOut without one."""
         took: float = self._ping().wait()
         return took
 
@@ -370,7 +370,7 @@ _CALLS_PER_TURN = 256
 def call_callbacks(
     calls: _core.Calls, failed: Callable[[], Callable[[Any, BaseException], object] | None]
 ) -> None:
-    """The body of a thread: calls callbacks until the client is closed. `failed` leads to what is told of failures."""
+    """The body of a thread: calls callbacks until the client is closed. `failed` leads to what reports failures."""
     while (call := calls.next()) is not None:
         _call_some(call, failed)
         # Nothing of the last turn stays while there is none.

@@ -89,7 +89,7 @@ class Counters:
     published: int
     """Messages that the server took."""
     failed: int
-    """Messages that the server refused or did not answer."""
+    """Messages that the server rejected or did not answer."""
     resent_frames: int
     """Frames sent again after a timeout or a lost connection."""
     received: int

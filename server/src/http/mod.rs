@@ -27,14 +27,14 @@ use mezzenger::Inspector;
 use self::events::Events;
 use self::guard::{Guard, Token, TokenError};
 
-/// Why nothing is told over HTTP.
+/// Why the server cannot serve HTTP.
 #[derive(Debug)]
 pub(crate) enum HttpError {
     /// Others could read it.
     Open(SocketAddr),
     /// The file with the token cannot be used.
     Token(PathBuf, TokenError),
-    /// The address cannot be listened on, or the system refuses a thread.
+    /// The address cannot be listened on, or the system denies a thread.
     System(SocketAddr, io::Error),
 }
 

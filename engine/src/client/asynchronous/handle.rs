@@ -155,7 +155,7 @@ impl Client {
         Self::builder().server_address(server_address).connect_async().await
     }
 
-    /// Asks the server for a sign of life, and returns how long the answer took.
+    /// Pings the server, and returns how long the answer took.
     ///
     /// # Errors
     /// [`SendError::TimedOut`] without an answer, after `send_timeout` times `connection_retries`.
@@ -304,7 +304,7 @@ impl Client {
         self.core.counters()
     }
 
-    /// Closes the client: refuses further messages, ends its subscriptions, sends what waits and takes the answers that come
+    /// Closes the client: rejects further messages, ends its subscriptions, sends what waits and takes the answers that come
     /// within `send_timeout`; what has none by then fails with [`SendError::Stopped`]. It returns when the client's task has ended. Other handles are
     /// closed with it; closing again waits for the same end.
     ///

@@ -23,7 +23,7 @@ pub enum DisconnectReason {
         /// What the system says.
         text: String,
     },
-    /// The server gave no sign of life, or did not answer requests in time.
+    /// The server answered no ping, or did not answer requests in time.
     #[error("the server did not answer for too long: {text}")]
     Silent {
         /// What was waited for, and for how long.

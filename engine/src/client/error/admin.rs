@@ -8,8 +8,8 @@ use crate::wire::name::NameError;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AdminError {
-    /// The server refused it.
-    #[error("the server refused: {text}")]
+    /// The server rejected it.
+    #[error("the server rejected the request: {text}")]
     Refused {
         /// The server's explanation.
         text: String,

@@ -101,7 +101,7 @@ impl<'a, P: Payload, Mode> OutgoingMessage<'a, P, Mode> {
     ///
     /// The time is one of the day by this machine's clock, and the server compares it with its own: as much as one is ahead of
     /// the other, the message counts shorter or longer. What a receiver has by then it keeps; a member of a group
-    /// that acknowledges it afterwards is told that it is too late. A group may [keep](crate::GroupBuilder::keep_expired)
+    /// that acknowledges it afterwards gets an error that it is too late. A group may [keep](crate::GroupBuilder::keep_expired)
     /// what asks for acknowledgement and expires, as a dead letter.
     ///
     /// ```
@@ -181,7 +181,7 @@ impl<'a, P: Payload, Mode> OutgoingMessage<'a, P, Mode> {
 
     /// Says under which key it is known to whoever publishes it, 1 to 255 bytes: another message under the same name and key within the
     /// server's idempotency window (2 minutes, unless the server says otherwise) is answered as if it was taken, and not
-    /// published, whoever sends it; so a program may publish again what it published before it was started anew. With [`Self::ack`]
+    /// published, whoever sends it; so a program may publish again what it published before it was started again. With [`Self::ack`]
     /// and a journal that holds across restarts of the server, too.
     ///
     /// ```

@@ -187,7 +187,7 @@ impl Publisher {
         self.check_size(name.len() + 1 + pickle.len())
     }
 
-    /// Whether a frame of so many bytes may leave.
+    /// Whether a frame of this many bytes may leave.
     fn check_size(&self, bytes: usize) -> Result<(), SendError> {
         let bytes_max = self.max_message_bytes;
         if bytes > bytes_max {

@@ -23,7 +23,7 @@ use crate::wire::control::Overflow;
 use crate::wire::name;
 
 /// A subscription that is about to be opened: [`Client::subscription_to`](crate::Client::subscription_to). Unless it says otherwise, one to a
-/// pattern [looks on](Self::observe), and one to a name or a prefix [takes part](Self::broadcast).
+/// pattern [observes](Self::observe), and one to a name or a prefix [takes part](Self::broadcast).
 ///
 /// ```no_run
 /// use mezzenger::{Client, Filter};
@@ -51,14 +51,14 @@ impl<Mode> SubscriptionBuilder<Mode> {
         Self { callbacks, settings, kind: None, credit: None, mode }
     }
 
-    /// Looks on: gets each message when it is published, none again, and acknowledges nothing. The default for a pattern, as whoever
+    /// Observes: gets each message when it is published, none again, and acknowledges nothing. The default for a pattern, as whoever
     /// watches many names must not take messages from those who wait for them.
     pub fn observe(mut self) -> Self {
         self.kind = Some(Kind::Observer);
         self
     }
 
-    /// Takes part: a message that asks for acknowledgement comes again until somebody acknowledged it, and what is done with it here
+    /// Takes part: a message that asks for acknowledgement is delivered again until somebody acknowledged it, and what is done with it here
     /// settles it for all who are in no group. The default for a name and for a prefix.
     ///
     /// Messages that were kept before it came are delivered as [again](super::Delivery::is_redelivered), some at a time, beside those that
@@ -106,7 +106,7 @@ impl<Mode> SubscriptionBuilder<Mode> {
     }
 
     /// Gets the [retained](crate::OutgoingMessage::retain) messages of the names that it fits, each before what is
-    /// published under its name from now on, as far as the credit goes; and again whenever the client has connected anew. They
+    /// published under its name from now on, as far as the credit goes; and again whenever the client has reconnected. They
     /// say that they are [redelivered](super::Delivery::is_redelivered). In a group nobody gets them.
     pub fn with_last(mut self) -> Self {
         self.settings.with_last = true;
@@ -114,7 +114,7 @@ impl<Mode> SubscriptionBuilder<Mode> {
     }
 
     /// Loses what does not fit into the credit, instead of slowing the publishers down; messages that ask for
-    /// acknowledgement wait at the server all the same. What is lost is told to
+    /// acknowledgement wait at the server all the same. What is lost is reported to
     /// [`on_missed`](crate::ClientBuilder::on_missed).
     pub fn lossy(mut self) -> Self {
         self.settings.overflow = Overflow::Drop;
@@ -200,7 +200,7 @@ pub struct GroupBuilder<Mode = Blocking> {
 
 impl<Mode> GroupBuilder<Mode> {
     /// How long a member may take to settle a message before another one gets it: from a millisecond to some 49 days, counted
-    /// from the delivery, and anew with each [`Delivery::extend`](super::Delivery::extend). Default: the server's retry
+    /// from the delivery, and again with each [`Delivery::extend`](super::Delivery::extend). Default: the server's retry
     /// interval.
     pub fn ack_wait(mut self, time: Duration) -> Self {
         self.group.policy.set_ack_wait(time);

@@ -2,7 +2,7 @@
 //! with callbacks.
 //!
 //! It looks at each client every [`PERIOD`]. A client whose thread calls callbacks, and has done nothing else since the
-//! last look, is told. A look costs a load for each client; a client that begins to call costs a store and a load.
+//! last look, is woken. A look costs a load for each client; a client that begins to call costs a store and a load.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};

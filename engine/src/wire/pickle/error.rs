@@ -1,4 +1,4 @@
-//! Why a pickle is refused.
+//! Why a pickle is rejected.
 
 use std::fmt;
 

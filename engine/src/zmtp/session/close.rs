@@ -49,7 +49,7 @@ pub(crate) enum CloseReason {
 }
 
 impl CloseReason {
-    /// Whether the peer is told before the connection is closed: in its greeting, which mechanism is asked for; by an
+    /// Whether the peer learns why before the connection is closed: in its greeting, which mechanism is asked for; by an
     /// ERROR, after which a libzmq client does not try again, what no further attempt would change.
     pub(crate) fn is_told(&self) -> bool {
         match self {

@@ -92,7 +92,7 @@ impl Security {
     /// Takes a command of the handshake; the client, once it proved which key it has, and may have READY.
     ///
     /// # Errors
-    /// When the client breaks the protocol or is not accepted, which it is told.
+    /// When the client breaks the protocol or is not accepted; it gets an error.
     pub(super) fn advance(
         &mut self,
         body: &[u8],
