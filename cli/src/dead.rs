@@ -1,4 +1,4 @@
-//! `mezzenger dead`: the messages that groups gave up.
+//! `mezzenger dead`: lists, shows, replays and purges dead letters.
 
 use std::io;
 

@@ -1,4 +1,4 @@
-//! What ends a command.
+//! Errors of the command line.
 
 use std::io;
 use std::path::PathBuf;

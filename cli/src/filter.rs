@@ -1,4 +1,4 @@
-//! Which messages a command is for.
+//! The filter arguments of a command.
 
 use clap::CommandFactory;
 use clap::error::ErrorKind;

@@ -1,4 +1,4 @@
-//! `mezzenger group`: groups that stay without members, and all others.
+//! `mezzenger group`: creates, lists and deletes groups.
 
 use std::io;
 use std::time::Duration;

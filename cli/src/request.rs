@@ -1,4 +1,4 @@
-//! `mezzenger request` and `mezzenger reply`: a question, and who answers it.
+//! `mezzenger request` and `mezzenger reply`: send requests, and answer them.
 
 use std::process::Stdio;
 use std::sync::atomic::Ordering;

@@ -1,4 +1,4 @@
-//! `mezzenger retained`: the messages that the server keeps as the last ones of their names.
+//! `mezzenger retained`: lists and clears retained messages.
 
 use std::io;
 

@@ -1,4 +1,4 @@
-//! What a server counts. Anybody reads it.
+//! The counters of a server.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;

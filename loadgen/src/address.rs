@@ -1,4 +1,4 @@
-//! What `--target` names.
+//! Addresses of targets, as `--target` names them.
 
 use std::fmt;
 use std::str::FromStr;

@@ -1,4 +1,4 @@
-//! What both clients hold: a connection to a server.
+//! The connection that both clients hold.
 
 use std::pin::pin;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};

@@ -1,4 +1,4 @@
-//! A message that was delivered, and what its receiver says of it.
+//! A delivered message, and the verdicts of its receiver.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The file that says what each client may do, which may change while the server runs.
+//! The permissions file, which may change while the server runs.
 
 use std::fs::File;
 use std::io::{self, Read};

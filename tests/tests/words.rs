@@ -64,6 +64,19 @@ fn comments(name: String, source: &str) -> Text {
     Text { name, lines }
 }
 
+/// The comments and docstrings of a file in Python, and its strings of several lines.
+fn docstrings(name: String, source: &str) -> Text {
+    let mut is_within = false;
+    let mut lines = Vec::new();
+    for (n, line) in source.lines().enumerate() {
+        let marks = line.matches("\"\"\"").count();
+        let is_text = is_within || marks > 0 || line.trim_start().starts_with('#');
+        is_within ^= marks % 2 == 1;
+        lines.push((n + 1, if is_text { without_code(line) } else { String::new() }));
+    }
+    Text { name, lines }
+}
+
 /// The help texts of a command and all within it.
 fn help(command: &mut Command, path: &str, texts: &mut Vec<Text>) {
     let text = command.render_long_help().to_string();
@@ -90,6 +103,13 @@ fn texts() -> Vec<Text> {
         if is_source && !name.contains("/tests") {
             let source = fs::read_to_string(workspace().join(&name)).unwrap();
             texts.push(comments(name, &source));
+        }
+    }
+    for file in files(&[".py", ".pyi"]) {
+        let name = shown(&file);
+        if name.starts_with("python/package/") || name.starts_with("python/examples/") {
+            let source = fs::read_to_string(workspace().join(&name)).unwrap();
+            texts.push(docstrings(name, &source));
         }
     }
     help(&mut mezzenger_cli::command(), "mezzenger", &mut texts);

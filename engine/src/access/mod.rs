@@ -1,4 +1,4 @@
-//! Who may do what: the identities of clients, and what each is allowed.
+//! Permissions: the identities of clients, and what each is allowed.
 //!
 //! A server that has an [`Access`] allows nothing but what it says. A connection is known by its key (CURVE), by its user
 //! (PLAIN), or not at all.

@@ -1,4 +1,4 @@
-//! Whether what a request holds is in order.
+//! Checks what a request holds.
 
 use std::ops::RangeInclusive;
 

@@ -1,4 +1,4 @@
-//! The threads that check what takes long.
+//! Threads that check large requests.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};

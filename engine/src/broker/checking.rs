@@ -1,5 +1,5 @@
-//! What the broker's thread does with requests that take long to check: each is handed over, its connection waits
-//! for the verdict, and all others are served.
+//! Hands requests that take long to check to other threads. The connection of such a request waits for the verdict, and
+//! all others are served.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What the broker's thread does with connections: takes them in, reads them, writes to them, ends them.
+//! Accepts, reads, writes and closes connections, on the broker's thread.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Messages that groups give up, and what clients ask of them.
+//! Dead letters: the messages that groups give up, and the requests about them.
 //!
 //! A dead letter is done for its group as if a member had acknowledged it. Its message stays in the backlog, where nobody
 //! gets it, and in the journal, until its last letter is replayed or purged.

@@ -1,4 +1,4 @@
-//! How the end of a server shares out its time, so that it is over within the drain timeout.
+//! Divides the drain timeout among the steps of a shutdown.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What the core wants done.
+//! Effects: what the core asks the broker's thread to do.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Publishers' own keys: what was published under one lately, so that it is not published again.
+//! Idempotency keys: remembers what was published under a key, so that it is not published again.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,4 @@
-//! What the members of groups get, and what they say of it.
+//! Deliveries to members of groups, and their verdicts.
 
 use std::collections::HashMap;
 use std::ops::Range;

@@ -1,4 +1,4 @@
-//! Deliveries on connections for requests, as far as the credit of each subscription goes.
+//! Deliveries to native subscriptions, within the credit of each.
 
 use std::time::Duration;
 

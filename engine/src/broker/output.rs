@@ -1,4 +1,4 @@
-//! What waits to leave on one connection.
+//! The output queue of one connection.
 
 mod sealing;
 

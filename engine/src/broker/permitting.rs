@@ -1,4 +1,4 @@
-//! Whether clients may do what they ask for. Each request is looked at once, before anything else is done with it.
+//! Checks permissions, once for each request, before anything else is done with it.
 
 use std::sync::Arc;
 

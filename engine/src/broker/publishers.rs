@@ -1,4 +1,4 @@
-//! Which messages of which publisher were taken already.
+//! Remembers which messages of each publisher were accepted.
 
 use std::collections::HashMap;
 use std::ops::RangeInclusive;

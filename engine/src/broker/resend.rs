@@ -1,4 +1,4 @@
-//! Sending unacknowledged messages again.
+//! Sends unacknowledged messages again.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Connections whose handshake is over, and those whose keys are accepted no longer, or that may do less than before.
+//! Identifies connections after their handshake, and closes those whose keys or permissions were withdrawn.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What waits for the journal, and what becomes of it when that has stored it, or failed.
+//! Continues what waits for the journal, once the journal has stored it or failed.
 
 use super::core::Core;
 use super::effect::{Effect, Reply};

@@ -1,4 +1,4 @@
-//! Messages that are delivered in the format in which they did not come, later than when they were published.
+//! Converts messages that are delivered in the other format, later than when they were published.
 //!
 //! Carrying one over takes up to 12 ms a MiB, for which nobody else shall wait: a turn does a bounded part of it, and what
 //! is large the core wants done elsewhere, and the result comes back as an event.

@@ -1,4 +1,4 @@
-//! What the handles of a client share: the ways to its turns.
+//! What the handles of a client share.
 
 use std::cell::Cell;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What can go wrong: one error type for each family of calls, a variant for each reason.
+//! Errors: one type for each family of calls, a variant for each reason.
 
 mod admin;
 mod receive;

@@ -1,4 +1,4 @@
-//! What happens out of the caller's sight: counters, and the reporting callbacks.
+//! Counters and reporting callbacks.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What a server tells of itself: the answers, and the way of a question to the broker's thread.
+//! What a server reports of itself: the answers, and how questions reach the broker's thread.
 //!
 //! Nobody looks into the broker from outside. A question waits in a bounded queue until the thread comes to it, which
 //! answers one a turn, and each with a bounded part of what there is. Without questions, a turn looks at one flag.

@@ -1,4 +1,4 @@
-//! The way of a question to the broker's thread.
+//! The queue of questions to the broker's thread.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};

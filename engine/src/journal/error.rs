@@ -1,4 +1,4 @@
-//! Why a journal cannot be opened.
+//! Errors of opening a journal.
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! What a caller chooses about a journal.
+//! Options of a journal.
 
 use std::fmt;
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! What can be done with a journal's file beside the server that uses it, and without one.
+//! Tools for a journal's file, beside the server that uses it and without one.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

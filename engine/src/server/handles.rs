@@ -1,4 +1,4 @@
-//! What acts on a running server from any thread.
+//! Handles on a running server, usable from any thread.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,5 +1,4 @@
-//! What a native client asks for on a connection for requests, beside publishing: subscriptions, and credit for
-//! what they deliver; and what stands before a delivery.
+//! Control requests of native clients: subscriptions, credit and verdicts; and the head of a delivery.
 //!
 //! Each is a request whose body begins with [`CONTROL`] and a kind. Numbers are little-endian; readers ignore what
 //! follows. The byte diagrams are in `docs/wire-format.md`.

@@ -1,4 +1,4 @@
-//! Which names a subscription is for: one, all that begin alike, or a pattern over their tokens.
+//! Filters: one name, all names that begin alike, or a pattern over their tokens.
 
 use std::fmt;
 

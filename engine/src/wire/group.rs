@@ -1,4 +1,4 @@
-//! What a subscription says of the group that it joins, behind its filter.
+//! The terms of a group in a subscription, behind its filter.
 
 use super::name::{self, NameError};
 use crate::limits::BACKOFF_DELAYS_MAX;

@@ -1,4 +1,4 @@
-//! What a native client says first on a connection for requests, and what the server answers.
+//! Hello: the first request of a native client, and the server's answer.
 //!
 //! A request whose body is `0x02`, the kind `0x01`, a secret of 16 bytes and, perhaps, the client's name, behind a byte
 //! with its length. The publisher's id is a hash of

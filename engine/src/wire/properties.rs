@@ -1,5 +1,4 @@
-//! What a message says beside its payload: where answers go, what the payload is, headers, from when on and how
-//! long it counts.
+//! Properties of a message: where replies go, the type of its payload, headers, delay and expiry.
 //!
 //! They stand behind the payload, each as a number, a length and as many bytes, and at their end how many bytes they
 //! are. Numbers are little-endian; readers pass over what they do not know. The table is in

@@ -1,4 +1,4 @@
-//! What the server answers a native request: `OK`, or a typed error.
+//! Replies to native requests: `OK`, or a typed error.
 
 use std::borrow::Cow;
 

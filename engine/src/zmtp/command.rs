@@ -1,4 +1,4 @@
-//! Commands: what a connection's ends say to each other between messages.
+//! Commands: what the ends of a connection send between messages.
 //!
 //! A command is a frame with the command flag: a byte of length, that many bytes of name, then what the
 //! command holds.

@@ -1,4 +1,4 @@
-//! Why a connection ends.
+//! Errors that end a connection.
 
 use std::io;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What makes a run harder: slow subscribers, some that come and go, a server that is killed.
+//! Faults of a run: slow subscribers, some that come and go, a server that is killed.
 
 use std::time::Duration;
 

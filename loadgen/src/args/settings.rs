@@ -1,4 +1,4 @@
-//! What is sent, and for how long.
+//! Settings of a load: what is sent, and for how long.
 
 use std::time::Duration;
 

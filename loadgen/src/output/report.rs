@@ -1,4 +1,4 @@
-//! What a run says: its figures, its histograms, and what is wrong with it.
+//! The report of a run: its figures, its histograms, and what is wrong with it.
 
 use hdrhistogram::Histogram;
 use indicatif::HumanCount;

@@ -1,4 +1,4 @@
-//! What the ends at every target have in common.
+//! What the ends at all targets share.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -216,7 +216,7 @@ class SendShuttingDown(SendError):
 
 
 class SendChecksumMismatch(SendError):
-    """The message was damaged on its way."""
+    """The message was damaged in transit."""
 
 
 class SendUnknown(SendError):

@@ -1,4 +1,4 @@
-//! What changes, once a second, to those who listen: one gathers for all, and nobody does when nobody listens.
+//! Sends what changed to listeners once a second: gathered once for all of them, and not at all without any.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

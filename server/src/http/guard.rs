@@ -1,4 +1,4 @@
-//! Who may ask what.
+//! Authorizes HTTP requests.
 //!
 //! A browser on the same machine sends requests for any page that it shows. Such a page cannot read answers, as no other
 //! origin is allowed to; it could if its host name came to stand for a loopback address, so a loopback listener takes

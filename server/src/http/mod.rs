@@ -1,4 +1,4 @@
-//! What the server tells over HTTP: metrics, health, a JSON API and a page for people.
+//! HTTP: metrics, health, a JSON API and a page for people.
 //!
 //! It has a thread of its own. That asks the broker's thread, which answers between two turns and never waits for it; a question
 //! that is not answered in time is answered with 503. Everything that a stranger can make grow has a bound: connections, the

@@ -1,4 +1,4 @@
-//! Takes connections, and gives each its bounds.
+//! Accepts HTTP connections, within bounds for each.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;

@@ -1,4 +1,4 @@
-//! Jobs: what becomes of each message of a group.
+//! Jobs: the state of each message of a group.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What is published under each name, counted once somebody looks.
+//! Counts what is published under each name, once somebody asks for it.
 
 use std::collections::BTreeMap;
 

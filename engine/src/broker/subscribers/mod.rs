@@ -1,4 +1,4 @@
-//! Who subscribed to what.
+//! The table of subscriptions.
 //!
 //! A subscription is a prefix of the frames that it wants, up to the `|` that ends a name: what stands behind
 //! it does not count here, and SUB sockets look at it themselves.

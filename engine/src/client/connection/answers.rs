@@ -1,4 +1,4 @@
-//! What the server's answers mean.
+//! Reads the server's answers.
 
 use bytes::Bytes;
 

@@ -1,4 +1,4 @@
-//! What becomes of the client's connections: told to the call that connects, and to the user's callback.
+//! Reports connections made and lost, to the call that connects and to the user's callback.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};

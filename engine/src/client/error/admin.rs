@@ -1,4 +1,4 @@
-//! Why nothing was looked at or changed.
+//! Errors of administration.
 
 use super::{Problem, SendError, doubt};
 use crate::wire::filter::FilterError;

@@ -1,4 +1,4 @@
-//! Why there is no subscription, or no message from one.
+//! Errors of subscriptions.
 
 use std::time::Duration;
 

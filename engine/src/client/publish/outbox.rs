@@ -1,4 +1,4 @@
-//! Where published messages gather into frames until the I/O thread takes them.
+//! The queue in which published messages gather into frames until the I/O thread takes them.
 //!
 //! A name's messages gather in its one open batch. The batch may leave when it is full, or when few
 //! frames of that name are in flight: so a lone message goes at once, and under load the replies

@@ -1,5 +1,5 @@
-//! How many bytes may be in flight, and how large a frame may become, so that a queue in front of the
-//! server delays messages by about a target and no more. Pure: bytes and times in, bounds out.
+//! Pacing: how many bytes may be in flight, and how large a frame may become, so that a queue in front of the server
+//! delays messages by about a target and no more. Pure: bytes and times in, bounds out.
 //!
 //! The window is what the server answers within the target and one undisturbed round trip. A window that is
 //! too small measures a small rate, but a short round trip as well: `rate x (target + floor)` is larger than

@@ -1,4 +1,4 @@
-//! Publishing: what the handles of a client, its subscriptions and their deliveries share of it.
+//! The publishing state that the handles of a client, its subscriptions and their deliveries share.
 
 use std::future::poll_fn;
 use std::sync::Arc;

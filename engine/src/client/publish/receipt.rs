@@ -1,4 +1,4 @@
-//! What a publisher holds until the server answered.
+//! Receipts: what a publisher holds until the server answers.
 
 use std::pin::Pin;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};

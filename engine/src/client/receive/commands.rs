@@ -1,4 +1,4 @@
-//! What subscriptions ask the server for, until the I/O thread takes it.
+//! Requests of subscriptions, queued until the I/O thread takes them.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,4 +1,4 @@
-//! What was delivered to one subscription and waits for its reader, and the credit that it takes.
+//! Messages that wait for the reader of one subscription, and the credit that they take.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,4 +1,4 @@
-//! Sees gaps in what arrives: each publisher counts its messages under each name, and all its messages.
+//! Detects gaps: each publisher counts its messages under each name, and all its messages.
 
 use std::collections::HashMap;
 

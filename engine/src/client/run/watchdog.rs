@@ -1,4 +1,4 @@
-//! Sees to it that no client waits for its callbacks: one thread for all clients of the process, while there are some
+//! A watchdog: one thread that keeps the clients of a process from waiting for slow callbacks, while there are clients
 //! with callbacks.
 //!
 //! It looks at each client every [`PERIOD`]. A client whose thread calls callbacks, and has done nothing else since the

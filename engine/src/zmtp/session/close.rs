@@ -1,4 +1,4 @@
-//! Why the server closes a connection.
+//! Reasons for which the server closes a connection.
 
 use crate::zmtp::curve::CurveError;
 use crate::zmtp::curve::keys::PublicKey;

@@ -1,4 +1,4 @@
-//! How the ends of a connection know each other, and what that does to frames.
+//! Security of a connection: how its ends authenticate each other, and how frames are encrypted.
 
 use std::sync::Arc;
 

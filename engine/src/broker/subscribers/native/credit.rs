@@ -1,4 +1,4 @@
-//! Credit: how much of what a subscription wants it gets now, and what waits for more.
+//! Credit: decides what a subscription gets now, and what waits for more credit.
 
 use std::collections::VecDeque;
 use std::collections::btree_map::Entry;
