@@ -68,10 +68,10 @@ enum Command {
     Pub(PublishArgs),
     /// Print messages as they arrive, until Ctrl-C.
     Sub(SubscribeArgs),
-    /// Run a command for each message that a group gives this process, until Ctrl-C.
+    /// Run a command for each message of a group, until Ctrl-C.
     ///
-    /// Messages are to be published with ack: then they wait while the command runs. One without ack that comes when all
-    /// members of the group are busy is lost to it.
+    /// Publish the messages with --ack, so that they wait while the command runs. One without ack is lost to the group
+    /// when all its members are busy.
     Work(WorkArgs),
     /// Publish a request, and print the first answer.
     Request(RequestArgs),
@@ -104,13 +104,13 @@ enum Command {
     Journal(JournalCommand),
     /// Measure how long the server takes to answer.
     Ping,
-    /// Make a pair of keys for a server or a client: NAME.key, which others may have, and NAME.key_secret.
+    /// Make a pair of keys for a server or a client: NAME.key is public, NAME.key_secret is not.
     ///
-    /// A server takes its own with --curve-secret NAME.key_secret, and the NAME.key of each client in the directory of
-    /// --authorized-keys. Prints the public key.
+    /// A server takes its own pair with --curve-secret NAME.key_secret, and the NAME.key of each client in the
+    /// directory of --authorized-keys. Prints the public key.
     Keygen(KeygenArgs),
-    /// Print the hash of a password, for the users of a server's --access. The password is typed, or stands in the standard
-    /// input.
+    /// Print the hash of a password, for the users of a server's --access. Reads the password from the terminal, or
+    /// from standard input.
     HashPassword,
 }
 
@@ -125,8 +125,8 @@ struct ServerArgs {
     #[arg(long, global = true, value_name = "PORT", default_value_t = RECV_PORT, value_parser = port())]
     port: u16,
 
-    /// How long to wait for the server, in five tries: 5s, 500ms; a bare number is seconds. For `request` also how long to
-    /// wait for the answer.
+    /// How long to wait for the server, in five attempts: 5s, 500ms; a bare number is seconds. For `request`, also how
+    /// long to wait for the reply.
     #[arg(long, global = true, value_name = "DURATION", default_value = "5s", value_parser = positive)]
     timeout: Duration,
 
