@@ -38,7 +38,7 @@ def test_the_program_of_the_projects_readme_prints_its_message(server: Server) -
     program = text.split("```python\n")[1].split("```")[0]
     connects = "mezzenger.Client()"
     assert connects in program
-    assert run(program.replace(connects, f"mezzenger.Client({server.url!r})")) == (0, "hello\n", "")
+    assert run(program.replace(connects, f"mezzenger.Client({server.url!r})")) == (0, "pack this 1\n", "")
 
 
 def example(name: str, *arguments: str) -> subprocess.Popen[str]:

@@ -6,7 +6,7 @@ use std::path::{Component, Path, PathBuf};
 use std::process::Command;
 
 use crate::harness::binaries::workspace;
-use crate::harness::pages::{Page, guide};
+use crate::harness::pages::{Page, guide, is_decision};
 use crate::harness::python;
 use crate::tidy::{files, shown};
 
@@ -199,6 +199,27 @@ fn the_readmes_figures_are_in_the_results() {
         }
     }
     assert!(checked >= 15, "{checked} figures found");
+}
+
+/// The list of decisions says of each what the decision says of itself.
+#[test]
+fn each_decision_has_a_status_and_a_date_and_is_listed_with_them() {
+    let list = Page::read("docs/decisions/index.md");
+    let mut checked = 0;
+    for page in guide().iter().filter(|page| is_decision(page)) {
+        let name = page.path.rsplit('/').next().unwrap();
+        let row = list.text.lines().find(|line| line.starts_with(&format!("| {} |", &name[..4])));
+        let row = row.unwrap_or_else(|| panic!("docs/decisions/index.md lacks {name}"));
+        let status = page.text.lines().find(|line| line.starts_with("Status: "));
+        let status = status.unwrap_or_else(|| panic!("{name} has no line `Status: `"));
+        let state =
+            if status.starts_with("Status: superseded") { "superseded" } else { "accepted" };
+        let date = row.split('|').nth(3).unwrap().trim();
+        let is_same = row.contains(&format!("| {state}")) && status.contains(date);
+        assert!(is_same && date.starts_with("20"), "{name}: {status}\nis listed as: {row}");
+        checked += 1;
+    }
+    assert!(checked > 30, "{checked} decisions");
 }
 
 #[test]
