@@ -58,7 +58,7 @@ pub(crate) struct Settings {
     #[serde(rename = "ramp_s", serialize_with = "seconds")]
     pub(crate) ramp: Duration,
 
-    /// Most messages published and not yet received by the slowest subscriber of this run; publishers
+    /// Maximum of messages published and not yet received by the slowest subscriber of this run; publishers
     /// wait beyond it. Default: no bound where the server holds publishers back, and for other brokers
     /// what they can queue without loss; the result shows it.
     #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(1..))]
