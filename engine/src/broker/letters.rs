@@ -23,13 +23,13 @@ pub(super) enum LetterError {
     )]
     Unknown { group: String, id: MessageId, unknown: usize, all: usize },
     #[error(
-        "there are {letters} dead letters, of {max} at most: the message stays in its group; replay or purge some, or \
-         raise --max-pending-messages"
+        "dead letter limit reached: {letters} of {max} dead letters kept; the message stays in its group: replay or purge some, \
+         or raise --max-pending-messages"
     )]
     TooMany { letters: usize, max: usize },
     #[error(
-        "dead letters have {bytes} bytes, of {max} at most, and {more} would be added: the message stays in its group; \
-         replay or purge some, or raise --max-pending-bytes"
+        "dead letter limit reached: {bytes} of {max} bytes of dead letters kept, and this one has {more}; the message stays in its \
+         group: replay or purge some, or raise --max-pending-bytes"
     )]
     TooLarge { bytes: usize, more: usize, max: usize },
 }

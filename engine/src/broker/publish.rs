@@ -464,8 +464,8 @@ impl<E> Core<E> {
         let more = self.subscribers.topic(name).groups.len().saturating_mul(messages);
         if jobs.saturating_add(more) > max {
             return Err(Refusal::PendingFull(format!(
-                "groups have {jobs} messages to work on, each counted for each of its groups, of {max} at most, and {more} \
-                 would be added: send again when they have caught up, or raise --max-pending-messages"
+                "pending limit reached: groups have {jobs} of {max} messages, each counted once per group; this request adds {more}: \
+                 send again when they have caught up, or raise --max-pending-messages"
             )));
         }
         Ok(())
