@@ -161,8 +161,7 @@ pub const RETAINED_LOOKS_PER_TURN_MAX: usize = 4096;
 /// those of further names may come behind that. As no other limit counts them, they are few.
 pub const RETAINED_EARLY_MAX: usize = 64;
 
-/// Days that a message may be delivered later than it is published. A longer delay is likely a wrong unit,
-/// and is rejected.
+/// Days that a message may be delivered later than it is published. A longer delay is likely a wrong unit, and is rejected.
 pub const DELAY_DAYS_MAX: u64 = 3650;
 
 /// Messages whose time has come and which one turn delivers.
