@@ -1,7 +1,4 @@
-//! Every bound of the system in one place. Units stand last in each name.
-//!
-//! The bounds a user may move (pending messages and bytes, message size, connections, bytes unsent) have
-//! their defaults in [`crate::config`]; these here are fixed.
+//! Every fixed bound in one place, units last in each name. Bounds that users set have their defaults in [`crate::config`].
 
 use std::time::Duration;
 
@@ -39,10 +36,9 @@ pub const SUBSCRIPTION_BYTES_MAX: usize = 1024;
 /// message alone, so that no request takes the broker more than some milliseconds.
 pub const BATCH_BYTES_MAX: usize = 1024 * 1024;
 
-/// Bytes of a request that is always checked on the broker's thread. A larger one is checked on a thread of its
-/// own if that may take more than some milliseconds (a dict takes up to 60 ms a MiB, depending on what it holds,
-/// and a record 2.5 ms a MiB), or if it holds several messages whose checksums are checked: these take a fifth of
-/// the broker's time otherwise. 64 KiB of payload, and what a dict holds beside it.
+/// Bytes of a request that is always checked on the broker's thread: 64 KiB of payload, and what a dict holds beside it. A
+/// larger one has another thread if it may take milliseconds (a dict up to 60 ms a MiB, a record 2.5 ms a MiB), or holds several
+/// messages whose checksums are checked, which take a fifth of the broker's time otherwise.
 pub const CHECKED_AT_ONCE_BYTES_MAX: usize = 65 * 1024;
 
 /// Bytes of a request, or of a message to be carried over, of which one thread takes care; another one does of those
@@ -87,7 +83,6 @@ pub const SEQUENCE_RUNS_MAX: usize = 64;
 /// Numbers of one publisher, up to its highest, of which the server remembers the content, in 4 bytes each, to tell a message that is sent
 /// again from another one under its number: as many as the 4 MiB hold that a client has in flight, also of messages without a payload.
 pub const NUMBERS_REMEMBERED_MAX: usize = 68 * 1024;
-
 /// The same of all publishers together: 32 MiB. Those who were silent longest are forgotten first.
 pub const NUMBERS_REMEMBERED_MAX_ALL: usize = 8 * 1024 * 1024;
 
@@ -299,7 +294,6 @@ pub const OVERDRAFT_BYTES_MAX: i64 = 8 * 1024 * 1024;
 /// Bytes that a connection with subscriptions may send while it is held back before it is not read: twice what a client
 /// has in flight by default. Behind them is credit that others may wait for.
 pub const ASIDE_BYTES_MAX_EACH: usize = 8 * 1024 * 1024;
-
 /// The same for all connections.
 pub const ASIDE_BYTES_MAX: usize = 128 * 1024 * 1024;
 
@@ -351,7 +345,6 @@ pub const JOBS_TAKEN_BACK_PER_TURN_MAX: usize = 8192;
 
 /// Messages that wait for one subscription's credit in their order; more are delivered again after their interval.
 pub const OWED_MESSAGES_MAX_EACH: usize = 65_536;
-
 /// The same of all subscriptions together, each message counted for each of them.
 pub const OWED_MESSAGES_MAX_ALL: usize = 4_000_000;
 
@@ -402,7 +395,6 @@ pub const ANSWER_REPEATED_FOR: Duration = Duration::from_secs(60);
 /// Requests that wait for an answer by a client that may publish nothing else under its name, of all clients together; beyond,
 /// the oldest may be answered no longer. With a name of 255 bytes each they take some 50 MiB.
 pub const ANSWERS_ALLOWED_MAX: usize = 65_536;
-
 /// The same of those whose answers go to one name; beyond, further ones may not be answered.
 pub const ANSWERS_ALLOWED_MAX_EACH: usize = 8192;
 
@@ -421,7 +413,6 @@ pub const LOGINS_KNOWN_MAX: usize = 4096;
 
 /// How long after a right login its address has its place before others.
 pub const LOGINS_KNOWN_FOR: Duration = Duration::from_secs(60 * 60);
-
 /// The same of one address, which is not to keep others waiting for more than about a second.
 pub const LOGINS_WAITING_EACH_MAX: usize = 32;
 
@@ -505,6 +496,5 @@ pub const CLIENT_COPIES_KNOWN_MAX: usize = 8192;
 
 /// Bytes of messages that a subscription may have and not have dealt with, unless it says otherwise.
 pub const CLIENT_CREDIT_BYTES: u64 = 4 * 1024 * 1024;
-
 /// The same for a member of a group: what one member has, others do not get.
 pub const CLIENT_GROUP_CREDIT_BYTES: u64 = 256 * 1024;
