@@ -42,6 +42,6 @@ asan *args:
 memcheck:
     bash .ci/memcheck
 
-# Fuzzes each target, or those named, for so many seconds; needs a nightly toolchain and cargo-fuzz.
+# Fuzzes each target, or those named, for this many seconds; needs a nightly toolchain and cargo-fuzz.
 fuzz seconds *targets:
     bash fuzz/run {{seconds}} {{targets}}

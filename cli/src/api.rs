@@ -95,7 +95,7 @@ impl Api {
     /// What stands at a path of the API.
     ///
     /// # Errors
-    /// There is no server, or it refuses.
+    /// There is no server, or it rejects.
     pub(crate) fn get(&self, path: &str) -> Result<Value, Error> {
         let mut request = self.agent.get(format!("{}/api/v1/{path}", self.url));
         if let Some(token) = &self.token {
@@ -107,7 +107,7 @@ impl Api {
     /// Changes something.
     ///
     /// # Errors
-    /// There is no server, or it refuses.
+    /// There is no server, or it rejects.
     pub(crate) fn post(&self, path: &str) -> Result<Value, Error> {
         let request = self.agent.post(format!("{}/api/v1/{path}", self.url));
         let mut request = request.header("X-Mezzenger", "1").content_type("application/json");
@@ -120,7 +120,7 @@ impl Api {
     /// The first `max` entries of a list, part after part.
     ///
     /// # Errors
-    /// There is no server, or it refuses.
+    /// There is no server, or it rejects.
     pub(crate) fn list(&self, what: &str, max: usize) -> Result<Vec<Value>, Error> {
         self.list_those(what, &[], max)
     }
@@ -128,7 +128,7 @@ impl Api {
     /// As [`Self::list`], of the entries that these parameters choose.
     ///
     /// # Errors
-    /// There is no server, or it refuses.
+    /// There is no server, or it rejects.
     pub(crate) fn list_those(
         &self,
         what: &str,

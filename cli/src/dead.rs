@@ -1,4 +1,4 @@
-//! `mezzenger dead`: the messages that groups gave up.
+//! `mezzenger dead`: lists, shows, replays and purges dead letters.
 
 use std::io;
 
@@ -13,24 +13,24 @@ use crate::show::{self, Delivered};
 /// What to do with dead letters.
 #[derive(Subcommand)]
 pub(crate) enum DeadCommand {
-    /// List them: id, time, attempts, name and reason, those that died first on top.
+    /// List dead letters, the oldest first: id, time, attempts, name and reason.
     List(ListArgs),
-    /// Show one, with its payload.
+    /// Show one dead letter, with its payload.
     Show(ShowArgs),
-    /// Deliver them to their group again, with attempts from 1. The group must have members, or be a durable one.
+    /// Deliver dead letters to their group again, with attempts from 1. The group must have members, or be durable.
     Replay(ChangeArgs),
-    /// Forget them for good.
+    /// Delete dead letters.
     Purge(ChangeArgs),
 }
 
 /// Which to list.
 #[derive(clap::Args)]
 pub(crate) struct ListArgs {
-    /// The group; all groups without it.
+    /// The group. Default: all groups.
     #[arg(default_value = "")]
     group: String,
 
-    /// So many at most.
+    /// Maximum number of entries.
     #[arg(long, value_name = "N", default_value_t = 1000)]
     limit: usize,
 
@@ -45,14 +45,14 @@ pub(crate) struct ShowArgs {
     /// The group.
     group: String,
 
-    /// The message's id, as `list` has it.
+    /// The message's id, as `list` prints it.
     id: MessageId,
 
     /// Print a JSON object, with the message as `mezzenger sub --json` has it.
     #[arg(long)]
     json: bool,
 
-    /// Print the payload byte for byte. A terminal may do what its control characters say.
+    /// Print the payload byte for byte. Control characters reach the terminal.
     #[arg(long, conflicts_with = "json")]
     raw: bool,
 }
@@ -64,19 +64,19 @@ pub(crate) struct ChangeArgs {
     /// The group.
     group: String,
 
-    /// Those of these messages.
+    /// The dead letters with these ids.
     #[arg(group = "which")]
     ids: Vec<MessageId>,
 
-    /// Those of messages of this name.
+    /// The dead letters of messages of this name.
     #[arg(long, group = "which", value_parser = publishable)]
     name: Option<String>,
 
-    /// All of them.
+    /// All dead letters of the group.
     #[arg(long, group = "which")]
     all: bool,
 
-    /// Print how many there were as a JSON object.
+    /// Print their number as a JSON object.
     #[arg(long)]
     json: bool,
 }

@@ -1,4 +1,4 @@
-//! What ends a command.
+//! Errors of the command line.
 
 use std::io;
 use std::path::PathBuf;
@@ -149,7 +149,7 @@ pub(crate) enum Error {
         /// What it does.
         said: &'static str,
     },
-    /// The server refuses something.
+    /// The server rejects something.
     #[error("the server says: {why}")]
     ApiRefused {
         /// Why.

@@ -1,4 +1,4 @@
-//! Which messages a command is for.
+//! The filter arguments of a command.
 
 use clap::CommandFactory;
 use clap::error::ErrorKind;
@@ -9,11 +9,11 @@ use crate::complain;
 /// Which messages.
 #[derive(clap::Args)]
 pub(crate) struct FilterArgs {
-    /// Name of the messages, or a pattern of tokens that are parted by dots: `*` is any one token, and `>` at the end is
-    /// one or more (to be quoted in a shell): orders.* fits orders.new, orders.> fits orders.new.paid, too.
+    /// Name of the messages, or a pattern: tokens separated by dots, where `*` matches any one token and `>` at the end
+    /// one or more. orders.* matches orders.new, orders.> also orders.new.paid. Quote patterns in a shell.
     filter: String,
 
-    /// Messages of all names that begin with FILTER; an empty one means all messages.
+    /// Take FILTER as a prefix: all names that begin with it; an empty one matches all names.
     #[arg(long)]
     prefix: bool,
 }

@@ -1,4 +1,4 @@
-//! `mezzenger group`: groups that stay without members, and all others.
+//! `mezzenger group`: creates, lists and deletes groups.
 
 use std::io;
 use std::time::Duration;
@@ -16,10 +16,10 @@ use crate::show;
 /// What to do with groups.
 #[derive(Subcommand)]
 pub(crate) enum GroupCommand {
-    /// Create a durable group: from now on messages wait for it, whether it has members or not. One that is there as it is
-    /// to be stays as it is.
+    /// Create a durable group: from now on messages wait for it, with members and without. Does nothing if the same
+    /// group exists.
     Create(CreateArgs),
-    /// List all groups: name, filter, members, messages that wait and that are in flight, dead letters.
+    /// List all groups: name, filter, members, waiting and in-flight messages, dead letters.
     List(ListArgs),
     /// Delete a durable group that has no members. Its dead letters stay.
     Delete(DeleteArgs),
@@ -47,25 +47,25 @@ pub(crate) struct CreateArgs {
 /// has to be the same.
 #[derive(Default, clap::Args)]
 pub(crate) struct PolicyArgs {
-    /// How long a member may take for a message before another one gets it, should it hang: `mezzenger work` asks for more time as long
-    /// as the command runs. Default: the server's --retry-interval.
+    /// Time for one attempt before another member gets the message. `mezzenger work` extends it while the command runs.
+    /// Default: the server's --retry-interval.
     #[arg(long, value_name = "DURATION", value_parser = positive_of_group)]
     ack_wait: Option<Duration>,
 
-    /// How many messages a member may have without having acknowledged them. Default: as many as the server allows.
+    /// Maximum of unacknowledged messages per member. Default: what the server allows.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     in_flight: Option<u32>,
 
-    /// How often a message is tried before it becomes a dead letter (see `mezzenger dead`). Default: without end.
+    /// Maximum attempts per message, including the first; then it becomes a dead letter (see `mezzenger dead`).
+    /// Default: no maximum.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     max_attempts: Option<u16>,
 
-    /// How long to wait after each failed attempt, such as 1s,10s,1m; the last one counts for all further attempts. Default: not at
-    /// all.
+    /// Delay after each failed attempt, such as 1s,10s,1m; the last one counts for all further attempts. Default: none.
     #[arg(long, value_name = "DURATIONS", value_delimiter = ',', value_parser = of_group)]
     backoff: Vec<Duration>,
 
-    /// Have messages that expire become dead letters of the group, instead of being no more.
+    /// Keep messages that expire as dead letters of the group.
     #[arg(long)]
     keep_expired: bool,
 }
@@ -112,7 +112,8 @@ pub(crate) struct DeleteArgs {
     #[arg(value_parser = publishable)]
     group: String,
 
-    /// Discard the messages that wait for a member. Without it, a group that has some is not deleted.
+    /// Delete the group with the messages that wait for it. Without --discard, a group with waiting messages is not
+    /// deleted.
     #[arg(long)]
     discard: bool,
 

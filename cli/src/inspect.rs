@@ -202,7 +202,7 @@ fn slow_connections(api: &Api, max: usize) -> Result<Vec<Value>, Error> {
 /// Connections, those that are slow before the others, which may be too many.
 ///
 /// # Errors
-/// There is no server, or it refuses.
+/// There is no server, or it rejects.
 pub(crate) fn connections(api: &Api, max: usize) -> Result<Vec<Value>, Error> {
     let mut found = slow_connections(api, max)?;
     let slow: HashSet<String> = found.iter().map(|it| it["id"].to_string()).collect();
@@ -375,7 +375,7 @@ impl PendingArgs {
 /// A list of the API, as these.
 ///
 /// # Errors
-/// There is no server, or it refuses.
+/// There is no server, or it rejects.
 pub(crate) fn list<T: DeserializeOwned>(
     api: &Api,
     what: &str,

@@ -1,4 +1,4 @@
-//! `mezzenger journal`: a server's journal, looked at, copied and mended without the server.
+//! `mezzenger journal`: a server's journal, read, copied and repaired without the server.
 
 use std::path::PathBuf;
 
@@ -15,20 +15,21 @@ use crate::show::{self, Delivered};
 /// What to do with a journal: the file of a server's --persist-file.
 #[derive(Subcommand)]
 pub(crate) enum JournalCommand {
-    /// Tell what a journal holds, and what is damaged and where. Changes nothing; a server may be using the file. Exits with 1 when
-    /// it is damaged.
+    /// Print what a journal holds, and what is damaged and where. Changes nothing; a server may be using the file.
+    /// Exits with 1 if it is damaged.
     Check(FileArgs),
-    /// Take out what is damaged or torn, after copying the file as it was beside it. No server may be using it.
+    /// Remove what is damaged or torn, after a copy of the file. No server may be using it.
     Repair(FileArgs),
-    /// Print each message that is not settled, and each retained one, as a JSON object: as `mezzenger sub --json` does, with `dead_in`,
+    /// Print each unsettled and each retained message as a JSON object, as `mezzenger sub --json` does, with `dead_in`:
     /// the groups that gave it up. Changes nothing; a server may be using the file.
     Dump(DumpArgs),
-    /// Copy a journal to a new file, up to its last whole record, and sync it. A server may be using the journal: the copy is
-    /// what it would find after a crash at that moment.
+    /// Copy a journal to a new file, up to its last whole record, and sync it. A server may be using the journal: the
+    /// copy is what it would recover after a crash at that moment.
     Backup(CopyArgs),
-    /// Make a journal of a backup, for a server that is started on it afterwards. What was settled since the backup is delivered again.
+    /// Make a journal from a backup, for a server to start on. Messages that were settled since the backup are
+    /// delivered again.
     Restore(CopyArgs),
-    /// Write a journal anew without what is settled. A server does so by itself; no server may be using it.
+    /// Rewrite a journal without what is settled. A server does so by itself; no server may be using it.
     Compact(FileArgs),
 }
 
@@ -56,7 +57,7 @@ pub(crate) struct CopyArgs {
     /// The file to copy.
     from: PathBuf,
 
-    /// The copy, which must not be there yet.
+    /// The copy. It must not exist yet.
     to: PathBuf,
 
     /// Print a JSON object.

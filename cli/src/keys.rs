@@ -11,21 +11,21 @@ use crate::{password, show};
 /// Whose keys a client has, and its server; or which user it is.
 #[derive(clap::Args)]
 pub(crate) struct KeyArgs {
-    /// This client's keys, a file of `keygen`: NAME.key_secret. For a server with --curve-secret.
+    /// This client's keys, a file made by `keygen`: NAME.key_secret. For a server with --curve-secret.
     #[arg(long, global = true, value_name = "FILE", requires = "server_key")]
     curve_key: Option<PathBuf>,
 
-    /// The server's public key: 40 characters, or a file of `keygen`, NAME.key. The client talks to no
-    /// server that lacks the secret key to it.
+    /// The server's public key: 40 characters, or a file made by `keygen`, NAME.key. The client connects to no server
+    /// without the matching secret key.
     #[arg(long, global = true, value_name = "FILE|KEY", requires = "curve_key")]
     server_key: Option<String>,
 
-    /// This client's user, for a server whose --access has users. The password is that of --password-file, or what
-    /// MEZZENGER_PASSWORD says. Both travel in the clear: for networks that encrypt.
+    /// This client's user, for a server with users in --access. The password is in --password-file or
+    /// MEZZENGER_PASSWORD. Both travel unencrypted: use it only on networks that encrypt.
     #[arg(long, global = true, value_name = "NAME", conflicts_with = "curve_key")]
     user: Option<String>,
 
-    /// The file with the user's password, which its owner alone may read; a line's end at its end does not count.
+    /// File with the user's password, readable by its owner alone. A line feed at its end is ignored.
     #[arg(long, global = true, value_name = "FILE", requires = "user")]
     password_file: Option<PathBuf>,
 }
@@ -50,7 +50,7 @@ impl KeyArgs {
 /// Where new keys go.
 #[derive(clap::Args)]
 pub(crate) struct KeygenArgs {
-    /// Name of the files, with or without a directory before it.
+    /// Name of the files, with or without a directory.
     #[arg(value_name = "NAME")]
     name: PathBuf,
 }

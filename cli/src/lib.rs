@@ -64,26 +64,26 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Publish a message, and wait until the server has taken it.
+    /// Publish a message, and wait until the server has accepted it.
     Pub(PublishArgs),
     /// Print messages as they arrive, until Ctrl-C.
     Sub(SubscribeArgs),
-    /// Run a command for each message that a group gives this process, until Ctrl-C.
+    /// Run a command for each message of a group, until Ctrl-C.
     ///
-    /// Messages are to be published with ack: then they wait while the command runs. One without ack that comes when all
-    /// members of the group are busy is lost to it.
+    /// Publish the messages with --ack, so that they wait while the command runs. One without ack is lost to the group
+    /// when all its members are busy.
     Work(WorkArgs),
     /// Publish a request, and print the first answer.
     Request(RequestArgs),
     /// Run a command for each request, and answer with what it prints, until Ctrl-C.
     Reply(ReplyArgs),
-    /// Deal with messages that groups gave up.
+    /// List, show, replay and purge dead letters: messages that groups gave up.
     #[command(subcommand)]
     Dead(DeadCommand),
-    /// Create, list and delete groups whose messages wait for members.
+    /// Create, list and delete durable groups, whose messages wait for members.
     #[command(subcommand)]
     Group(GroupCommand),
-    /// Deal with messages that the server keeps as the last ones of their names.
+    /// List and clear retained messages: those that the server keeps as the last ones of their names.
     #[command(subcommand)]
     Retained(RetainedCommand),
     /// Show the server: messages, what is pending, groups, connections, the journal. Needs a server that was started with --http.
@@ -99,18 +99,18 @@ enum Command {
     /// q quits, Tab or 1 to 3 choose the list, s sorts by the next column, r reverses, the arrows scroll. If the output is no
     /// terminal, it is printed once.
     Top(TopArgs),
-    /// Look at a server's journal, copy it or mend it, without the server.
+    /// Read, copy and repair a server's journal, without the server.
     #[command(subcommand)]
     Journal(JournalCommand),
-    /// Ask the server for a sign of life, and print how long its answer took.
+    /// Measure how long the server takes to answer.
     Ping,
-    /// Make a pair of keys for a server or a client: NAME.key, which others may have, and NAME.key_secret.
+    /// Make a pair of keys for a server or a client: NAME.key is public, NAME.key_secret is not.
     ///
-    /// A server takes its own with --curve-secret NAME.key_secret, and the NAME.key of each client in the directory of
-    /// --authorized-keys. Prints the public key.
+    /// A server takes its own pair with --curve-secret NAME.key_secret, and the NAME.key of each client in the
+    /// directory of --authorized-keys. Prints the public key.
     Keygen(KeygenArgs),
-    /// Print the hash of a password, for the users of a server's --access. The password is typed, or stands in the standard
-    /// input.
+    /// Print the hash of a password, for the users of a server's --access. Reads the password from the terminal, or
+    /// from standard input.
     HashPassword,
 }
 
@@ -125,8 +125,8 @@ struct ServerArgs {
     #[arg(long, global = true, value_name = "PORT", default_value_t = RECV_PORT, value_parser = port())]
     port: u16,
 
-    /// How long to wait for the server, in five tries: 5s, 500ms; a bare number is seconds. For `request` also how long to
-    /// wait for the answer.
+    /// How long to wait for the server, in five attempts: 5s, 500ms; a bare number is seconds. For `request`, also how
+    /// long to wait for the reply.
     #[arg(long, global = true, value_name = "DURATION", default_value = "5s", value_parser = positive)]
     timeout: Duration,
 

@@ -38,7 +38,7 @@ pub(crate) struct PublishArgs {
     #[arg(value_parser = one_name)]
     name: String,
 
-    /// The message; `-` reads it from standard input, to its end and as it is.
+    /// The message; `-` reads it from standard input, unchanged, to its end.
     #[arg(group = "content", allow_negative_numbers = true)]
     text: Option<String>,
 
@@ -46,28 +46,27 @@ pub(crate) struct PublishArgs {
     #[arg(long, value_name = "FILE", group = "content")]
     file: Option<PathBuf>,
 
-    /// With `-`: publish each line of standard input, without its line feed, as a message of its own.
+    /// With `-`: publish each line of standard input, without its line feed, as a separate message.
     #[arg(long, conflicts_with = "file")]
     lines: bool,
 
-    /// Ask for acknowledgement: the server delivers the message again until a subscriber acknowledged
-    /// it.
+    /// Ask for acknowledgement: the server delivers the message again until a subscriber acknowledges it.
     #[arg(long)]
     ack: bool,
 
-    /// Add a header; can be given several times. Original clients do not see them.
+    /// Add a header; repeat the option for more. Original clients do not see headers.
     #[arg(long, value_name = "KEY=VALUE")]
     header: Vec<Header>,
 
-    /// What the payload is, a media type: application/json.
+    /// Media type of the payload: application/json.
     #[arg(long, value_name = "TYPE")]
     content_type: Option<String>,
 
-    /// Name under which an answer is to be published, for who listens there; `mezzenger request` waits for it by itself.
+    /// Name under which a reply is to be published, for a subscriber there. `mezzenger request` does this by itself.
     #[arg(long, value_name = "NAME", value_parser = one_name)]
     reply_to: Option<String>,
 
-    /// How long the message counts: 30s, 500ms; a bare number is seconds. Afterwards nobody gets it any more.
+    /// How long the message is valid: 30s, 500ms; a bare number is seconds. Afterwards nobody gets it.
     #[arg(long, value_name = "DURATION", value_parser = positive)]
     expires: Option<Duration>,
 
@@ -79,16 +78,17 @@ pub(crate) struct PublishArgs {
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_rfc3339_weak, conflicts_with = "delay")]
     deliver_at: Option<SystemTime>,
 
-    /// Have the server keep the message as the last one of its name, for whoever subscribes with --last.
+    /// Keep the message as the last one of its name, for subscribers with --last.
     #[arg(long)]
     retain: bool,
 
-    /// A key of your own: another message under the same name and key is not published within the server's
+    /// Idempotency key: the server does not publish another message under the same name and key within its
     /// --idempotency-window.
     #[arg(long, conflicts_with = "lines")]
     key: Option<String>,
 
-    /// Print a JSON object: receivers, how many connections got the message at once, or null where that is not known.
+    /// Print a JSON object: receivers, the number of connections that received the message at once, or null where that
+    /// is not known.
     #[arg(long, conflicts_with = "lines")]
     json: bool,
 }

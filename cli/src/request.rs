@@ -1,4 +1,4 @@
-//! `mezzenger request` and `mezzenger reply`: a question, and who answers it.
+//! `mezzenger request` and `mezzenger reply`: send requests, and answer them.
 
 use std::process::Stdio;
 use std::sync::atomic::Ordering;
@@ -20,23 +20,23 @@ const CREDIT_BYTES: u64 = 4 * 1024 * 1024;
 /// What to ask.
 #[derive(clap::Args)]
 pub(crate) struct RequestArgs {
-    /// Name to ask under.
+    /// Name to publish the request under.
     #[arg(value_parser = one_name)]
     name: String,
 
-    /// The request; `-` reads it from standard input, to its end and as it is.
+    /// The request; `-` reads it from standard input, unchanged, to its end.
     #[arg(allow_negative_numbers = true)]
     text: String,
 
-    /// Add a header; can be given several times.
+    /// Add a header; repeat the option for more.
     #[arg(long, value_name = "KEY=VALUE")]
     header: Vec<Header>,
 
-    /// Print the answer as a JSON object, as `mezzenger sub --json` does.
+    /// Print the reply as a JSON object, as `mezzenger sub --json` does.
     #[arg(long)]
     json: bool,
 
-    /// Print the payload byte for byte. A terminal may do what its control characters say.
+    /// Print the payload byte for byte. Control characters reach the terminal.
     #[arg(long, conflicts_with = "json")]
     raw: bool,
 }
@@ -62,22 +62,22 @@ pub(crate) struct ReplyArgs {
     #[command(flatten)]
     filter: FilterArgs,
 
-    /// Group of those who answer: each request goes to one of its members. Default: `reply.` and FILTER, with `+` for `*` and `#` for
-    /// `>`.
+    /// Group of the responders: each request goes to one of its members. Default: `reply.` and FILTER, with `+` for `*`
+    /// and `#` for `>`.
     #[arg(long, value_parser = group_name)]
     group: Option<String>,
 
-    /// End after so many answers.
+    /// Exit after N replies.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
 
-    /// Print a JSON object for each request: name, id, bytes of the answer, and error, each null where there is none.
+    /// Print a JSON object for each request: name, id, bytes of the reply, and error; null where there is none.
     #[arg(long)]
     json: bool,
 
-    /// The command, and its arguments. The request is on its standard input, and the rest in its environment as for
-    /// `mezzenger work`, which also tells what signals do. What it prints until it ends, without a line feed at its end, is
-    /// the answer if it ends with exit code 0. Otherwise whoever asked is told that it failed, and how it ended.
+    /// The command, and its arguments. The request is on its standard input, the rest in its environment, and signals
+    /// act as for `mezzenger work`. If it exits with 0, its output, without a line feed at the end, is the reply.
+    /// Otherwise the request fails, with how the command ended.
     #[arg(last = true, required = true, value_name = "COMMAND")]
     command: Vec<String>,
 }

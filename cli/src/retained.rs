@@ -1,4 +1,4 @@
-//! `mezzenger retained`: the messages that the server keeps as the last ones of their names.
+//! `mezzenger retained`: lists and clears retained messages.
 
 use std::io;
 
@@ -14,23 +14,23 @@ use crate::show;
 /// What to do with retained messages.
 #[derive(Subcommand)]
 pub(crate) enum RetainedCommand {
-    /// List them: name, bytes and id, in the order of their names. `mezzenger sub --last` prints their payloads.
+    /// List retained messages by name: name, bytes and id. `mezzenger sub --last` prints their payloads.
     List(ListArgs),
-    /// Have the server forget the one of a name.
+    /// Delete the retained message of a name.
     Clear(ClearArgs),
 }
 
 /// Which to list.
 #[derive(clap::Args)]
 pub(crate) struct ListArgs {
-    /// Names, or a pattern, as for `mezzenger sub`; all without it.
+    /// A name or a pattern, as for `mezzenger sub`. Default: all names.
     filter: Option<String>,
 
-    /// Those of all names that begin with FILTER.
+    /// Take FILTER as a prefix: all names that begin with it.
     #[arg(long, requires = "filter")]
     prefix: bool,
 
-    /// So many at most.
+    /// Maximum number of entries.
     #[arg(long, value_name = "N", default_value_t = 1000)]
     limit: usize,
 

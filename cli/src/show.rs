@@ -105,7 +105,7 @@ pub(crate) fn json(message: &Message, delivered: Delivered) -> serde_json::Value
     })
 }
 
-/// A list of pairs, because a key may come again.
+/// A list of pairs, because a key may be repeated.
 pub(crate) fn headers(message: &Message) -> serde_json::Value {
     message.headers().map(|(key, value)| json!([key, value])).collect()
 }

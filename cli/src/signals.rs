@@ -1,5 +1,5 @@
-//! What ends a command from outside: the first signal lets it finish what it does, the second ends it at once, and with it
-//! what it runs for a message.
+//! Signals: the first lets a command finish its current work, the second ends it at once, with the process that it runs
+//! for a message.
 
 use std::io;
 use std::process::{Child, Command, ExitStatus};

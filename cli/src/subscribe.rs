@@ -17,36 +17,36 @@ pub(crate) struct SubscribeArgs {
     #[command(flatten)]
     filter: FilterArgs,
 
-    /// Acknowledge what was printed and asks for it, which ends it for everybody. Without it, the command only looks
-    /// on, and gets what is published from now on.
+    /// Acknowledge each printed message that asks for it, which settles it for all subscribers. Without --ack, the
+    /// command is an observer: it acknowledges nothing, and gets what is published from now on.
     #[arg(long)]
     ack: bool,
 
-    /// Be a member of this group: each message goes to one of its members, and what was printed is acknowledged.
+    /// Join this group: each message goes to one of its members. Printed messages are acknowledged.
     #[arg(long, conflicts_with = "ack", value_parser = group_name)]
     group: Option<String>,
 
-    /// Create the group, unless it is there, so that messages wait for it while it has no members (see `mezzenger group`).
+    /// Create the group if it does not exist, so that messages wait for it while it has no members (see `mezzenger
+    /// group`).
     #[arg(long, requires = "group")]
     durable: bool,
 
-    /// Begin with the retained messages of the names: the last one of each that was published with --retain.
+    /// Print the retained messages of the names first: the last one of each name that was published with --retain.
     #[arg(long, conflicts_with = "group")]
     last: bool,
 
-    /// Print each message as a JSON object: name, payload (base64 unless it is text or a value from an
-    /// original client), encoding, ack, timestamp, checksum, id, content_type, type (what the
-    /// publisher calls the type of a typed value), headers (a list of pairs), redelivered, retained (it came because of
-    /// --last), attempt. Without it, only payloads are
-    /// printed: text as it is, bytes with escapes such as \n and \xff.
+    /// Print each message as a JSON object: name, payload (base64 unless it is text or a value from an original
+    /// client), encoding, ack, timestamp, checksum, id, content_type, type (the publisher's name for the type of a
+    /// typed value), headers (a list of pairs), redelivered, retained (sent because of --last), attempt. Without
+    /// --json, only payloads are printed: text as it is, bytes with escapes such as \n and \xff.
     #[arg(long)]
     json: bool,
 
-    /// Print payloads byte for byte, each with a line feed behind it. A terminal may do what their control characters say.
+    /// Print payloads byte for byte, each followed by a line feed. Control characters reach the terminal.
     #[arg(long, conflicts_with = "json")]
     raw: bool,
 
-    /// End after so many messages.
+    /// Exit after N messages.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
 }

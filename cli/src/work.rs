@@ -27,32 +27,33 @@ pub(crate) struct WorkArgs {
     #[command(flatten)]
     filter: FilterArgs,
 
-    /// Group to be a member of: each message goes to one of its members.
+    /// Group to join: each message goes to one of its members.
     #[arg(long, value_parser = group_name)]
     group: String,
 
-    /// Create the group, unless it is there, so that messages wait for it while it has no members (see `mezzenger group`).
+    /// Create the group if it does not exist, so that messages wait for it while it has no members (see `mezzenger
+    /// group`).
     #[arg(long)]
     durable: bool,
 
     #[command(flatten)]
     policy: PolicyArgs,
 
-    /// How long a message waits before it is tried again. Default: as the group's --backoff says, or 1s if it has none.
+    /// Delay before a failed message is tried again. Default: the group's --backoff, or 1s without one.
     #[arg(long, value_name = "DURATION", value_parser = of_group)]
     retry_delay: Option<Duration>,
 
-    /// End after so many messages that are done.
+    /// Exit after N finished messages.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
 
     /// The command, and its arguments. The payload is on its standard input; MEZZENGER_NAME, MEZZENGER_ID,
-    /// MEZZENGER_ATTEMPT, MEZZENGER_GROUP, MEZZENGER_ENCODING, MEZZENGER_CONTENT_TYPE and MEZZENGER_HEADERS (a JSON list of
-    /// pairs) tell the rest. Exit code 0: the message is done. 75: it
-    /// shall be tried again later. Anything else: it failed, which is said, and it is tried again as well. Each try counts
-    /// as an attempt. A message that the command cannot be run with, as its headers are too long for the system, becomes a
-    /// dead letter. Ctrl-C, SIGTERM and SIGHUP let it finish; a second one kills it and what it started in its process
-    /// group, and ends. Should this process be killed, Linux kills the command, though not what that started.
+    /// MEZZENGER_ATTEMPT, MEZZENGER_GROUP, MEZZENGER_ENCODING, MEZZENGER_CONTENT_TYPE and MEZZENGER_HEADERS (a JSON
+    /// list of pairs) have the rest. Exit code 0: the message is done. 75: it gets a later attempt. Any other: it
+    /// failed, which is reported, and gets a later attempt as well. A message whose headers are too long for the system
+    /// to start the command becomes a dead letter. Ctrl-C, SIGTERM and SIGHUP let the command finish; a second signal
+    /// kills it with its process group, and exits. If this process is killed, Linux kills the command, but not the
+    /// processes that it started.
     #[arg(last = true, required = true, value_name = "COMMAND")]
     command: Vec<String>,
 }

@@ -56,7 +56,7 @@ impl DrivenServer {
     /// `storage`.
     ///
     /// # Errors
-    /// When the system refuses, or the journal cannot be opened.
+    /// When a system call fails, or the journal cannot be opened.
     pub fn new(config: &Config, storage: Arc<dyn Storage>) -> Result<Self, StartError> {
         let (waker, wake) = waker::pair()?;
         let counters = Arc::new(Counters::default());
@@ -80,7 +80,7 @@ impl DrivenServer {
     /// A connection to one of the server's ports; the client's end of it.
     ///
     /// # Errors
-    /// When the system refuses.
+    /// When the system call fails.
     pub fn connect(&mut self, port: Port) -> io::Result<UnixStream> {
         let (near, far) = UnixStream::pair()?;
         for end in [&near, &far] {
@@ -94,7 +94,7 @@ impl DrivenServer {
     /// Turns of the broker's thread until there is nothing to read or write.
     ///
     /// # Errors
-    /// When the system refuses.
+    /// When the system call fails.
     pub fn turn_broker(&mut self) -> Result<(), RunError> {
         loop {
             self.broker.turn(Some(Duration::ZERO))?;

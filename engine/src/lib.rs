@@ -1,9 +1,11 @@
-//! Mezzenger: a small, fast broker for named messages.
+//! Mezzenger, a message broker: the client, and the server as a library.
 //!
-//! Publishers send messages under a name to a [`Server`]; the server sends each to everyone who
-//! subscribed to that name. A message that asks for it is kept, on disk if the server has a journal,
-//! and sent again until one subscriber acknowledged it. Clients of the original Mezzenger, in Python,
+//! Publishers send messages under a name to a [`Server`]. The server delivers each message to everyone who subscribed
+//! to its name, or to one member of a group. It keeps a message that asks for acknowledgement, on disk if it has a
+//! journal, and delivers it again until a subscriber acknowledges it. Clients of the original Mezzenger, in Python,
 //! work unmodified.
+//!
+//! The guide in `docs/` describes what is promised; start with `docs/getting-started.md`.
 //!
 //! # Publish
 //!
@@ -11,13 +13,13 @@
 //! use mezzenger::{Client, Server};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! // A server of its own, for a test; programs run mezzenger-server and call Client::connect("host").
+//! // A server inside this program. Others run mezzenger-server, and clients call Client::connect("host").
 //! let server = Server::builder().pub_port(0).recv_port(0).start()?;
 //! let client = Client::builder().port(server.recv_addr().port()).connect()?;
 //!
-//! // Waits until the server has it, and until it is on disk if the server has a journal.
+//! // Returns when the server has accepted the message; if it has a journal, when the message is on disk.
 //! client.message("orders.new", "tea").ack().send()?;
-//! // The fast path: returns at once, and messages travel together.
+//! // The fast path: returns at once, and sends several messages in one frame.
 //! for n in 0..1000 {
 //!     client.publish("orders.new", format!("order {n}"))?;
 //! }
@@ -28,7 +30,8 @@
 //!
 //! # Work
 //!
-//! Of each message one member of a group gets it, until one has acknowledged it: [`Delivery`] has what a member can say.
+//! Each message goes to one member of a group, until a member acknowledges it. [`Delivery`] has the verdicts: acknowledge, ask
+//! for a later attempt, extend, reject.
 //!
 //! ```
 //! # use mezzenger::{Client, Filter, Server};
@@ -44,10 +47,13 @@
 //! # }
 //! ```
 //!
-//! [`GroupBuilder::call`] calls a function instead, whose outcome says it. [`SubscriptionBuilder::observe`] looks on, and [`Client::subscribe`]
-//! calls a function for all messages of a name.
+//! [`GroupBuilder::call`] calls a function for each message and takes its result as the verdict.
+//! [`SubscriptionBuilder::observe`] makes an observer, which acknowledges nothing. [`Client::subscribe`] calls a function
+//! for each message of a name.
 //!
 //! # Request
+//!
+//! A request waits for its reply, and fails at once if no subscriber other than observers receives it.
 //!
 //! ```
 //! # use std::time::Duration;
@@ -75,20 +81,20 @@
 //!
 //! # Stop
 //!
-//! A client stops when its last handle is dropped, or with [`Client::stop`]: what was published is sent, and answers are waited for
-//! within a bound. What was delivered and not acknowledged goes to others.
+//! A client stops with [`Client::stop`], or when its last handle is dropped. It first sends what was published, and waits
+//! for the answers within a bound. The server delivers what was not acknowledged to others.
 //!
 //! # The map
 //!
 //! - [`Client`], made by a [`ClientBuilder`]: publishes messages, subscribes to them, acknowledges them.
 //! - [`Server`], configured by [`Config`] or a [`ServerBuilder`]: a broker in this process. [`config`] has the
 //!   defaults that programs name.
-//! - [`access`]: who may do what.
+//! - [`access`]: permissions of clients.
 //! - [`curve`]: keys, for connections that are authenticated and encrypted.
-//! - [`inspect_journal`], [`read_journal`], [`copy_journal`], [`repair_journal`], [`compact_journal`]: a server's file, read, copied and mended.
-//! - [`inspect`]: what a running server tells of itself.
+//! - [`inspect_journal`], [`read_journal`], [`copy_journal`], [`repair_journal`], [`compact_journal`]: a server's file, read, copied and repaired.
+//! - [`inspect`]: what a running server reports of itself.
 //!
-//! Everything else is private. `engine/docs/architecture.md` says what there is, and who may use what.
+//! Everything else is private. `docs/architecture.md` describes the modules, and which may use which.
 
 // Without these doors, what is behind them has no caller.
 #![cfg_attr(
@@ -113,7 +119,7 @@ mod slab;
 mod sync;
 mod zmtp;
 
-// What tests and measurements use, too, by this door alone.
+// For tests and measurements.
 #[cfg(feature = "internals")]
 #[doc(hidden)]
 pub mod internals;

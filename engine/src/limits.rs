@@ -1,7 +1,4 @@
-//! Every bound of the system in one place. Units stand last in each name.
-//!
-//! The bounds a user may move (pending messages and bytes, message size, connections, bytes unsent) have
-//! their defaults in [`crate::config`]; these here are fixed.
+//! Every fixed bound in one place, units last in each name. Bounds that users set have their defaults in [`crate::config`].
 
 use std::time::Duration;
 
@@ -39,10 +36,9 @@ pub const SUBSCRIPTION_BYTES_MAX: usize = 1024;
 /// message alone, so that no request takes the broker more than some milliseconds.
 pub const BATCH_BYTES_MAX: usize = 1024 * 1024;
 
-/// Bytes of a request that is always checked on the broker's thread. A larger one is checked on a thread of its
-/// own if that may take more than some milliseconds (a dict takes up to 60 ms a MiB, depending on what it holds,
-/// and a record 2.5 ms a MiB), or if it holds several messages whose checksums are checked: these take a fifth of
-/// the broker's time otherwise. 64 KiB of payload, and what a dict holds beside it.
+/// Bytes of a request that is always checked on the broker's thread: 64 KiB of payload, and what a dict holds beside it. A
+/// larger one has another thread if it may take milliseconds (a dict up to 60 ms a MiB, a record 2.5 ms a MiB), or holds several
+/// messages whose checksums are checked, which take a fifth of the broker's time otherwise.
 pub const CHECKED_AT_ONCE_BYTES_MAX: usize = 65 * 1024;
 
 /// Bytes of a request, or of a message to be carried over, of which one thread takes care; another one does of those
@@ -62,7 +58,7 @@ pub const CARRYING_MAX: usize = 8;
 pub const CARRYING_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// Bytes of native frames of messages in the original format that are kept to be delivered again, all that may be
-/// under way and as many more; the last one may have more by itself.
+/// in flight and as many more; the last one may have more by itself.
 pub const CARRIED_KEPT_BYTES_MAX: usize = 2 * CARRYING_BYTES_MAX;
 /// Bytes that keeping such a frame takes besides it.
 pub const CARRIED_KEPT_OVERHEAD_BYTES: usize = 128;
@@ -81,13 +77,12 @@ pub const KEPT_FRAME_SHARE_MAX: usize = 4;
 /// Publishers whose sequences the server remembers, to recognise a re-sent record.
 pub const PUBLISHERS_REMEMBERED_MAX: usize = 65_536;
 
-/// Runs of sequence numbers remembered for one publisher. Only a refused frame splits a run.
+/// Runs of sequence numbers remembered for one publisher. Only a rejected frame splits a run.
 pub const SEQUENCE_RUNS_MAX: usize = 64;
 
-/// Numbers of one publisher, up to its highest, of which the server remembers the content, in 4 bytes each, to tell a message that comes
-/// again from another one under its number: as many as the 4 MiB hold that a client has on their way, also of messages without a payload.
+/// Numbers of one publisher, up to its highest, of which the server remembers the content, in 4 bytes each, to tell a message that is sent
+/// again from another one under its number: as many as the 4 MiB hold that a client has in flight, also of messages without a payload.
 pub const NUMBERS_REMEMBERED_MAX: usize = 68 * 1024;
-
 /// The same of all publishers together: 32 MiB. Those who were silent longest are forgotten first.
 pub const NUMBERS_REMEMBERED_MAX_ALL: usize = 8 * 1024 * 1024;
 
@@ -161,8 +156,7 @@ pub const RETAINED_LOOKS_PER_TURN_MAX: usize = 4096;
 /// those of further names may come behind that. As no other limit counts them, they are few.
 pub const RETAINED_EARLY_MAX: usize = 64;
 
-/// Days that a message may be delivered later than it is published. Who means a time and says another unit is told, and
-/// nothing waits for ever.
+/// Days that a message may be delivered later than it is published. A longer delay is likely a wrong unit, and is rejected.
 pub const DELAY_DAYS_MAX: u64 = 3650;
 
 /// Messages whose time has come and which one turn delivers.
@@ -298,9 +292,8 @@ pub const CREDIT_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 pub const OVERDRAFT_BYTES_MAX: i64 = 8 * 1024 * 1024;
 
 /// Bytes that a connection with subscriptions may send while it is held back before it is not read: twice what a client
-/// has in flight unless it is told otherwise. Behind them is credit that others may wait for.
+/// has in flight by default. Behind them is credit that others may wait for.
 pub const ASIDE_BYTES_MAX_EACH: usize = 8 * 1024 * 1024;
-
 /// The same for all connections.
 pub const ASIDE_BYTES_MAX: usize = 128 * 1024 * 1024;
 
@@ -325,7 +318,7 @@ pub const IN_FLIGHT_MAX: u32 = 8192;
 /// Delays of a group before further attempts.
 pub const BACKOFF_DELAYS_MAX: usize = 16;
 
-/// Of the limits on pending messages and their bytes, dead letters have one in so many.
+/// Of the limits on pending messages and their bytes, dead letters have one part in this many.
 pub const LETTERS_SHARE: usize = 2;
 
 /// Bytes that a dead letter counts for beyond its message and its reason: its places in three tables.
@@ -350,9 +343,8 @@ pub const JOBS_CHANGED_PER_TURN_MAX: usize = 4096;
 /// Messages that members who are gone had, and which one turn takes back.
 pub const JOBS_TAKEN_BACK_PER_TURN_MAX: usize = 8192;
 
-/// Messages that wait for one subscription's credit in their order; more come again after their interval.
+/// Messages that wait for one subscription's credit in their order; more are delivered again after their interval.
 pub const OWED_MESSAGES_MAX_EACH: usize = 65_536;
-
 /// The same of all subscriptions together, each message counted for each of them.
 pub const OWED_MESSAGES_MAX_ALL: usize = 4_000_000;
 
@@ -403,11 +395,10 @@ pub const ANSWER_REPEATED_FOR: Duration = Duration::from_secs(60);
 /// Requests that wait for an answer by a client that may publish nothing else under its name, of all clients together; beyond,
 /// the oldest may be answered no longer. With a name of 255 bytes each they take some 50 MiB.
 pub const ANSWERS_ALLOWED_MAX: usize = 65_536;
-
 /// The same of those whose answers go to one name; beyond, further ones may not be answered.
 pub const ANSWERS_ALLOWED_MAX_EACH: usize = 8192;
 
-/// Names for which it is kept who may publish under them, of all clients together. They are found out anew when there are more.
+/// Names for which it is kept who may publish under them, of all clients together. They are looked up again when there are more.
 pub const DECISIONS_KEPT_MAX: usize = 65_536;
 
 /// Logins with a password that wait to be checked, which takes some 30 ms for each: those that wait longest are checked before
@@ -422,7 +413,6 @@ pub const LOGINS_KNOWN_MAX: usize = 4096;
 
 /// How long after a right login its address has its place before others.
 pub const LOGINS_KNOWN_FOR: Duration = Duration::from_secs(60 * 60);
-
 /// The same of one address, which is not to keep others waiting for more than about a second.
 pub const LOGINS_WAITING_EACH_MAX: usize = 32;
 
@@ -459,11 +449,11 @@ pub const CLIENT_OWN_FRAME_BYTES: usize = 128 * 1024;
 /// Bytes of a received frame beyond a client's `max_message_size`: frames of several messages, and servers whose limit is a little larger.
 pub const CLIENT_FRAME_SLACK_BYTES: usize = 1024 * 1024;
 
-/// Frames of a name on their way with which another leaves before it is full: each message at once as
-/// long as few are under way, larger frames beyond.
+/// With fewer in-flight frames per name than this, a partial frame is sent immediately; otherwise messages gather in
+/// larger frames.
 pub const CLIENT_EARLY_FRAMES_MAX: usize = 4;
 
-/// Frames that a client may have in flight however long they take: while one is answered, the next is on its way.
+/// Frames that a client may have in flight however long they take: while one is answered, the next is in flight.
 pub const CLIENT_FRAMES_IN_FLIGHT_MIN: usize = 2;
 
 /// Size at which a frame is closed when the server is at its slowest, in bytes.
@@ -479,7 +469,7 @@ pub const CLIENT_BATCH_OVERHEAD_BYTES: usize = 256;
 /// Waiting frames of a client that get at once what room they will probably need; more of them (many names) grow theirs.
 pub const CLIENT_ROOMY_BATCHES_MAX: usize = 4;
 
-/// How long a call that publishes waits for room before that is told.
+/// How long a call that publishes waits for room before that is reported.
 pub const CLIENT_BLOCKED_TOLD: Duration = Duration::from_millis(100);
 
 /// Names whose messages a publisher counts, so that subscribers can see gaps; further names are not counted.
@@ -489,7 +479,7 @@ pub const CLIENT_NAMES_COUNTED_MAX: usize = 65_536;
 /// from each of its peers in turn, and acknowledgements must not fall behind the messages.
 pub const CLIENT_ACKS_PER_FRAME: usize = ACK_BYTES_MAX / 16;
 
-/// Frames of acknowledgements on their way. The first leaves at once, further ones when they are full.
+/// Frames of acknowledgements in flight. The first leaves at once, further ones when they are full.
 pub const CLIENT_ACK_FRAMES_MAX: usize = 4;
 
 /// Acknowledgements that wait in a client; further ones are dropped, and the server delivers again.
@@ -506,6 +496,5 @@ pub const CLIENT_COPIES_KNOWN_MAX: usize = 8192;
 
 /// Bytes of messages that a subscription may have and not have dealt with, unless it says otherwise.
 pub const CLIENT_CREDIT_BYTES: u64 = 4 * 1024 * 1024;
-
 /// The same for a member of a group: what one member has, others do not get.
 pub const CLIENT_GROUP_CREDIT_BYTES: u64 = 256 * 1024;

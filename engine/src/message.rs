@@ -1,6 +1,6 @@
 //! A message as the broker keeps it: an id, a name, and a body.
 //!
-//! A [`Message`] is on its way, to the journal or to subscribers, and its body lies in a shared buffer.
+//! A [`Message`] is in flight, to the journal or to subscribers, and its body lies in a shared buffer.
 //! A message that waits for its acknowledgement is kept by the million, so there a [`Body`] takes 16
 //! bytes, and small ones have memory of their own.
 

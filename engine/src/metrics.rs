@@ -1,4 +1,4 @@
-//! What a server counts. Anybody reads it.
+//! The counters of a server.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -35,7 +35,7 @@ macro_rules! counters {
 counters! {
     /// Requests read.
     requests,
-    /// Requests refused.
+    /// Requests rejected.
     refused,
     /// Messages taken, without the duplicates.
     accepted,

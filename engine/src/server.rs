@@ -44,8 +44,8 @@ pub enum StartError {
     /// The journal could not be opened.
     #[error(transparent)]
     Journal(#[from] OpenError),
-    /// The system refused a thread or a descriptor.
-    #[error("the system refused a resource: {0}")]
+    /// The system denied a thread or a descriptor.
+    #[error("the system has no thread or descriptor left: {0}; raise its limits (ulimit -n, -u)")]
     System(#[from] io::Error),
 }
 
@@ -181,7 +181,7 @@ impl Server {
         KeysHandle(self.shared.clone())
     }
 
-    /// A handle that changes settings and asks for a sign of life, for another thread.
+    /// A handle that changes settings and asks whether the broker is alive, for another thread.
     pub fn control_handle(&self) -> ControlHandle {
         ControlHandle(self.shared.clone())
     }
@@ -319,9 +319,9 @@ setters! {
     retry_interval: Duration,
     /// How long an idempotency key counts: another message under it is not published.
     idempotency_window: Duration,
-    /// Most unacknowledged messages; beyond, publishers are refused.
+    /// Maximum of unacknowledged messages; further messages with ack are rejected.
     max_pending_messages: usize,
-    /// Most bytes of unacknowledged messages; beyond, publishers are refused.
+    /// Maximum bytes of unacknowledged messages; further messages with ack are rejected.
     max_pending_bytes: usize,
     /// Largest request, in bytes.
     max_message_bytes: usize,

@@ -1,4 +1,4 @@
-//! What `--target` names.
+//! Addresses of targets, as `--target` names them.
 
 use std::fmt;
 use std::str::FromStr;
@@ -114,8 +114,8 @@ pub(crate) const GROUP_CREDIT: u64 = 1024 * 1024;
 /// What a message takes of it, beside its payload, when it is alone in its frame: the record's fields and the name.
 const FRAME_BYTES: u64 = 128;
 
-/// Messages without acknowledgement that so many members of a group can take: they are lost when none has credit.
-/// Half of the credit may be on its way back.
+/// Messages without acknowledgement that this many members of a group can take: they are lost when none has credit.
+/// Half of the credit may be in flight back.
 pub(crate) fn group_inflight(members: u16, message_bytes: usize) -> u64 {
     let credit = u64::from(members) * GROUP_CREDIT / 2;
     (credit / (message_bytes as u64 + FRAME_BYTES)).max(1)
@@ -205,7 +205,7 @@ impl Target {
         }
     }
 
-    /// The answer to a sign of life that the target asks for, with `PING` in it.
+    /// The answer to a ping of the target, with `PING` in it.
     pub(crate) fn idle_pong(&self) -> &'static [u8] {
         match self {
             Self::Mezzenger | Self::Relay | Self::ZmqForwarder | Self::Libzmq => {

@@ -1,4 +1,4 @@
-//! The end of a run: waits for what is on its way.
+//! The end of a run: waits for what is in flight.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -32,7 +32,7 @@ pub(crate) enum DrainError {
     Connect(#[from] ConnectError),
 }
 
-/// Waits until the subscribers have so many copies of every message, or nothing arrives any more. `acks`: some of
+/// Waits until the subscribers have this many copies of every message, or nothing arrives any more. `acks`: some of
 /// them are delivered again.
 pub(crate) fn deliveries(sent: &[Sent], subscribers: &[Subscriber], copies: u64, acks: bool) {
     let taken: u64 = sent.iter().map(Sent::taken).sum();

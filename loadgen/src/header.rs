@@ -1,4 +1,4 @@
-//! What each message of a run carries, so that every subscriber can check it.
+//! The header of each message of a run, by which every subscriber checks it.
 
 /// The fields at the start of each payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! Connections that do nothing, to see what they cost a server. One thread answers its signs of life.
+//! Connections that do nothing, to see what they cost a server. One thread answers its pings.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;

@@ -1,4 +1,4 @@
-//! What subscribers measure message by message.
+//! Measurements of subscribers, message by message.
 
 use hdrhistogram::Histogram;
 

@@ -1,4 +1,4 @@
-//! What goes wrong on the clients' own threads, kept for the end of the run.
+//! Failures on the clients' own threads, kept for the end of the run.
 
 use std::sync::{Arc, Mutex, PoisonError};
 

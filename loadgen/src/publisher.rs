@@ -17,7 +17,7 @@ use crate::schedule::Schedule;
 use crate::target::{Finished, PublishError, PublisherEnd};
 use crate::window::Window;
 
-/// Flat out, the latency of every so many messages is measured: reading the clock for each would cost
+/// Flat out, the latency of every N-th message is measured: reading the clock for each would cost
 /// a noticeable part of what sending costs.
 const SAMPLE_EVERY: u64 = 64;
 
@@ -83,7 +83,7 @@ impl Plan {
 pub(crate) struct Sent {
     /// Messages handed to the client, by name.
     pub(crate) by_name: Vec<u64>,
-    /// Messages that the server refused or did not answer.
+    /// Messages that the server rejected or did not answer.
     pub(crate) refused: u64,
     /// The first failure.
     pub(crate) failure: Option<PublishError>,

@@ -1,4 +1,4 @@
-//! What the ledgers of all subscribers say together, held against what the publishers sent.
+//! Totals of all subscribers' ledgers, compared with what the publishers sent.
 
 use crate::ledger;
 use crate::publisher::Sent;

@@ -21,7 +21,7 @@ async def work(job: aio.Delivery) -> None:
 async def serve(client: aio.Client, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     request = (await reader.readuntil(b"\r\n\r\n")).decode("latin1")
     _, path, *_ = request.split(maxsplit=2)
-    # Taken, and on disk if the server has a journal, before the caller is told so.
+    # Taken, and on disk if the server has a journal, before the caller gets an answer.
     await client.send("mails.welcome", path.rpartition("/")[2], ack=True)
     writer.write(b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
     await writer.drain()

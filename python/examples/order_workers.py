@@ -37,7 +37,7 @@ def main(url: str) -> None:
             packed.acquire()
         letters = shop.dead_letters("packers")
         while not letters.count():
-            # The rejection is on its way.
+            # The rejection is in flight.
             time.sleep(0.01)
         for letter in letters.list():
             print(f"gave up {letter.id}: {letter.reason}")

@@ -191,7 +191,7 @@ impl Call {
         self.0.take(py)
     }
 
-    /// The callback failed for a message, which comes again.
+    /// The callback failed for a message, which the server delivers again.
     fn failed(&self, message: &Bound<'_, BaseDelivery>) {
         if let Some(delay) = self.0.retry_delay {
             message.get().settle(&Verdict::Nak(delay));

@@ -1,4 +1,4 @@
-//! What both clients hold: a connection to a server.
+//! The connection that both clients hold.
 
 use std::pin::pin;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -101,7 +101,7 @@ fn publish_large(
     }
 }
 
-/// Refuses what would be taken apart into letters, numbers or keys.
+/// Rejects what would be taken apart into letters, numbers or keys.
 #[pyfunction]
 pub(crate) fn check_payloads(payloads: &Bound<'_, PyAny>) -> PyResult<()> {
     let is_one = payloads.is_instance_of::<PyString>()
@@ -208,7 +208,7 @@ impl Core {
     }
 
     /// Publishes each of several payloads under one name, all with the same options, which are those of publish(): how many there were.
-    /// `payloads` is an iterable of what publish() takes; one text or one buffer is a TypeError. What the server refuses is raised by
+    /// `payloads` is an iterable of what publish() takes; one text or one buffer is a TypeError. What the server rejects is raised by
     /// flush() or close().
     #[pyo3(
         signature = (name, payloads, **options),
@@ -436,7 +436,7 @@ impl Core {
         Some(Operation::new(closed, |_, ()| Ok(())))
     }
 
-    /// Ends it without a wait, of which nobody is told.
+    /// Ends it without a wait, and reports nothing.
     fn _abandon(&self) {
         if self._close().is_some() {
             self.events.close();

@@ -1,4 +1,4 @@
-//! A message that was delivered, and what its receiver says of it.
+//! A delivered message, and the verdicts of its receiver.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -184,7 +184,7 @@ impl BaseDelivery {
         self.say(py, &mezzenger::Verdict::Ack)
     }
 
-    /// Gives it back to its group, which gets it again after `delay`. Outside of groups it comes again by itself.
+    /// Gives it back to its group, which gets it again after `delay`. Outside of groups the server delivers it again by itself.
     #[pyo3(signature = (delay=None))]
     fn nak(&self, py: Python<'_>, delay: Option<Delay>) -> PyResult<()> {
         let delay = delay.map_or(Duration::ZERO, |Delay(delay)| delay);

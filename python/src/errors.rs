@@ -48,7 +48,7 @@ fn unanswered(what: &str, tries: u32, timeout: Duration) -> String {
     format!("no answer to {what} within {tries} tries of {timeout:?}; check the server")
 }
 
-/// An error of a call with options: an option that cannot work is told with its value.
+/// An error of a call with options: it names the option that cannot work, and its value.
 pub(crate) struct WithOptions<E> {
     error: E,
     given: Given,

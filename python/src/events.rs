@@ -1,4 +1,4 @@
-//! What a client reports, in a queue that a Python thread or an event loop takes from.
+//! Events of a client, in a queue that a Python thread or an event loop takes from.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};

@@ -1,4 +1,4 @@
-//! Which messages a subscription is for.
+//! The filter of a subscription.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -9,7 +9,7 @@ use pyo3::types::{PyDict, PyString, PyTuple};
 use crate::arguments::{FilterText, Name, text, type_of};
 use crate::errors;
 
-/// Which messages a subscription is for, by their names: one name, a prefix, or a pattern of tokens parted by ".".
+/// Which messages a subscription is for, by their names: one name, a prefix, or a pattern of tokens separated by ".".
 #[pyclass(frozen, eq, skip_from_py_object, module = "mezzenger")]
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Filter(pub(crate) mezzenger::Filter);

@@ -16,7 +16,7 @@ use tracing::{Event, Level, Metadata, Subscriber};
 const LINES_MAX: usize = 4096;
 
 /// How often a thread that logs tries to get the queue, before its line counts as dropped: in the child of a fork another
-/// thread may have it for ever.
+/// thread may have it forever.
 const TRIES_MAX: u32 = 100;
 
 /// Python's number of a level, and the text.

@@ -1,4 +1,4 @@
-//! What a client is made with.
+//! Options of a client.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! What a caller says of a message besides its name and payload: the keyword arguments of what publishes.
+//! Options of a message: the keyword arguments of the calls that publish.
 
 use std::time::{Duration, SystemTime};
 

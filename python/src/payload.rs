@@ -1,4 +1,4 @@
-//! What can be published.
+//! Payloads.
 
 use mezzenger::{Encoding, Payload};
 use pyo3::prelude::*;

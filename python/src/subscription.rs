@@ -196,7 +196,7 @@ impl Shared {
         }
     }
 
-    /// Ends it. Whoever waits is told.
+    /// Ends it, and wakes all that wait.
     pub(crate) fn close(&self) {
         let opened = self.lock().take();
         drop(opened);

@@ -55,7 +55,7 @@ impl<'py> FromPyObject<'_, 'py> for Timeout {
     }
 }
 
-/// After how long a message comes again.
+/// After how long a message is delivered again.
 pub(crate) struct Delay(pub(crate) Duration);
 
 impl<'py> FromPyObject<'_, 'py> for Delay {

@@ -1,4 +1,4 @@
-"""What the calls refuse: the option and its value are named, with the way out, and the exception is the package's own."""
+"""What the calls reject: the option and its value are named, with the way out, and the exception is the package's own."""
 
 from __future__ import annotations
 

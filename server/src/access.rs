@@ -1,4 +1,4 @@
-//! The file that says what each client may do, which may change while the server runs.
+//! The permissions file, which may change while the server runs.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -24,7 +24,7 @@ const OTHERS: u32 = 0o077;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AccessFileError {
-    /// The system refused.
+    /// The system call failed.
     #[error("{path}: {source}")]
     System {
         /// The file.

@@ -66,7 +66,7 @@ struct Args {
     #[arg(long, conflicts_with = "print_config")]
     check_config: bool,
 
-    /// Tell what the journal in this file holds and what is damaged, and end: with exit code 0 when it is
+    /// Print what the journal in this file holds and what is damaged, and exit: with code 0 when it is
     /// sound, 1 when it is damaged or no journal. Changes nothing, and a server may be using the file.
     #[arg(long, value_name = "FILE", exclusive = true)]
     check_journal: Option<PathBuf>,
@@ -105,7 +105,7 @@ struct Settings {
     #[arg(long, value_name = "WHEN", default_value_t = Config::default().fsync)]
     fsync: FsyncPolicy,
 
-    /// Go on with a damaged journal without its damaged records; the original is kept beside it.
+    /// Start on a damaged journal without its damaged records; the original is kept beside it.
     #[arg(long)]
     repair: bool,
 
@@ -118,28 +118,28 @@ struct Settings {
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value_t = Config::default().idempotency_window.into(), help_heading = LIVE)]
     idempotency_window: humantime::Duration,
 
-    /// Most unacknowledged messages; a publisher beyond is refused.
+    /// Maximum of unacknowledged messages; further messages with ack are rejected.
     #[arg(long, value_name = "N", default_value_t = Config::default().max_pending_messages, help_heading = LIVE)]
     max_pending_messages: usize,
 
-    /// Most bytes of unacknowledged messages (2GiB, 500MB, bytes); a publisher beyond is refused.
+    /// Maximum bytes of unacknowledged messages (2GiB, 500MB, bytes); further messages with ack are rejected.
     #[arg(long, value_name = "SIZE", value_parser = size_of, default_value_t = size(Config::default().max_pending_bytes), help_heading = LIVE)]
     max_pending_bytes: ByteSize,
 
-    /// Largest message (64MiB, 100kB, bytes); a larger one is refused.
+    /// Maximum bytes of a message (64MiB, 100kB, bytes); larger ones are rejected.
     #[arg(long, value_name = "SIZE", value_parser = size_of, default_value_t = size(Config::default().max_message_bytes), help_heading = LIVE)]
     max_message_size: ByteSize,
 
-    /// Most connections, of publishers and subscribers together; further ones are closed at once. The
+    /// Maximum of connections, of publishers and subscribers together; further ones are closed at once. The
     /// limit on open files (ulimit -n), which is raised as far as the system allows, may allow fewer.
     #[arg(long, value_name = "N", default_value_t = Config::default().max_connections, help_heading = LIVE)]
     max_connections: usize,
 
-    /// Most connections of one address; further ones are closed at once.
+    /// Maximum of connections of one address; further ones are closed at once.
     #[arg(long, value_name = "N", default_value_t = Config::default().max_connections_per_address, help_heading = LIVE)]
     max_connections_per_address: usize,
 
-    /// What becomes of a subscriber that does not keep up: `hold` (publishers of the names that it wants
+    /// What happens to a subscriber that does not keep up: `hold` (publishers of the names that it wants
     /// wait for it), `drop` (it loses its oldest messages, but for those that somebody has to
     /// acknowledge), `disconnect`. One that takes nothing at all for a second is disconnected in any case.
     #[arg(long, value_name = "POLICY", default_value = "hold", help_heading = LIVE)]
@@ -150,7 +150,7 @@ struct Settings {
     #[arg(long, value_name = "WHICH", default_value = "stored", help_heading = LIVE)]
     verify: Verify,
 
-    /// How long the end may take after SIGTERM.
+    /// How long the shutdown may take after SIGTERM.
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value_t = Config::default().drain_timeout.into(), help_heading = LIVE)]
     drain_timeout: humantime::Duration,
 
@@ -170,7 +170,7 @@ struct Settings {
     #[arg(long, value_name = "FILE")]
     access: Option<PathBuf>,
 
-    /// Tell over HTTP what the server does: metrics for Prometheus at /metrics, /healthz and /readyz for probes, a JSON API
+    /// Serve over HTTP: metrics for Prometheus at /metrics, /healthz and /readyz for probes, a JSON API
     /// at /api/v1, and a page for people at /. An address that other machines can reach needs --http-token-file or
     /// --insecure. Port 0 picks a free one, which the log says.
     #[arg(long, value_name = "ADDR:PORT", value_parser = config::http_address)]

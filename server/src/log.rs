@@ -63,7 +63,7 @@ impl Log {
     /// Starts the thread that writes to stderr, in the style that fits what that is.
     ///
     /// # Errors
-    /// When the system refuses a thread or a descriptor.
+    /// When the system denies a thread or a descriptor.
     pub(crate) fn start() -> io::Result<Self> {
         // Past the standard library's lock of stderr, which a write that hangs would hold.
         let stderr = File::from(io::stderr().as_fd().try_clone_to_owned()?);
@@ -251,7 +251,7 @@ mod tests {
 
     use super::*;
 
-    /// Takes as many bytes at a time as it is told, fails where it is told none, and then takes all.
+    /// Takes the given numbers of bytes at a time, fails at a 0, and then takes all.
     #[derive(Default)]
     struct Target {
         takes: VecDeque<usize>,

@@ -1,4 +1,4 @@
-//! What the service manager is told: when the server is ready, reads its configuration again, ends, and that it is alive.
+//! Reports to the service manager when the server is ready, reads its configuration again and ends, and that it is alive.
 //! Without a service manager nothing happens.
 
 use std::io;
@@ -44,7 +44,7 @@ pub(crate) fn stopping() {
 /// turns: a thread of its own that only slept and told would do so for a stuck broker, too.
 ///
 /// # Errors
-/// When the system refuses the thread.
+/// When the system denies the thread.
 pub(crate) fn feed_watchdog(server: ControlHandle) -> io::Result<()> {
     let Some(limit) = sd_notify::watchdog_enabled() else { return Ok(()) };
     // Twice within the limit, so that one late answer does not end the server.

@@ -80,7 +80,7 @@ impl<S: Source> Watched<S> {
     /// Follows the files on a thread of its own, as long as the program runs.
     ///
     /// # Errors
-    /// When the system refuses the thread.
+    /// When the system denies the thread.
     pub(crate) fn begin(mut self, changed: impl Fn(S::Content) + Send + 'static) -> io::Result<()> {
         thread::Builder::new().name("watch".into()).spawn(move || {
             loop {

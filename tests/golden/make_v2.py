@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes the golden frames of the native format, from engine/docs/wire-format.md alone.
+"""Writes the golden frames of the native format, from docs/wire-format.md alone.
 
     python3 tests/golden/make_v2.py
 

@@ -1,4 +1,4 @@
-"""An original-format (v1) Mezzenger client, written from engine/docs/wire-format.md alone.
+"""An original-format (v1) Mezzenger client, written from docs/wire-format.md alone.
 
 It is driven line by line: each line on stdin is a JSON object with an "op", and is answered by one
 JSON object on stdout. Bytes travel as hexadecimal text. The script ends when stdin does.

@@ -88,7 +88,7 @@ fn users_of_the_file_may_do_what_it_says_and_changes_count() {
     // The log says who did what.
     let line = server.log_line("connected: user 'shop'");
     assert!(line.contains(" audit"), "{line}");
-    server.log_line("refused: not allowed: publish to");
+    server.log_line("rejected: not allowed: publish to");
     let line = server.log_line("user 'shop' asks to delete group 'other'");
     assert!(line.contains("127.0.0.1:"), "{line}");
 

@@ -9,48 +9,7 @@ use mezzenger::wire::record::{Encoding, LENGTH_BYTES, ROOT_BYTES, Record};
 use mezzenger::wire::reply::{self, Reply};
 
 use crate::harness::binaries::{self, workspace};
-use crate::tidy::{files, shown};
-
-/// Every `[text](target)` of a Markdown text, code blocks left out.
-fn links(text: &str) -> Vec<&str> {
-    let mut in_code = false;
-    let mut links = Vec::new();
-    for line in text.lines() {
-        if line.trim_start().starts_with("```") {
-            in_code = !in_code;
-        }
-        if in_code {
-            continue;
-        }
-        for (at, _) in line.match_indices("](") {
-            if let Some((target, _)) = line[at + 2..].split_once(')') {
-                links.push(target);
-            }
-        }
-    }
-    links
-}
-
-#[test]
-fn relative_links_lead_somewhere() {
-    let mut broken = Vec::new();
-    let mut checked = 0;
-    for file in files(&[".md"]) {
-        let folder = file.parent().unwrap();
-        for link in links(&fs::read_to_string(&file).unwrap()) {
-            let target = link.split('#').next().unwrap_or_default();
-            if target.is_empty() || link.contains("://") {
-                continue;
-            }
-            checked += 1;
-            if !folder.join(target).exists() {
-                broken.push(format!("{}: {link}", shown(&file)));
-            }
-        }
-    }
-    assert!(broken.is_empty(), "{}", broken.join("\n"));
-    assert!(checked > 5, "the links were not found");
-}
+use crate::harness::pages::{Page, guide};
 
 fn unindented(text: &str) -> String {
     text.lines().map(str::trim_start).collect::<Vec<_>>().join("\n")
@@ -60,7 +19,7 @@ fn unindented(text: &str) -> String {
 #[test]
 fn the_tests_that_hold_the_promises_exist() {
     for (page, at_least) in [("reliability.md", 30), ("security.md", 8)] {
-        let text = fs::read_to_string(workspace().join("engine/docs").join(page)).unwrap();
+        let text = fs::read_to_string(workspace().join("docs").join(page)).unwrap();
         let mut checked = 0;
         for row in text.lines().filter(|line| line.starts_with('|')) {
             let quoted: Vec<&str> = row.split('`').skip(1).step_by(2).collect();
@@ -78,8 +37,8 @@ fn the_tests_that_hold_the_promises_exist() {
     }
 }
 
-fn readme() -> String {
-    fs::read_to_string(workspace().join("README.md")).unwrap()
+fn readme() -> Page {
+    Page::read("README.md")
 }
 
 /// What a program says of itself.
@@ -141,28 +100,22 @@ fn has_flag(help: &str, flag: &str) -> bool {
     help.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-')).any(|word| word == flag)
 }
 
-/// The command lines in a document's `sh` blocks.
-fn commands(text: &str) -> Vec<String> {
-    let mut commands = Vec::new();
-    let mut in_shell = false;
-    for line in text.lines() {
-        match line.trim_start().strip_prefix("```") {
-            Some(language) => in_shell = language == "sh",
-            None if in_shell => commands.push(line.to_owned()),
-            None => {}
-        }
-    }
-    commands
+/// The command lines in a page's `sh` blocks.
+fn commands(page: &Page) -> Vec<String> {
+    page.blocks_in("sh").iter().flat_map(|block| block.lines()).map(str::to_owned).collect()
 }
 
 #[test]
-fn programs_in_the_readme_have_the_flags_it_gives_them() {
+fn programs_of_the_guide_have_the_flags_it_gives_them() {
     let mut checked = 0;
-    for line in commands(&readme()) {
+    for line in guide().iter().flat_map(commands) {
         let words: Vec<_> = line.split_whitespace().collect();
         // `target/release/mezzenger-server --flag …`, or `cargo run … -p loadgen -- --flag …`.
         let (program, arguments) = if let Some(run) = words.strip_prefix(&["cargo", "run"]) {
-            let package = run.iter().position(|word| *word == "-p").map(|at| run[at + 1]).unwrap();
+            let Some(package) = run.iter().position(|word| *word == "-p").map(|at| run[at + 1])
+            else {
+                continue;
+            };
             let bin = run.iter().position(|word| *word == "--bin").map(|at| run[at + 1]);
             let arguments =
                 run.iter().position(|word| *word == "--").map_or(run.len(), |at| at + 1);
@@ -193,8 +146,7 @@ fn programs_in_the_readme_have_the_flags_it_gives_them() {
 
 #[test]
 fn ci_runs_the_readmes_test_command_with_the_lock_file() {
-    let readme = readme();
-    let command = commands(&readme).into_iter().find(|line| line.starts_with("cargo test"));
+    let command = commands(&readme()).into_iter().find(|line| line.starts_with("cargo test"));
     let ci = fs::read_to_string(workspace().join(".ci/run")).unwrap();
     let locked = format!("{} --locked", command.unwrap());
     assert!(ci.lines().any(|line| line == locked), "{locked}");
@@ -203,9 +155,9 @@ fn ci_runs_the_readmes_test_command_with_the_lock_file() {
 #[test]
 fn the_table_of_flags_has_every_flag_and_its_default() {
     let help = help("mezzenger-server", &[]);
-    let readme = readme();
+    let settings = Page::read("docs/settings.md");
     let mut documented = BTreeMap::new();
-    for line in readme.lines().filter(|line| line.starts_with("| `--")) {
+    for line in settings.text.lines().filter(|line| line.starts_with("| `--")) {
         let cells: Vec<_> = line.trim_matches('|').split('|').map(str::trim).collect();
         documented
             .insert(cells[0].trim_matches('`').to_owned(), cells[1].trim_matches('`').to_owned());
@@ -220,7 +172,7 @@ fn the_table_of_flags_has_every_flag_and_its_default() {
             && let Some(long) = long
         {
             if long != "--help" && long != "--version" {
-                assert!(documented.contains_key(long), "the README does not mention {long}");
+                assert!(documented.contains_key(long), "docs/settings.md does not mention {long}");
                 found += 1;
             }
             flag = Some(long);
@@ -229,15 +181,15 @@ fn the_table_of_flags_has_every_flag_and_its_default() {
             // A default with a space in it is shown in quotes.
             let default = default.split(']').next().unwrap().trim_matches('"');
             let flag = flag.unwrap();
-            assert_eq!(documented[flag], default, "the README's default of {flag}");
+            assert_eq!(documented[flag], default, "docs/settings.md: the default of {flag}");
         }
     }
-    assert_eq!(found, documented.len(), "flags of the server and of the README");
+    assert_eq!(found, documented.len(), "flags of the server and of docs/settings.md");
 }
 
-/// The rows of the table under a heading of `engine/docs/wire-format.md`, cells trimmed.
+/// The rows of the table under a heading of `docs/wire-format.md`, cells trimmed.
 fn wire_table(heading: &str) -> Vec<Vec<String>> {
-    let text = fs::read_to_string(workspace().join("engine/docs/wire-format.md")).unwrap();
+    let text = fs::read_to_string(workspace().join("docs/wire-format.md")).unwrap();
     let section = text.split_once(heading).unwrap_or_else(|| panic!("no {heading:?}")).1;
     let rows: Vec<Vec<String>> = section
         .lines()

@@ -1,6 +1,6 @@
 //! The interop matrix: real ZeroMQ libraries, each in a program of its own, against the real server.
 //! `tests/interop/run` makes the programs, runs these tests and writes the matrix;
-//! `engine/docs/interop.md` describes the programs and the steps.
+//! `docs/interop.md` describes the programs and the steps.
 
 mod capture;
 mod library;

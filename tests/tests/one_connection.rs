@@ -120,7 +120,7 @@ fn the_program_of_the_wire_formats_page_joins_a_group_publishes_and_acknowledges
     let folder = tempfile::tempdir().unwrap();
     let journal = folder.path().join("journal");
     let server = Server::start_with_journal(&journal, &[]);
-    let printed = run_the_page("engine/docs/wire-format.md", 1, &server);
+    let printed = run_the_page("docs/wire-format.md", 1, &server);
     assert_eq!(printed, "order 1\norder 2\norder 3\n");
     server.terminate();
     let report = check_journal::report(&journal, 0);
@@ -128,12 +128,15 @@ fn the_program_of_the_wire_formats_page_joins_a_group_publishes_and_acknowledges
 }
 
 #[test]
-fn the_original_clients_of_the_readme_publish_receive_and_acknowledge() {
+fn the_original_clients_of_the_guide_publish_receive_and_acknowledge() {
     let folder = tempfile::tempdir().unwrap();
     let journal = folder.path().join("journal");
     let server = Server::start_with_journal(&journal, &["--retry-interval", "100ms"]);
-    assert_eq!(run_the_page("README.md", 2, &server), "b'OK'\n");
-    assert_eq!(run_the_page("README.md", 3, &server), "greet {'hello': [1, 2, 3]}\nb'OK'\n");
+    assert_eq!(run_the_page("docs/migrating/original.md", 1, &server), "b'OK'\n");
+    assert_eq!(
+        run_the_page("docs/migrating/original.md", 2, &server),
+        "greet {'hello': [1, 2, 3]}\nb'OK'\n"
+    );
     server.terminate();
     let report = check_journal::report(&journal, 0);
     assert!(report.contains("1 settled, 0 live"), "{report}");

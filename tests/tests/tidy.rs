@@ -1,4 +1,4 @@
-//! Keeps the rules that no compiler knows: who may use whom (the table in `engine/docs/architecture.md`),
+//! Keeps the rules that no compiler knows: who may use whom (the table in `docs/architecture.md`),
 //! where `unsafe` may stand, how long a file may be.
 
 mod circles;
@@ -45,9 +45,9 @@ pub(crate) fn shown(path: &Path) -> String {
     path.strip_prefix(workspace()).unwrap().to_str().unwrap().to_owned()
 }
 
-/// The cells of a table of `engine/docs/architecture.md`, which begins with this head.
+/// The cells of a table of `docs/architecture.md`, which begins with this head.
 fn table(head: &str) -> Vec<Vec<String>> {
-    let text = fs::read_to_string(workspace().join("engine/docs/architecture.md")).unwrap();
+    let text = fs::read_to_string(workspace().join("docs/architecture.md")).unwrap();
     let rows = text.lines().skip_while(|line| !line.starts_with(head)).skip(2);
     let cells = |line: &str| line.trim_matches('|').split('|').map(ToOwned::to_owned).collect();
     let rows: Vec<_> = rows.take_while(|line| line.starts_with('|')).map(cells).collect();

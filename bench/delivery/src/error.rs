@@ -44,6 +44,6 @@ pub(crate) enum MeasureError {
     #[error(transparent)]
     Admin(#[from] AdminError),
     /// The system refused something.
-    #[error("the system refused: {0}")]
+    #[error("a system call failed: {0}")]
     System(#[from] io::Error),
 }

@@ -27,7 +27,7 @@ pub(crate) type News = Result<Box<Fetched>, String>;
 /// Asks once for everything.
 ///
 /// # Errors
-/// There is no server, or it refuses.
+/// There is no server, or it rejects.
 pub(crate) fn all(api: &Api) -> Result<Box<Fetched>, Error> {
     let status = api.typed("status", api.get("status")?)?;
     let connections = connections(api, ENTRIES_MAX)?;

@@ -20,7 +20,7 @@ impl Screen {
         Ok(Self { terminal: ratatui::try_init()?, has_ended: false })
     }
 
-    /// Draws anew what changed.
+    /// Draws again what changed.
     pub(super) fn draw(&mut self, draw: impl FnOnce(&mut Frame<'_>)) -> io::Result<()> {
         self.terminal.draw(draw).map(|_| ())
     }

@@ -72,7 +72,7 @@ impl View {
         }
     }
 
-    /// Shows the list so many further on.
+    /// Shows the list this many further on.
     pub(super) fn turn(&mut self, by: isize) {
         let count = TABS.len() as isize;
         self.choose((self.tab as isize + by).rem_euclid(count) as usize);
@@ -97,7 +97,7 @@ impl View {
         self.orders[self.tab].is_reversed ^= true;
     }
 
-    /// Scrolls by so many rows.
+    /// Scrolls by this many rows.
     pub(super) fn scroll(&mut self, by: isize) {
         self.offset = self.offset.saturating_add_signed(by).min(self.offset_max());
     }
@@ -129,7 +129,7 @@ impl View {
         frame.render_widget(Paragraph::new(HELP).style(dim()), help);
     }
 
-    /// The lines above the list, on a screen of so many columns.
+    /// The lines above the list, on a screen of this many columns.
     fn summary(&self, columns: usize) -> Vec<Line<'static>> {
         let mut lines = vec![self.head()];
         if let Some((why, _)) = &self.away {

@@ -1,4 +1,4 @@
-//! Who may do what: the identities of clients, and what each is allowed.
+//! Permissions: the identities of clients, and what each is allowed.
 //!
 //! A server that has an [`Access`] allows nothing but what it says. A connection is known by its key (CURVE), by its user
 //! (PLAIN), or not at all.
@@ -39,7 +39,7 @@ pub use self::password::{ParsePasswordHashError, PasswordHash};
 /// Bytes of a user's name: its length stands in one byte.
 const USER_BYTES_MAX: usize = 255;
 
-/// Names shown in the text of a refusal.
+/// Names shown in the text of a rejection.
 const NAMES_SHOWN_MAX: usize = 8;
 
 /// Names that are allowed: of messages, or of groups.
@@ -199,7 +199,7 @@ impl Permissions {
             )
     }
 
-    /// What is allowed, for the text of a refusal.
+    /// What is allowed, for the text of a rejection.
     pub(crate) fn shown(&self, operation: Operation) -> String {
         let all = self.of(operation);
         if all.is_empty() {

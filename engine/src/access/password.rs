@@ -1,4 +1,4 @@
-//! Passwords, of which a server has hashes alone.
+//! Passwords: a server stores only their hashes.
 
 use std::fmt;
 use std::str::FromStr;

@@ -1,4 +1,4 @@
-//! Who may connect: how many, how many from one address, how many that have not said what they are.
+//! Limits on connections: in all, per address, and in the handshake.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;

@@ -1,4 +1,4 @@
-//! Lines of the log about who comes, what is refused to whom, and what is administered. Their target is `audit`.
+//! Lines of the log about who comes, what is rejected for whom, and what is administered. Their target is `audit`.
 
 use std::fmt::Display;
 use std::net::SocketAddr;
@@ -46,15 +46,15 @@ impl Audit {
         }
     }
 
-    /// Something was refused, or a connection, for who asked.
+    /// Something was rejected, or a connection, for who asked.
     pub(super) fn refused(&mut self, peer: SocketAddr, why: &impl Display, now: Duration) {
         if let Some(unlogged) = self.refused.admit(now) {
             let why = one_line(&why.to_string());
-            tracing::warn!(target: "audit", %peer, unlogged, "refused: {why}");
+            tracing::warn!(target: "audit", %peer, unlogged, "rejected: {why}");
         }
     }
 
-    /// A client asks for a change of what the server keeps. If it is refused, that is another line.
+    /// A client asks for a change of what the server keeps. If it is rejected, that is another line.
     pub(super) fn administered(
         &mut self,
         peer: SocketAddr,

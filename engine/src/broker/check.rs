@@ -1,4 +1,4 @@
-//! Whether what a request holds is in order.
+//! Checks what a request holds.
 
 use std::ops::RangeInclusive;
 
@@ -33,7 +33,7 @@ pub(super) struct Summary {
     pub(super) held_bytes: usize,
     /// See [`Outgoing::whole_until_ms`](super::outgoing::Outgoing::whole_until_ms).
     pub(super) whole_until_ms: u64,
-    /// Of each record: what tells one that comes again from another one.
+    /// Of each record: what tells one that is sent again from another one.
     pub(super) fingerprints: Vec<Fingerprint>,
 }
 

@@ -1,4 +1,4 @@
-//! The threads that check what takes long.
+//! Threads that check large requests.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,7 +15,7 @@ use crate::limits::{CHECKED_BESIDE_BYTES_MAX, CHECKING_BYTES_MAX, CHECKING_MAX};
 use crate::message::Message;
 use crate::net::waker::Waker;
 
-/// How long after the system refused a thread it is asked again.
+/// How long after the system denied a thread it is asked again.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 
 /// Something to be done.
@@ -69,7 +69,7 @@ pub(crate) struct Checker {
     /// Whose turn it is to be heard.
     turn: usize,
     count: usize,
-    /// When the system refused a thread.
+    /// When the system denied a thread.
     refused: Option<Instant>,
 }
 
@@ -86,7 +86,7 @@ struct Lane {
 }
 
 impl Lane {
-    /// Whether a request of so many bytes that takes long may be handed over.
+    /// Whether a request of this many bytes that takes long may be handed over.
     fn has_room(&self, bytes: usize) -> bool {
         let (count, others_bytes) = self.long_checks;
         count == 0 || (count < CHECKING_MAX && others_bytes + bytes <= CHECKING_BYTES_MAX)
@@ -121,7 +121,7 @@ impl Checker {
         self.waker.clone()
     }
 
-    /// Whether a connection's request of so many bytes that takes long may be handed over now. Otherwise it has to wait
+    /// Whether a connection's request of this many bytes that takes long may be handed over now. Otherwise it has to wait
     /// for [`Self::next_waiting`].
     pub(super) fn may_begin(&mut self, id: ConnectionId, bytes: usize) -> bool {
         let lane = &mut self.lanes[lane(bytes)];
@@ -215,7 +215,7 @@ impl Checker {
                 Err(error) => {
                     self.refused = Some(Instant::now());
                     tracing::error!(
-                        "the system refused a thread ({error}): large requests are checked while all others wait; \
+                        "the system denied a thread ({error}): large requests are checked while all others wait; \
                          raise the limit on threads"
                     );
                 }
@@ -240,7 +240,7 @@ fn start(waker: Waker) -> std::io::Result<Thread> {
     Ok(Thread { jobs, outcomes })
 }
 
-/// A panic, which is a defect of this program, refuses the request that caused it, and no others.
+/// A panic, which is a defect of this program, rejects the request that caused it, and no others.
 fn run(job: Job) -> Done {
     let lane = lane(job.bytes());
     let (is_long, long_check_bytes) = (job.is_long(), job.long_check_bytes());

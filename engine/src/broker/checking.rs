@@ -1,5 +1,5 @@
-//! What the broker's thread does with requests that take long to check: each is handed over, its connection waits
-//! for the verdict, and all others are served.
+//! Hands requests that take long to check to other threads. The connection of such a request waits for the verdict, and
+//! all others are served.
 
 use std::time::Duration;
 
@@ -65,7 +65,7 @@ impl<N: Network> Broker<N> {
         }
     }
 
-    /// The server ends: requests whose checks have not begun are refused.
+    /// The server ends: requests whose checks have not begun are rejected.
     pub(super) fn refuse_waiting_checks(&mut self) {
         for id in self.checker.take_waiting() {
             // It may be gone.

@@ -1,4 +1,4 @@
-//! What the broker's thread does with connections: takes them in, reads them, writes to them, ends them.
+//! Accepts, reads, writes and closes connections, on the broker's thread.
 
 use std::time::Duration;
 
@@ -432,7 +432,7 @@ impl<N: Network> Broker<N> {
         }
     }
 
-    /// Closes a connection that broke a rule, ended, or was lost. What it is told leaves first.
+    /// Closes a connection that broke a rule, ended, or was lost. What is queued for it leaves first.
     pub(super) fn refuse_connection(
         &mut self,
         id: ConnectionId,

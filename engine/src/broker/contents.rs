@@ -1,5 +1,4 @@
-//! What was taken under a publisher's last numbers, so that a repeat can be told from another message under the
-//! same number.
+//! Remembers the content of a publisher's last numbers, to tell a repeat from another message under the same number.
 //!
 //! Of each message 32 bits are kept, which depend on its name and its checksum. Two messages agree in them by chance
 //! once in four billion times.

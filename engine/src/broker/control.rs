@@ -1,4 +1,4 @@
-//! What clients ask for besides publishing: who they are, subscriptions, credit for these, and what becomes of messages.
+//! Control requests: hello, subscriptions, credit and verdicts.
 
 use std::time::Duration;
 

@@ -74,7 +74,7 @@ pub(super) struct Core<E> {
     pub(super) permits: Option<Permits>,
     /// Another number for each start of the server.
     pub(super) instance: u64,
-    /// Whether all messages are refused, because the server ends.
+    /// Whether all messages are rejected, because the server ends.
     pub(super) draining: bool,
     pub(super) counters: Arc<Counters>,
     pub(super) backlog: Backlog,
@@ -341,7 +341,7 @@ impl<E> Core<E> {
     }
 
     /// How an acknowledgement is answered: one that is not stored counts until the next start, and whoever
-    /// sent it is told so.
+    /// sent it gets an error.
     pub(super) fn check_settlements(&self) -> Result<AcceptedRequest, Refusal> {
         match &self.journal_failure {
             Some(text) if !self.takes_settlements => Err(Refusal::JournalFailed(text.clone())),
@@ -424,7 +424,7 @@ impl<E> Core<E> {
         expiring || ending || waking || transcoding || recalling || jobs
     }
 
-    /// From now on messages are refused; what was taken is still answered.
+    /// From now on messages are rejected; what was taken is still answered.
     pub(super) fn drain(&mut self) {
         self.draining = true;
     }

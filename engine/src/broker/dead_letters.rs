@@ -1,4 +1,4 @@
-//! Messages that groups give up, and what clients ask of them.
+//! Dead letters: the messages that groups give up, and the requests about them.
 //!
 //! A dead letter is done for its group as if a member had acknowledged it. Its message stays in the backlog, where nobody
 //! gets it, and in the journal, until its last letter is replayed or purged.
@@ -166,7 +166,7 @@ impl<E> Core<E> {
         Ok(answer)
     }
 
-    /// What is told of a letter.
+    /// A letter as clients get it in lists.
     pub(super) fn with_entry<R>(&self, number: u64, f: impl FnOnce(&Entry<'_>) -> R) -> Option<R> {
         let letter = self.letters.get(number)?;
         self.backlog.view().with(&letter.id, |kept| {

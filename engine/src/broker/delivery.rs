@@ -1,4 +1,4 @@
-//! Frames on their way to whoever wants their name, in the format they came in and in the other one.
+//! Delivers frames to whoever wants their name, in the format they came in and in the other one.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::message::{Format, Message};
 use crate::wire::record::{Record, Records};
 
 impl<E> Core<E> {
-    /// Gives a frame with so many messages to those who get it, if there is somebody.
+    /// Gives a frame with this many messages to those who get it, if there is somebody.
     pub(super) fn publish(
         &mut self,
         messages: u64,
@@ -121,7 +121,7 @@ impl<E> Core<E> {
         frame.into()
     }
 
-    /// Has those carried over that waited longest, as many as may be under way.
+    /// Has those carried over that waited longest, as many as may be in flight.
     pub(super) fn carry_some(&mut self) {
         while let Some(next) = self.carrying.next(&self.backlog) {
             match next {

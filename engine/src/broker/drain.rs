@@ -1,11 +1,11 @@
-//! How the end of a server shares out its time, so that it is over within the drain timeout.
+//! Divides the drain timeout among the steps of a shutdown.
 
 use std::time::Duration;
 
 /// How long what is left may go on leaving, however long the end may take.
 const LINGER_MAX: Duration = Duration::from_millis(500);
 
-/// How long requests are still read, only to be refused, once all that was taken is finished.
+/// How long requests are still read, only to be rejected, once all that was taken is finished.
 const REFUSING: Duration = Duration::from_millis(100);
 
 /// How long what is left may go on leaving: the last part of the drain timeout.

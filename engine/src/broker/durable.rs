@@ -90,7 +90,7 @@ impl<E> Core<E> {
         Ok(id)
     }
 
-    /// Groups from this name on, and so many at most.
+    /// Groups from this name on, and at most this many.
     pub(super) fn list_groups(&self, connection: ConnectionId, from: &str, limit: u16) -> Reply {
         let limit = match limit {
             0 => GROUPS_LISTED_MAX,

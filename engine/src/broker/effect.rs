@@ -1,4 +1,4 @@
-//! What the core wants done.
+//! Effects: what the core asks the broker's thread to do.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -62,7 +62,7 @@ pub(super) enum Reply {
 #[derive(Default)]
 pub(super) struct RecipientCounts {
     pub(super) connections: usize,
-    /// Those of them that do more than look on.
+    /// Those of them that are no observers.
     pub(super) takers: usize,
 }
 

@@ -1,4 +1,4 @@
-//! The last part of a server's end: the journal is closed, and what is left leaves.
+//! The last steps of a shutdown: closes the journal, and sends what is queued.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Frames on their way to subscribers: each is held once, however many queues it stands in.
+//! Frames in flight to subscribers: each is held once, however many queues it stands in.
 
 use std::io::IoSlice;
 use std::time::Duration;
@@ -41,17 +41,17 @@ impl Frames {
         self.bytes + self.sealed_bytes
     }
 
-    /// So many bytes were sealed for a connection.
+    /// This many bytes were sealed for a connection.
     pub(super) fn book(&mut self, sealed_bytes: usize) {
         self.sealed_bytes += sealed_bytes;
     }
 
-    /// So many of those bytes are gone.
+    /// This many of those bytes are gone.
     pub(super) fn unbook(&mut self, sealed_bytes: usize) {
         self.sealed_bytes -= sealed_bytes;
     }
 
-    /// Adds a frame for so many queues, at least one.
+    /// Adds a frame for this many queues, at least one.
     pub(super) fn add(
         &mut self,
         body: Bytes,
@@ -126,7 +126,7 @@ impl Frames {
         self.slots[id.0 as usize].droppable
     }
 
-    /// Appends what is left of a frame behind so many of its bytes.
+    /// Appends what is left of a frame behind this many of its bytes.
     pub(super) fn append_slices<'a>(
         &'a self,
         id: FrameId,

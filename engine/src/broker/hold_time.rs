@@ -1,4 +1,4 @@
-//! For how long publishers are held back, all together.
+//! Adds up how long publishers are held back.
 
 use std::time::Duration;
 

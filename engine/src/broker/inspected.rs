@@ -1,4 +1,4 @@
-//! What the core tells of itself: bounded parts of what it knows.
+//! Answers questions about the core, in bounded parts.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Answers questions about the server, one a turn.
+//! Answers one question about the server per turn.
 
 use std::time::Duration;
 

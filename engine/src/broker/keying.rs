@@ -1,4 +1,4 @@
-//! Messages that come again under a publisher's own key.
+//! Messages that are published again under a publisher's own key.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -15,8 +15,8 @@ use crate::message::MessageKey;
 use crate::wire::frame::v2_prefix;
 
 impl<E> Core<E> {
-    /// Whether so many keys more, of so many bytes with their names, may be remembered. Those that are known already count, too:
-    /// who is told so sends again.
+    /// Whether this many keys more, of this many bytes with their names, may be remembered. Those that are known already count, too:
+    /// a publisher that gets this error sends again.
     pub(super) fn check_keys(&self, keyed: usize, bytes: usize) -> Result<(), Refusal> {
         if keyed == 0 {
             return Ok(());

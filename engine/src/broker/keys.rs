@@ -1,4 +1,4 @@
-//! Publishers' own keys: what was published under one lately, so that it is not published again.
+//! Idempotency keys: remembers what was published under a key, so that it is not published again.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -30,7 +30,7 @@ fn cost(place: &Place) -> usize {
 }
 
 impl Keys {
-    /// Whether so many keys more, of so many bytes with their names, may be remembered.
+    /// Whether this many keys more, of this many bytes with their names, may be remembered.
     ///
     /// # Errors
     /// The limit that stands against it.
@@ -38,15 +38,15 @@ impl Keys {
         let keys = self.all.len();
         if keys + more > KEYS_MAX {
             return Err(format!(
-                "{keys} idempotency keys are remembered, of {KEYS_MAX} at most, and {more} would be added: send again later, shorten \
-                 --idempotency-window, or publish without keys"
+                "idempotency key limit reached: {keys} of {KEYS_MAX} keys remembered; this request adds {more}: send again later, \
+                 shorten --idempotency-window, or publish without keys"
             ));
         }
         let (before, bytes) = (self.bytes, bytes + more * KEY_OVERHEAD_BYTES);
         if before + bytes > KEYS_BYTES_MAX {
             return Err(format!(
-                "idempotency keys have {before} bytes, of {KEYS_BYTES_MAX} at most, and {bytes} would be added: send again later, use \
-                 shorter keys, or shorten --idempotency-window"
+                "idempotency key limit reached: {before} of {KEYS_BYTES_MAX} bytes of keys remembered; this request adds {bytes}: send \
+                 again later, use shorter keys, or shorten --idempotency-window"
             ));
         }
         Ok(())
@@ -79,7 +79,7 @@ impl Keys {
         self.by_time.first().map_or(u64::MAX, |&(until_ms, _)| until_ms)
     }
 
-    /// Forgets keys that count no longer, so many at most; whether more are left.
+    /// Forgets keys that count no longer, at most this many; whether more are left.
     pub(super) fn forget_some(&mut self, now_ms: u64, max: usize) -> bool {
         for _ in 0..max {
             if self.first_ms() > now_ms {
@@ -139,9 +139,9 @@ mod tests {
     fn their_number_and_bytes_are_limited() {
         let (mut keys, name) = (Keys::default(), ArcStr::from("a"));
         assert_eq!(keys.check(KEYS_MAX, 0), Ok(()));
-        assert!(keys.check(KEYS_MAX + 1, 0).unwrap_err().contains("500000 at most"));
-        assert!(keys.check(1, KEYS_BYTES_MAX).unwrap_err().contains("268435456 at most"));
+        assert!(keys.check(KEYS_MAX + 1, 0).unwrap_err().contains("of 500000 keys"));
+        assert!(keys.check(1, KEYS_BYTES_MAX).unwrap_err().contains("of 268435456 bytes"));
         keys.add(&name, "k", 10, 0);
-        assert!(keys.check(KEYS_MAX, 0).unwrap_err().starts_with("1 idempotency keys"));
+        assert!(keys.check(KEYS_MAX, 0).unwrap_err().contains(": 1 of 500000 keys"));
     }
 }

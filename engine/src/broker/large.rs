@@ -1,5 +1,5 @@
-//! Large requests, whose content takes long to check: the core looks at what is cheap to see, and wants the rest
-//! done elsewhere. The verdict comes back as an event.
+//! Large requests, whose content takes long to check: the core checks the cheap part, and has another thread check the
+//! rest. The verdict comes back as an event.
 
 use std::time::Duration;
 

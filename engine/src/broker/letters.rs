@@ -23,13 +23,13 @@ pub(super) enum LetterError {
     )]
     Unknown { group: String, id: MessageId, unknown: usize, all: usize },
     #[error(
-        "there are {letters} dead letters, of {max} at most: the message stays in its group; replay or purge some, or \
-         raise --max-pending-messages"
+        "dead letter limit reached: {letters} of {max} dead letters kept; the message stays in its group: replay or purge some, \
+         or raise --max-pending-messages"
     )]
     TooMany { letters: usize, max: usize },
     #[error(
-        "dead letters have {bytes} bytes, of {max} at most, and {more} would be added: the message stays in its group; \
-         replay or purge some, or raise --max-pending-bytes"
+        "dead letter limit reached: {bytes} of {max} bytes of dead letters kept, and this one has {more}; the message stays in its \
+         group: replay or purge some, or raise --max-pending-bytes"
     )]
     TooLarge { bytes: usize, more: usize, max: usize },
 }
@@ -58,7 +58,7 @@ pub(super) struct Letters {
 }
 
 impl Letters {
-    /// None, and room for a part of so many messages and bytes.
+    /// None, and room for a part of this many messages and bytes.
     pub(super) fn new(messages_max: usize, bytes_max: usize) -> Self {
         Self {
             all: BTreeMap::new(),
@@ -71,7 +71,7 @@ impl Letters {
         }
     }
 
-    /// There is room for a part of so many messages and bytes from now on.
+    /// There is room for a part of this many messages and bytes from now on.
     pub(super) fn set_limits(&mut self, messages_max: usize, bytes_max: usize) {
         (self.max, self.bytes_max) = (messages_max / LETTERS_SHARE, bytes_max / LETTERS_SHARE);
     }
@@ -94,7 +94,7 @@ impl Letters {
         self.next
     }
 
-    /// Whether a message of so many bytes may become a letter.
+    /// Whether a message of this many bytes may become a letter.
     ///
     /// # Errors
     /// The limit that stands against it.
@@ -114,7 +114,7 @@ impl Letters {
         Ok(())
     }
 
-    /// Adds a letter of a message of so many bytes. The limits are [`Self::check`]'s business: what recovery finds must go
+    /// Adds a letter of a message of this many bytes. The limits are [`Self::check`]'s business: what recovery finds must go
     /// in.
     pub(super) fn add(&mut self, letter: DeadLetter, message_bytes: usize) {
         let (id, group) = (letter.id, letter.group.clone());
@@ -165,7 +165,7 @@ impl Letters {
         if key.0 == id { self.get(*number) } else { None }
     }
 
-    /// Numbers of a group's letters, or of all for the empty name, from this one on, and at most so many.
+    /// Numbers of a group's letters, or of all for the empty name, from this one on, and at most this many.
     pub(super) fn from(&self, group: &str, from: u64, max: usize) -> Vec<u64> {
         if group.is_empty() {
             return self.all.range(from..).map(|(number, _)| *number).take(max).collect();

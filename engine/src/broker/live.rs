@@ -1,4 +1,4 @@
-//! What other threads ask of the broker's thread while it runs: other settings, and a sign of life.
+//! What other threads ask of the broker's thread while it runs: other settings, and whether it is alive.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -59,7 +59,7 @@ impl Asked {
         self.sign_of_life()
     }
 
-    /// Asks for a sign of life; returns the number of the question.
+    /// Asks whether it is alive; returns the number of the question.
     pub(crate) fn sign_of_life(&self) -> u64 {
         self.count.fetch_add(1, Ordering::Release) + 1
     }

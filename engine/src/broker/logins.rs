@@ -55,7 +55,7 @@ impl Job {
     }
 }
 
-/// Why a login is not checked now. The client may come again.
+/// Why a login is not checked now. The client may connect again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum TooMany {
     #[error("as many logins as may be wait to be checked")]
@@ -67,7 +67,7 @@ pub(super) enum TooMany {
         LOGIN_FAILURES_FOR.as_secs()
     )]
     Failed,
-    #[error("the system refused a thread that checks it")]
+    #[error("the system denied a thread that checks it")]
     Thread,
 }
 

@@ -1,4 +1,4 @@
-//! What the members of groups get, and what they say of it.
+//! Deliveries to members of groups, and their verdicts.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -211,7 +211,7 @@ impl<E> Core<E> {
         self.subscribers.native(member).is_some_and(|native| native.has_credit())
     }
 
-    /// A member has credit for so many bytes more.
+    /// A member has credit for this many bytes more.
     pub(super) fn credit_member(&mut self, member: u32, bytes: u64) {
         let has_credit = self.has_credit(member);
         self.groups.granted(member, bytes, has_credit);
@@ -259,7 +259,7 @@ impl<E> Core<E> {
         }
     }
 
-    /// Delivers a frame with so many messages to a member.
+    /// Delivers a frame with this many messages to a member.
     fn give_frame(
         &mut self,
         member: u32,

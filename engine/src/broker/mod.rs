@@ -6,7 +6,7 @@
 //! them, [`resend`] sends the unacknowledged ones again, [`control`] is what clients ask for besides publishing,
 //! [`native`] delivers to their subscriptions as far as their credit goes, [`members`] to those in groups, [`durable`] is
 //! which groups stay without members, [`permitting`] whether they may, [`dead_letters`] what groups give up, [`times`] what messages' times
-//! have come or are over, [`storing`] what waits for the journal, [`keying`] what comes again under a key, [`retaining`]
+//! have come or are over, [`storing`] what waits for the journal, [`keying`] what is published again under a key, [`retaining`]
 //! what is given to who subscribes with the last values, [`restore`] takes back what it kept, and [`inspected`] tells of all that.
 //!
 //! It decides with values that do not know it: [`backlog`] holds every unacknowledged message, [`publishers`]
@@ -20,7 +20,7 @@
 //! one of them, [`peers`] their table, [`admission`] says who may connect, [`securing`] ends those whose keys may no longer, [`timers`] when their deadlines
 //! are; [`checking`] hands over to the thread of [`checker`] what takes long to check; [`output`] is what waits
 //! to leave on one, [`frames`] what several share; [`slow`] finds subscribers that do not keep up, and holds
-//! publishers back. [`inspecting`] answers questions about the server, [`hold_time`] adds up how long publishers wait. [`live`] takes other settings while it runs. [`logins`] has the thread that checks passwords; [`audit`] writes who comes and what is refused; [`log_rate`] says how often a line is logged, [`drain`] when each step of the end is over,
+//! publishers back. [`inspecting`] answers questions about the server, [`hold_time`] adds up how long publishers wait. [`live`] takes other settings while it runs. [`logins`] has the thread that checks passwords; [`audit`] writes who comes and what is rejected; [`log_rate`] says how often a line is logged, [`drain`] when each step of the end is over,
 //! and [`end`] is its last part.
 
 pub(crate) mod admission;

@@ -1,4 +1,4 @@
-//! Deliveries on connections for requests, as far as the credit of each subscription goes.
+//! Deliveries to native subscriptions, within the credit of each.
 
 use std::time::Duration;
 
@@ -58,7 +58,7 @@ impl<E> Core<E> {
         direct
     }
 
-    /// Which of these subscriptions get a frame of so many bytes that is sent again: those that have credit.
+    /// Which of these subscriptions get a frame of this many bytes that is sent again: those that have credit.
     pub(super) fn direct_again(&mut self, subscriptions: &[u32], bytes: usize) -> Vec<Direct> {
         let mut direct = Vec::with_capacity(subscriptions.len());
         for &at in subscriptions {
@@ -102,7 +102,7 @@ impl<E> Core<E> {
         !self.owing.is_empty()
     }
 
-    /// Delivers one frame of what waited, of so many messages at most, and of no more once it costs so much.
+    /// Delivers one frame of what waited, of this many messages at most, and of no more once it costs so much.
     fn pay(
         &mut self,
         at: u32,

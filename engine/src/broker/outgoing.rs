@@ -62,7 +62,7 @@ impl Transcoding {
         self.queue.front().map(|part| (&part.outgoing, part.at))
     }
 
-    /// So many bytes more of the first are carried over.
+    /// This many bytes more of the first are carried over.
     pub(super) fn advance(&mut self, bytes: usize) {
         if let Some(part) = self.queue.front_mut() {
             part.at += bytes;

@@ -1,4 +1,4 @@
-//! What waits to leave on one connection.
+//! The output queue of one connection.
 
 mod sealing;
 
@@ -57,7 +57,7 @@ impl Queued {
         self.lead.bytes().len() + frames.wire_bytes(self.id)
     }
 
-    /// Appends what is left behind so many of its bytes.
+    /// Appends what is left behind this many of its bytes.
     fn append_slices<'a>(
         &'a self,
         sent_bytes: usize,
@@ -85,7 +85,7 @@ pub(super) struct Output {
     /// Bytes of the first frame that the system has.
     frame_sent: usize,
     frame_bytes: usize,
-    /// So many of the first frames may not be dropped, or have been begun: none of them is looked at again.
+    /// This many of the first frames may not be dropped, or have been begun: none of them is looked at again.
     kept: usize,
     is_blocked: bool,
     /// With CURVE.
@@ -144,7 +144,7 @@ impl Output {
         self.frames.front().map(|queued| frames.since(queued.id))
     }
 
-    /// Drops the oldest frames that may be lost until no more than so many bytes wait, and says how many
+    /// Drops the oldest frames that may be lost until no more than this many bytes wait, and says how many
     /// that were. The first one stays once a part of it left.
     pub(super) fn drop_oldest(&mut self, bytes_max: usize, frames: &mut Frames) -> usize {
         let sealed = self.sealing.as_ref().map_or(0, |sealing| sealing.frames());
@@ -308,7 +308,7 @@ mod tests {
 
     use crate::zmtp::inbox::Room;
 
-    /// Takes so many bytes a call.
+    /// Takes this many bytes a call.
     pub(super) struct Takes(pub(super) usize, pub(super) Vec<u8>);
 
     impl ByteStream for Takes {

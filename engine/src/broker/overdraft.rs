@@ -1,4 +1,4 @@
-//! What the subscriptions of a connection got without credit, and whether publishers wait until it has some.
+//! Counts what the subscriptions of a connection got beyond their credit, and whether publishers wait for it.
 
 use std::time::Duration;
 

@@ -39,7 +39,7 @@ pub(super) struct Peer<S> {
     pub(super) is_listed: bool,
     /// It stands in the list of those that are written to next.
     pub(super) is_dirty: bool,
-    /// It is closed once what it is told has left.
+    /// It is closed once what is queued for it has left.
     pub(super) is_closing: bool,
     /// It was answered a hello, so it knows the answers that came with it.
     pub(super) said_hello: bool,

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::peer::Peer;
 use super::subscribers::ConnectionId;
 
-/// A table of connections. A number is a place and how often it was used before, so that none comes again.
+/// A table of connections. A number is a place and how often it was used before, so that no number is used twice.
 #[derive(Debug)]
 pub(super) struct Peers<S> {
     places: Vec<PeerSlot<S>>,

@@ -1,4 +1,4 @@
-//! What clients may do, on a server that says so.
+//! Permissions of clients, on a server that has some.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;

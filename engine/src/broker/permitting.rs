@@ -1,4 +1,4 @@
-//! Whether clients may do what they ask for. Each request is looked at once, before anything else is done with it.
+//! Checks permissions, once for each request, before anything else is done with it.
 
 use std::sync::Arc;
 
@@ -77,7 +77,7 @@ impl<E> Core<E> {
         Some((permits, identity, permits.of(identity)))
     }
 
-    /// Whether a connection may publish or acknowledge what a request holds. What is no request is refused by others.
+    /// Whether a connection may publish or acknowledge what a request holds. What is no request is rejected by others.
     pub(super) fn check_allowed(
         &mut self,
         connection: ConnectionId,
@@ -300,7 +300,7 @@ impl<E> Core<E> {
             .is_none_or(|(.., permissions)| permissions.allows(Operation::Group, name))
     }
 
-    /// Whoever is given a request on its connection for requests may answer it, unless it only looks on. A retained request
+    /// Whoever is given a request on its connection for requests may answer it, unless it is an observer. A retained request
     /// gives no such right: it is there for everybody who comes, for as long as it is not replaced.
     pub(super) fn allow_answers(&mut self, frame: &Bytes, direct: &[Direct]) {
         let Some(permits) = &mut self.permits else { return };

@@ -46,7 +46,7 @@ impl<E> Core<E> {
         self.take_v2(name, records, request, summary, None, now)
     }
 
-    /// Everything about a native request but its checksums, which are dear: a stranger does not get that far.
+    /// Everything about a native request but its checksums, which are expensive: a stranger does not get that far.
     pub(super) fn check_native(
         &mut self,
         connection: ConnectionId,
@@ -102,7 +102,7 @@ impl<E> Core<E> {
     }
 
     /// Takes a request of which a part was taken before. No client of ours sends such a thing; one that
-    /// cuts its frames anew when it sends again may. `kept`: whether any of its messages is kept, those
+    /// cuts its frames again when it sends again may. `kept`: whether any of its messages is kept, those
     /// that were taken before included, which perhaps still wait for the journal.
     fn publish_rest(
         &mut self,
@@ -434,7 +434,7 @@ impl<E> Core<E> {
         }
     }
 
-    /// New messages are refused once the server ends.
+    /// New messages are rejected once the server ends.
     pub(super) fn check_running(&self) -> Result<(), Refusal> {
         if self.draining { Err(Refusal::ShuttingDown) } else { Ok(()) }
     }
@@ -464,8 +464,8 @@ impl<E> Core<E> {
         let more = self.subscribers.topic(name).groups.len().saturating_mul(messages);
         if jobs.saturating_add(more) > max {
             return Err(Refusal::PendingFull(format!(
-                "groups have {jobs} messages to work on, each counted for each of its groups, of {max} at most, and {more} \
-                 would be added: send again when they have caught up, or raise --max-pending-messages"
+                "pending limit reached: groups have {jobs} of {max} messages, each counted once per group; this request adds {more}: \
+                 send again when they have caught up, or raise --max-pending-messages"
             )));
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! Which messages of which publisher were taken already.
+//! Remembers which messages of each publisher were accepted.
 
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
@@ -47,7 +47,7 @@ impl Publisher {
     }
 
     /// Remembers a range as taken. What does not fit is forgotten from the low end: a re-sent record
-    /// from there would be taken anew, which is a duplicate and never a loss.
+    /// from there would be taken again, which is a duplicate and never a loss.
     pub(super) fn take(&mut self, range: RangeInclusive<u64>) {
         let (mut first, mut last) = range.into_inner();
         if let Some(run) = self.runs.last_mut()

@@ -1,4 +1,4 @@
-//! Whose turn it is to be read.
+//! Decides which connection is read next.
 
 use std::collections::VecDeque;
 use std::time::Duration;

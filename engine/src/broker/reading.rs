@@ -1,4 +1,4 @@
-//! Reading what connections have, as long as a turn may take.
+//! Reads connections, for as long as a turn may take.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Why requests are refused.
+//! Why requests are rejected.
 
 use super::groups::GroupError;
 use super::letters::LetterError;
@@ -17,13 +17,13 @@ use crate::wire::reply::ErrorCode;
 /// In which format an answer is understood.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Dialect {
-    /// A refusal is an empty frame.
+    /// A rejection is an empty frame.
     V1,
-    /// A refusal has a code and a text.
+    /// A rejection has a code and a text.
     V2,
 }
 
-/// Why a request was refused.
+/// Why a request was rejected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Refusal {
     #[error("a request has an empty frame and then one frame; this one has {0}")]
@@ -112,7 +112,7 @@ impl Refusal {
         }
     }
 
-    /// The code that a native client is told.
+    /// The code that a native client gets.
     pub(super) fn code(&self) -> ErrorCode {
         match self {
             Self::Frame(FrameError::Version { .. }) => ErrorCode::UnsupportedVersion,

@@ -1,4 +1,4 @@
-//! Requests that were taken and wait for the journal.
+//! Accepted requests whose answers wait for the journal.
 
 use std::collections::{HashSet, VecDeque};
 use std::time::Duration;

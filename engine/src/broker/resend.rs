@@ -1,4 +1,4 @@
-//! Sending unacknowledged messages again.
+//! Sends unacknowledged messages again.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use crate::wire::id::MessageId;
 /// What one turn sends.
 #[derive(Default)]
 struct ResendBatch {
-    /// Frames under way, one for each name, so that small messages leave together. In the order of their names: what
+    /// Frames in flight, one for each name, so that small messages leave together. In the order of their names: what
     /// a server does depends on nothing that a simulation could not repeat.
     frames: BTreeMap<ArcStr, NativeFrame>,
     /// Who wants names and keeps up: found out once for each frame, and not for each message.

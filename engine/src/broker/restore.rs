@@ -1,4 +1,4 @@
-//! What the journal kept, on its way back: what was published, durable groups, messages, and dead letters, in this order.
+//! What the journal kept, taken back at a start: what was published, durable groups, messages, and dead letters, in this order.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::wire::filter::Filter;
 use crate::wire::id::MessageId;
 
 impl<E> Core<E> {
-    /// Makes room for so many messages from the journal.
+    /// Makes room for this many messages from the journal.
     pub(super) fn make_room(&mut self, messages: usize) {
         self.backlog.reserve(messages);
     }

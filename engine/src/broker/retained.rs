@@ -54,7 +54,7 @@ impl Retained {
         self.bytes
     }
 
-    /// Whether a message of so many bytes may be retained.
+    /// Whether a message of this many bytes may be retained.
     ///
     /// # Errors
     /// The limit that stands against it.
@@ -63,16 +63,16 @@ impl Retained {
         let (names, max) = (self.all.len(), RETAINED_NAMES_MAX);
         if before.is_none() && names >= max {
             return Err(format!(
-                "messages of {names} names are retained, of {max} at most, and '{name}' would be another one: clear some, or publish \
-                 without retaining"
+                "retained message limit reached: {names} of {max} names retained; '{name}' would be another one: clear some, or \
+                 publish without retaining"
             ));
         }
         let replaced = before.map_or(0, |kept| cost(name, kept.body().len()));
         let (others, more, max) = (self.bytes - replaced, cost(name, bytes), RETAINED_BYTES_MAX);
         if others.saturating_add(more) > max {
             return Err(format!(
-                "retained messages have {others} bytes beside that of '{name}', of {max} at most, and {more} would be added: clear some, \
-                 or publish without retaining"
+                "retained message limit reached: {others} of {max} bytes retained under other names; '{name}' would add {more}: clear \
+                 some, or publish without retaining"
             ));
         }
         Ok(())
@@ -127,7 +127,7 @@ impl Retained {
         self.all.get(name)
     }
 
-    /// Looks for the next name behind `after` that a filter fits, at so many names at most: how many it looked at, and where it
+    /// Looks for the next name behind `after` that a filter fits, at this many names at most: how many it looked at, and where it
     /// came to. `Err(true)` when there is none, `Err(false)` when it looked at as many as it may; with the last name in both cases.
     pub(super) fn next(
         &self,
@@ -228,7 +228,7 @@ mod tests {
         let large = RETAINED_BYTES_MAX - cost("a", 0);
         assert_eq!(retained.check("a", large), Ok(()));
         let refused = retained.check("a", large + 1).unwrap_err();
-        assert!(refused.contains("268435456 at most"), "{refused}");
+        assert!(refused.contains("of 268435456 bytes"), "{refused}");
         retained.put(&"a".into(), kept(large / 2, 0, u64::MAX));
         assert_eq!(retained.check("a", large), Ok(()));
         assert!(retained.check("b", large).is_err());
@@ -238,6 +238,6 @@ mod tests {
         }
         assert_eq!(retained.check("7", 1), Ok(()));
         let refused = retained.check("a", 1).unwrap_err();
-        assert!(refused.contains("100000 at most") && refused.contains("'a'"), "{refused}");
+        assert!(refused.contains("of 100000 names") && refused.contains("'a'"), "{refused}");
     }
 }

@@ -75,7 +75,7 @@ impl RetainedReplays {
 
 /// What came of one step.
 enum ReplayStep {
-    /// So many names were looked at, and so many bytes delivered.
+    /// This many names were looked at, and this many bytes delivered.
     Some {
         looks: usize,
         bytes: usize,

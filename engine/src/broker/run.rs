@@ -44,8 +44,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(1);
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RunError {
-    /// The system refused to wait for connections.
-    #[error("the system refused to wait for connections: {0}")]
+    /// The system could not wait for connections.
+    #[error("cannot wait for connections: {0}")]
     Network(#[from] io::Error),
     /// The journal failed; messages that were answered OK are stored, later ones were rejected.
     #[error("the journal failed while the server ended: {0}")]
@@ -176,7 +176,7 @@ impl<N: Network> Broker<N> {
         }
     }
 
-    /// Runs until it is told to stop, then drains.
+    /// Runs until it is asked to stop, then drains.
     pub(crate) fn run(mut self) -> Result<(), RunError> {
         loop {
             if let Some(drain) = self.turn(None)? {

@@ -1,4 +1,4 @@
-//! Connections whose handshake is over, and those whose keys are accepted no longer, or that may do less than before.
+//! Identifies connections after their handshake, and closes those whose keys or permissions were withdrawn.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -96,7 +96,7 @@ impl<N: Network> Broker<N> {
     }
 
     /// Ends connections whose keys are accepted no longer. Those that have not proved a key yet began with the earlier
-    /// list, and come again.
+    /// list, and connect again.
     fn hear_keys(&mut self) {
         if !self.admission.take_key_change() {
             return;

@@ -116,7 +116,7 @@ impl<N: Network> Broker<N> {
         }
     }
 
-    /// Makes a publisher wait for a subscriber, or for all of them. At the end nobody waits: all are told.
+    /// Makes a publisher wait for a subscriber, or for all of them. At the end nobody waits: all requests are answered.
     pub(super) fn hold(
         &mut self,
         publisher: ConnectionId,

@@ -1,4 +1,4 @@
-//! What waits for the journal, and what becomes of it when that has stored it, or failed.
+//! Continues what waits for the journal, once the journal has stored it or failed.
 
 use super::core::Core;
 use super::effect::{Effect, Reply};
@@ -34,7 +34,7 @@ impl<E> Core<E> {
         self.out.queue.push_back(Effect::Reply(parked.from, Reply::Ok));
     }
 
-    /// The journal failed: what waits for it is refused, and so is everything that would have to be
+    /// The journal failed: what waits for it is rejected, and so is everything that would have to be
     /// stored from now on. `takes_settlements`: settlements are stored once there is room.
     pub(super) fn journal_failed(&mut self, reason: &str, takes_settlements: bool) {
         for parked in self.parked.take() {
@@ -68,7 +68,7 @@ impl<E> Core<E> {
         self.backlog.remove(id);
     }
 
-    /// The end, in the midst of it: what waits for the journal is refused, although it may be stored, and so is
+    /// The end, in the midst of it: what waits for the journal is rejected, although it may be stored, and so is
     /// what is being checked.
     pub(super) fn abandon(&mut self) {
         for parked in self.parked.take() {

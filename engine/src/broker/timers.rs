@@ -1,4 +1,4 @@
-//! When connections' deadlines are looked at: each has one place on the wheel at most.
+//! Deadlines of connections: each connection has at most one entry on the wheel.
 
 use std::time::Duration;
 

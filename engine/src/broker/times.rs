@@ -1,5 +1,4 @@
-//! Messages that count from a time of the day on, or until one: nobody gets them before, or from then on, and they are kept
-//! no longer.
+//! Delayed and expiring messages: nobody gets them before, or after, their time, and an expired message is not kept.
 
 use std::sync::Arc;
 use std::time::Duration;

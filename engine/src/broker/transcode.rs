@@ -1,4 +1,4 @@
-//! Messages on their way between the two formats.
+//! Messages converted between the two formats.
 
 use bytes::Bytes;
 

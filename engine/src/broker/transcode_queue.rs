@@ -1,4 +1,4 @@
-//! Messages that are delivered in the format in which they did not come, later than when they were published.
+//! Converts messages that are delivered in the other format, later than when they were published.
 //!
 //! Carrying one over takes up to 12 ms a MiB, for which nobody else shall wait: a turn does a bounded part of it, and what
 //! is large the core wants done elsewhere, and the result comes back as an event.
@@ -23,7 +23,7 @@ use crate::wire::pickle;
 /// Bytes that are copied in the time in which one is carried over.
 const CARRIED_BYTE_COST: usize = RESEND_BYTES_PER_TURN_MAX / TRANSCODED_BYTES_PER_TURN_MAX;
 
-/// What carrying over so many bytes takes, in bytes that are copied.
+/// What carrying over this many bytes takes, in bytes that are copied.
 pub(super) fn cost(bytes: usize) -> usize {
     bytes * CARRIED_BYTE_COST
 }
@@ -154,12 +154,12 @@ pub(super) enum Next {
 /// Messages to be carried over, each once.
 #[derive(Debug, Default)]
 pub(super) struct TranscodeQueue {
-    /// Those that wait and those under way.
+    /// Those that wait and those in progress.
     wanted: HashMap<MessageId, TranscodeReason>,
     waiting: VecDeque<MessageId>,
     /// Bytes of those that are to be published.
     released_bytes: usize,
-    /// How many are under way, and their bytes.
+    /// How many are in progress, and their bytes.
     count: usize,
     bytes: usize,
 }
@@ -235,7 +235,7 @@ impl TranscodeQueue {
         want
     }
 
-    /// Whether one of so many bytes may be begun.
+    /// Whether one of this many bytes may be begun.
     fn has_room(&self, bytes: usize) -> bool {
         self.count == 0 || (self.count < CARRYING_MAX && self.bytes + bytes <= CARRYING_BYTES_MAX)
     }

@@ -39,7 +39,7 @@ impl ClientBuilder {
     /// brackets, or without them where no port follows. Default: 127.0.0.1.
     ///
     /// A URL may name several servers, `mezzenger://one,two:7203`: the client connects to the first that takes it, and when it
-    /// loses one, to the next. Servers share nothing: what one keeps waits there, and what was under way when it was lost is
+    /// loses one, to the next. Servers share nothing: what one keeps waits there, and what was in flight when it was lost is
     /// sent again to the next one, though it may have taken it.
     pub fn server_address(mut self, address: impl Into<String>) -> Self {
         let address = address.into();
@@ -65,30 +65,29 @@ impl ClientBuilder {
         self
     }
 
-    /// How long to wait for the server's answer before a request is sent again: more than zero,
-    /// a year at most. Default: 2 s.
+    /// How long to wait for the server's answer before a request is sent again: more than zero, at most a year.
+    /// Default: 2 s.
     pub fn send_timeout(mut self, timeout: Duration) -> Self {
         self.options.send_timeout = timeout;
         self
     }
 
-    /// About how often a request is sent in all before it fails: when the oldest request is sent again,
-    /// so are all others on their way, the youngest perhaps long before its `send_timeout` is over.
-    /// Default: 5.
+    /// Maximum attempts per request, including the first. Requests are sent again in order, so the youngest in flight
+    /// may be sent again long before its own `send_timeout` is over. Default: 5.
     pub fn connection_retries(mut self, tries: u32) -> Self {
         self.options.connection_retries = tries;
         self
     }
 
-    /// How many callbacks of [`Client::subscribe`] may run at the same time, at least 1. A client has one thread as long as
-    /// its callbacks are quick, and one more than this if so many take long at the same time. Default: 4.
+    /// Maximum of callbacks of [`Client::subscribe`] that run at the same time, at least 1. A client has one thread
+    /// while its callbacks are quick, and up to this many more while callbacks take long. Default: 4.
     pub fn callback_threads(mut self, threads: usize) -> Self {
         self.options.callback_threads = threads;
         self
     }
 
     /// What the server calls this client where people read it: in its log, on its page, in its metrics. Of a longer one the
-    /// first 64 bytes are told, and control characters are left out; an empty one is none. Nothing proves it. Default: the name of the program, which is
+    /// first 64 bytes are sent, and control characters are left out; an empty one is none. Nothing proves it. Default: the name of the program, which is
     /// the file name of its first argument.
     ///
     /// ```no_run
@@ -100,44 +99,44 @@ impl ClientBuilder {
         self
     }
 
-    /// Whether to log each new connection, and so each time that messages are sent again, at level
-    /// `info` instead of `debug`. Default: false.
+    /// Whether to log each new connection, after which messages are sent again, at level `info` instead of `debug`.
+    /// Default: false.
     pub fn verbose(mut self, verbose: bool) -> Self {
         self.options.verbose = verbose;
         self
     }
 
-    /// Largest message, in bytes as it travels (payload, name and some 64 bytes); give the server
-    /// (`--max-message-size`) the same. A client that falls behind in reading holds what waits in its
-    /// subscriptions and one buffer: a megabyte, or a message of this size. Default: 64 MiB.
+    /// Maximum bytes of a message on the wire (payload, name and some 64 bytes); give the server (`--max-message-size`)
+    /// the same. A client that falls behind in reading holds what waits in its subscriptions, and one buffer of a
+    /// megabyte or of a message of this size. Default: 64 MiB.
     pub fn max_message_size(mut self, bytes: usize) -> Self {
         self.options.max_message_size = bytes;
         self
     }
 
-    /// Most frames in flight, that is sent and not yet answered. Fewer are while [`Self::target_delay`]
-    /// asks for less. Default: 32.
+    /// Maximum of frames in flight: sent and not yet answered. [`Self::target_delay`] usually asks for fewer. Default:
+    /// 32.
     pub fn window(mut self, frames: usize) -> Self {
         self.options.window = frames;
         self
     }
 
-    /// Limit for queued bytes and, separately, for bytes in flight: of what it publishes, a client holds at
-    /// most twice as much (and always at least one message each). [`Client::publish`] blocks at the limit.
+    /// Limit for queued bytes and, separately, for in-flight bytes: a client holds at most twice as many bytes of what
+    /// it publishes (and always at least one message queued and one in flight). [`Client::publish`] blocks at the limit.
     /// [`Self::target_delay`] usually asks for less. Default: 4 MiB.
     pub fn buffer_bytes(mut self, bytes: usize) -> Self {
         self.options.buffer_bytes = bytes;
         self
     }
 
-    /// How long a published message may wait in this client, and how long it may wait for the server beyond
-    /// an undisturbed round trip, when messages are published faster than the server takes them. The client
-    /// measures how fast the server answers, keeps no more in flight than it answers in that time, makes
-    /// frames smaller when it is slow, and [`Client::publish`] blocks while the oldest message has waited for
-    /// longer. While the server cannot be reached, only [`Self::buffer_bytes`] counts. Where a message goes to hundreds
-    /// of connections, frames stay large and take up to eight times as long: each costs the server a write for each
-    /// connection. A longer delay helps where round trips vary much; more than zero, a year at most.
-    /// Default: 8 ms.
+    /// Limit for the time that a published message waits in this client and, separately, for the time that it waits at
+    /// the server beyond an undisturbed round trip, while messages are published faster than the server answers. The
+    /// client measures how fast the server answers, keeps no more in flight than the server answers in that time, and
+    /// makes frames smaller while it is slow; [`Client::publish`] blocks while the oldest message has waited for
+    /// longer. While the server cannot be reached, only [`Self::buffer_bytes`] limits. Where a message goes to hundreds
+    /// of connections, frames stay large and take up to eight times as long, because each frame costs the server a
+    /// write per connection. A longer delay helps where round trips vary much. More than zero, at most a year. Default:
+    /// 8 ms.
     pub fn target_delay(mut self, delay: Duration) -> Self {
         self.options.target_delay = delay;
         self
@@ -150,9 +149,9 @@ impl ClientBuilder {
         self
     }
 
-    /// Encrypts the connection with CURVE ([CurveZMQ](https://rfc.zeromq.org/spec/26/)): the client is known by its own
-    /// keys, and talks only to a server that has the secret key of `server`. [`ServerBuilder::curve`] is the other end.
-    /// Of several servers, all have the same key.
+    /// Encrypts the connection with CURVE ([CurveZMQ](https://rfc.zeromq.org/spec/26/)): the client proves its own
+    /// keys, and connects only to a server that has the secret key of `server`. [`ServerBuilder::curve`] is the other
+    /// end. Several servers of a URL share one key.
     ///
     /// [`ServerBuilder::curve`]: crate::ServerBuilder::curve
     pub fn curve(mut self, own: KeyPair, server: PublicKey) -> Self {
@@ -160,8 +159,9 @@ impl ClientBuilder {
         self
     }
 
-    /// Says a user's name and password (PLAIN) to a server that asks for them, and talks to no other. Both travel in the
-    /// clear, as all messages do: for networks that encrypt. [`Access::user`](crate::access::Access::user) is the other end.
+    /// Logs in with a user's name and password (PLAIN), and connects to no server that does not ask for them. Both
+    /// travel unencrypted, as all messages do: use it only on networks that encrypt.
+    /// [`Access::user`](crate::access::Access::user) is the other end.
     pub fn plain(mut self, user: impl Into<String>, password: impl AsRef<[u8]>) -> Self {
         let password = Zeroizing::new(password.as_ref().to_vec());
         self.options.login = Some(Arc::new(Login { user: user.into(), password }));

@@ -1,4 +1,4 @@
-//! What the handles of a client share: the ways to its turns.
+//! What the handles of a client share.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -44,7 +44,7 @@ use crate::zmtp::handshake::Kind;
 /// How long a thread may take to notice that it is to end.
 const NOTICE: Duration = Duration::from_millis(500);
 
-/// Silence after which the server is asked for a sign of life.
+/// Silence after which the client pings the server.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 
 /// How long the server may say nothing before the connection counts as lost.

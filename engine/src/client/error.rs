@@ -1,4 +1,4 @@
-//! What can go wrong: one error type for each family of calls, a variant for each reason.
+//! Errors: one type for each family of calls, a variant for each reason.
 
 mod admin;
 mod receive;
@@ -39,7 +39,7 @@ pub enum ConnectError {
         /// What the last attempt to connect met, if it failed before a request was sent.
         source: Option<Box<dyn Error + Send + Sync>>,
     },
-    /// Nothing listens at this port: the connection was refused on every address of the host.
+    /// Nothing listens at this port: every address of the host rejected the connection.
     #[error(
         "could not connect to {address}:{port}: {source}: nothing listens there; start mezzenger-server, \
          or check the address and the port"
@@ -118,7 +118,7 @@ pub enum ConnectError {
         expected: &'static str,
     },
     /// The server answered with an error.
-    #[error("could not connect to {address}:{port}: the server refused: {source}")]
+    #[error("could not connect to {address}:{port}: the server rejected the connection: {source}")]
     Rejected {
         /// The server's address.
         address: String,
@@ -260,7 +260,7 @@ pub enum SendError {
     #[error("this process was forked from the one that made the client: make a new client here")]
     Forked,
     /// The server says that the request breaks a rule of the format.
-    #[error("the server refused the message as malformed: {text}")]
+    #[error("the server rejected the message as malformed: {text}")]
     Malformed {
         /// The server's explanation.
         text: String,
@@ -277,13 +277,13 @@ pub enum SendError {
         bytes_max: usize,
     },
     /// The server says that the request is larger than it takes: its limit fell while the message waited.
-    #[error("the server refused the message as too large: {text}; see its --max-message-size")]
+    #[error("the server rejected the message as too large: {text}; see its --max-message-size")]
     RefusedAsTooLarge {
         /// The server's explanation.
         text: String,
     },
     /// The server says that the message's publisher id was not proved on this connection.
-    #[error("the server refused the publisher id: {text}; use the same release of both")]
+    #[error("the server rejected the publisher id: {text}; use the same release of both")]
     NotYours {
         /// The server's explanation.
         text: String,
@@ -301,7 +301,7 @@ pub enum SendError {
         text: String,
     },
     /// The server holds as many unacknowledged messages as it may.
-    #[error("the server is full of unacknowledged messages: {text}")]
+    #[error("the server rejected the message: {text}")]
     PendingFull {
         /// The server's explanation.
         text: String,
@@ -318,14 +318,14 @@ pub enum SendError {
         /// The server's explanation.
         text: String,
     },
-    /// The message was damaged on its way.
+    /// The message was damaged in transit.
     #[error("the message's checksum did not match at the server: {text}; send it again")]
     ChecksumMismatch {
         /// The server's explanation.
         text: String,
     },
-    /// The server refused with a code that this client does not know.
-    #[error("the server refused the message: {text} (code {code}, not known to this release)")]
+    /// The server answered with a code that this client does not know.
+    #[error("the server rejected the message: {text} (code {code}, not known to this release)")]
     Unknown {
         /// The code; 0 when the answer was no reply at all.
         code: u16,
@@ -340,7 +340,7 @@ pub(super) fn unreadable(answer: &[u8]) -> String {
 }
 
 impl SendError {
-    /// The error for a server's refusal.
+    /// The error for a server's rejection.
     pub(crate) fn refused(code: Option<ErrorCode>, raw_code: u16, text: String) -> Self {
         match code {
             Some(ErrorCode::Malformed) => Self::Malformed { text },

@@ -38,7 +38,7 @@ impl Client {
         Self { core }
     }
 
-    /// Asks the server for a sign of life, and returns how long the answer took.
+    /// Pings the server, and returns how long the answer took.
     ///
     /// # Errors
     /// [`SendError::TimedOut`] without an answer, after `send_timeout` times `connection_retries`.
@@ -50,16 +50,15 @@ impl Client {
 
     /// Publishes a message without waiting for the answer: the fast path.
     ///
-    /// It leaves at once when no message of this name is on its way; while one is, messages gather in
-    /// a frame that leaves when the answer comes, or when it is full. Messages of one name arrive in
-    /// the order in which they were published, as long as the connection holds. When it is lost, all
-    /// frames without an answer are sent again on the next one, in their order; some of them may have
-    /// arrived, so that later messages are followed by copies of earlier ones or by what was lost of
-    /// them. Who needs the order then, too, must wait for each [`Receipt`], or sort by
-    /// [`Message::ordinal`].
+    /// A message leaves at once when no other message of its name is in flight. While one is, messages gather in a
+    /// frame that leaves when the answer comes, or when it is full. Messages of one name arrive in the order in which
+    /// they were published, as long as the connection holds. When the connection is lost, all frames without an answer
+    /// are sent again on the next one, in their order. After a reconnect, messages may be duplicated or arrive out of
+    /// order: to keep the order then, too, wait for each [`Receipt`], or sort by [`Message::ordinal`].
     ///
-    /// Waits only when the server does not keep up and
-    /// [`ClientBuilder::buffer_bytes`](super::ClientBuilder::buffer_bytes) are waiting, `send_timeout` times `connection_retries` at most.
+    /// Blocks only when the server does not keep up and
+    /// [`ClientBuilder::buffer_bytes`](super::ClientBuilder::buffer_bytes) are queued, for at most `send_timeout` times
+    /// `connection_retries`.
     ///
     /// ```no_run
     /// let client = mezzenger::Client::connect("127.0.0.1")?;
@@ -77,8 +76,8 @@ impl Client {
         self.core.publish(name, &payload)
     }
 
-    /// Begins a message that says more than its payload: headers, what it is, where an answer goes. With
-    /// [`OutgoingMessage::request`], waits for the answer.
+    /// Begins a message with properties: headers, a media type, expiry, a name for the reply.
+    /// [`OutgoingMessage::request`] waits for the reply.
     pub fn message<'a, P: Payload>(&'a self, name: &'a str, payload: P) -> OutgoingMessage<'a, P> {
         self.core.message(name, payload)
     }
@@ -111,8 +110,8 @@ impl Client {
         self.core.publish_archive(name, value)
     }
 
-    /// Publishes what was received under another name, as it is: payload, encoding and properties, and whether it is to
-    /// be acknowledged.
+    /// Publishes a received message unchanged under another name: payload, encoding and properties, and whether it asks
+    /// for acknowledgement.
     ///
     /// # Errors
     /// As for [`Self::publish`].
@@ -174,8 +173,8 @@ impl Client {
         self.core.subscribe_callback(Filter::prefix(prefix), callback)
     }
 
-    /// Subscribes to a name and returns what is read like an iterator, whose acknowledgements count:
-    /// [`Self::subscription_to`] at its defaults. When it returns, the server has the subscription.
+    /// Subscribes to a name and returns a subscription that is read like an iterator and acknowledged explicitly:
+    /// [`Self::subscription_to`] with its defaults. When it returns, the server has the subscription.
     ///
     /// # Errors
     /// As for [`SubscriptionBuilder::open`].
@@ -183,7 +182,7 @@ impl Client {
         self.subscription_to(Filter::name(name)).open()
     }
 
-    /// Begins to subscribe to what a filter is for: as an observer, a broadcast subscription or a member of a group.
+    /// Begins a subscription to a filter: as an observer, a broadcast subscription or a member of a group.
     pub fn subscription_to(&self, filter: Filter) -> SubscriptionBuilder {
         self.core.subscription_to(filter)
     }
@@ -199,7 +198,7 @@ impl Client {
         self.core.groups()
     }
 
-    /// The messages that the server keeps as the last ones of their names.
+    /// The retained messages of the server.
     pub fn retained(&self) -> Retained {
         self.core.retained()
     }
@@ -246,13 +245,13 @@ impl Client {
         self.core.counters()
     }
 
-    /// Messages that were published but never arrived here; see
+    /// How many messages were published but never arrived here; see
     /// [`ClientBuilder::on_missed`](super::ClientBuilder::on_missed).
     pub fn missed(&self) -> u64 {
         self.counters().missed
     }
 
-    /// Stops the client: refuses further messages, ends its subscriptions, sends what waits and takes
+    /// Stops the client: rejects further messages, ends its subscriptions, sends what waits and takes
     /// the answers that come within `send_timeout` (receipts without one fail with
     /// [`SendError::Stopped`]), then ends its threads. Stopping again does nothing.
     ///

@@ -6,7 +6,7 @@
 //!   keeps.
 //! - `connection`: the one state machine, whose turns send and read. `run`: threads that do the turns; `asynchronous`, with the feature
 //!   `tokio`: the client whose calls are futures, and the task that does its work. `waiting`: what threads and tasks wait with.
-//! - `error`, `report`: what users are told. `process`: whether this is the child of a fork.
+//! - `error`, `report`: errors and reports for users. `process`: whether this is the child of a fork.
 
 mod admin;
 #[cfg(feature = "tokio")]

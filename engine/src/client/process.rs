@@ -1,5 +1,4 @@
-//! Whether this process is still the one that a client was made in. The child of a fork has its parent's connection, on
-//! which it must not speak, and none of its threads.
+//! Detects forks. The child of a fork has its parent's connection, which it must not use, and none of its threads.
 #![expect(unsafe_code, reason = "a page of memory that the system wipes in the children of a fork")]
 
 use std::ptr;

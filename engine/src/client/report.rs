@@ -1,4 +1,4 @@
-//! What happens out of the caller's sight: counters, and the reporting callbacks.
+//! Counters and reporting callbacks.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -12,8 +12,8 @@ use crate::wire::id::MessageId;
 
 /// Messages that were published but never arrived here.
 ///
-/// It is a jump in a publisher's count of its messages under this name. One jump is no loss: messages that the server refused
-/// are reported when a later message of the name, on its way at the same time, was taken, or was not answered.
+/// It is a jump in a publisher's count of its messages under this name. One jump is no loss: messages that the server rejected
+/// are reported when a later message of the name, in flight at the same time, was taken, or was not answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Missed {
@@ -54,7 +54,7 @@ pub enum Failure {
         /// The error's text, or the panic's.
         reason: String,
     },
-    /// Published messages were refused or not answered.
+    /// Published messages were rejected or not answered.
     #[error("{messages} messages under '{name}' were not published: {error}")]
     Publish {
         /// Their name.
@@ -78,9 +78,9 @@ pub enum Failure {
         /// How many.
         bytes: usize,
     },
-    /// The server refused some acknowledgements of jobs, because they came too late: others of the group have those
+    /// The server rejected some acknowledgements of jobs, because they came too late: others of the group have those
     /// messages, or get them.
-    #[error("the server refused acknowledgements: {text}")]
+    #[error("the server rejected acknowledgements: {text}")]
     Refused {
         /// The server's explanation.
         text: String,
@@ -109,7 +109,7 @@ pub enum Failure {
 pub struct Counters {
     /// Messages that the server took.
     pub published: u64,
-    /// Messages that the server refused or did not answer.
+    /// Messages that the server rejected or did not answer.
     pub failed: u64,
     /// Frames sent again after a timeout or a lost connection.
     pub resent_frames: u64,

@@ -25,7 +25,7 @@ const OTHERS: u32 = 0o077;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyFileError {
-    /// The system refused.
+    /// The system call failed.
     #[error("{path}: {source}")]
     System {
         /// The file or directory.
@@ -162,7 +162,7 @@ pub fn read_authorized_keys(directory: impl AsRef<Path>) -> Result<AuthorizedKey
 /// their paths. `name` may have a directory before it.
 ///
 /// # Errors
-/// When a file of that name exists, or the system refuses.
+/// When a file of that name exists, or the system call fails.
 pub fn write_key_pair(
     name: impl AsRef<Path>,
     pair: &KeyPair,

@@ -1,4 +1,4 @@
-//! What a server tells of itself: the answers, and the way of a question to the broker's thread.
+//! What a server reports of itself: the answers, and how questions reach the broker's thread.
 //!
 //! Nobody looks into the broker from outside. A question waits in a bounded queue until the thread comes to it, which
 //! answers one a turn, and each with a bounded part of what there is. Without questions, a turn looks at one flag.
@@ -238,7 +238,7 @@ pub struct PendingOverview {
 pub enum PendingCursor {
     /// Among those that wait.
     Waiting(u32),
-    /// Among those that were delivered: a part, and so many behind its beginning.
+    /// Among those that were delivered: a part, and this many behind its beginning.
     Delivered(u32, u32),
     /// Among those of groups.
     Group(u32, MessageId),
@@ -344,7 +344,7 @@ pub enum DeadSelection {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DeadChanged {
-    /// So many.
+    /// This many.
     pub done: u64,
     /// The number of the next one; `None` when none is left. Where messages were named, how many of these were dealt with: the
     /// others are to be named again.

@@ -1,4 +1,4 @@
-//! The way of a question to the broker's thread.
+//! The queue of questions to the broker's thread.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -121,7 +121,7 @@ impl Questions {
     }
 }
 
-/// The broker's end. Whoever asks after it is gone is told that the server has ended.
+/// The broker's end. A question after it is gone is answered with the error that the server has ended.
 #[derive(Default)]
 pub(crate) struct Asked(Arc<Questions>);
 

@@ -65,7 +65,7 @@ pub(super) struct Job {
     pub(super) shared: Arc<Shared>,
 }
 
-/// A compaction under way.
+/// A compaction in progress.
 pub(super) struct Compaction {
     stop: Arc<AtomicBool>,
     thread: JoinHandle<()>,
@@ -186,7 +186,7 @@ impl Pace {
 
 impl Copied {
     /// Copies the records of the old file up to `end`: messages that `live` lets pass, and notes in `seen` what was
-    /// appended. Of the first part of the file it copies only what ended messages that came again, and gathers in `first`
+    /// appended. Of the first part of the file it copies only what ended messages that were sent again, and gathers in `first`
     /// what else is left.
     fn copy(
         &mut self,

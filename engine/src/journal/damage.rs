@@ -1,4 +1,4 @@
-//! What is damaged in a file, and what a crash tore.
+//! Reports of what is damaged in a file, and what a crash tore.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! Records on their way into a file: encoded into one buffer, large bodies beside it.
+//! Records before they are written: encoded into one buffer, large bodies beside it.
 
 use std::io::{self, IoSlice};
 

@@ -1,4 +1,4 @@
-//! Why a journal cannot be opened.
+//! Errors of opening a journal.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -98,7 +98,7 @@ pub enum OpenError {
         /// What is damaged.
         damage: DamageReport,
     },
-    /// The file system refused.
+    /// The file system call failed.
     #[error("cannot {action} {path}: {source}; check the directory's permissions and free space")]
     Io {
         /// What was to be done.
@@ -121,7 +121,7 @@ pub(super) fn io_error<'a>(
     move |source| OpenError::Io { action, path: path.to_owned(), source }
 }
 
-/// Refuses what can be no journal. A missing file is none of that.
+/// Rejects what can be no journal. A missing file is none of that.
 pub(super) fn check_kind(kind: PathKind, path: &Path) -> Result<(), OpenError> {
     let path = path.to_owned();
     match kind {

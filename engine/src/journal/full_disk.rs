@@ -1,6 +1,6 @@
-//! What is left to do after a write found no room: settlements take little, and room may come.
+//! The journal on a full disk: settlements take little room, and are retried.
 //!
-//! Messages are refused from then on. A settlement was answered when it was made, so it is kept in memory, and
+//! Messages are rejected from then on. A settlement was answered when it was made, so it is kept in memory, and
 //! written as soon as there is room: otherwise its message would come back at the next start. There are at
 //! most as many as there are messages in the file.
 

@@ -1,4 +1,4 @@
-//! Tells what a journal's file holds and what is damaged, and changes nothing.
+//! Reports what a journal's file holds and what is damaged, and changes nothing.
 
 use std::fmt;
 use std::io;

@@ -1,4 +1,4 @@
-//! Publishers' own keys: the bodies of their records, and which of them a series of records leaves.
+//! Idempotency keys: the bodies of their records, and which of them a series of records leaves.
 
 use std::collections::BTreeMap;
 

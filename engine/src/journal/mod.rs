@@ -4,10 +4,10 @@
 //! journal's thread (`writer`, and `full_disk` when there is no room) encodes (`encode`, `record`, `letter`, `group`) whatever has
 //! queued up, writes and syncs it in one go through the file seam ([`storage`]), and reports in `shared` how
 //! far it came. [`open()`] (`recovery`, with `read`, `live`, `letters`, `groups` and `seen`) gives back what a file holds; [`inspect()`]
-//! only tells, and `tools` copies it, tells its messages, or writes it anew without a server. `compaction` rewrites a file that is mostly garbage (`rewrite`) while the writer goes on.
+//! only tells, and `tools` copies it, tells its messages, or rewrites it without a server. `compaction` rewrites a file that is mostly garbage (`rewrite`) while the writer goes on.
 //!
 //! The journal knows nothing of sockets, of the map of pending messages, nor of retries. The bytes are in
-//! `engine/docs/journal-format.md`.
+//! `docs/journal-format.md`.
 
 mod compaction;
 mod damage;

@@ -1,4 +1,4 @@
-//! What goes into a journal, and what the journal asks of its caller.
+//! Operations of the journal, and what it asks of its caller.
 
 use arcstr::ArcStr;
 

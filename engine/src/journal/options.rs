@@ -1,4 +1,4 @@
-//! What a caller chooses about a journal.
+//! Options of a journal.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -35,7 +35,7 @@ pub enum FsyncPolicyError {
 impl FromStr for FsyncPolicy {
     type Err = FsyncPolicyError;
 
-    /// Reads `always`, `never`, `interval=50ms`. A time without a unit is refused: whoever forgets `ms` would lose a thousand
+    /// Reads `always`, `never`, `interval=50ms`. A time without a unit is rejected: whoever forgets `ms` would lose a thousand
     /// times as much.
     fn from_str(text: &str) -> Result<Self, FsyncPolicyError> {
         match text {
@@ -76,7 +76,7 @@ pub struct JournalOptions {
     pub compact_min_bytes: u64,
     /// Whether to go on without damaged records, after a copy of the file was made.
     pub repair: bool,
-    /// Whether to write the file anew when it is opened, without what is settled.
+    /// Whether to rewrite the file when it is opened, without what is settled.
     pub rewrite: bool,
 }
 

@@ -1,6 +1,6 @@
 //! The bytes of a journal: the file's header and the records, with nothing of files or threads.
 //!
-//! `engine/docs/journal-format.md` has the diagrams.
+//! `docs/journal-format.md` has the diagrams.
 
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 

@@ -1,4 +1,4 @@
-//! What both ends of the journal's queue see: how far it came, why it failed, its figures.
+//! The state that both ends of the journal's queue share: how far it came, why it failed, its figures.
 
 use std::fmt;
 use std::io;

@@ -1,4 +1,4 @@
-//! What can be done with a journal's file beside the server that uses it, and without one.
+//! Tools for a journal's file, beside the server that uses it and without one.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -79,7 +79,7 @@ pub fn repair_journal(path: &Path) -> Result<Rewritten, OpenError> {
     open(path, |options| options.repair = true)
 }
 
-/// Writes a journal anew with what is not settled, as a server does by itself when most of the file is settled. No server may
+/// Rewrites a journal with what is not settled, as a server does by itself when most of the file is settled. No server may
 /// be using it.
 ///
 /// # Errors

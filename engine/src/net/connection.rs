@@ -1,4 +1,4 @@
-//! A connection that is made anew whenever it is lost.
+//! A connection that is replaced whenever it is lost.
 
 use std::io;
 use std::net::SocketAddr;
@@ -31,7 +31,7 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 /// What a connection is for.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
-    /// Where servers are, each as good as another. None: the connection is given, and not made anew.
+    /// Where servers are, each as good as another. None: the connection is given, and not replaced.
     pub(crate) addresses: Vec<Address>,
     /// How long the owner waits for an answer, and so for one of several addresses.
     pub(crate) timeout: Duration,
@@ -39,7 +39,7 @@ pub(crate) struct Settings {
     pub(crate) kind: Kind,
     /// A larger received frame ends the connection.
     pub(crate) frame_bytes_max: usize,
-    /// Silence after which the server is asked for a sign of life.
+    /// Silence after which the client sends a ping.
     pub(crate) heartbeat: Duration,
     /// Silence after that which ends the connection.
     pub(crate) silence_max: Duration,
@@ -74,7 +74,7 @@ pub(crate) struct Connection {
     state: State,
     /// Before the next attempt.
     pause: Duration,
-    /// The last error that was told, so that it is told once.
+    /// The last error that was reported, so that it is reported once.
     told: Option<String>,
     /// What the owner has not taken.
     changes: Vec<Change>,
@@ -105,7 +105,7 @@ enum State {
     Dialing {
         socket: Arc<OwnedFd>,
         others: std::vec::IntoIter<SocketAddr>,
-        /// Whether all addresses before this one refused.
+        /// Whether all addresses before this one rejected the connection.
         refused: bool,
         until: Instant,
     },
@@ -393,7 +393,7 @@ impl Connection {
         }
     }
 
-    /// Looks after an open connection: what waits to leave, signs of life.
+    /// Looks after an open connection: what waits to leave, pings.
     fn look_after(&mut self) -> Result<(), ConnectionError> {
         let Settings { heartbeat, silence_max, .. } = self.settings;
         let State::Open { stream, .. } = &mut self.state else { return Ok(()) };
@@ -449,7 +449,7 @@ impl Connection {
 }
 
 /// Dials the next address after this error; when there is none, it stands. `refused`: whether all addresses
-/// before the error's refused.
+/// before the error's rejected.
 fn dial_next(
     mut addresses: std::vec::IntoIter<SocketAddr>,
     mut refused: bool,

@@ -57,7 +57,7 @@ impl Listener {
     /// Listens at this address; port 0 picks a free one.
     ///
     /// # Errors
-    /// When the system refuses: mostly because somebody listens there already.
+    /// When the system call fails: mostly because somebody listens there already.
     pub(crate) fn bind(address: SocketAddr) -> io::Result<Self> {
         let family = match address {
             SocketAddr::V4(_) => AddressFamily::INET,
@@ -121,7 +121,7 @@ impl SystemNetwork {
     /// Without listeners it has only the connections that it is given, and no time passes in it.
     ///
     /// # Errors
-    /// When the system refuses.
+    /// When the system call fails.
     pub(crate) fn new(listeners: Option<[Listener; 2]>, wake: WakeReceiver) -> io::Result<Self> {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
         epoll::add(&epoll, wake.as_fd(), EventData::new_u64(WAKER), EventFlags::IN)?;

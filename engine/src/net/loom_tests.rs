@@ -47,7 +47,7 @@ impl ModelWaker {
     }
 
     /// Polls and clears until `done`, which looks at what the wakers changed. When a wake-up is lost, it
-    /// waits for ever, which loom finds out.
+    /// waits forever, which loom finds out.
     pub(crate) fn wait_until(&self, mut done: impl FnMut() -> bool) {
         while !done() {
             while self.pipe.bytes.load(Ordering::Relaxed) == 0 {

@@ -2,7 +2,7 @@
 //!
 //! - `sending`: bytes that wait for the system; `stream`: a client's bytes both ways.
 //! - `dial`: addresses, and non-blocking connections to them.
-//! - [`connection`]: a client's connection, made anew when lost.
+//! - [`connection`]: a client's connection, replaced when lost.
 //! - [`socket`]: a stream of bytes, and what a server needs of the system; [`listen`]: the system's.
 //! - [`waker`]: ends another thread's wait; [`wait`]: for a connection and a waker together.
 

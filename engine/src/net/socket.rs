@@ -85,7 +85,7 @@ pub(crate) enum Ready {
     Woken,
 }
 
-/// Connections that come in, and the time. What is ready is told once, when it becomes so: who does not
+/// Connections that come in, and the time. What is ready is reported once, when it becomes so: who does not
 /// read or write until the stream would block must remember.
 pub(crate) trait Network {
     /// A connection.
@@ -100,19 +100,19 @@ pub(crate) trait Network {
     /// Waits until something is ready, or the time is over (`None`: no end), and appends what is.
     ///
     /// # Errors
-    /// When the system refuses.
+    /// When the system call fails.
     fn wait(&mut self, timeout: Option<Duration>, ready: &mut Vec<Ready>) -> io::Result<()>;
 
     /// Takes the next connection that somebody made to this port, if one is there.
     ///
     /// # Errors
-    /// When the system refuses, for want of descriptors for instance.
+    /// When the system call fails, for want of descriptors for instance.
     fn accept(&mut self, port: Port) -> io::Result<Option<(Self::Stream, SocketAddr)>>;
 
     /// Begins to tell when this stream is ready, under this number.
     ///
     /// # Errors
-    /// When the system refuses.
+    /// When the system call fails.
     fn register(&mut self, stream: &Self::Stream, key: u64) -> io::Result<()>;
 
     /// No further connections come in.

@@ -41,7 +41,7 @@ pub(super) struct Stream {
     pub(super) more: bool,
     /// When something last came in.
     pub(super) heard: Instant,
-    /// Whether the peer was asked for a sign of life since.
+    /// Whether the peer was pinged since.
     pub(super) asked: bool,
     /// Whether an answer to a PING waits.
     answering: bool,
@@ -171,7 +171,7 @@ impl Stream {
         Ok(())
     }
 
-    /// Asks the peer for a sign of life.
+    /// Pings the peer.
     pub(super) fn ask(&mut self) {
         self.asked = true;
         // Who has been silent for so long may be so for longer.

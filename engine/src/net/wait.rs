@@ -38,7 +38,7 @@ pub(crate) struct Pause {
 /// Waits until the connection has something to do, the waker is woken, or the time is over. A signal ends the wait early.
 ///
 /// # Errors
-/// When the system refuses.
+/// When the system call fails.
 pub(crate) fn wait(pause: &Pause, waker: &WakeReceiver) -> io::Result<Woken> {
     let waker = PollFd::from_borrowed_fd(waker.as_fd(), PollFlags::IN);
     // Beyond what a timespec holds there is no end.

@@ -7,7 +7,7 @@
 //! two places only, both in resizing: when two threads allocate the next table, and when two meet over
 //! an entry that is being copied there. With one thread that changes the map neither can happen, and
 //! this is why only [`PendingMap`] has the methods that do, walking through all entries included
-//! (which finishes a resize first). `engine/docs/decisions/0001-pending-map.md` has the measurements
+//! (which finishes a resize first). `docs/decisions/0001-pending-map.md` has the measurements
 //! that chose it.
 
 use std::fmt;
@@ -60,7 +60,7 @@ pub struct Limits {
 pub enum Full {
     /// There would be too many messages.
     #[error(
-        "{waiting} messages wait to be acknowledged, of {limit} at most, and {more} would be added: send again when \
+        "pending limit reached: {waiting} of {limit} messages unacknowledged; this request adds {more}: send again when \
          subscribers have caught up, or raise --max-pending-messages"
     )]
     Messages {
@@ -73,7 +73,7 @@ pub enum Full {
     },
     /// The messages would have too many bytes.
     #[error(
-        "{waiting} bytes of messages wait to be acknowledged, of {limit} at most, and {more} would be added: send again \
+        "pending limit reached: {waiting} of {limit} bytes of messages unacknowledged; this request adds {more}: send again \
          when subscribers have caught up, or raise --max-pending-bytes"
     )]
     Bytes {
@@ -245,7 +245,7 @@ impl PendingMap {
         self.limits = limits;
     }
 
-    /// Whether there is room for so many messages with so many bytes of bodies between them. As
+    /// Whether there is room for this many messages with this many bytes of bodies between them. As
     /// nobody else inserts, what there is room for now there is room for until the next insertion.
     ///
     /// # Errors
@@ -262,7 +262,7 @@ impl PendingMap {
         }
     }
 
-    /// Makes room for so many messages more, so that inserting them replaces no table.
+    /// Makes room for this many messages more, so that inserting them replaces no table.
     pub fn reserve(&mut self, messages: usize) {
         self.view.shared.map.pin().reserve(messages);
     }

@@ -1,4 +1,4 @@
-//! What acts on a running server from any thread.
+//! Handles on a running server, usable from any thread.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -52,7 +52,7 @@ pub struct KeysHandle(pub(super) Shared);
 
 impl KeysHandle {
     /// Accepts clients with these keys from now on, and ends at once the connections of all others. The clients of
-    /// connections whose handshake is under way may have to connect again. Does nothing on a server without CURVE,
+    /// connections whose handshake is in progress may have to connect again. Does nothing on a server without CURVE,
     /// which has no connections that a key could end.
     pub fn set_authorized_keys(&self, authorized: AuthorizedKeys) {
         if let Some(changes) = &self.0.changes.keys {
@@ -85,7 +85,7 @@ impl AccessHandle {
     }
 }
 
-/// Changes settings of a running server, and asks it for a sign of life, from any thread.
+/// Changes settings of a running server, and asks whether it is alive, from any thread.
 #[derive(Clone, Debug)]
 pub struct ControlHandle(pub(super) Shared);
 

@@ -1,8 +1,7 @@
-//! What a native client asks for on a connection for requests, beside publishing: subscriptions, and credit for
-//! what they deliver; and what stands before a delivery.
+//! Control requests of native clients: subscriptions, credit and verdicts; and the head of a delivery.
 //!
 //! Each is a request whose body begins with [`CONTROL`] and a kind. Numbers are little-endian; readers ignore what
-//! follows. The byte diagrams are in `engine/docs/wire-format.md`.
+//! follows. The byte diagrams are in `docs/wire-format.md`.
 
 pub use super::delivery::{DELIVERY, DELIVERY_BYTES, Delivery, delivery, read_delivery};
 use super::durable;
@@ -81,7 +80,7 @@ pub fn needs(request: &[u8]) -> Option<u32> {
 /// What a subscriber is to the messages that it gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind<'a> {
-    /// It looks on: it gets messages when they are published, and none of them waits for it.
+    /// An observer: it gets messages when they are published, and none of them waits for it.
     Observer,
     /// It takes part: what asks for acknowledgement is delivered to it until somebody acknowledged.
     Broadcast,
@@ -114,12 +113,12 @@ pub enum Overflow {
 pub enum Verdict<'a> {
     /// They are done.
     Ack,
-    /// They are to be delivered again, in so many milliseconds.
+    /// They are to be delivered again, in this many milliseconds.
     Nak {
         /// Milliseconds until then.
         delay_ms: u32,
     },
-    /// They take longer: their time begins anew.
+    /// They take longer: their time begins again.
     Extend,
     /// They will never be done: they become dead letters.
     Reject {
@@ -210,7 +209,7 @@ pub enum ControlError {
     Overflow(u8),
     /// The verdict is none that this version knows.
     #[error(
-        "a member of a group acknowledges (0), refuses for now (1), extends (2) or rejects (3), and does not {0}"
+        "a member of a group acknowledges (0), asks for a later attempt (1), extends (2) or rejects (3), and does not {0}"
     )]
     Verdict(u8),
     /// The reason of a rejection is no text.
@@ -340,7 +339,7 @@ pub fn read(body: &[u8]) -> Result<Control<'_>, ControlError> {
     }
 }
 
-/// Reads what stands behind the kind of a request of so many bytes that may be about groups.
+/// Reads what stands behind the kind of a request of this many bytes that may be about groups.
 fn read_groups(kind: u8, rest: &[u8], bytes: usize) -> Result<Control<'_>, ControlError> {
     match durable::read(kind, rest) {
         Ok(Some(request)) => Ok(Control::Groups(request)),

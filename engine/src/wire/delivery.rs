@@ -1,4 +1,4 @@
-//! What stands before a delivery on a connection for requests.
+//! The head of a delivery on a connection for requests.
 
 /// The first byte of the frame that stands before a delivery.
 pub const DELIVERY: u8 = 0x03;

@@ -1,7 +1,7 @@
-//! What a client asks and is told about groups: durable ones are created and deleted, and all are listed.
+//! Requests about groups, and their answers: durable ones are created and deleted, and all are listed.
 //!
 //! Requests are control requests of the kinds 10 to 12; the answer to a list begins as its request does, and the others
-//! are answered like a message. The byte diagrams are in `engine/docs/wire-format.md`.
+//! are answered like a message. The byte diagrams are in `docs/wire-format.md`.
 
 use super::fields::{Fields, Short, name_or_none};
 use super::filter::{Filter, FilterError};
@@ -20,7 +20,7 @@ const DISCARDS: u8 = 1;
 /// What becomes of messages that a group has not settled when it is to be deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unsettled {
-    /// They stay, and so does the group: its deletion is refused.
+    /// They stay, and so does the group: its deletion is rejected.
     Kept,
     /// They go with the group.
     Discarded,
@@ -61,7 +61,7 @@ pub(super) enum ReadError {
     Name(NameError),
     /// The filter breaks a rule.
     Filter(FilterError),
-    /// So many delays are too many.
+    /// This many delays are too many.
     Backoff(u8),
 }
 
@@ -129,7 +129,7 @@ fn append(filter: &Filter<'_>, group: &Group<'_>, body: &mut Vec<u8>) {
     group::append(group, body);
 }
 
-/// A group, as it is told.
+/// A group, as an answer has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry<'a> {
     /// Whether it is there without members.

@@ -1,4 +1,4 @@
-//! Which names a subscription is for: one, all that begin alike, or a pattern over their tokens.
+//! Filters: one name, all names that begin alike, or a pattern over their tokens.
 
 use std::fmt;
 
@@ -19,7 +19,7 @@ pub enum Filter<'a> {
     Name(&'a str),
     /// All names that begin so; the empty text stands for all.
     Prefix(&'a str),
-    /// All names whose tokens, parted by `.`, fit these: `*` fits any one token, and `>` at the end one or more.
+    /// All names whose tokens, separated by `.`, fit these: `*` fits any one token, and `>` at the end one or more.
     Pattern(&'a str),
 }
 
@@ -292,7 +292,7 @@ mod tests {
         ]
     }
 
-    /// All texts of these letters with up to so many.
+    /// All texts of these letters with up to this many.
     fn texts(letters: &[char], length_max: usize) -> Vec<String> {
         let mut all = vec![String::new()];
         let mut at = 0;

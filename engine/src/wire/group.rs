@@ -1,4 +1,4 @@
-//! What a subscription says of the group that it joins, behind its filter.
+//! The terms of a group in a subscription, behind its filter.
 
 use super::name::{self, NameError};
 use crate::limits::BACKOFF_DELAYS_MAX;
@@ -27,7 +27,7 @@ impl Backoff {
         &self.delays_ms[..self.count.into()]
     }
 
-    /// Milliseconds after so many failed attempts; `None` without any delays.
+    /// Milliseconds after this many failed attempts; `None` without any delays.
     pub fn after(&self, attempts: u16) -> Option<u32> {
         let at = usize::from(attempts.saturating_sub(1));
         let delays = self.delays_ms();
@@ -69,7 +69,7 @@ pub(super) enum GroupReadError {
     Short(usize),
     /// Its name breaks a rule.
     Name(NameError),
-    /// So many delays are too many.
+    /// This many delays are too many.
     Backoff(u8),
 }
 

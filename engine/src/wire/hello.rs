@@ -1,4 +1,4 @@
-//! What a native client says first on a connection for requests, and what the server answers.
+//! Hello: the first request of a native client, and the server's answer.
 //!
 //! A request whose body is `0x02`, the kind `0x01`, a secret of 16 bytes and, perhaps, the client's name, behind a byte
 //! with its length. The publisher's id is a hash of
@@ -72,7 +72,7 @@ pub fn request(secret: &Secret) -> Vec<u8> {
     [&[CONTROL, HELLO][..], secret].concat()
 }
 
-/// The body of the hello of a client with this name, of which at most 255 bytes are told; without one, if it is empty.
+/// The body of the hello of a client with this name, of which at most 255 bytes are sent; without one, if it is empty.
 pub fn named_request(secret: &Secret, name: &str) -> Vec<u8> {
     let mut body = request(secret);
     if !name.is_empty() {

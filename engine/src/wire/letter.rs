@@ -1,7 +1,7 @@
-//! What a client asks and is told about dead letters: the messages that groups gave up.
+//! Requests about dead letters, and their answers: the messages that groups gave up.
 //!
 //! Requests are control requests of the kinds 6 to 9; each answer begins as its request does. The byte diagrams are in
-//! `engine/docs/wire-format.md`.
+//! `docs/wire-format.md`.
 
 use super::fields::{Fields, Short, name_or_none};
 use super::group::append_text;
@@ -188,10 +188,10 @@ impl<T> Cause<T> {
     }
 }
 
-/// A dead letter, as it is told.
+/// A dead letter, as an answer has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry<'a> {
-    /// Its number: letters are counted in the order in which they died, anew at each start of the server.
+    /// Its number: letters are counted in the order in which they died, from 1 at each start of the server.
     pub number: u64,
     /// The message's id.
     pub id: MessageId,

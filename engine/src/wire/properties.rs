@@ -1,9 +1,8 @@
-//! What a message says beside its payload: where answers go, what the payload is, headers, from when on and how
-//! long it counts.
+//! Properties of a message: where replies go, the type of its payload, headers, delay and expiry.
 //!
-//! They stand behind the payload, each as a number, a length and so many bytes, and at their end how many bytes they
+//! They stand behind the payload, each as a number, a length and as many bytes, and at their end how many bytes they
 //! are. Numbers are little-endian; readers pass over what they do not know. The table is in
-//! `engine/docs/wire-format.md`.
+//! `docs/wire-format.md`.
 
 use super::name::{self, NameError};
 use crate::limits::{KEY_BYTES_MAX, PROPERTIES_BYTES_MAX, TYPE_NAME_BYTES_MAX};
@@ -44,7 +43,7 @@ pub struct Properties<'a> {
     pub correlation: Option<u64>,
     /// What the payload is, a media type as in MIME.
     pub content_type: Option<&'a str>,
-    /// Pairs of texts, in their order; a key may come again.
+    /// Pairs of texts, in their order; a key may be repeated.
     pub headers: Vec<(&'a str, &'a str)>,
     /// From when on nobody gets the message any more, in milliseconds since the Unix epoch.
     pub expires_ms: Option<u64>,

@@ -60,7 +60,7 @@ struct Fields {
 /// Bytes of the fields before the one that points at the payload.
 const POINTER_AT: usize = std::mem::offset_of!(ArchivedFields, payload_offset);
 
-/// What points at a payload of so many bytes, which ends where the fields begin.
+/// What points at a payload of this many bytes, which ends where the fields begin.
 #[inline(always)]
 fn pointer(payload_bytes: usize) -> i32 {
     // Of a longer payload than a record may have it points elsewhere, and matches nothing.

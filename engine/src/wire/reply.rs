@@ -1,4 +1,4 @@
-//! What the server answers a native request: `OK`, or a typed error.
+//! Replies to native requests: `OK`, or a typed error.
 
 use std::borrow::Cow;
 
@@ -11,7 +11,7 @@ pub const OK: &[u8] = b"OK";
 const NUMBER_BYTES: usize = OK.len() + 4;
 const TAKEN_BYTES: usize = NUMBER_BYTES + 4;
 
-/// Why the server refused a request. The number is the wire format's.
+/// Why the server rejected a request. The number is the wire format's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u16)]
 #[non_exhaustive]
@@ -69,12 +69,12 @@ pub enum Reply<'a> {
     /// The request was taken.
     Ok {
         /// How many connections the server had its messages for; 0 if there were none or it did not tell. To what a
-        /// subscription asked for, what is told instead.
+        /// subscription asked for, the number that stands there instead.
         connections: u32,
-        /// How many of these do more than look on.
+        /// How many of these are no observers.
         takers: u32,
     },
-    /// The request was refused.
+    /// The request was rejected.
     Refused {
         /// The kind, when this version knows it.
         code: Option<ErrorCode>,
@@ -84,7 +84,7 @@ pub enum Reply<'a> {
 }
 
 /// The bytes of the reply to a request that was taken, on a connection that said hello: `OK`, for how many connections its
-/// messages were, and how many of these do more than look on, each as a little-endian `u32`.
+/// messages were, and how many of these are no observers, each as a little-endian `u32`.
 pub fn taken(connections: u32, takers: u32) -> [u8; TAKEN_BYTES] {
     let mut out = [0; TAKEN_BYTES];
     out[..NUMBER_BYTES].copy_from_slice(&number(connections));
@@ -92,7 +92,7 @@ pub fn taken(connections: u32, takers: u32) -> [u8; TAKEN_BYTES] {
     out
 }
 
-/// The bytes of the reply to a request that was taken and is told something else: `OK`, and a little-endian `u32`.
+/// The bytes of the reply to a request that was taken and whose answer has another number: `OK`, and a little-endian `u32`.
 pub fn number(number: u32) -> [u8; NUMBER_BYTES] {
     let mut out = [0; NUMBER_BYTES];
     out[..OK.len()].copy_from_slice(OK);
@@ -100,7 +100,7 @@ pub fn number(number: u32) -> [u8; NUMBER_BYTES] {
     out
 }
 
-/// The bytes of a refusal: `0x01`, the code as a little-endian `u16`, the text.
+/// The bytes of a rejection: `0x01`, the code as a little-endian `u16`, the text.
 pub fn refusal(code: ErrorCode, text: &str) -> Vec<u8> {
     let mut out = Vec::with_capacity(3 + text.len());
     out.push(V2);

@@ -1,6 +1,6 @@
-//! What a client asks and is told about retained messages: the last one of each name that was published so.
+//! Requests about retained messages, and their answers: the last one of each name that was published so.
 //!
-//! Requests are control requests of the kinds 14 and 15. The byte diagrams are in `engine/docs/wire-format.md`.
+//! Requests are control requests of the kinds 14 and 15. The byte diagrams are in `docs/wire-format.md`.
 
 use super::fields::{Fields, Short, name_or_none};
 use super::filter::{Filter, FilterError};
@@ -82,7 +82,7 @@ pub fn request(request: &Request<'_>) -> Vec<u8> {
     }
 }
 
-/// A retained message, as it is told.
+/// A retained message, as an answer has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry<'a> {
     /// Its id.

@@ -1,4 +1,4 @@
-//! Commands: what a connection's ends say to each other between messages.
+//! Commands: what the ends of a connection send between messages.
 //!
 //! A command is a frame with the command flag: a byte of length, that many bytes of name, then what the
 //! command holds.
@@ -18,14 +18,14 @@ pub(crate) enum Command<'a> {
     Ready(&'a [u8]),
     /// Why the peer gives up.
     Error,
-    /// Asks for a sign of life.
+    /// Asks whether the peer is alive.
     Ping {
         /// Silence after which the peer wants to be given up, in tenths of a second; 0 for never.
         ttl_ds: u16,
         /// What the answer repeats.
         context: &'a [u8],
     },
-    /// A sign of life.
+    /// The answer to a ping.
     Pong,
     /// Asks for messages that begin with these bytes.
     Subscribe(&'a [u8]),

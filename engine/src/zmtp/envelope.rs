@@ -101,7 +101,7 @@ impl Assembly {
         self.frames
     }
 
-    /// Whether a request is under way.
+    /// Whether a request is incomplete.
     pub(super) fn has_begun(&self) -> bool {
         self.frames > 0
     }

@@ -1,4 +1,4 @@
-//! Why a connection ends.
+//! Errors that end a connection.
 
 use std::io;
 use std::time::Duration;
@@ -20,7 +20,7 @@ pub(crate) enum ConnectionError {
     /// The host name is known, and has no address.
     #[error("the host has no address; check the name")]
     NoAddress,
-    /// Every address of the host refused.
+    /// Every address of the host rejected the connection.
     #[error("{0}: nothing listens there; is the server running, at this address and port?")]
     NobodyListens(#[source] io::Error),
     /// There is no way to the host.
@@ -36,7 +36,7 @@ pub(crate) enum ConnectionError {
     #[error("no connection within {0:?}; is this the server's address?")]
     Slow(Duration),
     /// Nothing came back for too long.
-    #[error("the server gave no sign of life for {0:?}")]
+    #[error("the server answered no ping for {0:?}")]
     Silent(Duration),
     /// Requests were not answered, and a new connection is to be tried.
     #[error("requests were not answered for {0:?}")]
@@ -84,8 +84,8 @@ pub(crate) enum ConnectionError {
     /// The server's part of CURVE is wrong.
     #[error("the server's security handshake or encryption is wrong: {0}")]
     Curve(#[from] CurveError),
-    /// The server refused this client.
-    #[error("the server refused the connection: {0}")]
+    /// The server rejected this client.
+    #[error("the server rejected the connection: {0}")]
     Refused(String),
     /// A ZeroMQ socket, but another one.
     #[error(

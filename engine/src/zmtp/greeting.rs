@@ -1,4 +1,4 @@
-//! The server's greeting, said in the steps that peers of every version expect.
+//! The server's greeting, sent in the steps that peers of every version expect.
 //!
 //! A peer of ZMTP 2.0 reads a socket type where one of 3.x reads a minor version, so this end says no more
 //! than its own major version before it knows the peer's.

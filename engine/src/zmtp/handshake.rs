@@ -1,4 +1,4 @@
-//! What both ends say first: a greeting of 64 bytes, then a READY command.
+//! The handshake: a greeting of 64 bytes, then a READY command.
 
 use super::command::{self, Command};
 use super::error::ConnectionError;

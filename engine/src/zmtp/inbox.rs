@@ -114,7 +114,7 @@ pub(crate) struct Inbox {
     reuses: bool,
     /// The last buffer of a large frame. Frames may still lie in it.
     used: Bytes,
-    /// Used again, in place of `part`: initialised bytes, of which so many are filled.
+    /// Used again, in place of `part`: initialised bytes, of which this many are filled.
     again: BytesMut,
     filled: usize,
 }
@@ -208,7 +208,7 @@ impl Inbox {
         self.ready = buffer;
     }
 
-    /// Moves what there is of a large frame of so many bytes to the buffer that the rest of it goes to: to `again`
+    /// Moves what there is of a large frame of this many bytes to the buffer that the rest of it goes to: to `again`
     /// if the last one can be used again, to `part` otherwise.
     ///
     /// # Errors
@@ -369,7 +369,7 @@ fn read_to(
     found(result, |_| buffer.len() == buffer.capacity())
 }
 
-/// What a read of so many bytes means. `is_full`: whether it filled all of its room.
+/// What a read of this many bytes means. `is_full`: whether it filled all of its room.
 fn found(
     result: io::Result<usize>,
     is_full: impl FnOnce(usize) -> bool,

@@ -137,13 +137,13 @@ pub(crate) struct Session {
     /// What the peer's socket is called.
     identity: Box<[u8]>,
     assembly: Assembly,
-    /// A message of several frames is under way on the publishing port.
+    /// A message of several frames is incomplete on the publishing port.
     in_message: bool,
     request_bytes_max: usize,
 }
 
 impl Session {
-    /// The beginning of a connection. A request's body may have so many bytes. Only clients that have what `demand` asks for
+    /// The beginning of a connection. A request's body may have this many bytes. Only clients that have what `demand` asks for
     /// are taken.
     pub(crate) fn new(port: Port, request_bytes_max: usize, demand: &ServerMechanism) -> Self {
         Self {
@@ -159,7 +159,7 @@ impl Session {
         }
     }
 
-    /// From its next frame on, a request's body may have so many bytes.
+    /// From its next frame on, a request's body may have this many bytes.
     pub(crate) fn set_request_bytes_max(&mut self, bytes: usize) {
         self.request_bytes_max = bytes;
     }

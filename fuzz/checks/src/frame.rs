@@ -7,7 +7,7 @@ use mezzenger::wire::frame::{Frame, FrameError, split_v2, v1_prefix, v2_prefix};
 /// rule that is named.
 ///
 /// # Panics
-/// When `Frame::parse` and `engine/docs/wire-format.md` differ.
+/// When `Frame::parse` and `docs/wire-format.md` differ.
 pub fn frame(data: &[u8]) {
     match (Frame::parse(data), expected(data)) {
         (Ok(Frame::V1 { name, pickle }), Ok(())) => {

@@ -22,7 +22,7 @@ const PATH: &str = "/journal";
 const DAMAGED_COPY: &str = "/journal.damaged-1";
 const TORN_COPY: &str = "/journal.torn-1";
 
-/// Recovers a journal from any bytes: what comes back is what `engine/docs/journal-format.md` says, what is
+/// Recovers a journal from any bytes: what comes back is what `docs/journal-format.md` says, what is
 /// damaged is reported and left alone, and a file that was cut or repaired holds the same afterwards.
 ///
 /// The first byte chooses: from 128 on, the file is what follows. Otherwise what follows is its records,

@@ -9,7 +9,7 @@ use mezzenger::wire::record::{Encoding, LENGTH_BYTES, ROOT_BYTES, Record, Record
 /// byte, and a stamp changes nothing but what it stamps.
 ///
 /// # Panics
-/// When the reader and `engine/docs/wire-format.md` differ.
+/// When the reader and `docs/wire-format.md` differ.
 pub fn record(data: &[u8]) {
     let mut rest = data;
     let mut read = Vec::new();

@@ -10,7 +10,7 @@ use mezzenger::wire::reply::{self, ErrorCode, Reply};
 /// read is written back to the byte, where all of it can be.
 ///
 /// # Panics
-/// When a reader and `engine/docs/wire-format.md` differ.
+/// When a reader and `docs/wire-format.md` differ.
 pub fn small_frames(data: &[u8]) {
     acknowledgement(data);
     answer(data);

@@ -1,4 +1,4 @@
-//! What makes a run harder: slow subscribers, some that come and go, a server that is killed.
+//! Faults of a run: slow subscribers, some that come and go, a server that is killed.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::values::optional_seconds;
 /// Faults of a run; none by default.
 #[derive(clap::Args, Clone, Copy, Debug, Default, Serialize)]
 pub(crate) struct FaultArgs {
-    /// So many of the subscribers take --consumer-latency for each message.
+    /// This many of the subscribers take --consumer-latency for each message.
     #[arg(long, value_name = "N", default_value_t = 0, requires = "consumer_latency")]
     pub(crate) slow_subs: u16,
 
@@ -20,7 +20,7 @@ pub(crate) struct FaultArgs {
     #[serde(rename = "consumer_latency_s", serialize_with = "optional_seconds")]
     pub(crate) consumer_latency: Option<Duration>,
 
-    /// So many further subscribers leave and come back each second. What they ought to get between
+    /// This many further subscribers leave and come back each second. What they ought to get between
     /// their confirmed subscription and their leave is verified; it counts apart.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) churn: u16,

@@ -23,7 +23,7 @@ pub(crate) struct OutputArgs {
     #[arg(long, value_name = "DIR")]
     pub(crate) svg: Option<PathBuf>,
 
-    /// Run so many times, print each, then medians, minima and maxima. Files get the run's number
+    /// Run N times, print each, then medians, minima and maxima. Files get the run's number
     /// into their names.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = value_parser!(u16).range(1..))]
     pub(crate) runs: u16,

@@ -1,4 +1,4 @@
-//! What is sent, and for how long.
+//! Settings of a load: what is sent, and for how long.
 
 use std::time::Duration;
 
@@ -40,7 +40,7 @@ pub(crate) struct Settings {
     #[serde(rename = "duration_s", serialize_with = "seconds")]
     pub(crate) duration: Duration,
 
-    /// Publish so many messages in all instead, and measure from the first to the last delivery.
+    /// Publish this many messages in all instead, and measure from the first to the last delivery.
     #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(1..), conflicts_with_all = ["duration", "warmup"])]
     pub(crate) count: Option<u64>,
 
@@ -58,7 +58,7 @@ pub(crate) struct Settings {
     #[serde(rename = "ramp_s", serialize_with = "seconds")]
     pub(crate) ramp: Duration,
 
-    /// Most messages published and not yet received by the slowest subscriber of this run; publishers
+    /// Maximum of messages published and not yet received by the slowest subscriber of this run; publishers
     /// wait beyond it. Default: no bound where the server holds publishers back, and for other brokers
     /// what they can queue without loss; the result shows it.
     #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(1..))]
@@ -101,7 +101,7 @@ pub(crate) struct Settings {
     pub(crate) seed: u64,
 
     /// Open this many connections beside those of the run, which do nothing but answer the server's
-    /// signs of life, and show what memory the server takes for each.
+    /// pings, and show what memory the server takes for each.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) idle: u32,
 

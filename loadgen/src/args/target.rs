@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::values::{durability, optional_seconds};
 use crate::address::Target;
 
-/// The target of a run, and what the run's own server is told.
+/// The target of a run, and the settings of the run's own server.
 #[derive(clap::Args, Clone, Debug, Default, Serialize)]
 pub(crate) struct TargetArgs {
     /// What to put under load: `mezzenger` (an own server, or the one that --server names), `relay`
@@ -67,7 +67,7 @@ pub(crate) struct TargetArgs {
     pub(crate) port: u16,
 }
 
-/// What a run's own server is told; the defaults are the server's.
+/// Settings of a run's own server; the defaults are the server's.
 #[derive(clap::Args, Clone, Debug, Default, Serialize)]
 pub(crate) struct OwnServerArgs {
     /// Let the run's own server keep unacknowledged messages in this file.

@@ -1,4 +1,4 @@
-//! What is known before a run.
+//! The context of a run, known before it starts.
 
 use std::collections::BTreeMap;
 use std::io;

@@ -1,4 +1,4 @@
-//! What a run leaves behind: a table or JSON on stdout, and the files that were asked for.
+//! Output of a run: a table or JSON on stdout, and the files that were asked for.
 
 mod compare;
 mod context;

@@ -1,4 +1,4 @@
-//! What a run says: its figures, its histograms, and what is wrong with it.
+//! The report of a run: its figures, its histograms, and what is wrong with it.
 
 use hdrhistogram::Histogram;
 use indicatif::HumanCount;
@@ -102,7 +102,7 @@ fn failures(outcome: &Outcome, settings: &Settings) -> Vec<String> {
     for (index, sent) in outcome.sent.iter().enumerate() {
         if let Some(failure) = &sent.failure {
             failures.push(format!(
-                "publisher {index}: {} messages were refused or not answered: {failure}",
+                "publisher {index}: {} messages were rejected or not answered: {failure}",
                 sent.refused
             ));
         }

@@ -1,6 +1,6 @@
 //! Figures as people read them.
 
-/// Rounds to so many decimals.
+/// Rounds to this many decimals.
 pub fn round_to(value: f64, decimals: i32) -> f64 {
     let factor = 10_f64.powi(decimals);
     (value * factor).round() / factor

@@ -1,4 +1,4 @@
-//! What Linux says about a process.
+//! Figures of a process, from Linux.
 
 use std::{fs, io};
 

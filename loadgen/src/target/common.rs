@@ -1,4 +1,4 @@
-//! What the ends at every target have in common.
+//! What the ends at all targets share.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +24,7 @@ pub(crate) struct Run {
 /// How a publisher's end ended.
 #[derive(Debug)]
 pub(crate) struct Finished<E> {
-    /// Messages that the server refused or did not answer.
+    /// Messages that the server rejected or did not answer.
     pub(crate) refused: u64,
     /// The first failure.
     pub(crate) failure: Option<E>,

@@ -1,4 +1,4 @@
-//! What results say of a target that is of this project.
+//! How results describe a target of this project.
 
 use loadgen::report::{Durability, TargetInfo};
 use mezzenger::FsyncPolicy;

@@ -37,7 +37,7 @@ pub(crate) enum SocketError {
     /// A subscription was not confirmed.
     #[error("libzmq: a subscription was not confirmed within {ANSWER_TIMEOUT:?}")]
     NotConfirmed,
-    /// The system refused a thread.
+    /// The system denied a thread.
     #[error("a subscriber's thread could not be started: {0}; check the process limits")]
     Thread(std::io::Error),
 }

@@ -1,4 +1,4 @@
-//! What a run puts its load on, and the seam to it.
+//! Targets of a run, and the seam to them.
 //!
 //! - `ends`: one end for each publisher and subscriber, whatever the target.
 //! - `mezzenger`: ends that are clients of this project, for a server, the relay or the forwarder.

@@ -89,7 +89,7 @@ fn read_control(body: &[u8]) -> Option<Request> {
     })
 }
 
-/// The answer to a request that was taken, whose messages were for so many, none of whom only looks on.
+/// The answer to a request that was taken, whose messages were for this many subscribers, none of them an observer.
 pub(super) fn ok(receivers: u32) -> Vec<u8> {
     [b"OK", &receivers.to_le_bytes()[..], &receivers.to_le_bytes()].concat()
 }

@@ -53,7 +53,7 @@ class Runner:
         """Watches no more. On its loop."""
         if self._loop is None or self._loop.is_closed():
             return
-        # What the client's end has decided is told first: the loop may not have looked yet.
+        # What the client's end has decided is reported first: the loop may not have looked yet.
         self._woken()
         self._loop.remove_reader(self._reactor.fileno())
 

@@ -146,7 +146,7 @@ class Client(_core.Core):
         self._flush().wait()
 
     def ping(self) -> float:
-        """Asks the server for a sign of life: how many seconds the answer took. Raises PingTimedOut without one."""
+        """Pings the server, and returns how many seconds the answer took. Raises PingTimedOut without one."""
         took: float = self._ping().wait()
         return took
 
@@ -170,7 +170,7 @@ class Client(_core.Core):
 
         `filter` is a name, or a Filter: Filter.pattern("orders.*"), Filter.prefix("orders.").
 
-        - `observe=True`: looks on, and acknowledges nothing; `observe=False`: takes part. The default is to look on for a pattern, and to take
+        - `observe=True`: observes, and acknowledges nothing; `observe=False`: takes part. The default is to observe for a pattern, and to take
           part for a name and a prefix.
         - `with_last=True`: gets the retained messages first.
         - `lossy=True`: loses what does not fit into the credit, instead of slowing publishers down.
@@ -214,7 +214,7 @@ class Client(_core.Core):
         """Has `callback` called with each message, a Delivery. Options are those of subscription().
 
         What it returns says what becomes of the message: None acknowledges, a Verdict says what else. An exception is reported, and the
-        message comes again: in a group after `retry_delay` (default: the group's delays, or a second). Messages of one subscription come one
+        message is delivered again: in a group after `retry_delay` (default: the group's delays, or a second). Messages of one subscription come one
         after the other. Callbacks run on threads that end with the program: `wait_closed()` keeps it.
         """
         if inspect.iscoroutinefunction(callback):
@@ -370,7 +370,7 @@ _CALLS_PER_TURN = 256
 def call_callbacks(
     calls: _core.Calls, failed: Callable[[], Callable[[Any, BaseException], object] | None]
 ) -> None:
-    """The body of a thread: calls callbacks until the client is closed. `failed` leads to what is told of failures."""
+    """The body of a thread: calls callbacks until the client is closed. `failed` leads to what reports failures."""
     while (call := calls.next()) is not None:
         _call_some(call, failed)
         # Nothing of the last turn stays while there is none.

@@ -15,7 +15,7 @@ _Event = tuple[Any, ...]
 
 @final
 class Filter:
-    """Which messages a subscription is for, by their names: one name, a prefix, or a pattern of tokens parted by "."."""
+    """Which messages a subscription is for, by their names: one name, a prefix, or a pattern of tokens separated by "."."""
 
     @staticmethod
     def name(name: str) -> Filter:
@@ -130,7 +130,7 @@ class _Delivery(Message):
     def ack(self) -> None:
         """It is done. Does not wait: acknowledgements leave together."""
     def nak(self, delay: _Seconds | None = None) -> None:
-        """Gives it back to its group, which gets it again after `delay`. Outside of groups it comes again by itself."""
+        """Gives it back to its group, which gets it again after `delay`. Outside of groups the server delivers it again by itself."""
     def reject(self, reason: str) -> None:
         """It will never be done: in a group it becomes a dead letter with this reason, of at most 255 bytes."""
     def extend(self) -> None:

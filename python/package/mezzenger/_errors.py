@@ -192,7 +192,7 @@ class SendMalformed(SendError):
 
 
 class SendNotYours(SendError):
-    """The server refused the publisher id."""
+    """The server rejected the publisher id."""
 
 
 class SendNotAllowed(SendError, PermissionError):
@@ -216,11 +216,11 @@ class SendShuttingDown(SendError):
 
 
 class SendChecksumMismatch(SendError):
-    """The message was damaged on its way."""
+    """The message was damaged in transit."""
 
 
 class SendUnknown(SendError):
-    """The server refused with a code that this client does not know."""
+    """The server rejected with a code that this client does not know."""
 
 
 # Requests.
@@ -242,7 +242,7 @@ class RequestTimedOut(RequestError, TimeoutError):
 
 
 class SubscribeRefused(SubscribeError):
-    """The server refused the subscription."""
+    """The server rejected the subscription."""
 
 
 class SubscribeNotAllowed(SubscribeError, PermissionError):
@@ -266,7 +266,7 @@ class SubscriptionClosed(ReceiveError):
 
 
 class ReceiveRefused(ReceiveError):
-    """The server refused the subscription on a new connection."""
+    """The server rejected the subscription on a new connection."""
 
 
 class AlreadySettled(Error):
@@ -277,7 +277,7 @@ class AlreadySettled(Error):
 
 
 class AdminRefused(AdminError):
-    """The server refused it, or cannot do it now."""
+    """The server rejected it, or cannot do it now."""
 
 
 class AdminTimedOut(AdminError, TimeoutError):
@@ -334,7 +334,7 @@ class CallbackFailure(Failure):
 
 
 class PublishFailure(Failure):
-    """Published messages were refused or not answered; `__cause__` says why."""
+    """Published messages were rejected or not answered; `__cause__` says why."""
 
 
 class ChecksumFailure(Failure):
@@ -346,7 +346,7 @@ class BadFrameFailure(Failure):
 
 
 class AckRefusedFailure(Failure):
-    """The server refused acknowledgements of a group's messages: they came too late."""
+    """The server rejected acknowledgements of a group's messages: they came too late."""
 
 
 class SubscriptionFailure(Failure):

@@ -13,11 +13,11 @@ from ._records import Blocked, ConnectionEvent, Missed
 logger = logging.getLogger("mezzenger")
 
 UNTOLD = {"untold": True}
-"""What a record of the log says that nobody is told of otherwise."""
+"""Marks a record of the log that nothing else reports."""
 
 
 class Unheard(logging.Handler):
-    """The handler of a library, which shows nothing, but for what nobody is told of otherwise: that goes where Python shows records that have no
+    """The handler of a library, which shows nothing, but for what nothing else reports: that goes where Python shows records that have no
     handler, if a program has none."""
 
     def handle(self, record: logging.LogRecord) -> bool:

@@ -89,7 +89,7 @@ class Counters:
     published: int
     """Messages that the server took."""
     failed: int
-    """Messages that the server refused or did not answer."""
+    """Messages that the server rejected or did not answer."""
     resent_frames: int
     """Frames sent again after a timeout or a lost connection."""
     received: int
@@ -134,8 +134,8 @@ class Missed:
     """Messages that were published under a name but did not arrive here, as the next one of the same publisher shows: each publisher counts
     its messages under each name, and the count jumped.
 
-    So what nobody was to get any more is counted, too: messages that had expired, and those that the server refused while a later one was on its
-    way. A message with ack that is counted may still come. To a subscriber that came late, messages between old ones that are delivered again and
+    So what nobody was to get any more is counted, too: messages that had expired, and those that the server rejected while a later one was in
+    flight. A message with ack that is counted may still come. To a subscriber that came late, messages between old ones that are delivered again and
     the first new one are counted as well. Messages with deliver_in, deliver_at or an idempotency key have no such number, and are never counted.
     """
 

@@ -98,7 +98,7 @@ def decode(message: Message, trust: Trust | None) -> Any:
 
 
 def _latin1(text: str, encoding: str = "latin1") -> bytes:
-    # What Python 3 writes bytes as for Python 2. Any other codec is refused.
+    # What Python 3 writes bytes as for Python 2. Any other codec is rejected.
     if codecs.lookup(encoding).name != "iso8859-1":
         raise UntrustedPickle(f"the pickle asks for the codec {encoding!r}, which is not allowed")
     return text.encode("latin1")

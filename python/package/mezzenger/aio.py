@@ -275,7 +275,7 @@ class Client:
         await self._run(self._core._flush())
 
     async def ping(self) -> float:
-        """Asks the server for a sign of life: how many seconds the answer took."""
+        """Pings the server, and returns how many seconds the answer took."""
         took: float = await self._run(self._core._ping())
         return took
 

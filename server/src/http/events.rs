@@ -1,4 +1,4 @@
-//! What changes, once a second, to those who listen: one gathers for all, and nobody does when nobody listens.
+//! Sends what changed to listeners once a second: gathered once for all of them, and not at all without any.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,7 +23,7 @@ use super::reply::{self, Body};
 /// Listeners at a time.
 const LISTENERS_MAX: usize = 16;
 
-/// How long one may listen; a browser comes again by itself.
+/// How long one may listen; a browser reconnects by itself.
 pub(super) const LISTENING_TIME_MAX: Duration = Duration::from_secs(3600);
 
 /// Time between two events.

@@ -1,4 +1,4 @@
-//! Who may ask what.
+//! Authorizes HTTP requests.
 //!
 //! A browser on the same machine sends requests for any page that it shows. Such a page cannot read answers, as no other
 //! origin is allowed to; it could if its host name came to stand for a loopback address, so a loopback listener takes
@@ -29,7 +29,7 @@ pub(crate) enum TokenError {
     Unreadable(io::Error),
     /// Others can read it.
     Mode(u32),
-    /// It holds so many bytes, or characters that no header has.
+    /// It holds this many bytes, or characters that no header has.
     Content(usize),
 }
 
@@ -79,7 +79,7 @@ pub(super) struct Guard {
     token: Option<Token>,
 }
 
-/// Why a request is refused.
+/// Why a request is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Denied {
     pub(super) status: StatusCode,

@@ -1,4 +1,4 @@
-//! What the server tells over HTTP: metrics, health, a JSON API and a page for people.
+//! HTTP: metrics, health, a JSON API and a page for people.
 //!
 //! It has a thread of its own. That asks the broker's thread, which answers between two turns and never waits for it; a question
 //! that is not answered in time is answered with 503. Everything that a stranger can make grow has a bound: connections, the
@@ -27,14 +27,14 @@ use mezzenger::Inspector;
 use self::events::Events;
 use self::guard::{Guard, Token, TokenError};
 
-/// Why nothing is told over HTTP.
+/// Why the server cannot serve HTTP.
 #[derive(Debug)]
 pub(crate) enum HttpError {
     /// Others could read it.
     Open(SocketAddr),
     /// The file with the token cannot be used.
     Token(PathBuf, TokenError),
-    /// The address cannot be listened on, or the system refuses a thread.
+    /// The address cannot be listened on, or the system denies a thread.
     System(SocketAddr, io::Error),
 }
 

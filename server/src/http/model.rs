@@ -1,4 +1,4 @@
-//! What the API tells, as JSON. `openapi.json` describes the same, and a test compares the two.
+//! The API's answers as JSON. `openapi.json` describes the same, and a test compares the two.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What the system says of this process.
+//! Figures of this process, from the system.
 
 use procfs::process::{LimitValue, Stat};
 use serde::Serialize;

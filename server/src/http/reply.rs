@@ -61,13 +61,13 @@ pub(super) fn error(status: StatusCode, why: &str) -> Response<Body> {
     json(status, &Failure { error: why })
 }
 
-/// What is told of a request that failed.
+/// The answer to a request that failed.
 #[derive(Serialize)]
 struct Failure<'a> {
     error: &'a str,
 }
 
-/// Refuses a request.
+/// Rejects a request.
 pub(super) fn denied(denied: Denied) -> Response<Body> {
     let mut response = error(denied.status, denied.why);
     if denied.status == StatusCode::UNAUTHORIZED {
@@ -77,7 +77,7 @@ pub(super) fn denied(denied: Denied) -> Response<Body> {
     response
 }
 
-/// Refuses a method where others are there.
+/// Rejects a method where others are there.
 pub(super) fn wrong_method(allowed: &'static str) -> Response<Body> {
     let mut response = error(StatusCode::METHOD_NOT_ALLOWED, "this takes another method");
     response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));

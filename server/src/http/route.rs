@@ -1,4 +1,4 @@
-//! What each path answers.
+//! Routes: the handler of each path.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

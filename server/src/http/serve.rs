@@ -1,4 +1,4 @@
-//! Takes connections, and gives each its bounds.
+//! Accepts HTTP connections, within bounds for each.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -32,7 +32,7 @@ const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// Headers of a request.
 const HEADERS_MAX: usize = 64;
 
-/// How long a connection that asks for no events may last: nobody keeps its place for ever.
+/// How long a connection that asks for no events may last: nobody keeps its place forever.
 const CONNECTION_TIME_MAX: Duration = Duration::from_secs(120);
 
 /// How long the listener pauses when the system has no room for a connection.
@@ -43,7 +43,7 @@ pub(super) async fn run(listener: std::net::TcpListener, shared: Arc<Shared>) {
     let listener = match TcpListener::from_std(listener) {
         Ok(listener) => listener,
         Err(error) => {
-            return tracing::error!("nothing is told over HTTP: cannot listen: {error}");
+            return tracing::error!("cannot serve HTTP: cannot listen: {error}");
         }
     };
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));

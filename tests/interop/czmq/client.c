@@ -1,4 +1,4 @@
-/* A client for the interop matrix, of czmq. The commands are described in engine/docs/interop.md. */
+/* A client for the interop matrix, of czmq. The commands are described in docs/interop.md. */
 
 #include <czmq.h>
 

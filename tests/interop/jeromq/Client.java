@@ -1,4 +1,4 @@
-// A client for the interop matrix, of JeroMQ. The commands are described in engine/docs/interop.md.
+// A client for the interop matrix, of JeroMQ. The commands are described in docs/interop.md.
 
 import java.io.BufferedReader;
 import java.io.InputStreamReader;

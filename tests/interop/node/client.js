@@ -1,5 +1,5 @@
 // A client for the interop matrix, of the npm package zeromq. The commands are described in
-// engine/docs/interop.md.
+// docs/interop.md.
 "use strict"
 
 const fs = require("node:fs")

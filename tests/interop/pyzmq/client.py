@@ -1,4 +1,4 @@
-"""A client for the interop matrix, of pyzmq. The commands are described in engine/docs/interop.md."""
+"""A client for the interop matrix, of pyzmq. The commands are described in docs/interop.md."""
 
 import json
 import sys

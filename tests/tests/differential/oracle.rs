@@ -1,4 +1,4 @@
-//! libzmq's ROUTER and XPUB, driven by the rules of `engine/docs/wire-format.md`.
+//! libzmq's ROUTER and XPUB, driven by the rules of `docs/wire-format.md`.
 
 use std::net::SocketAddr;
 use std::thread::JoinHandle;

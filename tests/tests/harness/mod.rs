@@ -7,6 +7,7 @@
 //! - [`process`]: a child process whose output is kept and whose end has a deadline.
 //! - [`python`]: the original-format client, run by Python in an environment made here.
 //! - [`native`]: the native format over plain sockets, so that tests can send what the library would not.
+//! - [`pages`]: the pages of the guide.
 //! - [`pickles`]: pickles that no Python would write.
 //! - [`raw`]: ZMTP by hand, for what no ZeroMQ library would do.
 //! - [`small_disk`]: a file system that can be filled.
@@ -18,6 +19,7 @@ pub(crate) mod axe;
 pub(crate) mod binaries;
 pub(crate) mod http;
 pub(crate) mod native;
+pub(crate) mod pages;
 pub(crate) mod pickles;
 pub(crate) mod process;
 pub(crate) mod python;

@@ -1,4 +1,4 @@
-//! Reads what a client said on the wire, for the table of facts in `engine/docs/interop.md`.
+//! Reads what a client said on the wire, for the table of facts in `docs/interop.md`.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener};

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use super::modules::{Module, modules, modules_in, starts_with};
 use super::{quoted, table};
 
-/// A type whose methods stand in several files, as the table of `engine/docs/architecture.md` has it.
+/// A type whose methods stand in several files, as the table of `docs/architecture.md` has it.
 struct Spread {
     name: String,
     defined_in: String,

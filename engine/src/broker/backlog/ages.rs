@@ -11,7 +11,7 @@ use std::time::Duration;
 const STRETCH_MIN: Duration = Duration::from_secs(1);
 /// Parts of the oldest message's age that a stretch is one of.
 const STRETCHES_PER_AGE: u32 = 1024;
-/// Stretches that are told apart; the last one goes on where there are as many.
+/// Stretches that are distinguished; the last one goes on where there are as many.
 const STRETCHES_MAX: usize = u16::MAX as usize;
 
 #[derive(Debug)]

@@ -32,7 +32,7 @@ impl Backlog {
         self.pending.view().with(&id, listed)
     }
 
-    /// Messages that wait, from this place on, so many at most, and where to go on.
+    /// Messages that wait, from this place on, at most this many, and where to go on.
     pub(in super::super) fn waiting_from(
         &self,
         at: u32,
@@ -49,7 +49,7 @@ impl Backlog {
         (found.into_iter().map(|(_, id)| id).collect(), next)
     }
 
-    /// Messages of a part of those that were delivered, behind so many of them, so many at most. `None` behind the last
+    /// Messages of a part of those that were delivered, behind this many of them, at most this many. `None` behind the last
     /// part.
     pub(in super::super) fn delivered_from(
         &self,

@@ -84,7 +84,7 @@ impl Backlog {
         self.pending.view()
     }
 
-    /// Whether there is room for so many messages with so many bytes.
+    /// Whether there is room for this many messages with this many bytes.
     ///
     /// # Errors
     /// The limit that stands against it.
@@ -102,7 +102,7 @@ impl Backlog {
         self.pending.limits().bytes
     }
 
-    /// Makes room for so many messages that wait.
+    /// Makes room for this many messages that wait.
     pub(super) fn reserve(&mut self, messages: usize) {
         self.pending.reserve(messages);
         self.waiting.reserve(messages);
@@ -268,7 +268,7 @@ impl Backlog {
         self.waiting.wake_prefix(beginning, Some(pattern));
     }
 
-    /// Goes on with waking, so many names at most; whether some are left. What waits under them becomes due
+    /// Goes on with waking, this many names at most; whether some are left. What waits under them becomes due
     /// once the journal has stored all up to the group `after`.
     pub(super) fn sweep(&mut self, names_max: usize, after: u64) -> bool {
         self.waiting.sweep(names_max, after)

@@ -1,4 +1,4 @@
-//! Where an unacknowledged message is, besides the pending map: 32 bits, which the map keeps for us.
+//! Where an unacknowledged message is queued, in 32 bits of its entry in the pending map.
 
 use crate::retry::Token;
 

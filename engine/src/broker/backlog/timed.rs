@@ -1,4 +1,4 @@
-//! Messages of which something becomes at a time of the day.
+//! Messages that become due, or expire, at a time of day.
 //!
 //! The clock on the wall may be set back. An ordered set of times knows no position that could not follow it, as that of a
 //! wheel cannot.

@@ -18,7 +18,7 @@ use crate::wire::id::MessageId;
 /// Names, and lists that are empty by now, that one look for a message passes over.
 const HELD_UP_MAX: usize = 64;
 
-/// Prefixes and patterns whose names are on their way to become due. Each is looked at for every message of a group;
+/// Prefixes and patterns whose names are becoming due. Each is looked at for every message of a group;
 /// instead of more of them, all names become due, of which those that nobody wants go back.
 const SWEEPS_MAX: usize = 64;
 
@@ -45,7 +45,7 @@ struct List {
     is_due: bool,
 }
 
-/// Names that begin with a prefix, on their way to become due: all of them, or those that fit a pattern.
+/// Names that begin with a prefix, becoming due: all of them, or those that fit a pattern.
 #[derive(Debug)]
 struct Sweep {
     prefix: Box<str>,
@@ -95,7 +95,7 @@ impl Default for Waiting {
 }
 
 impl Waiting {
-    /// Makes room for so many messages more.
+    /// Makes room for this many messages more.
     pub(super) fn reserve(&mut self, messages: usize) {
         self.slots.reserve_exact(messages);
     }
@@ -211,7 +211,7 @@ impl Waiting {
         self.sweeps.push_back(sweep);
     }
 
-    /// Goes on with prefixes, so many names at most; whether some are left. `after`: the latest journal
+    /// Goes on with prefixes, this many names at most; whether some are left. `after`: the latest journal
     /// group, since a message may have come later than the prefix.
     pub(super) fn sweep(&mut self, names_max: usize, after: u64) -> bool {
         let (mut names, mut looks) = (Vec::new(), 0);
@@ -305,7 +305,7 @@ impl Waiting {
         None
     }
 
-    /// The messages that wait in places from this one on, of which so many are looked at, each with the place behind it.
+    /// The messages that wait in places from this one on, of which this many are looked at, each with the place behind it.
     pub(super) fn from(
         &self,
         at: usize,

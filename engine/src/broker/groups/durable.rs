@@ -13,7 +13,7 @@ use crate::limits::DURABLE_GROUPS_MAX;
 use crate::wire::durable::Unsettled;
 use crate::wire::id::MessageId;
 
-/// What is told of a group.
+/// A group as clients get it in lists.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in super::super) struct Shown {
     pub(in super::super) name: ArcStr,
@@ -213,7 +213,7 @@ impl Groups {
         self.by_name.len()
     }
 
-    /// Groups in the order of their names, from this one on, and so many at most.
+    /// Groups in the order of their names, from this one on, and at most this many.
     pub(in super::super) fn from(
         &self,
         name: &str,
@@ -243,7 +243,7 @@ impl Groups {
         self.by_name.keys().filter(|name| is_meant(name)).count()
     }
 
-    /// Jobs from this one on, by group and message, so many at most, each with its group's name.
+    /// Jobs from this one on, by group and message, at most this many, each with its group's name.
     pub(in super::super) fn jobs_from(
         &self,
         group: GroupId,

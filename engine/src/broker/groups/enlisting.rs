@@ -1,4 +1,4 @@
-//! Messages on their way to the groups that they are jobs of: a bounded number of jobs in each turn.
+//! Adds messages to the groups that they are jobs of: a bounded number of jobs in each turn.
 //!
 //! What many groups get at once may be more than a turn has time for. The rest is noted by name, so that each name's
 //! messages keep their order, and names take turns.
@@ -232,7 +232,7 @@ impl Groups {
         self.enlisting.add(name, part);
     }
 
-    /// Goes on with a change, of so many jobs at most, and returns how many are done then. `is_kept`: whether groups
+    /// Goes on with a change, of this many jobs at most, and returns how many are done then. `is_kept`: whether groups
     /// still have a message.
     fn go_on(
         &mut self,
@@ -301,7 +301,7 @@ impl Groups {
         !self.enlisting.is_empty()
     }
 
-    /// Whether a message of a name that waits has to go on waiting, although so many groups want it: this turn has no
+    /// Whether a message of a name that waits has to go on waiting, although its groups want it: this turn has no
     /// time for more jobs, or there are too many already. [`Self::take_room`] says when to ask again.
     pub(in super::super) fn holds_up(
         &mut self,

@@ -1,4 +1,4 @@
-//! Jobs: what becomes of each message of a group.
+//! Jobs: the state of each message of a group.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -46,7 +46,7 @@ pub(super) enum State {
     Spent,
 }
 
-/// What becomes of a job that a member refuses for now.
+/// What becomes of a job that a member gives back for a later attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in super::super) enum Nak {
     /// The member does not have it.
@@ -79,7 +79,7 @@ pub(super) fn tick(time: Duration) -> u64 {
 }
 
 impl Groups {
-    /// Makes so many jobs ready at most that members had who are gone; whether some are left.
+    /// Makes this many jobs ready at most that members had who are gone; whether some are left.
     pub(in super::super) fn take_back(&mut self, max: usize) -> bool {
         for _ in 0..max {
             let Some(&group) = self.leaving.front() else { break };
@@ -331,7 +331,7 @@ impl Groups {
         false
     }
 
-    /// Whether what a member refuses without a delay comes again at once.
+    /// Whether a job that a member gives back without a delay is handed over again at once.
     pub(in super::super) fn comes_again_at_once(&self, member: u32) -> bool {
         let group = self.members.get(&member).map(|member| member.group as usize);
         let group = group.and_then(|group| self.all.get(group)?.as_ref());
@@ -391,7 +391,7 @@ impl Groups {
         Some(Duration::from_nanos(tick.saturating_mul(TICK.as_nanos() as u64)))
     }
 
-    /// Ends attempts whose time is over, so many at most, and makes jobs ready that were put off until now. Returns the
+    /// Ends attempts whose time is over, at most this many, and makes jobs ready that were put off until now. Returns the
     /// members that have one less.
     pub(in super::super) fn expire(&mut self, now: Duration, max: usize) -> Vec<u32> {
         let now_tick = u64::try_from(now.as_nanos() / TICK.as_nanos()).unwrap_or(u64::MAX);

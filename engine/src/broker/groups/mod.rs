@@ -1,7 +1,7 @@
-//! Groups: each message that fits a group's filter goes to one of its members, the one with the least under way.
+//! Groups: each message that fits a group's filter goes to one of its members, the one with the least in flight.
 //!
 //! A message that has to be acknowledged is a *job* of each group that it fitted when it was published. A job is
-//! ready, under way at one member, or put off; it is done when that member acknowledges it, and the message when the
+//! ready, in flight at one member, or put off; it is done when that member acknowledges it, and the message when the
 //! last of its jobs is. A member that is gone gives its jobs back at once. A job whose attempts are used up, or which a
 //! member rejected, is spent: the core makes it a dead letter.
 
@@ -37,7 +37,7 @@ pub(super) type GroupId = u32;
 pub(super) struct Policy {
     /// How long a member may take before a job goes to another one.
     pub(super) ack_wait: Duration,
-    /// Jobs that one member may have under way, [`IN_FLIGHT_MAX`](crate::limits::IN_FLIGHT_MAX) at most.
+    /// Jobs that one member may have in flight, [`IN_FLIGHT_MAX`](crate::limits::IN_FLIGHT_MAX) at most.
     pub(super) in_flight_max: u32,
     /// Attempts after which a job is given up; 0 for no end.
     pub(super) attempts_max: u16,
@@ -145,7 +145,7 @@ struct Group {
     /// Where its filter is among the subscriptions.
     at: u32,
     members: usize,
-    /// Members that may get more, the one with the fewest bytes under way first.
+    /// Members that may get more, the one with the fewest bytes in flight first.
     free: BTreeSet<(u64, u32)>,
     ready: VecDeque<MessageId>,
     /// How many of them, at most, are no longer: their messages expired.
@@ -382,12 +382,12 @@ impl Groups {
         }
     }
 
-    /// A member granted so many bytes of credit.
+    /// A member granted this many bytes of credit.
     pub(super) fn granted(&mut self, member: u32, bytes: u64, has_credit: bool) {
         self.change_bytes(member, |under_way| under_way.saturating_sub(bytes), has_credit);
     }
 
-    /// So many bytes were delivered to a member.
+    /// This many bytes were delivered to a member.
     pub(super) fn delivered(&mut self, member: u32, bytes: u64, has_credit: bool) {
         self.change_bytes(member, |under_way| under_way.saturating_add(bytes), has_credit);
     }
@@ -431,7 +431,7 @@ impl Groups {
         Some((member, group.free.len()))
     }
 
-    /// So many jobs of a group were handed over again.
+    /// This many jobs of a group were handed over again.
     pub(super) fn note_redelivered(&mut self, group: GroupId, jobs: u64) {
         if let Some(Some(group)) = self.all.get_mut(group as usize) {
             group.redelivered += jobs;

@@ -1,4 +1,4 @@
-//! Jobs that are given up: their last attempt failed, or a member rejected them.
+//! Jobs that a group gives up: their last attempt failed, or a member rejected them.
 
 use std::time::Duration;
 

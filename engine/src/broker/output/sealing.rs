@@ -1,4 +1,4 @@
-//! What leaves on a connection with CURVE: each connection has its own keys, so that no sealed bytes are shared.
+//! Encrypts what is sent on a connection with CURVE. Each connection has its own keys, so sealed bytes are not shared.
 
 use std::io::{self, IoSlice};
 

@@ -1,4 +1,4 @@
-//! What is published under each name, counted once somebody looks.
+//! Counts what is published under each name, once somebody asks for it.
 
 use std::collections::BTreeMap;
 
@@ -23,7 +23,7 @@ pub(super) struct Counted {
 }
 
 impl Counted {
-    /// Counts from now on, so many names at most.
+    /// Counts from now on, this many names at most.
     pub(super) fn begin(&mut self, names_max: usize) {
         self.max = names_max;
         if self.all.is_empty() {
@@ -78,7 +78,7 @@ impl Counted {
 }
 
 impl Subscribers {
-    /// Counts from now on what is published under each name, so many of them at most.
+    /// Counts from now on what is published under each name, this many of them at most.
     pub(in super::super) fn count_names(&mut self, names_max: usize) {
         if !self.counted.is_on() {
             self.counted.begin(names_max);
@@ -91,13 +91,13 @@ impl Subscribers {
         self.counted.is_on()
     }
 
-    /// So many messages were published under the name that is counted at this place.
+    /// This many messages were published under the name that is counted at this place.
     #[inline]
     pub(in super::super) fn published(&mut self, counted_at: u32, messages: u64, bytes: usize) {
         self.counted.add(counted_at, messages, bytes);
     }
 
-    /// What was published under names, from this place on, so many at most. At the first place are those that are not
+    /// What was published under names, from this place on, at most this many. At the first place are those that are not
     /// counted on their own.
     pub(in super::super) fn counts(&self, from: usize, max: usize) -> Vec<(ArcStr, Count)> {
         self.counted.from(from).iter().take(max).cloned().collect()

@@ -1,4 +1,4 @@
-//! Who subscribed to what.
+//! The table of subscriptions.
 //!
 //! A subscription is a prefix of the frames that it wants, up to the `|` that ends a name: what stands behind
 //! it does not count here, and SUB sockets look at it themselves.
@@ -349,7 +349,7 @@ impl Subscribers {
         true
     }
 
-    /// Ends some subscriptions of connections that are gone; whether some are left. `ended`: is told where each was that
+    /// Ends some subscriptions of connections that are gone; whether some are left. `ended` learns where each was that
     /// is on a connection for requests.
     pub(super) fn turn(&mut self, mut ended: impl FnMut(u32)) -> bool {
         let mut left = SUBSCRIPTIONS_ENDED_PER_TURN_MAX;

@@ -1,4 +1,4 @@
-//! What was found out of the names of the last messages: a cache, which may be emptied at any time.
+//! A cache of which subscriptions match a name. It may be emptied at any time.
 
 use std::collections::HashMap;
 

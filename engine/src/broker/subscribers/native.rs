@@ -417,7 +417,7 @@ impl Native {
         self.credit > 0
     }
 
-    /// Whether some credit would be left after so many bytes.
+    /// Whether some credit would be left after this many bytes.
     pub(in super::super) fn has_credit_for(&self, bytes: usize) -> bool {
         i64::from(self.credit).saturating_sub_unsigned(bytes as u64) > 0
     }

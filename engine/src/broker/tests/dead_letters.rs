@@ -249,7 +249,7 @@ fn at_the_limit_messages_stay_in_their_group_and_are_delivered_again() {
     bench.ask(3, join_for(1, 1)).orders(1, true, 5).given();
     bench.ask(3, verdict(1, NOW, &[1, 2]));
     // A member that rejects is told; one that refuses for now need not know.
-    let says = "3 dead letters, of 3 at most";
+    let says = "dead letter limit reached: 3 of 3 dead letters";
     bench.check_control_refused(verdict(1, NO, &[3, 4]), ErrorCode::Letter, says);
     bench.ask(3, verdict(1, NOW, &[5]));
     assert_eq!(bench.letters().len(), 3);
@@ -267,7 +267,7 @@ fn at_the_limit_messages_stay_in_their_group_and_are_delivered_again() {
 fn bytes_are_limited_likewise() {
     let mut bench = Bench::limited(false, Limits { messages: 100, bytes: 2 * LETTERS_SHARE * 400 });
     bench.ask(3, join(1, ROOMY)).orders(1, true, 4).given();
-    bench.check_control_refused(verdict(1, NO, &[1, 2, 3, 4]), ErrorCode::Letter, "bytes, of 800");
+    bench.check_control_refused(verdict(1, NO, &[1, 2, 3, 4]), ErrorCode::Letter, "of 800 bytes");
     assert_eq!(bench.letters().len(), 2);
 }
 

@@ -456,7 +456,10 @@ fn a_full_backlog_says_that_groups_have_it() {
     let [(9, Reply::Refused(why, _))] = &bench.replies()[..] else { panic!() };
     assert_eq!(why.code(), ErrorCode::PendingFull);
     let text = why.to_string();
-    assert!(text.contains("4 messages wait") && text.contains("groups have 4 messages"), "{text}");
+    assert!(
+        text.contains("4 of 4 messages unacknowledged") && text.contains("groups have 4"),
+        "{text}"
+    );
 }
 
 #[test]

@@ -276,7 +276,7 @@ fn the_limit_refuses_and_names_itself_and_groups_and_delays_are_refused() {
         }
     };
     assert_eq!(refused.code(), ErrorCode::PendingFull);
-    assert!(refused.to_string().contains("268435456 at most"), "{refused}");
+    assert!(refused.to_string().contains("of 268435456 bytes"), "{refused}");
     // It replaces what is there.
     bench.request(4, value("n1", sequence, false));
     assert_eq!(bench.replies(), [(4, Reply::Ok)]);

@@ -37,7 +37,7 @@ impl DeadLetters {
         block(self.0.count())
     }
 
-    /// Those that died first, so many at most.
+    /// Those that died first, at most `limit`.
     ///
     /// # Errors
     /// Why the server does not tell.

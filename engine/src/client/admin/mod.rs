@@ -1,4 +1,4 @@
-//! What a server keeps, to be looked at and changed: durable groups, dead letters, the last messages of names.
+//! Administration: durable groups, dead letters and retained messages.
 
 pub(super) mod dead_letters;
 pub(super) mod groups;

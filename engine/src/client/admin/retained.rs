@@ -134,7 +134,7 @@ impl Retained {
         block(self.total())
     }
 
-    /// Those of the names that a filter is for, in the order of these, so many at most.
+    /// Those of the names that a filter is for, in the order of these, at most `limit`.
     ///
     /// # Errors
     /// Why the server does not tell.

@@ -135,7 +135,7 @@ impl Driver {
         Ok(())
     }
 
-    /// Sees to it that the sleep ends by then. One that ends earlier costs a turn; to set it anew for each turn would cost more.
+    /// Sees to it that the sleep ends by then. One that ends earlier costs a turn; to set it again for each turn would cost more.
     fn alarm(&mut self, end: Option<Instant>) {
         let Some(end) = end.map(tokio::time::Instant::from_std) else {
             self.sleep = None;

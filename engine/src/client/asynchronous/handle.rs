@@ -155,7 +155,7 @@ impl Client {
         Self::builder().server_address(server_address).connect_async().await
     }
 
-    /// Asks the server for a sign of life, and returns how long the answer took.
+    /// Pings the server, and returns how long the answer took.
     ///
     /// # Errors
     /// [`SendError::TimedOut`] without an answer, after `send_timeout` times `connection_retries`.
@@ -212,7 +212,7 @@ impl Client {
     }
 
     /// Publishes a message as an original client does, and waits until the server has taken it: `pickle` is the pickled dict of its name, payload,
-    /// ack, timestamp and checksum (`engine/docs/wire-format.md`, v1). Original clients get it byte for byte. Without an answer it is sent again, as any message; what asks for
+    /// ack, timestamp and checksum (`docs/wire-format.md`, v1). Original clients get it byte for byte. Without an answer it is sent again, as any message; what asks for
     /// acknowledgement is then still published once.
     ///
     /// # Errors
@@ -304,7 +304,7 @@ impl Client {
         self.core.counters()
     }
 
-    /// Closes the client: refuses further messages, ends its subscriptions, sends what waits and takes the answers that come
+    /// Closes the client: rejects further messages, ends its subscriptions, sends what waits and takes the answers that come
     /// within `send_timeout`; what has none by then fails with [`SendError::Stopped`]. It returns when the client's task has ended. Other handles are
     /// closed with it; closing again waits for the same end.
     ///

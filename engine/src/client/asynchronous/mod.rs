@@ -50,8 +50,8 @@
 //! Every future may be dropped at any time, as `select!` and `timeout` do:
 //!
 //! - [`Client::publish`], [`OutgoingMessage::publish`], [`Delivery::reply`]: the message is published as a whole or not at all.
-//! - [`OutgoingMessage::send`], [`Receipt`](crate::Receipt): the message is published all the same. An error that nobody waits for any more is
-//!   told by the next [`Client::flush`], and to [`on_error`](crate::ClientBuilder::on_error).
+//! - [`OutgoingMessage::send`], [`Receipt`](crate::Receipt): the message is published all the same. The next [`Client::flush`]
+//!   returns an error that nobody waits for any more, and [`on_error`](crate::ClientBuilder::on_error).
 //! - [`OutgoingMessage::request`]: the same, and the answer is forgotten.
 //! - [`Subscription::recv`], [`Subscription::next`]: no message is lost: the next call has it.
 //! - [`SubscriptionBuilder::open`], [`GroupBuilder::open`], [`ClientBuilder::connect_async`](crate::ClientBuilder::connect_async),

@@ -20,7 +20,7 @@ pub(super) struct ThreadState {
 }
 
 impl ThreadState {
-    /// Starts the thread, which runs until the client is told to stop, and then until all is answered or time is over.
+    /// Starts the thread, which runs until the client is asked to stop, and then until all is answered or time is over.
     ///
     /// # Errors
     /// When the system has no thread.

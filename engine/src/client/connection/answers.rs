@@ -1,4 +1,4 @@
-//! What the server's answers mean.
+//! Reads the server's answers.
 
 use bytes::Bytes;
 
@@ -32,7 +32,7 @@ pub(super) fn read_subscription_reply(bytes: &[u8]) -> Result<u32, SubscribeErro
 #[derive(Clone, Copy, Default)]
 pub(super) struct RecipientCounts {
     pub(super) connections: u32,
-    /// Those of them that do more than look on.
+    /// Those of them that are no observers.
     pub(super) takers: u32,
 }
 

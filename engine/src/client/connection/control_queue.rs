@@ -28,7 +28,7 @@ struct State {
     acks_dropped: usize,
     pings: Vec<Arc<SharedOutcome>>,
     questions: Vec<Question>,
-    /// No acknowledgement is on its way, so the next one must wake the I/O thread.
+    /// No acknowledgement is in flight, so the next one must wake the I/O thread.
     idle: bool,
     closed: bool,
 }
@@ -123,7 +123,7 @@ impl ControlQueue {
         self.ask(request).await.unwrap_or(Err(SendError::Stopped))
     }
 
-    /// Takes pings and questions, and the acknowledgements that may leave while so many frames of them are on their way.
+    /// Takes pings and questions, and the acknowledgements that may leave while this many frames of them are in flight.
     pub(in crate::client) fn take(&self, ack_frames: usize) -> Drained {
         let mut state = self.lock();
         let mut taken = Drained {

@@ -1,4 +1,4 @@
-//! Requests on their way: which answer is whose, and when to send again. No socket, no clock.
+//! Requests in flight: which answer is whose, and when to send again. No socket, no clock.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -36,7 +36,7 @@ impl RequestContent {
     }
 }
 
-/// A request on its way.
+/// A request in flight.
 #[derive(Debug)]
 pub(in crate::client) struct Request {
     pub(in crate::client) id: u64,
@@ -49,7 +49,7 @@ pub(in crate::client) struct Request {
     sent: Instant,
 }
 
-/// The requests on their way, oldest first.
+/// The requests in flight, oldest first.
 #[derive(Debug)]
 pub(super) struct InFlight {
     requests: VecDeque<Request>,

@@ -1,4 +1,4 @@
-//! What becomes of the client's connections: told to the call that connects, and to the user's callback.
+//! Reports connections made and lost, to the call that connects and to the user's callback.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -23,7 +23,7 @@ pub enum DisconnectReason {
         /// What the system says.
         text: String,
     },
-    /// The server gave no sign of life, or did not answer requests in time.
+    /// The server answered no ping, or did not answer requests in time.
     #[error("the server did not answer for too long: {text}")]
     Silent {
         /// What was waited for, and for how long.

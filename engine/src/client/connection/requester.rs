@@ -25,7 +25,7 @@ use crate::net::waker::WakeReceiver;
 use crate::wire::frame::v2_prefix;
 use crate::wire::{ack, hello, name};
 
-/// What the I/O thread is told.
+/// What other threads ask of the I/O thread.
 #[derive(Clone)]
 pub(in crate::client) struct Setup {
     /// The server, for logs.
@@ -42,7 +42,7 @@ pub(in crate::client) struct Setup {
     pub(in crate::client) hello: Bytes,
 }
 
-/// What a client's turns are done with. When it goes, all that was on its way fails.
+/// What a client's turns are done with. When it goes, all that was in flight fails.
 pub(in crate::client) struct Requester {
     setup: Setup,
     connection: Arc<SharedConnection>,
@@ -277,7 +277,7 @@ impl Requester {
             }
         };
         if let Err(error) = &result {
-            tracing::error!("{} refused this client: {error}", self.setup.server);
+            tracing::error!("{} rejected this client: {error}", self.setup.server);
         }
         self.setup.links.answered(result);
     }
@@ -351,7 +351,7 @@ impl Requester {
         }
     }
 
-    /// While the server is away, what waits must not wait its turn for ever.
+    /// While the server is away, what waits must not wait its turn forever.
     fn expire_waiting(&mut self, now: Instant) {
         let patience = self.setup.timeout * self.setup.tries;
         let Some(cutoff) = now.checked_sub(patience) else { return };

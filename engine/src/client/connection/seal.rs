@@ -13,7 +13,7 @@ pub(super) struct Sealer {
 
 impl Sealer {
     /// Stamps every record of these frames, and notes the checksums of those that are lent. What was not stamped, because it is no record,
-    /// the server refuses.
+    /// the server rejects.
     pub(super) fn seal(&mut self, cuts: &mut [SequencedBatch], lent: &mut [DetachedFrame]) {
         self.checksums.clear();
         let unsummed = cuts.iter().filter(|cut| cut.batch.checksum.is_none());

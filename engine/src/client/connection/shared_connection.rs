@@ -79,7 +79,7 @@ impl Connection {
         self.cuts = cuts;
     }
 
-    /// Sends a request for the first time. Without a connection, it waits for one among those on their way.
+    /// Sends a request for the first time. Without a connection, it waits for one among those in flight.
     pub(super) fn start(&mut self, frame: Bytes, cargo: RequestContent, now: Instant) {
         transmit(&mut self.wire, self.in_flight.add(frame, cargo, now));
     }
@@ -90,7 +90,7 @@ impl Connection {
         send(&mut self.wire, HELLO_ID, hello);
     }
 
-    /// Sends all that is on its way on a new connection, but for what was begun on it; how much of it was sent before.
+    /// Sends all that is in flight on a new connection, but for what was begun on it; how much of it was sent before.
     pub(super) fn send_again(&mut self) -> usize {
         let mut again = 0;
         for request in self.in_flight.all() {

@@ -1,4 +1,4 @@
-//! Why nothing was looked at or changed.
+//! Errors of administration.
 
 use super::{Problem, SendError, doubt};
 use crate::wire::filter::FilterError;
@@ -8,8 +8,8 @@ use crate::wire::name::NameError;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AdminError {
-    /// The server refused it.
-    #[error("the server refused: {text}")]
+    /// The server rejected it.
+    #[error("the server rejected the request: {text}")]
     Refused {
         /// The server's explanation.
         text: String,

@@ -1,4 +1,4 @@
-//! Why there is no subscription, or no message from one.
+//! Errors of subscriptions.
 
 use std::time::Duration;
 
@@ -24,8 +24,8 @@ pub enum SubscribeError {
         /// What is wrong with the value.
         problem: &'static str,
     },
-    /// The server refused it.
-    #[error("the server refused the subscription: {text}")]
+    /// The server rejected it.
+    #[error("the server rejected the subscription: {text}")]
     Refused {
         /// The server's explanation.
         text: String,
@@ -84,7 +84,7 @@ pub enum ReceiveError {
     /// This process was forked from the one that made the client.
     #[error("this process was forked from the one that made the client: make a new client here")]
     Forked,
-    /// The server refused the subscription on a new connection. All its messages were read.
+    /// The server rejected the subscription on a new connection. All its messages were read.
     #[error("the subscription has ended: {0}")]
     Refused(#[source] SubscribeError),
 }

@@ -262,7 +262,7 @@ pub(in crate::client) fn write<T: ArchivePayload>(
         .map_err(|error| SendError::Archive { text: error.to_string() })
 }
 
-/// A typed value on its way, for whatever takes a [`Payload`]: messages with headers, requests, answers.
+/// A typed value to publish, for whatever takes a [`Payload`]: messages with headers, requests, answers.
 ///
 /// ```
 /// # use mezzenger::{Client, Server, TypedPayload};

@@ -23,9 +23,9 @@ pub(super) const NOT_COUNTED: u64 = u64::MAX;
 pub(in crate::client) struct Bounds {
     /// Largest frame.
     pub(in crate::client) frame_bytes_max: usize,
-    /// Bytes that wait, and bytes on their way.
+    /// Bytes that wait, and bytes in flight.
     pub(in crate::client) buffer_bytes: usize,
-    /// Frames on their way.
+    /// Frames in flight.
     pub(in crate::client) window_frames: usize,
     /// How long a publisher waits for room.
     pub(in crate::client) patience: Duration,
@@ -66,7 +66,7 @@ impl Batch {
     }
 }
 
-/// A batch on its way out, with its place in the publisher's sequence.
+/// A batch in flight, with its place in the publisher's sequence.
 #[derive(Debug)]
 pub(in crate::client) struct SequencedBatch {
     pub(in crate::client) batch: Batch,
@@ -78,7 +78,7 @@ pub(in crate::client) struct SequencedBatch {
     departure: SendSample,
 }
 
-/// How a frame that was on its way ended.
+/// How a frame that was in flight ended.
 #[derive(Debug)]
 pub(in crate::client) struct Finished {
     pub(in crate::client) cut: SequencedBatch,
@@ -107,19 +107,19 @@ struct NameState {
     last_was_full: bool,
     /// How many connections the last frame was for.
     connections: u32,
-    /// Ordinals (first and last) of refused frames behind which others are on their way, ascending.
+    /// Ordinals (first and last) of rejected frames behind which others are in flight, ascending.
     refused: Vec<(u64, u64)>,
 }
 
 impl NameState {
     /// Whether an open batch may leave before it is full. Further messages gather until a reply comes; behind a
-    /// full frame they gather until none is on its way, because more are about to come.
+    /// full frame they gather until none is in flight, because more are about to come.
     fn may_leave_early(&self) -> bool {
         let frames_max = if self.last_was_full { 1 } else { CLIENT_EARLY_FRAMES_MAX };
         self.frames_in_flight < frames_max
     }
 
-    /// Books that a frame with these ordinals ended. A refused frame was not published: once nothing
+    /// Books that a frame with these ordinals ended. A rejected frame was not published: once nothing
     /// behind it was, its ordinals are free again, and subscribers see no gap.
     fn end(&mut self, first: u64, last: u64, refused: bool) {
         let Some(tail) = &mut self.ordinal else { return };
@@ -304,7 +304,7 @@ impl Batches {
         Some(batch)
     }
 
-    /// Takes the first batch that may leave. Names on their way are no more than the window, so few
+    /// Takes the first batch that may leave. Names in flight are no more than the window, so few
     /// batches are passed over.
     pub(super) fn cut_next(&mut self, bounds: &Bounds, now: Instant) -> Option<SequencedBatch> {
         self.window_full &= self.pace.frames() > bounds.window_frames / 2;
@@ -343,7 +343,7 @@ impl Batches {
         Some(SequencedBatch { batch, first_sequence, first_ordinal, sent_again: false, departure })
     }
 
-    /// Whether another frame may be on its way.
+    /// Whether another frame may be in flight.
     pub(super) fn has_window(&self) -> bool {
         !self.window_full && self.pace.has_room()
     }

@@ -74,7 +74,7 @@ mod tests {
     const LARGE: usize = CLIENT_OWN_FRAME_BYTES;
     const LANES: usize = 16;
 
-    /// Frames of one message each, of so many bytes, and the first of them cut.
+    /// Frames of one message each, of this many bytes, and the first of them cut.
     fn waiting(frames: &[usize]) -> (Batches, [SequencedBatch; 1]) {
         let bounds = Bounds {
             frame_bytes_max: 1 << 30,

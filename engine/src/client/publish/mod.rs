@@ -1,4 +1,4 @@
-//! What is published, and how it leaves.
+//! Publishing: messages, the queue that gathers them into frames, and receipts.
 //!
 //! - `payload`, `archive`: what a message carries; typed values, and what they are called.
 //! - `outgoing`: a message with headers, and requests; `publisher` gives it to the outbox; `receipt`: the promise of an answer.

@@ -1,7 +1,7 @@
-//! Where published messages gather into frames until the I/O thread takes them.
+//! The queue in which published messages gather into frames until the I/O thread takes them.
 //!
 //! A name's messages gather in its one open batch. The batch may leave when it is full, or when few
-//! frames of that name are on their way: so a lone message goes at once, and under load the replies
+//! frames of that name are in flight: so a lone message goes at once, and under load the replies
 //! clock the frames. One lock guards it all; a publish takes it once.
 
 mod tasks;
@@ -77,7 +77,7 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// A message on its way in.
+/// A message that comes in.
 pub(super) enum NewMessage<'a> {
     /// It may share a frame with others.
     Record(Record<'a>),
@@ -257,7 +257,7 @@ impl Outbox {
         Ok(Some(Pushed { outcome, may_leave, is_large: true }))
     }
 
-    /// Whether there is room for so many bytes.
+    /// Whether there is room for this many bytes.
     #[inline]
     fn has_room(&self, state: &mut Batches, bytes: usize) -> Result<bool, SendError> {
         if state.stopped {
@@ -424,7 +424,7 @@ impl Outbox {
         self.lock().stopped
     }
 
-    /// Refuses further messages; those that wait still leave.
+    /// Rejects further messages; those that wait still leave.
     pub(in crate::client) fn refuse(&self) {
         self.refusing(self.lock()).wake();
     }
@@ -435,7 +435,7 @@ impl Outbox {
         state.entering.take()
     }
 
-    /// Whether nothing waits and nothing is on its way.
+    /// Whether nothing waits and nothing is in flight.
     pub(in crate::client) fn is_empty(&self) -> bool {
         let state = self.lock();
         state.queue.is_empty() && state.pace.frames() == 0

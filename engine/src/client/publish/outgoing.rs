@@ -70,8 +70,7 @@ impl<'a, P: Payload, Mode> OutgoingMessage<'a, P, Mode> {
         Self { publisher, requests, name, payload, ack, properties, expires_in, deliver, mode }
     }
 
-    /// Asks for acknowledgement: the server keeps the message, and delivers it again until a receiver
-    /// acknowledged it.
+    /// Asks for acknowledgement: the server keeps the message, and delivers it again until a receiver acknowledges it.
     pub fn ack(mut self) -> Self {
         self.ack = true;
         self
@@ -84,24 +83,25 @@ impl<'a, P: Payload, Mode> OutgoingMessage<'a, P, Mode> {
         self
     }
 
-    /// Says what the payload is, as a media type of MIME: `application/json`.
+    /// Sets the media type of the payload: `application/json`.
     pub fn content_type(mut self, content_type: &'a str) -> Self {
         self.properties.content_type = Some(content_type);
         self
     }
 
-    /// Says under which name an answer is to be published, for who listens there himself; [`Self::request`] does both.
+    /// Sets the name under which a reply is to be published, for a subscriber there; [`Self::request`] does both.
     pub fn reply_to(mut self, name: &'a str) -> Self {
         self.properties.reply_to = Some(name);
         self
     }
 
-    /// Says how long it counts, from when it is published: afterwards nobody gets it any more, neither for the first time nor
-    /// again, and the server keeps it no longer ([`Metrics::expired`](crate::Metrics::expired) counts it).
+    /// Expires the message after this time, counted from when it is published: then nobody gets it, neither for the
+    /// first time nor again, and the server no longer keeps it ([`Metrics::expired`](crate::Metrics::expired) counts
+    /// it).
     ///
     /// The time is one of the day by this machine's clock, and the server compares it with its own: as much as one is ahead of
     /// the other, the message counts shorter or longer. What a receiver has by then it keeps; a member of a group
-    /// that acknowledges it afterwards is told that it is too late. A group may [keep](crate::GroupBuilder::keep_expired)
+    /// that acknowledges it afterwards gets an error that it is too late. A group may [keep](crate::GroupBuilder::keep_expired)
     /// what asks for acknowledgement and expires, as a dead letter.
     ///
     /// ```
@@ -122,9 +122,10 @@ impl<'a, P: Payload, Mode> OutgoingMessage<'a, P, Mode> {
         self
     }
 
-    /// Has the server hold it for so long, from when it is published, and deliver it then: to those who are subscribed then, as
-    /// if it was published then. So it arrives behind what this client publishes meanwhile. Without [`Self::ack`] a server that ends
-    /// takes it along; with it, and a journal, it is delivered at its time also after a restart.
+    /// Has the server hold the message for this time, counted from when it is published, and then deliver it to the
+    /// subscribers of that moment, as if it was published then. It arrives after what this client publishes meanwhile.
+    /// Without [`Self::ack`] it is lost if the server ends; with it, and a journal, it is delivered at its time also
+    /// after a restart.
     ///
     /// As for [`Self::expires_in`], the server's clock decides. A message cannot be delivered more than 3,650 days ahead, and counts
     /// in the server's limits meanwhile.
@@ -151,15 +152,16 @@ impl<'a, P: Payload, Mode> OutgoingMessage<'a, P, Mode> {
         self
     }
 
-    /// As [`Self::deliver_in`], at this time by the server's clock; at once if it has passed.
+    /// As [`Self::deliver_in`], at this time by the server's clock; at once if the time has passed.
     pub fn deliver_at(mut self, time: SystemTime) -> Self {
         self.deliver = Some(DeliveryTime::At(time));
         self
     }
 
-    /// Has the server keep it as the last message of its name, in place of the one before, and give it to whoever subscribes
-    /// [with the last values](crate::SubscriptionBuilder::with_last), until it is [cleared](crate::Retained::clear) or expires. With a journal it is
-    /// stored before it is answered, also without [`Self::ack`]. One that is delivered later cannot be retained.
+    /// Has the server keep the message as the last one of its name, in place of the one before, for subscriptions [with
+    /// the last values](crate::SubscriptionBuilder::with_last), until it is [cleared](crate::Retained::clear) or
+    /// expires. A server with a journal stores it before it answers, also without [`Self::ack`]. A delayed message
+    /// cannot be retained.
     ///
     /// ```
     /// # use mezzenger::{Client, Filter, Server};
@@ -179,10 +181,10 @@ impl<'a, P: Payload, Mode> OutgoingMessage<'a, P, Mode> {
         self
     }
 
-    /// Says under which key it is known to whoever publishes it, 1 to 255 bytes: another message under the same name and key within the
-    /// server's idempotency window (2 minutes, unless the server says otherwise) is answered as if it was taken, and not
-    /// published, whoever sends it; so a program may publish again what it published before it was started anew. With [`Self::ack`]
-    /// and a journal that holds across restarts of the server, too.
+    /// Sets an idempotency key of 1 to 255 bytes: the server answers another message under the same name and key with
+    /// OK and does not publish it, whoever sends it, within its idempotency window (2 minutes unless configured
+    /// otherwise). So a program may publish again after a restart of its own. With [`Self::ack`] and a journal, keys
+    /// survive restarts of the server, too.
     ///
     /// ```
     /// # use mezzenger::{Client, Server};
@@ -232,7 +234,7 @@ impl<P: Payload> OutgoingMessage<'_, P> {
         self.leave(true)
     }
 
-    /// Publishes it and waits until the server has taken it. With [`Self::ack`] the server has then stored it.
+    /// Publishes it and waits until the server has accepted it. With [`Self::ack`], the server has stored it then.
     ///
     /// Without an answer within `send_timeout` the same bytes are sent again, at most `connection_retries`
     /// times in all; the server publishes them once.

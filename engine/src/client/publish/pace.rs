@@ -1,5 +1,5 @@
-//! How many bytes may be in flight, and how large a frame may become, so that a queue in front of the
-//! server delays messages by about a target and no more. Pure: bytes and times in, bounds out.
+//! Pacing: how many bytes may be in flight, and how large a frame may become, so that a queue in front of the server
+//! delays messages by about a target and no more. Pure: bytes and times in, bounds out.
 //!
 //! The window is what the server answers within the target and one undisturbed round trip. A window that is
 //! too small measures a small rate, but a short round trip as well: `rate x (target + floor)` is larger than
@@ -129,8 +129,8 @@ impl Pace {
         self.bytes
     }
 
-    /// Size at which a frame is closed that is for so many connections: a quarter of the target's worth, and more if
-    /// the connections are so many that frames of that size would cost more than their bytes.
+    /// Size at which a frame is closed that is for this many connections: a quarter of the target's worth, and more if
+    /// the connections are this many that frames of that size would cost more than their bytes.
     pub(super) fn frame_bytes(&self, connections: u32) -> usize {
         let Some(rate) = self.rate.get() else { return FRAME_BYTES_FIRST };
         let costs = COST_PER_CONNECTION.saturating_mul(connections).saturating_mul(COSTS_PER_FRAME);
@@ -147,7 +147,7 @@ impl Pace {
         ((rate * self.target.as_secs_f64()) as usize).saturating_add(WINDOW_BYTES_MIN)
     }
 
-    /// Whether there is room for a frame of so many bytes. To be asked before each departure: the answer is
+    /// Whether there is room for a frame of this many bytes. To be asked before each departure: the answer is
     /// remembered as what limits the rate.
     pub(super) fn admits(&mut self, bytes: usize) -> bool {
         let admits = self.has_room_for(bytes);

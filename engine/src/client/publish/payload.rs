@@ -1,4 +1,4 @@
-//! What can be published: bytes and text, and typed values as `archive` writes them.
+//! Payloads: bytes, text, and typed values as `archive` writes them.
 
 use bytes::Bytes;
 

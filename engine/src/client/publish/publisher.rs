@@ -1,4 +1,4 @@
-//! Publishing: what the handles of a client, its subscriptions and their deliveries share of it.
+//! The publishing state that the handles of a client, its subscriptions and their deliveries share.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -187,7 +187,7 @@ impl Publisher {
         self.check_size(name.len() + 1 + pickle.len())
     }
 
-    /// Whether a frame of so many bytes may leave.
+    /// Whether a frame of this many bytes may leave.
     fn check_size(&self, bytes: usize) -> Result<(), SendError> {
         let bytes_max = self.max_message_bytes;
         if bytes > bytes_max {

@@ -1,4 +1,4 @@
-//! What a publisher holds until the server answered.
+//! Receipts: what a publisher holds until the server answers.
 
 use std::pin::Pin;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -15,7 +15,7 @@ use crate::client::waiting::{WaitSlot, Wakers};
 pub(in crate::client) struct Acceptance {
     /// How many connections it was for; `None` where that is not known.
     pub(in crate::client) receivers: Option<u32>,
-    /// How many of these do more than look on.
+    /// How many of these are no observers.
     pub(in crate::client) takers: Option<u32>,
 }
 
@@ -103,7 +103,7 @@ impl SharedOutcome {
         self.lock().requests.waiting()
     }
 
-    /// Waits for the decision until `end`, or for ever.
+    /// Waits for the decision until `end`, or forever.
     pub(in crate::client) fn wait_until(
         &self,
         end: Option<Instant>,
@@ -178,7 +178,7 @@ impl Receipt {
     }
 
     /// Waits until the server answered, or the client gave up (it does, after `send_timeout` times
-    /// `connection_retries`, counted anew when the message leaves).
+    /// `connection_retries`, counted again from when the message leaves).
     ///
     /// # Errors
     /// Why the message was not published, or that this is not known ([`SendError::TimedOut`]).

@@ -23,7 +23,7 @@ use crate::wire::control::Overflow;
 use crate::wire::name;
 
 /// A subscription that is about to be opened: [`Client::subscription_to`](crate::Client::subscription_to). Unless it says otherwise, one to a
-/// pattern [looks on](Self::observe), and one to a name or a prefix [takes part](Self::broadcast).
+/// pattern [observes](Self::observe), and one to a name or a prefix [takes part](Self::broadcast).
 ///
 /// ```no_run
 /// use mezzenger::{Client, Filter};
@@ -51,26 +51,27 @@ impl<Mode> SubscriptionBuilder<Mode> {
         Self { callbacks, settings, kind: None, credit: None, mode }
     }
 
-    /// Looks on: gets each message when it is published, none again, and acknowledges nothing. The default for a pattern, as whoever
-    /// watches many names must not take messages from those who wait for them.
+    /// Makes it an observer: it gets each message when it is published, none again, and acknowledges nothing. The
+    /// default for a pattern, because a program that watches many names must not settle messages that others work on.
     pub fn observe(mut self) -> Self {
         self.kind = Some(Kind::Observer);
         self
     }
 
-    /// Takes part: a message that asks for acknowledgement comes again until somebody acknowledged it, and what is done with it here
-    /// settles it for all who are in no group. The default for a name and for a prefix.
+    /// Makes it a broadcast subscription: a message that asks for acknowledgement is delivered again until one
+    /// subscriber acknowledges it, and an acknowledgement here settles it for all subscribers outside of groups. The
+    /// default for a name and for a prefix.
     ///
-    /// Messages that were kept before it came are delivered as [again](super::Delivery::is_redelivered), some at a time, beside those that
-    /// are published meanwhile: in their order among themselves, not before these.
+    /// Messages that were kept before the subscription are delivered as [redelivered](super::Delivery::is_redelivered)
+    /// ones, in their order, between the messages that are published meanwhile.
     pub fn broadcast(mut self) -> Self {
         self.kind = Some(Kind::Broadcast);
         self
     }
 
-    /// Works: of each message one member of the group gets it. A message that asks for acknowledgement is done when
-    /// a member of each group that it fits has acknowledged it, and nobody else can. The group ends with its last member, unless
-    /// it is a [durable one](crate::Groups::durable), which is joined by its name and filter.
+    /// Joins a group: each message goes to one member. A message that asks for acknowledgement is done when a member of
+    /// each matching group has acknowledged it, and nobody else can acknowledge it. The group ends with its last
+    /// member, unless it is [durable](crate::Groups::durable); a durable group is joined by its name and filter.
     pub fn group(self, name: impl Into<String>) -> GroupBuilder<Mode> {
         let Self { callbacks, mut settings, kind, credit, mode } = self;
         let mut policy = Policy::default();
@@ -97,24 +98,24 @@ impl<Mode> SubscriptionBuilder<Mode> {
         GroupBuilder { callbacks, settings, group, retry_delay: None, mode }
     }
 
-    /// How many bytes of messages may be here and not dealt with: 1 byte to 1 GiB. A frame of messages is delivered
-    /// while any is left, so that it may be exceeded by one frame; and by 8 MiB more, unless [`Self::lossy`], before publishers
-    /// are slowed down. Default: 4 MiB.
+    /// Credit: the bytes of messages that may be here unsettled, 1 byte to 1 GiB. The server delivers a frame while any
+    /// credit is left, so one frame may exceed it; and, unless [`Self::lossy`], 8 MiB more before publishers are held
+    /// back. Default: 4 MiB.
     pub fn credit(mut self, bytes: u64) -> Self {
         self.credit = Some(bytes);
         self
     }
 
-    /// Gets the [retained](crate::OutgoingMessage::retain) messages of the names that it fits, each before what is
-    /// published under its name from now on, as far as the credit goes; and again whenever the client has connected anew. They
-    /// say that they are [redelivered](super::Delivery::is_redelivered). In a group nobody gets them.
+    /// Delivers the [retained](crate::OutgoingMessage::retain) messages of the matching names first, each before what
+    /// is published under its name from now on, as credit allows; and again after each reconnect. They say that they
+    /// are [redelivered](super::Delivery::is_redelivered). Members of groups get none.
     pub fn with_last(mut self) -> Self {
         self.settings.with_last = true;
         self
     }
 
-    /// Loses what does not fit into the credit, instead of slowing the publishers down; messages that ask for
-    /// acknowledgement wait at the server all the same. What is lost is told to
+    /// Drops messages that do not fit into the credit, instead of holding back their publishers; messages that ask for
+    /// acknowledgement wait at the server all the same. What is dropped is reported to
     /// [`on_missed`](crate::ClientBuilder::on_missed).
     pub fn lossy(mut self) -> Self {
         self.settings.overflow = Overflow::Drop;
@@ -132,8 +133,8 @@ impl<Mode> SubscriptionBuilder<Mode> {
 }
 
 impl SubscriptionBuilder {
-    /// Subscribes. When it returns, the server has the subscription: what is published from now on arrives. When the
-    /// connection is lost, the client subscribes again on the next one, before anything else.
+    /// Subscribes. When it returns, the server has the subscription: what is published from now on arrives. After a
+    /// lost connection, the client subscribes again on the next one, before anything else.
     ///
     /// # Errors
     /// What is wrong with the filter or an option; [`SubscribeError::Refused`] with what the server says;
@@ -199,58 +200,58 @@ pub struct GroupBuilder<Mode = Blocking> {
 }
 
 impl<Mode> GroupBuilder<Mode> {
-    /// How long a member may take to settle a message before another one gets it: from a millisecond to some 49 days, counted
-    /// from the delivery, and anew with each [`Delivery::extend`](super::Delivery::extend). Default: the server's retry
+    /// Time for one attempt before another member gets the message: from a millisecond to some 49 days, counted from
+    /// the delivery, and again from each [`Delivery::extend`](super::Delivery::extend). Default: the server's retry
     /// interval.
     pub fn ack_wait(mut self, time: Duration) -> Self {
         self.group.policy.set_ack_wait(time);
         self
     }
 
-    /// Most messages that a member may have without having settled them. Default: as many as the server allows, 8,192.
+    /// Maximum of unsettled messages per member. Default: what the server allows, 8,192.
     pub fn in_flight_max(mut self, messages: u32) -> Self {
         self.group.policy.set_in_flight_max(messages);
         self
     }
 
-    /// How often the group gets a message before it becomes a [dead letter](crate::Client::dead_letters). An attempt fails when its
-    /// time is over, or its member [gives it back](super::Delivery::nak) or is gone. Default: without end.
+    /// Maximum attempts per message, after which it becomes a [dead letter](crate::Client::dead_letters). An attempt
+    /// fails when its time is over, or its member [gives it back](super::Delivery::nak) or is gone. Default: no
+    /// maximum.
     pub fn attempts_max(mut self, attempts: u16) -> Self {
         self.group.policy.set_attempts_max(attempts);
         self
     }
 
-    /// How long the group waits after a failed attempt before the next one: the first delay after the first attempt, and so on;
-    /// the last one after all further attempts. At most 16, each of at most some 49 days. A delay above zero that a member gives
-    /// comes first. Default: none, the next attempt comes at once.
+    /// Delays after failed attempts: the first after the first attempt, and so on; the last one after all further
+    /// attempts. At most 16, each at most some 49 days. A delay above zero that a member gives takes precedence.
+    /// Default: none, the next attempt follows at once.
     pub fn backoff(mut self, delays: &[Duration]) -> Self {
         self.group.policy.set_backoff(delays);
         self
     }
 
-    /// Has messages that [expire](crate::OutgoingMessage::expires_in) while the group has them become
-    /// [dead letters](crate::Client::dead_letters), instead of being no more. One that is replayed does not expire again.
+    /// Keeps messages that [expire](crate::OutgoingMessage::expires_in) in the group as [dead
+    /// letters](crate::Client::dead_letters). One that is replayed does not expire again.
     pub fn keep_expired(mut self) -> Self {
         self.group.policy.set_keeps_expired();
         self
     }
 
-    /// How many bytes of messages may be here and not dealt with, as for
-    /// [`SubscriptionBuilder::credit`]. Who takes long for a message gives 1, and gets the next one when the last was
-    /// dropped or settled: until then it goes to another member. Default: 256 KiB.
+    /// Credit, as for [`SubscriptionBuilder::credit`]. With 1, a member gets its next message when the last one was
+    /// settled or dropped; until then messages go to other members. Default: 256 KiB.
     pub fn credit(mut self, bytes: u64) -> Self {
         self.settings.credit = bytes;
         self
     }
 
-    /// Whether the client asks for more time by itself for what was delivered and is not settled yet, read or not, as
-    /// long as the process lives and the connection does. Default: true.
+    /// Whether the client extends the time of unsettled messages by itself, read or not, as long as the process and the
+    /// connection live. Default: true.
     pub fn extend_automatically(mut self, extends: bool) -> Self {
         self.group.extends = extends;
         self
     }
 
-    /// After how long a message for which a callback failed is delivered again; zero: as the group's [delays](Self::backoff) say.
+    /// Delay before a message whose callback failed is delivered again; zero: the group's [delays](Self::backoff).
     /// Default: zero, or a second if the group has no delays when it is joined.
     pub fn retry_delay(mut self, delay: Duration) -> Self {
         self.retry_delay = Some(delay);

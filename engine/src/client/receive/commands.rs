@@ -1,4 +1,4 @@
-//! What subscriptions ask the server for, until the I/O thread takes it.
+//! Requests of subscriptions, queued until the I/O thread takes them.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -46,7 +46,7 @@ impl Word {
         }
     }
 
-    /// Whether the message is done for its group, so that it comes again if this is lost.
+    /// Whether the message is done for its group, so that it is delivered again if this is lost.
     pub(super) fn ends(&self) -> bool {
         matches!(self, Self::Ack | Self::Reject { .. })
     }
@@ -73,7 +73,7 @@ struct State {
     acks_dropped: usize,
     /// Which connection verdicts and credit are for.
     connection: u64,
-    /// No verdict is on its way, so the next one must wake the I/O thread.
+    /// No verdict is in flight, so the next one must wake the I/O thread.
     idle: bool,
     /// No subscription begins any more.
     stopping: bool,
@@ -193,7 +193,7 @@ impl Commands {
         state.acks_dropped += acks;
     }
 
-    /// Takes what waits. `is_open`: whether the server can be told; `frames`: how many verdicts are on their way.
+    /// Takes what waits. `is_open`: whether the server can be told; `frames`: how many verdicts are in flight.
     pub(super) fn take(&self, is_open: bool, frames: usize) -> Drained {
         let mut state = self.lock();
         let mut taken = Drained {

@@ -1,4 +1,4 @@
-//! A message that was delivered, and what its receiver says of it.
+//! A delivered message, and the verdicts of its receiver.
 
 use std::marker::PhantomData;
 use std::ops::Deref;
@@ -32,7 +32,7 @@ pub(in crate::client) struct Settler {
     pub(in crate::client) publisher: Arc<Publisher>,
 }
 
-/// A frame of messages that is being dealt with; when it goes, as many bytes may come again.
+/// A frame of messages that is being dealt with; when it goes, as many bytes may be delivered again.
 pub(super) struct Lease {
     pub(super) inbox: Arc<Inbox>,
     pub(super) settler: Settler,
@@ -106,7 +106,7 @@ impl<Mode> Delivery<Mode> {
     }
 
     /// It is done. Does not wait: acknowledgements leave together. One that is lost with the connection, or comes when a later
-    /// attempt is here, is told to [`on_error`](crate::ClientBuilder::on_error), and the message delivered again.
+    /// attempt is here, is reported to [`on_error`](crate::ClientBuilder::on_error), and the message delivered again.
     pub fn ack(mut self) {
         if !self.message.requires_ack() || !self.lease.settler.publisher.process.is_this() {
             return;
@@ -121,7 +121,7 @@ impl<Mode> Delivery<Mode> {
     }
 
     /// Gives it back to its group, which gets it again after `delay`: this member or another one. Outside of groups it
-    /// does nothing: what is not acknowledged comes again by itself. At most some 49 days; a longer delay is shortened.
+    /// does nothing: the server delivers what is not acknowledged again by itself. At most some 49 days; a longer delay is shortened.
     pub fn nak(mut self, delay: Duration) {
         if self.is_job() {
             self.say(Word::Nak { delay_ms: millis(delay) });

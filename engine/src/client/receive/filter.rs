@@ -1,4 +1,4 @@
-//! Which messages a subscription is for.
+//! The filter of a subscription.
 
 use std::fmt;
 

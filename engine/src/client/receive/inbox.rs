@@ -1,4 +1,4 @@
-//! What was delivered to one subscription and waits for its reader, and the credit that it takes.
+//! Messages that wait for the reader of one subscription, and the credit that they take.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -215,7 +215,7 @@ impl Inbox {
         self.lock().pop()
     }
 
-    /// Takes a frame, waiting until `end` for one, or (`None`) for ever.
+    /// Takes a frame, waiting until `end` for one, or (`None`) forever.
     pub(super) fn pop(&self, end: Option<Instant>) -> Result<Frame, ReceiveError> {
         if let Some(now) = self.try_pop() {
             return now;
@@ -244,7 +244,7 @@ impl Inbox {
         }
     }
 
-    /// Bytes were dealt with: as many may come again. Half the credit is granted at a time, or less when that takes long
+    /// Bytes were dealt with: as many may be delivered. Half the credit is granted at a time, or less when that takes long
     /// and the server may have none left: how much, and on which connection.
     pub(super) fn release(&self, bytes: usize) -> Option<(u64, u64)> {
         let mut state = self.lock();

@@ -1,4 +1,4 @@
-//! Sees gaps in what arrives: each publisher counts its messages under each name, and all its messages.
+//! Detects gaps: each publisher counts its messages under each name, and all its messages.
 
 use std::collections::HashMap;
 
@@ -29,7 +29,7 @@ impl Position {
 /// What a message tells of those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::client) enum Gap {
-    /// So many are missing before it.
+    /// This many are missing before it.
     Missing(u64),
     /// Its numbers cannot be right. They count for nothing.
     Implausible,

@@ -1,4 +1,4 @@
-//! What is subscribed to on the connection for requests, and what comes of it.
+//! Subscriptions: opening them, and receiving what they deliver.
 //!
 //! - [`Filter`]: which messages; `settings`: all that a subscription is opened with, `policy` what a group's members agree on; `builder` collects, and `opener` opens it.
 //! - `message`: what was received, a view of its frame; `outcome`: what a callback says of it. `verify`: checksums; `missed`: sees gaps.

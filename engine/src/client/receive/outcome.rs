@@ -1,4 +1,4 @@
-//! What a callback may return.
+//! The results that a callback may return.
 
 use std::fmt::Display;
 use std::time::Duration;

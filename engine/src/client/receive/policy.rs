@@ -1,4 +1,4 @@
-//! What the members of a group agree on, as builders collect it.
+//! The terms of a group, as builders collect them.
 
 use std::time::Duration;
 

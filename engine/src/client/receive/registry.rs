@@ -89,7 +89,7 @@ impl Registry {
         }
     }
 
-    /// Asks for what waits. `is_open`: whether there is a connection; `settles`: how many verdicts are on their way.
+    /// Asks for what waits. `is_open`: whether there is a connection; `settles`: how many verdicts are in flight.
     pub(in crate::client) fn ask(
         &mut self,
         is_open: bool,

@@ -1,4 +1,4 @@
-//! What a subscription is opened with.
+//! The settings of a subscription.
 
 use std::time::Duration;
 

@@ -20,7 +20,7 @@ use crate::wire::record::Records;
 /// Each message comes as a [`Delivery`], which is acknowledged explicitly. Dropping the subscription ends it: what was
 /// not acknowledged is delivered again, to whoever is subscribed then. So does the end of its client, which it does not keep.
 ///
-/// As an iterator it ends without saying why; [`Self::recv`] says whether it was closed or refused.
+/// As an iterator it ends without saying why; [`Self::recv`] says whether it was closed or rejected.
 ///
 /// What is not read waits here, up to the subscription's credit in bytes; it holds up neither other subscriptions nor
 /// callbacks. Beyond, messages wait at the server, which slows their publishers down, or are lost, as the subscription
@@ -135,7 +135,7 @@ impl Subscription {
     ///
     /// # Errors
     /// [`ReceiveError::Closed`] when the subscription has ended and all was read, [`ReceiveError::Refused`] when the
-    /// server refused it on a new connection.
+    /// server rejected it on a new connection.
     pub fn recv(&mut self) -> Result<Delivery, ReceiveError> {
         self.next_until(None)
     }

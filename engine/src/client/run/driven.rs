@@ -28,10 +28,10 @@ pub struct DrivenClient {
 }
 
 impl DrivenClient {
-    /// A client over this stream. The server is not asked for a sign of life.
+    /// A client over this stream. It does not ping the server.
     ///
     /// # Errors
-    /// When the system refuses.
+    /// When the system call fails.
     pub fn over(options: &ClientBuilder, stream: UnixStream) -> Result<Self, ConnectError> {
         let options = &options.options;
         stream.set_nonblocking(true).map_err(ConnectError::System)?;

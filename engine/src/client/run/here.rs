@@ -1,4 +1,4 @@
-//! What this thread does for a client just now, which says what it must not wait for.
+//! Which work this thread does for a client now, and so what it must not wait for.
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Who does a client's work.
+//! The threads that do a client's work.
 //!
 //! - `threads`: they do the turns, and call callbacks meanwhile; `watchdog` sees which take long; `worker`: threads whose end is
 //!   waited for within a bound. The asynchronous client has a task instead.

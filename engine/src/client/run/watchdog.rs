@@ -1,8 +1,8 @@
-//! Sees to it that no client waits for its callbacks: one thread for all clients of the process, while there are some
+//! A watchdog: one thread that keeps the clients of a process from waiting for slow callbacks, while there are clients
 //! with callbacks.
 //!
 //! It looks at each client every [`PERIOD`]. A client whose thread calls callbacks, and has done nothing else since the
-//! last look, is told. A look costs a load for each client; a client that begins to call costs a store and a load.
+//! last look, is woken. A look costs a load for each client; a client that begins to call costs a store and a load.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};

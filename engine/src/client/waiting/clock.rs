@@ -43,7 +43,7 @@ impl Clock {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for a future until `end` at the latest: `None` when it is not done then. For ever without an end, and when the owner
+    /// Waits for a future until `end` at the latest: `None` when it is not done then. Forever without an end, and when the owner
     /// is gone, with whom whatever clients wait for ends.
     pub(in crate::client) async fn until<T>(
         &self,

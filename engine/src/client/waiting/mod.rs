@@ -1,4 +1,4 @@
-//! What calls wait with, whether a thread waits or a task. No runtime, and no thread of its own.
+//! What threads and tasks wait with. No runtime, and no thread of its own.
 //!
 //! - `wakers`: the tasks that wait for one thing; `oneshot`: one value, for whoever waits for it.
 //! - `clock`: times that tasks wait for. `block`: how a thread waits for what is written for tasks.

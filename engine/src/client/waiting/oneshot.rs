@@ -71,7 +71,7 @@ impl<T> Drop for Sender<T> {
 }
 
 impl<T> Receiver<T> {
-    /// Waits for the value until `end` at the latest: `None` when it did not come in time. For ever without an end.
+    /// Waits for the value until `end` at the latest: `None` when it did not come in time. Forever without an end.
     pub(in crate::client) fn recv_until(&mut self, end: Option<Instant>) -> Option<Option<T>> {
         block_until(end, self)
     }

@@ -1,4 +1,4 @@
-//! Which calls of a disk in memory fail, and how.
+//! Faults of a disk in memory.
 
 use std::collections::BTreeMap;
 use std::io;

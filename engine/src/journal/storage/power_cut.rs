@@ -20,7 +20,7 @@ pub enum Tear {
 enum Fate {
     /// Perhaps; the next sync makes it sure.
     Open,
-    /// Perhaps, for ever: a sync of it failed.
+    /// Perhaps, forever: a sync of it failed.
     Doubtful,
     Sure,
 }

@@ -1,4 +1,4 @@
-//! What was done to a disk in memory, in order.
+//! A trace of what was done to a disk in memory.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

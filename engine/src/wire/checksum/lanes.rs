@@ -51,7 +51,7 @@ const SINES: [[u32; 16]; 4] = [
     ],
 ];
 
-/// Advances the states of all lanes by the first blocks of their chunks, so many of each.
+/// Advances the states of all lanes by the first blocks of their chunks, this many of each.
 type Compress<const LANES: usize> =
     fn(states: &mut [[u32; LANES]; 4], chunks: &[&[Block]; LANES], blocks: usize);
 
@@ -138,7 +138,7 @@ impl<'a> Lane<'a> {
         }
     }
 
-    /// Books that so many blocks of the chunk have been through.
+    /// Books that this many blocks of the chunk have been through.
     fn advance(&mut self, blocks: usize) {
         self.done += blocks * 64;
         if self.pieced_from < self.pieced_to {

@@ -1,4 +1,4 @@
-//! Why a pickle is refused.
+//! Errors of reading a pickle.
 
 use std::fmt;
 

@@ -262,7 +262,7 @@ impl<'a, S: Sink<'a>> Machine<'a, S> {
         self.stack.pop().ok_or_else(|| self.misused())
     }
 
-    /// Where the items start that the opcode works on: so many, or all above the mark.
+    /// Where the items start that the opcode works on: this many, or all above the mark.
     #[inline]
     fn start(&mut self, count: Option<usize>) -> Result<usize, PickleError> {
         let start = match count {

@@ -13,7 +13,7 @@
 //!
 //! The format's reference is the documentation of CPython's `pickletools` module, and where that is
 //! silent, what CPython 2.7 and 3 do. Where the two readings of a malformed pickle could differ, it is
-//! refused here: what this module reads is what CPython reads, or nothing.
+//! rejected here: what this module reads is what CPython reads, or nothing.
 
 mod error;
 mod expansion;
@@ -61,7 +61,7 @@ mod samples {
         [&pickle[..at], to, &pickle[at + from.len()..]].concat()
     }
 
-    /// Opcodes for lists within lists, so many deep.
+    /// Opcodes for lists within lists, this many deep.
     pub(super) fn nested_lists(depth: usize) -> Vec<u8> {
         [vec![b']'; depth], vec![b'a'; depth - 1]].concat()
     }

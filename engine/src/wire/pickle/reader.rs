@@ -50,7 +50,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Reads so many bytes.
+    /// Reads this many bytes.
     #[inline]
     pub(super) fn take(&mut self, bytes: usize) -> Result<&'a [u8], PickleError> {
         if bytes > self.end - self.at {

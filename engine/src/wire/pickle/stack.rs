@@ -59,7 +59,7 @@ impl<'a> Stack<'a> {
         Some(start)
     }
 
-    /// Where the last `count` items start, if so many are reachable.
+    /// Where the last `count` items start, if this many are reachable.
     #[inline]
     pub(super) fn last(&self, count: usize) -> Option<usize> {
         self.items.len().checked_sub(count).filter(|&start| start >= self.fence)

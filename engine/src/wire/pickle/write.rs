@@ -19,7 +19,7 @@ pub enum Plain<'a> {
 /// the `name|` before it) with its checksum.
 ///
 /// The timestamp, in nanoseconds since the Unix epoch, is cut to hundredths of a second (from the
-/// year 2286 on, to tenths): so many digits are the same in both Pythons' `str`, so that both agree on
+/// year 2286 on, to tenths): these digits are the same in both Pythons' `str`, so that both agree on
 /// the checksum, which is MD5 of `name + str(payload) + str(timestamp)` with bytes as they are. The
 /// same message always has the same checksum.
 pub fn write(name: &str, payload: Plain<'_>, ack: bool, timestamp_ns: u64) -> (Vec<u8>, Checksum) {
@@ -93,7 +93,7 @@ fn push_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend([op::TUPLE2, op::REDUCE]);
 }
 
-/// Writes characters that take so many bytes of UTF-8.
+/// Writes characters that take this many bytes of UTF-8.
 fn push_unicode(out: &mut Vec<u8>, utf8_bytes: usize, chars: impl Iterator<Item = char>) {
     out.reserve(utf8_bytes + 16);
     if let Ok(length) = u32::try_from(utf8_bytes) {

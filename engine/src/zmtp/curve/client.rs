@@ -25,7 +25,7 @@ enum State {
     Over,
 }
 
-/// A handshake under way.
+/// A handshake in progress.
 #[derive(Debug)]
 pub(crate) struct ClientHandshake {
     keys: Arc<ClientKeys>,

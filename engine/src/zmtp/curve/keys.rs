@@ -1,4 +1,4 @@
-//! Keys, and whose are accepted.
+//! Keys, and which clients' keys are accepted.
 
 use std::collections::BTreeSet;
 use std::fmt;

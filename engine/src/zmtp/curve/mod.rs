@@ -54,7 +54,7 @@ pub(crate) enum CurveError {
     #[error("its HELLO cannot be opened: it was made for another server key")]
     Hello,
     /// A box does not open.
-    #[error("its {0} cannot be opened: it was changed on its way, or made with other keys")]
+    #[error("its {0} cannot be opened: it was changed in transit, or made with other keys")]
     Box(&'static str),
     /// The cookie is not the one that this connection was given.
     #[error("its cookie is not the one of this connection")]

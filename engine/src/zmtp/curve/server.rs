@@ -37,7 +37,7 @@ struct WelcomeState {
     cookie: [u8; COOKIE_BYTES],
 }
 
-/// A handshake under way.
+/// A handshake in progress.
 #[derive(Debug)]
 pub(crate) struct ServerHandshake {
     keys: Arc<ServerKeys>,

@@ -1,4 +1,4 @@
-//! What travels after the handshake: each frame within a MESSAGE command.
+//! Traffic after the handshake: each frame within a MESSAGE command.
 //!
 //! `MESSAGE`, eight bytes of a number that rises, then a box with a byte of flags and the frame's body. libzmq sends the
 //! command as a frame of a message, without the command flag; both are taken here. The flags are those of the frame that

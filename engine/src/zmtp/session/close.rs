@@ -1,4 +1,4 @@
-//! Why the server closes a connection.
+//! Reasons for which the server closes a connection.
 
 use crate::zmtp::curve::CurveError;
 use crate::zmtp::curve::keys::PublicKey;
@@ -49,7 +49,7 @@ pub(crate) enum CloseReason {
 }
 
 impl CloseReason {
-    /// Whether the peer is told before the connection is closed: in its greeting, which mechanism is asked for; by an
+    /// Whether the peer learns why before the connection is closed: in its greeting, which mechanism is asked for; by an
     /// ERROR, after which a libzmq client does not try again, what no further attempt would change.
     pub(crate) fn is_told(&self) -> bool {
         match self {

@@ -38,7 +38,7 @@ impl Session {
         plain::append_welcome(out);
     }
 
-    /// The login is wrong: the client is told, and the connection is to be closed for this.
+    /// The login is wrong: the client gets an error, and the connection is to be closed for this.
     pub(crate) fn refuse_login(&self, user: &str, out: &mut Vec<u8>) -> CloseReason {
         command::append_error(plain::WRONG_LOGIN, out);
         CloseReason::WrongLogin(user.to_owned())

@@ -1,4 +1,4 @@
-//! How the ends of a connection know each other, and what that does to frames.
+//! Security of a connection: how its ends authenticate each other, and how frames are encrypted.
 
 use std::sync::Arc;
 
@@ -92,7 +92,7 @@ impl Security {
     /// Takes a command of the handshake; the client, once it proved which key it has, and may have READY.
     ///
     /// # Errors
-    /// When the client breaks the protocol or is not accepted, which it is told.
+    /// When the client breaks the protocol or is not accepted; it gets an error.
     pub(super) fn advance(
         &mut self,
         body: &[u8],

@@ -1,4 +1,4 @@
-//! A reader of journals made from `engine/docs/journal-format.md` alone: the whole file in memory, no
+//! A reader of journals made from `docs/journal-format.md` alone: the whole file in memory, no
 //! windows, no care for speed.
 
 use std::collections::BTreeMap;

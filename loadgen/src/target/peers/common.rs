@@ -43,7 +43,7 @@ pub(crate) enum PeerError {
         /// What its client says.
         source: BoxError,
     },
-    /// A request was refused, or not answered.
+    /// A request was rejected, or not answered.
     #[error("{action} failed: {source}; the broker's log may say why")]
     Request {
         /// What was asked for.
@@ -65,7 +65,7 @@ pub(crate) enum PeerError {
     /// The client ended by itself.
     #[error("the client ended before its last message; its failure is noted above")]
     Ended,
-    /// The system refused a thread.
+    /// The system denied a thread.
     #[error("the clients' threads could not be started: {0}; check the process limits")]
     Runtime(#[from] io::Error),
 }

@@ -1,4 +1,4 @@
-//! NATS `JetStream` through async-nats: publishes are answered, with 512 of each publisher under way;
+//! NATS `JetStream` through async-nats: publishes are answered, with 512 of each publisher in flight;
 //! a push consumer for each subscriber, which acknowledges each message for itself, or one that the members of a group
 //! share. Pull consumers, in batches of 200 and of 1,000, were no faster.
 //!
@@ -181,7 +181,7 @@ struct Publisher {
     runtime: Handle,
     context: Context,
     subjects: Vec<Subject>,
-    /// Bounded by the publishes that may be under way.
+    /// Bounded by the publishes that may be in flight.
     waiting: mpsc::UnboundedSender<PublishAckFuture>,
     collector: JoinHandle<Finished>,
     taken: Arc<Count>,

@@ -1,5 +1,5 @@
 //! Core NATS spoken by hand over plain connections: what the server does without the cost of a client. What
-//! gathered while a write was under way leaves with the next one, and deliveries are read where they lie. The protocol:
+//! gathered while a write was in flight leaves with the next one, and deliveries are read where they lie. The protocol:
 //! <https://docs.nats.io/reference/reference-protocols/nats-protocol>.
 
 use std::io::{self, BufRead, BufReader, Read, Write};

@@ -1,4 +1,4 @@
-//! Publishing to Redis in pipelines: what has gathered while others are under way leaves in one.
+//! Publishing to Redis in pipelines: what has gathered while others are in flight leaves in one.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ const PIPELINES_MAX: usize = 2;
 /// Adds the command that publishes a message.
 pub(super) type Encode = fn(&mut Pipeline, name: &str, payload: &[u8]);
 
-/// A message on its way to the task that publishes it.
+/// A message in flight to the task that publishes it.
 struct Queued {
     name: usize,
     payload: Vec<u8>,

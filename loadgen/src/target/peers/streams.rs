@@ -28,7 +28,7 @@ const MESSAGES_MAX: usize = 512;
 const BLOCK_MS: usize = 20;
 
 /// What a read gives: for each stream its key and its messages, each with an id, a field and a payload.
-/// Nothing when it waited in vain.
+/// Nothing when none came in time.
 type Read = Option<Vec<(String, Vec<(String, (String, Vec<u8>))>)>>;
 
 pub(super) struct Streams {

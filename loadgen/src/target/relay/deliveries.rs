@@ -161,7 +161,7 @@ impl Deliveries {
         lengths
     }
 
-    /// So many more bytes are written, of frames that take these in all.
+    /// This many more bytes are written, of frames that take these in all.
     pub(super) fn advance(&mut self, bytes: usize, lengths: &[usize]) {
         let Some(mut next) = self.next else { return };
         self.written += bytes;
@@ -185,7 +185,7 @@ mod tests {
         Subscribe { number, credit, topic: topic.to_vec() }
     }
 
-    /// Writes all that is due, so many bytes at a time.
+    /// Writes all that is due, this many bytes at a time.
     fn written(deliveries: &mut Deliveries, queue: &Queue, piece: usize) -> Vec<u8> {
         let mut all = Vec::new();
         while deliveries.is_due(queue) {

@@ -1,4 +1,4 @@
-//! What the two clients share: the commands, which `engine/docs/interop.md` describes.
+//! What the two clients share: the commands, which `docs/interop.md` describes.
 
 use std::collections::HashMap;
 use std::fs;

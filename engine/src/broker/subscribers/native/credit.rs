@@ -1,4 +1,4 @@
-//! Credit: how much of what a subscription wants it gets now, and what waits for more.
+//! Credit: decides what a subscription gets now, and what waits for more credit.
 
 use std::collections::VecDeque;
 use std::collections::btree_map::Entry;
@@ -19,7 +19,7 @@ pub(super) struct AwaitingCredit {
 }
 
 impl Subscribers {
-    /// Delivers so many bytes beyond a subscription's credit, if it may get them; publishers are to wait then.
+    /// Delivers this many bytes beyond a subscription's credit, if it may get them; publishers are to wait then.
     pub(in super::super::super) fn overdraw(&mut self, at: u32, bytes: usize) -> Option<Direct> {
         let native = self.natives.at(at);
         if native.has(DROPS) || i64::from(native.credit) <= -OVERDRAFT_BYTES_MAX {
@@ -35,7 +35,7 @@ impl Subscribers {
         Some(native.direct(false, 0))
     }
 
-    /// Delivers a retained message of so many bytes to a subscription that has credit for it, or gets more without.
+    /// Delivers a retained message of this many bytes to a subscription that has credit for it, or gets more without.
     pub(in super::super::super) fn direct_retained(
         &mut self,
         at: u32,
@@ -83,7 +83,7 @@ impl Subscribers {
         Ok(at)
     }
 
-    /// A message waits for a subscription's credit. When too many do, this one comes again after its interval.
+    /// A message waits for a subscription's credit. When too many do, this one is delivered again after its interval.
     pub(in super::super::super) fn owe(&mut self, at: u32, id: MessageId) {
         let has_room = self.owed < OWED_MESSAGES_MAX_ALL;
         let owed = self.begin_to_owe(at);

@@ -1,4 +1,4 @@
-//! What is known of a dead letter.
+//! A dead letter as the client received it.
 
 use std::time::{Duration, SystemTime};
 

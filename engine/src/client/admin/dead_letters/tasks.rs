@@ -43,7 +43,7 @@ impl DeadLetters {
         self.page(0, 1, |_| {}).await.map(|listed| listed.total)
     }
 
-    /// Those that died first, so many at most.
+    /// Those that died first, at most `limit`.
     ///
     /// # Errors
     /// Why the server does not tell.

@@ -62,7 +62,7 @@ impl GroupBuilder<Asynchronous> {
     ///
     /// # Errors
     /// As for [`Self::open`] when it cannot be joined. Later [`SubscribeError::Stopped`] when the client was closed, and what the server says when it
-    /// refuses the subscription on a new connection.
+    /// rejects the subscription on a new connection.
     pub async fn run<F, O>(self, mut callback: F) -> Result<(), SubscribeError>
     where
         F: AsyncFnMut(&Delivery<Asynchronous>) -> O,

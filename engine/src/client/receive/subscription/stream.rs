@@ -16,7 +16,7 @@ impl Subscription<Asynchronous> {
     ///
     /// # Errors
     /// [`ReceiveError::Closed`] when the subscription has ended and all was read, [`ReceiveError::Refused`] when the
-    /// server refused it on a new connection.
+    /// server rejected it on a new connection.
     pub async fn recv(&mut self) -> Result<Delivery<Asynchronous>, ReceiveError> {
         poll_fn(|context| self.poll_recv(context)).await
     }

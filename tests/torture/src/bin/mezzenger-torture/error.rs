@@ -84,6 +84,6 @@ pub(crate) enum TortureError {
         source: io::Error,
     },
     /// The system refused something.
-    #[error("the system refused: {0}")]
+    #[error("a system call failed: {0}")]
     System(#[from] io::Error),
 }

@@ -1,0 +1,153 @@
+//! What the README and the first page of the guide have people type prints what they show.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::harness::binaries;
+use crate::harness::http;
+use crate::harness::pages::Page;
+use crate::harness::process::Process;
+use crate::harness::server::{Server, command};
+use crate::harness::wait::eventually;
+
+/// A shell in a folder of its own, in which `mezzenger` talks to a server on free ports.
+struct Shell {
+    folder: PathBuf,
+    server: Server,
+}
+
+impl Shell {
+    fn start(folder: &Path) -> Self {
+        let mut start = command();
+        start.args(["--pub-port", "0", "--recv-port", "0", "--http", "127.0.0.1:0"]);
+        let server = Server::started(&mut start);
+        let program = binaries::path("mezzenger");
+        let port = server.recv_addr.port();
+        let wrapper = folder.join("mezzenger");
+        let text = format!("#!/bin/sh\nexec '{}' --port {port} \"$@\"\n", program.display());
+        fs::write(&wrapper, text).unwrap();
+        fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755)).unwrap();
+        Self { folder: folder.to_owned(), server }
+    }
+
+    fn command(&self, line: &str) -> Command {
+        let path = std::env::var("PATH").unwrap();
+        let mut command = Command::new("sh");
+        command.args(["-c", line]).current_dir(&self.folder);
+        command.env("PATH", format!("{}:{path}", self.folder.display()));
+        command
+    }
+
+    /// Runs a line to its end; what it printed.
+    #[track_caller]
+    fn run(&self, line: &str) -> String {
+        let output = self.command(line).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && said.is_empty(), "{line}: {said}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Starts a line that ends with the test, and waits until the server has its subscription.
+    fn start_behind(&self, line: &str) -> Process {
+        let before = self.subscriptions();
+        let process = Process::start(&mut self.command(&format!("exec {line}")));
+        eventually(line, || (self.subscriptions() > before).then_some(()));
+        process
+    }
+
+    fn subscriptions(&self) -> u64 {
+        let metrics = http::get(http::address(&self.server), "/metrics").body;
+        let mut lines = metrics.lines();
+        let figure = lines.find_map(|line| line.strip_prefix("mezzenger_subscriptions "));
+        figure.expect("the metric").parse::<f64>().unwrap() as u64
+    }
+}
+
+/// A line with what differs between two runs taken out: ids, times and addresses.
+fn steady(line: &str) -> String {
+    let is_id =
+        |word: &str| word.len() == 33 && word.chars().all(|c| c.is_ascii_hexdigit() || c == '-');
+    let is_time = |word: &str| word.starts_with("20") && word.ends_with('Z');
+    let words = line.split(' ').map(|word| match word {
+        word if is_id(word) => "ID",
+        word if is_time(word) => "TIME",
+        word if word.contains("127.0.0.1:") => word.split("127.0.0.1:").next().unwrap(),
+        word => word,
+    });
+    words.collect::<Vec<_>>().join(" ")
+}
+
+fn steady_lines(text: &str) -> Vec<String> {
+    text.lines().map(steady).collect()
+}
+
+/// The commands of a block, each with what is printed under it.
+fn steps(block: &str) -> Vec<(String, String)> {
+    let mut steps: Vec<(String, String)> = Vec::new();
+    for line in block.lines() {
+        match (line.strip_prefix("$ "), steps.last_mut()) {
+            (Some(command), _) => steps.push((command.to_owned(), String::new())),
+            (None, Some((_, printed))) => printed.push_str(&format!("{line}\n")),
+            (None, None) => panic!("a block begins with a command: {line}"),
+        }
+    }
+    steps
+}
+
+/// Whether a command goes on until it is ended.
+fn is_endless(line: &str) -> bool {
+    let word = |n| line.split(' ').nth(n).unwrap_or_default();
+    word(0) == "mezzenger"
+        && matches!(word(1), "sub" | "work" | "reply")
+        && !line.contains("--count")
+}
+
+/// Gives the commands of a page's `console` blocks, from the top.
+fn follow(page: &str) {
+    let page = Page::read(page);
+    let folder = tempfile::tempdir().unwrap();
+    let mut shell = None;
+    let mut behind = Vec::new();
+    for block in page.blocks_in("console") {
+        for (line, printed) in steps(&block) {
+            if line == "mezzenger-server" {
+                assert_eq!(steady(printed.trim_end()), "ready pub= recv=", "{printed}");
+                shell = Some(Shell::start(folder.path()));
+                continue;
+            }
+            let shell = shell.as_ref().expect("a server is started first");
+            if is_endless(&line) {
+                behind.push((line.clone(), printed, shell.start_behind(&line)));
+                continue;
+            }
+            let wanted = steady_lines(&printed);
+            // What looks at others' work is asked until they have done it.
+            if line.contains(" list") {
+                eventually(&format!("{line}: {wanted:?}"), || {
+                    (steady_lines(&shell.run(&line)) == wanted).then_some(())
+                });
+            } else {
+                assert_eq!(steady_lines(&shell.run(&line)), wanted, "{}: {line}", page.path);
+            }
+        }
+    }
+    assert!(!behind.is_empty(), "{}: the commands were not found", page.path);
+    for (line, printed, process) in behind {
+        for wanted in printed.lines() {
+            let got = process.line();
+            assert_eq!(got.as_deref().map(steady), Some(steady(wanted)), "{line}");
+        }
+    }
+}
+
+#[test]
+fn the_readmes_commands_print_what_it_shows() {
+    follow("README.md");
+}
+
+#[test]
+fn the_commands_of_getting_started_print_what_it_shows() {
+    follow("docs/getting-started.md");
+}
