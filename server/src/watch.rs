@@ -46,6 +46,9 @@ impl Seen {
     }
 }
 
+/// What files say, with what is wrong with some of them, or why they say nothing.
+pub(crate) type Read<C, E> = Result<(C, Vec<E>), E>;
+
 /// What files say.
 pub(crate) trait Source: Send + 'static {
     /// What is read.
@@ -62,7 +65,7 @@ pub(crate) trait Source: Send + 'static {
     fn paths(&self) -> io::Result<Vec<PathBuf>>;
 
     /// Reads them. Beside what they say comes what is wrong with some of them and keeps nothing else from counting.
-    fn read(&self) -> Result<(Self::Content, Vec<Self::Error>), Self::Error>;
+    fn read(&self) -> Read<Self::Content, Self::Error>;
 }
 
 /// Files, and what they said last.
