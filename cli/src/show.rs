@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal, Write};
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use mezzenger::{Encoding, Message, PayloadError, Value};
+use mezzenger::{Encoding, Message, PayloadError, Value, is_hidden};
 use serde_json::{Map, json};
 
 /// Prints a line and sees it off.
@@ -16,7 +16,7 @@ pub(crate) fn line(text: &[u8]) -> io::Result<()> {
     stdout.flush()
 }
 
-/// The payload: text as it is, bytes with escapes, a v1 value as its text or as JSON. On a terminal, control characters
+/// The payload: text as it is, bytes with escapes, a v1 value as its text or as JSON. On a terminal, hidden characters
 /// are escaped. Texts and bytes are as they are if `raw`.
 pub(crate) fn text(message: &Message, raw: bool) -> Cow<'_, [u8]> {
     let text = payload_text(message.encoding(), message.payload(), raw, || message.value());
@@ -28,17 +28,19 @@ pub(crate) fn json_line(value: &serde_json::Value) -> io::Result<()> {
     line(json_text(value).as_bytes())
 }
 
-/// JSON without control characters: it may escape those above 0x7e, too, which it need not, and which do as they say on a
-/// terminal. Outside of texts it has none.
+/// JSON without [hidden](is_hidden) characters: it may escape those above 0x7e, too, which it need not, and which do as they
+/// say on a terminal. Outside of texts it has none.
 pub(crate) fn json_text(value: &serde_json::Value) -> String {
     let text = value.to_string();
-    if !text.contains(is_high_control) {
+    if !text.contains(is_high_hidden) {
         return text;
     }
     let mut out = String::with_capacity(text.len() + 16);
     for char in text.chars() {
-        if is_high_control(char) {
-            out.push_str(&format!("\\u{:04x}", u32::from(char)));
+        if is_high_hidden(char) {
+            for unit in char.encode_utf16(&mut [0; 2]) {
+                out.push_str(&format!("\\u{unit:04x}"));
+            }
         } else {
             out.push(char);
         }
@@ -46,24 +48,24 @@ pub(crate) fn json_text(value: &serde_json::Value) -> String {
     out
 }
 
-fn is_high_control(char: char) -> bool {
-    char > '~' && char.is_control()
+fn is_high_hidden(char: char) -> bool {
+    char > '~' && is_hidden(char)
 }
 
-/// A text of somebody else's within a line: control characters are escaped.
+/// A text of somebody else's within a line: [hidden](is_hidden) characters are escaped.
 pub(crate) fn on_terminal(text: &str) -> String {
     let text = String::from_utf8_lossy(&without_controls(text.as_bytes())).into_owned();
     text.replace('\n', "\\n").replace('\t', "\\t")
 }
 
-/// A text whose control characters are escaped, but for tabs and line feeds; what is no UTF-8 is escaped, too.
+/// A text whose [hidden](is_hidden) characters are escaped, but for tabs and line feeds; what is no UTF-8 is escaped, too.
 fn without_controls(text: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());
     for chunk in text.utf8_chunks() {
         for char in chunk.valid().chars() {
             match char {
                 '\t' | '\n' => out.push(char as u8),
-                char if char.is_control() => {
+                char if is_hidden(char) => {
                     out.extend(char.escape_unicode().to_string().as_bytes());
                 }
                 char => out.extend(char.encode_utf8(&mut [0; 4]).as_bytes()),
@@ -254,6 +256,16 @@ mod tests {
         let shown = on_terminal("grüße\n\u{1b}[2J\u{9b}1m\u{7f}");
         assert_eq!(shown, "grüße\\n\\u{1b}[2J\\u{9b}1m\\u{7f}");
         assert_eq!(without_controls(b"a\xffb\n"), b"a\\xffb\n");
+    }
+
+    #[test]
+    fn nothing_turns_a_line_around_or_hides_in_it() {
+        let text = "a\u{202e}b\u{200b}c\u{2028}d\u{feff}e\u{e0041} e\u{301}";
+        let shown = "a\\u{202e}b\\u{200b}c\\u{2028}d\\u{feff}e\\u{e0041} e\u{301}";
+        assert_eq!(on_terminal(text), shown);
+        let json = json_text(&json!(text));
+        assert!(!json.contains(is_hidden), "{json}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&json).unwrap(), json!(text));
     }
 
     #[test]

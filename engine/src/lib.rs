@@ -108,9 +108,11 @@ mod client;
 pub mod config;
 pub mod curve;
 mod dump;
+mod escape;
 mod hash;
 pub mod inspect;
 mod inspector;
+mod log_budget;
 mod metrics;
 mod net;
 mod random;
@@ -169,6 +171,8 @@ pub use client::{
 pub use client::{ArchivedForm, layout_of, layout_of_fields};
 pub use config::{Config, ConfigError, SlowSubscriber, Verify};
 pub use dump::{JournalMessage, JournalMessages, read_journal};
+#[doc(hidden)]
+pub use escape::{escape_hidden, is_hidden};
 pub use inspector::Inspector;
 pub use journal::{
     Damage as JournalDamage, DamageReport as JournalDamageReport, FsyncPolicy, FsyncPolicyError,
@@ -176,6 +180,8 @@ pub use journal::{
     Records as JournalRecords, Rewritten as JournalRewritten, Torn as JournalTorn, compact_journal,
     copy_journal, inspect_journal, repair_journal,
 };
+#[doc(hidden)]
+pub use log_budget::LogBudgets;
 pub use metrics::{Histogram, Metrics, Traffic};
 pub use server::{
     AccessHandle, ControlHandle, KeysHandle, Server, ServerBuilder, StartError, StopHandle,

@@ -1,8 +1,8 @@
 //! The permissions file, which may change while the server runs.
 
-use std::fs::File;
+use std::fs::OpenOptions;
 use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,9 +10,14 @@ use mezzenger::access::{
     Access, AccessError, Names, ParsePasswordHashError, PasswordHash, Permissions,
 };
 use mezzenger::curve::{ParseKeyError, PublicKey};
+use mezzenger::escape_hidden;
+use rustix::fs::OFlags;
 use serde::Deserialize;
 
 use crate::watch::{Source, Watched};
+
+#[cfg(test)]
+mod tests;
 
 /// Bytes of the file: some ten thousand clients.
 const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
@@ -42,6 +47,12 @@ pub enum AccessFileError {
         /// Its mode.
         mode: u32,
     },
+    /// It is a pipe, a device or a directory.
+    #[error("{path} is no regular file: name one that says what each client may do")]
+    NoFile {
+        /// What was named.
+        path: PathBuf,
+    },
     /// It is too large.
     #[error("{path} has more than {FILE_BYTES_MAX} bytes")]
     TooLarge {
@@ -49,12 +60,36 @@ pub enum AccessFileError {
         path: PathBuf,
     },
     /// It is no TOML, or has another structure.
-    #[error("{path}: {source}")]
+    #[error("{path}:{line}:{column}: {what}")]
     Toml {
         /// The file.
         path: PathBuf,
-        /// Where, and why.
-        source: Box<toml::de::Error>,
+        /// Where, from 1.
+        line: usize,
+        /// Where in the line, in characters from 1.
+        column: usize,
+        /// Why, without what stands there: that may be a hash.
+        what: String,
+    },
+    /// A text that is meant to be a pattern is a name.
+    #[error(
+        "{path}: '{names}': * and > stand for whole tokens between dots, as in orders.* and orders.>: say \
+         {{ prefix = \"…\" }} for all names that begin so, or {{ name = \"…\" }} for the one name that has such a character"
+    )]
+    Pattern {
+        /// The file.
+        path: PathBuf,
+        /// The text.
+        names: String,
+    },
+    /// Nobody proves a key to this server.
+    #[error(
+        "{path} has clients with a key, and the server asks nobody for one: they count as [others]; give it --curve-secret and \
+         --authorized-keys, or say users instead"
+    )]
+    KeysWithoutCurve {
+        /// The file.
+        path: PathBuf,
     },
     /// Something about one client is wrong.
     #[error("{path}: client {at}: {problem}")]
@@ -158,28 +193,49 @@ struct NameText {
     name: String,
 }
 
-impl From<NamesText> for Names {
-    fn from(text: NamesText) -> Self {
-        match text {
+/// A name that was meant to be a pattern.
+struct Misleading(String);
+
+impl TryFrom<NamesText> for Names {
+    type Error = Misleading;
+
+    fn try_from(text: NamesText) -> Result<Self, Misleading> {
+        let is_part = |token: &str| token.len() > 1 && token.contains(['*', '>']);
+        Ok(match text {
+            NamesText::Text(text) if text.split('.').any(is_part) => return Err(Misleading(text)),
             NamesText::Text(text) => text.into(),
             NamesText::Prefix(PrefixText { prefix }) => Self::prefix(prefix),
             NamesText::Name(NameText { name }) => Self::name(name),
-        }
+        })
     }
 }
 
-impl From<Allowed> for Permissions {
-    fn from(Allowed { publish, subscribe, groups, administer }: Allowed) -> Self {
-        let permissions = publish.into_iter().fold(Self::none(), Self::publish);
-        let permissions = subscribe.into_iter().fold(permissions, Self::subscribe);
-        let permissions = groups.into_iter().fold(permissions, Self::group);
-        if administer { permissions.administer() } else { permissions }
+impl TryFrom<Allowed> for Permissions {
+    type Error = Misleading;
+
+    fn try_from(allowed: Allowed) -> Result<Self, Misleading> {
+        let Allowed { publish, subscribe, groups, administer } = allowed;
+        let mut permissions = if administer { Self::none().administer() } else { Self::none() };
+        for names in publish {
+            permissions = permissions.publish(Names::try_from(names)?);
+        }
+        for names in subscribe {
+            permissions = permissions.subscribe(Names::try_from(names)?);
+        }
+        for names in groups {
+            permissions = permissions.group(Names::try_from(names)?);
+        }
+        Ok(permissions)
     }
 }
 
 /// The file.
 #[derive(Debug)]
-pub(crate) struct AccessFile(PathBuf);
+pub(crate) struct AccessFile {
+    path: PathBuf,
+    /// Whether clients prove keys.
+    has_curve: bool,
+}
 
 impl Source for AccessFile {
     type Content = Access;
@@ -189,21 +245,28 @@ impl Source for AccessFile {
     const INTERVAL: Duration = Duration::from_millis(500);
 
     fn paths(&self) -> io::Result<Vec<PathBuf>> {
-        Ok(vec![self.0.clone()])
+        Ok(vec![self.path.clone()])
     }
 
-    fn read(&self) -> Result<Access, AccessFileError> {
-        read_file(&self.0)
+    fn read(&self) -> Result<(Access, Vec<AccessFileError>), AccessFileError> {
+        let access = read_file(&self.path)?;
+        let is_vain = access.has_keys() && !self.has_curve;
+        let path = || self.path.clone();
+        let wrong = is_vain.then(|| AccessFileError::KeysWithoutCurve { path: path() });
+        Ok((access, wrong.into_iter().collect()))
     }
 }
 
-/// Reads the file, and what follows it.
+/// Reads the file, and what follows it. `has_curve`: clients prove keys.
 ///
 /// # Errors
 /// A file that cannot be used.
-pub(crate) fn read(path: PathBuf) -> Result<(Access, Watched<AccessFile>), AccessFileError> {
-    let access = read_file(&path)?;
-    Ok((access.clone(), Watched::new(AccessFile(path), access)))
+pub(crate) fn read(
+    path: PathBuf,
+    has_curve: bool,
+) -> Result<(Access, Watched<AccessFile>), AccessFileError> {
+    let watched = Watched::read(AccessFile { path, has_curve })?;
+    Ok((watched.content().clone(), watched))
 }
 
 /// Reads a file that says what each client may do.
@@ -213,9 +276,15 @@ pub(crate) fn read(path: PathBuf) -> Result<(Access, Watched<AccessFile>), Acces
 pub fn read_file(path: impl AsRef<Path>) -> Result<Access, AccessFileError> {
     let path = path.as_ref();
     let system = |source| AccessFileError::System { path: path.to_owned(), source };
-    let file = File::open(path).map_err(system)?;
+    // A pipe would keep whoever opens it waiting.
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(system)?;
     // Of the file that was opened, whatever the path names now.
-    let mode = file.metadata().map_err(system)?.mode() & 0o7777;
+    let about = file.metadata().map_err(system)?;
+    if !about.is_file() {
+        return Err(AccessFileError::NoFile { path: path.to_owned() });
+    }
+    let mode = about.mode() & 0o7777;
     if mode & OTHERS != 0 {
         return Err(AccessFileError::Exposed { path: path.to_owned(), mode });
     }
@@ -227,16 +296,48 @@ pub fn read_file(path: impl AsRef<Path>) -> Result<Access, AccessFileError> {
     parse(path, &text)
 }
 
+/// What is wrong, without what the file has there.
+fn without_values(message: &str) -> String {
+    // Nothing but a hash begins so.
+    if message.contains("$argon2") {
+        return "something else is expected where a hash of a password stands".to_owned();
+    }
+    let shown = ["string \"", "character `"].iter().find_map(|kind| message.find(kind));
+    let message = match (shown, message.rfind(", expected ")) {
+        (Some(from), Some(to)) if from < to => {
+            let kind = message[from..].split(' ').next().unwrap_or_default();
+            format!("{}{kind}{}", &message[..from], &message[to..])
+        }
+        _ => message.to_owned(),
+    };
+    escape_hidden(&message.replace('\n', ", "))
+}
+
+fn toml_error(path: &Path, text: &str, error: &toml::de::Error) -> AccessFileError {
+    let at = error.span().map_or(0, |span| span.start);
+    let before = text.get(..at).unwrap_or(text);
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    AccessFileError::Toml {
+        path: path.to_owned(),
+        line,
+        column,
+        what: without_values(error.message()),
+    }
+}
+
 fn parse(path: &Path, text: &str) -> Result<Access, AccessFileError> {
-    let text: Text = toml::from_str(text).map_err(|source| {
-        let (path, source) = (path.to_owned(), source.into());
-        AccessFileError::Toml { path, source }
-    })?;
-    let mut access = Access::new().others(text.others.into());
+    let text: Text = toml::from_str(text).map_err(|error| toml_error(path, text, &error))?;
+    let misleading = |Misleading(names)| AccessFileError::Pattern {
+        path: path.to_owned(),
+        names: escape_hidden(&names),
+    };
+    let mut access = Access::new().others(text.others.try_into().map_err(misleading)?);
     for (at, client) in (1..).zip(text.client) {
         let wrong = |problem| AccessFileError::Client { path: path.to_owned(), at, problem };
         let Client { key, user, password, publish, subscribe, groups, administer } = client;
-        let permissions = Allowed { publish, subscribe, groups, administer }.into();
+        let allowed = Allowed { publish, subscribe, groups, administer };
+        let permissions = allowed.try_into().map_err(misleading)?;
         let (is_again, with) = match (key, user, password) {
             (Some(key), None, None) => {
                 let key: PublicKey =
@@ -257,92 +358,4 @@ fn parse(path: &Path, text: &str) -> Result<Access, AccessFileError> {
     }
     access.check().map_err(|source| AccessFileError::Names { path: path.to_owned(), source })?;
     Ok(access)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::fs;
-    use std::os::unix::fs::PermissionsExt;
-
-    use mezzenger::curve::KeyPair;
-
-    use super::*;
-
-    fn read_text(text: &str) -> Result<Access, AccessFileError> {
-        parse(Path::new("access.toml"), text)
-    }
-
-    #[track_caller]
-    fn check_error(text: &str, expected: &str) {
-        let error = read_text(text).unwrap_err().to_string();
-        assert!(error.starts_with("access.toml") && error.contains(expected), "{error}");
-    }
-
-    #[test]
-    fn a_file_says_what_each_may_do() {
-        let (alice, bob) = (KeyPair::generate().public(), KeyPair::generate().public());
-        let text = format!(
-            "[[client]]\nkey = '{alice}'\npublish = ['orders.>', {{ prefix = 'x' }}, {{ name = 'a.*' }}]\n\
-             subscribe = ['prices']\ngroups = ['packers']\nadminister = true\n\n\
-             [[client]]\nkey = '{bob}'\n\n[others]\nsubscribe = ['news.*']\n"
-        );
-        let shop = Permissions::none()
-            .publish("orders.>")
-            .publish(Names::prefix("x"))
-            .publish(Names::name("a.*"))
-            .subscribe("prices")
-            .group("packers")
-            .administer();
-        let expected = Access::new()
-            .key(alice, shop)
-            .key(bob, Permissions::none())
-            .others(Permissions::none().subscribe("news.*"));
-        assert_eq!(read_text(&text).unwrap(), expected);
-        assert_eq!(read_text("").unwrap(), Access::new());
-    }
-
-    #[test]
-    fn what_a_file_cannot_say_is_named() {
-        let key = KeyPair::generate().public();
-        let client = |rest: &str| format!("[[client]]\nkey = '{key}'\n{rest}\n");
-        check_error(&client("publsh = []"), "unknown field `publsh`, expected");
-        check_error(&client("publsh = []"), "`publish`");
-        check_error("[other]", "`others`");
-        check_error("[[client]]", "client 1: it has a key, or a user and a password");
-        check_error(&client("user = 'a'\npassword = 'b'"), "say one of both");
-        check_error("[[client]]\nuser = 'a'", "say one of both");
-        check_error("[[client]]\nkey = 'short'", "client 1: key: ");
-        check_error(&client(&client("")), "client 2: its key or user is that of another one");
-        check_error(&client("publish = ['a..*']"), "access to 'a..*'");
-        check_error(&client("publish = [{ prefx = 'a' }]"), "{ prefix =");
-        check_error(&client("administer = 1"), "boolean");
-    }
-
-    #[test]
-    fn users_have_hashes_of_passwords_and_nothing_of_these_is_told() {
-        let hash = PasswordHash::of("secret");
-        let user = |password: &str| format!("[[client]]\nuser = 'shop'\npassword = '{password}'\n");
-        let shop = Permissions::none().publish("a");
-        let expected = Access::new().user("shop", hash.clone(), shop);
-        let text = format!("{}publish = ['a']\n", user(&hash.to_string()));
-        assert_eq!(read_text(&text).unwrap(), expected);
-        let error = read_text(&user("hunter2")).unwrap_err().to_string();
-        assert!(error.contains("client 1: password: this is no hash"), "{error}");
-        assert!(!error.contains("hunter2"), "{error}");
-        check_error(&format!("{}{}", user(&hash.to_string()), user(&hash.to_string())), "client 2");
-    }
-
-    #[test]
-    fn a_file_that_others_may_read_is_refused_with_what_mends_it() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("access.toml");
-        fs::write(&path, "").unwrap();
-        for mode in [0o640, 0o604, 0o620] {
-            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
-            let error = read_file(&path).unwrap_err().to_string();
-            assert!(error.ends_with(&format!("chmod 600 {}", path.display())), "{error}");
-        }
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
-        assert_eq!(read_file(&path).unwrap(), Access::new());
-    }
 }

@@ -5,22 +5,29 @@
 //! arguments ahead of those of the command line, the last of which counts.
 
 use std::collections::BTreeMap;
+use std::env;
 use std::error::Error;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
+use std::fs::File;
+use std::io::Read;
 use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::{env, fs};
 
 use clap::error::{ContextKind, ContextValue};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Args as _, Command, CommandFactory, FromArgMatches};
+use mezzenger::escape_hidden;
 use toml::de::{DeTable, DeValue};
 
 use crate::{Args, LIVE, Settings};
 
 /// What the names of variables begin with.
 const PREFIX: &str = "MEZZENGER_";
+
+/// The mode bits that let others than a file's owner write it.
+const OTHERS_WRITE: u32 = 0o022;
 
 /// Longest line of a comment in a printed configuration.
 const LINE_CHARS: usize = 100;
@@ -130,8 +137,20 @@ fn variables(get: impl Fn(&str) -> Option<OsString>) -> Vec<Said> {
 /// What the file says.
 fn read(path: &Path) -> Result<Vec<Said>, Problem> {
     let shown = path.display();
-    let text = fs::read_to_string(path)
+    let mut text = String::new();
+    let read = File::open(path).and_then(|mut file| {
+        let about = file.metadata()?;
+        file.read_to_string(&mut text)?;
+        Ok(about)
+    });
+    let about = read
         .map_err(|error| Problem(format!("cannot read the configuration file {shown}: {error}")))?;
+    let mode = about.mode() & 0o7777;
+    if about.is_file() && mode & OTHERS_WRITE != 0 {
+        return Err(Problem(format!(
+            "{shown} has mode {mode:04o}, and whoever may write it decides what the server does: run chmod go-w {shown}"
+        )));
+    }
     parse(&text, &shown.to_string())
 }
 
@@ -139,7 +158,7 @@ fn parse(text: &str, file: &str) -> Result<Vec<Said>, Problem> {
     let line = |at: usize| text.bytes().take(at).filter(|&byte| byte == b'\n').count() + 1;
     let table = DeTable::parse(text).map_err(|error| {
         let at = error.span().map_or(0, |span| span.start);
-        let what = error.message().replace('\n', ", ");
+        let what = escape_hidden(&error.message().replace('\n', ", "));
         Problem(format!("{file}:{}: this is no TOML: {what}", line(at)))
     })?;
     let known = settings();

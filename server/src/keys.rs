@@ -1,12 +1,11 @@
 //! The server's keys, and the directory with those of its clients, which may change while it runs.
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use mezzenger::curve::{
-    AuthorizedKeys, KeyFileError, ServerKeys, read_authorized_keys, read_key_pair,
+    AuthorizedKeys, KeyFileError, ServerKeys, authorized_key_files, read_key_pair, read_usable_keys,
 };
 
 use crate::watch::{Source, Watched};
@@ -23,31 +22,25 @@ impl Source for Directory {
     const INTERVAL: Duration = Duration::from_secs(1);
 
     fn paths(&self) -> io::Result<Vec<PathBuf>> {
-        let mut paths = Vec::new();
-        for entry in fs::read_dir(&self.0)? {
-            let path = entry?.path();
-            if path.extension().is_some_and(|extension| extension == "key") {
-                paths.push(path);
-            }
-        }
-        Ok(paths)
+        authorized_key_files(&self.0)
     }
 
-    fn read(&self) -> Result<AuthorizedKeys, KeyFileError> {
-        read_authorized_keys(&self.0)
+    fn read(&self) -> Result<(AuthorizedKeys, Vec<KeyFileError>), KeyFileError> {
+        read_usable_keys(&self.0)
     }
 }
 
 /// Reads the server's keys, and those of its clients. If these may change: what follows them.
 ///
 /// # Errors
-/// A file that cannot be used.
+/// A file of the server, or a directory, that cannot be used. Unusable files of clients are logged.
 pub(crate) fn read(
     secret: &Path,
     directory: PathBuf,
 ) -> Result<(ServerKeys, Option<Watched<Directory>>), KeyFileError> {
-    let keys = read_authorized_keys(&directory)?;
-    let server = ServerKeys { own: read_key_pair(secret)?, authorized: keys.clone() };
-    let may_change = keys.count().is_some();
-    Ok((server, may_change.then(|| Watched::new(Directory(directory), keys))))
+    let own = read_key_pair(secret)?;
+    let watched = Watched::read(Directory(directory))?;
+    let server = ServerKeys { own, authorized: watched.content().clone() };
+    let may_change = server.authorized.count().is_some();
+    Ok((server, may_change.then_some(watched)))
 }

@@ -363,7 +363,7 @@ fn start_config(loaded: &Loaded) -> Result<(Config, Followed), Box<dyn Error>> {
         )).into()),
     }
     if let Some(file) = &settings.access {
-        let (access, file) = access::read(file.clone())?;
+        let (access, file) = access::read(file.clone(), config.curve.is_some())?;
         (config.access, followed.access) = (Some(access), Some(file));
     }
     check(loaded, &config)?;

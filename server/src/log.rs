@@ -109,6 +109,7 @@ impl Log {
     /// Queues whole lines, or drops and counts them. Never waits for a write.
     pub(crate) fn lines(&self, text: &[u8]) {
         let mut queue = self.0.lock();
+        let text = &*queue.style.seen(text);
         if queue.text.len() + text.len() > QUEUE_BYTES {
             queue.dropped += lines_in(text);
         } else {

@@ -8,6 +8,11 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use mezzenger::escape_hidden;
+
+/// Files that cannot be used of which the log says why.
+const TOLD_MAX: usize = 16;
+
 /// Seconds after a change in which another one may look the same: file systems count time in steps.
 const YOUNG_S: i64 = 2;
 
@@ -41,6 +46,9 @@ impl Seen {
     }
 }
 
+/// What files say, with what is wrong with some of them, or why they say nothing.
+pub(crate) type Read<C, E> = Result<(C, Vec<E>), E>;
+
 /// What files say.
 pub(crate) trait Source: Send + 'static {
     /// What is read.
@@ -56,8 +64,8 @@ pub(crate) trait Source: Send + 'static {
     /// Which files these are now.
     fn paths(&self) -> io::Result<Vec<PathBuf>>;
 
-    /// Reads them.
-    fn read(&self) -> Result<Self::Content, Self::Error>;
+    /// Reads them. Beside what they say comes what is wrong with some of them and keeps nothing else from counting.
+    fn read(&self) -> Read<Self::Content, Self::Error>;
 }
 
 /// Files, and what they said last.
@@ -68,13 +76,24 @@ pub(crate) struct Watched<S: Source> {
     /// Nothing, if they are to be read in any case.
     seen: Option<Seen>,
     /// What went wrong last, so that it is logged once.
-    told: Option<String>,
+    told: Vec<String>,
 }
 
 impl<S: Source> Watched<S> {
-    /// `content`: what the files said just now.
-    pub(crate) fn new(source: S, content: S::Content) -> Self {
-        Self { source, content, seen: None, told: None }
+    /// Reads the files, and logs what is wrong with some of them.
+    ///
+    /// # Errors
+    /// Why they cannot be read.
+    pub(crate) fn read(source: S) -> Result<Self, S::Error> {
+        let (content, wrong) = source.read()?;
+        let mut watched = Self { source, content, seen: None, told: Vec::new() };
+        watched.tell(":", &wrong);
+        Ok(watched)
+    }
+
+    /// What the files said last.
+    pub(crate) fn content(&self) -> &S::Content {
+        &self.content
     }
 
     /// Follows the files on a thread of its own, as long as the program runs.
@@ -100,8 +119,8 @@ impl<S: Source> Watched<S> {
             return None;
         }
         match self.source.read() {
-            Ok(content) => {
-                self.told = None;
+            Ok((content, wrong)) => {
+                self.tell(":", &wrong);
                 self.seen = seen.filter(|seen| !seen.is_young());
                 if content == self.content {
                     return None;
@@ -111,17 +130,22 @@ impl<S: Source> Watched<S> {
             }
             Err(error) => {
                 self.seen = None;
-                let text = error.to_string();
-                if self.told.as_ref() != Some(&text) {
-                    tracing::error!(
-                        "{} stay as they are, because {}",
-                        S::WHAT,
-                        text.escape_debug()
-                    );
-                    self.told = Some(text);
-                }
+                self.tell(" stay as they are, because", &[error]);
                 None
             }
         }
+    }
+
+    /// Logs what it has not logged of what is wrong now, behind what it is wrong with and `verb`.
+    fn tell(&mut self, verb: &str, wrong: &[S::Error]) {
+        let texts: Vec<_> = wrong.iter().take(TOLD_MAX).map(ToString::to_string).collect();
+        for text in texts.iter().filter(|text| !self.told.contains(text)) {
+            tracing::error!("{}{verb} {}", S::WHAT, escape_hidden(text));
+        }
+        let more = wrong.len().saturating_sub(TOLD_MAX);
+        if more > 0 && self.told != texts {
+            tracing::error!("{}: {more} further files cannot be used", S::WHAT);
+        }
+        self.told = texts;
     }
 }

@@ -1,6 +1,7 @@
 //! The configuration file: where settings come from, what it refuses, and what changes when it is read again.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::time::Duration;
@@ -163,6 +164,9 @@ fn with_an_error_in_the_file_everything_stays_as_it_is() {
         let line = server.log_line(says);
         assert!(line.contains("all settings stay as they are: "), "{line}");
     }
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o664)).unwrap();
+    reload(&server, &path, "max-pending-messages = 5\n");
+    server.log_line(&format!("run chmod go-w {}", path.display()));
     fs::remove_file(&path).unwrap();
     server.process.signal(Signal::HUP);
     server.log_line("cannot read the configuration file");

@@ -2,12 +2,14 @@
 
 use std::fs;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use mezzenger::curve::{KeyPair, PublicKey, read_key_pair, read_public_key, write_key_pair};
 use mezzenger::{Client, ConnectError};
+use rustix::fs::{CWD, mkfifoat};
 use tempfile::TempDir;
 
 use crate::harness::process::Process;
@@ -146,7 +148,7 @@ fn files_are_those_of_zmq_auth() {
     let public = read_public_key(directory.path().join("theirs.key")).unwrap();
     let theirs = directory.path().join("theirs.key_secret");
     // zmq.auth leaves the mode to the umask.
-    fs::set_permissions(&theirs, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    fs::set_permissions(&theirs, fs::Permissions::from_mode(0o600)).unwrap();
     assert_eq!(read_key_pair(theirs).unwrap().public(), public);
 }
 
@@ -167,14 +169,24 @@ fn a_changed_directory_counts_within_seconds() {
     assert!(matches!(keys.connect(&server, &alice), Err(ConnectError::Security { .. })));
     keys.connect(&server, &bob).unwrap();
     drop(client);
-    // What cannot be read changes nothing, and is told.
-    fs::write(keys.path("clients").join("broken.key"), "no key").unwrap();
+    // A file that cannot be used is told, and changes nothing about the others.
+    let clients = keys.path("clients");
+    fs::write(clients.join("broken.key"), "no key").unwrap();
+    mkfifoat(CWD, clients.join("pipe.key"), 0o600.into()).unwrap();
     server.log_line("broken.key has no public-key");
+    server.log_line("pipe.key is no regular file");
     keys.connect(&server, &bob).unwrap();
-    fs::remove_file(keys.path("clients").join("broken.key")).unwrap();
     let carol = keys.client("carol");
     eventually("a new key counts", || keys.connect(&server, &carol).ok());
-    assert_eq!(server.process.stderr().matches("stay as they are").count(), 1);
+    fs::remove_file(clients.join("alice.key")).unwrap();
+    eventually("a key that was taken away", || keys.connect(&server, &bob).err());
+    assert_eq!(server.process.stderr().matches("broken.key").count(), 1);
+    // A directory that others may write says nothing of whose keys are authorized.
+    fs::set_permissions(&clients, fs::Permissions::from_mode(0o777)).unwrap();
+    keys.client("dave");
+    let line = server.log_line("the authorized keys stay as they are, because");
+    assert!(line.contains(&format!("chmod go-w {}", clients.display())), "{line}");
+    keys.connect(&server, &carol).unwrap();
 }
 
 #[test]
@@ -203,7 +215,7 @@ fn other_machines_may_reach_a_server_with_keys() {
     let clients = keys.path("clients");
     let given = ["--curve-secret", secret, "--authorized-keys", clients.to_str().unwrap()];
     drop(with(&given).unwrap());
-    fs::set_permissions(secret, std::os::unix::fs::PermissionsExt::from_mode(0o640)).unwrap();
+    fs::set_permissions(secret, fs::Permissions::from_mode(0o640)).unwrap();
     let refused = with(&given).err().unwrap();
     assert_eq!(refused.code, Some(1));
     assert!(refused.stderr.contains(&format!("chmod 600 {secret}")), "{}", refused.stderr);

@@ -3,7 +3,8 @@
 use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::json;
@@ -68,7 +69,7 @@ fn an_address_that_others_reach_needs_a_token_or_consent() {
 #[test]
 fn with_a_token_nobody_else_is_told_anything() {
     let directory = tempfile::tempdir().unwrap();
-    let (_server, at) = start(&["--http-token-file", &token_file(&directory, 0o600)]);
+    let (server, at) = start(&["--http-token-file", &token_file(&directory, 0o600)]);
     for path in ["/metrics", "/api/v1/status", "/api/v1/connections", "/api/v1/events", "/nothing"]
     {
         let answer = get(at, path);
@@ -83,6 +84,17 @@ fn with_a_token_nobody_else_is_told_anything() {
     let right = [("Authorization", format!("Bearer {TOKEN}"))];
     let right: Vec<_> = right.iter().map(|(name, value)| (*name, value.as_str())).collect();
     assert_eq!(request(at, "GET", "/metrics", &right, "").status, 200);
+    // Who shows a wrong one is logged; no token is what the page has at first.
+    let wrong = [("Authorization", "Bearer guess-guess-guess")];
+    for _ in 0..60 {
+        assert_eq!(request(at, "GET", "/metrics", &wrong, "").status, 401);
+    }
+    let line = server.log_line("an HTTP request with a wrong token");
+    assert!(line.contains(" audit") && line.contains("peer=127.0.0.1:"), "{line}");
+    let line = server.log_line(
+        "not logged, because there were too many: HTTP requests with a wrong token, from 127.0.0.1",
+    );
+    assert!(line.contains("count="), "{line}");
     // Probes have no token, and the page asks for it.
     for path in ["/healthz", "/readyz", "/"] {
         assert_eq!(get(at, path).status, 200, "{path}");
@@ -152,19 +164,59 @@ fn requests_are_bounded() {
 #[test]
 fn slow_clients_are_let_go_and_others_are_served() {
     let (server, at) = start(&[]);
-    let mut slow: Vec<_> = (0..64).map(|_| connect(at)).collect();
+    let mut slow: Vec<_> = (0..300).map(|_| connect(at)).collect();
     for stream in &mut slow {
         stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-Slow: ").unwrap();
     }
     let client = server.client();
     client.message("orders", "tea").ack().send().unwrap();
-    // All places are taken: this one waits until the first are let go.
+    // All places are taken.
+    let asked = Instant::now();
     assert_eq!(get(at, "/healthz").status, 200);
+    assert!(asked.elapsed() < PROBE_TIME_MAX, "{:?}", asked.elapsed());
     for stream in &mut slow {
         let mut told = Vec::new();
         let _ = stream.read_to_end(&mut told);
         assert!(!String::from_utf8_lossy(&told).contains("200 OK"));
     }
+}
+
+/// Far less than a place that somebody keeps would take to become free.
+const PROBE_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// Whoever comes again and again as often as he can keeps no probe waiting.
+#[test]
+fn probes_are_answered_while_somebody_takes_all_places_again_and_again() {
+    let (_server, at) = start(&[]);
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..20 {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    let mut slow: Vec<_> = (0..20).map(|_| connect(at)).collect();
+                    for stream in &mut slow {
+                        let _ = stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n");
+                    }
+                    for stream in &mut slow {
+                        // Until it loses its place, or for a while.
+                        stream.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+                        let _ = stream.read(&mut [0; 16]);
+                    }
+                }
+            });
+        }
+        let mut probed = Vec::new();
+        for _ in 0..20 {
+            let asked = Instant::now();
+            // One that loses its place comes again, as probes do.
+            while try_get(at, "/healthz").is_none_or(|it| it.status != 200)
+                && asked.elapsed() < PROBE_TIME_MAX
+            {}
+            probed.push(asked.elapsed());
+        }
+        is_over.store(true, Ordering::Relaxed);
+        assert!(probed.iter().all(|time| *time < PROBE_TIME_MAX), "{probed:?}");
+    });
 }
 
 #[test]

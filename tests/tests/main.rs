@@ -7,6 +7,7 @@ mod abuse;
 mod access;
 mod acks;
 mod advisories;
+mod audit;
 mod back_pressure;
 mod book;
 mod check_journal;

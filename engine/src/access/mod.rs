@@ -315,6 +315,11 @@ impl Access {
         self.users.contains_key(name)
     }
 
+    /// Whether something is said of a client by its key.
+    pub fn has_keys(&self) -> bool {
+        !self.keys.is_empty()
+    }
+
     /// Whether there are users, who say a password.
     pub fn has_users(&self) -> bool {
         !self.users.is_empty()
@@ -323,7 +328,8 @@ impl Access {
     /// Checks all names.
     ///
     /// # Errors
-    /// A text that is neither a name nor a pattern, and the rule that it breaks; a user who can have no such name.
+    /// A text that is neither a name nor a pattern, and the rule that it breaks; a user who can have no such name; passwords
+    /// whose hashes take different times to check.
     pub fn check(&self) -> Result<(), AccessError> {
         for name in self.users.keys() {
             let is_right = !name.is_empty()
@@ -331,6 +337,17 @@ impl Access {
                 && !name.chars().any(char::is_control);
             if !is_right {
                 return Err(AccessError::User(name.to_string()));
+            }
+        }
+        if let Some((first, user)) = self.users.iter().next() {
+            let cost = user.password.cost();
+            if let Some((other, user)) =
+                self.users.iter().find(|(_, it)| it.password.cost() != cost)
+            {
+                return Err(AccessError::Costs {
+                    users: [first.to_string(), other.to_string()],
+                    costs: [cost.to_owned(), user.password.cost().to_owned()],
+                });
             }
         }
         let users = self.users.values().map(|user| &user.permissions);
@@ -341,7 +358,7 @@ impl Access {
     }
 
     /// What a user's password is compared with, and whether there is such a user: for an unknown one it is that of another,
-    /// so that to compare takes as long. `None` without any users.
+    /// so that to compare takes as long: the hashes of all cost the same. `None` without any users.
     pub(crate) fn password_of(&self, user: &str) -> Option<(PasswordHash, bool)> {
         let known = self.users.get(user);
         let hash = known.or_else(|| self.users.values().next())?.password.clone();
@@ -389,6 +406,18 @@ pub enum AccessError {
         _0.escape_debug()
     )]
     User(String),
+    /// The time of a refusal would tell users from names of nobody.
+    #[error(
+        "the passwords of '{}' and '{}' are hashed with different parameters ({} and {}), so that strangers could find out users by \
+         how long a refusal takes: make all hashes with mezzenger hash-password",
+        users[0].escape_debug(), users[1].escape_debug(), costs[0], costs[1]
+    )]
+    Costs {
+        /// The two users.
+        users: [String; 2],
+        /// The parameters of each.
+        costs: [String; 2],
+    },
     /// Whether clients say passwords is decided when the server starts.
     #[error(
         "there were no users when the server started, and it asks for no passwords until it is started again"

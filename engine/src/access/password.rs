@@ -17,6 +17,12 @@ const MEMORY_KIB_MAX: u32 = 1024 * 1024;
 const PASSES_MAX: u32 = 64;
 const LANES_MAX: u32 = 16;
 
+/// What a hash is made with: OWASP's recommendation. All hashes of a server have to be made with the same, so that a change of
+/// these has every password made anew.
+const MEMORY_KIB: u32 = 19 * 1024;
+const PASSES: u32 = 2;
+const LANES: u32 = 1;
+
 /// Bytes of a text that may be a hash.
 const TEXT_BYTES_MAX: usize = 512;
 
@@ -37,8 +43,10 @@ impl PasswordHash {
     pub fn of(password: impl AsRef<[u8]>) -> Self {
         let salt = SaltString::encode_b64(&random_bytes::<16>());
         let salt = salt.expect("a salt has 4 to 64 bytes, and this one has 16");
-        let hash = Argon2::default().hash_password(password.as_ref(), &salt);
-        Self(hash.expect("the default parameters are operation").to_string().into())
+        let params = Params::new(MEMORY_KIB, PASSES, LANES, None).expect("they are within bounds");
+        let argon2 = Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, params);
+        let hash = argon2.hash_password(password.as_ref(), &salt);
+        Self(hash.expect("a password of any length has a hash").to_string().into())
     }
 
     /// The same with as little memory and time as there can be.
@@ -48,6 +56,13 @@ impl PasswordHash {
         let params = Params::new(8, 1, 1, None).unwrap();
         let argon2 = Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, params);
         Self(argon2.hash_password(password.as_bytes(), &salt).unwrap().to_string().into())
+    }
+
+    /// What decides how long it takes to check: `v=19$m=19456,t=2,p=1`.
+    pub(crate) fn cost(&self) -> &str {
+        let cost = self.0.strip_prefix('$').and_then(|text| text.split_once('$'));
+        let cost = cost.and_then(|(_, rest)| rest.rsplit_once('$')).map(|(rest, _)| rest);
+        cost.and_then(|rest| rest.rsplit_once('$')).map_or("", |(cost, _)| cost)
     }
 
     /// Whether it is the hash of this password. It takes as long either way.
@@ -131,6 +146,7 @@ mod tests {
         assert_ne!(one, other, "the salt is another one each time");
         for hash in [one, other] {
             assert!(hash.is_of(b"secret") && !hash.is_of(b"secret ") && !hash.is_of(b""));
+            assert_eq!(hash.cost(), "v=19$m=19456,t=2,p=1");
         }
         assert!(REFERENCE.parse::<PasswordHash>().unwrap().is_of(b"password"));
     }

@@ -94,3 +94,16 @@ fn users_are_compared_with_something_whether_they_are_known_or_not() {
         assert!(!wrong.to_string().contains('\n'));
     }
 }
+
+#[test]
+fn hashes_that_take_different_times_are_refused_as_they_tell_users_from_others() {
+    let with = |hash: PasswordHash| {
+        let first = PasswordHash::of("a");
+        Access::new().user("a", first, Permissions::none()).user("b", hash, Permissions::none())
+    };
+    assert_eq!(with(PasswordHash::of("b")).check(), Ok(()));
+    let error = with(PasswordHash::cheap("b")).check().unwrap_err().to_string();
+    let named =
+        ["'a' and 'b'", "v=19$m=19456,t=2,p=1 and v=19$m=8,t=1,p=1", "mezzenger hash-password"];
+    assert!(named.iter().all(|it| error.contains(it)), "{error}");
+}

@@ -8,7 +8,7 @@ use super::checker::Job;
 use super::effect::{Effect, RecipientCounts, Reply};
 use super::frames::FrameId;
 use super::output::FramePrefix;
-use super::peer::Peer;
+use super::peer::{Peer, Who};
 use super::refusal::{Dialect, Refusal};
 use super::run::{Broker, Requester};
 use super::subscribers::{ConnectionId, Direct};
@@ -322,8 +322,8 @@ impl<N: Network> Broker<N> {
         } else if let Reply::Refused(why, _) = reply
             && let Some(unlogged) = self.refusal_log.admit(self.network.now())
         {
-            let client = peer.client();
-            tracing::warn!(peer = %peer.address, client, unlogged, "rejected a request: {why}");
+            let Who { address, client, user, key } = peer.who();
+            tracing::warn!(peer = %address, client, user, key, unlogged, "rejected a request: {why}");
         }
         let before = peer.output.own_bytes();
         let own = peer.output.own();
@@ -469,9 +469,10 @@ impl<N: Network> Broker<N> {
     /// Closes a connection for the server's sake.
     pub(super) fn close_for(&mut self, id: ConnectionId, why: &str) {
         let Some(peer) = self.peers.get_mut(id) else { return };
-        let (address, client, kind) = (peer.address, peer.client(), kind(peer.session.port()));
+        let kind = kind(peer.session.port());
         if let Some(unlogged) = self.close_log.admit(self.network.now()) {
-            tracing::warn!(peer = %address, client, unlogged, "closed the connection of a {kind}: {why}");
+            let Who { address, client, user, key } = peer.who();
+            tracing::warn!(peer = %address, client, user, key, unlogged, "closed the connection of a {kind}: {why}");
         }
         self.close(id);
     }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::peer::Peer;
 use super::run::Broker;
+use crate::escape::escape_hidden;
 use crate::inspect::{Asked, ConnectionOverview, JournalOverview, Overview, Page, Question};
 use crate::limits::{INSPECTED_LOOKS_MAX, INSPECTED_MAX};
 use crate::net::socket::Network;
@@ -42,8 +43,8 @@ impl<N: Network> Broker<N> {
             Question::ChangeDead { action, group, selection, answer } => {
                 let changed = self.core.change_dead(action, &group, &selection);
                 if let Ok(changed) = &changed {
-                    let done = changed.done;
-                    tracing::info!(group, done, "an operator had dead letters changed: {action:?}");
+                    let (done, group) = (changed.done, escape_hidden(&group));
+                    tracing::debug!(group, done, "changed dead letters: {action:?}");
                 }
                 answer(changed);
             }

@@ -12,6 +12,7 @@ use super::output::{FramePrefix, Output};
 use super::overdraft::Overdraft;
 use super::readable::ReadTime;
 use super::subscribers::ConnectionId;
+use crate::access::Identity;
 use crate::limits::{
     HANDSHAKE_TIME_MAX, PARTIAL_BYTES_MIN, PARTIAL_CHECKED, REQUESTER_OWN_BYTES_MAX,
     SOJOURN_INTERVAL, SOJOURN_TARGET, SUBSCRIBER_OWN_BYTES_MAX,
@@ -87,6 +88,8 @@ pub(super) struct Who<'a> {
     pub(super) address: SocketAddr,
     /// What its client calls itself, which nothing proves.
     pub(super) client: Option<&'a str>,
+    /// The user whose password it said.
+    pub(super) user: Option<&'a str>,
     /// The key that it proved to have.
     pub(super) key: Option<DisplayValue<PublicKey>>,
 }
@@ -154,6 +157,13 @@ impl<S> Peer<S> {
         }
     }
 
+    /// Who its client proved to be.
+    pub(super) fn identity(&self) -> Identity {
+        let user = self.session.user().cloned().map(Identity::User);
+        let key = self.session.client_key().map(Identity::Key);
+        key.or(user).unwrap_or(Identity::Nobody)
+    }
+
     /// What its client calls itself: in its hello, or by the identity of its socket, if that keeps the rules of such names.
     pub(super) fn client(&self) -> Option<&str> {
         let identity = || check_name(self.session.identity()).ok().filter(|name| !name.is_empty());
@@ -163,7 +173,8 @@ impl<S> Peer<S> {
     /// Who it is, for the log.
     pub(super) fn who(&self) -> Who<'_> {
         let key = self.session.client_key().map(display);
-        Who { address: self.address, client: self.client(), key }
+        let user = self.session.user().map(|user| &**user);
+        Who { address: self.address, client: self.client(), user, key }
     }
 
     /// Queues a frame, of which the caller made a reference for this queue, and what goes ahead of it.

@@ -180,6 +180,7 @@ impl<N: Network> Broker<N> {
     pub(crate) fn run(mut self) -> Result<(), RunError> {
         loop {
             if let Some(drain) = self.turn(None)? {
+                self.audit.tell(Duration::MAX);
                 return self.end(drain);
             }
         }
@@ -232,6 +233,7 @@ impl<N: Network> Broker<N> {
         self.write_journal();
         self.write_some(now);
         self.look_at_deadlines(now);
+        self.audit.tell(now);
         self.count(now);
         let began = now;
         let now = self.network.now();
@@ -269,7 +271,7 @@ impl<N: Network> Broker<N> {
         } else {
             self.core.next_due().map(|due| due.saturating_sub(now))
         };
-        let timers = [self.timers.next_due(), self.admission.next_due()];
+        let timers = [self.timers.next_due(), self.admission.next_due(), self.audit.next_due()];
         let timers = timers.into_iter().flatten().map(|due| due.saturating_sub(now));
         let end = self.drain.map(|_| LOOK_AGAIN);
         self.hear_network([due, end, wait_max].into_iter().flatten().chain(timers).min())

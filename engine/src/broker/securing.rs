@@ -20,9 +20,7 @@ impl<N: Network> Broker<N> {
         if let Some(sealer) = peer.session.take_sealer() {
             peer.output.seal(sealer);
         }
-        let user = peer.session.user().cloned().map(Identity::User);
-        let key = peer.session.client_key().map(Identity::Key);
-        let identity = key.or(user).unwrap_or(Identity::Nobody);
+        let identity = peer.identity();
         if identity != Identity::Nobody {
             self.audit.connected(peer.address, &identity, peer.session.port(), now);
         }

@@ -45,8 +45,8 @@ impl<N: Network> Broker<N> {
                 let dropped = peer.output.drop_oldest(DROP_KEEP_BYTES, &mut self.frames);
                 self.counters.frames_dropped.add(dropped as u64);
                 if dropped > 0 && self.slow_log.admit(now).is_some() {
-                    let Who { address, client, key } = peer.who();
-                    tracing::warn!(subscriber = %address, client, key, "dropped {dropped} frames of a slow subscriber");
+                    let Who { address, client, user, key } = peer.who();
+                    tracing::warn!(subscriber = %address, client, user, key, "dropped {dropped} frames of a slow subscriber");
                 }
                 peer.output.frame_bytes() > self.settings.subscriber_bytes_max
             }
@@ -91,10 +91,11 @@ impl<N: Network> Broker<N> {
         self.counters.slow_subscribers.add(1);
         if let Some(unlogged) = self.given_up_log.admit(now) {
             let time = now.saturating_sub(since);
-            let Who { address, client, key } = peer.who();
+            let Who { address, client, user, key } = peer.who();
             tracing::warn!(
                 subscriber = %address,
                 client,
+                user,
                 key,
                 unlogged,
                 "a subscriber granted no credit for {time:?}: publishers no longer wait for it, and it loses messages \
@@ -139,10 +140,11 @@ impl<N: Network> Broker<N> {
                 slow.holds.push(publisher);
                 if let Some(unlogged) = self.slow_log.admit(now) {
                     let bytes = slow.output.frame_bytes();
-                    let Who { address, client, key } = slow.who();
+                    let Who { address, client, user, key } = slow.who();
                     tracing::warn!(
                         subscriber = %address,
                         client,
+                        user,
                         key,
                         unlogged,
                         "a subscriber does not keep up: {bytes} bytes wait for it, and publishers of what it \
@@ -172,10 +174,11 @@ impl<N: Network> Broker<N> {
         let Some(peer) = self.peers.get_mut(id) else { return };
         let stalled = now.saturating_sub(peer.progressed.min(peer.behind_since.unwrap_or(now)));
         let bytes = peer.output.frame_bytes();
-        let Who { address, client, key } = peer.who();
+        let Who { address, client, user, key } = peer.who();
         tracing::warn!(
             subscriber = %address,
             client,
+            user,
             key,
             "disconnected a subscriber that did not read for {stalled:?}; it lost {bytes} queued bytes",
         );

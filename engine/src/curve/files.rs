@@ -5,6 +5,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{StatVfsMountFlags, statvfs};
 use zeroize::Zeroizing;
 
 use super::{AuthorizedKeys, KeyPair, ParseKeyError, PublicKey, SecretKey};
@@ -20,6 +21,9 @@ const ANY: &str = "*";
 
 /// The mode bits of all but a file's owner.
 const OTHERS: u32 = 0o077;
+
+/// Those of them that let somebody write.
+const OTHERS_WRITE: u32 = 0o022;
 
 /// Why a file with keys cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +52,22 @@ pub enum KeyFileError {
         path: PathBuf,
         /// Its mode.
         mode: u32,
+    },
+    /// Others than its owner may write what says whose keys are authorized.
+    #[error(
+        "{path} has mode {mode:04o}, and whoever may write it authorizes keys: run chmod go-w {path}"
+    )]
+    Writable {
+        /// The file or directory.
+        path: PathBuf,
+        /// Its mode.
+        mode: u32,
+    },
+    /// It is a pipe, a device or a directory.
+    #[error("{path} is no regular file: remove it, or replace it with a file of mezzenger keygen")]
+    NoFile {
+        /// What was named.
+        path: PathBuf,
     },
     /// The file has no such key.
     #[error("{path} has no {field}: is it a file of mezzenger keygen or of pyzmq?")]
@@ -136,26 +156,77 @@ pub fn read_key_pair(path: impl AsRef<Path>) -> Result<KeyPair, KeyFileError> {
 }
 
 /// Reads the public keys of a directory: of each file in it whose name ends in `.key`. `*` stands for
-/// [any key](AuthorizedKeys::any), as pyzmq's `zmq.auth.CURVE_ALLOW_ANY`.
+/// [any key](AuthorizedKeys::any), as pyzmq's `zmq.auth.CURVE_ALLOW_ANY`. Files whose names begin with a dot are passed over.
 ///
 /// # Errors
-/// A directory or a file that cannot be read, or a file without a public key: of none is it known whose key is missing.
+/// A directory or a file that cannot be read, or that others than its owner may write, or a file without a public key: of
+/// none is it known whose key is missing.
 pub fn read_authorized_keys(directory: impl AsRef<Path>) -> Result<AuthorizedKeys, KeyFileError> {
+    let (keys, unusable) = read_usable_keys(directory)?;
+    unusable.into_iter().next().map_or(Ok(keys), Err)
+}
+
+/// As [`read_authorized_keys`], but a file that cannot be used keeps no other key out and none in: what is wrong with such
+/// files comes beside the keys of the others.
+///
+/// # Errors
+/// A directory that cannot be read, or that others than its owner may write.
+pub fn read_usable_keys(
+    directory: impl AsRef<Path>,
+) -> Result<(AuthorizedKeys, Vec<KeyFileError>), KeyFileError> {
     let directory = directory.as_ref();
+    let (mut keys, mut unusable) = (Vec::new(), Vec::new());
     if directory.as_os_str() == ANY {
-        return Ok(AuthorizedKeys::any());
+        return Ok((AuthorizedKeys::any(), unusable));
     }
-    let mut keys = Vec::new();
-    for entry in fs::read_dir(directory).map_err(KeyFileError::system(directory))? {
-        let path = entry.map_err(KeyFileError::system(directory))?.path();
-        if path.extension().is_some_and(|extension| extension == "key") {
-            if keys.len() == FILES_MAX {
-                return Err(KeyFileError::TooMany { path: directory.to_owned() });
-            }
-            keys.push(read_public_key(&path)?);
+    let mode = fs::metadata(directory).map_err(KeyFileError::system(directory))?.mode();
+    check_writers(directory, mode)?;
+    for path in authorized_key_files(directory).map_err(KeyFileError::system(directory))? {
+        if keys.len() + unusable.len() == FILES_MAX {
+            return Err(KeyFileError::TooMany { path: directory.to_owned() });
+        }
+        let read = read(&path).and_then(|(mode, text)| {
+            check_writers(&path, mode)?;
+            public_key(&path, &text)
+        });
+        match read {
+            Ok(key) => keys.push(key),
+            // It is removed just now.
+            Err(KeyFileError::System { source, .. })
+                if source.kind() == io::ErrorKind::NotFound
+                    && fs::symlink_metadata(&path).is_err() => {}
+            Err(error) => unusable.push(error),
         }
     }
-    Ok(keys.into_iter().collect())
+    Ok((keys.into_iter().collect(), unusable))
+}
+
+/// The files that [`read_authorized_keys`] reads, at most one more than it takes.
+///
+/// # Errors
+/// A directory that cannot be read.
+pub fn authorized_key_files(directory: impl AsRef<Path>) -> io::Result<Vec<PathBuf>> {
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        let is_hidden =
+            path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        let is_key = path.extension().is_some_and(|extension| extension == "key");
+        if is_key && !is_hidden && paths.len() <= FILES_MAX {
+            paths.push(path);
+        }
+    }
+    Ok(paths)
+}
+
+fn check_writers(path: &Path, mode: u32) -> Result<(), KeyFileError> {
+    // What a cluster mounts for a container has any mode, and nobody writes to it.
+    let is_read_only =
+        || statvfs(path).is_ok_and(|about| about.f_flag.contains(StatVfsMountFlags::RDONLY));
+    if mode & OTHERS_WRITE == 0 || is_read_only() {
+        return Ok(());
+    }
+    Err(KeyFileError::Writable { path: path.to_owned(), mode: mode & 0o7777 })
 }
 
 /// Writes two new files, `name.key` with the public key and `name.key_secret` with both, which only its owner may read;
@@ -210,9 +281,15 @@ fn write(path: &Path, mut file: File, text: &str) -> Result<(), KeyFileError> {
 
 /// The mode of a file, and what it holds.
 fn read(path: &Path) -> Result<(u32, Zeroizing<String>), KeyFileError> {
-    let file = File::open(path).map_err(KeyFileError::system(path))?;
+    // A pipe would keep whoever opens it waiting.
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path);
+    let file = file.map_err(KeyFileError::system(path))?;
     // Of the file that was opened, whatever the path names now.
-    let mode = file.metadata().map_err(KeyFileError::system(path))?.mode();
+    let about = file.metadata().map_err(KeyFileError::system(path))?;
+    if !about.is_file() {
+        return Err(KeyFileError::NoFile { path: path.to_owned() });
+    }
+    let mode = about.mode();
     let mut text = Zeroizing::new(String::with_capacity(4096));
     file.take(FILE_BYTES_MAX).read_to_string(&mut text).map_err(KeyFileError::system(path))?;
     Ok((mode, text))
@@ -346,5 +423,59 @@ curve
         fs::write(directory.path().join("c.key"), "no key").unwrap();
         let error = read_authorized_keys(directory.path()).unwrap_err();
         assert!(error.to_string().contains("c.key has no public-key"), "{error}");
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_used_keeps_no_other_key_out() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        let (good, other) = (KeyPair::generate(), KeyPair::generate());
+        write_key_pair(path("good"), &good).unwrap();
+        fs::write(path("broken.key"), "no key").unwrap();
+        fs::create_dir(path("directory.key")).unwrap();
+        symlink(path("nowhere"), path("dangling.key")).unwrap();
+        // To open a pipe waits for whoever writes to it.
+        rustix::fs::mkfifoat(rustix::fs::CWD, path("pipe.key"), 0o600.into()).unwrap();
+        let [public, _] = write_key_pair(path("shared"), &other).unwrap();
+        fs::set_permissions(&public, fs::Permissions::from_mode(0o664)).unwrap();
+        let (keys, unusable) = read_usable_keys(directory.path()).unwrap();
+        assert_eq!(keys, [good.public()].into_iter().collect());
+        let mends = format!("run chmod go-w {}", public.display());
+        let mut told: Vec<_> = unusable.iter().map(ToString::to_string).collect();
+        told.sort();
+        let expected = [
+            ("broken.key", "has no public-key"),
+            ("dangling.key", "No such file"),
+            ("directory.key", "is no regular file"),
+            ("pipe.key", "is no regular file"),
+            ("shared.key", mends.as_str()),
+        ];
+        assert_eq!(told.len(), expected.len(), "{told:?}");
+        for (text, (name, why)) in told.iter().zip(expected) {
+            assert!(text.contains(name) && text.contains(why), "{text}");
+        }
+    }
+
+    #[test]
+    fn hidden_files_are_no_keys() {
+        let directory = tempfile::tempdir().unwrap();
+        for name in [".a", ".", ".a.key"] {
+            write_key_pair(directory.path().join(name), &KeyPair::generate()).unwrap();
+        }
+        assert_eq!(read_authorized_keys(directory.path()).unwrap().count(), Some(0));
+    }
+
+    #[test]
+    fn a_directory_that_others_may_write_is_refused_with_what_mends_it() {
+        let directory = tempfile::tempdir().unwrap();
+        write_key_pair(directory.path().join("a"), &KeyPair::generate()).unwrap();
+        for mode in [0o770, 0o702, 0o1777] {
+            fs::set_permissions(&directory, fs::Permissions::from_mode(mode)).unwrap();
+            let error = read_authorized_keys(directory.path()).unwrap_err().to_string();
+            let mends = format!("run chmod go-w {}", directory.path().display());
+            assert!(error.ends_with(&mends), "{error}");
+        }
+        fs::set_permissions(&directory, fs::Permissions::from_mode(0o755)).unwrap();
+        assert_eq!(read_authorized_keys(directory.path()).unwrap().count(), Some(1));
     }
 }

@@ -9,8 +9,8 @@
 mod files;
 
 pub use self::files::{
-    KeyFileError, find_public_key, read_authorized_keys, read_key_pair, read_public_key,
-    write_key_pair,
+    KeyFileError, authorized_key_files, find_public_key, read_authorized_keys, read_key_pair,
+    read_public_key, read_usable_keys, write_key_pair,
 };
 pub use crate::zmtp::curve::keys::{
     AuthorizedKeys, KeyPair, ParseKeyError, PublicKey, SecretKey, ServerKeys,

@@ -1,6 +1,8 @@
 //! The API: lists in parts, and the few things that an operator may change.
 
+use std::net::SocketAddr;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use hyper::{Response, StatusCode};
@@ -8,11 +10,11 @@ use mezzenger::inspect::{self, DeadAction, DeadSelection, PendingCursor};
 use mezzenger::{Inspector, MessageId};
 use serde::Deserialize;
 
-use super::Shared;
 use super::ask::Unanswered;
 use super::model::{self, Changed, Status};
 use super::process::Process;
 use super::reply::{self, Body};
+use super::{Shared, audit};
 
 /// Entries of a part, unless the request says otherwise, and at most.
 const LIMIT: usize = 100;
@@ -151,7 +153,8 @@ struct Letters {
 
 /// Replays or purges dead letters.
 pub(super) async fn change_dead(
-    shared: &Shared,
+    shared: &Arc<Shared>,
+    peer: SocketAddr,
     action: DeadAction,
     body: &Bytes,
 ) -> Response<Body> {
@@ -177,6 +180,15 @@ pub(super) async fn change_dead(
             ));
         }
     };
+    let (change, verb) = match action {
+        DeadAction::Replay => (audit::Change::Replay, "replay"),
+        DeadAction::Purge => (audit::Change::Purge, "purge"),
+    };
+    let which = match &selection {
+        DeadSelection::Ids(ids) => format!("{} dead letters", ids.len()),
+        DeadSelection::From(_) => "all dead letters".to_owned(),
+    };
+    audit::asked(shared, peer, change, &format!("{verb} {which} of group '{}'", letters.group));
     let changed = shared.ask(|it, a| it.change_dead(action, &letters.group, selection, a)).await;
     match changed {
         Ok(Ok(changed)) => {
@@ -189,9 +201,14 @@ pub(super) async fn change_dead(
 }
 
 /// Closes a connection.
-pub(super) async fn kick(shared: &Shared, connection: &str) -> Response<Body> {
+pub(super) async fn kick(
+    shared: &Arc<Shared>,
+    peer: SocketAddr,
+    connection: &str,
+) -> Response<Body> {
     let gone = || reply::error(StatusCode::NOT_FOUND, "there is no such connection");
-    let Ok(connection) = connection.parse() else { return gone() };
+    let Ok(connection) = connection.parse::<u64>() else { return gone() };
+    audit::asked(shared, peer, audit::Change::Close, &format!("close connection {connection}"));
     match shared.ask(|it, a| it.kick(connection, a)).await {
         Ok(true) => reply::json(StatusCode::OK, &serde_json::json!({ "closed": true })),
         Ok(false) => gone(),

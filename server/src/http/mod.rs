@@ -6,11 +6,13 @@
 
 mod api;
 mod ask;
+mod audit;
 mod events;
 mod guard;
 mod metrics;
 mod model;
 mod page;
+mod places;
 mod process;
 mod reply;
 mod route;
@@ -24,6 +26,7 @@ use std::thread;
 
 use mezzenger::Inspector;
 
+use self::audit::Audit;
 use self::events::Events;
 use self::guard::{Guard, Token, TokenError};
 
@@ -63,12 +66,17 @@ impl HttpError {
     }
 }
 
+/// Connections that wait to be taken: with the standard library's 128, some hundreds that come at once have the system drop those
+/// of others, which try again a second later.
+const BACKLOG: i32 = 4096;
+
 /// What all connections share.
 pub(crate) struct Shared {
     guard: Guard,
     /// Empty until the server has recovered what it kept.
     inspector: OnceLock<Inspector>,
     events: Events,
+    audit: Audit,
 }
 
 /// The listener.
@@ -99,6 +107,7 @@ impl Http {
         let system = |error| HttpError::System(address, error);
         let listener = std::net::TcpListener::bind(address).map_err(system)?;
         listener.set_nonblocking(true).map_err(system)?;
+        rustix::net::listen(&listener, BACKLOG).map_err(|error| system(error.into()))?;
         let address = listener.local_addr().map_err(system)?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_io()
@@ -106,8 +115,8 @@ impl Http {
             .build()
             .map_err(system)?;
         let guard = Guard::new(address.ip().is_loopback(), token);
-        let shared =
-            Arc::new(Shared { guard, inspector: OnceLock::new(), events: Events::default() });
+        let (inspector, events, audit) = Default::default();
+        let shared = Arc::new(Shared { guard, inspector, events, audit });
         let there = Arc::clone(&shared);
         let run = move || runtime.block_on(serve::run(listener, there));
         thread::Builder::new().name("http".into()).spawn(run).map_err(system)?;

@@ -1,21 +1,22 @@
 //! Routes: the handler of each path.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
-use hyper::header::{ACCEPT, HeaderMap};
+use hyper::header::{ACCEPT, AUTHORIZATION, HeaderMap};
 use hyper::{Method, Request, Response, StatusCode};
 use mezzenger::Inspector;
 use mezzenger::inspect::DeadAction;
 use tokio::time::timeout;
 
 use super::ask::Unanswered;
+use super::places::Place;
 use super::reply::{self, Body};
-use super::{Shared, api, metrics, page};
+use super::{Shared, api, audit, metrics, page};
 
 /// Bytes of a request's body.
 const BODY_BYTES_MAX: usize = 64 * 1024;
@@ -26,11 +27,12 @@ const BODY_TIME_MAX: Duration = Duration::from_secs(10);
 /// The description of the API.
 const OPENAPI: &str = include_str!("openapi.json");
 
-/// Answers a request. `listens`: is set for one that listens to events.
+/// Answers a request. `place`: is told what the request turns out to be.
 pub(super) async fn answer(
     request: Request<Incoming>,
     shared: &Arc<Shared>,
-    listens: &AtomicBool,
+    peer: SocketAddr,
+    place: &Place,
 ) -> Response<Body> {
     let (head, body) = request.into_parts();
     let (method, path) = (&head.method, head.uri.path());
@@ -46,8 +48,12 @@ pub(super) async fn answer(
         _ => {}
     }
     if let Err(denied) = shared.guard.check(method, &head.headers) {
+        if denied.status == StatusCode::UNAUTHORIZED && head.headers.contains_key(AUTHORIZATION) {
+            audit::wrong_token(shared, peer);
+        }
         return reply::denied(denied);
     }
+    place.showed_token(shared.guard.wants_token());
     let changes = match path {
         "/api/v1/dead/replay" => Some(Change::Dead(DeadAction::Replay)),
         "/api/v1/dead/purge" => Some(Change::Dead(DeadAction::Purge)),
@@ -65,8 +71,8 @@ pub(super) async fn answer(
             Err(refused) => return refused,
         };
         return match change {
-            Change::Dead(action) => api::change_dead(shared, action, &body).await,
-            Change::Kick(connection) => api::kick(shared, connection).await,
+            Change::Dead(action) => api::change_dead(shared, peer, action, &body).await,
+            Change::Kick(connection) => api::kick(shared, peer, connection).await,
         };
     }
     let not_found =
@@ -90,7 +96,7 @@ pub(super) async fn answer(
             if method == Method::HEAD {
                 return reply::answer(StatusCode::OK, "text/event-stream", "");
             }
-            listens.store(true, Ordering::Relaxed);
+            place.listens();
             shared.events.listen(shared)
         }
         "/api/v1/openapi.json" => reply::answer(StatusCode::OK, "application/json", OPENAPI),

@@ -10,15 +10,12 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
 use tokio_io_timeout::TimeoutWriter;
 
-use super::Shared;
-use super::route;
-
-/// Connections at a time; further ones wait at the listener.
-const CONNECTIONS_MAX: usize = 64;
+use super::places::{Place, Places};
+use super::{Shared, route};
 
 /// How long the head of a request may take, and how long a connection may be without one.
 const HEAD_TIME_MAX: Duration = Duration::from_secs(20);
@@ -46,17 +43,16 @@ pub(super) async fn run(listener: std::net::TcpListener, shared: Arc<Shared>) {
             return tracing::error!("cannot serve HTTP: cannot listen: {error}");
         }
     };
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let mut places = Places::new();
     loop {
-        // It is never closed.
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, peer)) => {
-                let shared = Arc::clone(&shared);
-                tokio::spawn(async move {
-                    serve(stream, peer, shared).await;
-                    drop(place);
-                });
+                let place = Arc::new(Place::default());
+                let serving = serve(stream, peer, Arc::clone(&shared), Arc::clone(&place));
+                if places.take(peer.ip(), place, tokio::spawn(serving).abort_handle()) {
+                    // Lets the one that lost its place close its socket, and others be read in between.
+                    yield_now().await;
+                }
             }
             Err(error) => {
                 tracing::debug!("cannot take an HTTP connection: {error}");
@@ -66,17 +62,16 @@ pub(super) async fn run(listener: std::net::TcpListener, shared: Arc<Shared>) {
     }
 }
 
-async fn serve(stream: TcpStream, peer: SocketAddr, shared: Arc<Shared>) {
+async fn serve(stream: TcpStream, peer: SocketAddr, shared: Arc<Shared>, place: Arc<Place>) {
     // Answers leave whole.
     let _ = stream.set_nodelay(true);
     let mut stream = TimeoutWriter::new(stream);
     stream.set_timeout(Some(WRITE_TIME_MAX));
     let stream = Box::pin(stream);
-    let listens = Arc::new(std::sync::atomic::AtomicBool::new(false));
-    let told = Arc::clone(&listens);
+    let told = Arc::clone(&place);
     let service = service_fn(move |request| {
-        let (shared, listens) = (Arc::clone(&shared), Arc::clone(&listens));
-        async move { Ok::<_, Infallible>(route::answer(request, &shared, &listens).await) }
+        let (shared, place) = (Arc::clone(&shared), Arc::clone(&place));
+        async move { Ok::<_, Infallible>(route::answer(request, &shared, peer, &place).await) }
     });
     let mut connection = pin!(
         http1::Builder::new()
@@ -89,8 +84,8 @@ async fn serve(stream: TcpStream, peer: SocketAddr, shared: Arc<Shared>) {
     let mut ended = timeout(CONNECTION_TIME_MAX, connection.as_mut()).await;
     if ended.is_err() {
         connection.as_mut().graceful_shutdown();
-        let is_listening = told.load(std::sync::atomic::Ordering::Relaxed);
-        let left = if is_listening { super::events::LISTENING_TIME_MAX } else { WRITE_TIME_MAX };
+        let left =
+            if told.is_listening() { super::events::LISTENING_TIME_MAX } else { WRITE_TIME_MAX };
         ended = timeout(left, connection).await;
     }
     if let Ok(Err(error)) = ended {

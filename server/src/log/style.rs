@@ -1,5 +1,6 @@
 //! What log lines look like: for a person at a terminal, for a file or a pipe, for journald, or as JSON.
 
+use std::borrow::Cow;
 use std::env;
 use std::fs::File;
 use std::io::{self, IsTerminal};
@@ -7,6 +8,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 
 use clap::ValueEnum;
+use mezzenger::{escape_hidden, is_hidden};
 use serde_json::json;
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::Layer;
@@ -95,13 +97,40 @@ impl Style {
         }
     }
 
+    /// Whole lines of which everything is seen: what clients named may hold characters that turn a line around, or hide
+    /// parts of it. ASCII stays, colours among it.
+    pub(super) fn seen(self, lines: &[u8]) -> Cow<'_, [u8]> {
+        if lines.is_ascii() {
+            return lines.into();
+        }
+        let is_unseen = |char| !char::is_ascii(&char) && is_hidden(char);
+        let text = String::from_utf8_lossy(lines);
+        let mut out = String::with_capacity(text.len());
+        for char in text.chars() {
+            match self {
+                _ if !is_unseen(char) => out.push(char),
+                Self::Json => {
+                    for unit in char.encode_utf16(&mut [0; 2]) {
+                        out.push_str(&format!("\\u{unit:04x}"));
+                    }
+                }
+                Self::Plain | Self::Terminal | Self::Journald => out.extend(char.escape_unicode()),
+            }
+        }
+        out.into_bytes().into()
+    }
+
     /// Lines that no event makes: the program's last words, and those of the log about itself.
     pub(super) fn lines(self, level: Level, from: &str, text: &str) -> String {
         match self {
-            Self::Plain | Self::Terminal => format!("{from}: {text}\n"),
+            Self::Plain | Self::Terminal => {
+                let lines: Vec<_> = text.lines().map(escape_hidden).collect();
+                format!("{from}: {}\n", lines.join("\n"))
+            }
             Self::Journald => {
                 let priority = priority(level);
-                text.lines().map(|line| format!("{priority}{from}: {line}\n")).collect()
+                let lines = text.lines().map(escape_hidden);
+                lines.map(|line| format!("{priority}{from}: {line}\n")).collect()
             }
             Self::Json => {
                 let level = level.as_str();
@@ -150,12 +179,36 @@ mod tests {
     use super::*;
 
     #[test]
+    fn nothing_of_a_line_is_hidden_or_turned_around() {
+        let line =
+            "\u{1b}[32m INFO\u{1b}[0m gr\u{fc}\u{df}e '\u{202e}a\u{200b}\u{2028}\u{e0041}'\n";
+        let seen =
+            |style: Style| String::from_utf8(style.seen(line.as_bytes()).into_owned()).unwrap();
+        let colours = "\u{1b}[32m INFO\u{1b}[0m gr\u{fc}\u{df}e";
+        assert_eq!(
+            seen(Style::Plain),
+            format!("{colours} '\\u{{202e}}a\\u{{200b}}\\u{{2028}}\\u{{e0041}}'\n")
+        );
+        let json = format!("\"{}\"\n", line.trim_end().replace('\u{1b}', ""));
+        let shown = String::from_utf8(Style::Json.seen(json.as_bytes()).into_owned()).unwrap();
+        assert!(!shown.chars().any(|char| char != '\n' && is_hidden(char)), "{shown}");
+        assert_eq!(
+            serde_json::from_str::<Value>(&shown).unwrap(),
+            serde_json::from_str::<Value>(&json).unwrap()
+        );
+    }
+
+    #[test]
     fn what_no_event_makes_has_the_style_too() {
         let text = "it \"failed\"\nand \u{1b}[31m more";
         let line = |style: Style| style.lines(Level::ERROR, "mezzenger-server", text);
-        assert_eq!(line(Style::Plain), format!("mezzenger-server: {text}\n"));
+        let shown = "mezzenger-server: it \"failed\"\nand \\u{1b}[31m more\n";
+        assert_eq!(line(Style::Plain), shown);
         for line in line(Style::Journald).lines() {
-            assert!(line.starts_with("<3>mezzenger-server: "), "{line}");
+            assert!(
+                line.starts_with("<3>mezzenger-server: ") && !line.contains('\u{1b}'),
+                "{line}"
+            );
         }
         let json = line(Style::Json);
         assert_eq!(json.lines().count(), 1);
