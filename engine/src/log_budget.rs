@@ -104,8 +104,8 @@ mod tests {
         let admitted = |budgets: &mut LogBudgets<_>, key, now| {
             (0..10).filter(|_| budgets.admit(&key, now)).count()
         };
-        assert_eq!(admitted(&mut budgets, 'a', 0 * MS), 3);
-        assert_eq!(admitted(&mut budgets, 'b', 0 * MS), 3, "the first takes nothing of it");
+        assert_eq!(admitted(&mut budgets, 'a', Duration::ZERO), 3);
+        assert_eq!(admitted(&mut budgets, 'b', Duration::ZERO), 3, "the first takes nothing of it");
         assert_eq!(admitted(&mut budgets, 'a', 99 * MS), 0);
         assert_eq!(admitted(&mut budgets, 'a', 200 * MS), 2);
         assert_eq!(admitted(&mut budgets, 'a', 10_000 * MS), 3, "no more than at once");
