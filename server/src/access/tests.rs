@@ -81,7 +81,7 @@ fn an_error_names_a_place_and_nothing_that_stands_there() {
         (format!("password = '{hash}' \u{1b}[2J"), "access.toml:3:"),
         (format!("'{hash}' = 1"), "access.toml:3:"),
         (format!("password = '{hash}'\npublish = '{hash}'"), "access.toml:4:11"),
-        (format!("password = '{hash}'\nadminister = '\u{1b}[2J hunter2'"), "access.toml:4:14"),
+        (format!("password = '{hash}'\nadminister = '\u{1b}[2J hunter2'"), "access.toml:4:"),
         ("password = hunter2".to_owned(), "access.toml:3:"),
     ] {
         let error = read_text(&format!("{before}{rest}\n")).unwrap_err().to_string();
