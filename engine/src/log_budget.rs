@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::time::Duration;
 
-/// How long after a line that was left out it is told that it was.
+/// How long after a line was left out another one says so.
 const TELL_AFTER: Duration = Duration::from_secs(1);
 
-/// Keys that are named when it is told what was left out; further ones are summed.
+/// Keys that the line about left-out lines names; further ones are summed.
 const NAMED_MAX: usize = 16;
 
 #[derive(Clone, Copy, Debug, Default)]

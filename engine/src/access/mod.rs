@@ -406,7 +406,7 @@ pub enum AccessError {
         _0.escape_debug()
     )]
     User(String),
-    /// The time of a refusal would tell users from names of nobody.
+    /// The time of a rejection would tell users from names of nobody.
     #[error(
         "the passwords of '{}' and '{}' are hashed with different parameters ({} and {}), so that strangers could find out users by \
          how long a refusal takes: make all hashes with mezzenger hash-password",

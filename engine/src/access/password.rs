@@ -18,7 +18,7 @@ const PASSES_MAX: u32 = 64;
 const LANES_MAX: u32 = 16;
 
 /// What a hash is made with: OWASP's recommendation. All hashes of a server have to be made with the same, so that a change of
-/// these has every password made anew.
+/// these has every password hashed again.
 const MEMORY_KIB: u32 = 19 * 1024;
 const PASSES: u32 = 2;
 const LANES: u32 = 1;

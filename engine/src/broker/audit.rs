@@ -12,7 +12,7 @@ use crate::wire::control::Control;
 use crate::wire::{durable, letter, retained};
 use crate::zmtp::session::{CloseReason, Port};
 
-/// Lines of the log about connections and refusals that one client or address may cause at once, and how long it takes until
+/// Lines of the log about connections and rejections that one client or address may cause at once, and how long it takes until
 /// it may cause one more: what a person reads.
 const LINES: u32 = 20;
 /// See [`LINES`].
@@ -26,7 +26,7 @@ const ACTION_REFILL: Duration = Duration::from_millis(50);
 /// Clients with lines of their own, for each kind of administration; further ones share theirs.
 const CLIENTS: usize = 1024;
 
-/// Addresses with lines of their own for what is refused to them; further ones share theirs. Fewer than clients, as strangers
+/// Addresses with lines of their own for rejected requests; further ones share theirs. Fewer than clients, as strangers
 /// may have many.
 const STRANGERS: usize = 256;
 
@@ -49,7 +49,7 @@ impl Default for Audit {
     }
 }
 
-/// What is refused.
+/// Rejected requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Refused {
     Login,
@@ -67,9 +67,9 @@ impl Display for Refused {
     }
 }
 
-/// Why something is refused.
+/// Why a request is rejected.
 pub(super) trait Reason: Display {
-    /// What it is that is refused.
+    /// What was asked for.
     fn refused(&self) -> Refused;
 }
 
@@ -107,7 +107,7 @@ impl Display for Change {
     }
 }
 
-/// Who administers: clients that prove nothing are told apart by their addresses.
+/// Who administers: clients that prove nothing differ by their addresses.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Client {
     Known(Identity),

@@ -35,7 +35,7 @@ pub(super) struct Audit {
     began: Instant,
     tokens: Mutex<LogBudgets<IpAddr>>,
     changes: Mutex<LogBudgets<(Change, IpAddr)>>,
-    /// Whether somebody waits until it is told what was left out.
+    /// Whether a line about left-out lines is still to be written.
     is_telling: AtomicBool,
 }
 

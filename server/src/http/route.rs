@@ -27,7 +27,7 @@ const BODY_TIME_MAX: Duration = Duration::from_secs(10);
 /// The description of the API.
 const OPENAPI: &str = include_str!("openapi.json");
 
-/// Answers a request. `place`: is told what the request turns out to be.
+/// Answers a request. Notes in `place` what the request turns out to be.
 pub(super) async fn answer(
     request: Request<Incoming>,
     shared: &Arc<Shared>,
