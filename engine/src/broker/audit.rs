@@ -37,6 +37,8 @@ pub(super) struct Audit {
     connected: LogBudgets<Identity>,
     refused: LogBudgets<(Refused, IpAddr)>,
     administered: LogBudgets<(Change, Client)>,
+    /// When the first of them has something to tell: each turn of the broker asks.
+    due: Option<Duration>,
 }
 
 impl Default for Audit {
@@ -45,6 +47,7 @@ impl Default for Audit {
             connected: LogBudgets::new(LINES, REFILL, CLIENTS),
             refused: LogBudgets::new(LINES, REFILL, STRANGERS),
             administered: LogBudgets::new(ACTION_LINES, ACTION_REFILL, CLIENTS),
+            due: None,
         }
     }
 }
@@ -156,6 +159,7 @@ impl Audit {
             };
             tracing::info!(target: "audit", %peer, port, "connected: {identity}");
         }
+        self.due = self.first_due();
     }
 
     /// Something was rejected, or a connection, for who asked.
@@ -164,6 +168,7 @@ impl Audit {
             let why = escape_hidden(&why.to_string());
             tracing::warn!(target: "audit", %peer, "rejected: {why}");
         }
+        self.due = self.first_due();
     }
 
     /// A client asks for a change of what the server keeps. If it is rejected, that is another line.
@@ -180,16 +185,24 @@ impl Audit {
             let what = escape_hidden(&what);
             tracing::info!(target: "audit", %peer, "{identity} asks to {what}");
         }
+        self.due = self.first_due();
     }
 
     /// When something is to be told that was left out.
     pub(super) fn next_due(&self) -> Option<Duration> {
+        self.due
+    }
+
+    fn first_due(&self) -> Option<Duration> {
         let due = [self.connected.next_due(), self.refused.next_due()];
         due.into_iter().chain([self.administered.next_due()]).flatten().min()
     }
 
     /// Tells what was left out, if it is time for that.
     pub(super) fn tell(&mut self, now: Duration) {
+        if self.due.is_none_or(|due| now < due) {
+            return;
+        }
         for (client, count) in self.connected.left_out(now) {
             let who = client.map_or_else(|| "other clients".to_owned(), |it| it.to_string());
             tell(count, &format!("connections of {who}"));
@@ -212,6 +225,7 @@ impl Audit {
                 },
             );
         }
+        self.due = self.first_due();
     }
 }
 
