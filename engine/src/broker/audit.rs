@@ -1,13 +1,14 @@
 //! Lines of the log about who comes, what is rejected for whom, and what is administered. Their target is `audit`.
 
 use std::fmt::{self, Display};
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::refusal::Refusal;
 use crate::access::Identity;
 use crate::escape::escape_hidden;
 use crate::log_budget::LogBudgets;
+use crate::net::network;
 use crate::wire::control::Control;
 use crate::wire::{durable, letter, retained};
 use crate::zmtp::session::{CloseReason, Port};
@@ -120,7 +121,7 @@ enum Client {
 impl Client {
     fn new(identity: &Identity, peer: SocketAddr) -> Self {
         match identity {
-            Identity::Nobody => Self::At(network(peer)),
+            Identity::Nobody => Self::At(network(peer.ip())),
             known => Self::Known(known.clone()),
         }
     }
@@ -132,14 +133,6 @@ impl Display for Client {
             Self::Known(identity) => identity.fmt(f),
             Self::At(address) => address.fmt(f),
         }
-    }
-}
-
-/// The address, or of IPv6 the network of 64 bits: one machine has all of its addresses.
-fn network(peer: SocketAddr) -> IpAddr {
-    match peer.ip().to_canonical() {
-        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & (u128::MAX << 64)).into(),
-        ip @ IpAddr::V4(_) => ip,
     }
 }
 
@@ -164,7 +157,7 @@ impl Audit {
 
     /// Something was rejected, or a connection, for who asked.
     pub(super) fn refused(&mut self, peer: SocketAddr, why: &impl Reason, now: Duration) {
-        if self.refused.admit(&(why.refused(), network(peer)), now) {
+        if self.refused.admit(&(why.refused(), network(peer.ip())), now) {
             let why = escape_hidden(&why.to_string());
             tracing::warn!(target: "audit", %peer, "rejected: {why}");
         }
@@ -268,7 +261,7 @@ mod tests {
 
     #[test]
     fn an_ipv6_network_has_one_budget_and_each_ipv4_address_its_own() {
-        let of = |text: &str| network(text.parse().unwrap());
+        let of = |text: &str| network(text.parse::<SocketAddr>().unwrap().ip());
         assert_eq!(of("[2001:db8::1]:1"), of("[2001:db8::ffff:2]:2"));
         assert_ne!(of("[2001:db8::1]:1"), of("[2001:db8:0:1::1]:1"));
         assert_ne!(of("127.0.0.1:1"), of("127.0.0.2:1"));

@@ -2,7 +2,7 @@
 //! strangers can have it do is bounded. Addresses from which a right login came lately go first.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -16,6 +16,7 @@ use crate::limits::{
     LOGIN_FAILURES_FOR, LOGIN_FAILURES_MAX, LOGIN_FAILURES_REMEMBERED_MAX, LOGINS_KNOWN_FOR,
     LOGINS_KNOWN_MAX, LOGINS_WAITING_EACH_MAX, LOGINS_WAITING_KNOWN, LOGINS_WAITING_MAX,
 };
+use crate::net::network;
 use crate::net::waker::Waker;
 use crate::zmtp::plain::Login;
 
@@ -71,14 +72,6 @@ pub(super) enum TooMany {
     Thread,
 }
 
-/// Whose share of what is bounded by address this is: an IPv6 network of 64 bits is one machine's as an IPv4 address is.
-fn share(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => Ipv6Addr::from(u128::from(address) >> 64 << 64).into(),
-        address => address,
-    }
-}
-
 /// The thread ends when this is dropped.
 #[derive(Debug)]
 struct Thread {
@@ -124,7 +117,7 @@ impl Logins {
         (hash, is_known): (PasswordHash, bool),
         now: Duration,
     ) -> Result<(), TooMany> {
-        let address = share(address);
+        let address = network(address);
         let is_first = self.known.get(&address).is_some_and(|&at| now < at + LOGINS_KNOWN_FOR);
         let kept = if is_first { 0 } else { LOGINS_WAITING_KNOWN };
         if self.count + kept >= LOGINS_WAITING_MAX {
@@ -348,7 +341,7 @@ mod tests {
 
     #[test]
     fn addresses_of_one_network_of_64_bits_have_one_share() {
-        let of = |text: &str| share(text.parse().unwrap());
+        let of = |text: &str| network(text.parse().unwrap());
         assert_eq!(of("2001:db8:1:2::3"), of("2001:db8:1:2:ffff::1"));
         assert_ne!(of("2001:db8:1:2::3"), of("2001:db8:1:3::3"));
         assert_eq!(of("::ffff:10.0.0.1"), of("10.0.0.1"));
