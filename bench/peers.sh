@@ -307,7 +307,7 @@ mqtt1='mqtt-qos1 mosquitto --target mqtt://127.0.0.1:PORT?qos=1 --durability mem
 
 targets() {
     if [ -n "$no_peers" ]; then
-        all_targets "$1" | grep -E '^mezzenger(-old)? '
+        all_targets "$1" | grep -E '^mezzenger(-old|-never)? '
     else
         all_targets "$1"
     fi
