@@ -102,8 +102,14 @@ def test_classes_are_loaded_that_were_named(server: Server) -> None:
 @pytest.mark.parametrize("protocol", range(6))
 def test_plain_values_need_no_list(protocol: int) -> None:
     values = [
-        None, True, 7, 2**80, 1.5, 2j, "täxt", b"\x00\xff", bytearray(b"x"), (1, [2, {"k": {3}}]), frozenset([4]),
+        None, True, 7, 2**80, 1.5, 2j, "täxt", b"\x00\xff", b"", bytearray(b"x\xff"), bytearray(), (1, [2, {"k": {3}}]), frozenset([4]),
         collections.OrderedDict(a=1), collections.deque([1]), datetime.datetime(2026, 1, 2, 3, 4, 5),
         datetime.timedelta(1, 2), datetime.timezone.utc, decimal.Decimal("1.10"), uuid.UUID(int=5),
     ]  # fmt: skip
     assert loads(pickle.dumps(values, protocol), None) == values
+
+
+@pytest.mark.parametrize("name", ["bytes", "bytearray"])
+def test_a_pickle_takes_no_more_memory_than_it_has_bytes(name: str) -> None:
+    with pytest.raises(mezzenger.PayloadError):
+        loads(b"cbuiltins\n" + name.encode() + b"\n(I4000000000\ntR.", None)

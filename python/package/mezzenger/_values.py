@@ -104,6 +104,16 @@ def _latin1(text: str, encoding: str = "latin1") -> bytes:
     return text.encode("latin1")
 
 
+def _no_bytes() -> bytes:
+    # What Python 3 writes b"" as for Python 2. With an argument it would be as much memory as a pickle names.
+    return b""
+
+
+def _bytearray(content: bytes | str = b"", *encoding: str) -> bytearray:
+    # Not of a number, which is as much memory as a pickle names.
+    return bytearray(_latin1(content, *encoding) if isinstance(content, str) else memoryview(content))
+
+
 def _reconstructor(cls: type, base: type, state: object) -> object:
     # What copyreg does, for classes that the list allows and whose state is none.
     if base is not object or state is not None:
@@ -118,10 +128,12 @@ PLAIN: dict[tuple[str, str], Any] = {
     ("copyreg", "_reconstructor"): _reconstructor,
 }
 PLAIN |= {
-    (module, plain.__name__): plain
+    (module, name): plain
     for module in ("builtins", "__builtin__")
-    for plain in (bytearray, complex, frozenset, object, set)
-}
+    for name, plain in {
+        "bytearray": _bytearray, "bytes": _no_bytes, "complex": complex, "frozenset": frozenset, "object": object, "set": set,
+    }.items()
+}  # fmt: skip
 PLAIN |= {
     (plain.__module__, plain.__qualname__): plain
     for plain in (
