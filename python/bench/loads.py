@@ -10,7 +10,7 @@ from typing import Any
 SIZE = 128
 ARRAY = 1024 * 1024
 
-PROBE = {"publish": 20_000, "many": 50_000, "aio": 20_000, "aio-ack": 5_000, "request": 1_000, "array": 100}
+PROBE = {"publish": 20_000, "original": 2_000, "many": 50_000, "aio": 20_000, "aio-ack": 5_000, "request": 1_000, "array": 100}
 """Works, and messages of the run that says how many are to follow."""
 WORKS = [*PROBE]
 

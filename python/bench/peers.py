@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from typing import Any
 
@@ -93,6 +94,39 @@ class Mezzenger:
                     message.ack()
                 if done == count:
                     received(verified)
+
+
+class Original:
+    """A client of the original's API on a server: this package's modules, or other modules of the same names."""
+
+    works = ("original",)
+
+    def __init__(self, port: int) -> None:
+        import mezzenger_client
+
+        self.client = mezzenger_client.Mezzenger(send_port=port, sub_port=port + 1)
+
+    def publisher(self, work: str, count: int) -> None:
+        first = go()
+        for number in range(count):
+            self.client.send_message("a", payload(number))
+        sent(first)
+
+    def subscriber(self, work: str, count: int) -> None:
+        verified, is_subscribed, ended = Verified(), threading.Event(), threading.Event()
+
+        def take(message: Any, _: Any) -> None:
+            if verified.take(message) == count:
+                ended.set()
+
+        self.client.subscribe("a", take)
+        # What was asked for before is there once this is.
+        self.client.subscribe("b", lambda *_: is_subscribed.set())
+        while not is_subscribed.is_set():
+            self.client.send_message("b", b"")
+        ready()
+        ended.wait()
+        received(verified)
 
 
 class PyZmq:
@@ -291,7 +325,7 @@ class PahoMqtt:
 
 
 _SYSTEMS: dict[str, Any] = {
-    "mezzenger": Mezzenger, "pyzmq": PyZmq, "nats-py": NatsPy, "redis-py": RedisPy, "paho-mqtt": PahoMqtt,
+    "mezzenger": Mezzenger, "mezzenger-modules": Original, "original": Original, "pyzmq": PyZmq, "nats-py": NatsPy, "redis-py": RedisPy, "paho-mqtt": PahoMqtt,
 }  # fmt: skip
 SYSTEMS: dict[str, tuple[str, ...]] = {name: system.works for name, system in _SYSTEMS.items()}
 

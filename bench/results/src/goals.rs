@@ -106,6 +106,7 @@ const MEASURES: &[(&str, Bound)] = &[
     ("python-ack-redis", AtLeast(5.0)),
     ("python-array-pyzmq", AtLeast(2.0)),
     ("python-request-nats", AtMost(0.7)),
+    ("python-original", AtLeast(10.0)),
 ];
 
 /// Workloads that are measured and have no goal.
