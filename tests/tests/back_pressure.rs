@@ -7,6 +7,7 @@ use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use mezzenger::config::SlowSubscriber;
+use mezzenger::limits::OVERDRAFT_BYTES_MAX;
 use mezzenger::wire::frame::v2_prefix;
 use mezzenger::{Blocked, Client, Message};
 
@@ -136,6 +137,38 @@ fn a_publisher_is_told_that_it_is_held_back_and_the_server_counts_it() {
 }
 
 #[test]
+fn a_client_that_does_not_keep_up_with_itself_holds_itself_back_and_loses_nothing() {
+    const MESSAGES: u64 = 1000;
+    let server = Server::start::<&str>(&[]);
+    let (told, events) = channel();
+    let ended = told.clone();
+    let client = server
+        .client_options()
+        .send_timeout(PATIENCE)
+        .on_blocked(move |blocked| _ = told.send(matches!(blocked, Blocked::Began)))
+        .connect()
+        .unwrap();
+    let mut subscription = client.subscription("flood").unwrap();
+    let publisher = std::thread::spawn({
+        let client = client.clone();
+        move || {
+            for _ in 0..MESSAGES {
+                client.publish("flood", &[7; MESSAGE_BYTES]).unwrap();
+            }
+            client.flush().unwrap();
+            ended.send(false).unwrap();
+        }
+    });
+    // Until then nothing is read: the first word is that publishing is blocked, and not that all is published.
+    assert_eq!(events.recv_timeout(PATIENCE), Ok(true));
+    for _ in 0..MESSAGES {
+        subscription.recv_timeout(PATIENCE).unwrap();
+    }
+    publisher.join().unwrap();
+    assert_eq!(client.missed(), 0);
+}
+
+#[test]
 fn a_subscriber_that_was_too_slow_is_told_how_many_messages_it_missed() {
     let server = Server::start::<&str>(&[]);
     let (went_on, go_on) = channel::<()>();
@@ -165,7 +198,8 @@ fn a_subscriber_that_was_too_slow_is_told_how_many_messages_it_missed() {
         published += 1;
         assert!(published < 10_000, "publishers never went on");
     }
-    for _ in 0..100 {
+    // More than it gets without credit.
+    for _ in 0..2 * OVERDRAFT_BYTES_MAX as usize / MESSAGE_BYTES {
         publisher.publish("flood", &payload).unwrap();
         published += 1;
     }

@@ -251,9 +251,8 @@ impl<N: Network> Broker<N> {
                 }
                 Effect::Reply(to, reply) => {
                     self.reply(&to, &reply, &std::mem::take(&mut reached));
-                    // Its own credit comes behind what it publishes, and only if it is read on.
-                    let others = lacking.drain(..).find(|&id| id != to.connection);
-                    let slow = slow.take().or(others);
+                    // It may lack credit itself: while it is held back it is still read for what it grants.
+                    let slow = slow.take().or(lacking.drain(..).next());
                     if std::mem::take(&mut publishes) {
                         self.hold(to.connection, slow, now);
                     }
