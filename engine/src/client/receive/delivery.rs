@@ -141,7 +141,8 @@ impl<Mode> Delivery<Mode> {
     }
 
     /// Gives it back to its group, which delivers it again after `delay`, to this member or another one; zero: after the
-    /// group's [backoff](super::GroupBuilder::backoff). Outside of groups it does nothing: the server delivers what is not acknowledged again by itself. At most some 49 days; a longer delay is shortened.
+    /// group's [backoff](super::GroupBuilder::backoff). Outside of groups it does nothing: the server delivers what is not
+    /// acknowledged again by itself. At most some 49 days; a longer delay is shortened.
     pub fn nak(mut self, delay: Duration) {
         if self.is_job() {
             self.say(Word::Nak { delay_ms: millis(delay) });
