@@ -56,8 +56,8 @@ pub(crate) struct PolicyArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     in_flight: Option<u32>,
 
-    /// Maximum attempts per message, including the first; then it becomes a dead letter (see `mezzenger dead`).
-    /// Default: no maximum.
+    /// Maximum attempts per message, including the first; then it becomes a dead letter (see `mezzenger dead`). Attempts count
+    /// from 1 again after a restart of the server. Default: no maximum.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     max_attempts: Option<u16>,
 

@@ -23,7 +23,7 @@ fn pack(order: &Delivery) -> Result<(), &'static str> {
 
 fn work(client: &Client, worker: usize, done: &Sender<String>) -> Result<(), Box<dyn Error>> {
     let backoff = [Duration::from_millis(50), Duration::from_millis(200)];
-    let group = client.subscription_to(Filter::pattern("orders.*")).group("packers");
+    let group = client.subscription_to(Filter::pattern("orders.*")).group("order-pipeline");
     for order in group.attempts_max(3).backoff(&backoff).credit(1).open()? {
         let text = order.text().unwrap_or_default().to_owned();
         match pack(&order) {
@@ -69,7 +69,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     for _ in 1..ORDERS.len() {
         packed.recv()?;
     }
-    let letters = shop.dead_letters("packers");
+    let letters = shop.dead_letters("order-pipeline");
     while letters.count()? == 0 {
         thread::sleep(Duration::from_millis(10));
     }

@@ -61,8 +61,8 @@ impl FromStr for Verify {
 /// What becomes of a subscriber that does not keep up with the messages of a name that it wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SlowSubscriber {
-    /// Publishers of what it wants wait for it; one that takes nothing at all is disconnected after the
-    /// stall grace.
+    /// Publishers of what it wants wait for it. With each policy, one whose connection takes no bytes is
+    /// disconnected after the stall grace.
     Hold,
     /// Its oldest messages are dropped, but for those that somebody has to acknowledge.
     Drop,

@@ -78,8 +78,7 @@ counters! {
     messages_dropped,
     /// Bytes that wait to be sent to subscribers now.
     unsent_bytes,
-    /// Connections now, of publishers and subscribers; the Rust client has two, or one when it only
-    /// publishes.
+    /// Connections now, of publishers and subscribers; a client of this library has one.
     connections,
     /// Connections closed at once because there were too many.
     connections_refused,

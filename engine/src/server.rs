@@ -85,8 +85,8 @@ impl Server {
         ServerBuilder { config: Config::default() }
     }
 
-    /// Does what the system does a hundred times faster while a process has one thread. For programs whose start
-    /// counts, to be called before they start others; [`Self::start`] works without it.
+    /// Performs set-up that is about 100 times faster while the process has one thread. Call it before you start
+    /// threads, if start-up time matters; [`Self::start`] works without it.
     pub fn prepare() {
         pending::prepare();
     }
@@ -286,6 +286,22 @@ pub(crate) fn recover(
 }
 
 /// Configures a [`Server`]; every setting has the default of [`Config`].
+///
+/// ```
+/// use mezzenger::{Client, Server};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// // Port 0 picks a free port. A journal makes groups and unacknowledged messages survive a restart.
+/// # let folder = std::env::temp_dir().join(format!("mezzenger-builder-{}", std::process::id()));
+/// # std::fs::create_dir_all(&folder)?;
+/// # let path = folder.join("journal");
+/// let server = Server::builder().pub_port(0).recv_port(0).persist_file(path).start()?;
+/// let client = Client::builder().port(server.recv_addr().port()).connect()?;
+/// client.message("orders.new", "tea").ack().send()?;
+/// # std::fs::remove_dir_all(folder)?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct ServerBuilder {
     config: Config,
@@ -379,7 +395,7 @@ impl ServerBuilder {
         self
     }
 
-    /// Says what each client may do. What it does not say is not allowed, for anybody; without, all may do everything. See
+    /// Sets what each client may do. Anything not listed is rejected. Without it, every client may do everything. See
     /// [`access`](crate::access).
     #[must_use]
     pub fn access(mut self, access: Access) -> Self {

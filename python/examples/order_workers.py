@@ -27,15 +27,15 @@ def main(url: str) -> None:
 
     with mezzenger.Client(url) as shop, mezzenger.Client(url) as workers:
         # Orders wait for it, whether there are workers or not.
-        shop.groups.create("packers", orders, attempts_max=5, backoff=[0.1, 1, 10])
+        shop.groups.create("order-workers", orders, attempts_max=5, backoff=[0.1, 1, 10])
         # Three at the same time.
         for _ in range(3):
-            workers.subscribe(orders, pack, group="packers", credit=1)
+            workers.subscribe(orders, pack, group="order-workers", credit=1)
         for order in ORDERS:
             shop.send("orders.new", order, ack=True)
         for _ in ORDERS[1:]:
             packed.acquire()
-        letters = shop.dead_letters("packers")
+        letters = shop.dead_letters("order-workers")
         while not letters.count():
             # The rejection is in flight.
             time.sleep(0.01)

@@ -57,7 +57,7 @@ struct Args {
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 
-    /// Print all settings as they would count, as a file for --config with what each means, and end.
+    /// Print the effective settings, as a file for --config with what each means, and exit.
     #[arg(long)]
     print_config: bool,
 
@@ -141,7 +141,7 @@ struct Settings {
 
     /// What happens to a subscriber that does not keep up: `hold` (publishers of the names that it wants
     /// wait for it), `drop` (it loses its oldest messages, but for those that somebody has to
-    /// acknowledge), `disconnect`. One that takes nothing at all for a second is disconnected in any case.
+    /// acknowledge), `disconnect`. One whose connection takes no bytes for a second is disconnected in any case.
     #[arg(long, value_name = "POLICY", default_value = "hold", help_heading = LIVE)]
     slow_subscriber: SlowSubscriber,
 
@@ -185,13 +185,13 @@ struct Settings {
     #[arg(long)]
     insecure: bool,
 
-    /// What is logged, to stderr: error, warn, info, debug (every request), trace. RUST_LOG says it in more detail, and counts
-    /// first.
+    /// What is logged, to stderr: error, warn, info, debug (every request), trace. RUST_LOG takes precedence, and allows a
+    /// level per module.
     #[arg(long, value_name = "LEVEL", value_parser = ["error", "warn", "info", "debug", "trace"], hide_possible_values = true, default_value = "info", help_heading = LIVE)]
     log_level: String,
 
-    /// What log lines look like: `text`, `json` (one object a line), or `auto`: text for what stderr is, in colours on a
-    /// terminal, with priorities for journald.
+    /// What log lines look like: `text`, `json` (one object a line), or `auto`: a text format that suits stderr, in
+    /// colours on a terminal, with priorities for journald.
     #[arg(
         long,
         value_name = "FORMAT",

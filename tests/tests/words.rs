@@ -1,4 +1,4 @@
-//! One word for one thing: what the glossary says not to write is written nowhere that users and developers read.
+//! One word for one thing: what CONTRIBUTING.md says not to write is written nowhere that users and developers read.
 
 use std::fs;
 
@@ -16,9 +16,9 @@ struct Text {
     lines: Vec<(usize, String)>,
 }
 
-/// What the glossary forbids, each with what to write instead.
+/// What CONTRIBUTING.md forbids, each with what to write instead.
 fn forbidden() -> Vec<(String, String)> {
-    let page = Page::read("docs/glossary.md");
+    let page = Page::read("CONTRIBUTING.md");
     let table = page.text.split_once("| not | but |").expect("a table of words").1;
     let mut forbidden = Vec::new();
     for row in table.lines().skip(2).take_while(|line| line.starts_with('|')) {
@@ -28,7 +28,7 @@ fn forbidden() -> Vec<(String, String)> {
             forbidden.push((words.to_lowercase(), but.to_owned()));
         }
     }
-    assert!(forbidden.len() > 15, "the glossary's table was not found");
+    assert!(forbidden.len() > 15, "the table of words was not found");
     forbidden
 }
 
@@ -136,7 +136,7 @@ fn found(text: &Text, words: &str) -> Vec<usize> {
 }
 
 #[test]
-fn what_the_glossary_forbids_is_written_nowhere() {
+fn what_is_not_to_be_written_is_written_nowhere() {
     let (texts, mut broken) = (texts(), Vec::new());
     for (words, but) in forbidden() {
         for text in &texts {

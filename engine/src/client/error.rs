@@ -80,7 +80,7 @@ pub enum ConnectError {
         /// The right form.
         host: String,
     },
-    /// What answers speaks another protocol, or asks for what this client has not.
+    /// The peer speaks another protocol, or requires credentials that this client does not have.
     #[error(
         "could not connect to {address}:{port}: this is no Mezzenger server: {source}; check the address and the port"
     )]
@@ -198,6 +198,12 @@ impl ConnectError {
 }
 
 /// Why a message was not published, or why that is not known.
+///
+/// [`Self::Full`], [`Self::PendingFull`], [`Self::ShuttingDown`] and [`Self::ChecksumMismatch`] mean that the message was not published: it may be
+/// published again, after a pause. [`Self::JournalFailed`] is the same, once the server was restarted with a journal that works. After [`Self::TimedOut`] and
+/// [`Self::Stopped`] nobody knows whether it was published; publishing it again is safe with an
+/// [idempotency key](crate::OutgoingMessage::idempotency_key), as long as the server remembers the key (two minutes by default). The other errors
+/// repeat until the message, the program or the server's settings change.
 ///
 /// Several messages travel in one frame and share its fate, hence `Clone`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -187,7 +187,7 @@ impl Client {
         self.core.subscription_to(filter)
     }
 
-    /// The messages that a group gave up, or all groups for the empty name, which is for lists and counts alone: none is replayed or purged under it. They are those that a member
+    /// The messages that a group gave up. An empty name means all groups; it works for `list` and `count` only. They are those that a member
     /// [rejected](super::Delivery::reject), and those whose [attempts](super::GroupBuilder::attempts_max) were used up.
     pub fn dead_letters(&self, group: &str) -> DeadLetters {
         self.core.dead_letters(group)

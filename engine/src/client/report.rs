@@ -12,8 +12,8 @@ use crate::wire::id::MessageId;
 
 /// Messages that were published but never arrived here.
 ///
-/// It is a jump in a publisher's count of its messages under this name. One jump is no loss: messages that the server rejected
-/// are reported when a later message of the name, in flight at the same time, was taken, or was not answered.
+/// It is a gap in a publisher's count of its messages under this name. A gap is not always a loss: messages that the server
+/// rejected are counted as well, when a later message of the name, in flight at the same time, was accepted, or was not answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Missed {

@@ -14,8 +14,8 @@ use super::storage::{PathKind, RealStorage, Storage};
 use crate::message::{DeadLetter, Message};
 
 /// Copies a journal to a file that is not there yet, up to its last whole record, and syncs it. A server may use the journal
-/// meanwhile: the copy is what a crash of it at some moment of the copying would have left. So this makes a backup, and with a
-/// backup as its source takes one back. What was settled since the backup is delivered again then.
+/// meanwhile: the copy is what a crash of it at some moment of the copying would have left. Use it to make a
+/// backup, and, with the backup as the source, to restore one. What was settled since the backup is delivered again then.
 ///
 /// # Errors
 /// [`OpenError::Damaged`] when records are damaged, [`OpenError::Exists`] when the other file is there, and as for

@@ -68,7 +68,7 @@ class Client(_core.Core):
     - `curve_key` and `server_key`: for a server with keys, the file NAME.key_secret of this client's, and the server's NAME.key or its text.
     - `user` and `password`: for a server with users. Both travel in the clear.
     - `pickle` (None): which classes may be in pickles that are received: classes, their names or modules, a function of module and name, or
-      TRUST_ALL. None are allowed unless it is said.
+      TRUST_ALL. By default, none are allowed.
     - `on_missed`, `on_blocked`, `on_connection` and `on_error`: called, on a thread for them, with a Missed, Blocked, ConnectionEvent or Failure.
       They may use the client. What fails is also logged by logging.getLogger("mezzenger").
 

@@ -30,7 +30,7 @@ class Groups:
         backoff: Sequence[Seconds] | None = None,
         keep_expired: bool = False,
     ) -> None:
-        """Creates a durable group, unless it is there as it is to be: each message with ack that fits waits for it from then on, also without
+        """Creates a durable group; does nothing if the same group exists. Each message with ack that fits waits for it from then on, also without
         members, until it is deleted. Members join by its name, with the same filter.
 
         Its terms: `ack_wait` (the server's retry interval, 10 seconds by default), how long a member may take to settle a message; `in_flight_max` (8192), how

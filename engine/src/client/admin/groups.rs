@@ -228,7 +228,7 @@ impl Groups<Asynchronous> {
     /// Deletes a durable group that has no members, as the blocking [`delete`](crate::Groups::delete) does.
     ///
     /// # Errors
-    /// As there.
+    /// [`AdminError::Refused`] when there is no durable group of this name, or when it has members or messages.
     pub async fn delete(&self, name: &str) -> Result<(), AdminError> {
         self.remove(name, Unsettled::Kept).await
     }
@@ -237,7 +237,7 @@ impl Groups<Asynchronous> {
     /// [`delete_with_messages`](crate::Groups::delete_with_messages) does.
     ///
     /// # Errors
-    /// As there.
+    /// [`AdminError::Refused`] when there is no durable group of this name, or when it has members.
     pub async fn delete_with_messages(&self, name: &str) -> Result<(), AdminError> {
         self.remove(name, Unsettled::Discarded).await
     }
@@ -307,7 +307,7 @@ impl<Mode> DurableGroupBuilder<Mode> {
 }
 
 impl DurableGroupBuilder {
-    /// Creates the group, unless it is there as it is to be. When it returns, the group is as safe as the server keeps messages,
+    /// Creates the group; does nothing if the same group exists. When it returns, the group is as safe as the server keeps messages,
     /// and what is published from now on is its job.
     ///
     /// # Errors
@@ -323,7 +323,7 @@ impl DurableGroupBuilder<Asynchronous> {
     /// Creates the group, as the blocking [`create`](crate::DurableGroupBuilder::create) does.
     ///
     /// # Errors
-    /// As there.
+    /// As for the blocking [`create`](crate::DurableGroupBuilder::create).
     pub async fn create(self) -> Result<(), AdminError> {
         self.created().await
     }

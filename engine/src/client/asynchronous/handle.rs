@@ -51,7 +51,7 @@ pub struct Client {
 }
 
 impl ClientBuilder {
-    /// Starts a client whose calls are futures, on the runtime of the caller, and waits until the server said hello. The runtime needs its
+    /// Starts a client whose calls are futures, on the runtime of the caller, and waits until the server said hello. Needs the feature `tokio`. The runtime needs its
     /// drivers of I/O and of time (`enable_all`). Callbacks that report run on the client's task; there are none for messages.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! Mezzenger for programs that run on tokio: a client whose calls are futures.
+//! Mezzenger for programs that run on tokio: a client whose calls are futures. It needs the feature `tokio` of this crate.
 //!
 //! It is the same client as [`mezzenger::Client`](crate::Client), with the same words, and the same options
 //! ([`Client::builder`]). It has no thread: one task on the runtime that it was connected on does its work, for any number of

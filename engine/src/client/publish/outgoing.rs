@@ -259,8 +259,8 @@ impl<P: Payload> OutgoingMessage<'_, P> {
     ///
     /// # Errors
     /// [`RequestError::NoSubscriber`] at once when nobody gets the request, unless it asks for acknowledgement and so
-    /// waits for somebody, or is delivered later; [`RequestError::TimedOut`] without an answer in time, to which a client's first request adds what it takes to
-    /// subscribe to answers; the others when it could not be published, or answers not be subscribed to.
+    /// waits for somebody, or is delivered later; [`RequestError::TimedOut`] if no answer arrives in time. A client's first request also subscribes to
+    /// answers, which takes additional time. Other variants: publishing or that subscription failed.
     pub fn request(mut self, timeout: Duration) -> Result<Message, RequestError> {
         let end = Instant::now().checked_add(timeout);
         if !here::may_wait() {

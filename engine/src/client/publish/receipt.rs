@@ -191,8 +191,8 @@ impl Receipt {
     }
 
     /// Waits as [`Self::wait`] does, and tells for how many connections its frame was when the server took it. `None` when
-    /// that is not known, as the frame was sent again. Without acknowledgement, none means that nobody got the message; one that is kept, or delivered
-    /// later, may be for others than it was for at once.
+    /// that is not known, as the frame was sent again. Without acknowledgement, 0 means that nobody got the message. A kept or delayed message may still
+    /// reach later subscribers, which are not counted.
     ///
     /// # Errors
     /// As for [`Self::wait`].

@@ -169,8 +169,9 @@ where
 }
 
 /// A member of a group that is about to join: [`SubscriptionBuilder::group`]. All members of a group have the
-/// same filter. What a member does not say of [`Self::ack_wait`], [`Self::in_flight_max`], [`Self::attempts_max`], [`Self::backoff`] and
-/// [`Self::keep_expired`] is as the group has it that is there; what it says has to be the same.
+/// same filter. [`Self::ack_wait`], [`Self::in_flight_max`], [`Self::attempts_max`], [`Self::backoff`] and
+/// [`Self::keep_expired`] are options of the group: those that a member leaves out are taken from the existing group; those that it sets
+/// must match the group's.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -215,8 +216,8 @@ impl<Mode> GroupBuilder<Mode> {
     }
 
     /// Maximum attempts per message, after which it becomes a [dead letter](crate::Client::dead_letters). An attempt
-    /// fails when its time is over, or its member [gives it back](super::Delivery::nak) or is gone. Default: no
-    /// maximum.
+    /// fails when its time is over, or its member [gives it back](super::Delivery::nak) or is gone. Attempts count from 1
+    /// again after a restart of the server. Default: no maximum.
     pub fn attempts_max(mut self, attempts: u16) -> Self {
         self.group.policy.set_attempts_max(attempts);
         self

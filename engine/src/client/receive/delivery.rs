@@ -61,6 +61,26 @@ impl Drop for Lease {
 /// interval. For an observer nothing waits, and all of these do nothing.
 ///
 /// While it lives, its bytes count against the subscription's credit.
+///
+/// ```
+/// # use std::time::Duration;
+/// # use mezzenger::{Client, Filter, Server};
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let server = Server::builder().pub_port(0).recv_port(0).start()?;
+/// # let client = Client::builder().port(server.recv_addr().port()).connect()?;
+/// let mut jobs = client.subscription_to(Filter::pattern("orders.*")).group("packers").open()?;
+/// client.message("orders.new", "tea").ack().header("shop", "7").send()?;
+///
+/// let job = jobs.recv()?;
+/// assert_eq!((job.text(), job.header("shop"), job.attempt()), (Some("tea"), Some("7"), 1));
+/// job.nak(Duration::from_millis(10)); // another attempt, after this delay
+///
+/// let job = jobs.recv()?;
+/// assert_eq!(job.attempt(), 2);
+/// job.ack();
+/// # Ok(())
+/// # }
+/// ```
 pub struct Delivery<Mode = Blocking> {
     message: Message,
     again: bool,
@@ -120,8 +140,9 @@ impl<Mode> Delivery<Mode> {
         self.settled = true;
     }
 
-    /// Gives it back to its group, which gets it again after `delay`: this member or another one. Outside of groups it
-    /// does nothing: the server delivers what is not acknowledged again by itself. At most some 49 days; a longer delay is shortened.
+    /// Gives it back to its group, which delivers it again after `delay`, to this member or another one; zero: after the
+    /// group's [backoff](super::GroupBuilder::backoff). Outside of groups it does nothing: the server delivers what is not
+    /// acknowledged again by itself. At most some 49 days; a longer delay is shortened.
     pub fn nak(mut self, delay: Duration) {
         if self.is_job() {
             self.say(Word::Nak { delay_ms: millis(delay) });

@@ -8,7 +8,8 @@ use std::time::Duration;
 pub enum Verdict {
     /// It is done: acknowledges it.
     Ack,
-    /// Not now: in a group it is delivered again after so long, to this member or another one. At most some 49 days.
+    /// Not now: a group delivers it again after this delay, to this member or another one; zero: after the group's
+    /// [backoff](crate::GroupBuilder::backoff). At most some 49 days.
     Nak(Duration),
     /// Never: in a group it becomes a [dead letter](crate::Client::dead_letters), with this reason, of which the first 255 bytes
     /// count.

@@ -30,7 +30,7 @@ pub struct DeadLetter {
     pub group: String,
     /// What the group was for.
     pub filter: Filter,
-    /// How often the group got it.
+    /// How often the group got it since the server started or it was replayed: attempts count from 1 again after both.
     pub attempts: u16,
     /// Why the group gave it up.
     pub cause: DeadLetterCause,

@@ -60,6 +60,30 @@ impl GroupBuilder<Asynchronous> {
     /// # }
     /// ```
     ///
+    /// To work in a task of its own, spawn a block that awaits it, and name the type of the delivery and of the result:
+    ///
+    /// ```
+    /// # use mezzenger::{Filter, Server};
+    /// # use mezzenger::asynchronous::{Client, Delivery};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let server = Server::builder().pub_port(0).recv_port(0).start()?;
+    /// # let client = Client::connect(format!("mezzenger://{}", server.recv_addr())).await?;
+    /// let group = client.subscription_to(Filter::pattern("orders.*")).group("packers");
+    /// let working = tokio::spawn(async move {
+    ///     group.run(async move |order: &Delivery| {
+    ///         println!("packing {}", order.text().ok_or("no text")?);
+    ///         Ok::<_, &str>(())
+    ///     })
+    ///     .await
+    /// });
+    /// // At the end of the program:
+    /// client.close().await?;
+    /// working.await?.unwrap_err(); // SubscribeError::Stopped
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As for [`Self::open`] when it cannot be joined. Later [`SubscribeError::Stopped`] when the client was closed, and what the server says when it
     /// rejects the subscription on a new connection.
