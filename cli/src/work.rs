@@ -2,14 +2,16 @@
 
 use std::fmt::Display;
 use std::io;
-use std::process::Stdio;
+use std::os::fd::AsFd;
+use std::process::{ExitStatus, Stdio};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use mezzenger::{ClientBuilder, Delivery, Group, ReceiveError};
+use serde_json::json;
 
 use crate::duration::of_group;
-use crate::error::Error;
+use crate::error::{Error, written};
 use crate::filter::FilterArgs;
 use crate::group::{PolicyArgs, create_if_absent, group_name};
 use crate::{SIGNAL_TICK, command, complain, connect, show, signals};
@@ -43,9 +45,14 @@ pub(crate) struct WorkArgs {
     #[arg(long, value_name = "DURATION", value_parser = of_group)]
     retry_delay: Option<Duration>,
 
-    /// Exit after N finished messages.
+    /// Exit after N acknowledged messages.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
+
+    /// Print a JSON object for each attempt: name, id, attempt, verdict (ack, nak or reject), and error, null where there
+    /// is none. What the command prints goes to standard error then.
+    #[arg(long)]
+    json: bool,
 
     /// The command, and its arguments. The payload is on its standard input; MEZZENGER_NAME, MEZZENGER_ID,
     /// MEZZENGER_ATTEMPT, MEZZENGER_GROUP, MEZZENGER_ENCODING, MEZZENGER_CONTENT_TYPE and MEZZENGER_HEADERS (a JSON
@@ -94,31 +101,52 @@ impl WorkArgs {
         let mut left = self.count;
         let mut result = Ok(());
         while left != Some(0) && result.is_ok() && !stopped.load(Ordering::Relaxed) {
-            match jobs.recv_timeout(SIGNAL_TICK) {
-                Ok(job) => match self.work(&job, &retries) {
-                    Ok(true) => {
-                        job.ack();
-                        left = left.map(|left| left - 1);
+            let job = match jobs.recv_timeout(SIGNAL_TICK) {
+                Ok(job) => job,
+                Err(ReceiveError::TimedOut) => continue,
+                Err(error) => {
+                    result = Err(Error::Receive(error));
+                    continue;
+                }
+            };
+            let (id, attempt, name) = (job.id().to_string(), job.attempt(), job.name().to_owned());
+            let (verdict, error) = match self.work(&job) {
+                Ok(status) if status.success() => {
+                    job.ack();
+                    left = left.map(|left| left - 1);
+                    ("ack", None)
+                }
+                Ok(status) => {
+                    if status.code() != Some(LATER) {
+                        complain(&self.failed(&job, &status, &retries));
                     }
-                    Ok(false) => job.nak(retries.delay),
-                    Err(source) if command::is_unfit_message(&source) => {
-                        let why = format!("{} could not be run: {source}", self.command[0]);
-                        let last = Retries { attempts_max: job.attempt(), ..retries };
-                        complain(&self.failed(&job, &source, &last));
-                        job.reject(&why);
-                    }
-                    Err(source) if !command::is_not_there(&source) => {
-                        complain(&self.failed(&job, &source, &retries));
-                        job.nak(retries.delay);
-                    }
-                    Err(source) => {
-                        job.nak(retries.delay);
+                    job.nak(retries.delay);
+                    ("nak", Some(status.to_string()))
+                }
+                Err(source) if command::is_unfit_message(&source) => {
+                    let why = format!("{} could not be run: {source}", self.command[0]);
+                    let last = Retries { attempts_max: attempt, ..retries };
+                    complain(&self.failed(&job, &source, &last));
+                    job.reject(&why);
+                    ("reject", Some(why))
+                }
+                Err(source) => {
+                    let error = Some(source.to_string());
+                    if command::is_not_there(&source) {
                         let command = self.command[0].clone();
                         result = Err(Error::Command { command, source });
+                    } else {
+                        complain(&self.failed(&job, &source, &retries));
                     }
-                },
-                Err(ReceiveError::TimedOut) => {}
-                Err(error) => result = Err(Error::Receive(error)),
+                    job.nak(retries.delay);
+                    ("nak", error)
+                }
+            };
+            if self.json {
+                let object = json!({ "name": name, "id": id, "attempt": attempt, "verdict": verdict, "error": error });
+                if let Err(error) = written(show::json_line(&object)) {
+                    result = Err(error);
+                }
             }
         }
         // Also sends the acknowledgements that wait.
@@ -126,13 +154,13 @@ impl WorkArgs {
         result
     }
 
-    /// Runs the command for a message; whether it is done.
-    fn work(&self, job: &Delivery, retries: &Retries) -> io::Result<bool> {
-        let status = command::run(&self.command, &self.group, job, Stdio::inherit())?.status;
-        if !status.success() && status.code() != Some(LATER) {
-            complain(&self.failed(job, &status, retries));
-        }
-        Ok(status.success())
+    /// Runs the command for a message.
+    fn work(&self, job: &Delivery) -> io::Result<ExitStatus> {
+        let stdout = match self.json {
+            true => io::stderr().as_fd().try_clone_to_owned()?.into(),
+            false => Stdio::inherit(),
+        };
+        Ok(command::run(&self.command, &self.group, job, stdout)?.status)
     }
 
     fn failed(&self, job: &Delivery, why: &dyn Display, retries: &Retries) -> String {

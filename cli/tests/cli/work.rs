@@ -71,6 +71,33 @@ fn a_command_works_for_a_group_and_its_exit_code_decides() {
 }
 
 #[test]
+fn json_tells_each_attempt_and_what_the_command_prints_is_not_in_it() {
+    let broker = Broker::start();
+    broker.client().message("jobs.new", "x").ack().send().expect("the server takes it");
+    let script = r#"echo printed; [ "$MEZZENGER_ATTEMPT" = 2 ]"#;
+    let work =
+        ["work", "jobs.new", "--group", "g", "--retry-delay", "10ms", "--count", "1", "--json"];
+    let output = broker.run(&[&work[..], &["--", "sh", "-c", script]].concat());
+    assert_eq!(output.status.code(), Some(0));
+    let attempts: Vec<serde_json::Value> = str::from_utf8(&output.stdout)
+        .expect("text")
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("an object"))
+        .collect();
+    let [failed, done] = &attempts[..] else { panic!("{attempts:?}") };
+    let expected = |id, attempt: u32, verdict, error: Option<&str>| {
+        serde_json::json!({
+            "name": "jobs.new", "id": id, "attempt": attempt, "verdict": verdict, "error": error
+        })
+    };
+    let id = &done["id"];
+    assert_eq!(failed, &expected(id, 1, "nak", Some("exit status: 1")));
+    assert_eq!(done, &expected(id, 2, "ack", None));
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(stderr.lines().filter(|line| *line == "printed").count(), 2, "{stderr}");
+}
+
+#[test]
 fn a_command_that_cannot_be_run_gives_the_message_back() {
     let broker = Broker::start();
     broker.client().message("jobs", "x").ack().send().expect("the server takes it");
