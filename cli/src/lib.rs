@@ -117,7 +117,7 @@ enum Command {
 /// Where the server is, for all commands.
 #[derive(clap::Args)]
 struct ServerArgs {
-    /// Host name or IP address of the server, or its URL: mezzenger://HOST:PORT.
+    /// Host name or IP address of the server, also as HOST:PORT, or its URL: mezzenger://HOST:PORT.
     #[arg(long, global = true, value_name = "HOST", default_value = "127.0.0.1")]
     server: String,
 
@@ -213,7 +213,13 @@ fn ping(server: &ServerArgs) -> Result<(), Error> {
     let time = client.ping()?;
     let us = time.as_secs_f64() * 1e6;
     let ServerArgs { server, port, .. } = server;
-    let whole = if server.contains("://") { server.clone() } else { format!("{server}:{port}") };
+    // One colon is in front of a port; more without brackets are an IPv6 address.
+    let (_, end) = server.rsplit_once(']').unwrap_or(("", server));
+    let whole = if server.contains("://") || end.matches(':').count() == 1 {
+        server.clone()
+    } else {
+        format!("{server}:{port}")
+    };
     error::written(show::line(format!("{whole} answered in {us:.0} µs").as_bytes()))
 }
 

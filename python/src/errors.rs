@@ -120,7 +120,7 @@ impl Raise for ConnectError {
             Self::Refused { .. } => "ConnectRefused",
             Self::Unreachable { .. } => "ConnectUnreachable",
             Self::NoSuchHost { .. } => "ConnectNoSuchHost",
-            Self::NotAHost { .. } => "ConnectNotAHost",
+            Self::NotAHost { .. } | Self::NotAPort { .. } => "ConnectNotAHost",
             Self::NotMezzenger { .. } => "ConnectNotMezzenger",
             Self::WrongSocket { .. } => "ConnectWrongSocket",
             Self::Rejected { .. } => "ConnectRejected",

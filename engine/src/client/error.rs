@@ -72,13 +72,22 @@ pub enum ConnectError {
     },
     /// `server_address` is more than a host.
     #[error(
-        "the server's address '{address}' is neither a host nor a URL: give '{host}' alone, or mezzenger://{host}:7202"
+        "the server's address '{address}' is neither a host nor a URL: give '{host}' alone, or with its port, as HOST:PORT or \
+         mezzenger://HOST:PORT"
     )]
     NotAHost {
         /// What was given.
         address: String,
         /// The right form.
         host: String,
+    },
+    /// `server_address` has a port that does not exist.
+    #[error("the server's address '{address}' has port {port}: give one of 1 to 65535")]
+    NotAPort {
+        /// What was given.
+        address: String,
+        /// The port in it.
+        port: String,
     },
     /// What answers speaks another protocol, or asks for what this client has not.
     #[error(
