@@ -18,8 +18,14 @@ pub(crate) enum DeadCommand {
     /// Show one dead letter, with its payload.
     Show(ShowArgs),
     /// Deliver dead letters to their group again, with attempts from 1. The group must have members, or be durable.
+    #[command(
+        override_usage = "mezzenger dead replay [OPTIONS] <GROUP> <IDS...|--name <NAME>|--all>"
+    )]
     Replay(ChangeArgs),
     /// Delete dead letters.
+    #[command(
+        override_usage = "mezzenger dead purge [OPTIONS] <GROUP> <IDS...|--name <NAME>|--all>"
+    )]
     Purge(ChangeArgs),
 }
 

@@ -450,7 +450,11 @@ fn usage_errors_are_exit_2_and_say_what_is_wrong() {
     check_usage(&["sub", "a", "--ack", "--group", "g"], "--group");
     check_usage(&["pub", "a", "b", "--header", "c"], "KEY=VALUE");
     check_usage(&["request", "ping", "b"], "ping");
-    check_usage(&["dead", "replay", "g"], "--all");
+    check_usage(
+        &["dead", "replay", "g"],
+        "dead replay [OPTIONS] <GROUP> <IDS...|--name <NAME>|--all>",
+    );
+    check_usage(&["dead", "purge"], "dead purge [OPTIONS] <GROUP> <IDS...|--name <NAME>|--all>");
     check_usage(&["dead", "show", "g", "1"], "16 hexadecimal digits");
     check_usage(&["work", "a", "--", "cat"], "--group");
     check_usage(&["sub", "a", "--durable"], "--group");
