@@ -93,6 +93,11 @@ impl DeadCommand {
         match self {
             Self::List(args) => {
                 let letters = client.dead_letters(&args.group).list(args.limit)?;
+                let is_none = letters.is_empty() && args.limit > 0 && !args.group.is_empty();
+                // Who may not see groups gets the empty list.
+                if is_none && matches!(client.groups().get(&args.group), Ok(None)) {
+                    return Err(Error::NoGroup { group: args.group });
+                }
                 written(letters.iter().try_for_each(|letter| args.print(letter)))
             }
             Self::Show(args) => {

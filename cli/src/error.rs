@@ -74,6 +74,14 @@ pub(crate) enum Error {
     /// A program is not there.
     #[error(
         "there is no program '{command}' that can be run: check its name, and PATH if it has no '/'"
+    /// There is no such group, nor anything of an earlier one.
+    #[error(
+        "there is no group '{group}', and there are no dead letters of one: see `mezzenger group list`"
+    )]
+    NoGroup {
+        /// The name.
+        group: String,
+    },
     )]
     NoCommand {
         /// The program.

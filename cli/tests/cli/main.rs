@@ -1,6 +1,7 @@
 //! The `mezzenger` command against a real server.
 
 mod broker;
+mod dead;
 mod journal;
 mod options;
 mod terminal;
