@@ -25,6 +25,8 @@ mod work;
 use std::ffi::OsString;
 use std::fmt::Display;
 use std::io::{self, Write};
+use std::num::{IntErrorKind, ParseIntError};
+use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -149,6 +151,18 @@ impl ServerArgs {
             // The server's limit counts.
             .max_message_size(MESSAGE_BYTES_MAX);
         self.keys.give(builder)
+    }
+}
+
+/// A number that is not zero.
+fn at_least_one<N>(text: &str) -> Result<N, String>
+where
+    N: FromStr<Err = ParseIntError> + PartialEq + From<u8>,
+{
+    match text.parse() {
+        Ok(number) if number != N::from(0) => Ok(number),
+        Err(error) if *error.kind() == IntErrorKind::PosOverflow => Err(error.to_string()),
+        _ => Err("give 1 or more".to_owned()),
     }
 }
 

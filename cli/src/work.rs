@@ -14,7 +14,7 @@ use crate::duration::of_group;
 use crate::error::{Error, written};
 use crate::filter::FilterArgs;
 use crate::group::{PolicyArgs, create_if_absent, group_name};
-use crate::{SIGNAL_TICK, command, complain, connect, show, signals};
+use crate::{SIGNAL_TICK, at_least_one, command, complain, connect, show, signals};
 
 /// How a command asks for a later try: `EX_TEMPFAIL` of sysexits.h.
 const LATER: i32 = 75;
@@ -46,7 +46,7 @@ pub(crate) struct WorkArgs {
     retry_delay: Option<Duration>,
 
     /// Exit after N acknowledged messages.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = at_least_one::<u64>)]
     count: Option<u64>,
 
     /// Print a JSON object for each attempt: name, id, attempt, verdict (ack, nak or reject), and error, null where there

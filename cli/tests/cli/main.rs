@@ -447,7 +447,8 @@ fn usage_errors_are_exit_2_and_say_what_is_wrong() {
     check_usage(&["sub", "ping"], "ping");
     check_usage(&["sub", "ack"], "ack");
     check_usage(&["sub", "a..>"], "token 2 of a pattern is empty");
-    check_usage(&["sub", "a", "--count", "0"], "--count");
+    check_usage(&["sub", "a", "--count", "0"], "'--count <N>': give 1 or more");
+    check_usage(&["pub", "a", "b", "--deliver-at", "tomorrow"], "such as 2027-01-31T08:00:00Z");
     check_usage(&["sub", "a", "--ack", "--group", "g"], "--group");
     check_usage(&["pub", "a", "b", "--header", "c"], "KEY=VALUE");
     check_usage(&["request", "ping", "b"], "ping");
