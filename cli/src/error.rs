@@ -10,6 +10,8 @@ use mezzenger::{
     SubscribeError,
 };
 
+use crate::show::counted;
+
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
@@ -63,7 +65,8 @@ pub(crate) enum Error {
     Receive(ReceiveError),
     /// A group that is to be deleted has messages.
     #[error(
-        "group '{group}' has {waiting} messages that wait for a member: let members work at them, or discard them with --discard"
+        "group '{group}' has {}: let its members work, or discard what waits with --discard",
+        counted(*waiting, "waiting message")
     )]
     HasMessages {
         /// Its name.
@@ -71,9 +74,6 @@ pub(crate) enum Error {
         /// How many wait.
         waiting: u64,
     },
-    /// A program is not there.
-    #[error(
-        "there is no program '{command}' that can be run: check its name, and PATH if it has no '/'"
     /// There is no such group, nor anything of an earlier one.
     #[error(
         "there is no group '{group}', and there are no dead letters of one: see `mezzenger group list`"
@@ -82,6 +82,9 @@ pub(crate) enum Error {
         /// The name.
         group: String,
     },
+    /// A program is not there.
+    #[error(
+        "there is no program '{command}' that can be run: check its name, and PATH if it has no '/'"
     )]
     NoCommand {
         /// The program.

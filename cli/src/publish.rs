@@ -212,7 +212,8 @@ impl PublishArgs {
         told.take(true);
         let Told { nobody, all, .. } = told;
         if nobody > 0 && self.is_for_those_there() {
-            complain(&format!("nobody got {nobody} of {all} messages: {NOBODY}"));
+            let all = show::counted(all, "message");
+            complain(&format!("nobody got {nobody} of {all}: {NOBODY}"));
         }
         Ok(())
     }

@@ -57,7 +57,8 @@ impl SubscribeArgs {
         let stopped = signals::stop_flag().map_err(Error::Signals)?;
         let client = connect(builder.on_missed(|missed| {
             let name = show::on_terminal(&missed.name);
-            complain(&format!("missed {} messages under '{name}'", missed.messages));
+            let messages = show::counted(missed.messages, "message");
+            complain(&format!("missed {messages} under '{name}'"));
         }))?;
         if let Some(group) = self.group.as_ref().filter(|_| self.durable) {
             create_if_absent(&client, group, &filter, &PolicyArgs::default())?;

@@ -45,7 +45,8 @@ pub(crate) trait Raise {
 
 /// What an error says of a request that was not answered.
 fn unanswered(what: &str, tries: u32, timeout: Duration) -> String {
-    format!("no answer to {what} within {tries} tries of {timeout:?}; check the server")
+    let word = if tries == 1 { "try" } else { "tries" };
+    format!("no answer to {what} within {tries} {word} of {timeout:?}; check the server")
 }
 
 /// An error of a call with options: it names the option that cannot work, and its value.

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 pub use self::admin::AdminError;
 pub use self::receive::{ReceiveError, SubscribeError};
+use crate::counted::counted;
 use crate::wire::name::NameError;
 use crate::wire::properties::PropertiesError;
 use crate::wire::reply::ErrorCode;
@@ -23,8 +24,9 @@ pub(super) type Problem = (&'static str, &'static str);
 pub enum ConnectError {
     /// The server did not answer in time. A later attempt may succeed.
     #[error(
-        "could not connect to {address}:{port}: no answer within {tries} tries of {timeout:?}{}; check \
+        "could not connect to {address}:{port}: no answer within {} of {timeout:?}{}; check \
          that mezzenger-server runs there and that the ports match",
+        counted(*tries, "try", "tries"),
         last(source.as_deref())
     )]
     NoAnswer {
@@ -248,8 +250,9 @@ pub enum SendError {
     },
     /// The server did not answer. It may or may not have published the message.
     #[error(
-        "no answer within {tries} tries of {timeout:?}: whether the message was published is not \
-         known; check the server, and publish again if a duplicate does no harm"
+        "no answer within {} of {timeout:?}: whether the message was published is not \
+         known; check the server, and publish again if a duplicate does no harm",
+        counted(*tries, "try", "tries")
     )]
     TimedOut {
         /// How often the message was sent.
