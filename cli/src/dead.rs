@@ -18,8 +18,14 @@ pub(crate) enum DeadCommand {
     /// Show one dead letter, with its payload.
     Show(ShowArgs),
     /// Deliver dead letters to their group again, with attempts from 1. The group must have members, or be durable.
+    #[command(
+        override_usage = "mezzenger dead replay [OPTIONS] <GROUP> <IDS...|--name <NAME>|--all>"
+    )]
     Replay(ChangeArgs),
     /// Delete dead letters.
+    #[command(
+        override_usage = "mezzenger dead purge [OPTIONS] <GROUP> <IDS...|--name <NAME>|--all>"
+    )]
     Purge(ChangeArgs),
 }
 
@@ -87,6 +93,11 @@ impl DeadCommand {
         match self {
             Self::List(args) => {
                 let letters = client.dead_letters(&args.group).list(args.limit)?;
+                let is_none = letters.is_empty() && args.limit > 0 && !args.group.is_empty();
+                // Who may not see groups gets the empty list.
+                if is_none && matches!(client.groups().get(&args.group), Ok(None)) {
+                    return Err(Error::NoGroup { group: args.group });
+                }
                 written(letters.iter().try_for_each(|letter| args.print(letter)))
             }
             Self::Show(args) => {

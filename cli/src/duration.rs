@@ -1,12 +1,18 @@
 //! Durations of the command line.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use mezzenger::config::parse_duration;
 
 /// A duration as people write it.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     parse_duration(text).map_err(|_| "expected a duration, such as 30s or 500ms".to_owned())
+}
+
+/// A time as people write it.
+pub(crate) fn time(text: &str) -> Result<SystemTime, String> {
+    humantime::parse_rfc3339_weak(text)
+        .map_err(|_| "expected a date and a time in UTC, such as 2027-01-31T08:00:00Z".to_owned())
 }
 
 /// A duration that a group can wait for: the wire format has 32 bits for its milliseconds.
@@ -35,6 +41,13 @@ pub(crate) fn positive(text: &str) -> Result<Duration, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_time_is_written_as_its_error_says() {
+        let error = time("tomorrow").unwrap_err();
+        let (_, example) = error.rsplit_once(' ').expect("an example");
+        assert!(time(example).is_ok() && time("2027-13-01T08:00:00Z").is_err());
+    }
 
     #[test]
     fn a_positive_duration_is_a_millisecond_at_least() {

@@ -10,6 +10,8 @@ use mezzenger::{
     SubscribeError,
 };
 
+use crate::show::counted;
+
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
@@ -63,13 +65,22 @@ pub(crate) enum Error {
     Receive(ReceiveError),
     /// A group that is to be deleted has messages.
     #[error(
-        "group '{group}' has {waiting} messages that wait for a member: let members work at them, or discard them with --discard"
+        "group '{group}' has {}: let its members work, or discard what waits with --discard",
+        counted(*waiting, "waiting message")
     )]
     HasMessages {
         /// Its name.
         group: String,
         /// How many wait.
         waiting: u64,
+    },
+    /// There is no such group, nor anything of an earlier one.
+    #[error(
+        "there is no group '{group}', and there are no dead letters of one: see `mezzenger group list`"
+    )]
+    NoGroup {
+        /// The name.
+        group: String,
     },
     /// A program is not there.
     #[error(

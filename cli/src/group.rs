@@ -11,7 +11,7 @@ use crate::duration::{of_group, positive_of_group};
 use crate::error::{Error, written};
 use crate::filter::FilterArgs;
 use crate::publish::publishable;
-use crate::show;
+use crate::{at_least_one, show};
 
 /// What to do with groups.
 #[derive(Subcommand)]
@@ -53,12 +53,12 @@ pub(crate) struct PolicyArgs {
     ack_wait: Option<Duration>,
 
     /// Maximum of unacknowledged messages per member. Default: what the server allows.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = at_least_one::<u32>)]
     in_flight: Option<u32>,
 
     /// Maximum attempts per message, including the first; then it becomes a dead letter (see `mezzenger dead`). Attempts count
     /// from 1 again after a restart of the server. Default: no maximum.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", value_parser = at_least_one::<u16>)]
     max_attempts: Option<u16>,
 
     /// Delay after each failed attempt, such as 1s,10s,1m; the last one counts for all further attempts. Default: none.

@@ -108,10 +108,10 @@ pub(crate) fn status_lines(status: &Status) -> Vec<String> {
             pending.oldest_seconds.map_or("-".to_owned(), seconds)
         ),
         format!(
-            "groups       {} with {} members; {} messages waiting, {} in flight",
+            "groups       {} with {}; {} waiting, {} in flight",
             groups.count,
-            groups.members,
-            groups.unsettled.saturating_sub(groups.in_flight),
+            show::counted(groups.members, "member"),
+            show::counted(groups.unsettled.saturating_sub(groups.in_flight), "message"),
             groups.in_flight
         ),
         format!("dead letters {}", status.dead_letters.count),

@@ -10,7 +10,7 @@ use mezzenger::{
 use serde_json::{Value, json};
 
 use crate::error::{Error, written};
-use crate::show::{self, Delivered};
+use crate::show::{self, Delivered, counted};
 
 /// What to do with a journal: the file of a server's --persist-file.
 #[derive(Subcommand)]
@@ -89,8 +89,9 @@ impl JournalCommand {
             | Self::Restore(CopyArgs { from, to, json }) => {
                 let copied = copy_journal(&from, &to)?;
                 let JournalInspection { live, bytes, letters, retained, .. } = copied;
+                let (live, letters) = (counted(live, "message"), counted(letters, "dead letter"));
                 let text = format!(
-                    "{}: {bytes} bytes, {live} messages, {letters} dead letters, {retained} retained",
+                    "{}: {bytes} bytes, {live}, {letters}, {retained} retained",
                     to.display()
                 );
                 show(json, &text, || inspection(&copied)).map(|()| true)
@@ -110,11 +111,15 @@ fn show(as_json: bool, text: &str, json: impl FnOnce() -> Value) -> Result<(), E
 fn tell(done: &JournalRewritten, as_json: bool) -> Result<bool, Error> {
     let JournalRewritten { messages, bytes_before, bytes, torn, damage, copy, .. } = done;
     let copy = copy.as_ref().map(|path| path.display().to_string());
-    let mut text = format!("{messages} messages, {bytes_before} bytes before and {bytes} now");
+    let live = counted(*messages, "message");
+    let mut text = format!("{live}, {bytes_before} bytes before and {bytes} now");
     if let Some(copy) = &copy {
         let (torn, records, damaged) = (torn.bytes, damage.records, damage.bytes);
         text += &format!(
-            "; {records} damaged records of {damaged} bytes and {torn} torn bytes taken out, which are kept in {copy}"
+            "; {} of {} and {} taken out, which are kept in {copy}",
+            counted(records, "damaged record"),
+            counted(damaged, "byte"),
+            counted(torn, "torn byte")
         );
     }
     let json = || {

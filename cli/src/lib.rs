@@ -25,6 +25,8 @@ mod work;
 use std::ffi::OsString;
 use std::fmt::Display;
 use std::io::{self, Write};
+use std::num::{IntErrorKind, ParseIntError};
+use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -117,7 +119,7 @@ enum Command {
 /// Where the server is, for all commands.
 #[derive(clap::Args)]
 struct ServerArgs {
-    /// Host name or IP address of the server, or its URL: mezzenger://HOST:PORT.
+    /// Host name or IP address of the server, also as HOST:PORT, or its URL: mezzenger://HOST:PORT.
     #[arg(long, global = true, value_name = "HOST", default_value = "127.0.0.1")]
     server: String,
 
@@ -149,6 +151,18 @@ impl ServerArgs {
             // The server's limit counts.
             .max_message_size(MESSAGE_BYTES_MAX);
         self.keys.give(builder)
+    }
+}
+
+/// A number that is not zero.
+fn at_least_one<N>(text: &str) -> Result<N, String>
+where
+    N: FromStr<Err = ParseIntError> + PartialEq + From<u8>,
+{
+    match text.parse() {
+        Ok(number) if number != N::from(0) => Ok(number),
+        Err(error) if *error.kind() == IntErrorKind::PosOverflow => Err(error.to_string()),
+        _ => Err("give 1 or more".to_owned()),
     }
 }
 
@@ -213,7 +227,13 @@ fn ping(server: &ServerArgs) -> Result<(), Error> {
     let time = client.ping()?;
     let us = time.as_secs_f64() * 1e6;
     let ServerArgs { server, port, .. } = server;
-    let whole = if server.contains("://") { server.clone() } else { format!("{server}:{port}") };
+    // One colon is in front of a port; more without brackets are an IPv6 address.
+    let (_, end) = server.rsplit_once(']').unwrap_or(("", server));
+    let whole = if server.contains("://") || end.matches(':').count() == 1 {
+        server.clone()
+    } else {
+        format!("{server}:{port}")
+    };
     error::written(show::line(format!("{whole} answered in {us:.0} µs").as_bytes()))
 }
 

@@ -16,7 +16,7 @@ use mezzenger::{
 };
 use serde_json::json;
 
-use crate::duration::{duration, positive};
+use crate::duration::{duration, positive, time};
 use crate::error::{Error, written};
 use crate::filter::has_wildcard;
 use crate::{complain, show};
@@ -75,7 +75,7 @@ pub(crate) struct PublishArgs {
     delay: Option<Duration>,
 
     /// When the server delivers the message: 2027-01-31T08:00:00Z, in UTC; at once if that has passed.
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_rfc3339_weak, conflicts_with = "delay")]
+    #[arg(long, value_name = "TIME", value_parser = time, conflicts_with = "delay")]
     deliver_at: Option<SystemTime>,
 
     /// Keep the message as the last one of its name, for subscribers with --last.
@@ -212,7 +212,8 @@ impl PublishArgs {
         told.take(true);
         let Told { nobody, all, .. } = told;
         if nobody > 0 && self.is_for_those_there() {
-            complain(&format!("nobody got {nobody} of {all} messages: {NOBODY}"));
+            let all = show::counted(all, "message");
+            complain(&format!("nobody got {nobody} of {all}: {NOBODY}"));
         }
         Ok(())
     }

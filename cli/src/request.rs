@@ -12,7 +12,7 @@ use crate::filter::FilterArgs;
 use crate::group::group_name;
 use crate::publish::{Content, Header, one_name};
 use crate::show::Delivered;
-use crate::{SIGNAL_TICK, command, complain, connect, show, signals};
+use crate::{SIGNAL_TICK, at_least_one, command, complain, connect, show, signals};
 
 /// Bytes of requests that may wait here.
 const CREDIT_BYTES: u64 = 4 * 1024 * 1024;
@@ -68,7 +68,7 @@ pub(crate) struct ReplyArgs {
     group: Option<String>,
 
     /// Exit after N replies.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = at_least_one::<u64>)]
     count: Option<u64>,
 
     /// Print a JSON object for each request: name, id, bytes of the reply, and error; null where there is none.

@@ -222,6 +222,11 @@ fn dict_json(pairs: &[(Value, Value)]) -> serde_json::Value {
     }
 }
 
+/// `1 message`, `2 messages`: a number, and its unit, whose plural ends in s.
+pub(crate) fn counted(number: u64, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -291,6 +296,12 @@ mod tests {
         check_value(&object, "{\"a\":1}", json!({ "a": 1 }));
         let pairs = Value::Dict(vec![(Value::Int(1), Value::Int(2))]);
         check_value(&pairs, "{\"dict\":[[1,2]]}", json!({ "dict": [[1, 2]] }));
+    }
+
+    #[test]
+    fn one_is_no_plural() {
+        let texts = [0, 1, 2].map(|number| counted(number, "dead letter"));
+        assert_eq!(texts, ["0 dead letters", "1 dead letter", "2 dead letters"]);
     }
 
     #[test]

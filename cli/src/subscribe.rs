@@ -9,7 +9,7 @@ use crate::error::{Error, written};
 use crate::filter::FilterArgs;
 use crate::group::{PolicyArgs, create_if_absent, group_name};
 use crate::show::Delivered;
-use crate::{SIGNAL_TICK, complain, connect, show, signals};
+use crate::{SIGNAL_TICK, at_least_one, complain, connect, show, signals};
 
 /// What to print.
 #[derive(clap::Args)]
@@ -47,7 +47,7 @@ pub(crate) struct SubscribeArgs {
     raw: bool,
 
     /// Exit after N messages.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = at_least_one::<u64>)]
     count: Option<u64>,
 }
 
@@ -57,7 +57,8 @@ impl SubscribeArgs {
         let stopped = signals::stop_flag().map_err(Error::Signals)?;
         let client = connect(builder.on_missed(|missed| {
             let name = show::on_terminal(&missed.name);
-            complain(&format!("missed {} messages under '{name}'", missed.messages));
+            let messages = show::counted(missed.messages, "message");
+            complain(&format!("missed {messages} under '{name}'"));
         }))?;
         if let Some(group) = self.group.as_ref().filter(|_| self.durable) {
             create_if_absent(&client, group, &filter, &PolicyArgs::default())?;

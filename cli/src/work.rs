@@ -14,7 +14,7 @@ use crate::duration::of_group;
 use crate::error::{Error, written};
 use crate::filter::FilterArgs;
 use crate::group::{PolicyArgs, create_if_absent, group_name};
-use crate::{SIGNAL_TICK, command, complain, connect, show, signals};
+use crate::{SIGNAL_TICK, at_least_one, command, complain, connect, show, signals};
 
 /// How a command asks for a later try: `EX_TEMPFAIL` of sysexits.h.
 const LATER: i32 = 75;
@@ -46,7 +46,7 @@ pub(crate) struct WorkArgs {
     retry_delay: Option<Duration>,
 
     /// Exit after N acknowledged messages.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = at_least_one::<u64>)]
     count: Option<u64>,
 
     /// Print a JSON object for each attempt: name, id, attempt, verdict (ack, nak or reject), and error, null where there
@@ -57,8 +57,8 @@ pub(crate) struct WorkArgs {
     /// The command, and its arguments. The payload is on its standard input; MEZZENGER_NAME, MEZZENGER_ID,
     /// MEZZENGER_ATTEMPT, MEZZENGER_GROUP, MEZZENGER_ENCODING, MEZZENGER_CONTENT_TYPE and MEZZENGER_HEADERS (a JSON
     /// list of pairs) have the rest. Exit code 0: the message is done. 75: it gets a later attempt. Any other: it
-    /// failed, which is reported, and gets a later attempt as well. A message whose headers are too long for the system
-    /// to start the command becomes a dead letter. Ctrl-C, SIGTERM and SIGHUP let the command finish; a second signal
+    /// failed, which is reported, and gets a later attempt as well. After the last attempt, which is reported for 75,
+    /// too, it becomes a dead letter, and so does a message whose headers are too long for the system to start the command. Ctrl-C, SIGTERM and SIGHUP let the command finish; a second signal
     /// kills it with its process group, and exits. If this process is killed, Linux kills the command, but not the
     /// processes that it started.
     #[arg(last = true, required = true, value_name = "COMMAND")]
@@ -80,6 +80,11 @@ impl Retries {
         let default = if has_delays { Duration::ZERO } else { RETRY_DELAY };
         let attempts_max = group.map_or(0, |group| group.attempts_max);
         Self { attempts_max, delay: delay.unwrap_or(default) }
+    }
+
+    /// Whether a message that fails now becomes a dead letter.
+    fn is_last(&self, job: &Delivery) -> bool {
+        job.requires_ack() && job.attempt() == self.attempts_max
     }
 }
 
@@ -117,7 +122,7 @@ impl WorkArgs {
                     ("ack", None)
                 }
                 Ok(status) => {
-                    if status.code() != Some(LATER) {
+                    if status.code() != Some(LATER) || retries.is_last(&job) {
                         complain(&self.failed(&job, &status, &retries));
                     }
                     job.nak(retries.delay);
@@ -167,7 +172,7 @@ impl WorkArgs {
         let command = &self.command;
         let then = if !job.requires_ack() {
             "it is lost, as it was published without ack".to_owned()
-        } else if job.attempt() == retries.attempts_max {
+        } else if retries.is_last(job) {
             "it becomes a dead letter".to_owned()
         } else if retries.delay.is_zero() {
             "it is tried again when its group says so".to_owned()

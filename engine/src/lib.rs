@@ -110,6 +110,7 @@ pub mod access;
 mod broker;
 mod client;
 pub mod config;
+mod counted;
 pub mod curve;
 mod dump;
 mod escape;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use mezzenger::asynchronous::Delivery as Delivered;
 use mezzenger::{Payload, SendError};
 use pyo3::exceptions::PyTypeError;
+use pyo3::intern;
 use pyo3::prelude::*;
 
 use crate::arguments::{Name, refused, text};
@@ -277,8 +278,17 @@ pub(crate) struct AioDelivery {
 }
 
 impl AioDelivery {
-    fn run<'py>(&self, py: Python<'py>, operation: Operation) -> PyResult<Bound<'py, PyAny>> {
-        self.owner.bind(py).call_method1("_run", (operation,))
+    /// The coroutine of a call, which Python names when nobody awaits it.
+    fn run<'py>(
+        &self,
+        py: Python<'py>,
+        name: &str,
+        operation: Operation,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let coroutine = self.owner.bind(py).call_method1("_run", (operation,))?;
+        coroutine.setattr(intern!(py, "__name__"), name)?;
+        coroutine.setattr(intern!(py, "__qualname__"), format!("Delivery.{name}"))?;
+        Ok(coroutine)
     }
 }
 
@@ -298,7 +308,7 @@ impl AioDelivery {
         let replied = async move { lent.reply(payload).await };
         let operation =
             Operation::new(replied, move |_, receipt| Ok(Receipt::new(receipt, Some(owner))));
-        slf.get().run(slf.py(), operation)
+        slf.get().run(slf.py(), "reply", operation)
     }
 
     /// Answers it, if it is a request, that it failed: whoever asked gets RequestFailed with this reason. Waits for room in the buffer alone,
@@ -309,7 +319,7 @@ impl AioDelivery {
         let replied = async move { lent.reply_error(&reason).await };
         let operation =
             Operation::new(replied, move |_, receipt| Ok(Receipt::new(receipt, Some(owner))));
-        slf.get().run(slf.py(), operation)
+        slf.get().run(slf.py(), "reply_error", operation)
     }
 
     /// Publishes it under another name, as it is. Waits for room in the buffer alone, and settles nothing.
@@ -320,7 +330,7 @@ impl AioDelivery {
         let forwarded = async move { lent.forward_to(&name).await };
         let operation =
             Operation::new(forwarded, move |_, receipt| Ok(Receipt::new(receipt, Some(owner))));
-        slf.get().run(slf.py(), operation)
+        slf.get().run(slf.py(), "forward_to", operation)
     }
 }
 

@@ -45,7 +45,8 @@ pub(crate) trait Raise {
 
 /// What an error says of a request that was not answered.
 fn unanswered(what: &str, tries: u32, timeout: Duration) -> String {
-    format!("no answer to {what} within {tries} tries of {timeout:?}; check the server")
+    let word = if tries == 1 { "try" } else { "tries" };
+    format!("no answer to {what} within {tries} {word} of {timeout:?}; check the server")
 }
 
 /// An error of a call with options: it names the option that cannot work, and its value.
@@ -120,7 +121,7 @@ impl Raise for ConnectError {
             Self::Refused { .. } => "ConnectRefused",
             Self::Unreachable { .. } => "ConnectUnreachable",
             Self::NoSuchHost { .. } => "ConnectNoSuchHost",
-            Self::NotAHost { .. } => "ConnectNotAHost",
+            Self::NotAHost { .. } | Self::NotAPort { .. } => "ConnectNotAHost",
             Self::NotMezzenger { .. } => "ConnectNotMezzenger",
             Self::WrongSocket { .. } => "ConnectWrongSocket",
             Self::Rejected { .. } => "ConnectRejected",

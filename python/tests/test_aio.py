@@ -23,6 +23,25 @@ def in_loop(server: Server, test: Callable[[aio.Client], Coroutine[Any, Any, Non
     asyncio.run(main())
 
 
+def test_an_answer_that_nobody_awaits_is_named(server: Server) -> None:
+    async def test(client: aio.Client) -> None:
+        async with await client.subscription("a") as messages:
+            await client.publish("a", "?")
+            message = await messages.recv()
+            calls: dict[str, Callable[[], Coroutine[Any, Any, mezzenger.Receipt]]] = {
+                "reply": lambda: message.reply("x"),
+                "reply_error": lambda: message.reply_error("x"),
+                "forward_to": lambda: message.forward_to("b"),
+            }
+            for name, call in calls.items():
+                with pytest.warns(RuntimeWarning, match=f"coroutine 'Delivery.{name}' was never awaited"):
+                    lost = call()
+                    del lost
+            assert await message.forward_to("b") is not None
+
+    in_loop(server, test)
+
+
 def test_what_is_published_arrives_and_receipts_are_awaited(server: Server) -> None:
     async def test(client: aio.Client) -> None:
         async with await client.subscription("a") as messages:

@@ -229,7 +229,7 @@ def test_a_durable_group_keeps_jobs_without_members(client: Client) -> None:
         jobs.recv(LONG).ack()
     until("the end of the member", lambda: client.groups.list()[0].members == 0)
     client.send("jobs", "y", ack=True)
-    with pytest.raises(mezzenger.AdminRefused, match="'g' has 1 messages that no member settled"):
+    with pytest.raises(mezzenger.AdminRefused, match="'g' has 1 message that no member settled"):
         client.groups.delete("g")
     client.groups.delete("g", discard=True)
     assert client.groups.get("g") is None

@@ -38,7 +38,11 @@ def test_connecting_to_what_does_not_answer_takes_its_time_and_is_a_timeout() ->
 
 def test_a_bad_address_and_bad_options_are_named(server: Server) -> None:
     with pytest.raises(mezzenger.ConnectNotAHost, match="give '10.0.0.5' alone"):
-        Client("10.0.0.5:7202")
+        Client("tcp://10.0.0.5:7202")
+    with pytest.raises(mezzenger.ConnectNotAHost, match="has port 99999: give one of 1 to 65535"):
+        Client("10.0.0.5:99999")
+    with Client(server.url.removeprefix("mezzenger://")) as client:
+        client.ping()
     with pytest.raises(mezzenger.ConnectNoSuchHost, match="no.such.host.invalid"):
         Client("no.such.host.invalid")
     with pytest.raises(mezzenger.ConnectWrongSocket, match="--recv-port"):

@@ -140,7 +140,7 @@ fn a_deletion_that_was_answered_outlives_a_killed_server_and_so_does_what_others
     let mut worker = member(&server, "billing", 1 << 20);
     assert_eq!(next(&mut worker, 1), [both]);
     let refused = String::from_utf8(asker.request(&delete("billing"))[3..].to_vec()).unwrap();
-    assert!(refused.contains("'billing' has 1 members"), "{refused}");
+    assert!(refused.contains("'billing' has 1 member:"), "{refused}");
     // One of that name is another one, whose jobs come from now on.
     asker.ask(&create("packers"));
     let again = asker.publish("orders.new", b"again");

@@ -1,6 +1,7 @@
 //! The `mezzenger` command against a real server.
 
 mod broker;
+mod dead;
 mod journal;
 mod options;
 mod terminal;
@@ -368,10 +369,7 @@ fn a_durable_group_is_created_listed_worked_for_and_deleted() {
     let kept = broker.run(&["group", "delete", "g"]);
     assert_eq!(kept.status.code(), Some(1));
     let stderr = String::from_utf8_lossy(&kept.stderr);
-    assert!(
-        stderr.contains("has 1 messages that wait") && stderr.contains("--discard"),
-        "{stderr}"
-    );
+    assert!(stderr.contains("has 1 waiting message:") && stderr.contains("--discard"), "{stderr}");
     let work = ["work", "jobs.*", "--group", "g", "--count", "1", "--", "cat"];
     assert_eq!(check_ok(&broker.run(&work)), "two");
     assert_eq!(broker.server.metrics().pending_messages, 0);
@@ -446,11 +444,16 @@ fn usage_errors_are_exit_2_and_say_what_is_wrong() {
     check_usage(&["sub", "ping"], "ping");
     check_usage(&["sub", "ack"], "ack");
     check_usage(&["sub", "a..>"], "token 2 of a pattern is empty");
-    check_usage(&["sub", "a", "--count", "0"], "--count");
+    check_usage(&["sub", "a", "--count", "0"], "'--count <N>': give 1 or more");
+    check_usage(&["pub", "a", "b", "--deliver-at", "tomorrow"], "such as 2027-01-31T08:00:00Z");
     check_usage(&["sub", "a", "--ack", "--group", "g"], "--group");
     check_usage(&["pub", "a", "b", "--header", "c"], "KEY=VALUE");
     check_usage(&["request", "ping", "b"], "ping");
-    check_usage(&["dead", "replay", "g"], "--all");
+    check_usage(
+        &["dead", "replay", "g"],
+        "dead replay [OPTIONS] <GROUP> <IDS...|--name <NAME>|--all>",
+    );
+    check_usage(&["dead", "purge"], "dead purge [OPTIONS] <GROUP> <IDS...|--name <NAME>|--all>");
     check_usage(&["dead", "show", "g", "1"], "16 hexadecimal digits");
     check_usage(&["work", "a", "--", "cat"], "--group");
     check_usage(&["sub", "a", "--durable"], "--group");

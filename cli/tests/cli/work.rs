@@ -98,6 +98,26 @@ fn json_tells_each_attempt_and_what_the_command_prints_is_not_in_it() {
 }
 
 #[test]
+fn a_later_attempt_that_there_is_not_is_said() {
+    let broker = Broker::start();
+    let client = broker.client();
+    client.message("jobs.new", "x").ack().send().expect("the server takes it");
+    let work = ["work", "jobs.new", "--group", "g", "--retry-delay", "1ms", "--count", "1"];
+    let script = r#"read -r text; [ "$text" = fine ] || exit 75"#;
+    let twice = ["--max-attempts", "2", "--", "sh", "-c", script];
+    let child = broker.spawn(&[&work[..], &twice].concat());
+    while client.dead_letters("g").count() != Ok(1) {
+        std::thread::yield_now();
+    }
+    client.message("jobs.new", "fine").ack().send().expect("the server takes it");
+    let output = finish(child);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!((output.status.code(), stderr.lines().count()), (Some(0), 1), "{stderr}");
+    assert!(stderr.contains("exit status: 75") && stderr.contains("attempt 2"), "{stderr}");
+    assert!(stderr.contains("it becomes a dead letter"), "{stderr}");
+}
+
+#[test]
 fn a_command_that_cannot_be_run_gives_the_message_back() {
     let broker = Broker::start();
     broker.client().message("jobs", "x").ack().send().expect("the server takes it");

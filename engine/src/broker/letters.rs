@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use arcstr::ArcStr;
 
+use crate::counted::counted;
 use crate::limits::{LETTER_OVERHEAD_BYTES, LETTERS_SHARE};
 use crate::message::DeadLetter;
 use crate::wire::id::MessageId;
@@ -19,7 +20,8 @@ pub(super) enum LetterError {
     )]
     NoMembers(String),
     #[error(
-        "group '{group}' has no dead letter of message {id} ({unknown} of {all} messages of this request)"
+        "group '{group}' has no dead letter of message {id} ({unknown} of {} of this request)",
+        counted(*all, "message", "messages")
     )]
     Unknown { group: String, id: MessageId, unknown: usize, all: usize },
     #[error(

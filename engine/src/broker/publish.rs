@@ -15,6 +15,7 @@ use super::refusal::Refusal;
 use super::subscribers::{ConnectionId, Topic};
 use super::times::{check_times, is_later};
 use super::transcode::{self, Original, Transcoded};
+use crate::counted::counted;
 use crate::journal::Op;
 use crate::limits::BATCH_BYTES_MAX;
 use crate::message::{Body, Format, Message};
@@ -451,8 +452,8 @@ impl<E> Core<E> {
             return Err(Refusal::PendingFull(match self.groups.jobs() {
                 0 => full.to_string(),
                 jobs => format!(
-                    "{full}; groups have {jobs} messages to work on, each counted for each of its groups (see mezzenger \
-                     group list)"
+                    "{full}; groups have {} to work on, each counted for each of its groups (see mezzenger group list)",
+                    counted(jobs, "message", "messages")
                 ),
             }));
         }

@@ -9,7 +9,7 @@ use super::connection::links::ConnectionEvent;
 use super::core::Core;
 use super::error::ConnectError;
 use super::handle::Client;
-use super::options::{Options, read_url};
+use super::options::{Options, read_address};
 use super::report::{Blocked, Failure, Missed};
 use crate::wire::hello::fitting_name;
 use crate::zmtp::curve::keys::{ClientKeys, KeyPair, PublicKey};
@@ -35,15 +35,15 @@ pub struct ClientBuilder {
 
 impl ClientBuilder {
     /// The server's host name or IP address, or its URL: `mezzenger://host`, or with the port that requests go to,
-    /// `mezzenger://host:7202`, which then counts instead of an earlier [`Self::port`] for this host. An IPv6 address may stand in
-    /// brackets, or without them where no port follows. Default: 127.0.0.1.
+    /// `host:7202` or `mezzenger://host:7202`, which then counts instead of an earlier [`Self::port`] for this host. An IPv6 address
+    /// may stand in brackets, or without them where no port follows. Default: 127.0.0.1.
     ///
     /// A URL may name several servers, `mezzenger://one,two:7203`: the client connects to the first that takes it, and when it
     /// loses one, to the next. Servers share nothing: what one keeps waits there, and what was in flight when it was lost is
     /// sent again to the next one, though it may have taken it.
     pub fn server_address(mut self, address: impl Into<String>) -> Self {
         let address = address.into();
-        if let Some(hosts) = read_url(&address) {
+        if let Some(hosts) = read_address(&address) {
             let mut hosts = hosts.into_iter().map(|(host, port)| (host.to_owned(), port));
             if let Some((host, port)) = hosts.next() {
                 self.options.server_address = host;

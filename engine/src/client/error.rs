@@ -9,6 +9,7 @@ use std::time::Duration;
 
 pub use self::admin::AdminError;
 pub use self::receive::{ReceiveError, SubscribeError};
+use crate::counted::counted;
 use crate::wire::name::NameError;
 use crate::wire::properties::PropertiesError;
 use crate::wire::reply::ErrorCode;
@@ -23,8 +24,9 @@ pub(super) type Problem = (&'static str, &'static str);
 pub enum ConnectError {
     /// The server did not answer in time. A later attempt may succeed.
     #[error(
-        "could not connect to {address}:{port}: no answer within {tries} tries of {timeout:?}{}; check \
+        "could not connect to {address}:{port}: no answer within {} of {timeout:?}{}; check \
          that mezzenger-server runs there and that the ports match",
+        counted(*tries, "try", "tries"),
         last(source.as_deref())
     )]
     NoAnswer {
@@ -72,13 +74,22 @@ pub enum ConnectError {
     },
     /// `server_address` is more than a host.
     #[error(
-        "the server's address '{address}' is neither a host nor a URL: give '{host}' alone, or mezzenger://{host}:7202"
+        "the server's address '{address}' is neither a host nor a URL: give '{host}' alone, or with its port, as HOST:PORT or \
+         mezzenger://HOST:PORT"
     )]
     NotAHost {
         /// What was given.
         address: String,
         /// The right form.
         host: String,
+    },
+    /// `server_address` has a port that does not exist.
+    #[error("the server's address '{address}' has port {port}: give one of 1 to 65535")]
+    NotAPort {
+        /// What was given.
+        address: String,
+        /// The port in it.
+        port: String,
     },
     /// The peer speaks another protocol, or requires credentials that this client does not have.
     #[error(
@@ -245,8 +256,9 @@ pub enum SendError {
     },
     /// The server did not answer. It may or may not have published the message.
     #[error(
-        "no answer within {tries} tries of {timeout:?}: whether the message was published is not \
-         known; check the server, and publish again if a duplicate does no harm"
+        "no answer within {} of {timeout:?}: whether the message was published is not \
+         known; check the server, and publish again if a duplicate does no harm",
+        counted(*tries, "try", "tries")
     )]
     TimedOut {
         /// How often the message was sent.

@@ -1,6 +1,7 @@
 //! The client's options and their only defaults.
 
 use std::net::Ipv6Addr;
+use std::num::NonZeroU16;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +15,9 @@ use crate::zmtp::plain::Login;
 
 /// Longest time that an option takes: far from what clocks cannot count.
 const TIME_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// What a URL begins with.
+const SCHEME: &str = "mezzenger://";
 
 /// The options; [`ClientBuilder`](super::ClientBuilder) has what each means.
 #[derive(Clone)]
@@ -118,6 +122,10 @@ impl Options {
         if self.server_address.is_empty() {
             return refuse("server_address", "must be a host name or IP address");
         }
+        if let Some(port) = wrong_port(&self.server_address) {
+            let (address, port) = (self.server_address.clone(), port.to_owned());
+            return Err(ConnectError::NotAPort { address, port });
+        }
         match host_in(&self.server_address) {
             Some(host) => {
                 Err(ConnectError::NotAHost { address: self.server_address.clone(), host })
@@ -127,29 +135,54 @@ impl Options {
     }
 }
 
-/// The hosts, and the ports if they are said, of a URL: `mezzenger://host:7202`, or several, `mezzenger://one,two:7203`.
-/// `None` for what is no such URL.
-pub(super) fn read_url(text: &str) -> Option<Vec<(&str, Option<u16>)>> {
-    let rest = text.strip_prefix("mezzenger://")?;
-    rest.strip_suffix('/').unwrap_or(rest).split(',').map(read_host).collect()
+/// The hosts, and the ports if they are said, of a URL: `mezzenger://host:7202`, or several, `mezzenger://one,two:7203`;
+/// or of `host:7202`. `None` for what is neither.
+pub(super) fn read_address(text: &str) -> Option<Vec<(&str, Option<u16>)>> {
+    if text.starts_with(SCHEME) {
+        return hosts(text).map(read_host).collect();
+    }
+    // A host alone, such as `::1`, is none of these.
+    read_host(text).filter(|(_, port)| port.is_some()).map(|host| vec![host])
 }
 
-fn read_host(rest: &str) -> Option<(&str, Option<u16>)> {
-    let (host, port) = match rest.strip_prefix('[').and_then(|inner| inner.split_once(']')) {
+/// What stands for one server each.
+fn hosts(address: &str) -> impl Iterator<Item = &str> {
+    let (rest, is_list) = match address.strip_prefix(SCHEME) {
+        Some(rest) => (rest.strip_suffix('/').unwrap_or(rest), true),
+        None => (address, false),
+    };
+    rest.split(move |c| is_list && c == ',')
+}
+
+fn read_host(text: &str) -> Option<(&str, Option<u16>)> {
+    let (host, port) = split_host(text)?;
+    match port {
+        Some(port) => Some((host, Some(port.parse::<NonZeroU16>().ok()?.get()))),
+        None => Some((host, None)),
+    }
+}
+
+/// A host, and the digits that follow it.
+fn split_host(text: &str) -> Option<(&str, Option<&str>)> {
+    let (host, port) = match text.strip_prefix('[').and_then(|inner| inner.split_once(']')) {
         Some((host, "")) => (host, None),
         Some((host, port)) => (host, Some(port.strip_prefix(':')?)),
-        None => match rest.split_once(':') {
+        None => match text.split_once(':') {
             Some((host, port)) => (host, Some(port)),
-            None => (rest, None),
+            None => (text, None),
         },
     };
-    let port = match port {
-        // Not `+7202`, which is a number, too.
-        Some(port) if port.bytes().all(|digit| digit.is_ascii_digit()) => Some(port.parse().ok()?),
-        Some(_) => return None,
-        None => None,
-    };
-    (!host.is_empty() && port != Some(0)).then_some((host, port))
+    // Not `+7202`, which is a number, too.
+    let is_port = |port: &str| !port.is_empty() && port.bytes().all(|digit| digit.is_ascii_digit());
+    let is_host =
+        !host.is_empty() && !host.contains([',', '/']) && !host.contains(char::is_whitespace);
+    (is_host && port.is_none_or(is_port)).then_some((host, port))
+}
+
+/// The port in an address that no port has.
+fn wrong_port(address: &str) -> Option<&str> {
+    let mut ports = hosts(address).filter_map(|host| split_host(host)?.1);
+    ports.find(|port| port.parse::<NonZeroU16>().is_err())
 }
 
 /// The host in what is more than a host; `None` when it is one.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::error::{SendError, SubscribeError};
 use super::publish::batches::Batch;
 use super::receive::missed::Gap;
+use crate::counted::counted;
 use crate::wire::id::MessageId;
 
 /// Messages that were published but never arrived here.
@@ -55,7 +56,13 @@ pub enum Failure {
         reason: String,
     },
     /// Published messages were rejected or not answered.
-    #[error("{messages} messages under '{name}' were not published: {error}")]
+    #[error(
+        "{} not published: {error}",
+        match messages {
+            1 => format!("1 message under '{name}' was"),
+            _ => format!("{messages} messages under '{name}' were"),
+        }
+    )]
     Publish {
         /// Their name.
         name: String,
@@ -73,7 +80,7 @@ pub enum Failure {
         id: MessageId,
     },
     /// The server sent bytes that are not a native frame; they were dropped.
-    #[error("the server sent {bytes} bytes that are no valid frame")]
+    #[error("the server sent {} no valid frame", counted(*bytes, "byte that is", "bytes that are"))]
     BadFrame {
         /// How many.
         bytes: usize,
@@ -95,7 +102,9 @@ pub enum Failure {
     },
     /// Acknowledgements were dropped: the server did not take them. It will deliver again.
     #[error(
-        "{messages} acknowledgements were dropped; the server will deliver those messages again"
+        "{} dropped; the server will deliver {} again",
+        counted(*messages, "acknowledgement was", "acknowledgements were"),
+        if *messages == 1 { "that message" } else { "those messages" }
     )]
     AcksDropped {
         /// How many.
@@ -232,8 +241,8 @@ impl Reporter {
     fn missed(&self, missed: &Missed) {
         add(&self.missed, missed.messages);
         tracing::warn!(
-            "missed {} messages of publisher {:016x} under '{}'",
-            missed.messages,
+            "missed {} of publisher {:016x} under '{}'",
+            counted(missed.messages, "message", "messages"),
             missed.publisher,
             missed.name
         );
@@ -245,4 +254,29 @@ impl Reporter {
 
 pub(super) fn add(counter: &AtomicU64, n: u64) {
     counter.fetch_add(n, Ordering::Relaxed);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_failed_once_is_said_of_one() {
+        let publish = |messages| {
+            let (name, error) = ("y".to_owned(), SendError::NoReplyWanted);
+            Failure::Publish { name, messages, error }.to_string()
+        };
+        assert!(publish(1).starts_with("1 message under 'y' was not published: "));
+        assert!(publish(2).starts_with("2 messages under 'y' were not published: "));
+        let texts = [1, 2].map(|messages| Failure::AcksDropped { messages }.to_string());
+        assert_eq!(
+            texts,
+            [
+                "1 acknowledgement was dropped; the server will deliver that message again",
+                "2 acknowledgements were dropped; the server will deliver those messages again"
+            ]
+        );
+        let texts = [1, 2].map(|bytes| Failure::BadFrame { bytes }.to_string());
+        assert!(texts[0].contains("1 byte that is no") && texts[1].contains("2 bytes that are no"));
+    }
 }

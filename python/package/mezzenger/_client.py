@@ -50,7 +50,7 @@ class _Held:
 class Client(_core.Core):
     """A connection to a Mezzenger server: publishes and subscribes, from any number of threads.
 
-    `address` is a host, or a URL, `mezzenger://host:port`, which may name several servers (`mezzenger://one,two:7203`). Making the client
+    `address` is a host, `host:port`, or a URL, `mezzenger://host:port`, which may name several servers (`mezzenger://one,two:7203`). Making the client
     waits until the server said hello, and raises a ConnectError when there is none. close(), or the end of a `with` block, ends it.
 
     Durations are seconds or timedelta. Options, with their defaults:

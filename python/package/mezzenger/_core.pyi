@@ -1,7 +1,7 @@
 """The compiled part of the package."""
 
 from asyncio import Future
-from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Iterator, Sequence
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Literal, Self, final
@@ -155,11 +155,11 @@ class Delivery(_Delivery):
 class AioDelivery(_Delivery):
     """A delivery of an event loop's client."""
 
-    def reply(self, payload: object, *, format: Format | None = None) -> Awaitable[Receipt]:
+    def reply(self, payload: object, *, format: Format | None = None) -> Coroutine[Any, Any, Receipt]:
         """Answers it, if it is a request. Waits for room in the buffer alone, and settles nothing."""
-    def reply_error(self, reason: str) -> Awaitable[Receipt]:
+    def reply_error(self, reason: str) -> Coroutine[Any, Any, Receipt]:
         """Answers it, if it is a request, that it failed: whoever asked gets RequestFailed with this reason. Settles nothing."""
-    def forward_to(self, name: str) -> Awaitable[Receipt]:
+    def forward_to(self, name: str) -> Coroutine[Any, Any, Receipt]:
         """Publishes it under another name, as it is. Waits for room in the buffer alone, and settles nothing."""
 
 @final

@@ -128,7 +128,7 @@ class ConnectNoSuchHost(ConnectError):
 
 
 class ConnectNotAHost(ConnectError, ValueError):
-    """The address is neither a host nor a URL."""
+    """The address is neither a host nor a URL, or its port does not exist."""
 
 
 class ConnectNotMezzenger(ConnectError):

@@ -22,6 +22,7 @@ pub(super) use self::expired::Expired;
 use self::jobs::Job;
 pub(super) use self::jobs::{Acknowledged, Nak};
 pub(super) use self::spent::GivenUp;
+use crate::counted::counted;
 use crate::inspect::GroupTotals;
 use crate::limits::{DURABLE_GROUPS_MAX, GROUPS_MAX, IN_FLIGHT_MAX, MEMBERSHIPS_MAX_EACH};
 use crate::retry::wheel::Wheel;
@@ -107,11 +108,15 @@ pub(super) enum GroupError {
     Unknown(String),
     #[error("group '{0}' is not durable: it ends with its last member")]
     NotDurable(String),
-    #[error("group '{group}' has {members} members: it can be deleted when they are gone")]
+    #[error(
+        "group '{group}' has {}: it can be deleted when it has none",
+        counted(*members, "member", "members")
+    )]
     HasMembers { group: String, members: usize },
     #[error(
-        "group '{group}' has {messages} messages that no member settled: have members settle them, or say that they are \
-         to be discarded with the group"
+        "group '{group}' has {} that no member settled: have members settle what is left, or \
+         delete the group with its messages",
+        counted(*messages, "message", "messages")
     )]
     HasMessages { group: String, messages: usize },
     #[error("group '{0}' is being deleted: try again")]
@@ -131,7 +136,8 @@ pub(super) enum GroupError {
     NoMember(u32),
     #[error(
         "message {id} is not under way at subscription {number} of this connection: it was settled before, or its \
-         time was over and it went to another member ({unknown} of {all} messages of this request)"
+         time was over and it went to another member ({unknown} of {} of this request)",
+        counted(*all, "message", "messages")
     )]
     NotUnderWay { id: MessageId, number: u32, unknown: usize, all: usize },
 }

@@ -278,7 +278,7 @@ fn deleting_it_ends_its_jobs_and_what_nobody_else_needs() {
     bench.ask(4, join_named(1, "other")).given();
     bench.ask(4, verdict(1, Verdict::Ack, &[1, 2])).ask(4, verdict(1, NO, &[3]));
     bench.ask(3, join(1, ROOMY));
-    bench.check_group_refused(delete("g"), &["'g' has 1 members"]);
+    bench.check_group_refused(delete("g"), &["'g' has 1 member:"]);
     bench.core.disconnected(3);
     bench.ask_groups(delete("g"));
     // The other group goes on with the one that it has, and keeps its dead letter.

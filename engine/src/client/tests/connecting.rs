@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::fake_server::{FakeServer, LONG};
 use crate::client::core::addresses;
-use crate::client::options::read_url;
+use crate::client::options::read_address;
 use crate::client::{Client, ClientBuilder, ConnectError, SendError};
 use crate::zmtp::handshake;
 
@@ -78,12 +78,12 @@ fn what_is_more_than_a_host_is_refused_with_the_right_form() {
         ("tcp://127.0.0.1", "127.0.0.1"),
         ("tcp://127.0.0.1:7202", "127.0.0.1"),
         ("tcp://[::1]:7202", "::1"),
-        ("broker:7202", "broker"),
         ("broker:7201:7202", "broker"),
-        ("[::1]:7202", "::1"),
         ("mezzenger://broker.test:7202/x", "broker.test"),
         (" broker", "broker"),
         ("broker ", "broker"),
+        ("broker/x:7202", "broker"),
+        ("one two:7202", "one"),
     ];
     for (given, host) in cases {
         let error = at_once(Client::builder().server_address(given));
@@ -99,11 +99,16 @@ fn what_is_more_than_a_host_is_refused_with_the_right_form() {
 }
 
 #[test]
-fn a_url_has_the_host_and_the_port() {
+fn an_address_has_the_host_and_the_port() {
     let server = crate::Server::builder().pub_port(0).recv_port(0).start().unwrap();
     let port = server.recv_addr().port();
-    for url in [format!("mezzenger://127.0.0.1:{port}"), format!("mezzenger://localhost:{port}/")] {
-        let client = Client::builder().server_address(url).connect().unwrap();
+    for address in
+        ["mezzenger://127.0.0.1:{port}", "mezzenger://localhost:{port}/", "127.0.0.1:{port}"]
+    {
+        let address = address.replace("{port}", &port.to_string());
+        Client::connect(&address).unwrap().ping().unwrap();
+        // The port of the address counts, as it was said later.
+        let client = Client::builder().port(9).server_address(address).connect().unwrap();
         client.ping().unwrap();
     }
     for (url, host, port) in [
@@ -111,27 +116,49 @@ fn a_url_has_the_host_and_the_port() {
         ("mezzenger://a.b:7", "a.b", Some(7)),
         ("mezzenger://[::1]", "::1", None),
         ("mezzenger://[::1]:65535/", "::1", Some(65535)),
+        ("a.b:7", "a.b", Some(7)),
+        ("[::1]:7202", "::1", Some(7202)),
     ] {
-        assert_eq!(read_url(url), Some(vec![(host, port)]));
+        assert_eq!(read_address(url), Some(vec![(host, port)]));
     }
-    let several = read_url("mezzenger://a,b:7,[::1]:8");
+    for host in ["a.b", "::1", "[::1]", "fe80::1%eth0"] {
+        assert_eq!(read_address(host), None, "{host}");
+    }
+    let several = read_address("mezzenger://a,b:7,[::1]:8");
     assert_eq!(several, Some(vec![("a", None), ("b", Some(7)), ("::1", Some(8))]));
     for wrong in [
         "mezzenger://",
         "mezzenger://a,",
         "mezzenger://a,,b",
         "mezzenger://:7",
-        "mezzenger://a:0",
-        "mezzenger://a:65536",
+        "mezzenger://a:",
+        "mezzenger://a,b c",
         "mezzenger://a:+7",
         "mezzenger://a:7:8",
         "mezzenger://[::1]7",
         "tcp://a:7",
-        "a:7",
+        "a:",
+        "a:7/",
+        "a:7,b:8",
+        "::1:7202/",
     ] {
-        assert_eq!(read_url(wrong), None, "{wrong}");
+        assert_eq!(read_address(wrong), None, "{wrong}");
         let error = at_once(Client::builder().server_address(wrong));
         assert!(matches!(error, ConnectError::NotAHost { .. }), "{wrong}: {error}");
+    }
+    for (wrong, of_it) in [
+        ("mezzenger://a:0", "0"),
+        ("mezzenger://a:65536", "65536"),
+        ("mezzenger://a,b:99999", "99999"),
+        ("a:99999", "99999"),
+        ("[::1]:0", "0"),
+    ] {
+        assert_eq!(read_address(wrong), None, "{wrong}");
+        let error = at_once(Client::builder().server_address(wrong));
+        let text = format!("'{wrong}' has port {of_it}: give one of 1 to 65535");
+        assert!(error.to_string().ends_with(&text), "{wrong}: {error}");
+        let ConnectError::NotAPort { address, port } = error else { panic!("{error}") };
+        assert_eq!((&*address, &*port), (wrong, of_it));
     }
 }
 

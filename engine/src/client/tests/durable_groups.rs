@@ -43,7 +43,7 @@ fn messages_wait_for_a_group_that_is_there_until_it_is_deleted() {
     wait_for("the verdicts", || get().dead_letters == 1);
     assert_eq!((get().members, get().waiting, get().in_flight), (1, 0, 0));
     let refused = client.groups().delete(WORKERS).unwrap_err();
-    assert!(refused.to_string().contains("'workers' has 1 members"), "{refused}");
+    assert!(refused.to_string().contains("'workers' has 1 member:"), "{refused}");
     drop(member);
     wait_for("the member's end", || get().members == 0);
     client.groups().delete(WORKERS).unwrap();
@@ -78,7 +78,7 @@ fn what_cannot_be_says_why() {
     assert!(matches!(groups.delete("nobody"), Err(AdminError::Refused { .. })));
     client.message("jobs.1", "one").ack().send().unwrap();
     let Err(AdminError::Refused { text }) = groups.delete("g") else { panic!("it has a message") };
-    assert!(text.contains("'g' has 1 messages that no member settled"), "{text}");
+    assert!(text.contains("'g' has 1 message that no member settled"), "{text}");
     groups.delete_with_messages("g").unwrap();
     assert_eq!(groups.list(), Ok(vec![]));
 }

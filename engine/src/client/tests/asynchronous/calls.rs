@@ -195,7 +195,7 @@ async fn groups_stay_and_last_values_are_there() {
     while groups.list().await.unwrap()[0].members > 0 {}
     assert_eq!(groups.get("workers").await.unwrap().unwrap().waiting, 1);
     let refused = groups.delete("workers").await.unwrap_err();
-    assert!(refused.to_string().contains("has 1 messages that no member settled"), "{refused}");
+    assert!(refused.to_string().contains("has 1 message that no member settled"), "{refused}");
     groups.delete_with_messages("workers").await.unwrap();
     assert_eq!(groups.list().await.unwrap(), []);
     for price in ["6", "7"] {
