@@ -152,8 +152,9 @@ fn a_client_that_does_not_keep_up_with_itself_holds_itself_back_and_loses_nothin
     let publisher = std::thread::spawn({
         let client = client.clone();
         move || {
+            let payload = vec![7; MESSAGE_BYTES];
             for _ in 0..MESSAGES {
-                client.publish("flood", &[7; MESSAGE_BYTES]).unwrap();
+                client.publish("flood", &payload).unwrap();
             }
             client.flush().unwrap();
             ended.send(false).unwrap();
