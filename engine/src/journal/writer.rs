@@ -56,6 +56,12 @@ impl Estimate {
     }
 }
 
+/// What a file of this size may grow to before what it needs is counted again: to copy that once costs little beside what
+/// was written meanwhile.
+fn grown(bytes: u64) -> u64 {
+    bytes.saturating_mul(4)
+}
+
 /// All that the thread owns.
 pub(crate) struct Writer {
     storage: Arc<dyn Storage>,
@@ -88,6 +94,9 @@ pub(crate) struct Writer {
     /// Size from which the file is compacted, in bytes.
     compact_min_bytes: u64,
     compact_from_bytes: u64,
+    /// Size from which the file is compacted whatever the estimate says, which the average misleads where large messages
+    /// are settled and small ones are not. A compaction finds out.
+    compact_surely_bytes: u64,
 }
 
 impl Writer {
@@ -128,6 +137,7 @@ impl Writer {
             compaction: None,
             compact_min_bytes,
             compact_from_bytes: compact_min_bytes,
+            compact_surely_bytes: grown(open.live_bytes.max(compact_min_bytes)),
         }
     }
 
@@ -347,7 +357,8 @@ impl Writer {
     fn compact_if_due(&mut self) {
         let bytes = self.encoder.offset();
         let garbage = bytes.saturating_sub(self.estimate.bytes);
-        if self.compaction.is_some() || bytes <= self.compact_from_bytes || garbage <= bytes / 2 {
+        let is_due = garbage > bytes / 2 || bytes > self.compact_surely_bytes;
+        if self.compaction.is_some() || bytes <= self.compact_from_bytes || !is_due {
             return;
         }
         let job = Job {
@@ -397,6 +408,7 @@ impl Writer {
         self.wants_mark = false;
         self.estimate = Estimate { records, bytes };
         self.compact_from_bytes = self.compact_min_bytes;
+        self.compact_surely_bytes = grown(self.synced.max(self.compact_min_bytes));
         self.shared.written.store(self.synced, Ordering::Release);
         self.shared.live_bytes.store(bytes, Ordering::Relaxed);
         self.shared.compactions.fetch_add(1, Ordering::Release);

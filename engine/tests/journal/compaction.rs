@@ -43,6 +43,26 @@ fn a_compacted_file_is_small_and_holds_what_is_live_and_what_was_seen() {
     assert_eq!(storage.read(Path::new("/data/journal.compact")), None);
 }
 
+#[test]
+fn large_messages_that_are_settled_make_room_however_many_small_ones_stay() {
+    let storage = MemoryStorage::new();
+    let run =
+        Run::start(&storage, JournalOptions { compact_min_bytes: 50_000, ..options() }).unwrap();
+    // Those of 0 bytes stay, and those of 4 KiB are settled.
+    let (small, large) = ((0..14_000).step_by(7), (14_000..).skip(6).step_by(7));
+    run.append(small.clone());
+    for n in large {
+        if run.journal.stats().compactions > 0 {
+            break;
+        }
+        assert!(n < 40_000, "never compacted: {:?}", run.journal.stats());
+        run.append([n]);
+        assert!(run.settled(run.settle([n])));
+    }
+    run.journal.close().unwrap();
+    assert_eq!(recover(&storage, options()).unwrap().0, messages(small));
+}
+
 /// Says at each question that it was asked, and answers when told to.
 struct Gate(Sender<()>, Receiver<()>, Arc<Set>);
 
