@@ -141,22 +141,45 @@ fn a_changed_password_ends_connections_and_the_new_one_opens_others() {
     assert_eq!(open.access_handle().set_access(access()), Err(AccessError::NoUsers));
 }
 
+fn hello(user: &str, password: &str) -> Vec<u8> {
+    let body = [
+        &b"\x05HELLO"[..],
+        &[user.len() as u8],
+        user.as_bytes(),
+        &[password.len() as u8],
+        password.as_bytes(),
+    ]
+    .concat();
+    [&[4, body.len() as u8], &body[..]].concat()
+}
+
+const INITIATE: &[u8] = b"\x04\x1f\x08INITIATE\x0bSocket-Type\0\0\0\x06DEALER";
+
+#[test]
+fn a_login_that_is_not_finished_ends_when_the_users_change() {
+    let server = server(access());
+    let mut begun = TcpStream::connect(server.recv_addr()).unwrap();
+    begun.set_read_timeout(Some(LONG)).unwrap();
+    begun.write_all(&[greeting(b"PLAIN"), hello("shop", "secret")].concat()).unwrap();
+    let mut greeted = [0; 64];
+    begun.read_exact(&mut greeted).unwrap();
+    let mut welcome = [0; 10];
+    begun.read_exact(&mut welcome).unwrap();
+    assert_eq!(&welcome, b"\x04\x08\x07WELCOME");
+    let changed = Access::new().user("shop", PasswordHash::of("other"), Permissions::none());
+    server.access_handle().set_access(changed).unwrap();
+    // Not before the change counts.
+    assert!(refusal(options(&server).plain("shop", "secret")).contains("does not accept"));
+    let _ = begun.write_all(INITIATE);
+    let mut told = Vec::new();
+    let _ = begun.read_to_end(&mut told);
+    assert_eq!(told, b"");
+}
+
 #[test]
 fn nothing_but_a_right_login_opens_a_connection() {
     let server = server(access());
     let ready = b"\x04\x1c\x05READY\x0bSocket-Type\0\0\0\x06DEALER";
-    let initiate = b"\x04\x1f\x08INITIATE\x0bSocket-Type\0\0\0\x06DEALER";
-    let hello = |user: &str, password: &str| {
-        let body = [
-            &b"\x05HELLO"[..],
-            &[user.len() as u8],
-            user.as_bytes(),
-            &[password.len() as u8],
-            password.as_bytes(),
-        ]
-        .concat();
-        [&[4, body.len() as u8], &body[..]].concat()
-    };
     let (plain, request) = (greeting(b"PLAIN"), &b"\x01\0\0\x06ping|x"[..]);
     for address in [server.recv_addr(), server.pub_addr()] {
         for mechanism in [&b"NULL"[..], b"CURVE", b"PLAINX", b""] {
@@ -170,13 +193,13 @@ fn nothing_but_a_right_login_opens_a_connection() {
         let cut = &right[..right.len() - 1];
         for said in [
             &[&ready[..], request].concat()[..],
-            &[&initiate[..], request].concat(),
-            &[&wrong[..], &initiate[..], request].concat(),
-            &[&wrong[..], &right, &initiate[..], request].concat(),
+            &[INITIATE, request].concat(),
+            &[&wrong[..], INITIATE, request].concat(),
+            &[&wrong[..], &right, INITIATE, request].concat(),
             &[&right[..], &right, request].concat(),
             &[&right[..], &ready[..], request].concat(),
             &[&right[..], request].concat(),
-            &[cut, &initiate[..], request].concat(),
+            &[cut, INITIATE, request].concat(),
             b"\x04\x07\x05HELLO\xff",
             b"\x04\x06\x05HELLO",
         ] {

@@ -90,6 +90,15 @@ impl<N: Network> Broker<N> {
             for id in ending {
                 self.close_for(id, "its client may do less than before: it may connect again");
             }
+            // They logged in by the earlier list, and connect again.
+            let begun = self.peers.iter().filter(|peer| {
+                let session = &peer.session;
+                session.user().is_some() && !session.is_open()
+            });
+            let begun: Vec<_> = begun.map(|peer| peer.id).collect();
+            for id in begun {
+                self.close(id);
+            }
         }
     }
 
