@@ -28,6 +28,11 @@ impl Source for Directory {
     fn read(&self) -> Result<(AuthorizedKeys, Vec<KeyFileError>), KeyFileError> {
         read_usable_keys(&self.0)
     }
+
+    /// Who removes the directory takes all keys away.
+    fn when_gone(&self) -> Option<AuthorizedKeys> {
+        (!self.0.is_dir()).then(|| AuthorizedKeys::from_iter([]))
+    }
 }
 
 /// Reads the server's keys, and those of its clients. If these may change: what follows them.

@@ -66,6 +66,11 @@ pub(crate) trait Source: Send + 'static {
 
     /// Reads them. Beside what they say comes what is wrong with some of them and keeps nothing else from counting.
     fn read(&self) -> Read<Self::Content, Self::Error>;
+
+    /// What counts once there is nothing to read any more, if that is something.
+    fn when_gone(&self) -> Option<Self::Content> {
+        None
+    }
 }
 
 /// Files, and what they said last.
@@ -130,8 +135,16 @@ impl<S: Source> Watched<S> {
             }
             Err(error) => {
                 self.seen = None;
-                self.tell(" stay as they are, because", &[error]);
-                None
+                let Some(content) = self.source.when_gone() else {
+                    self.tell(" stay as they are, because", &[error]);
+                    return None;
+                };
+                self.tell(" count no longer, because", &[error]);
+                if content == self.content {
+                    return None;
+                }
+                self.content = content.clone();
+                Some(content)
             }
         }
     }

@@ -187,6 +187,13 @@ fn a_changed_directory_counts_within_seconds() {
     let line = server.log_line("the authorized keys stay as they are, because");
     assert!(line.contains(&format!("chmod go-w {}", clients.display())), "{line}");
     keys.connect(&server, &carol).unwrap();
+    // One that is not there any more authorizes nobody, and one that comes back does.
+    fs::set_permissions(&clients, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::rename(&clients, keys.path("gone")).unwrap();
+    server.log_line("the authorized keys count no longer, because");
+    eventually("a key of a directory that is gone", || keys.connect(&server, &carol).err());
+    fs::rename(keys.path("gone"), &clients).unwrap();
+    eventually("a key of a directory that is back", || keys.connect(&server, &carol).ok());
 }
 
 #[test]
