@@ -20,6 +20,7 @@ pub fn is_hidden(char: char) -> bool {
                 | '\u{feff}'
                 | '\u{ffa0}'
                 | '\u{fff0}'..='\u{fffb}'
+                | '\u{1bca0}'..='\u{1bca3}'
                 | '\u{1d173}'..='\u{1d17a}'
                 | '\u{e0000}'..='\u{e0fff}'
         )
@@ -49,7 +50,7 @@ mod tests {
         check("a\u{202e}b\u{2066}c\u{61c}", "a\\u{202e}b\\u{2066}c\\u{61c}");
         check("a\u{200b}b\u{feff}\u{ad}\u{2060}", "a\\u{200b}b\\u{feff}\\u{ad}\\u{2060}");
         check("a\u{2028}b\u{2029}", "a\\u{2028}b\\u{2029}");
-        check("a\u{e0041}", "a\\u{e0041}");
+        check("a\u{e0041}\u{1bca0}", "a\\u{e0041}\\u{1bca0}");
         for text in ["e\u{301}", "\u{2764}\u{fe0f}", "\u{65e5}\u{672c}", "\u{5d0}\u{5d1}", "\\n"] {
             check(text, text);
         }
