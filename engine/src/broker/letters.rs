@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use arcstr::ArcStr;
 
-use crate::counted::counted;
 use crate::limits::{LETTER_OVERHEAD_BYTES, LETTERS_SHARE};
 use crate::message::DeadLetter;
+use crate::plural::counted;
 use crate::wire::id::MessageId;
 use crate::wire::letter::Cause;
 

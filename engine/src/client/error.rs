@@ -9,7 +9,7 @@ use std::time::Duration;
 
 pub use self::admin::AdminError;
 pub use self::receive::{ReceiveError, SubscribeError};
-use crate::counted::counted;
+use crate::plural::counted;
 use crate::wire::name::NameError;
 use crate::wire::properties::PropertiesError;
 use crate::wire::reply::ErrorCode;

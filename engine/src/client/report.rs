@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::error::{SendError, SubscribeError};
 use super::publish::batches::Batch;
 use super::receive::missed::Gap;
-use crate::counted::counted;
+use crate::plural::counted;
 use crate::wire::id::MessageId;
 
 /// Messages that were published but never arrived here.
