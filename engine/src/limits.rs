@@ -246,9 +246,12 @@ pub const ACCEPTS_PER_TURN_MAX: usize = 64;
 
 /// Bytes that are sealed at a time for a connection with CURVE, as long as no single frame has more.
 pub const SEALED_AT_ONCE_BYTES: usize = 64 * 1024;
-
 /// Bytes that are sealed for one connection before the others have their turn: some milliseconds.
 pub const SEALED_PER_CALL_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes that are sealed in one turn for all connections; the last frame may go beyond it.
+pub const SEALED_PER_TURN_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Stall graces in which a connection takes a sealed frame over [`SEALED_AT_ONCE_BYTES`] while others wait for its room.
+pub const SEALED_TAKEN_WITHIN_GRACES: u32 = 10;
 
 /// How long a listener pauses when the system has no descriptor left.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -299,13 +302,10 @@ pub const ASIDE_BYTES_MAX: usize = 128 * 1024 * 1024;
 
 /// Groups.
 pub const GROUPS_MAX: usize = 100_000;
-
 /// Durable groups, which stay without members: a message is a job of each that it fits, and compaction remembers all.
 pub const DURABLE_GROUPS_MAX: usize = 10_000;
-
 /// Requests that wait for the end of one durable group's deletion.
 pub const DELETING_MAX: usize = 16;
-
 /// Groups in one answer that lists them.
 pub const GROUPS_LISTED_MAX: usize = 256;
 

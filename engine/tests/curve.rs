@@ -2,13 +2,15 @@
 
 mod strangers;
 
-use std::io::Write;
-use std::net::TcpStream;
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use mezzenger::curve::{AuthorizedKeys, KeyPair};
 use mezzenger::{Client, ClientBuilder, ConnectError, ConnectionEvent, Filter, SendError, Server};
+use rustix::net::{AddressFamily, SocketType, connect, socket, sockopt};
 
 use self::strangers::{LONG, exchange, greeting};
 
@@ -238,4 +240,102 @@ async fn futures_have_keys_too() {
     let error = stranger.connect_async().await.unwrap_err();
     assert!(matches!(error, ConnectError::Security { .. }), "{error}");
     client.close().await.unwrap();
+}
+
+const MIB: usize = 1024 * 1024;
+
+#[test]
+fn a_large_message_is_encrypted_for_some_subscribers_at_a_time_and_others_are_served_meanwhile() {
+    const SUBSCRIBERS: usize = 16;
+    let (keys, bound) = (KeyPair::generate(), 64 * MIB);
+    let builder = Server::builder().pub_port(0).recv_port(0).max_unsent_bytes(bound);
+    let server = builder.curve(keys.clone(), AuthorizedKeys::any()).start().unwrap();
+    let connect = || options(&server).curve(KeyPair::generate(), keys.public()).connect().unwrap();
+    let (got, gets) = channel();
+    let subscribers: Vec<_> = (0..SUBSCRIBERS)
+        .map(|_| {
+            let (client, got) = (connect(), got.clone());
+            client
+                .subscribe("large", move |payload: &[u8], _| got.send(payload.len()).unwrap())
+                .unwrap();
+            client
+        })
+        .collect();
+    let (publisher, bystander) = (connect(), connect());
+    let sent = publisher.publish("large", vec![7; 8 * MIB]).unwrap();
+    let (mut unsent, mut served, mut left) = (0, 0, SUBSCRIBERS);
+    let end = Instant::now() + LONG;
+    while left > 0 {
+        assert!(Instant::now() < end, "{left} did not get it");
+        unsent = unsent.max(server.metrics().unsent_bytes);
+        bystander.ping().unwrap();
+        served += 1;
+        left -= gets.try_iter().inspect(|&bytes| assert_eq!(bytes, 8 * MIB)).count();
+    }
+    sent.wait().unwrap();
+    // Half of the bound is for what is encrypted; then there is the message itself.
+    let most = (bound / 2 + 9 * MIB) as u64;
+    assert!((9 * MIB as u64..most).contains(&unsent), "{unsent} of at most {most} bytes");
+    assert!(served > 1, "{served}");
+    drop(subscribers);
+}
+
+/// The system holds little of what the other end says, so that this is taken in small pieces.
+fn connect_with_little_room(to: SocketAddr) -> OwnedFd {
+    let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    sockopt::set_socket_recv_buffer_size(&socket, 256 * 1024).unwrap();
+    connect(&socket, &to).unwrap();
+    socket
+}
+
+/// Passes on what a client and this server say to each other, what the server says by 8 MB a second at most.
+fn narrow(server: SocketAddr) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        let (mut client, _) = listener.accept().unwrap();
+        let mut server = TcpStream::from(connect_with_little_room(server));
+        let (mut said, mut heard) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+        std::thread::spawn(move || std::io::copy(&mut said, &mut heard));
+        let (_never, pause) = channel::<()>();
+        let mut buffer = vec![0; 80_000];
+        while let Ok(bytes @ 1..) = server.read(&mut buffer) {
+            let _ = pause.recv_timeout(Duration::from_millis(10));
+            if client.write_all(&buffer[..bytes]).is_err() {
+                break;
+            }
+        }
+        let _ = client.shutdown(Shutdown::Both);
+    });
+    port
+}
+
+#[test]
+fn who_takes_a_large_message_too_slowly_gives_its_room_to_those_that_wait() {
+    let keys = KeyPair::generate();
+    let builder = Server::builder().pub_port(0).recv_port(0).max_unsent_bytes(200 * MIB);
+    let builder = builder.stall_grace(Duration::from_millis(400));
+    let server = builder.curve(keys.clone(), AuthorizedKeys::any()).start().unwrap();
+    let options = || options(&server).curve(KeyPair::generate(), keys.public());
+    let (lost, losses) = channel();
+    let slow =
+        options().port(narrow(server.recv_addr())).on_connection(move |event: &ConnectionEvent| {
+            if let ConnectionEvent::Disconnected { .. } = event {
+                let _ = lost.send(());
+            }
+        });
+    let slow = slow.connect().unwrap();
+    let slow_subscription = slow.subscription("to the slow one").unwrap();
+    let [publisher, other, good] = [(); 3].map(|()| options().connect().unwrap());
+    let mut subscription = good.subscription("to the other").unwrap();
+    // It takes 8 s for it.
+    let message = || vec![7; 60 * MIB];
+    publisher.publish("to the slow one", message()).unwrap();
+    wait_for("the encryption for the slow one", || {
+        server.metrics().unsent_bytes > 2 * 60 * MIB as u64
+    });
+    other.publish("to the other", message()).unwrap();
+    assert_eq!(subscription.recv_timeout(LONG).unwrap().payload().len(), 60 * MIB);
+    losses.recv_timeout(LONG).unwrap();
+    drop(slow_subscription);
 }

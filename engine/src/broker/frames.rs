@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::sealed::SealedBytes;
 use crate::zmtp::frame::{HEAD_BYTES_MAX, Head};
 
 /// A frame's place. It stays the frame's until the last queue is done with it.
@@ -30,25 +31,15 @@ pub(super) struct Frames {
     slots: Vec<Slot>,
     free: Option<u32>,
     bytes: usize,
-    /// Bytes of what is sealed of them for single connections.
-    sealed_bytes: usize,
+    /// What is sealed of them for single connections.
+    pub(super) sealed: SealedBytes,
     head: Vec<u8>,
 }
 
 impl Frames {
     /// Bytes of all frames that some queue holds, and of what is sealed of them.
     pub(super) fn bytes(&self) -> usize {
-        self.bytes + self.sealed_bytes
-    }
-
-    /// This many bytes were sealed for a connection.
-    pub(super) fn book(&mut self, sealed_bytes: usize) {
-        self.sealed_bytes += sealed_bytes;
-    }
-
-    /// This many of those bytes are gone.
-    pub(super) fn unbook(&mut self, sealed_bytes: usize) {
-        self.sealed_bytes -= sealed_bytes;
+        self.bytes + self.sealed.bytes()
     }
 
     /// Adds a frame for this many queues, at least one.

@@ -73,6 +73,7 @@ pub(crate) mod restore;
 mod retained;
 mod retaining;
 pub(crate) mod run;
+mod sealed;
 mod securing;
 mod slow;
 mod storing;
@@ -81,6 +82,7 @@ mod timers;
 mod times;
 mod transcode;
 mod transcode_queue;
+mod writing;
 
 #[cfg(test)]
 mod tests;

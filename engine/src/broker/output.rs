@@ -168,7 +168,7 @@ impl Output {
     }
 
     /// Gives the system what it takes now, and says how many bytes it took. What is sealed for it has a bound for each
-    /// call; then something is left although the system would take it.
+    /// call, and for all connections in a turn and in memory; then something is left although the system would take it.
     ///
     /// # Errors
     /// When the connection is lost.

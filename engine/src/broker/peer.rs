@@ -15,7 +15,7 @@ use super::subscribers::ConnectionId;
 use crate::access::Identity;
 use crate::limits::{
     HANDSHAKE_TIME_MAX, PARTIAL_BYTES_MIN, PARTIAL_CHECKED, REQUESTER_OWN_BYTES_MAX,
-    SOJOURN_INTERVAL, SOJOURN_TARGET, SUBSCRIBER_OWN_BYTES_MAX,
+    SEALED_TAKEN_WITHIN_GRACES, SOJOURN_INTERVAL, SOJOURN_TARGET, SUBSCRIBER_OWN_BYTES_MAX,
 };
 use crate::retry::Token;
 use crate::wire::hello::check_name;
@@ -79,6 +79,10 @@ pub(super) struct Peer<S> {
     pub(super) behind_since: Option<Duration>,
     /// What its subscriptions got without credit.
     pub(super) overdraft: Overdraft,
+    /// Its next frame waits for room to be sealed.
+    pub(super) is_awaiting_room: bool,
+    /// While a large frame is sealed for it: when it is looked at whether others wait for its room.
+    room_looked_at: Option<Duration>,
     /// When its deadlines are looked at.
     pub(super) check: Option<(Token, Duration)>,
 }
@@ -153,6 +157,8 @@ impl<S> Peer<S> {
             above_since: None,
             behind_since: None,
             overdraft: Overdraft::default(),
+            is_awaiting_room: false,
+            room_looked_at: None,
             check: None,
         }
     }
@@ -261,7 +267,9 @@ impl<S> Peer<S> {
         let partial = self.partial.map(|partial| partial.check_at);
         let stalled = self.takes_nothing().then(|| self.progressed + grace);
         let overdrawn = self.overdraft.deadline(grace);
-        [handshake, partial, self.silence_ends(), stalled, overdrawn].into_iter().flatten().min()
+        let room = self.room_looked_at;
+        let all = [handshake, partial, self.silence_ends(), stalled, overdrawn, room];
+        all.into_iter().flatten().min()
     }
 
     fn silence_ends(&self) -> Option<Duration> {
@@ -269,6 +277,28 @@ impl<S> Peer<S> {
             0 => None,
             ttl_ds => Some(self.heard + Duration::from_millis(100) * u32::from(ttl_ds)),
         }
+    }
+
+    /// Notes whether a large frame is sealed for it; whether that is so since just now. It is to be taken within
+    /// [`time_to_take`].
+    pub(super) fn note_room(&mut self, now: Duration, grace: Duration) -> bool {
+        let takes_room = self.output.takes_room();
+        let is_new = takes_room && self.room_looked_at.is_none();
+        if is_new {
+            self.room_looked_at = Some(now.saturating_add(time_to_take(grace)));
+        } else if !takes_room {
+            self.room_looked_at = None;
+        }
+        is_new
+    }
+
+    /// Whether it has had its time for a large sealed frame; it gets as long again.
+    pub(super) fn has_kept_room(&mut self, now: Duration, grace: Duration) -> bool {
+        let is_over = self.room_looked_at.is_some_and(|at| now >= at);
+        if is_over {
+            self.room_looked_at = Some(now.saturating_add(time_to_take(grace)));
+        }
+        is_over
     }
 
     /// What it did not do in time. `may_read`: whether the server reads what it sends.
@@ -325,6 +355,11 @@ impl<S> Peer<S> {
         }
         was_behind != self.behind_since.is_some()
     }
+}
+
+/// How long a connection may take for a large sealed frame while others wait for its room.
+pub(super) fn time_to_take(grace: Duration) -> Duration {
+    grace.saturating_mul(SEALED_TAKEN_WITHIN_GRACES)
 }
 
 #[cfg(test)]

@@ -81,6 +81,8 @@ pub(crate) struct Broker<N: Network> {
     pub(super) readable: Readable,
     /// Connections that have something to be written.
     pub(super) dirty: Vec<ConnectionId>,
+    /// Connections whose next frame is large, and waits until those that are sealed for others have left.
+    pub(super) awaiting_room: Vec<ConnectionId>,
     /// Publishers that wait until less is queued for all subscribers together.
     pub(super) held: Vec<ConnectionId>,
     pub(super) hold_time: HoldTime,
@@ -143,6 +145,7 @@ impl<N: Network> Broker<N> {
             frames: Frames::default(),
             readable: Readable::default(),
             dirty: Vec::new(),
+            awaiting_room: Vec::new(),
             held: Vec::new(),
             hold_time: HoldTime::default(),
             checker,
@@ -215,6 +218,7 @@ impl<N: Network> Broker<N> {
             self.begin_drain(now);
         }
         (self.turn_bytes, self.turn_fan_out) = (0, 0);
+        self.frames.sealed.begin_turn(self.settings.unsent_bytes_max / 2);
         self.core.set_clock(now, self.network.unix_ns());
         self.hear_asked();
         self.hear_others(now);

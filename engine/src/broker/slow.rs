@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::peer::{Timeout, Who};
+use super::peer::{Timeout, Who, time_to_take};
 use super::run::Broker;
 use super::subscribers::ConnectionId;
 use crate::config::SlowSubscriber;
@@ -189,11 +189,20 @@ impl<N: Network> Broker<N> {
     /// Looks at the deadlines that are over.
     pub(super) fn look_at_deadlines(&mut self, now: Duration) {
         while let Some(id) = self.timers.next(now) {
-            let may_read = self.may_read();
+            let (may_read, others_await_room) = (self.may_read(), self.frames.sealed.is_awaited());
             let grace = self.settings.stall_grace;
             let Some(peer) = self.peers.get_mut(id) else { continue };
             peer.check = None;
             match peer.late(now, grace, may_read) {
+                None if peer.has_kept_room(now, grace) && others_await_room => {
+                    let time = time_to_take(grace);
+                    self.close_for(
+                        id,
+                        &format!(
+                            "it did not take a large encrypted message within {time:?}, and others waited for its room"
+                        ),
+                    );
+                }
                 None => self.schedule(id, now),
                 Some(Timeout::Handshake) => {
                     self.close_for(id, "it did not finish its handshake within 10 s");

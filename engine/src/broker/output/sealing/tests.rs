@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use super::super::FramePrefix;
 use super::super::tests::{Takes, frame};
 use super::*;
+use crate::limits::SEALED_PER_TURN_BYTES_MAX;
 use crate::zmtp::curve::Traffic;
 use crate::zmtp::curve::traffic::Opener;
 use crate::zmtp::frame::Head;
@@ -107,4 +108,112 @@ fn one_call_seals_a_part_and_keeps_no_more_than_that() {
     assert!(frames.bytes() > 800_000);
     output.clear(&mut frames);
     assert_eq!(frames.bytes(), 0);
+}
+
+fn large(bytes: usize, frames: &mut Frames, outputs: &mut [Output]) {
+    let id = frames.add(Bytes::from(vec![7; bytes]), outputs.len() as u32, false, Duration::ZERO);
+    for output in outputs {
+        output.push(id, FramePrefix::default(), frames);
+    }
+}
+
+/// Connections, and what opens what they are sent.
+fn connections<const N: usize>() -> ([Output; N], [Opener; N]) {
+    let both = [(); N].map(|()| {
+        let (client, server) = Traffic::pair();
+        let mut output = Output::default();
+        output.seal(server.sealer);
+        (output, client.opener)
+    });
+    let mut openers = Vec::new();
+    let outputs = both.map(|(output, opener)| {
+        openers.push(opener);
+        output
+    });
+    (outputs, openers.try_into().unwrap_or_else(|_| unreachable!()))
+}
+
+#[test]
+fn one_turn_seals_a_part_for_all_connections_together() {
+    const BYTES: usize = 1_500_000;
+    let (mut outputs, mut openers) = connections::<8>();
+    let mut frames = Frames::default();
+    large(BYTES, &mut frames, &mut outputs);
+    let mut streams = [(); 8].map(|()| Takes(usize::MAX, Vec::new()));
+    for turn in 1.. {
+        frames.sealed.begin_turn(usize::MAX);
+        let mut written = 0;
+        for (output, stream) in outputs.iter_mut().zip(&mut streams) {
+            written += output.write(stream, &mut frames).unwrap();
+            assert!(!output.is_blocked() && !output.awaits_room());
+        }
+        assert!(written < SEALED_PER_TURN_BYTES_MAX + BYTES + 100, "turn {turn}: {written}");
+        if outputs.iter().all(Output::is_empty) {
+            break;
+        }
+        assert!(written >= SEALED_PER_TURN_BYTES_MAX, "turn {turn}: {written}");
+    }
+    for (stream, opener) in streams.iter().zip(&mut openers) {
+        let bodies = opened(&stream.1, opener);
+        assert_eq!(bodies.iter().map(Bytes::len).collect::<Vec<_>>(), [BYTES]);
+    }
+}
+
+#[test]
+fn large_frames_wait_for_room_in_their_order_and_nothing_else_does() {
+    const ROOM: usize = 1_000_000;
+    let (mut outputs, mut openers) = connections::<5>();
+    let mut frames = Frames::default();
+    frames.sealed.begin_turn(ROOM);
+    let [one, two, three, four, five] = &mut outputs;
+    large(600_000, &mut frames, std::slice::from_mut(one));
+    large(600_000, &mut frames, std::slice::from_mut(two));
+    large(100_000, &mut frames, std::slice::from_mut(three));
+    large(1000, &mut frames, std::slice::from_mut(four));
+    let mut streams = [(); 5].map(|()| Takes(10, Vec::new()));
+    let [to_one, to_two, to_three, to_four, to_five] = &mut streams;
+    one.write(to_one, &mut frames).unwrap();
+    assert!(one.is_blocked() && one.takes_room());
+    // The second does not fit, and the third, which would, does not go ahead of it.
+    for (output, stream) in [(&mut *two, &mut *to_two), (&mut *three, &mut *to_three)] {
+        assert_eq!(output.write(stream, &mut frames).unwrap(), 0);
+        assert!(output.awaits_room() && !output.is_blocked() && !output.takes_room());
+    }
+    assert!(frames.sealed.is_awaited());
+    // What is not large needs no room, and nor does what a connection that waits is told.
+    to_four.0 = usize::MAX;
+    four.write(to_four, &mut frames).unwrap();
+    assert!(four.is_empty());
+    to_two.0 = usize::MAX;
+    two.own().extend(frame(b"pong"));
+    assert!(two.write(to_two, &mut frames).unwrap() > 0);
+    assert!(two.awaits_room() && two.own_bytes() == 0);
+    // The first takes its own: the second is next, and then the third fits beside it.
+    assert!(!frames.sealed.take_freed());
+    to_one.0 = usize::MAX;
+    one.unblock();
+    one.write(to_one, &mut frames).unwrap();
+    assert!(one.is_empty() && !one.takes_room());
+    assert!(frames.sealed.take_freed() && !frames.sealed.is_awaited());
+    to_two.0 = 10;
+    two.write(to_two, &mut frames).unwrap();
+    assert!(two.takes_room());
+    to_three.0 = usize::MAX;
+    three.write(to_three, &mut frames).unwrap();
+    assert!(three.is_empty());
+    // One that has the room to itself may be larger than that. A connection that ends gives its room back.
+    two.clear(&mut frames);
+    assert!(frames.sealed.take_freed());
+    large(3 * ROOM, &mut frames, std::slice::from_mut(five));
+    to_five.0 = usize::MAX;
+    five.write(to_five, &mut frames).unwrap();
+    assert!(five.is_empty());
+    assert_eq!(frames.bytes(), 0);
+    for (at, bodies) in [(0, vec![600_000]), (1, vec![4]), (2, vec![100_000]), (3, vec![1000])] {
+        let arrived = opened(
+            &streams[at].1[..if at == 1 { 39 } else { streams[at].1.len() }],
+            &mut openers[at],
+        );
+        assert_eq!(arrived.iter().map(Bytes::len).collect::<Vec<_>>(), bodies);
+    }
 }
