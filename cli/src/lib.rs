@@ -31,7 +31,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clap::builder::RangedI64ValueParser;
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 use mezzenger::config::{MESSAGE_BYTES_MAX, RECV_PORT};
 use mezzenger::{Client, ClientBuilder, ConnectionEvent};
 
@@ -178,7 +180,7 @@ pub fn command() -> clap::Command {
 
 /// Does what these arguments say, of which the first is the program's name, and returns the exit code.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
-    let args = match Args::try_parse_from(arguments) {
+    let args = match parse(arguments) {
         Ok(args) => args,
         Err(error) => {
             // Help and versions come this way, too.
@@ -196,6 +198,35 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
             1
         }
     }
+}
+
+fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Args, clap::Error> {
+    let matches = command().try_get_matches_from(arguments)?;
+    check_server_is_asked(&matches)?;
+    Args::from_arg_matches(&matches)
+}
+
+/// Rejects the address of a port that the command does not ask: it would show another server than the one that was named.
+fn check_server_is_asked(matches: &ArgMatches) -> Result<(), clap::Error> {
+    let Some((name, of_command)) = matches.subcommand() else { return Ok(()) };
+    let asks = match name {
+        "status" | "connections" | "names" | "pending" | "top" => {
+            "asks the server over HTTP: give --http HOST:PORT, which is the server's --http, instead"
+        }
+        "journal" | "keygen" | "hash-password" => "asks no server: leave it out",
+        _ => return Ok(()),
+    };
+    let given =
+        ["server", "port"].into_iter().find(|id| is_given(matches, id) || is_given(of_command, id));
+    match given {
+        Some(id) => Err(command()
+            .error(ErrorKind::ArgumentConflict, format!("--{id} is given, and `{name}` {asks}"))),
+        None => Ok(()),
+    }
+}
+
+fn is_given(matches: &ArgMatches, id: &str) -> bool {
+    matches.value_source(id) == Some(ValueSource::CommandLine)
 }
 
 /// Carries a command out; whether what it looked at is sound.
@@ -272,6 +303,21 @@ mod tests {
     use clap::CommandFactory;
 
     use super::*;
+
+    #[test]
+    fn an_address_that_a_command_does_not_ask_is_an_error() {
+        let parse = |words: &str| {
+            parse(words.split(' ').map(OsString::from)).err().map(|error| error.to_string())
+        };
+        assert_eq!(parse("mezzenger --server 10.0.0.1 ping"), None);
+        assert_eq!(parse("mezzenger status --http 10.0.0.1:7280 --timeout 1s"), None);
+        for words in ["--server 10.0.0.1 status", "status --port 1", "top --server 10.0.0.1"] {
+            let error = parse(&format!("mezzenger {words}")).unwrap();
+            assert!(error.contains("give --http HOST:PORT"), "{words}: {error}");
+        }
+        let error = parse("mezzenger journal --server 10.0.0.1 check f").unwrap();
+        assert!(error.contains("`journal` asks no server"), "{error}");
+    }
 
     #[test]
     fn the_command_line_is_sound() {

@@ -25,7 +25,7 @@ use crate::{complain, show};
 const STDIN: &str = "-";
 
 /// Why nobody got a message, and what helps.
-const NOBODY: &str = "nobody is subscribed to its name, and no member of a group is free; with --ack the server keeps it for the next one";
+const NOBODY: &str = "nobody is subscribed to its name, or subscribers do not keep up; with --ack the server keeps it";
 
 /// What to publish. Content that is UTF-8 is published as text, all other as bytes.
 #[derive(clap::Args)]

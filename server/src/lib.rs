@@ -282,6 +282,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     let code = obey(arguments, &args, &log).unwrap_or_else(|error| {
         log.last_words(&error.to_string());
         let is_usage = error.is::<Problem>()
+            || args.check_config
             || matches!(error.downcast_ref(), Some(StartError::Config(_)))
             || error.downcast_ref().is_some_and(HttpError::is_usage);
         if is_usage { USAGE } else { FAILURE }
@@ -307,6 +308,10 @@ fn obey(arguments: Vec<OsString>, args: &Args, log: &Log) -> Result<u8, Box<dyn 
     tracing_subscriber::registry().with(log.layer()).with(filter).init();
     let (config, followed) = start_config(&loaded)?;
     if args.check_config {
+        let settings = &loaded.args.settings;
+        if let Some(address) = settings.http {
+            http::check(address, settings.http_token_file.as_deref(), settings.insecure)?;
+        }
         writeln!(io::stdout(), "the server could start with these settings")?;
         return Ok(0);
     }

@@ -62,7 +62,7 @@ impl Reload {
             is_same = false;
             let (from, to) = (old.shown(), new.shown());
             if !new.is_live {
-                tracing::warn!("{key} stays {from}: {to} takes a restart of the server");
+                tracing::warn!("{key} stays {from}; {to} counts after a restart of the server");
             } else {
                 let overrides = key == "log-level" && (loaded.args.verbose || rust_log().is_some());
                 let but = if overrides { ", but --verbose or RUST_LOG counts first" } else { "" };

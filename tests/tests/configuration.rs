@@ -88,6 +88,7 @@ fn what_cannot_be_used_ends_the_start_with_one_line_that_says_where() {
         ("curve-secret = \"server.key_secret\"", "--curve-secret needs --authorized-keys"),
         ("fsync = \"never\"", "--fsync needs a journal"),
         ("repair = true", "--repair needs a journal"),
+        ("http = \"0.0.0.0:7280\"", "--http 0.0.0.0:7280 can be reached from other machines"),
         ("= 5", ":1: this is no TOML: "),
     ] {
         let (_folder, path) = file(text);
@@ -131,7 +132,7 @@ fn sighup_changes_what_can_change_and_says_what_takes_a_restart() {
     server.log_line("max-pending-messages changed from 1 to 5");
     server.log_line("retry-interval changed from 1h to 20ms");
     server.log_line("verify changed from stored to always");
-    server.log_line("bind stays 127.0.0.1: 127.0.0.2 takes a restart of the server");
+    server.log_line("bind stays 127.0.0.1; 127.0.0.2 counts after a restart of the server");
     let log = server.process.stderr();
     for same in ["drain-timeout", "fsync", "max-connections"] {
         assert!(!log.contains(same), "{log}");

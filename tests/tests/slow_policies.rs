@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use mezzenger::config::SlowSubscriber;
 use mezzenger::limits::CLIENT_OWN_FRAME_BYTES;
 use mezzenger::wire::frame::{split_v2, v2_prefix};
-use mezzenger::{Client, MessageId};
+use mezzenger::{Client, Filter, MessageId};
 
 use crate::floods::Others;
 use crate::harness::native::try_receive;
@@ -182,6 +182,22 @@ fn what_is_dropped_is_counted_by_the_server_and_seen_as_missed_by_the_subscriber
     // Its acknowledgements are answered while there is a server.
     drop(subscriber);
     server.shutdown().unwrap();
+}
+
+#[test]
+fn what_a_slow_one_loses_that_holds_nobody_back_is_logged_with_its_name() {
+    let server = Server::start::<&str>(&[]);
+    let options = server.client_options();
+    let subscriber = options.clone().client_name("dashboard").connect().unwrap();
+    let filter = Filter::name("prices");
+    let subscription = subscriber.subscription_to(filter).lossy().credit(1000).open().unwrap();
+    let publisher = options.connect().unwrap();
+    for _ in 0..20 {
+        publisher.message("prices", vec![7; 500]).send().unwrap();
+    }
+    let line = server.log_line("subscribers lost messages that they took too slowly");
+    assert!(line.contains("dashboard") && line.contains("messages="), "{line}");
+    drop(subscription);
 }
 
 #[test]

@@ -414,7 +414,7 @@ impl<N: Network> Broker<N> {
 /// Which of the two kinds of peer a connection is, for people.
 fn kind(port: Port) -> &'static str {
     match port {
-        Port::Requests => "publisher",
+        Port::Requests => "client",
         Port::Publishing => "subscriber",
     }
 }

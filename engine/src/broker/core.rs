@@ -82,6 +82,8 @@ pub(super) struct Core<E> {
     pub(super) subscribers: Subscribers,
     /// Subscriptions that have credit again for what waited for it.
     pub(super) owing: VecDeque<u32>,
+    /// Who lost messages last, until the log has told.
+    pub(super) lost_to: Option<ConnectionId>,
     pub(super) groups: Groups,
     pub(super) letters: Letters,
     /// Who deletes durable groups, by the groups' numbers, and how long the requests were.
@@ -147,6 +149,7 @@ impl<E> Core<E> {
             publishers: Publishers::default(),
             subscribers: Subscribers::default(),
             owing: VecDeque::new(),
+            lost_to: None,
             groups: Groups::default(),
             letters,
             deleting: BTreeMap::new(),

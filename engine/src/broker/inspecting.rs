@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::peer::Peer;
+use super::peer::{Peer, Who};
 use super::run::Broker;
 use crate::escape::escape_hidden;
 use crate::inspect::{Asked, ConnectionOverview, JournalOverview, Overview, Page, Question};
@@ -77,6 +77,35 @@ impl<N: Network> Broker<N> {
                  the journal failed: replay or purge some, or raise --max-pending-messages and --max-pending-bytes"
             );
             self.put_off_told = put_off;
+        }
+        self.tell_dropped(now);
+    }
+
+    /// Logs what subscriptions lost since the last such line.
+    fn tell_dropped(&mut self, now: Duration) {
+        let dropped = self.counters.messages_dropped.get();
+        if dropped == self.dropped_told || self.dropped_log.admit(now).is_none() {
+            return;
+        }
+        let messages = dropped - self.dropped_told;
+        self.dropped_told = dropped;
+        match self.core.lost_to.take().and_then(|id| self.peers.get_mut(id)) {
+            Some(peer) => {
+                let Who { address, client, user, key } = peer.who();
+                tracing::warn!(
+                    subscriber = %address,
+                    client,
+                    user,
+                    key,
+                    messages,
+                    "subscribers lost messages that they took too slowly, this one the last of them: make it faster, or have it \
+                     take part, so that publishers wait for it"
+                );
+            }
+            None => tracing::warn!(
+                messages,
+                "messages without ack were lost to groups without a free member, or to subscribers that did not keep up"
+            ),
         }
     }
 

@@ -47,8 +47,11 @@ impl<E> Core<E> {
                     self.backlog.keep_carried(id, frame.clone());
                 }
             }
-            let lost = if takes_part { 0 } else { kept.len() as u64 };
-            self.counters.messages_dropped.add(*rest + lost);
+            let lost = *rest + if takes_part { 0 } else { kept.len() as u64 };
+            self.counters.messages_dropped.add(lost);
+            if lost > 0 {
+                self.lost_to = self.subscribers.native(at).map(|native| native.connection());
+            }
         }
         if let Some((kept, _)) = content
             && (is_sent || !direct.is_empty())

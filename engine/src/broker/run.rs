@@ -110,6 +110,9 @@ pub(crate) struct Broker<N: Network> {
     pub(super) letter_log: LogRate,
     /// How many messages that stay in their groups the log has told.
     pub(super) put_off_told: u64,
+    pub(super) dropped_log: LogRate,
+    /// How many messages that subscriptions lost the log has told.
+    pub(super) dropped_told: u64,
     ready: Vec<Ready>,
     pub(super) journal: Option<Journal>,
     /// Questions about all this.
@@ -167,6 +170,8 @@ impl<N: Network> Broker<N> {
             given_up_log: LogRate::new(10 * second),
             letter_log: LogRate::new(10 * second),
             put_off_told: 0,
+            dropped_log: LogRate::new(10 * second),
+            dropped_told: 0,
             ready: Vec::new(),
             journal,
             questions: inspect::Asked::default(),

@@ -75,7 +75,7 @@ pub trait Storage: Send + Sync + 'static {
     /// What the system says. Some of the bytes may then have been written.
     fn overwrite(&self, path: &Path, offset: u64, bytes: &[u8]) -> io::Result<()>;
 
-    /// Gives a file another name, in place of one that may exist.
+    /// Gives a file another name, in place of one that may exist, and whose owner it gets as far as the system allows that.
     ///
     /// # Errors
     /// What the system says. Whether the rename happened is then unknown.
@@ -214,6 +214,7 @@ impl Storage for RealStorage {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        keep_owner(from, to);
         std::fs::rename(from, to)
     }
 
@@ -223,6 +224,17 @@ impl Storage for RealStorage {
 
     fn sync_directory(&self, directory: &Path) -> io::Result<()> {
         File::open(directory)?.sync_all()
+    }
+}
+
+/// Gives a file to the owner of the one that it is to replace: root may repair a journal, and the server's user alone can read
+/// it then. Whoever may not do that owned the other one, or has the file as its own.
+fn keep_owner(from: &Path, to: &Path) {
+    let owner = |path: &Path| path.symlink_metadata().map(|it| (it.uid(), it.gid()));
+    if let (Ok(new), Ok(old)) = (owner(from), owner(to))
+        && new != old
+    {
+        let _ = std::os::unix::fs::chown(from, Some(old.0), Some(old.1));
     }
 }
 
@@ -309,6 +321,23 @@ impl StorageFile for RealFile {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_gets_the_owner_of_the_one_that_it_replaces() {
+        let directory = tempfile::tempdir().unwrap();
+        let [new, old] = ["new", "old"].map(|name| directory.path().join(name));
+        for path in [&new, &old] {
+            std::fs::write(path, "").unwrap();
+        }
+        let (uid, gid) = (65_534, 65_534);
+        if std::os::unix::fs::chown(&old, Some(uid), Some(gid)).is_err() {
+            // Root alone may give files away.
+            return;
+        }
+        RealStorage.rename(&new, &old).unwrap();
+        let metadata = old.metadata().unwrap();
+        assert_eq!((metadata.uid(), metadata.gid()), (uid, gid));
+    }
 
     /// Takes at most three bytes at a time, and is interrupted every second time.
     struct Slow(Vec<u8>, usize);

@@ -70,6 +70,24 @@ impl HttpError {
 /// of others, which try again a second later.
 const BACKLOG: i32 = 4096;
 
+/// The token for this address, if there is one.
+///
+/// # Errors
+/// [`HttpError::Open`] and [`HttpError::Token`].
+pub(crate) fn check(
+    address: SocketAddr,
+    token_file: Option<&Path>,
+    insecure: bool,
+) -> Result<Option<Token>, HttpError> {
+    let read =
+        |file: &Path| Token::read(file).map_err(|error| HttpError::Token(file.to_owned(), error));
+    let token = token_file.map(read).transpose()?;
+    if !address.ip().is_loopback() && token.is_none() && !insecure {
+        return Err(HttpError::Open(address));
+    }
+    Ok(token)
+}
+
 /// What all connections share.
 pub(crate) struct Shared {
     guard: Guard,
@@ -95,15 +113,7 @@ impl Http {
         token_file: Option<&Path>,
         insecure: bool,
     ) -> Result<Self, HttpError> {
-        let token = match token_file {
-            Some(file) => {
-                Some(Token::read(file).map_err(|error| HttpError::Token(file.to_owned(), error))?)
-            }
-            None => None,
-        };
-        if !address.ip().is_loopback() && token.is_none() && !insecure {
-            return Err(HttpError::Open(address));
-        }
+        let token = check(address, token_file, insecure)?;
         let system = |error| HttpError::System(address, error);
         let listener = std::net::TcpListener::bind(address).map_err(system)?;
         listener.set_nonblocking(true).map_err(system)?;

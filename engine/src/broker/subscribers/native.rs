@@ -406,6 +406,11 @@ impl Native {
         self.part == Part::Broadcast
     }
 
+    /// The connection that it is on.
+    pub(in super::super) fn connection(&self) -> ConnectionId {
+        self.connection
+    }
+
     /// Whom a delivery is for, and what stands before it.
     pub(in super::super) fn direct(&self, again: bool, attempt: u16) -> Direct {
         let delivery = Delivery { number: self.number, again, retained: false, attempt };
