@@ -73,6 +73,7 @@ fn a_secret_that_others_may_read_is_refused_with_what_mends_it() {
     }
     fs::set_permissions(&secret, fs::Permissions::from_mode(0o400)).unwrap();
     read_key_pair(&secret).unwrap();
+    fs::write(&public, "curve\n").unwrap();
     fs::set_permissions(&public, fs::Permissions::from_mode(0o600)).unwrap();
     let missing = read_key_pair(&public).unwrap_err();
     assert!(matches!(missing, KeyFileError::Missing { field: "secret-key", .. }), "{missing}");
