@@ -1,4 +1,3 @@
-"use strict";
 // All text comes into the page by textContent: names and reasons are whatever a client says.
 const KEPT = 121, ASK_AGAIN_MS = 5000, SILENT_MS = 4000, PAGE = 50;
 const at = (id) => document.getElementById(id);
@@ -8,29 +7,6 @@ const make = (tag, text, attributes = {}) => {
   for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
   return element;
 };
-
-const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
-const short = new Intl.NumberFormat("en", { notation: "compact", maximumSignificantDigits: 3 });
-const count = (n) => (n < 100000 ? whole.format(n) : short.format(n));
-const rate = (n) => (n === null ? "–" : n < 10 && n > 0 ? n.toFixed(1) : count(n)) + "/s";
-const bytes = (n) => {
-  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
-  let unit = 0;
-  while (n >= 1024 && unit < units.length - 1) { n /= 1024; unit += 1; }
-  return (unit === 0 || n >= 100 ? Math.round(n) : n.toFixed(1)) + " " + units[unit];
-};
-const many = (n, one, more) => count(n) + " " + (n === 1 ? one : more);
-const time = (s) => {
-  if (s === null || s === undefined) return "–";
-  if (s === 0) return "0 s";
-  if (s < 0.001) return Math.round(s * 1e6) + " µs";
-  if (s < 1) return +(s * 1000).toPrecision(3) + " ms";
-  if (s < 60) return +s.toPrecision(3) + " s";
-  if (s < 3600) return Math.floor(s / 60) + " min " + Math.floor(s % 60) + " s";
-  if (s < 86400) return Math.floor(s / 3600) + " h " + Math.floor((s % 3600) / 60) + " min";
-  return Math.floor(s / 86400) + " d " + Math.floor((s % 86400) / 3600) + " h";
-};
-const clock = (date) => date.toLocaleTimeString("en-GB");
 
 let token = "";
 const headers = () => (token ? { Authorization: "Bearer " + token } : {});
