@@ -174,6 +174,29 @@ fn it_fits_small_screens_and_the_dark() {
     assert_ne!(grounds[0], grounds[1]);
 }
 
+/// Expects the verdict to say why there are no figures, and to claim nothing from before.
+#[track_caller]
+fn expect_nothing_good(browser: &mut Browser, why: &str) {
+    browser.wait(&format!(
+        "document.querySelector('#attention li').textContent.startsWith('Error: {why}. Everything below is from ')"
+    ));
+    let good = "document.querySelectorAll('#attention [data-level=good]').length";
+    browser.wait(&format!("{good} === 0"));
+    let attention = browser.look()["attention"].as_str().unwrap().to_owned();
+    assert!(!attention.contains("Nothing"), "{attention}");
+}
+
+#[test]
+fn without_a_server_it_claims_nothing_that_was_good_before() {
+    let Some(mut browser) = Browser::start("the page's verdict") else { return };
+    let server = Server::start(&["--http", "127.0.0.1:0"]);
+    browser.open(http::address(&server));
+    browser.wait("document.querySelector('#attention [data-level=good]') !== null");
+    assert!(browser.look()["attention"].as_str().unwrap().starts_with("Nothing: "));
+    server.terminate();
+    expect_nothing_good(&mut browser, "the server cannot be reached");
+}
+
 #[test]
 fn it_says_when_the_server_is_gone_and_goes_on_when_it_is_back() {
     let Some(mut browser) = Browser::start("the page without a server") else { return };
@@ -188,11 +211,14 @@ fn it_says_when_the_server_is_gone_and_goes_on_when_it_is_back() {
         state.starts_with("No figures since ") && state.ends_with("the server is silent"),
         "{state}"
     );
+    expect_nothing_good(&mut browser, "the server is silent");
     server.process.signal(Signal::CONT);
     browser.wait(LIVE);
+    browser.wait("!document.getElementById('attention').textContent.includes('Everything below')");
     server.terminate();
     browser.wait("document.getElementById('state').dataset.state === 'gone'");
     browser.wait("document.body.dataset.stale === 'true'");
+    expect_nothing_good(&mut browser, "the server cannot be reached");
     let _again = Server::start(&["--http", &at.to_string()]);
     browser.wait("document.getElementById('state').dataset.state === 'live'");
     browser

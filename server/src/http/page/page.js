@@ -134,7 +134,15 @@ function show_tiles(status) {
   }
 }
 
-function show_attention({ status, slow }) {
+let attention = [];
+function show_attention(found) {
+  const list = at("attention");
+  const key = JSON.stringify(found);
+  if (list.dataset.shown === key) return;
+  list.dataset.shown = key;
+  list.replaceChildren(...found.map(([level, text]) => make("li", text, { "data-level": level })));
+}
+function judge({ status, slow }) {
   const found = [];
   const add = (level, text) => found.push([level, text]);
   if (status.journal && status.journal.failure) add("error", "Error: the journal failed, and messages with ack=1 are rejected. " + status.journal.failure);
@@ -162,11 +170,7 @@ function show_attention({ status, slow }) {
   if (status.dead_letters.deferred > 0 && per_second((s) => s.dead_letters.deferred) > 0) add("error", "Error: there is no room for more dead letters. Replay or purge some.");
   else if (status.dead_letters.count > 0) add("notice", many(status.dead_letters.count, "dead letter waits", "dead letters wait") + " to be replayed or purged.");
   if (found.length === 0) add("good", "Nothing: no limit is near, and every subscriber keeps up.");
-  const list = at("attention");
-  const key = JSON.stringify(found);
-  if (list.dataset.shown === key) return;
-  list.dataset.shown = key;
-  list.replaceChildren(...found.map(([level, text]) => make("li", text, { "data-level": level })));
+  return found;
 }
 
 // --- Tables: a column is a title, a text, and what it is sorted by ---
@@ -392,7 +396,8 @@ function show(event) {
   at("version").textContent = status.version;
   at("uptime").textContent = "Running for " + time(Math.floor(status.uptime_seconds));
   state("live", status.draining ? "Ending" : "Live");
-  show_attention(event);
+  attention = judge(event);
+  show_attention(attention);
   show_tiles(status);
   table("slow", "Publishers may have to wait for these; one that gives no credit for too long is not waited for, and loses messages", SLOW, event.slow, "Every subscriber keeps up.", kick);
   table("groups", many(status.groups.count, "group", "groups") + (event.groups.length < status.groups.count ? ", the first " + event.groups.length + " by name" : ""), GROUP, event.groups, "There are no groups.");
@@ -410,8 +415,11 @@ function state(kind, text) {
   shown.dataset.state = kind;
   document.body.dataset.stale = String(kind !== "live" && history.length > 0);
 }
-function gone(why) {
-  state("gone", "No figures since " + (heard ? clock(heard) : "the page was opened") + ": " + why);
+// What was good is not known any more; what needed attention may be why.
+function gone(why, text = "No figures since " + (heard ? clock(heard) : "the page was opened") + ": " + why) {
+  state("gone", text);
+  const from = heard ? "Everything below is from " + clock(heard) + "." : "There are no figures yet.";
+  show_attention([["error", "Error: " + why + ". " + from], ...attention.filter(([level]) => level !== "good")]);
 }
 async function listen() {
   const stop = new AbortController();
@@ -421,7 +429,7 @@ async function listen() {
     if (answer.status === 401) {
       token = "";
       at("login").hidden = false;
-      state("gone", "The server wants its token.");
+      gone("the server wants its token", "The server wants its token.");
       return false;
     }
     if (!answer.ok) throw new Error((await answer.json()).error);

@@ -21,4 +21,5 @@ const time = (s) => {
   if (s < 86400) return Math.floor(s / 3600) + " h " + Math.floor((s % 3600) / 60) + " min";
   return Math.floor(s / 86400) + " d " + Math.floor((s % 86400) / 3600) + " h";
 };
-const clock = (date) => date.toLocaleTimeString("en-GB");
+// With the date, unless it is today's: a page may be left open.
+const clock = (date) => (date.toDateString() === new Date().toDateString() ? date.toLocaleTimeString("en-GB") : date.toLocaleString("en-GB"));
