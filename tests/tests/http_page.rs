@@ -101,7 +101,10 @@ fn the_page_shows_what_the_api_tells() {
     assert_eq!(status["pending"]["messages"], 5);
     assert!(tile("dead").starts_with("3 | 3 made"), "{shown}");
     assert_eq!(tile("sync"), "no journal | messages do not outlive the server");
-    assert!(shown["attention"].as_str().unwrap().contains("3 dead letters wait"), "{shown}");
+    let attention = shown["attention"].as_str().unwrap();
+    assert!(attention.contains("packers has no members, and 1 message waits"), "{shown}");
+    assert!(attention.contains("3 dead letters wait"), "{shown}");
+    assert_eq!(shown["state"], "Ready, 1 warning");
     let groups = get_json(at, "/api/v1/groups");
     let group = &groups["items"][0];
     assert_eq!(shown["groups"][0][0], group["name"]);

@@ -142,11 +142,11 @@ function show_attention(found) {
   list.dataset.shown = key;
   list.replaceChildren(...found.map(([level, text]) => make("li", text, { "data-level": level })));
 }
-function judge({ status, slow }) {
+function judge({ status, slow, groups }) {
   const found = [];
   const add = (level, text) => found.push([level, text]);
   if (status.journal && status.journal.failure) add("error", "Error: the journal failed, and messages with ack=1 are rejected. " + status.journal.failure);
-  if (status.draining) add("warning", "Warning: the server is ending. Messages are rejected.");
+  if (status.draining) add("warning", "Warning: the server is draining, and rejects messages.");
   for (const [what, used, max, flag] of [
     ["pending messages", status.pending.messages, status.pending.messages_max, "--max-pending-messages"],
     ["pending bytes", status.pending.bytes, status.pending.bytes_max, "--max-pending-bytes"],
@@ -157,19 +157,31 @@ function judge({ status, slow }) {
   }
   if (slow.length > 0) {
     const first = slow[0];
-    add("warning", "Warning: " + (slow.length === 1 ? "a subscriber does" : slow.length + " subscribers do") + " not keep up. " + who(first) + " has been slow for " + time(first.slow_seconds ?? first.without_credit_seconds ?? 0) + "; " + count(status.connections.held_publishers) + " publishers are held back.");
+    add("warning", "Warning: " + (slow.length === 1 ? "a subscriber does" : slow.length + " subscribers do") + " not keep up. " + who(first) + " has been slow for " + time(first.slow_seconds ?? first.without_credit_seconds ?? 0) + "; " + many(status.connections.held_publishers, "publisher is", "publishers are") + " held back.");
   }
-  const lost = per_second((s) => s.messages.dropped);
-  if (lost > 0) add("warning", "Warning: subscriptions without credit lose " + rate(lost) + " messages.");
-  const refused = per_second((s) => s.requests.rejected);
+  const first = history[0];
+  const grown = (of) => of(status) - of(first.status);
+  for (const group of groups.filter((it) => it.durable && it.members === 0 && it.waiting > 0)) {
+    add("warning", "Warning: the group " + group.name + " has no members, and " + many(group.waiting, "message waits", "messages wait") + " for one.");
+  }
+  const redelivered = (s) => s.messages.redelivered;
+  // Once is a member that is gone; a message that always fails is redelivered at every attempt.
+  if (rates(redelivered).filter((it) => it > 0).length >= 3) {
+    const before = new Map(first.groups.map((it) => [it.name, it.redelivered]));
+    const where = groups.filter((it) => it.redelivered > (before.get(it.name) ?? 0)).map((it) => it.name);
+    add("warning", "Warning: messages are redelivered again and again, " + many(grown(redelivered), "time", "times") + " in the last two minutes" + (where.length > 0 ? ", in " + where.join(", ") : "") + ". Nobody acknowledges them in time.");
+  }
+  const lost = grown((s) => s.messages.dropped);
+  if (lost > 0) add("warning", "Warning: subscriptions without credit lost " + many(lost, "message", "messages") + " in the last two minutes.");
+  const refused = grown((s) => s.requests.rejected);
   if (refused > 0) {
-    const before = history[history.length - 2].status.requests.rejected_by_reason;
+    const before = first.status.requests.rejected_by_reason;
     const why = Object.entries(status.requests.rejected_by_reason).filter(([reason, n]) => n > (before[reason] || 0)).map(([reason]) => reason.replaceAll("_", " "));
-    add("warning", "Warning: " + rate(refused) + " requests are rejected: " + why.join(", ") + ".");
+    add("warning", "Warning: " + many(refused, "request was", "requests were") + " rejected in the last two minutes: " + why.join(", ") + ".");
   }
   if (status.dead_letters.deferred > 0 && per_second((s) => s.dead_letters.deferred) > 0) add("error", "Error: there is no room for more dead letters. Replay or purge some.");
   else if (status.dead_letters.count > 0) add("notice", many(status.dead_letters.count, "dead letter waits", "dead letters wait") + " to be replayed or purged.");
-  if (found.length === 0) add("good", "Nothing: no limit is near, and every subscriber keeps up.");
+  if (found.length === 0) add("good", "Nothing: no limit is near, every subscriber keeps up, and the groups below have members for what waits.");
   return found;
 }
 
@@ -395,9 +407,9 @@ function show(event) {
   const status = event.status;
   at("version").textContent = status.version;
   at("uptime").textContent = "Running for " + time(Math.floor(status.uptime_seconds));
-  state("live", status.draining ? "Ending" : "Live");
   attention = judge(event);
   show_attention(attention);
+  show_state(status);
   show_tiles(status);
   table("slow", "Publishers may have to wait for these; one that gives no credit for too long is not waited for, and loses messages", SLOW, event.slow, "Every subscriber keeps up.", kick);
   table("groups", many(status.groups.count, "group", "groups") + (event.groups.length < status.groups.count ? ", the first " + event.groups.length + " by name" : ""), GROUP, event.groups, "There are no groups.");
@@ -407,12 +419,23 @@ function show(event) {
   show_details(status);
 }
 
+// As `mezzenger status` says it, and how much there is to look at.
+function show_state(status) {
+  const of = (level) => attention.filter((it) => it[0] === level).length;
+  const [errors, warnings] = [of("error"), of("warning")];
+  const said = [status.journal && status.journal.failure ? "The journal failed" : status.draining ? "Draining" : "Ready"];
+  if (errors > 0) said.push(many(errors, "error", "errors"));
+  if (warnings > 0) said.push(many(warnings, "warning", "warnings"));
+  state("live", said.join(", "), errors > 0 ? "error" : warnings > 0 ? "warning" : "good");
+}
+
 // --- The connection to the server ---
 let heard = null;
-function state(kind, text) {
+function state(kind, text, level = "error") {
   const shown = at("state");
   if (shown.textContent !== text) shown.textContent = text;
   shown.dataset.state = kind;
+  shown.dataset.level = level;
   document.body.dataset.stale = String(kind !== "live" && history.length > 0);
 }
 // What was good is not known any more; what needed attention may be why.
@@ -478,7 +501,7 @@ at("login").addEventListener("submit", (event) => {
 });
 if (document.documentElement.dataset.token === "wanted") {
   at("login").hidden = false;
-  state("waiting", "The server wants its token.");
+  state("waiting", "The server wants its token.", "notice");
 } else {
   run();
 }
