@@ -157,12 +157,26 @@ fn dead_letters_are_replayed_and_purged_by_the_keyboard() {
     assert!(browser.look()["said"].as_str().unwrap().starts_with("Purged"));
 }
 
+/// The heads of columns of which something is to be seen.
+const SHOWN_HEADS: &str = "[...document.querySelectorAll('thead th')].filter((it) => { \
+    const box = it.getBoundingClientRect(); \
+    return box.width * box.height > 1 && box.right > 0 && box.left < innerWidth; }).length";
+
+/// The addresses that take more than a line.
+const BROKEN_ADDRESSES: &str = "[...document.querySelectorAll('#connections tbody th')].filter((it) => { \
+    const text = document.createRange(); \
+    text.selectNodeContents(it); \
+    return text.getClientRects().length > 1; }).length";
+
 #[test]
 fn it_fits_small_screens_and_the_dark() {
     let Some(mut browser) = Browser::start("the page's widths") else { return };
-    let (_server, at) = busy();
+    let (server, at) = busy();
+    let client = server.client();
+    client.ping().unwrap();
     browser.open(at);
     browser.wait(LIVE);
+    browser.wait("document.querySelectorAll('#connections tbody tr').length > 0");
     let directory = std::env::var("MEZZENGER_SCREENSHOTS").ok();
     let mut grounds = Vec::new();
     for width in [360, 768, 1280] {
@@ -171,6 +185,10 @@ fn it_fits_small_screens_and_the_dark() {
             let found = browser.ask(&json!(["size", width, scheme, file]));
             assert!(found[0].as_u64() <= found[1].as_u64(), "{width} {scheme}: {found}");
             assert_eq!(found[1], width, "{found}");
+            // A head that is hidden is nowhere on the screen, whatever it holds.
+            let heads = if width == 360 { "=== 0" } else { "> 20" };
+            browser.wait(&format!("{SHOWN_HEADS} {heads}"));
+            browser.wait(&format!("{BROKEN_ADDRESSES} === 0"));
             grounds.push(found[2].clone());
         }
     }

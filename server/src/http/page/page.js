@@ -185,7 +185,7 @@ function judge({ status, slow, groups }) {
   return found;
 }
 
-// --- Tables: a column is a title, a text, and what it is sorted by ---
+// --- Tables: a column is a title, a text, what it is sorted by, and its classes ---
 const sorting = {};
 function table(id, caption, columns, rows, empty, actions) {
   const room = at(id);
@@ -200,9 +200,8 @@ function table(id, caption, columns, rows, empty, actions) {
   if (!found) {
     found = make("table");
     const head = make("tr");
-    columns.forEach(([title, , value], n) => {
-      const cell = make("th", null, { scope: "col" });
-      if (typeof value(rows[0]) === "number") cell.className = "number";
+    columns.forEach(([title, , , kind], n) => {
+      const cell = make("th", null, { scope: "col", class: kind });
       const button = make("button", title, { type: "button" });
       button.addEventListener("click", () => {
         Object.assign(by, by.column === n ? { down: !by.down } : { column: n, down: true });
@@ -235,15 +234,14 @@ function table(id, caption, columns, rows, empty, actions) {
     let line = body.children[n];
     if (!line) {
       line = make("tr");
-      columns.forEach(([title], at_column) => line.append(at_column === 0 ? make("th", "", { scope: "row" }) : make("td", "", { "data-label": title })));
+      columns.forEach(([title, , , kind], at_column) => line.append(at_column === 0 ? make("th", "", { scope: "row", class: kind }) : make("td", "", { "data-label": title, class: kind })));
       if (actions) line.append(make("td", null, { class: "actions" }));
       body.append(line);
     }
-    columns.forEach(([, text, value], at_column) => {
+    columns.forEach(([, text], at_column) => {
       const cell = line.children[at_column];
       const shown = text(row);
       if (cell.textContent !== shown) cell.textContent = shown;
-      if (at_column > 0) cell.className = typeof value(row) === "number" ? "number" : "text";
     });
     if (actions) {
       const cell = line.children[columns.length];
@@ -257,24 +255,26 @@ function table(id, caption, columns, rows, empty, actions) {
     }
   });
 }
-const number = (title, of, text = count) => [title, (row) => (of(row) === null ? "–" : text(of(row))), (row) => of(row) ?? -1];
-const words = (title, of) => [title, (row) => of(row) ?? "–", (row) => of(row) ?? ""];
+// "wide": left out of a table that is too narrow for all columns.
+const number = (title, of, text = count, kind = "") => [title, (row) => (of(row) === null ? "–" : text(of(row))), (row) => of(row) ?? -1, "number " + kind];
+const words = (title, of, kind = "") => [title, (row) => of(row) ?? "–", (row) => of(row) ?? "", kind];
+// Whatever a client says, which may be long.
+const text = (title, of) => words(title, of, "text");
 
 const who = (c) => (c.client ? c.client + " (" + c.address + ")" : c.address);
 const CONNECTION = [
-  words("Address", (c) => c.address), words("Client", (c) => c.client),
+  words("Address", (c) => c.address, "whole"), text("Client", (c) => c.client),
   words("Kind", (c) => (c.port === "publishing" ? "subscriber" : c.subscriptions > 0 ? "client, subscribed" : "client")),
   words("State", (c) => (c.slow_seconds !== null ? "slow for " + time(c.slow_seconds) : c.without_credit_seconds !== null ? "no credit for " + time(c.without_credit_seconds) : c.held ? "held back" : c.open ? "fine" : "handshake")),
   number("Queued", (c) => c.queued_bytes, bytes),
-  number("Oldest queued", (c) => c.queued_seconds, time),
   number("In", (c) => c.received_bytes, bytes),
   number("Out", (c) => c.sent_bytes, bytes),
-  number("Subscriptions", (c) => c.subscriptions),
-  number("Silent", (c) => c.silent_seconds, time),
-  number("Age", (c) => c.age_seconds, time),
+  number("Subscriptions", (c) => c.subscriptions, count, "wide"),
+  number("Silent", (c) => c.silent_seconds, time, "wide"),
+  number("Age", (c) => c.age_seconds, time, "wide"),
 ];
 const SLOW = [
-  words("Address", (c) => c.address), words("Client", (c) => c.client),
+  words("Address", (c) => c.address, "whole"), text("Client", (c) => c.client),
   number("Slow for", (c) => c.slow_seconds ?? c.without_credit_seconds, time),
   words("Why", (c) => (c.slow_seconds !== null ? "does not read fast enough" : "gives no credit")),
   number("Queued", (c) => c.queued_bytes, bytes),
@@ -282,7 +282,7 @@ const SLOW = [
   number("Publishers that wait", (c) => c.holds_publishers),
 ];
 const GROUP = [
-  words("Group", (g) => g.name), words("Filter", (g) => g.filter), words("Durable", (g) => (g.durable ? "yes" : "no")),
+  text("Group", (g) => g.name), text("Filter", (g) => g.filter), words("Durable", (g) => (g.durable ? "yes" : "no")),
   number("Members", (g) => g.members), number("Waiting", (g) => g.waiting), number("In flight", (g) => g.in_flight),
   number("Redelivered", (g) => g.redelivered), number("Dead", (g) => g.dead_letters),
 ];
@@ -295,14 +295,14 @@ const name_rate = (name) => {
   return seconds > 0 ? (name.messages - (found ? found.messages : 0)) / seconds : null;
 };
 const NAME = [
-  words("Name", name_of), number("Now", name_rate, rate), number("Messages", (n) => n.messages), number("Bytes", (n) => n.bytes, bytes),
+  text("Name", name_of), number("Now", name_rate, rate), number("Messages", (n) => n.messages), number("Bytes", (n) => n.bytes, bytes),
   number("Subscribers", (n) => n.subscribers), number("Groups", (n) => n.groups),
 ];
 const DEAD = [
-  words("Name", (d) => d.name), words("Group", (d) => d.group), words("Why", (d) => d.cause + (d.reason ? ": " + d.reason : "")),
-  number("Attempts", (d) => d.attempts), number("Bytes", (d) => d.bytes, bytes),
-  ["Died", (d) => new Date(d.died_unix_seconds * 1000).toLocaleString("en-GB"), (d) => d.died_unix_seconds],
-  words("Message", (d) => d.id),
+  text("Name", (d) => d.name), text("Group", (d) => d.group), text("Why", (d) => d.cause + (d.reason ? ": " + d.reason : "")),
+  number("Attempts", (d) => d.attempts), number("Bytes", (d) => d.bytes, bytes, "wide"),
+  ["Died", (d) => new Date(d.died_unix_seconds * 1000).toLocaleString("en-GB"), (d) => d.died_unix_seconds, ""],
+  words("Message", (d) => d.id, "whole wide"),
 ];
 
 function kick(connection) {
