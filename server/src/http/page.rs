@@ -8,7 +8,11 @@ use super::reply::{self, Body};
 
 const DOCUMENT: &str = include_str!("page/page.html");
 const STYLE: &str = include_str!("page/page.css");
-const SCRIPT: &str = concat!(include_str!("page/text.js"), include_str!("page/page.js"));
+const SCRIPT: &str = concat!(
+    include_str!("page/text.js"),
+    include_str!("page/figures.js"),
+    include_str!("page/page.js")
+);
 
 /// The page. `wants_token`: it asks for one first.
 pub(super) fn answer(wants_token: bool) -> Response<Body> {
