@@ -177,13 +177,13 @@ const text = (title, of) => words(title, of, "text");
 const who = (c) => (c.client ? c.client + " (" + c.address + ")" : c.address);
 const CONNECTION = [
   words("Address", (c) => c.address, "whole"), text("Client", (c) => c.client),
-  words("Kind", (c) => (c.port === "publishing" ? "subscriber" : c.subscriptions > 0 ? "client, subscribed" : "client")),
-  words("State", (c) => (c.slow_seconds !== null ? "slow for " + time(c.slow_seconds) : c.without_credit_seconds !== null ? "no credit for " + time(c.without_credit_seconds) : c.held ? "held back" : c.open ? "fine" : "handshake")),
+  words("Kind", (c) => (c.port === "publishing" ? "SUB" : c.subscriptions > 0 ? "subscriber" : "client")),
+  words("State", (c) => (c.slow_seconds !== null ? "slow for " + time(c.slow_seconds) : c.without_credit_seconds !== null ? "no credit for " + time(c.without_credit_seconds) : c.held ? "held back" : c.open ? "ok" : "handshake")),
   number("Queued", (c) => c.queued_bytes, bytes),
   number("In", (c) => c.received_bytes, bytes),
   number("Out", (c) => c.sent_bytes, bytes),
   number("Subscriptions", (c) => c.subscriptions, count, "wide"),
-  number("Silent", (c) => c.silent_seconds, time, "wide"),
+  number("Last heard from", (c) => c.silent_seconds, (s) => time(s) + " ago", "wide"),
   number("Age", (c) => c.age_seconds, time, "wide"),
 ];
 const SLOW = [
@@ -196,10 +196,10 @@ const SLOW = [
 ];
 const GROUP = [
   text("Group", (g) => g.name), text("Filter", (g) => g.filter), words("Durable", (g) => (g.durable ? "yes" : "no")),
-  number("Members", (g) => g.members), number("Waiting", (g) => g.waiting), number("In flight", (g) => g.in_flight),
+  number("Members", (g) => g.members), number("Waiting", (g) => g.waiting), number("In\u00a0flight", (g) => g.in_flight),
   number("Redelivered", (g) => g.redelivered), number("Dead", (g) => g.dead_letters),
 ];
-const name_of = (n) => n.name ?? "all others";
+const name_of = (n) => n.name ?? "(all others)";
 const name_rate = (name) => {
   if (history.length < 2) return null;
   const before = history[history.length - 2];
@@ -214,7 +214,7 @@ const NAME = [
 const DEAD = [
   text("Name", (d) => d.name), text("Group", (d) => d.group), text("Why", (d) => d.cause + (d.reason ? ": " + d.reason : "")),
   number("Attempts", (d) => d.attempts), number("Bytes", (d) => d.bytes, bytes, "wide"),
-  ["Died", (d) => new Date(d.died_unix_seconds * 1000).toLocaleString("en-GB"), (d) => d.died_unix_seconds, ""],
+  ["Died", (d) => clock(new Date(d.died_unix_seconds * 1000)), (d) => d.died_unix_seconds, ""],
   words("Message", (d) => d.id, "whole wide"),
 ];
 
@@ -239,7 +239,6 @@ function letters(letter) {
 }
 async function all_letters(action) {
   const group = at("dead-group").value;
-  if (!group) return say("Say which group first.");
   const question = action === "replay" ? "Replay all dead letters of " + group + "? Its members get the messages again." : "Purge all dead letters of " + group + "? The messages are gone then.";
   if (!(await confirmed(question, action === "replay" ? "Replay them" : "Purge them"))) return;
   let [done, from] = [0, null];
@@ -284,8 +283,15 @@ lists.dead = list("dead", DEAD, "There are no dead letters.", letters, () => (at
 {
   const input = make("input", null, { id: "dead-group", type: "text", list: "group-names", placeholder: "all groups", autocomplete: "off" });
   const label = make("label", "Group ", { for: "dead-group" });
-  const replay = make("button", "Replay all of the group", { type: "button" });
-  const purge = make("button", "Purge all of the group", { type: "button", class: "danger" });
+  const replay = make("button", "", { type: "button" });
+  const purge = make("button", "", { type: "button", class: "danger" });
+  const named = () => {
+    replay.disabled = purge.disabled = !input.value;
+    replay.textContent = "Replay all of " + (input.value || "one group");
+    purge.textContent = "Purge all of " + (input.value || "one group");
+  };
+  named();
+  input.addEventListener("input", named);
   input.addEventListener("change", () => { lists.dead.starts = [""]; lists.dead.load(); });
   replay.onclick = () => all_letters("replay");
   purge.onclick = () => all_letters("purge");
@@ -297,11 +303,12 @@ function show_details(status) {
   const rows = [
     ["Journal", journal ? journal.file : "none"],
     ...(journal ? [
-      ["File, needed of it", bytes(journal.file_bytes) + ", " + bytes(journal.live_bytes)], ["Batches that wait", count(journal.queued_batches)],
-      ["Appended, settled", count(journal.appended_messages) + ", " + count(journal.settled_messages)],
-      ["Compactions, given up", count(journal.compactions) + ", " + count(journal.compactions_given_up)], ["Recovered at the start", count(status.messages.recovered)],
+      ["Size of its file", bytes(journal.file_bytes)], ["Live in it", bytes(journal.live_bytes)], ["Batches queued", count(journal.queued_batches)],
+      ["Messages appended", count(journal.appended_messages)], ["Messages settled", count(journal.settled_messages)],
+      ["Compactions", count(journal.compactions)], ["Compactions given up", count(journal.compactions_given_up)],
+      ["Recovered at the start", count(status.messages.recovered)],
     ] : []),
-    ["Requests, rejected", count(status.requests.total) + ", " + count(status.requests.rejected)],
+    ["Requests", count(status.requests.total)], ["Requests rejected", count(status.requests.rejected)],
     ...Object.entries(status.requests.rejected_by_reason).filter(([, n]) => n > 0).map(([reason, n]) => ["Rejected: " + reason.replaceAll("_", " "), count(n)]),
     ["Duplicates", count(status.messages.duplicate)], ["Acknowledged", count(status.messages.acknowledged)], ["Expired", count(status.messages.expired)],
     ["Dropped", count(status.messages.dropped)], ["Delayed", count(status.messages.delayed)], ["Retained", count(status.messages.retained)],
