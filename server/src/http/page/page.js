@@ -58,7 +58,7 @@ function show_attention(found) {
 function judge({ status, slow, groups }) {
   const found = [];
   const add = (level, text) => found.push([level, text]);
-  if (status.journal && status.journal.failure) add("error", "Error: the journal failed, and messages with ack=1 are rejected. " + status.journal.failure);
+  if (status.journal && status.journal.failure) add("error", "Error: messages with ack=1 are rejected: " + status.journal.failure + ".");
   if (status.draining) add("warning", "Warning: the server is draining, and rejects messages.");
   for (const [what, used, max, flag] of [
     ["pending messages", status.pending.messages, status.pending.messages_max, "--max-pending-messages"],
@@ -94,7 +94,7 @@ function judge({ status, slow, groups }) {
   }
   if (status.dead_letters.deferred > 0 && per_second((s) => s.dead_letters.deferred) > 0) add("error", "Error: there is no room for more dead letters. Replay or purge some.");
   else if (status.dead_letters.count > 0) add("notice", many(status.dead_letters.count, "dead letter waits", "dead letters wait") + " to be replayed or purged.");
-  if (found.length === 0) add("good", "Nothing: no limit is near, every subscriber keeps up, and the groups below have members for what waits.");
+  if (found.length === 0) add("good", "Nothing: no limit is near, no subscriber is slow, and the groups below have members for what waits.");
   return found;
 }
 
@@ -183,7 +183,7 @@ const CONNECTION = [
   number("In", (c) => c.received_bytes, bytes),
   number("Out", (c) => c.sent_bytes, bytes),
   number("Subscriptions", (c) => c.subscriptions, count, "wide"),
-  number("Last heard from", (c) => c.silent_seconds, (s) => time(s) + " ago", "wide"),
+  number("Last heard from", (c) => c.silent_seconds, (s) => (s < 1 ? "now" : time(Math.floor(s)) + " ago"), "wide"),
   number("Age", (c) => c.age_seconds, time, "wide"),
 ];
 const SLOW = [
@@ -331,7 +331,7 @@ function show(event) {
   show_attention(attention);
   show_state(status);
   show_tiles(status);
-  table("slow", "Publishers may have to wait for these; one that gives no credit for too long is not waited for, and loses messages", SLOW, event.slow, "Every subscriber keeps up.", kick);
+  table("slow", "Publishers may have to wait for these; one that gives no credit for too long is not waited for, and loses messages", SLOW, event.slow, "No subscriber is slow.", kick);
   table("groups", many(status.groups.count, "group", "groups") + (event.groups.length < status.groups.count ? ", the first " + event.groups.length + " by name" : ""), GROUP, event.groups, "There are no groups.");
   const names = event.names.filter((name) => name.name !== null || name.messages > 0);
   table("names", "Messages accepted since the HTTP listener started, for up to 100 names in the order of their first message", NAME, names, "Nothing has been published since the HTTP listener started.");
