@@ -1,5 +1,5 @@
 // All text comes into the page by textContent: names and reasons are whatever a client says.
-const KEPT = 121, ASK_AGAIN_MS = 5000, SILENT_MS = 4000, PAGE = 50;
+const KEPT = 121, ASK_AGAIN_MS = 5000, SILENT_S = 4, PAGE = 50;
 const at = (id) => document.getElementById(id);
 const make = (tag, text, attributes = {}) => {
   const element = document.createElement(tag);
@@ -366,7 +366,13 @@ function gone(why, text = "No figures since " + (heard ? clock(heard) : "the pag
 }
 async function listen() {
   const stop = new AbortController();
-  let silence = setTimeout(() => stop.abort(), SILENT_MS * 2);
+  // Counted in seconds in which the page runs: a timer of 4 s is over at once when a computer wakes up, before what the server
+  // sent meanwhile is read.
+  let silence = -SILENT_S;
+  const seconds = setInterval(() => {
+    silence += 1;
+    if (silence >= SILENT_S) stop.abort();
+  }, 1000);
   try {
     const answer = await fetch("/api/v1/events", { headers: headers(), cache: "no-store", signal: stop.signal });
     if (answer.status === 401) {
@@ -391,8 +397,7 @@ async function listen() {
         text = text.slice(end + 2);
         const data = lines.filter((it) => it.startsWith("data: ")).map((it) => it.slice(6)).join("\n");
         if (!data) continue;
-        clearTimeout(silence);
-        silence = setTimeout(() => stop.abort(), SILENT_MS);
+        silence = 0;
         const told = JSON.parse(data);
         if (told.error) { gone(told.error); continue; }
         heard = new Date();
@@ -403,7 +408,7 @@ async function listen() {
     gone(stop.signal.aborted ? "the server is silent" : error instanceof TypeError ? "the server cannot be reached" : error.message);
     return true;
   } finally {
-    clearTimeout(silence);
+    clearInterval(seconds);
   }
 }
 async function run() {
