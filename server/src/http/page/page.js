@@ -154,7 +154,10 @@ function table(id, caption, columns, rows, empty, actions) {
     columns.forEach(([, text], at_column) => {
       const cell = line.children[at_column];
       const shown = text(row);
-      if (cell.textContent !== shown) cell.textContent = shown;
+      if (cell.textContent === shown) return;
+      cell.textContent = shown;
+      // Longer than any address of IPv4 with its port.
+      cell.toggleAttribute("data-long", shown.length > 21);
     });
     if (actions) {
       const cell = line.children[columns.length];
@@ -191,7 +194,7 @@ const SLOW = [
   number("Slow for", (c) => c.slow_seconds ?? c.without_credit_seconds, time),
   words("Why", (c) => (c.slow_seconds !== null ? "does not read fast enough" : "gives no credit")),
   number("Queued", (c) => c.queued_bytes, bytes),
-  number("Oldest queued", (c) => c.queued_seconds, time),
+  number("Oldest queued", (c) => c.queued_seconds, time, "wide"),
   number("Publishers that wait", (c) => c.holds_publishers),
 ];
 const GROUP = [
