@@ -7,7 +7,7 @@ use std::time::Duration;
 pub(super) struct Overdraft {
     /// Since when one of its subscriptions has got more than it had credit for, and granted nothing.
     since: Option<Duration>,
-    /// It granted nothing for too long: nobody waits for it until it has dealt with what it got.
+    /// It granted nothing for too long: nobody waits for it until it grants again.
     is_given_up: bool,
 }
 
@@ -40,14 +40,12 @@ impl Overdraft {
 
     /// Credit was granted. `is_clear`: no subscription is overdrawn any more.
     pub(super) fn granted(&mut self, is_clear: bool, now: Duration) {
-        if is_clear {
-            *self = Self::default();
-        } else {
-            self.since = Some(now);
-        }
+        // One that only stood still for a while takes messages again. If nobody waited until it is clear, a publisher that is
+        // faster would keep it from that, and it would lose messages as long as it is there.
+        *self = Self { since: (!is_clear).then_some(now), is_given_up: false };
     }
 
-    /// Nobody waits any more, until it is clear.
+    /// Nobody waits any more, until it grants credit again.
     pub(super) fn give_up(&mut self) {
         self.is_given_up = true;
     }
@@ -79,15 +77,20 @@ mod tests {
     }
 
     #[test]
-    fn one_that_was_given_up_holds_nobody_until_it_is_clear() {
+    fn one_that_was_given_up_holds_nobody_until_it_grants_again() {
         let mut overdraft = Overdraft::default();
         overdraft.overdraw(S);
         overdraft.give_up();
         assert!(overdraft.lets_publish() && !overdraft.overdraw(S * 2));
         assert_eq!((overdraft.deadline(S), overdraft.late(S * 99, S)), (None, None));
         overdraft.granted(false, S * 3);
-        assert!(!overdraft.overdraw(S * 4), "it has not dealt with what it got");
+        assert!(overdraft.overdraw(S * 4) && !overdraft.lets_publish());
+        assert_eq!(
+            overdraft.late(S * 4, S),
+            Some(S * 3),
+            "it has a grace again, from the grant on"
+        );
         overdraft.granted(true, S * 5);
-        assert!(overdraft.overdraw(S * 6));
+        assert!(overdraft.lets_publish() && overdraft.overdraw(S * 6));
     }
 }
