@@ -10,6 +10,7 @@ mod markdown;
 mod page;
 mod record;
 mod sections;
+mod soak;
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -90,6 +91,14 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
+    /// Draws the charts of a soak, from what `bench/soak.sh` sampled.
+    Soak {
+        /// The folder of its record.
+        record: PathBuf,
+        /// Write nothing; fail when a chart is not what the samples give.
+        #[arg(long)]
+        check: bool,
+    },
 }
 
 fn main() -> ExitCode {
@@ -125,6 +134,10 @@ fn run(command: Command) -> Result<(), Box<dyn Error>> {
         Command::Write { record, check } => {
             let page = Page::new(&read(&record)?)?;
             if check { page.check()? } else { page.write()? }
+        }
+        Command::Soak { record, check } => {
+            let charts = Page::of_soak(&record)?;
+            if check { charts.check()? } else { charts.write()? }
         }
     }
     Ok(())

@@ -11,13 +11,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use loadgen::report::chart::ChartError;
 
 use crate::baseline::Baseline;
 use crate::record::Record;
-use crate::{charts, goals, interop, sections};
+use crate::{charts, goals, interop, sections, soak};
 
 const RESULTS: &str = "RESULTS.md";
 const BEGIN: &str = "<!-- figures: ";
@@ -73,6 +73,16 @@ impl Page {
         files.insert(RESULTS.into(), page);
         let command =
             format!("cargo run -p mezzenger-results -- write {}", record.folder.display());
+        Ok(Self { files, command })
+    }
+
+    /// Makes the charts of a soak, which the page shows, from the record in this folder.
+    pub(crate) fn of_soak(folder: &Path) -> Result<Self, PageError> {
+        let path = folder.join(soak::SAMPLES);
+        let samples = fs::read_to_string(&path).map_err(|source| PageError::Io { path, source })?;
+        let in_folder = |chart: charts::Chart| (folder.join("charts").join(chart.file), chart.svg);
+        let files = soak::charts(&samples)?.into_iter().map(in_folder).collect();
+        let command = format!("cargo run -p mezzenger-results -- soak {}", folder.display());
         Ok(Self { files, command })
     }
 

@@ -294,6 +294,35 @@ fn encrypted_workloads_and_connections_are_shown_as_such() {
 }
 
 #[test]
+fn a_soak_is_drawn_and_its_charts_are_checked() {
+    let workspace = Workspace::new("");
+    fs::create_dir_all(workspace.path(RECORD)).expect("a folder");
+    let samples = format!("{RECORD}/samples.csv");
+    let with_memory = |kb: u32| {
+        format!(
+            "time_s,rss_kb,descriptors,latency_p99_us\n10,{kb},40,500\n20,{kb},41,\n30,{kb},40,600\n"
+        )
+    };
+    workspace.write(&samples, &with_memory(15_000));
+    workspace.done(&["soak", RECORD]);
+    for (file, text) in [
+        ("memory", "resident memory, MB"),
+        ("descriptors", "open descriptors"),
+        ("latency", "latency p99, µs"),
+    ] {
+        let svg = workspace.read(&format!("{RECORD}/charts/{file}.svg"));
+        assert!(svg.contains(text) && svg.contains("time, s"), "{svg}");
+    }
+    workspace.done(&["soak", RECORD, "--check"]);
+    workspace.write(&samples, &with_memory(30_000));
+    let (is_same, said) = workspace.run(&["soak", RECORD, "--check"]);
+    assert!(!is_same && said.contains("charts/memory.svg") && said.contains("soak"), "{said}");
+    workspace.write(&samples, "time_s,rss_kb\n10,15000\n");
+    let (is_drawn, said) = workspace.run(&["soak", RECORD]);
+    assert!(!is_drawn && said.contains("nothing to draw"), "{said}");
+}
+
+#[test]
 fn what_makes_no_page_is_told() {
     let workspace = Workspace::new(&page(&["workload fan", "workload other"]));
     let refuses = |text: &str| {
