@@ -292,10 +292,14 @@ fn results_are_what_their_record_gives() {
     let results = fs::read_to_string(workspace().join("RESULTS.md")).unwrap();
     let link = results.split_once("](bench/record/").and_then(|(_, rest)| rest.split_once('/'));
     let record = format!("bench/record/{}", link.expect("RESULTS.md links its record").0);
-    let output = Command::new(binaries::path("mezzenger-results"))
-        .args(["write", &record, "--check"])
-        .current_dir(workspace())
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let soak = results.split_once("/samples.csv)").and_then(|(before, _)| before.rsplit_once("]("));
+    let soak = soak.expect("RESULTS.md links the samples of its soak").1;
+    for (command, record) in [("write", record.as_str()), ("soak", soak)] {
+        let output = Command::new(binaries::path("mezzenger-results"))
+            .args([command, record, "--check"])
+            .current_dir(workspace())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
 }
