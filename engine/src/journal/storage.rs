@@ -6,7 +6,9 @@
 
 use std::fs::{File, Metadata, OpenOptions, Permissions, TryLockError};
 use std::io::{self, IoSlice, Write};
-use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{
+    FileExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown,
+};
 use std::path::{Path, PathBuf};
 
 #[cfg(any(test, feature = "internals"))]
@@ -227,14 +229,17 @@ impl Storage for RealStorage {
     }
 }
 
-/// Gives a file to the owner of the one that it is to replace: root may repair a journal, and the server's user alone can read
-/// it then. Whoever may not do that owned the other one, or has the file as its own.
+/// Gives a file to the owner of the one that it is to replace, as far as the system allows that: where root repairs a journal,
+/// the server's user is to be able to read it.
+///
+/// That user may write the directory, and so have put another file in this place, which is not to become its own: a link
+/// is not followed, and a file that has further names stays as it is.
 fn keep_owner(from: &Path, to: &Path) {
-    let owner = |path: &Path| path.symlink_metadata().map(|it| (it.uid(), it.gid()));
-    if let (Ok(new), Ok(old)) = (owner(from), owner(to))
-        && new != old
-    {
-        let _ = std::os::unix::fs::chown(from, Some(old.0), Some(old.1));
+    let Ok(old) = to.symlink_metadata() else { return };
+    let Ok(file) = open_regular(OpenOptions::new().read(true), from) else { return };
+    let Ok(new) = file.metadata() else { return };
+    if new.nlink() == 1 && (new.uid(), new.gid()) != (old.uid(), old.gid()) {
+        let _ = fchown(&file, Some(old.uid()), Some(old.gid()));
     }
 }
 
@@ -323,20 +328,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_gets_the_owner_of_the_one_that_it_replaces() {
+    fn a_file_gets_the_owner_of_the_one_that_it_replaces_unless_another_was_put_in_its_place() {
         let directory = tempfile::tempdir().unwrap();
-        let [new, old] = ["new", "old"].map(|name| directory.path().join(name));
-        for path in [&new, &old] {
-            std::fs::write(path, "").unwrap();
+        let [new, old, foreign] = ["new", "old", "foreign"].map(|name| directory.path().join(name));
+        let owner = |path: &Path| path.metadata().map(|it| (it.uid(), it.gid())).unwrap();
+        let nobody = (65_534, 65_534);
+        for place in ["a file", "a link", "a second name"] {
+            let _ = std::fs::remove_file(&new);
+            for path in [&old, &foreign] {
+                std::fs::write(path, "").unwrap();
+            }
+            let own = owner(&foreign);
+            if std::os::unix::fs::chown(&old, Some(nobody.0), Some(nobody.1)).is_err() {
+                // Root alone may give files away.
+                return;
+            }
+            match place {
+                "a file" => std::fs::write(&new, "").unwrap(),
+                "a link" => std::os::unix::fs::symlink(&foreign, &new).unwrap(),
+                _ => std::fs::hard_link(&foreign, &new).unwrap(),
+            }
+            RealStorage.rename(&new, &old).unwrap();
+            assert_eq!(owner(&foreign), own, "{place}");
+            assert_eq!(owner(&old) == nobody, place == "a file", "{place}");
+            std::fs::remove_file(&old).unwrap();
         }
-        let (uid, gid) = (65_534, 65_534);
-        if std::os::unix::fs::chown(&old, Some(uid), Some(gid)).is_err() {
-            // Root alone may give files away.
-            return;
-        }
-        RealStorage.rename(&new, &old).unwrap();
-        let metadata = old.metadata().unwrap();
-        assert_eq!((metadata.uid(), metadata.gid()), (uid, gid));
     }
 
     /// Takes at most three bytes at a time, and is interrupted every second time.
