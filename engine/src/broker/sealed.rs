@@ -7,7 +7,7 @@ use crate::limits::{SEALED_AT_ONCE_BYTES, SEALED_PER_TURN_BYTES_MAX};
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Sealed {
     pub(super) bytes: usize,
-    /// A frame among them waits for room if there is none.
+    /// Whether a large frame is among them.
     pub(super) is_large: bool,
 }
 

@@ -46,7 +46,9 @@ impl<N: Network> Broker<N> {
         for id in self.awaiting_room.drain(..) {
             if let Some(peer) = self.peers.get_mut(id) {
                 peer.is_awaiting_room = false;
-                peer.mark_dirty(&mut first);
+                // In this place also where it is marked already: it stands in both then, and is written to twice.
+                peer.is_dirty = true;
+                first.push(id);
             }
         }
         first.append(&mut self.dirty);
@@ -90,11 +92,11 @@ impl<N: Network> Broker<N> {
                 } else if !blocked && !peer.output.is_empty() {
                     peer.mark_dirty(&mut self.dirty);
                 }
-                let must_leave = peer.note_room(now, self.settings.stall_grace);
+                let begins_to_take_room = peer.note_room(now, self.settings.stall_grace);
                 if behind || takes_nothing {
                     self.judge(id, now);
                 }
-                if must_leave || (blocked && !was_blocked) {
+                if begins_to_take_room || (blocked && !was_blocked) {
                     self.schedule(id, now);
                 }
             }
