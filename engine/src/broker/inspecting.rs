@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::peer::{Peer, Who};
+use super::peer::{Peer, warn_of_subscriber};
 use super::run::Broker;
 use crate::escape::escape_hidden;
 use crate::inspect::{Asked, ConnectionOverview, JournalOverview, Overview, Page, Question};
@@ -90,18 +90,12 @@ impl<N: Network> Broker<N> {
         let messages = dropped - self.dropped_told;
         self.dropped_told = dropped;
         match self.core.lost_to.take().and_then(|id| self.peers.get_mut(id)) {
-            Some(peer) => {
-                let Who { address, client, user, key } = peer.who();
-                tracing::warn!(
-                    subscriber = %address,
-                    client,
-                    user,
-                    key,
-                    messages,
-                    "subscribers lost messages that they took too slowly, this one the last of them: make it faster, or have it \
-                     take part, so that publishers wait for it"
-                );
-            }
+            Some(peer) => warn_of_subscriber!(
+                peer,
+                messages,
+                "subscribers lost messages that they took too slowly, this one the last of them: make it faster, or have it \
+                 take part, so that publishers wait for it"
+            ),
             None => tracing::warn!(
                 messages,
                 "messages without ack were lost to groups without a free member, or to subscribers that did not keep up"

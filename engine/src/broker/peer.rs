@@ -98,6 +98,15 @@ pub(super) struct Who<'a> {
     pub(super) key: Option<DisplayValue<PublicKey>>,
 }
 
+/// Warns about a subscriber: whose connection it is, then as [`tracing::warn!`].
+macro_rules! warn_of_subscriber {
+    ($peer:expr, $($what:tt)*) => {{
+        let $crate::broker::peer::Who { address, client, user, key } = $peer.who();
+        tracing::warn!(subscriber = %address, client, user, key, $($what)*);
+    }};
+}
+pub(super) use warn_of_subscriber;
+
 #[derive(Clone, Copy, Debug)]
 struct Partial {
     since: Duration,

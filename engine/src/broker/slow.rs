@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::peer::{Timeout, Who, time_to_take};
+use super::peer::{Timeout, time_to_take, warn_of_subscriber};
 use super::run::Broker;
 use super::subscribers::ConnectionId;
 use crate::config::SlowSubscriber;
@@ -45,8 +45,7 @@ impl<N: Network> Broker<N> {
                 let dropped = peer.output.drop_oldest(DROP_KEEP_BYTES, &mut self.frames);
                 self.counters.frames_dropped.add(dropped as u64);
                 if dropped > 0 && self.slow_log.admit(now).is_some() {
-                    let Who { address, client, user, key } = peer.who();
-                    tracing::warn!(subscriber = %address, client, user, key, "dropped {dropped} frames of a slow subscriber");
+                    warn_of_subscriber!(peer, "dropped {dropped} frames of a slow subscriber");
                 }
                 peer.output.frame_bytes() > self.settings.subscriber_bytes_max
             }
@@ -91,12 +90,8 @@ impl<N: Network> Broker<N> {
         self.counters.slow_subscribers.add(1);
         if let Some(unlogged) = self.given_up_log.admit(now) {
             let time = now.saturating_sub(since);
-            let Who { address, client, user, key } = peer.who();
-            tracing::warn!(
-                subscriber = %address,
-                client,
-                user,
-                key,
+            warn_of_subscriber!(
+                peer,
                 unlogged,
                 "a subscriber granted no credit for {time:?}: publishers no longer wait for it, and it loses messages \
                  with ack=0"
@@ -140,12 +135,8 @@ impl<N: Network> Broker<N> {
                 slow.holds.push(publisher);
                 if let Some(unlogged) = self.slow_log.admit(now) {
                     let bytes = slow.output.frame_bytes();
-                    let Who { address, client, user, key } = slow.who();
-                    tracing::warn!(
-                        subscriber = %address,
-                        client,
-                        user,
-                        key,
+                    warn_of_subscriber!(
+                        slow,
                         unlogged,
                         "a subscriber does not keep up: {bytes} bytes wait for it, and publishers of what it \
                          wants wait, too; --slow-subscriber says what becomes of it"
@@ -174,12 +165,8 @@ impl<N: Network> Broker<N> {
         let Some(peer) = self.peers.get_mut(id) else { return };
         let stalled = now.saturating_sub(peer.progressed.min(peer.behind_since.unwrap_or(now)));
         let bytes = peer.output.frame_bytes();
-        let Who { address, client, user, key } = peer.who();
-        tracing::warn!(
-            subscriber = %address,
-            client,
-            user,
-            key,
+        warn_of_subscriber!(
+            peer,
             "disconnected a subscriber that did not read for {stalled:?}; it lost {bytes} queued bytes",
         );
         self.counters.slow_subscribers.add(1);
