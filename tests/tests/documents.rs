@@ -149,7 +149,21 @@ fn ci_runs_the_readmes_test_command_with_the_lock_file() {
     let command = commands(&readme()).into_iter().find(|line| line.starts_with("cargo test"));
     let ci = fs::read_to_string(workspace().join(".ci/run")).unwrap();
     let locked = format!("{} --locked", command.unwrap());
-    assert!(ci.lines().any(|line| line == locked), "{locked}");
+    assert!(ci.lines().any(|line| line.trim() == locked), "{locked}");
+}
+
+/// What is between these two in a file of the workspace.
+fn between(path: &str, from: &str, to: &str) -> String {
+    let text = fs::read_to_string(workspace().join(path)).unwrap();
+    let rest = text.split_once(from).unwrap_or_else(|| panic!("{path} has no {from:?}")).1;
+    rest.split_once(to).unwrap().0.to_owned()
+}
+
+#[test]
+fn the_workflow_runs_every_part_of_ci() {
+    let parts = between(".ci/run", "\nall=(", ")\n");
+    let jobs = between(".github/workflows/ci.yml", "part: [", "]").replace(',', "");
+    assert_eq!(parts, jobs);
 }
 
 #[test]
