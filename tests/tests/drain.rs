@@ -1,7 +1,7 @@
 //! SIGTERM under full load: what was answered OK is kept, what was read is answered, and the end is over
 //! within `--drain-timeout`.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -9,12 +9,14 @@ use mezzenger::MessageId;
 use mezzenger::wire::checksum;
 use mezzenger::wire::frame::v2_prefix;
 use mezzenger::wire::reply::{self, ErrorCode, Reply};
+use mezzenger_torture::ports;
 use rustix::process::Signal;
 
 use crate::harness::native::{connect, try_receive};
 use crate::harness::pickles::{Dict, int, text};
 use crate::harness::raw::request;
 use crate::harness::{Native, NativeSubscriber, Raw, Server, eventually};
+use crate::interference::EndsWith;
 use crate::large_requests::dear_pickle;
 use crate::stalled_subscriber::subscriber;
 
@@ -249,4 +251,44 @@ fn a_second_signal_ends_it_at_once_and_what_was_answered_is_kept_all_the_same() 
         let server = Server::start_with_journal(&journal, &[]);
         assert_eq!(NativeSubscriber::new(&server, "task").next().id, id);
     }
+}
+
+#[test]
+fn a_publisher_without_ack_notices_nothing_of_a_restart() {
+    const MESSAGES: usize = 2000;
+    let [publish, receive] = ports::pair(&mut fastrand::Rng::new()).map(|port| port.to_string());
+    let arguments = ["--pub-port", &publish, "--recv-port", &receive];
+    let mut server = Server::start(&arguments);
+    let client = server.client_options().connect().unwrap();
+    let (taken, over) = (AtomicUsize::new(0), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        let end = EndsWith(&over);
+        let publisher = scope.spawn(|| {
+            let mut waiting = VecDeque::new();
+            while !over.load(Ordering::Acquire) || !waiting.is_empty() {
+                // As many are in flight as the end of a server meets.
+                while waiting.len() < IN_FLIGHT && !over.load(Ordering::Acquire) {
+                    waiting.push_back(client.publish("task", "some payload").unwrap());
+                }
+                if let Some(receipt) = waiting.pop_front() {
+                    receipt.wait().unwrap();
+                    taken.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        });
+        let flows = |count: usize| {
+            eventually("messages", || {
+                (publisher.is_finished() || taken.load(Ordering::Relaxed) >= count).then_some(())
+            });
+        };
+        for round in 1..=5 {
+            flows(round * MESSAGES);
+            assert_eq!(server.signal_and_wait(Signal::TERM).code(), Some(0));
+            server = Server::start(&arguments);
+        }
+        flows(taken.load(Ordering::Relaxed) + MESSAGES);
+        drop(end);
+        publisher.join().unwrap();
+    });
+    assert_eq!(client.counters().failed, 0);
 }

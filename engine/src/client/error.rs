@@ -330,7 +330,7 @@ pub enum SendError {
         /// The server's explanation.
         text: String,
     },
-    /// The server is ending.
+    /// The server is ending, and no other took the message within the client's patience.
     #[error("the server is shutting down: {text}; retry when it is back")]
     ShuttingDown {
         /// The server's explanation.

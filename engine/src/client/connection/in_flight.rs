@@ -44,8 +44,10 @@ pub(in crate::client) struct Request {
     pub(in crate::client) frame: Bytes,
     pub(super) cargo: RequestContent,
     pub(in crate::client) tries: u32,
-    /// Whether it was on a connection before.
+    /// Whether it was on a connection before, and may have been taken there.
     pub(in crate::client) left: bool,
+    /// What a server said that did not take it because it ends; gone once it is sent again.
+    pub(super) put_off: Option<SendError>,
     sent: Instant,
 }
 
@@ -75,8 +77,8 @@ impl InFlight {
         self.last_id += 1;
         self.acks += usize::from(cargo.is_acks());
         self.settles += usize::from(cargo.is_settle());
-        let (id, left) = (self.last_id, false);
-        self.requests.push_back(Request { id, frame, cargo, tries: 1, left, sent: now });
+        let (id, left, put_off) = (self.last_id, false, None);
+        self.requests.push_back(Request { id, frame, cargo, tries: 1, left, put_off, sent: now });
         let last = self.requests.len() - 1;
         &mut self.requests[last]
     }
@@ -88,6 +90,17 @@ impl InFlight {
         self.acks -= usize::from(request.cargo.is_acks());
         self.settles -= usize::from(request.cargo.is_settle());
         Some(request)
+    }
+
+    /// Keeps messages for the next connection that a server did not take because it ends; whether there are such.
+    pub(super) fn put_off(&mut self, id: u64, why: SendError) -> bool {
+        let at = self.requests.binary_search_by_key(&id, |request| request.id);
+        let Some(request) = at.ok().and_then(|at| self.requests.get_mut(at)) else { return false };
+        let are_messages = matches!(request.cargo, RequestContent::Messages(_));
+        if are_messages {
+            (request.left, request.put_off) = (false, Some(why));
+        }
+        are_messages
     }
 
     /// When the oldest request has waited long enough.

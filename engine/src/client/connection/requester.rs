@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::answers::{RecipientCounts, read_answer, read_reply, read_subscription_reply};
+use super::answers::{
+    RecipientCounts, read_answer, read_reply, read_shutdown, read_subscription_reply,
+};
 use super::control_queue::{ControlQueue, Question};
 use super::in_flight::{InFlight, Request, RequestContent};
 use super::links::Links;
@@ -246,6 +248,11 @@ impl Requester {
             if id == HELLO_ID {
                 connection.hello_at = None;
                 self.hello_answered(body);
+            } else if !self.stopping.load(Ordering::Acquire)
+                && let Some(why) = read_shutdown(body)
+                && connection.in_flight.put_off(id, why)
+            {
+                // Its connection ends soon, or is given up when the answer is due.
             } else if let Some(request) = connection.in_flight.answered(id) {
                 match request.cargo {
                     RequestContent::Subscription(asked) => {
@@ -332,7 +339,10 @@ impl Requester {
             .in_flight
             .give_up(now)
             .into_iter()
-            .map(|request| (timed_out(request.tries), request))
+            .map(|mut request| match request.put_off.take() {
+                Some(why) => (Err(why), request),
+                None => (timed_out(request.tries), request),
+            })
             .collect();
         for (result, request) in given_up {
             self.finish(request, result);
@@ -397,8 +407,9 @@ impl Drop for Requester {
         let connection = Arc::clone(&self.connection);
         let mut connection = connection.lock();
         if let Some(mut connection) = connection.take() {
-            for request in connection.in_flight.take_all() {
-                self.finish(request, Err(SendError::Stopped));
+            for mut request in connection.in_flight.take_all() {
+                let why = request.put_off.take().unwrap_or(SendError::Stopped);
+                self.finish(request, Err(why));
             }
         }
         self.outbox.turn(&mut self.finished, &mut Vec::new(), true, Instant::now());

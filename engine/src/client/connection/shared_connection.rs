@@ -113,6 +113,7 @@ fn transmit(wire: &mut net::connection::Connection, request: &mut Request) -> bo
         return false;
     }
     send(wire, request.id, &request.frame);
+    request.put_off = None;
     std::mem::replace(&mut request.left, true)
 }
 

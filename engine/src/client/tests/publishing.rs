@@ -183,7 +183,6 @@ fn each_refusal_has_its_variant() {
         (ErrorCode::UnsupportedVersion, SendError::UnsupportedVersion { text: text() }),
         (ErrorCode::PendingFull, SendError::PendingFull { text: text() }),
         (ErrorCode::JournalFailed, SendError::JournalFailed { text: text() }),
-        (ErrorCode::ShuttingDown, SendError::ShuttingDown { text: text() }),
         (ErrorCode::ChecksumMismatch, SendError::ChecksumMismatch { text: text() }),
     ];
     let server = FakeServer::start();
@@ -198,9 +197,42 @@ fn each_refusal_has_its_variant() {
     client.message("a", "x").ack().send().unwrap();
     let last = server.requests.try_iter().last().unwrap();
     let record = last.records().next().unwrap();
-    assert_eq!((record.ordinal, record.id.sequence), (1, 9));
-    assert_eq!(client.counters().failed, 8);
+    assert_eq!((record.ordinal, record.id.sequence), (1, 8));
+    assert_eq!(client.counters().failed, 7);
     client.flush().unwrap();
+}
+
+#[test]
+fn what_a_server_does_not_take_because_it_ends_goes_to_the_next_one() {
+    let server = FakeServer::start();
+    server.answer(|_| Answer::Refuse(ErrorCode::ShuttingDown));
+    let client = server.options().send_timeout(LONG).connect().unwrap();
+    let receipts = ["a", "b", "c"].map(|name| client.publish(name, "x").unwrap());
+    let first = [(); 3].map(|()| server.next().frame);
+    let port = server.port;
+    drop(server);
+    let next = FakeServer::start_on(port);
+    assert_eq!(first, [(); 3].map(|()| next.next().frame));
+    for receipt in receipts {
+        receipt.wait().unwrap();
+    }
+    client.flush().unwrap();
+    let counters = client.counters();
+    assert_eq!((counters.failed, counters.resent_frames), (0, 0), "none was taken before");
+}
+
+#[test]
+fn a_server_that_ends_without_another_one_is_told_after_all_tries() {
+    let server = FakeServer::start();
+    server.answer(|_| Answer::Refuse(ErrorCode::ShuttingDown));
+    let client = server.options().connect().unwrap();
+    let error = client.message("a", "x").send().unwrap_err();
+    assert_eq!(error, SendError::ShuttingDown { text: "because".to_owned() });
+    assert_eq!(server.requests.len(), 3);
+    // A client that stops does not wait for another server.
+    let receipt = client.publish("a", "y").unwrap();
+    client.stop();
+    assert_eq!(receipt.wait(), Err(SendError::ShuttingDown { text: "because".to_owned() }));
 }
 
 #[test]
