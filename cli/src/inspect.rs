@@ -116,12 +116,12 @@ pub(crate) fn status_lines(status: &Status) -> Vec<String> {
         ),
         format!("dead letters {}", status.dead_letters.count),
         format!(
-            "connections  {} open, {} rejected, {} subscriptions; {} slow, {} publishers held back",
+            "connections  {} open, {} rejected, {}; {} slow, {} held back",
             connections.open,
             connections.rejected,
-            connections.subscriptions,
+            show::counted(connections.subscriptions, "subscription"),
             connections.slow_subscribers,
-            connections.held_publishers
+            show::counted(connections.held_publishers, "publisher")
         ),
     ];
     lines.push(match &status.journal {
@@ -225,6 +225,7 @@ pub(crate) fn connection_lines(connections: &[Connection]) -> Vec<String> {
             it.state(),
             bytes(it.queued_bytes),
             it.holds_publishers.to_string(),
+            it.dropped.to_string(),
             bytes(it.received_bytes),
             bytes(it.sent_bytes),
             it.subscriptions.to_string(),
@@ -241,6 +242,7 @@ pub(crate) fn connection_lines(connections: &[Connection]) -> Vec<String> {
             ("STATE", Align::Left),
             ("QUEUED", Align::Right),
             ("HOLDS", Align::Right),
+            ("DROPPED", Align::Right),
             ("IN", Align::Right),
             ("OUT", Align::Right),
             ("SUBSCRIPTIONS", Align::Right),

@@ -120,6 +120,7 @@ pub(crate) struct Connection {
     pub(crate) slow_seconds: Option<f64>,
     pub(crate) without_credit_seconds: Option<f64>,
     pub(crate) holds_publishers: u64,
+    pub(crate) dropped: u64,
 }
 
 /// What was published under a name; without one, under all that are not counted on their own.
@@ -217,12 +218,12 @@ impl Connection {
     }
 }
 
-/// Slow ones first, the longest of them on top, then those with the most queued bytes.
+/// Slow ones first, the longest of them on top, then those that lost most, then those with the most queued bytes.
 pub(crate) fn slow_first(connections: &mut [Connection]) {
     connections.sort_by(|one, other| {
         let slow = |it: &Connection| it.slow().unwrap_or(-1.0);
-        let order = slow(other).total_cmp(&slow(one));
-        order.then_with(|| other.queued_bytes.cmp(&one.queued_bytes))
+        let order = slow(other).total_cmp(&slow(one)).then(other.dropped.cmp(&one.dropped));
+        order.then(other.queued_bytes.cmp(&one.queued_bytes))
     });
 }
 

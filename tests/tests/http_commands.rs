@@ -107,6 +107,27 @@ fn connections_are_listed_with_the_slow_ones_first() {
 }
 
 #[test]
+fn what_a_connection_lost_is_listed_behind_the_slow_ones() {
+    let (server, at) = start(&[]);
+    let _quiet = server.client_options().client_name("invoices").connect().unwrap();
+    let subscriber = server.client_options().client_name("dashboard").connect().unwrap();
+    let prices = subscriber.subscription_to(Filter::name("prices"));
+    let _prices = prices.lossy().credit(1000).open().unwrap();
+    let publisher = server.client();
+    for _ in 0..20 {
+        publisher.message("prices", vec![7; 500]).send().unwrap();
+    }
+    let lost = get_json(at, "/api/v1/status")["messages"]["dropped"].as_u64().unwrap();
+    assert!(lost > 0);
+    let text = run_ok(at, &["connections"]);
+    let line = text.lines().nth(1).unwrap();
+    assert!(line.contains("dashboard") && line.contains(&format!(" {lost} ")), "{text}");
+    let all = objects(&run_ok(at, &["connections", "--json"]));
+    let dropped: Vec<_> = all.iter().map(|it| it["dropped"].as_u64().unwrap()).collect();
+    assert_eq!((dropped[0], dropped.iter().sum::<u64>()), (lost, lost));
+}
+
+#[test]
 fn a_connection_is_closed_once_that_is_confirmed() {
     let (server, at) = start(&[]);
     let raw = slow(&server, "thermometer");

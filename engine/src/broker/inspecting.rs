@@ -189,6 +189,7 @@ impl<N: Network> Broker<N> {
             slow: peer.behind_since.map(ago),
             without_credit: peer.overdraft.since().map(ago),
             holds: peer.holds.len() as u64,
+            dropped: peer.dropped_frames + self.core.subscribers.lost_of(peer.id),
         }
     }
 }

@@ -50,7 +50,7 @@ impl<E> Core<E> {
             let lost = *rest + if takes_part { 0 } else { kept.len() as u64 };
             self.counters.messages_dropped.add(lost);
             if lost > 0 {
-                self.lost_to = self.subscribers.native(at).map(|native| native.connection());
+                self.lost_to = self.subscribers.lose(at, lost).or(self.lost_to);
             }
         }
         if let Some((kept, _)) = content

@@ -53,6 +53,8 @@ pub(super) struct Peer<S> {
     /// Bytes that came in, and that left.
     pub(super) read_bytes: u64,
     pub(super) written_bytes: u64,
+    /// Frames that were dropped, as it did not keep up.
+    pub(super) dropped_frames: u64,
     /// Since when a frame or a request is not whole, when that is looked at next, and how many bytes had
     /// come in before.
     partial: Option<Partial>,
@@ -153,6 +155,7 @@ impl<S> Peer<S> {
             accepted: now,
             read_bytes: 0,
             written_bytes: 0,
+            dropped_frames: 0,
             partial: None,
             booked_bytes: 0,
             booked_reply_bytes: 0,

@@ -11,6 +11,11 @@ use crate::net::socket::Network;
 use crate::wire::control;
 use crate::zmtp::session::Event;
 
+/// In whole milliseconds, as people read it.
+fn in_ms(time: Duration) -> Duration {
+    Duration::from_millis(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
+}
+
 impl<N: Network> Broker<N> {
     /// One of these connections whose publishers are to wait for it.
     pub(super) fn find_slow(&mut self, to: &[ConnectionId], now: Duration) -> Option<ConnectionId> {
@@ -44,6 +49,7 @@ impl<N: Network> Broker<N> {
             SlowSubscriber::Drop => {
                 let dropped = peer.output.drop_oldest(DROP_KEEP_BYTES, &mut self.frames);
                 self.counters.frames_dropped.add(dropped as u64);
+                peer.dropped_frames += dropped as u64;
                 if dropped > 0 && self.slow_log.admit(now).is_some() {
                     warn_of_subscriber!(peer, "dropped {dropped} frames of a slow subscriber");
                 }
@@ -89,7 +95,7 @@ impl<N: Network> Broker<N> {
         peer.overdraft.give_up();
         self.counters.slow_subscribers.add(1);
         if let Some(unlogged) = self.given_up_log.admit(now) {
-            let time = now.saturating_sub(since);
+            let time = in_ms(now.saturating_sub(since));
             warn_of_subscriber!(
                 peer,
                 unlogged,
@@ -163,7 +169,7 @@ impl<N: Network> Broker<N> {
     /// Disconnects a subscriber that holds others up.
     pub(super) fn disconnect_slow(&mut self, id: ConnectionId, now: Duration) {
         let Some(peer) = self.peers.get_mut(id) else { return };
-        let stalled = now.saturating_sub(peer.progressed.min(peer.behind_since.unwrap_or(now)));
+        let stalled = in_ms(now.saturating_sub(peer.progressed.min(peer.behind_since.unwrap_or(now))));
         let bytes = peer.output.frame_bytes();
         warn_of_subscriber!(
             peer,

@@ -161,6 +161,8 @@ pub struct ConnectionOverview {
     pub without_credit: Option<Duration>,
     /// Publishers that wait for it.
     pub holds: u64,
+    /// What it did not get and will not get, as it did not keep up: messages, or frames of them on the port for subscribers.
+    pub dropped: u64,
 }
 
 /// What was published under a name.

@@ -268,6 +268,7 @@ pub(super) struct Connection {
     slow_seconds: Option<f64>,
     without_credit_seconds: Option<f64>,
     holds_publishers: u64,
+    dropped: u64,
 }
 
 impl From<ConnectionOverview> for Connection {
@@ -293,6 +294,7 @@ impl From<ConnectionOverview> for Connection {
             slow_seconds: seconds(connection.slow),
             without_credit_seconds: seconds(connection.without_credit),
             holds_publishers: connection.holds,
+            dropped: connection.dropped,
         }
     }
 }

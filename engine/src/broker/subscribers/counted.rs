@@ -113,6 +113,18 @@ impl Subscribers {
         self.connections.get(&id).map_or(0, |it| it.interests.len() + it.natives.len())
     }
 
+    /// A native subscription lost messages; of which connection.
+    pub(in super::super) fn lose(&mut self, at: u32, messages: u64) -> Option<ConnectionId> {
+        let id = self.native(at)?.connection();
+        self.connections.get_mut(&id)?.lost += messages;
+        Some(id)
+    }
+
+    /// Messages that a connection's native subscriptions lost.
+    pub(in super::super) fn lost_of(&self, id: ConnectionId) -> u64 {
+        self.connections.get(&id).map_or(0, |it| it.lost)
+    }
+
     /// Connections that do not keep up.
     pub(in super::super) fn behind(&self) -> usize {
         self.behind

@@ -196,6 +196,8 @@ struct Connection {
     wide: usize,
     /// Subscriptions that got more than they had credit for.
     overdrawn: usize,
+    /// Messages that its native subscriptions lost, as they had no credit.
+    lost: u64,
     bytes: usize,
     /// It does not keep up: what can wait is not sent to it now.
     is_behind: bool,

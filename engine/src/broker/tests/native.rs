@@ -168,6 +168,7 @@ fn without_credit_what_must_be_acknowledged_waits_in_its_order_and_the_rest_is_l
     }
     assert_eq!(bench.direct(), [(3, 1, false, vec![1]), (5, 1, false, vec![1])]);
     assert_eq!(bench.core.counters.messages_dropped.get(), 1 + 3);
+    assert_eq!([3, 5].map(|id| bench.core.subscribers.lost_of(id)), [1, 3]);
     assert!(bench.pass(INTERVAL - Duration::from_secs(1)).direct().is_empty());
     bench.ask(3, grant(1, one));
     // Credit for one; a delivery may take more than there is.

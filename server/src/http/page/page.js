@@ -183,6 +183,7 @@ const CONNECTION = [
   words("Kind", (c) => (c.port === "publishing" ? "SUB" : c.subscriptions > 0 ? "subscriber" : "client")),
   words("State", (c) => (c.slow_seconds !== null ? "slow for " + time(c.slow_seconds) : c.without_credit_seconds !== null ? "no credit for " + time(c.without_credit_seconds) : c.held ? "held back" : c.open ? "ok" : "handshake")),
   number("Queued", (c) => c.queued_bytes, bytes),
+  number("Dropped", (c) => c.dropped),
   number("In", (c) => c.received_bytes, bytes),
   number("Out", (c) => c.sent_bytes, bytes),
   number("Subscriptions", (c) => c.subscriptions, count, "wide"),
