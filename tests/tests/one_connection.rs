@@ -359,3 +359,37 @@ fn publishers_do_not_wait_for_ever_for_credit_that_does_not_come() {
         assert_eq!(records.next().unwrap().unwrap().1.id.sequence, n);
     }
 }
+
+#[test]
+fn publishers_wait_again_for_one_that_was_given_up_and_grants_credit_again() {
+    const BEFORE: u64 = 100;
+    const AFTER: u64 = 500;
+    let server = Server::start::<&str>(&[]);
+    let mut one = One::that_holds_up(&server);
+    let mut publisher = Native::connect(&server);
+    let mut publish = |messages, payload: &[u8]| {
+        for _ in 0..messages {
+            let frame = publisher.frame("greet", payload, false);
+            publisher.socket.send_multipart([b"", &frame[..]], 0).unwrap();
+        }
+    };
+    publish(BEFORE, &[7; 1000]);
+    server.log_line("granted no credit");
+    let take = |one: &mut One| {
+        let [_, frame] = one.delivery();
+        let (_, mut records) = split_v2(&frame).unwrap();
+        (records.next().unwrap().unwrap().1.id.sequence, frame.len() as u64)
+    };
+    let mut owed: u64 = (0..BEFORE).map(|_| take(&mut one).1).sum();
+    // Far from all: its credit stays below 0.
+    one.ask(&control::request(&Control::Credit { number: 1, bytes: 1 }));
+    // Four times what one gets without credit, faster than it takes that.
+    publish(AFTER, &[7; FRAME_BYTES]);
+    for n in 1..=AFTER {
+        let (sequence, bytes) = take(&mut one);
+        assert_eq!(sequence, BEFORE + n);
+        owed += bytes;
+        one.ask(&control::request(&Control::Credit { number: 1, bytes: owed }));
+        owed = 0;
+    }
+}
