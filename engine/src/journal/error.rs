@@ -89,8 +89,8 @@ pub enum OpenError {
     },
     /// Records that were synced are damaged. The file was left alone.
     #[error(
-        "the journal {path} has {damage}; start with --repair to go on without them (the file is \
-         copied first)"
+        "the journal {path} has {damage}; `mezzenger journal repair FILE`, or a start with --repair, takes them out (the \
+         file is copied first)"
     )]
     Damaged {
         /// The file.

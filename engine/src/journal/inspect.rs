@@ -211,8 +211,8 @@ impl fmt::Display for Inspection {
         }
         write!(
             f,
-            "A server starts on this file only with --repair: it keeps a copy, and goes on without what is \
-             damaged."
+            "`mezzenger journal repair FILE`, or a server that starts with --repair, takes out what is damaged, and keeps \
+             a copy of the file. Until then no server starts on it."
         )
     }
 }
