@@ -19,8 +19,10 @@ struct Shell {
 }
 
 impl Shell {
-    fn start(folder: &Path) -> Self {
+    /// Starts the server of this line in this folder, but on free ports.
+    fn start(folder: &Path, line: &str) -> Self {
         let mut start = command();
+        start.args(line.split(' ').skip(1)).current_dir(folder);
         start.args(["--pub-port", "0", "--recv-port", "0", "--http", "127.0.0.1:0"]);
         let server = Server::started(&mut start);
         let program = binaries::path("mezzenger");
@@ -104,22 +106,51 @@ fn is_endless(line: &str) -> bool {
         && !line.contains("--count")
 }
 
+/// How a page crashes its server. The test does not run this line, which ends all servers of the machine, but kills its own.
+const KILL: &str = "kill -9 $(pidof mezzenger-server)";
+
+/// A line that goes on until it is ended, what the page shows under it, and its process.
+type Endless = (String, String, Process);
+
+/// Ends them, after they printed what the page shows.
+fn end(behind: &mut Vec<Endless>) {
+    for (line, printed, process) in behind.drain(..) {
+        for wanted in printed.lines() {
+            let got = process.line();
+            assert_eq!(got.as_deref().map(steady), Some(steady(wanted)), "{line}");
+        }
+    }
+}
+
 /// Gives the commands of a page's `console` blocks, from the top.
 fn follow(page: &str) {
     let page = Page::read(page);
     let folder = tempfile::tempdir().unwrap();
-    let mut shell = None;
+    let mut shell: Option<Shell> = None;
     let mut behind = Vec::new();
+    let mut is_found = false;
     for block in page.blocks_in("console") {
         for (line, printed) in steps(&block) {
-            if line == "mezzenger-server" {
+            if line.split(' ').next() == Some("mezzenger-server") {
                 assert_eq!(steady(printed.trim_end()), "ready pub= recv=", "{printed}");
-                shell = Some(Shell::start(folder.path()));
+                // They must not reach the next server, which may get the same port.
+                end(&mut behind);
+                if let Some(shell) = shell.take() {
+                    shell.server.terminate();
+                }
+                shell = Some(Shell::start(folder.path(), &line));
+                continue;
+            }
+            if line == KILL {
+                let shell = shell.take().expect("a server is started first");
+                let mut server = shell.server;
+                server.process.kill();
                 continue;
             }
             let shell = shell.as_ref().expect("a server is started first");
             if is_endless(&line) {
                 behind.push((line.clone(), printed, shell.start_behind(&line)));
+                is_found = true;
                 continue;
             }
             let wanted = steady_lines(&printed);
@@ -133,13 +164,8 @@ fn follow(page: &str) {
             }
         }
     }
-    assert!(!behind.is_empty(), "{}: the commands were not found", page.path);
-    for (line, printed, process) in behind {
-        for wanted in printed.lines() {
-            let got = process.line();
-            assert_eq!(got.as_deref().map(steady), Some(steady(wanted)), "{line}");
-        }
-    }
+    assert!(is_found, "{}: the commands were not found", page.path);
+    end(&mut behind);
 }
 
 #[test]
