@@ -178,7 +178,7 @@ impl Raise for SubscribeError {
     fn class(&self) -> &'static str {
         match self {
             Self::Name(_) => "InvalidName",
-            Self::Filter(_) => "InvalidFilter",
+            Self::Filter(_) | Self::Pattern { .. } => "InvalidFilter",
             Self::Option { .. } => "InvalidOption",
             Self::Refused { .. } => "SubscribeRefused",
             Self::NotAllowed { .. } => "SubscribeNotAllowed",

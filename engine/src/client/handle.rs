@@ -131,6 +131,9 @@ impl Client {
     /// Calls `callback` with the payload and the whole message for each message of this name. When it
     /// returns, the server has the subscription: what is published from now on arrives.
     ///
+    /// A text that looks like a pattern, as `orders.*`, is rejected. For a pattern, use [`Self::subscription_to`] with
+    /// [`Filter::pattern`]; for a name that looks like one, with [`Filter::name`].
+    ///
     /// Each subscription's callback is called for one message after the other. Those of different subscriptions run
     /// independently, [`callback_threads`](super::ClientBuilder::callback_threads) of them at the same time, and none
     /// holds up what the client sends or reads. What waits for a callback is at most 4 MiB; beyond, messages wait at the
@@ -152,13 +155,13 @@ impl Client {
     /// ```
     ///
     /// # Errors
-    /// As for [`SubscriptionBuilder::open`].
+    /// As for [`SubscriptionBuilder::open`], and [`SubscribeError::Pattern`].
     pub fn subscribe<F, O>(&self, name: &str, callback: F) -> Result<(), SubscribeError>
     where
         F: FnMut(&[u8], &Message) -> O + Send + 'static,
         O: Outcome,
     {
-        self.core.subscribe_callback(Filter::name(name), callback)
+        self.core.subscribe_callback(Filter::of_name(name)?, callback)
     }
 
     /// [`Self::subscribe`] to all names that begin with `prefix`; the empty one means all messages.
@@ -174,12 +177,13 @@ impl Client {
     }
 
     /// Subscribes to a name and returns a subscription that is read like an iterator and acknowledged explicitly:
-    /// [`Self::subscription_to`] with its defaults. When it returns, the server has the subscription.
+    /// [`Self::subscription_to`] with its defaults. When it returns, the server has the subscription. As
+    /// [`Self::subscribe`], it rejects a text that looks like a pattern.
     ///
     /// # Errors
-    /// As for [`SubscriptionBuilder::open`].
+    /// As for [`SubscriptionBuilder::open`], and [`SubscribeError::Pattern`].
     pub fn subscription(&self, name: &str) -> Result<Subscription, SubscribeError> {
-        self.subscription_to(Filter::name(name)).open()
+        self.subscription_to(Filter::of_name(name)?).open()
     }
 
     /// Begins a subscription to a filter: as an observer, a broadcast subscription or a member of a group.
@@ -208,9 +212,10 @@ impl Client {
     ///
     /// # Errors
     /// [`SubscribeError::NotSubscribed`] when there is none; [`SubscribeError::NotConfirmed`] when one still runs after
-    /// `send_timeout` times `connection_retries`, for the last time.
+    /// `send_timeout` times `connection_retries`, for the last time; [`SubscribeError::Pattern`], for which there is
+    /// [`Self::unsubscribe_from`].
     pub fn unsubscribe(&self, name: &str) -> Result<(), SubscribeError> {
-        self.core.unsubscribe(&Filter::name(name))
+        self.core.unsubscribe(&Filter::of_name(name)?)
     }
 
     /// Ends all callbacks for exactly this prefix.

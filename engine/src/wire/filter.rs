@@ -116,7 +116,7 @@ impl Filter<'_> {
         match (*self, *asked) {
             (_, Filter::Name(name)) => self.fits(name),
             (Self::Name(name), Filter::Pattern(pattern)) => {
-                name == pattern && literal_beginning(pattern) == pattern
+                name == pattern && !has_wildcard(pattern)
             }
             (Self::Name(_), Filter::Prefix(_)) => false,
             (Self::Prefix(prefix), Filter::Prefix(asked)) => asked.starts_with(prefix),
@@ -169,6 +169,11 @@ impl fmt::Display for Filter<'_> {
             Self::Pattern(text) => write!(f, "the pattern '{text}'"),
         }
     }
+}
+
+/// Whether a token of this text is a wildcard, as in a pattern. A name may look so, too.
+pub fn has_wildcard(text: &str) -> bool {
+    text.split(TOKEN_SEPARATOR).any(|token| token == ANY_TOKEN || token == ANY_REST)
 }
 
 /// The tokens of a pattern before its first wildcard, with which all names begin that fit it.
@@ -244,6 +249,16 @@ mod tests {
     #[track_caller]
     fn check_error(kind: u8, text: &[u8], expected: FilterError) {
         assert_eq!(Filter::read(kind, text), Err(expected));
+    }
+
+    #[test]
+    fn a_wildcard_is_a_whole_token() {
+        for text in ["*", ">", "a.*", "*.a", "a.>", "a.>.b"] {
+            assert!(has_wildcard(text), "{text}");
+        }
+        for text in ["", "a", "a.", "a*", "a.*b", "->", "a.b>"] {
+            assert!(!has_wildcard(text), "{text}");
+        }
     }
 
     #[test]

@@ -256,16 +256,18 @@ impl Client {
         poll_fn(|context| flushing.poll(context)).await
     }
 
-    /// Subscribes to a name, with acknowledgements that count: [`Self::subscription_to`] at its defaults. When it is done, the server has the
-    /// subscription.
+    /// Subscribes to a name: [`Self::subscription_to`] with its defaults. When it returns, the server has the subscription.
+    ///
+    /// A text that looks like a pattern, as `orders.*`, is rejected. For a pattern, use [`Self::subscription_to`] with
+    /// [`Filter::pattern`]; for a name that looks like one, with [`Filter::name`].
     ///
     /// # Errors
-    /// As for [`SubscriptionBuilder::open`](super::SubscriptionBuilder::open).
+    /// As for [`SubscriptionBuilder::open`](super::SubscriptionBuilder::open), and [`SubscribeError::Pattern`].
     pub async fn subscription(
         &self,
         name: &str,
     ) -> Result<Subscription<Asynchronous>, SubscribeError> {
-        self.subscription_to(Filter::name(name)).open().await
+        self.subscription_to(Filter::of_name(name)?).open().await
     }
 
     /// Begins to subscribe to what a filter is for: as an observer, a broadcast subscription or a member of a group.

@@ -16,6 +16,15 @@ pub enum SubscribeError {
     /// The filter breaks a rule.
     #[error(transparent)]
     Filter(#[from] FilterError),
+    /// A call that takes one name was given a text that looks like a pattern: a token of it is `*` or `>`.
+    #[error(
+        "'{text}' is a pattern, and this call takes one name: give subscription_to or unsubscribe_from \
+         Filter::pattern({text:?}), or Filter::name({text:?}) for the name itself"
+    )]
+    Pattern {
+        /// What was given.
+        text: String,
+    },
     /// An option has a value that cannot work.
     #[error("the option {option} {problem}")]
     Option {

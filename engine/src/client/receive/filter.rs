@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::client::error::SubscribeError;
 use crate::wire::filter::{self, FilterError};
 
 /// Which messages a subscription is for, by their names. What parts the tokens of a pattern is `.`.
@@ -51,6 +52,17 @@ impl Filter {
     pub fn check(&self) -> Result<(), FilterError> {
         let wire = self.wire();
         filter::Filter::read(wire.kind(), wire.text().as_bytes()).map(drop)
+    }
+
+    /// The filter of a call that takes a name alone.
+    ///
+    /// # Errors
+    /// [`SubscribeError::Pattern`] for a text that looks like a pattern: as a name it would match next to nothing, silently.
+    pub(in crate::client) fn of_name(name: &str) -> Result<Self, SubscribeError> {
+        if filter::has_wildcard(name) {
+            return Err(SubscribeError::Pattern { text: name.to_owned() });
+        }
+        Ok(Self::name(name))
     }
 
     /// The filter with this number of its kind in the wire format, if it is one.

@@ -4,7 +4,7 @@ use std::time::Duration;
 use crossbeam::channel::{Receiver, unbounded};
 
 use super::fake_server::{Answer, FakeServer, LONG, frame};
-use crate::client::{Failure, Message, Missed, PayloadError, SubscribeError};
+use crate::client::{Failure, Filter, Message, Missed, PayloadError, SubscribeError};
 use crate::wire::filter::FilterError;
 use crate::wire::name::NameError;
 
@@ -149,6 +149,30 @@ fn unsubscribing_ends_it_and_needs_a_subscription() {
         client.subscribe("ack", |_, _| ()),
         Err(SubscribeError::Filter(FilterError::Name(NameError::Reserved)))
     );
+}
+
+#[test]
+fn a_call_that_takes_a_name_rejects_a_pattern_and_says_what_takes_one() {
+    let server = FakeServer::start();
+    let client = server.patient().connect().unwrap();
+    for text in ["orders.*", "*.new", "orders.>", ">", "*"] {
+        let expected = SubscribeError::Pattern { text: text.to_owned() };
+        assert_eq!(client.subscribe(text, |_, _| ()).unwrap_err(), expected);
+        assert_eq!(client.subscription(text).map(drop).unwrap_err(), expected);
+        assert_eq!(client.unsubscribe(text).unwrap_err(), expected);
+        let said = expected.to_string();
+        for call in ["subscription_to", "Filter::pattern(\"", "Filter::name(\""] {
+            assert!(said.contains(call), "{said}");
+        }
+    }
+    // What is a name beyond doubt, and a name that somebody says to be one.
+    for name in ["orders*", "a->b"] {
+        client.subscribe(name, |_, _| ()).unwrap();
+        client.unsubscribe(name).unwrap();
+    }
+    let literal = Filter::name("orders.*");
+    client.subscription_to(literal.clone()).call(|_| ()).unwrap();
+    client.unsubscribe_from(&literal).unwrap();
 }
 
 #[test]

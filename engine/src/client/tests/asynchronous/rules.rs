@@ -10,7 +10,7 @@ use super::super::fake_server::{FakeServer, LONG, frame};
 use super::super::subscriptions::{MOMENT, builder, server};
 use super::{client, options};
 use crate::client::asynchronous::{Client, Delivery, GroupBuilder, Subscription};
-use crate::client::{Failure, Filter, Missed, SendError};
+use crate::client::{Failure, Filter, Missed, SendError, SubscribeError};
 use crate::limits::DURABLE_GROUPS_MAX;
 
 /// No time for what comes again.
@@ -54,6 +54,21 @@ async fn an_observer_acknowledges_nothing_and_gets_nothing_again() {
     next(&mut observer).await.ack();
     assert!(is_silent(&mut observer).await);
     assert_eq!((server.metrics().pending_messages, client.counters().acknowledged), (1, 0));
+}
+
+#[tokio::test]
+async fn a_call_that_takes_a_name_rejects_a_pattern() {
+    let server = server();
+    let client = client(&server).await;
+    for text in ["orders.*", "orders.>"] {
+        let error = client.subscription(text).await.map(drop).unwrap_err();
+        assert_eq!(error, SubscribeError::Pattern { text: text.to_owned() });
+    }
+    // A name that somebody says to be one.
+    let mut literal = client.subscription_to(Filter::name("orders.*")).open().await.unwrap();
+    client.publish("orders.new", "to another").await.unwrap();
+    client.publish("orders.*", "to this").await.unwrap();
+    assert_eq!(next(&mut literal).await.text(), Some("to this"));
 }
 
 #[tokio::test]
