@@ -9,21 +9,21 @@ use crate::access::{Access, AccessError};
 use crate::curve::ServerKeys;
 use crate::journal::FsyncPolicy;
 
-/// Default port of the publishing socket, the original's.
+/// Default port for ZeroMQ SUB sockets, the original's.
 pub const PUB_PORT: u16 = 7201;
-/// Default port of the request socket, the original's.
+/// Default port that clients connect to, the original's.
 pub const RECV_PORT: u16 = 7202;
-/// How long an unacknowledged message waits before it is sent again, unless it is said otherwise.
+/// How long an unacknowledged message waits before it is sent again, by default.
 pub const RETRY_INTERVAL: Duration = Duration::from_secs(10);
 /// Default limit on a message, in bytes.
 pub const MAX_MESSAGE_BYTES: usize = 64 * 1024 * 1024;
 
-/// Which checksums the server compares with what they were made from.
+/// Which checksums of messages the server checks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verify {
-    /// None: subscribers may check for themselves.
+    /// None: the server checks nothing; subscribers may.
     Never,
-    /// Those of messages that the server keeps until they are acknowledged.
+    /// Those of messages that ask for acknowledgement, which the server keeps.
     Stored,
     /// Those of every message.
     Always,
@@ -40,7 +40,7 @@ impl Verify {
     }
 }
 
-/// Why a text is no [`Verify`].
+/// The text is not one of the names of [`Verify`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("'{0}' is none of never, stored, always")]
 pub struct ParseVerifyError(String);
@@ -58,19 +58,19 @@ impl FromStr for Verify {
     }
 }
 
-/// What becomes of a subscriber that does not keep up with the messages of a name that it wants.
+/// What happens to a subscriber that does not keep up with the messages of its names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SlowSubscriber {
-    /// Publishers of what it wants wait for it. With each policy, one whose connection takes no bytes is
+    /// Publishers of its names wait for it. Under every policy, a subscriber whose connection takes no bytes is
     /// disconnected after the stall grace.
     Hold,
-    /// Its oldest messages are dropped, but for those that somebody has to acknowledge.
+    /// Its oldest messages are dropped, except those that ask for acknowledgement.
     Drop,
     /// It is disconnected after the stall grace.
     Disconnect,
 }
 
-/// Why a text is no [`SlowSubscriber`].
+/// The text is not one of the names of [`SlowSubscriber`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("'{0}' is none of hold, drop, disconnect")]
 pub struct ParseSlowSubscriberError(String);
@@ -88,16 +88,17 @@ impl FromStr for SlowSubscriber {
     }
 }
 
-/// Everything a server can be told. [`Config::default`] has the defaults.
+/// All settings of a server. [`Config::default`] has the defaults.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// The address both sockets listen on.
     pub bind: IpAddr,
-    /// Port of the publishing socket; 0 picks a free one.
+    /// Port for ZeroMQ SUB sockets, such as those of original clients; clients of this library do not use it. 0 picks a
+    /// free one.
     pub pub_port: u16,
-    /// Port of the request socket; 0 picks a free one.
+    /// Port that clients connect to, to publish and to subscribe. 0 picks a free one.
     pub recv_port: u16,
-    /// The journal. With one, unacknowledged messages outlive the server.
+    /// The journal: the file in which unacknowledged messages and durable groups outlive the server. None without one.
     pub persist_file: Option<PathBuf>,
     /// When the journal is synced.
     pub fsync: FsyncPolicy,
@@ -107,15 +108,15 @@ pub struct Config {
     pub retry_interval: Duration,
     /// How long an idempotency key counts: another message under it is not published.
     pub idempotency_window: Duration,
-    /// Most unacknowledged messages.
+    /// Maximum of unacknowledged messages; further messages with ack are rejected.
     pub max_pending_messages: usize,
-    /// Most bytes of unacknowledged messages.
+    /// Maximum bytes of unacknowledged messages; further messages with ack are rejected.
     pub max_pending_bytes: usize,
-    /// Largest request, in bytes.
+    /// Maximum bytes of a message; larger ones are rejected.
     pub max_message_bytes: usize,
-    /// Most connections, of publishers and subscribers together.
+    /// Maximum of connections, of publishers and subscribers together; further ones are closed at once.
     pub max_connections: usize,
-    /// Most connections of one address.
+    /// Maximum of connections of one address; further ones are closed at once.
     pub max_connections_per_address: usize,
     /// Bytes of all frames that wait for some subscriber, beyond which all publishers are held back. One
     /// frame may go beyond it, and large messages that are being carried over to the other format: 16 MiB of them, or
@@ -123,13 +124,13 @@ pub struct Config {
     pub max_unsent_bytes: usize,
     /// Bytes queued for one subscriber, beyond which it counts as slow whatever their age.
     pub max_subscriber_bytes: usize,
-    /// What becomes of a subscriber that does not keep up.
+    /// What happens to a subscriber that does not keep up.
     pub slow_subscriber: SlowSubscriber,
     /// Which checksums are checked.
     pub verify: Verify,
     /// How long all others wait for one subscriber that does not read, before it is disconnected.
     pub stall_grace: Duration,
-    /// How long the end of the server may take.
+    /// How long the shutdown may take.
     pub drain_timeout: Duration,
     /// The server's keys, and those of the clients that it accepts. With them, every connection is authenticated and
     /// encrypted with CURVE, and others are closed.
@@ -170,7 +171,7 @@ impl Default for Config {
     }
 }
 
-/// Which setting cannot be used.
+/// Why a configuration cannot be used: the setting, and its problem.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
     /// Other machines could reach the server, and nothing authenticates them.
@@ -179,10 +180,10 @@ pub enum ConfigError {
          bind 127.0.0.1, give the server keys (--curve-secret), or say --insecure if the network is yours"
     )]
     Exposed(IpAddr),
-    /// What clients may do is said of names that there cannot be.
+    /// A permission breaks a rule for names, patterns or users.
     #[error(transparent)]
     Access(#[from] AccessError),
-    /// Clients either have keys or say passwords.
+    /// Clients have either keys or passwords.
     #[error(
         "--access has users, who say a password, and with --curve-secret clients have keys: give each client a key, or \
          start the server without its own"
@@ -197,7 +198,7 @@ pub enum ConfigError {
     /// A number must be at least one.
     #[error("{0} must be at least 1")]
     Zero(&'static str),
-    /// A number is beyond what can be meant.
+    /// A number is too large.
     #[error("{setting} can be at most {max}, not {given}")]
     TooLarge {
         /// The setting.
@@ -207,7 +208,7 @@ pub enum ConfigError {
         /// The largest value.
         max: usize,
     },
-    /// A duration is too short or too long to be meant.
+    /// A duration is too short or too long.
     #[error("{setting} must be between 1ms and 1 year, not {}", humantime::format_duration(*given))]
     Duration {
         /// The setting.
@@ -229,13 +230,13 @@ pub fn parse_duration(text: &str) -> Result<Duration, humantime::DurationError> 
 }
 
 const DURATION_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
-/// Bytes of the largest message that a server can be told to take.
+/// The largest value of `max_message_bytes`.
 pub const MESSAGE_BYTES_MAX: usize = 1 << 30;
 /// Messages are numbered with 31 bits.
 const PENDING_MESSAGES_MAX: usize = 1 << 30;
 
 impl Config {
-    /// Checks what no type can.
+    /// Checks the settings against each other and against their bounds.
     ///
     /// # Errors
     /// The first setting that cannot be used.

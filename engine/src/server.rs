@@ -36,9 +36,9 @@ pub enum StartError {
     /// A port cannot be listened on.
     #[error("cannot listen on {address}: {source}{}", hint(source))]
     Listen {
-        /// Where.
+        /// The address.
         address: SocketAddr,
-        /// Why.
+        /// The system's error.
         source: io::Error,
     },
     /// The journal could not be opened.
@@ -66,7 +66,7 @@ fn hint(error: &io::Error) -> &'static str {
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let server = mezzenger::Server::builder().pub_port(0).recv_port(0).start()?;
-/// println!("send to {}, subscribe at {}", server.recv_addr(), server.pub_addr());
+/// println!("clients connect to {}", server.recv_addr());
 /// server.shutdown()?;
 /// # Ok(())
 /// # }
@@ -91,7 +91,7 @@ impl Server {
         pending::prepare();
     }
 
-    /// Starts a server: opens the journal, takes back what it holds, and listens. When this returns, both sockets listen.
+    /// Starts a server: opens the journal, restores what it holds, and listens. When this returns, both ports are open.
     ///
     /// # Errors
     /// A setting, port, address or journal that cannot be used; nothing is left running.
@@ -146,12 +146,12 @@ impl Server {
         Ok(Self { pub_addr, recv_addr, shared, thread: Some(thread) })
     }
 
-    /// Where subscribers connect.
+    /// Where ZeroMQ SUB sockets connect, such as those of original clients.
     pub fn pub_addr(&self) -> SocketAddr {
         self.pub_addr
     }
 
-    /// Where requests are sent.
+    /// Where clients connect.
     pub fn recv_addr(&self) -> SocketAddr {
         self.recv_addr
     }
@@ -199,7 +199,7 @@ impl Server {
     /// Waits until the server ends: after [`StopHandle::stop`], or because something failed.
     ///
     /// # Errors
-    /// What made it end, if nobody told it to.
+    /// What made it end, unless it was stopped.
     pub fn wait(mut self) -> Result<(), RunError> {
         self.join()
     }
@@ -285,7 +285,7 @@ pub(crate) fn recover(
     Ok(opened)
 }
 
-/// Configures a [`Server`]; every setting has the default of [`Config`].
+/// Configures a [`Server`]. Every setting has a default, the one of [`Config::default`].
 ///
 /// ```
 /// use mezzenger::{Client, Server};
@@ -321,48 +321,52 @@ macro_rules! setters {
 }
 
 setters! {
-    /// The address to listen on. One that other machines reach needs [`Self::curve`] or [`Self::insecure`].
+    /// The address to listen on. One that other machines can reach needs [`Self::curve`], users in [`Self::access`], or
+    /// [`Self::insecure`]. Default: 127.0.0.1.
     bind: IpAddr,
-    /// Port of the publishing socket; 0 picks a free one.
+    /// Port for ZeroMQ SUB sockets, such as those of original clients; clients of this library do not use it. 0 picks a
+    /// free one. Default: 7201.
     pub_port: u16,
-    /// Port of the request socket; 0 picks a free one.
+    /// Port that clients connect to, to publish and to subscribe. 0 picks a free one. Default: 7202.
     recv_port: u16,
-    /// When the journal is synced.
+    /// When the journal is synced. Default: always, before OK.
     fsync: FsyncPolicy,
-    /// Goes on with a damaged journal, without its damaged records; a copy of the file is kept.
+    /// Goes on with a damaged journal, without its damaged records; a copy of the file is kept. Default: false.
     repair: bool,
-    /// How long an unacknowledged message waits before it is sent again.
+    /// How long an unacknowledged message waits before it is sent again. Default: 10 s.
     retry_interval: Duration,
-    /// How long an idempotency key counts: another message under it is not published.
+    /// How long an idempotency key counts: another message under it is not published. Default: 2 minutes.
     idempotency_window: Duration,
-    /// Maximum of unacknowledged messages; further messages with ack are rejected.
+    /// Maximum of unacknowledged messages; further messages with ack are rejected. Default: 10,000,000.
     max_pending_messages: usize,
-    /// Maximum bytes of unacknowledged messages; further messages with ack are rejected.
+    /// Maximum bytes of unacknowledged messages; further messages with ack are rejected. Default: 2 GiB.
     max_pending_bytes: usize,
-    /// Largest request, in bytes.
+    /// Maximum bytes of a message; larger ones are rejected. Default: 64 MiB.
     max_message_bytes: usize,
-    /// Most connections, of publishers and subscribers together.
+    /// Maximum of connections, of publishers and subscribers together; further ones are closed at once. Default: 65,536.
     max_connections: usize,
-    /// Most connections of one address.
+    /// Maximum of connections of one address; further ones are closed at once. Default: 65,536.
     max_connections_per_address: usize,
-    /// Bytes of all frames that wait for some subscriber, beyond which all publishers are held back.
+    /// Bytes of all frames that wait for some subscriber, beyond which all publishers are held back. Default:
+    /// 256 MiB.
     max_unsent_bytes: usize,
-    /// Bytes queued for one subscriber, beyond which it counts as slow whatever their age.
+    /// Bytes queued for one subscriber, beyond which it counts as slow whatever their age. Default: 32 MiB.
     max_subscriber_bytes: usize,
-    /// What becomes of a subscriber that does not keep up.
+    /// What happens to a subscriber that does not keep up. Default: hold.
     slow_subscriber: SlowSubscriber,
-    /// Which checksums are checked.
+    /// Which checksums are checked. Default: stored.
     verify: Verify,
-    /// How long all others wait for one subscriber that does not read, before it is disconnected.
+    /// How long all others wait for one subscriber that does not read, before it is disconnected. Default:
+    /// 1 s.
     stall_grace: Duration,
-    /// How long the end of the server may take.
+    /// How long the shutdown may take. Default: 5 s.
     drain_timeout: Duration,
-    /// Allows an address that other machines can reach, although nothing authenticates them.
+    /// Allows an address that other machines can reach, although nothing authenticates them. Default: false.
     insecure: bool,
 }
 
 impl ServerBuilder {
-    /// Keeps unacknowledged messages in this file, so that they outlive the server.
+    /// Keeps unacknowledged messages and durable groups in this file, so that they outlive the server. Default: no file.
     #[must_use]
     pub fn persist_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.config.persist_file = Some(path.into());

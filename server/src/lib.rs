@@ -87,11 +87,12 @@ struct Settings {
     #[arg(long, value_name = "ADDR", value_parser = config::address, default_value_t = Config::default().bind)]
     bind: IpAddr,
 
-    /// Port for subscribers; 0 picks a free one.
+    /// Port for ZeroMQ SUB sockets, such as those of original clients; other clients do not use it. 0 picks a
+    /// free one.
     #[arg(long, value_name = "PORT", default_value_t = Config::default().pub_port)]
     pub_port: u16,
 
-    /// Port for publishers and acknowledgements; 0 picks a free one.
+    /// Port that clients connect to: they publish, subscribe and acknowledge here. 0 picks a free one.
     #[arg(long, value_name = "PORT", default_value_t = Config::default().recv_port)]
     recv_port: u16,
 

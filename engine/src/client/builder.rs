@@ -34,13 +34,13 @@ pub struct ClientBuilder {
 }
 
 impl ClientBuilder {
-    /// The server's host name or IP address, or its URL: `mezzenger://host`, or with the port that requests go to,
-    /// `host:7202` or `mezzenger://host:7202`, which then counts instead of an earlier [`Self::port`] for this host. An IPv6 address
-    /// may stand in brackets, or without them where no port follows. Default: 127.0.0.1.
+    /// The server's host name or IP address, `host:7202`, or its URL, `mezzenger://host` or `mezzenger://host:7202`. A port
+    /// that is given here takes precedence over an earlier [`Self::port`]. An IPv6 address may stand in brackets, or
+    /// without them where no port follows. Default: 127.0.0.1.
     ///
-    /// A URL may name several servers, `mezzenger://one,two:7203`: the client connects to the first that takes it, and when it
-    /// loses one, to the next. Servers share nothing: what one keeps waits there, and what was in flight when it was lost is
-    /// sent again to the next one, though it may have taken it.
+    /// A URL may name several servers, `mezzenger://one,two:7203`. The client connects to the first that accepts it, and
+    /// when it loses the connection, to the next. Servers share nothing: the messages that a server keeps wait there. What was
+    /// in flight when the connection was lost is sent again to the next server, although the first may have accepted it.
     pub fn server_address(mut self, address: impl Into<String>) -> Self {
         let address = address.into();
         if let Some(hosts) = read_address(&address) {
@@ -86,9 +86,8 @@ impl ClientBuilder {
         self
     }
 
-    /// What the server calls this client where people read it: in its log, on its page, in its metrics. Of a longer one the
-    /// first 64 bytes are sent, and control characters are left out; an empty one is none. Nothing proves it. Default: the name of the program, which is
-    /// the file name of its first argument.
+    /// The client's name in the server's log, metrics and page. It is for people: nothing proves it. At most its first 64 bytes
+    /// are sent, without control characters; an empty name is no name. Default: the file name of the program.
     ///
     /// ```no_run
     /// let client = mezzenger::Client::builder().client_name("invoices").connect()?;
@@ -107,7 +106,7 @@ impl ClientBuilder {
     }
 
     /// Maximum bytes of a message on the wire (payload, name and some 64 bytes); give the server (`--max-message-size`)
-    /// the same. A client that falls behind in reading holds what waits in its subscriptions, and one buffer of a
+    /// the same. A client that does not keep up with reading holds what waits in its subscriptions, and one buffer of a
     /// megabyte or of a message of this size. Default: 64 MiB.
     pub fn max_message_size(mut self, bytes: usize) -> Self {
         self.options.max_message_size = bytes;
@@ -150,8 +149,8 @@ impl ClientBuilder {
     }
 
     /// Encrypts the connection with CURVE ([CurveZMQ](https://rfc.zeromq.org/spec/26/)): the client proves its own
-    /// keys, and connects only to a server that has the secret key of `server`. [`ServerBuilder::curve`] is the other
-    /// end. Several servers of a URL share one key.
+    /// keys, and connects only to a server that has the secret key of `server`. [`ServerBuilder::curve`] is the server's
+    /// side. Several servers of a URL share one key.
     ///
     /// [`ServerBuilder::curve`]: crate::ServerBuilder::curve
     pub fn curve(mut self, own: KeyPair, server: PublicKey) -> Self {
@@ -159,25 +158,24 @@ impl ClientBuilder {
         self
     }
 
-    /// Logs in with a user's name and password (PLAIN), and connects to no server that does not ask for them. Both
+    /// Logs in with a user's name and password (PLAIN), and connects only to a server that asks for them. Both
     /// travel unencrypted, as all messages do: use it only on networks that encrypt.
-    /// [`Access::user`](crate::access::Access::user) is the other end.
+    /// [`Access::user`](crate::access::Access::user) is the server's side.
     pub fn plain(mut self, user: impl Into<String>, password: impl AsRef<[u8]>) -> Self {
         let password = Zeroizing::new(password.as_ref().to_vec());
         self.options.login = Some(Arc::new(Login { user: user.into(), password }));
         self
     }
 
-    /// Called, on the client's thread, when messages were published that did not arrive here. It must not
-    /// block, as [`Self::on_error`] says. One that
-    /// asks for acknowledgement can still arrive later. See [`Missed`] for what is reported although
-    /// nothing was missed.
+    /// Called, on the client's thread, when messages that were published did not arrive here. It must not
+    /// block, as [`Self::on_error`] says. A message that asks for acknowledgement can still arrive later. See [`Missed`] for
+    /// reports without a loss.
     pub fn on_missed(mut self, callback: impl Fn(&Missed) + Send + Sync + 'static) -> Self {
         self.options.on_missed = Some(Arc::new(callback));
         self
     }
 
-    /// Called, on the client's thread, when publishing is held back for longer than a moment, and when it
+    /// Called, on the client's thread, when publishing has waited for a tenth of a second ([`Blocked::Began`]), and when it
     /// goes on. It must not block, as [`Self::on_error`] says, and what it publishes fails at once while
     /// there is no room. [`Client::counters`] has how often and how
     /// long calls waited; one that waits `send_timeout` times `connection_retries` fails with
@@ -200,9 +198,9 @@ impl ClientBuilder {
         self
     }
 
-    /// Called, on the client's thread, when a connection was made, and when one ended and why: at the time, even while
+    /// Called, on the client's thread, when a connection was made, and when one ended, with the reason: at once, even while
     /// callbacks for messages are busy or a [`Subscription`](super::Subscription) is not read. It must not block, as
-    /// [`Self::on_error`] says. Not told when the client stops.
+    /// [`Self::on_error`] says. It is not called when the client stops.
     ///
     /// ```no_run
     /// use mezzenger::ConnectionEvent;
@@ -224,8 +222,8 @@ impl ClientBuilder {
         self
     }
 
-    /// Called, on the thread concerned, when something failed that no caller was told of. It must not
-    /// block: on the client's thread, what waits for the server would wait for that very thread, and fails with
+    /// Called, on the thread concerned, when something failed that no call returns, as [`Failure`] lists. Such failures are also
+    /// logged, with `tracing`. The callback must not block: on the client's thread, a call that waits for the server would wait for that very thread, and fails with
     /// [`SendError::InCallback`](super::SendError::InCallback) or
     /// [`SubscribeError::InCallback`](super::SubscribeError::InCallback).
     pub fn on_error(mut self, callback: impl Fn(&Failure) + Send + Sync + 'static) -> Self {
@@ -245,7 +243,7 @@ impl ClientBuilder {
 }
 
 impl Client {
-    /// The options, at their defaults.
+    /// Returns a builder with all options at their defaults.
     pub fn builder() -> ClientBuilder {
         ClientBuilder::default()
     }

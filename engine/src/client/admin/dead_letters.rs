@@ -32,7 +32,7 @@ impl DeadLetters {
     /// How many there are.
     ///
     /// # Errors
-    /// Why the server does not tell.
+    /// [`AdminError`]: the server rejected the request or did not answer, or the client was stopped.
     pub fn count(&self) -> Result<u64, AdminError> {
         block(self.0.count())
     }
@@ -40,7 +40,7 @@ impl DeadLetters {
     /// Those that died first, at most `limit`.
     ///
     /// # Errors
-    /// Why the server does not tell.
+    /// [`AdminError`]: the server rejected the request or did not answer, or the client was stopped.
     pub fn list(&self, limit: usize) -> Result<Vec<DeadLetter>, AdminError> {
         block(self.0.list(limit))
     }

@@ -176,7 +176,7 @@ impl Groups {
     /// All groups, durable ones and those that have members, in the order of their names.
     ///
     /// # Errors
-    /// Why the server does not tell.
+    /// [`AdminError`]: the server rejected the request or did not answer, or the client was stopped.
     pub fn list(&self) -> Result<Vec<Group>, AdminError> {
         block(self.all())
     }
@@ -184,7 +184,7 @@ impl Groups {
     /// The group of this name, if there is one.
     ///
     /// # Errors
-    /// Why the server does not tell.
+    /// [`AdminError`]: the name breaks a rule, the server rejected the request or did not answer, or the client was stopped.
     pub fn get(&self, name: &str) -> Result<Option<Group>, AdminError> {
         block(self.one(name))
     }
@@ -212,7 +212,7 @@ impl Groups<Asynchronous> {
     /// All groups, durable ones and those that have members, in the order of their names.
     ///
     /// # Errors
-    /// Why the server does not tell.
+    /// [`AdminError`]: the server rejected the request or did not answer, or the client was stopped.
     pub async fn list(&self) -> Result<Vec<Group>, AdminError> {
         self.all().await
     }
@@ -220,7 +220,7 @@ impl Groups<Asynchronous> {
     /// The group of this name, if there is one.
     ///
     /// # Errors
-    /// Why the server does not tell.
+    /// [`AdminError`]: the name breaks a rule, the server rejected the request or did not answer, or the client was stopped.
     pub async fn get(&self, name: &str) -> Result<Option<Group>, AdminError> {
         self.one(name).await
     }

@@ -129,7 +129,7 @@ impl Retained {
     /// How many there are, of all names.
     ///
     /// # Errors
-    /// Why the server does not tell.
+    /// [`AdminError`]: the server rejected the request or did not answer, or the client was stopped.
     pub fn count(&self) -> Result<u64, AdminError> {
         block(self.total())
     }
@@ -137,7 +137,7 @@ impl Retained {
     /// Those of the names that a filter is for, in the order of these, at most `limit`.
     ///
     /// # Errors
-    /// Why the server does not tell.
+    /// [`AdminError`]: the filter breaks a rule, the server rejected the request or did not answer, or the client was stopped.
     pub fn list(&self, filter: &Filter, limit: usize) -> Result<Vec<RetainedMessage>, AdminError> {
         block(self.some(filter, limit))
     }
@@ -157,7 +157,7 @@ impl Retained<Asynchronous> {
     /// How many there are, of all names.
     ///
     /// # Errors
-    /// Why the server does not tell.
+    /// [`AdminError`]: the server rejected the request or did not answer, or the client was stopped.
     pub async fn count(&self) -> Result<u64, AdminError> {
         self.total().await
     }
@@ -165,7 +165,7 @@ impl Retained<Asynchronous> {
     /// Those of the names that a filter is for, as the blocking [`list`](crate::Retained::list) has them.
     ///
     /// # Errors
-    /// Why the server does not tell.
+    /// [`AdminError`]: the filter breaks a rule, the server rejected the request or did not answer, or the client was stopped.
     pub async fn list(
         &self,
         filter: &Filter,

@@ -52,15 +52,14 @@ impl Drop for Lease {
     }
 }
 
-/// A message that was delivered to a [`Subscription`](super::Subscription), which is to be settled if it
-/// [asks for it](Message::requires_ack).
+/// A [`Message`] that was delivered to a [`Subscription`](super::Subscription).
 ///
-/// It is a [`Message`], with what the delivery adds. [`Self::ack`] says that it is done. In a group, [`Self::nak`] gives
-/// it back, [`Self::reject`] gives it up and [`Self::extend`] asks for more time; what is dropped without a word goes to a member again when its
-/// time is over. For a broadcast subscription, what nobody acknowledges is delivered again after the server's retry
-/// interval. For an observer nothing waits, and all of these do nothing.
+/// If it [asks for acknowledgement](Message::requires_ack), settle it: [`Self::ack`] when the work is done; in a group
+/// also [`Self::nak`] (a later attempt), [`Self::reject`] (a dead letter) and [`Self::extend`] (more time). A delivery
+/// that is dropped unsettled is delivered again: in a group when the time of the attempt is over, to a broadcast
+/// subscription after the server's retry interval. For an observer, these methods do nothing.
 ///
-/// While it lives, its bytes count against the subscription's credit.
+/// Until it is settled or dropped, its bytes count against the subscription's credit.
 ///
 /// ```
 /// # use std::time::Duration;
@@ -108,25 +107,27 @@ impl<Mode> Delivery<Mode> {
         &self.message
     }
 
-    /// Whether the server kept it and delivers it from there: to somebody who did not acknowledge it, or who subscribed after it was
-    /// published. So it may have been here before, and it may come behind messages that were published after it.
+    /// Whether the server kept the message and delivers it from there: to a subscriber that did not acknowledge it, or that
+    /// subscribed after it was published. So it may have been delivered here before, and it may arrive after messages that
+    /// were published later.
     pub fn is_redelivered(&self) -> bool {
         self.again
     }
 
-    /// Whether it is a retained message that came because the subscription asked for
-    /// [the last values](super::SubscriptionBuilder::with_last), and not because it was published just now.
+    /// Whether it is a retained message that was delivered because the subscription asked for
+    /// [retained messages](super::SubscriptionBuilder::with_last), and not because it was published just now.
     pub fn is_retained(&self) -> bool {
         self.retained
     }
 
-    /// How often its group got it, this time included; 0 outside of groups.
+    /// The number of this attempt of its group at the message, from 1; 0 outside of groups.
     pub fn attempt(&self) -> u16 {
         self.attempt
     }
 
-    /// It is done. Does not wait: acknowledgements leave together. One that is lost with the connection, or comes when a later
-    /// attempt is here, is reported to [`on_error`](crate::ClientBuilder::on_error), and the message delivered again.
+    /// Acknowledges the message. Returns at once: acknowledgements are sent together. An acknowledgement that is lost with the
+    /// connection, or that comes after a later attempt began, is reported to
+    /// [`on_error`](crate::ClientBuilder::on_error), and the message is delivered again.
     pub fn ack(mut self) {
         if !self.message.requires_ack() || !self.lease.settler.publisher.process.is_this() {
             return;
@@ -140,9 +141,9 @@ impl<Mode> Delivery<Mode> {
         self.settled = true;
     }
 
-    /// Gives it back to its group, which delivers it again after `delay`, to this member or another one; zero: after the
-    /// group's [backoff](super::GroupBuilder::backoff). Outside of groups it does nothing: the server delivers what is not
-    /// acknowledged again by itself. At most some 49 days; a longer delay is shortened.
+    /// Asks for a later attempt: the group delivers the message again after `delay`, to this member or another one. With
+    /// a delay of zero, the group's [backoff](super::GroupBuilder::backoff) decides. The longest delay is about 49 days; a longer one is
+    /// shortened. Outside of groups it does nothing: the server itself delivers the message again until it is acknowledged.
     pub fn nak(mut self, delay: Duration) {
         if self.is_job() {
             self.say(Word::Nak { delay_ms: millis(delay) });
@@ -150,8 +151,8 @@ impl<Mode> Delivery<Mode> {
         }
     }
 
-    /// It will never be done: it becomes a dead letter of its group, with the reason, of which the first 255 bytes count.
-    /// [`Client::dead_letters`](crate::Client::dead_letters) has those. Outside of groups it does nothing.
+    /// Gives the message up: it becomes a dead letter of its group, with the first 255 bytes of the reason.
+    /// [`Client::dead_letters`](crate::Client::dead_letters) lists dead letters. Outside of groups it does nothing.
     pub fn reject(mut self, reason: &str) {
         if self.is_job() {
             let reason = reason[..reason.floor_char_boundary(REASON_BYTES_MAX)].into();
@@ -160,8 +161,9 @@ impl<Mode> Delivery<Mode> {
         }
     }
 
-    /// Asks for as much time again as the group gives, from now on. A client does so by itself while it
-    /// holds a delivery, unless that was [switched off](super::GroupBuilder::extend_automatically).
+    /// Asks for more time: the group's [time for an attempt](super::GroupBuilder::ack_wait) begins again now. A client does this
+    /// by itself while it holds a delivery, unless that was
+    /// [switched off](super::GroupBuilder::extend_automatically). Outside of groups it does nothing.
     pub fn extend(&self) {
         if self.is_job() {
             self.say(Word::Extend);
@@ -215,18 +217,18 @@ impl<Mode> Delivery<Mode> {
 }
 
 impl Delivery {
-    /// Answers it, if it is a request. Does not wait for the server, and settles nothing.
+    /// Publishes the reply to a request. Does not wait for the server, and does not settle the message.
     ///
     /// # Errors
-    /// [`SendError::NoReplyWanted`] when it says nothing of where an answer goes; else as for
+    /// [`SendError::NoReplyWanted`] when the message does not name where a reply goes; the others as for
     /// [`Client::publish`](crate::Client::publish).
     pub fn reply(&self, payload: impl Payload) -> Result<Receipt, SendError> {
         let (name, properties) = self.answer()?;
         self.lease.settler.publisher.publish_with(name, &payload, &properties, false, true)
     }
 
-    /// Answers it, if it is a request, that it failed: whoever asked gets [`RequestError::Failed`] with this reason, at once.
-    /// Does not wait for the server, and settles nothing.
+    /// Replies to a request that it failed: the requester's call returns [`RequestError::Failed`] with this reason, at once.
+    /// Does not wait for the server, and does not settle the message.
     ///
     /// # Errors
     /// As for [`Self::reply`].
@@ -237,8 +239,9 @@ impl Delivery {
         self.lease.settler.publisher.publish_with(name, &b"", &properties, false, true)
     }
 
-    /// Publishes it under another name, as it is: payload, encoding and properties, and whether it is to be acknowledged.
-    /// Does not wait for the server, and settles nothing.
+    /// Publishes the message unchanged under another name: payload, encoding and properties, and whether it asks for
+    /// acknowledgement.
+    /// Does not wait for the server, and does not settle the message.
     ///
     /// # Errors
     /// As for [`Client::publish`](crate::Client::publish).
@@ -249,19 +252,19 @@ impl Delivery {
 
 #[cfg(feature = "tokio")]
 impl Delivery<Asynchronous> {
-    /// Answers it, if it is a request. Waits for room in the buffer alone, as
-    /// [`Client::publish`](crate::asynchronous::Client::publish) does, and settles nothing.
+    /// Publishes the reply to a request. Waits only for room in the buffer, as
+    /// [`Client::publish`](crate::asynchronous::Client::publish) does, and does not settle the message.
     ///
     /// # Errors
-    /// [`SendError::NoReplyWanted`] when it says nothing of where an answer goes; else as for
+    /// [`SendError::NoReplyWanted`] when the message does not name where a reply goes; the others as for
     /// [`Client::publish`](crate::asynchronous::Client::publish).
     pub async fn reply(&self, payload: impl Payload) -> Result<Receipt, SendError> {
         let (name, properties) = self.answer()?;
         self.lease.settler.publisher.publish_in_task(name, payload, properties, false, true).await
     }
 
-    /// Answers it, if it is a request, that it failed: whoever asked gets [`RequestError::Failed`] with this reason, at once.
-    /// Waits for room in the buffer alone, and settles nothing.
+    /// Replies to a request that it failed: the requester's call returns [`RequestError::Failed`] with this reason, at once.
+    /// Waits only for room in the buffer, and does not settle the message.
     ///
     /// # Errors
     /// As for [`Self::reply`].
@@ -272,8 +275,9 @@ impl Delivery<Asynchronous> {
         self.lease.settler.publisher.publish_in_task(name, b"", properties, false, true).await
     }
 
-    /// Publishes it under another name, as it is: payload, encoding and properties, and whether it is to be acknowledged.
-    /// Waits for room in the buffer alone, and settles nothing.
+    /// Publishes the message unchanged under another name: payload, encoding and properties, and whether it asks for
+    /// acknowledgement.
+    /// Waits only for room in the buffer, and does not settle the message.
     ///
     /// # Errors
     /// As for [`Client::publish`](crate::asynchronous::Client::publish).

@@ -5,29 +5,29 @@ use std::fmt;
 use crate::client::error::SubscribeError;
 use crate::wire::filter::{self, FilterError};
 
-/// Which messages a subscription is for, by their names. What parts the tokens of a pattern is `.`.
+/// Selects messages by name: one name, a prefix, or a pattern of tokens separated by `.`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Filter {
-    /// Those of this one name.
+    /// The one name.
     Name(String),
-    /// Those whose name begins with this text; the empty text stands for all messages.
+    /// All names that begin with this text; the empty text selects all.
     Prefix(String),
-    /// Those whose tokens fit: `*` fits any one token, and `>` at the end fits one or more.
+    /// All names whose tokens match: `*` matches any one token, and `>` at the end one or more.
     Pattern(String),
 }
 
 impl Filter {
-    /// Messages of one name.
+    /// Selects one name, literally, also if it looks like a pattern.
     pub fn name(name: impl Into<String>) -> Self {
         Self::Name(name.into())
     }
 
-    /// Messages whose name begins with `prefix`; the empty one means all messages.
+    /// Selects all names that begin with `prefix`; the empty prefix selects all.
     pub fn prefix(prefix: impl Into<String>) -> Self {
         Self::Prefix(prefix.into())
     }
 
-    /// Messages whose name fits a pattern of tokens.
+    /// Selects all names that match a pattern of tokens: `*` matches any one token, and `>` at the end one or more.
     ///
     /// ```
     /// use mezzenger::Filter;
@@ -40,12 +40,12 @@ impl Filter {
         Self::Pattern(pattern.into())
     }
 
-    /// Whether messages of this name are among them.
+    /// Whether it selects messages of this name.
     pub fn fits(&self, name: &str) -> bool {
         self.wire().fits(name)
     }
 
-    /// Checks it against the rules for names and patterns, as the server does.
+    /// Checks the text against the rules for names and patterns, as the server does.
     ///
     /// # Errors
     /// The rule that it breaks.

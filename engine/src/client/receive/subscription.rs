@@ -18,13 +18,14 @@ use crate::wire::record::Records;
 /// [`Client::subscription_to`](crate::Client::subscription_to).
 ///
 /// Each message comes as a [`Delivery`], which is acknowledged explicitly. Dropping the subscription ends it: what was
-/// not acknowledged is delivered again, to whoever is subscribed then. So does the end of its client, which it does not keep.
+/// not acknowledged is delivered again, to whoever is subscribed then. It also ends when its client stops: a
+/// subscription does not keep the client alive.
 ///
-/// As an iterator it ends without saying why; [`Self::recv`] says whether it was closed or rejected.
+/// The iterator ends without a reason; [`Self::recv`] returns it: closed or rejected.
 ///
-/// What is not read waits here, up to the subscription's credit in bytes; it holds up neither other subscriptions nor
-/// callbacks. Beyond, messages wait at the server, which slows their publishers down, or are lost, as the subscription
-/// was opened.
+/// Messages that are not read wait here, up to the subscription's credit in bytes. They hold up neither other
+/// subscriptions nor callbacks. Further messages wait at the server, which slows their publishers down; those of a
+/// [lossy](super::SubscriptionBuilder::lossy) subscription or of a group are dropped, unless they ask for acknowledgement.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -134,16 +135,16 @@ impl Subscription {
     /// Waits for the next message.
     ///
     /// # Errors
-    /// [`ReceiveError::Closed`] when the subscription has ended and all was read, [`ReceiveError::Refused`] when the
+    /// [`ReceiveError::Closed`] when the subscription has ended and all messages were read; [`ReceiveError::Refused`] when the
     /// server rejected it on a new connection.
     pub fn recv(&mut self) -> Result<Delivery, ReceiveError> {
         self.next_until(None)
     }
 
-    /// Waits for the next message, so long at most.
+    /// Waits for the next message, at most for `timeout`.
     ///
     /// # Errors
-    /// [`ReceiveError::TimedOut`] when none came; the others as for [`Self::recv`].
+    /// [`ReceiveError::TimedOut`] when none arrived in time; the others as for [`Self::recv`].
     pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Delivery, ReceiveError> {
         self.next_until(Instant::now().checked_add(timeout))
     }
@@ -164,7 +165,7 @@ impl Subscription {
 impl Iterator for Subscription {
     type Item = Delivery;
 
-    /// Waits like [`Subscription::recv`]; `None` when the subscription has ended.
+    /// Waits as [`Subscription::recv`] does; `None` when the subscription has ended.
     fn next(&mut self) -> Option<Delivery> {
         self.recv().ok()
     }

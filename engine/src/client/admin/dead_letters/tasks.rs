@@ -38,7 +38,7 @@ impl DeadLetters {
     /// How many there are.
     ///
     /// # Errors
-    /// Why the server does not tell.
+    /// [`AdminError`]: the server rejected the request or did not answer, or the client was stopped.
     pub async fn count(&self) -> Result<u64, AdminError> {
         self.page(0, 1, |_| {}).await.map(|listed| listed.total)
     }
@@ -46,7 +46,7 @@ impl DeadLetters {
     /// Those that died first, at most `limit`.
     ///
     /// # Errors
-    /// Why the server does not tell.
+    /// [`AdminError`]: the server rejected the request or did not answer, or the client was stopped.
     pub async fn list(&self, limit: usize) -> Result<Vec<DeadLetter>, AdminError> {
         let (mut letters, mut from) = (Vec::new(), 0);
         while letters.len() < limit {

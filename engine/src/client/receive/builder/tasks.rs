@@ -27,8 +27,8 @@ impl GroupBuilder<Asynchronous> {
     /// Joins the group, as [`SubscriptionBuilder::open`] subscribes.
     ///
     /// # Errors
-    /// As for [`SubscriptionBuilder::open`]; [`SubscribeError::Refused`] when the group's other members say otherwise of
-    /// what they have to agree on.
+    /// As for [`SubscriptionBuilder::open`]; [`SubscribeError::Refused`] also when the group exists with another filter, or
+    /// with other options than those that are set here.
     pub async fn open(self) -> Result<Subscription<Asynchronous>, SubscribeError> {
         let (callbacks, settings) = self.settings()?;
         callbacks.opener().clone().open_in_task(settings, Reader::Subscription).await
