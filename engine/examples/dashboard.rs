@@ -1,6 +1,7 @@
-//! Counts orders by what happens to them, as it happens, and takes none from those who work at them.
+//! Counts orders by what happens to them, as it happens. It observes, and takes none from the workers.
 //!
-//! `cargo run --release -p mezzenger --example dashboard -- [HOST] [PORT] [MESSAGES]`: ends after so many messages, or never.
+//! `cargo run --release -p mezzenger --example dashboard -- [HOST] [PORT] [MESSAGES]`: ends after MESSAGES messages; without it,
+//! never.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -16,7 +17,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let client = Client::builder().server_address(host).port(port).connect()?;
     let mut counts = BTreeMap::<String, u64>::new();
     let events = client.subscription_to(Filter::pattern("orders.>")).observe().open()?;
-    println!("looking on");
+    println!("observing");
     for event in events.take(messages) {
         *counts.entry(event.name().to_owned()).or_default() += 1;
         println!("{counts:?}");

@@ -7,7 +7,7 @@
 //!
 //! The guide in `docs/` describes what is promised; start with `docs/getting-started.md`.
 //!
-//! [`Client::connect`] takes a host, whose port is 7202, or a URL with a port: `mezzenger://host:7302`.
+//! [`Client::connect`] takes a host, whose port is then 7202, or `host:7302`, or a URL, `mezzenger://host:7302`.
 //!
 //! Features: `tokio` adds the module `asynchronous`, a client whose calls are futures. It is off by default.
 //!

@@ -38,7 +38,7 @@ fn the_dashboard_counts_by_name_and_takes_nothing() {
         .spawn()
         .unwrap();
     let mut lines = BufReader::new(dashboard.stdout.take().unwrap()).lines().map(Result::unwrap);
-    assert_eq!(lines.next().unwrap(), "looking on");
+    assert_eq!(lines.next().unwrap(), "observing");
     let client = Client::builder().port(port).connect().unwrap();
     for name in ["orders.new", "orders.new", "bills.new", "orders.7.paid"] {
         client.message(name, "x").ack().send().unwrap();

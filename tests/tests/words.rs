@@ -8,6 +8,24 @@ use crate::harness::binaries::workspace;
 use crate::harness::pages::{Page, guide, is_decision};
 use crate::tidy::{files, shown};
 
+/// Pages that are not in the guide.
+const OTHER_PAGES: [&str; 8] = [
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "SECURITY.md",
+    "bench/gate/README.md",
+    "fuzz/README.md",
+    "python/README.md",
+    "python/bench/README.md",
+    "tests/torture/README.md",
+];
+/// Folders with source files.
+const SOURCES: [&str; 6] =
+    ["cli/src/", "engine/examples/", "engine/src/", "loadgen/src/", "python/src/", "server/src/"];
+
+/// What begins a line of code with a text that users see.
+const SHOWN: [&str; 3] = ["#[error(\"", "println!(\"", "eprintln!(\""];
+
 /// A text that the words are looked for in, line by line.
 struct Text {
     /// The file, or the command whose help it is.
@@ -43,7 +61,7 @@ fn page(page: &Page) -> Text {
     Text { name: page.path.clone(), lines }
 }
 
-/// The documentation comments of a file, and the texts of its errors.
+/// The documentation comments of a file, the texts of its errors, and what it prints.
 fn comments(name: String, source: &str) -> Text {
     let mut is_code = false;
     let mut lines = Vec::new();
@@ -56,8 +74,8 @@ fn comments(name: String, source: &str) -> Text {
             Some(_) => {}
             None => {
                 is_code = false;
-                let is_error = line.starts_with("#[error(\"");
-                lines.push((n + 1, if is_error { without_code(line) } else { String::new() }));
+                let is_shown = SHOWN.iter().any(|beginning| line.starts_with(beginning));
+                lines.push((n + 1, if is_shown { without_code(line) } else { String::new() }));
             }
         }
     }
@@ -91,15 +109,11 @@ fn help(command: &mut Command, path: &str, texts: &mut Vec<Text>) {
 fn texts() -> Vec<Text> {
     let mut pages = guide();
     pages.retain(|page| !is_decision(page) && page.path != "docs/glossary.md");
-    pages.extend(
-        ["CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "python/README.md"].map(Page::read),
-    );
+    pages.extend(OTHER_PAGES.map(Page::read));
     let mut texts: Vec<_> = pages.iter().map(page).collect();
     for file in files(&[".rs"]) {
         let name = shown(&file);
-        let is_source = ["engine/src/", "server/src/", "cli/src/", "loadgen/src/", "python/src/"]
-            .iter()
-            .any(|folder| name.starts_with(folder));
+        let is_source = SOURCES.iter().any(|folder| name.starts_with(folder));
         if is_source && !name.contains("/tests") {
             let source = fs::read_to_string(workspace().join(&name)).unwrap();
             texts.push(comments(name, &source));
@@ -157,6 +171,8 @@ fn words_are_found_over_lines_and_not_within_others_or_in_code() {
     assert_eq!(found(&text, "so many"), [0; 0]);
     assert_eq!(found(&text, "is told"), [1]);
     assert_eq!(found(&text, "under way"), [4]);
+    let printed = comments("a.rs".to_owned(), "let anew = 1;\n    println!(\"anew\");\n");
+    assert_eq!(found(&printed, "anew"), [2]);
 }
 
 /// Each word of the glossary has one sentence.
