@@ -1,4 +1,4 @@
-//! The messages of a journal, read as a subscriber reads them.
+//! The messages of a journal, in the form in which a subscriber receives them.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -17,9 +17,9 @@ use crate::wire::id::MessageId;
 pub struct JournalMessage {
     /// The message.
     pub message: Message,
-    /// The groups that gave it up, whose dead letter it is.
+    /// The groups that gave it up: it is a dead letter of each.
     pub dead_in: Vec<String>,
-    /// Whether it is kept as the last one of its name, and not until it is acknowledged.
+    /// Whether it is kept as the retained message of its name, and not until it is acknowledged.
     pub retained: bool,
 }
 
@@ -31,9 +31,9 @@ pub struct JournalMessages {
     retained: std::vec::IntoIter<message::Message>,
 }
 
-/// Reads the messages that a server's journal holds, those that are not settled and then those that are retained, and changes
-/// nothing, nor locks it: a server may use it meanwhile. What is damaged is left out; [`inspect_journal`](crate::inspect_journal)
-/// tells of it.
+/// Reads the messages of a server's journal: first those that are not settled, then those that are retained. Neither changes nor
+/// locks the file: a server may use it meanwhile. Damaged records are left out; [`inspect_journal`](crate::inspect_journal)
+/// reports them.
 ///
 /// # Errors
 /// As for [`inspect_journal`](crate::inspect_journal).

@@ -156,7 +156,7 @@ impl Server {
         self.recv_addr
     }
 
-    /// What the server counted so far.
+    /// The server's counts since its start.
     pub fn metrics(&self) -> Metrics {
         Metrics {
             pending_messages: self.shared.pending.len() as u64,
@@ -165,13 +165,13 @@ impl Server {
         }
     }
 
-    /// A handle that asks this server about itself, from other threads. From the first on, the server counts what is published
+    /// A handle that asks this server about its state, from any thread. From the first call on, the server counts what is published
     /// under each name.
     pub fn inspector(&self) -> Inspector {
         Inspector::new(Arc::clone(&self.shared.questions), self.shared.waker.clone())
     }
 
-    /// A handle that tells this server to stop, for a signal handler or another thread.
+    /// A handle that stops this server, for a signal handler or another thread.
     pub fn stop_handle(&self) -> StopHandle {
         StopHandle(self.shared.clone())
     }
@@ -196,7 +196,7 @@ impl Server {
         AccessHandle(self.shared.clone())
     }
 
-    /// Waits until the server ends: after [`StopHandle::stop`], or because something failed.
+    /// Waits until the server ends: after [`StopHandle::stop`], or because of a failure.
     ///
     /// # Errors
     /// What made it end, unless it was stopped.
@@ -374,8 +374,8 @@ impl ServerBuilder {
     }
 
     /// Authenticates and encrypts every connection with CURVE ([CurveZMQ](https://rfc.zeromq.org/spec/26/)), which
-    /// clients of this library and of libzmq have: the server is known by its own keys, and accepts the clients that
-    /// are authorized. Connections without CURVE are closed. A message over the limit also ends its connection.
+    /// clients of this library and of libzmq speak. The server proves its own keys, and accepts only authorized clients.
+    /// Connections without CURVE are closed. With CURVE, a message over the limit also ends its connection.
     ///
     /// ```
     /// use mezzenger::curve::{AuthorizedKeys, KeyPair};

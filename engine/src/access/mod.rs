@@ -1,6 +1,6 @@
 //! Permissions: the identities of clients, and what each is allowed.
 //!
-//! A server that has an [`Access`] allows nothing but what it says. A connection is known by its key (CURVE), by its user
+//! A server that has an [`Access`] allows only what it lists. A connection is identified by its key (CURVE), by its user
 //! (PLAIN), or not at all.
 //!
 //! ```
@@ -28,7 +28,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::curve::PublicKey;
-use crate::wire::filter::{ANY_REST, ANY_TOKEN, Filter, FilterError, TOKEN_SEPARATOR};
+use crate::wire::filter::{Filter, FilterError, has_wildcard};
 
 mod password;
 #[cfg(test)]
@@ -52,12 +52,12 @@ pub struct Names {
 }
 
 impl Names {
-    /// The one name, whatever it holds.
+    /// The one name, literally, also if it looks like a pattern.
     pub fn name(name: impl Into<String>) -> Self {
         Self::of(&Filter::Name(&name.into()))
     }
 
-    /// All names that begin so.
+    /// All names that begin with this text.
     pub fn prefix(prefix: impl Into<String>) -> Self {
         Self::of(&Filter::Prefix(&prefix.into()))
     }
@@ -85,9 +85,7 @@ impl Names {
 
 impl From<&str> for Names {
     fn from(text: &str) -> Self {
-        let mut tokens = text.split(TOKEN_SEPARATOR);
-        let is_pattern = tokens.any(|token| token == ANY_TOKEN || token == ANY_REST);
-        Self::of(&if is_pattern { Filter::Pattern(text) } else { Filter::Name(text) })
+        Self::of(&if has_wildcard(text) { Filter::Pattern(text) } else { Filter::Name(text) })
     }
 }
 
@@ -103,7 +101,7 @@ impl fmt::Display for Names {
     }
 }
 
-/// What a client may do. It may always ping, publish answers to requests that it got, and get the answers to its own.
+/// What a client may do. It may always ping, reply to requests that it received, and receive the replies to its own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Permissions {
     publish: Vec<Names>,
@@ -131,30 +129,30 @@ impl Permissions {
         Self::none().publish(">").subscribe(">").group(">").administer()
     }
 
-    /// Also to publish under these names.
+    /// Allows it to publish under these names, too.
     #[must_use]
     pub fn publish(mut self, names: impl Into<Names>) -> Self {
         self.publish.push(names.into());
         self
     }
 
-    /// Also to get and acknowledge messages of these names. A subscription is allowed if one of these covers all names
-    /// that it fits; on the port for subscribers it gets those of its messages that are allowed.
+    /// Allows it to receive and acknowledge messages of these names, too. A subscription is allowed if one of the allowed names,
+    /// prefixes or patterns covers all names of its filter. A ZeroMQ SUB socket may subscribe to more, and receives what is allowed.
     #[must_use]
     pub fn subscribe(mut self, names: impl Into<Names>) -> Self {
         self.subscribe.push(names.into());
         self
     }
 
-    /// Also to join these groups, for messages that it may get.
+    /// Allows it to join these groups, too, for messages that it may receive.
     #[must_use]
     pub fn group(mut self, names: impl Into<Names>) -> Self {
         self.groups.push(names.into());
         self
     }
 
-    /// Also to create, list and delete the groups that it may join, to deal with their dead letters, to list the retained
-    /// messages that it may get, and to clear those that it may publish.
+    /// Allows it to create, list and delete the groups that it may join, to show, replay and purge their dead letters, to list the
+    /// retained messages that it may receive, and to clear those that it may publish.
     #[must_use]
     pub fn administer(mut self) -> Self {
         self.administer = true;
@@ -247,7 +245,7 @@ struct User {
     permissions: Arc<Permissions>,
 }
 
-/// What each client of a server may do. What it does not say is not allowed.
+/// What each client of a server may do. Anything not listed is not allowed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Access {
     keys: BTreeMap<PublicKey, Arc<Permissions>>,
@@ -256,20 +254,20 @@ pub struct Access {
 }
 
 impl Access {
-    /// Allows nobody anything.
+    /// Allows nothing to anybody.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// What the client with this key may do, in place of what was said of it before.
+    /// Sets what the client with this key may do, in place of an earlier setting.
     #[must_use]
     pub fn key(mut self, key: PublicKey, permissions: Permissions) -> Self {
         self.keys.insert(key, permissions.into());
         self
     }
 
-    /// A user, and what he may do, in place of what was said of him before. With users, a server takes only clients that say
-    /// a user's name and password (PLAIN). These travel in the clear: the network must encrypt.
+    /// Adds a user, with a password and permissions, in place of an earlier one of this name. With users, a server accepts only
+    /// clients that log in with a user's name and password (PLAIN). These travel unencrypted: the network must encrypt.
     ///
     /// ```
     /// use mezzenger::access::{Access, PasswordHash, Permissions};
@@ -298,37 +296,37 @@ impl Access {
         self
     }
 
-    /// What clients may do of whom nothing else is said: those with other keys, or without.
+    /// Sets what all other clients may do: those with other keys, or without keys.
     #[must_use]
     pub fn others(mut self, permissions: Permissions) -> Self {
         self.others = permissions.into();
         self
     }
 
-    /// Whether something is said of the client with this key.
+    /// Whether the client with this key is listed.
     pub fn has_key(&self, key: &PublicKey) -> bool {
         self.keys.contains_key(key)
     }
 
-    /// Whether something is said of the user with this name.
+    /// Whether the user with this name is listed.
     pub fn has_user(&self, name: &str) -> bool {
         self.users.contains_key(name)
     }
 
-    /// Whether something is said of a client by its key.
+    /// Whether a client is listed by its key.
     pub fn has_keys(&self) -> bool {
         !self.keys.is_empty()
     }
 
-    /// Whether there are users, who say a password.
+    /// Whether there are users, who log in with a password.
     pub fn has_users(&self) -> bool {
         !self.users.is_empty()
     }
 
-    /// Checks all names.
+    /// Checks all names, patterns and users.
     ///
     /// # Errors
-    /// A text that is neither a name nor a pattern, and the rule that it breaks; a user who can have no such name; passwords
+    /// A text that is neither a name nor a pattern, with the rule that it breaks; a user's name that breaks a rule; passwords
     /// whose hashes take different times to check.
     pub fn check(&self) -> Result<(), AccessError> {
         for name in self.users.keys() {
@@ -388,11 +386,11 @@ impl Access {
     }
 }
 
-/// What an [`Access`] cannot say.
+/// Why an [`Access`] cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AccessError {
-    /// Names that there cannot be.
+    /// A text is neither a name nor a pattern.
     #[error("access to '{}': {source}", names.escape_debug())]
     Names {
         /// What was given.
@@ -400,13 +398,13 @@ pub enum AccessError {
         /// The rule that it breaks.
         source: FilterError,
     },
-    /// A user who cannot have such a name.
+    /// A user's name breaks a rule.
     #[error(
         "a user's name has 1 to {USER_BYTES_MAX} bytes and no control characters, and '{}' does not fit that",
         _0.escape_debug()
     )]
     User(String),
-    /// The time of a rejection would tell users from names of nobody.
+    /// Password hashes take different times to check, which would show strangers which users exist.
     #[error(
         "the passwords of '{}' and '{}' are hashed with different parameters ({} and {}), so that strangers could find out users by \
          how long a refusal takes: make all hashes with mezzenger hash-password",
@@ -418,7 +416,7 @@ pub enum AccessError {
         /// The parameters of each.
         costs: [String; 2],
     },
-    /// Whether clients say passwords is decided when the server starts.
+    /// Users were added to a running server that was started without users.
     #[error(
         "there were no users when the server started, and it asks for no passwords until it is started again"
     )]

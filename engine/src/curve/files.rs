@@ -51,7 +51,7 @@ pub enum KeyFileError {
         /// The file.
         path: PathBuf,
     },
-    /// Others than its owner may read or write a file with a secret key.
+    /// Users other than the owner may read or write a file with a secret key.
     #[error(
         "{path} has mode {mode:04o}, which lets others than its owner at the secret key: run chmod 600 {path}"
     )]
@@ -61,7 +61,7 @@ pub enum KeyFileError {
         /// Its mode.
         mode: u32,
     },
-    /// Others than its owner may write what says whose keys are authorized.
+    /// Users other than the owner may write a file or directory of authorized keys.
     #[error(
         "{path} has mode {mode:04o}, and whoever may write it authorizes keys: run chmod go-w {path}"
     )]
@@ -71,7 +71,7 @@ pub enum KeyFileError {
         /// Its mode.
         mode: u32,
     },
-    /// It has a public key alone.
+    /// The file has only a public key.
     #[error(
         "{path} has a public key and no secret one: give {path}_secret, the other file of mezzenger keygen"
     )]
@@ -109,7 +109,7 @@ pub enum KeyFileError {
         /// The file.
         path: PathBuf,
     },
-    /// More files than a directory of keys may have.
+    /// The directory has more files with keys than it may have.
     #[error("{path} has more than {FILES_MAX} keys")]
     TooMany {
         /// The directory.
@@ -134,11 +134,11 @@ pub fn read_public_key(path: impl AsRef<Path>) -> Result<PublicKey, KeyFileError
     public_key(path, &text)
 }
 
-/// The public key that this text is, or that the file of this name holds. A file that is there comes first: its path may
-/// look like a key.
+/// The public key that this text is, or that the file at this path holds. A file that exists takes precedence, because its path
+/// may look like a key.
 ///
 /// # Errors
-/// As for [`read_public_key`], for what is no key.
+/// As for [`read_public_key`], if the text is not a key.
 pub fn find_public_key(text: impl AsRef<Path>) -> Result<PublicKey, KeyFileError> {
     let path = text.as_ref();
     let text = path.to_str().filter(|_| !path.exists());
@@ -148,7 +148,7 @@ pub fn find_public_key(text: impl AsRef<Path>) -> Result<PublicKey, KeyFileError
 /// Reads both keys of a file, `NAME.key_secret`.
 ///
 /// # Errors
-/// A file that cannot be read, that others than its owner may read or write, or that has not both keys.
+/// A file that cannot be read, that users other than its owner may read or write, or that does not have both keys.
 pub fn read_key_pair(path: impl AsRef<Path>) -> Result<KeyPair, KeyFileError> {
     let path = path.as_ref();
     let (mode, text) = read(path)?;
@@ -175,21 +175,20 @@ pub fn read_key_pair(path: impl AsRef<Path>) -> Result<KeyPair, KeyFileError> {
 }
 
 /// Reads the public keys of a directory: of each file in it whose name ends in `.key`. `*` stands for
-/// [any key](AuthorizedKeys::any), as pyzmq's `zmq.auth.CURVE_ALLOW_ANY`. Files whose names begin with a dot are passed over.
+/// [any key](AuthorizedKeys::any), as pyzmq's `zmq.auth.CURVE_ALLOW_ANY`. Files whose names begin with a dot are skipped.
 ///
 /// # Errors
-/// A directory or a file that cannot be read, or that others than its owner may write, or a file without a public key: of
-/// none is it known whose key is missing.
+/// A directory or a file that cannot be read, or that users other than its owner may write, or a file without a public key.
 pub fn read_authorized_keys(directory: impl AsRef<Path>) -> Result<AuthorizedKeys, KeyFileError> {
     let (keys, unusable) = read_usable_keys(directory)?;
     unusable.into_iter().next().map_or(Ok(keys), Err)
 }
 
-/// As [`read_authorized_keys`], but a file that cannot be used keeps no other key out and none in: what is wrong with such
-/// files comes beside the keys of the others.
+/// As [`read_authorized_keys`], but reads the other files also when some cannot be used: returns the keys, and an error for
+/// each file that cannot be used.
 ///
 /// # Errors
-/// A directory that cannot be read, or that others than its owner may write.
+/// A directory that cannot be read, or that users other than its owner may write.
 pub fn read_usable_keys(
     directory: impl AsRef<Path>,
 ) -> Result<(AuthorizedKeys, Vec<KeyFileError>), KeyFileError> {
@@ -252,8 +251,8 @@ fn check_writers(path: &Path, mode: u32) -> Result<(), KeyFileError> {
     Err(KeyFileError::Writable { path: path.to_owned(), mode: mode & 0o7777 })
 }
 
-/// Writes two new files, `name.key` with the public key and `name.key_secret` with both, which only its owner may read;
-/// their paths. `name` may have a directory before it.
+/// Writes two new files, `name.key` with the public key and `name.key_secret` with both, which only its owner may read, and
+/// returns their paths. `name` may begin with a directory.
 ///
 /// # Errors
 /// When a file of that name exists, or the system call fails.

@@ -1,10 +1,10 @@
-//! Keys of CURVE ([CurveZMQ](https://rfc.zeromq.org/spec/26/)), by which servers and clients know each other and encrypt
-//! what they say; and the files that hold them.
+//! Keys of CURVE ([CurveZMQ](https://rfc.zeromq.org/spec/26/)), with which servers and clients authenticate each other and
+//! encrypt their connections, and the files that hold the keys.
 //!
 //! A server is started with its own [`KeyPair`] and the [`AuthorizedKeys`] of its clients
 //! ([`ServerBuilder::curve`](crate::ServerBuilder::curve)), a client with its own pair and the server's [`PublicKey`]
-//! ([`ClientBuilder::curve`](crate::ClientBuilder::curve)). Files are those of pyzmq's `zmq.auth`: `NAME.key` holds a public
-//! key, `NAME.key_secret` both.
+//! ([`ClientBuilder::curve`](crate::ClientBuilder::curve)). The files have the form of pyzmq's `zmq.auth`: `NAME.key` holds the
+//! public key, `NAME.key_secret` both keys.
 
 mod files;
 

@@ -7,11 +7,11 @@ use crate::limits::JOURNAL_DAMAGES_LISTED_MAX;
 /// A damaged stretch of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Damage {
-    /// Where it starts, in bytes.
+    /// Its offset in the file, in bytes.
     pub offset: u64,
     /// Its length in bytes.
     pub bytes: u64,
-    /// How many records it held.
+    /// The number of records in it.
     pub records: u32,
 }
 
@@ -68,14 +68,14 @@ impl fmt::Display for DamageReport {
     }
 }
 
-/// What a crash tore: it was never known to be on the disk, and goes without `repair`.
+/// Bytes that a crash left incomplete. No OK depends on them, so a start removes them without `repair`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Torn {
-    /// Where the first torn byte is, if there is one.
+    /// The offset of the first torn byte, if there is one.
     pub offset: u64,
     /// How many bytes are torn.
     pub bytes: u64,
-    /// In how many stretches, sound records lying between them. The last may end the file.
+    /// The number of torn stretches, with sound records between them. The last one may be the end of the file.
     pub stretches: u64,
 }
 

@@ -21,13 +21,13 @@ pub enum OpenError {
         /// The journal.
         path: PathBuf,
     },
-    /// There is no file to look at.
+    /// There is no such file.
     #[error("there is no journal {path}")]
     Missing {
         /// The path.
         path: PathBuf,
     },
-    /// A copy of a journal is to be a new file.
+    /// The new file of a copy exists already.
     #[error(
         "{path} is there already: a copy of a journal is a new file, so move that one away first"
     )]
@@ -35,7 +35,7 @@ pub enum OpenError {
         /// The path.
         path: PathBuf,
     },
-    /// Other servers changed it again and again meanwhile.
+    /// Other servers kept changing it while it was read.
     #[error("the journal {path} changes while it is opened, as when a server starts: try again")]
     Changing {
         /// The journal.
@@ -64,7 +64,7 @@ pub enum OpenError {
         /// What it is, such as "a named pipe".
         what: &'static str,
     },
-    /// The file is something else. It was left alone.
+    /// The file is not a journal. It was not changed.
     #[error("{path} is not a journal: it was left alone, name another file")]
     NotAJournal {
         /// The file.
@@ -87,7 +87,7 @@ pub enum OpenError {
         /// The file.
         path: PathBuf,
     },
-    /// Records that were synced are damaged. The file was left alone.
+    /// Records that were synced are damaged. The file was not changed.
     #[error(
         "the journal {path} has {damage}; `mezzenger journal repair FILE`, or a start with --repair, takes them out (the \
          file is copied first)"

@@ -13,12 +13,12 @@ use super::storage::{PathKind, RealStorage, Storage, StorageFile};
 /// Times that a file which looks damaged is read before it is said to change.
 const READS_MAX: usize = 4;
 
-/// What [`inspect_journal`] found. Shown, it is the report of `--check-journal`.
+/// What [`inspect_journal`] found. Its `Display` is the report of `--check-journal`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Inspection {
     /// The file.
     pub path: PathBuf,
-    /// The version of its format; `None` if nothing was ever written behind the header.
+    /// The version of its format; `None` if there was never a record after the header.
     pub version: Option<u32>,
     /// Its length in bytes.
     pub bytes: u64,
@@ -29,7 +29,7 @@ pub struct Inspection {
     pub appended: u64,
     /// Messages of these that were settled.
     pub settled: u64,
-    /// Ids in settle records whose messages the file does not hold: it was compacted, or they are damaged.
+    /// Ids in settle records whose messages are not in the file: it was compacted, or they are damaged.
     pub settled_elsewhere: u64,
     /// Messages that opening the journal would recover.
     pub live: u64,
@@ -41,26 +41,26 @@ pub struct Inspection {
     pub groups: u64,
     /// Retained messages that opening the journal would recover.
     pub retained: u64,
-    /// What opening the journal would take out, as a crash tore it.
+    /// The torn bytes that opening the journal would remove.
     pub torn: Torn,
     /// What is damaged.
     pub damage: DamageReport,
 }
 
-/// Reads a server's journal, as `mezzenger-server --check-journal` does, and changes nothing, nor locks it: a
-/// server may use it meanwhile, or start on it. What that server is just writing may seem torn.
+/// Reads a server's journal, as `mezzenger-server --check-journal` does. Neither changes nor locks it: a
+/// server may use it meanwhile, or start with it. What that server is just writing may seem torn.
 ///
 /// # Errors
-/// As opening it, except that damage is part of the answer, and a missing file is [`OpenError::Missing`].
+/// Those of opening it, except that damage is part of the result; a missing file is [`OpenError::Missing`].
 pub fn inspect_journal(path: &Path) -> Result<Inspection, OpenError> {
     inspect(path, &RealStorage)
 }
 
-/// Reads a journal and changes nothing, nor locks it: a server may use it meanwhile, or start on it. What
+/// Reads a journal, and neither changes nor locks it: a server may use it meanwhile, or start with it. What
 /// that server is just writing may seem torn.
 ///
 /// # Errors
-/// As opening it, except that damage is part of the answer, and a missing file is [`OpenError::Missing`].
+/// Those of opening it, except that damage is part of the result; a missing file is [`OpenError::Missing`].
 pub fn inspect(path: &Path, storage: &dyn Storage) -> Result<Inspection, OpenError> {
     // A server that starts may cut the end off while it is read here, and write there again: that looks
     // damaged, or too short, but not twice in the same way.

@@ -13,13 +13,13 @@ use super::rewrite::remove_if_there;
 use super::storage::{PathKind, RealStorage, Storage};
 use crate::message::{DeadLetter, Message};
 
-/// Copies a journal to a file that is not there yet, up to its last whole record, and syncs it. A server may use the journal
-/// meanwhile: the copy is what a crash of it at some moment of the copying would have left. Use it to make a
-/// backup, and, with the backup as the source, to restore one. What was settled since the backup is delivered again then.
+/// Copies a journal to a new file, up to its last whole record, and syncs it. A server may use the journal
+/// meanwhile: the copy is what a crash of that server during the copying would have left. Use it to make a
+/// backup, and, with the backup as the source, to restore one. Messages that were settled after the backup are then delivered again.
 ///
 /// # Errors
-/// [`OpenError::Damaged`] when records are damaged, [`OpenError::Exists`] when the other file is there, and as for
-/// [`inspect_journal`](super::inspect_journal). There is no copy then.
+/// [`OpenError::Damaged`] when records are damaged, [`OpenError::Exists`] when the new file exists already, and as for
+/// [`inspect_journal`](super::inspect_journal). Then no copy is made.
 pub fn copy_journal(from: &Path, to: &Path) -> Result<Inspection, OpenError> {
     copy(from, to, &RealStorage)
 }
@@ -56,22 +56,22 @@ pub(super) fn copy(from: &Path, to: &Path, storage: &dyn Storage) -> Result<Insp
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Rewritten {
-    /// Messages that are left.
+    /// Messages that the journal holds now.
     pub messages: u64,
     /// Bytes of the file before.
     pub bytes_before: u64,
     /// Its bytes now.
     pub bytes: u64,
-    /// What a crash tore and was taken out.
+    /// The torn bytes that were removed.
     pub torn: Torn,
-    /// What was damaged and was taken out.
+    /// The damaged bytes that were removed.
     pub damage: DamageReport,
-    /// Where the file as it was, or its torn end, was copied to.
+    /// The copy of the file as it was, or of its torn end.
     pub copy: Option<PathBuf>,
 }
 
-/// Takes out of a journal what is damaged or torn, after copying it beside the file, as a server that starts with `--repair`
-/// does. No server may be using it.
+/// Removes what is damaged or torn from a journal, after copying it beside the file, as a server that starts with `--repair`
+/// does. No server may use the journal meanwhile.
 ///
 /// # Errors
 /// Why it cannot be opened; [`OpenError::Locked`] when a server uses it.
@@ -79,8 +79,8 @@ pub fn repair_journal(path: &Path) -> Result<Rewritten, OpenError> {
     open(path, |options| options.repair = true)
 }
 
-/// Rewrites a journal with what is not settled, as a server does by itself when most of the file is settled. No server may
-/// be using it.
+/// Rewrites a journal without what is settled, as a server does by itself when most of the file is settled. No server may
+/// use the journal meanwhile.
 ///
 /// # Errors
 /// As for [`repair_journal`]; [`OpenError::Damaged`] when records are damaged.

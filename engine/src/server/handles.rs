@@ -34,12 +34,12 @@ impl std::fmt::Debug for Shared {
     }
 }
 
-/// Tells a server to stop, from any thread and as often as one likes.
+/// Stops a server, from any thread. Stopping again does nothing.
 #[derive(Clone, Debug)]
 pub struct StopHandle(pub(super) Shared);
 
 impl StopHandle {
-    /// Tells the server to drain and end. Returns at once; [`Server::wait`](crate::Server::wait) waits for the end.
+    /// Has the server finish what it took, and end. Returns at once; [`Server::wait`](crate::Server::wait) waits for the end.
     pub fn stop(&self) {
         self.0.stop.store(true, Ordering::Release);
         self.0.waker.wake();
@@ -51,9 +51,8 @@ impl StopHandle {
 pub struct KeysHandle(pub(super) Shared);
 
 impl KeysHandle {
-    /// Accepts clients with these keys from now on, and ends at once the connections of all others. The clients of
-    /// connections whose handshake is in progress may have to connect again. Does nothing on a server without CURVE,
-    /// which has no connections that a key could end.
+    /// Accepts only clients with these keys from now on, and closes the connections of all others at once. Clients whose
+    /// handshake is in progress may have to connect again. Does nothing on a server without CURVE.
     pub fn set_authorized_keys(&self, authorized: AuthorizedKeys) {
         if let Some(changes) = &self.0.changes.keys {
             changes.set(authorized);
@@ -67,11 +66,11 @@ impl KeysHandle {
 pub struct AccessHandle(pub(super) Shared);
 
 impl AccessHandle {
-    /// Clients may do what this says from now on. The connections of those that may do less than before are closed at once, and their
-    /// clients connect again; those of others go on. Does nothing on a server that was started without an [`Access`].
+    /// Sets what clients may do from now on. The connections of clients that may do less than before are closed at once, and these
+    /// clients connect again; the connections of others stay open. Does nothing on a server that was started without an [`Access`].
     ///
     /// # Errors
-    /// Names that there cannot be; then nothing changes.
+    /// [`AccessError`]: a permission or a user breaks a rule, or there were no users when the server started. Then nothing changes.
     pub fn set_access(&self, access: Access) -> Result<(), AccessError> {
         access.check()?;
         if access.has_users() && !self.0.asks_passwords {
@@ -90,18 +89,18 @@ impl AccessHandle {
 pub struct ControlHandle(pub(super) Shared);
 
 impl ControlHandle {
-    /// Has the server go on with those settings of `config` that can change while it runs, and ignores the others. Returns
-    /// at once; the broker's thread takes them with its next turn.
+    /// Applies those settings of `config` that can change while the server runs, and ignores the others. Returns
+    /// at once; the broker's thread applies them in its next turn.
     ///
     /// These can change: `retry_interval`, `idempotency_window`, `max_pending_messages`, `max_pending_bytes`,
     /// `max_message_bytes`, `max_connections`, `max_connections_per_address`, `max_unsent_bytes`, `max_subscriber_bytes`,
     /// `slow_subscriber`, `verify`, `stall_grace` and `drain_timeout`.
     ///
-    /// What is there stays, also beyond a lower limit: messages, connections and keys. A message that was delivered is delivered again
-    /// after the interval that counted then. Clients learn of a larger `max_message_bytes` when they connect again.
+    /// Messages, connections and idempotency keys stay, also beyond a lower limit. A message that was delivered before is delivered
+    /// again after the interval of that time. Clients learn of a larger `max_message_bytes` when they connect again.
     ///
     /// # Errors
-    /// A setting that cannot be used; none changes.
+    /// [`ConfigError`]: a setting cannot be used. Then none changes.
     pub fn reconfigure(&self, config: &Config) -> Result<(), ConfigError> {
         config.validate()?;
         self.0.asked.reconfigure(config);
@@ -109,8 +108,8 @@ impl ControlHandle {
         Ok(())
     }
 
-    /// Waits until the broker's thread takes its next turn; whether it did within this time. A thread that is stuck, or has
-    /// ended, does not.
+    /// Waits until the broker's thread begins its next turn, and returns whether it did within this time. A thread that is stuck, or
+    /// that has ended, does not.
     pub fn is_alive(&self, within: Duration) -> bool {
         let question = self.0.asked.sign_of_life();
         self.0.waker.wake();

@@ -48,7 +48,7 @@ impl fmt::Debug for PublicKey {
     }
 }
 
-/// Why a text is no key.
+/// The text is not a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("this is no CURVE key: a key is 40 characters of Z85")]
 pub struct ParseKeyError;
@@ -61,7 +61,7 @@ impl FromStr for PublicKey {
     }
 }
 
-/// A secret key of CURVE. It is held once, however often it is cloned, wiped from memory with the last clone, and shown
+/// A secret key of CURVE. All clones share one copy, which is wiped from memory with the last of them. It is shown
 /// nowhere: not by `Debug`, and there is no `Display`.
 #[derive(Clone)]
 pub struct SecretKey(Arc<Zeroizing<[u8; KEY_BYTES]>>);
@@ -72,7 +72,7 @@ impl SecretKey {
         Self(Arc::new(Zeroizing::new(bytes)))
     }
 
-    /// The key's bytes, for who stores it.
+    /// The key's bytes, to store it.
     pub fn as_bytes(&self) -> &[u8; KEY_BYTES] {
         &self.0
     }
@@ -82,7 +82,7 @@ impl SecretKey {
         SharedKey::agree(theirs.as_bytes(), self.as_bytes())
     }
 
-    /// The key as Z85, for who stores it; wiped from memory when it is dropped.
+    /// The key as Z85, to store it. The text is wiped from memory when it is dropped.
     pub fn to_z85(&self) -> Zeroizing<String> {
         let text = Zeroizing::new(z85::encode(self.as_bytes()));
         Zeroizing::new(text.iter().map(|&byte| char::from(byte)).collect())
@@ -103,7 +103,7 @@ impl FromStr for SecretKey {
     }
 }
 
-/// A secret key and the public one that belongs to it: what a server is known by, or a client.
+/// A secret key and its public key, with which a server or a client proves who it is.
 #[derive(Clone, Debug)]
 pub struct KeyPair {
     secret: SecretKey,
@@ -125,12 +125,12 @@ impl KeyPair {
         Self { secret, public }
     }
 
-    /// The key that others may know.
+    /// The public key.
     pub fn public(&self) -> PublicKey {
         self.public
     }
 
-    /// The key that nobody else may know.
+    /// The secret key.
     pub fn secret(&self) -> &SecretKey {
         &self.secret
     }
@@ -150,8 +150,8 @@ impl KeyPair {
 pub struct AuthorizedKeys(Option<BTreeSet<PublicKey>>);
 
 impl AuthorizedKeys {
-    /// Whoever knows the server's public key: connections are encrypted, and the server is known to its clients, but not
-    /// they to it.
+    /// Accepts every client that knows the server's public key. Connections are encrypted and the server is authenticated, but
+    /// clients are not.
     pub fn any() -> Self {
         Self(None)
     }
@@ -173,12 +173,12 @@ impl FromIterator<PublicKey> for AuthorizedKeys {
     }
 }
 
-/// What a server with CURVE is known by, and whom it accepts.
+/// The keys of a server with CURVE: its own, and those of the clients that it accepts.
 #[derive(Clone, Debug)]
 pub struct ServerKeys {
     /// The server's own keys.
     pub own: KeyPair,
-    /// Whose connections it accepts.
+    /// The keys of the clients that it accepts.
     pub authorized: AuthorizedKeys,
 }
 
