@@ -54,7 +54,7 @@ pub enum ConnectError {
         /// What the system says.
         source: io::Error,
     },
-    /// There is no way to the host. Tried until time was over, because networks come back.
+    /// The host cannot be reached. The client tried until its time was over, because networks come back.
     #[error("could not connect to {address}:{port}: {source}; check the address and the network")]
     Unreachable {
         /// The server's address.
@@ -72,7 +72,7 @@ pub enum ConnectError {
         /// What the system says.
         source: io::Error,
     },
-    /// `server_address` is more than a host.
+    /// `server_address` is neither a host nor a URL.
     #[error(
         "the server's address '{address}' is neither a host nor a URL: give '{host}' alone, or with its port, as HOST:PORT or \
          mezzenger://HOST:PORT"
@@ -83,7 +83,7 @@ pub enum ConnectError {
         /// The right form.
         host: String,
     },
-    /// `server_address` has a port that does not exist.
+    /// The port in `server_address` is not between 1 and 65535.
     #[error("the server's address '{address}' has port {port}: give one of 1 to 65535")]
     NotAPort {
         /// What was given.
@@ -103,17 +103,17 @@ pub enum ConnectError {
         /// What it does instead.
         source: Box<dyn Error + Send + Sync>,
     },
-    /// The server and this client do not agree about keys (CURVE): one has none, or has not those of the other.
+    /// The keys of the server and of this client do not fit (CURVE): one has no keys, or does not accept those of the other.
     #[error("could not connect to {address}:{port}: {source}")]
     Security {
         /// The server's address.
         address: String,
         /// The port.
         port: u16,
-        /// What does not fit.
+        /// The difference.
         source: Box<dyn Error + Send + Sync>,
     },
-    /// A ZeroMQ socket of another kind answers. With the ports swapped, the server's own do.
+    /// A ZeroMQ socket of another type answers, such as the server's own at its `--pub-port`.
     #[error(
         "could not connect to {address}:{port}: a ZeroMQ socket of type {found} answers there, and {expected} is needed; \
          give the server's --recv-port (7202 by default), not its --pub-port"
@@ -123,9 +123,9 @@ pub enum ConnectError {
         address: String,
         /// The port.
         port: u16,
-        /// What it says it is.
+        /// The type that it says it has.
         found: String,
-        /// What it should be.
+        /// The type that is needed.
         expected: &'static str,
     },
     /// The server answered with an error.
@@ -149,10 +149,10 @@ pub enum ConnectError {
     /// The system has no descriptors left.
     #[error("could not connect: {0}; check the limit of open files (ulimit -n)")]
     System(#[source] io::Error),
-    /// Called on the thread that reads what a server sends, from a callback that reports something.
+    /// Called in a callback that reports something, on the thread that reads what a server sends.
     #[error("a callback that reports must not wait for a server: connect from another thread")]
     InCallback,
-    /// The runtime is not what a client whose calls are futures needs.
+    /// The runtime lacks what a client whose calls are futures needs.
     #[cfg(feature = "tokio")]
     #[error("could not connect: this takes a tokio runtime with enable_all(), and {problem}")]
     Runtime {
@@ -237,7 +237,7 @@ pub enum SendError {
     /// The properties of the message break a rule.
     #[error(transparent)]
     Properties(#[from] PropertiesError),
-    /// The message does not say where an answer goes.
+    /// The message does not name where a reply goes.
     #[error("the message asks for no answer: it was published, and not sent as a request")]
     NoReplyWanted,
     /// The value of a typed message could not be archived.
@@ -266,7 +266,7 @@ pub enum SendError {
         /// How long each try waited for the answer.
         timeout: Duration,
     },
-    /// Called on the thread that reads the server's answers, from a callback that reports something.
+    /// Called in a callback that reports something, on the thread that reads the server's answers.
     #[error(
         "a callback that reports must not wait for the server: publish without waiting, or use another thread"
     )]
@@ -283,7 +283,7 @@ pub enum SendError {
         /// The server's explanation.
         text: String,
     },
-    /// The message is larger than the server takes. It was not sent.
+    /// The message is larger than the server accepts. It was not sent.
     #[error(
         "the message needs {bytes} bytes and the server takes {bytes_max}: split it, or raise the \
          server's --max-message-size"
@@ -291,10 +291,10 @@ pub enum SendError {
     TooLargeForServer {
         /// Bytes of the message as it would travel.
         bytes: usize,
-        /// The server's limit in bytes, as it told when the client connected.
+        /// The server's limit in bytes when the client connected.
         bytes_max: usize,
     },
-    /// The server says that the request is larger than it takes: its limit fell while the message waited.
+    /// The server rejected the request as too large: its limit was lowered while the message waited.
     #[error("the server rejected the message as too large: {text}; see its --max-message-size")]
     RefusedAsTooLarge {
         /// The server's explanation.
@@ -330,7 +330,7 @@ pub enum SendError {
         /// The server's explanation.
         text: String,
     },
-    /// The server is ending, and no other took the message within the client's patience.
+    /// The server is shutting down, and no other server accepted the message in time.
     #[error("the server is shutting down: {text}; retry when it is back")]
     ShuttingDown {
         /// The server's explanation.
@@ -392,7 +392,7 @@ pub(super) fn doubt(error: &SendError) -> &'static str {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RequestError {
-    /// Nobody got it who could answer: nobody but observers is subscribed to the name, or no member of a group has credit.
+    /// Nobody who could reply received the request: only observers are subscribed to the name, or no member of a group has credit.
     #[error(
         "nobody takes requests under '{name}' now: nobody but observers is subscribed to it, or no member of a group has room"
     )]
@@ -400,26 +400,26 @@ pub enum RequestError {
         /// The request's name.
         name: String,
     },
-    /// No answer came in time. The request may have been dealt with.
+    /// No reply arrived in time. The request may have been processed.
     #[error("no answer to the request under '{name}' within {timeout:?}")]
     TimedOut {
         /// The request's name.
         name: String,
-        /// How long it was waited for.
+        /// How long the call waited.
         timeout: Duration,
     },
-    /// Whoever took it says that it failed, with [`Delivery::reply_error`](crate::Delivery::reply_error).
+    /// The receiver replied that it failed, with [`Delivery::reply_error`](crate::Delivery::reply_error).
     #[error("the request under '{name}' failed: {reason}")]
     Failed {
         /// The request's name.
         name: String,
-        /// Why, as whoever took it says it.
+        /// The receiver's reason.
         reason: String,
     },
     /// The request was not published.
     #[error(transparent)]
     Send(#[from] SendError),
-    /// Answers could not be subscribed to.
+    /// The subscription to replies failed.
     #[error(transparent)]
     Subscribe(#[from] SubscribeError),
 }

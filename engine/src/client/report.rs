@@ -13,8 +13,8 @@ use crate::wire::id::MessageId;
 
 /// Messages that were published but never arrived here.
 ///
-/// It is a gap in a publisher's count of its messages under this name. A gap is not always a loss: messages that the server
-/// rejected are counted as well, when a later message of the name, in flight at the same time, was accepted, or was not answered.
+/// It is a gap in a publisher's count of its messages under this name. A gap is not always a loss: it also counts messages that the
+/// server rejected, when a later message of the name, in flight at the same time, was accepted or not answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Missed {
@@ -30,13 +30,13 @@ pub struct Missed {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Blocked {
-    /// A call that publishes has waited for a tenth of a second, and waits on: the server does not take
+    /// A call that publishes has waited for a tenth of a second, and still waits: the server does not accept
     /// messages as fast as they are published, because subscribers or its disk do not keep up, or it is
     /// away. Shorter waits are only counted.
     Began,
-    /// There is room again. Not told when the client stops before.
+    /// There is room again. Not reported when the client stops before.
     Ended {
-        /// How long there was none.
+        /// How long there was no room.
         after: Duration,
     },
 }
@@ -85,22 +85,22 @@ pub enum Failure {
         /// How many.
         bytes: usize,
     },
-    /// The server rejected some acknowledgements of jobs, because they came too late: others of the group have those
-    /// messages, or get them.
+    /// The server rejected some acknowledgements of jobs, because they arrived too late: those messages are with other
+    /// members of the group, or will be delivered to them.
     #[error("the server rejected acknowledgements: {text}")]
     Refused {
         /// The server's explanation.
         text: String,
     },
-    /// A subscription could not be made again on a new connection, and has ended.
+    /// A subscription was rejected on a new connection, and has ended.
     #[error("the subscription to {filter} has ended: {error}")]
     Subscription {
-        /// What it was for.
+        /// Its filter.
         filter: String,
         /// Why.
         error: SubscribeError,
     },
-    /// Acknowledgements were dropped: the server did not take them. It will deliver again.
+    /// Acknowledgements were dropped, because the server did not accept them. It delivers those messages again.
     #[error(
         "{} dropped; the server will deliver {} again",
         counted(*messages, "acknowledgement was", "acknowledgements were"),
@@ -116,7 +116,7 @@ pub enum Failure {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counters {
-    /// Messages that the server took.
+    /// Messages that the server accepted.
     pub published: u64,
     /// Messages that the server rejected or did not answer.
     pub failed: u64,
@@ -126,12 +126,12 @@ pub struct Counters {
     pub received: u64,
     /// Messages that were published but never arrived here (see [`Missed`]).
     pub missed: u64,
-    /// Messages received whose numbers cannot be right, so that they were not used to look for gaps: a
-    /// publisher that is not what it says, or damage.
+    /// Messages received whose ordinals cannot be right, so that they were not used to find gaps: the
+    /// publisher is not what it claims to be, or they are damaged.
     pub implausible: u64,
     /// Callbacks that returned an error or panicked.
     pub callback_failures: u64,
-    /// Acknowledgements that the server took.
+    /// Acknowledgements that the server accepted.
     pub acknowledged: u64,
     /// Acknowledgements that were dropped.
     pub acks_dropped: u64,

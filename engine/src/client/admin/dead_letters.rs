@@ -29,7 +29,7 @@ impl DeadLetters {
         Self(letters)
     }
 
-    /// How many there are.
+    /// The number of dead letters.
     ///
     /// # Errors
     /// [`AdminError`]: the server rejected the request or did not answer, or the client was stopped.
@@ -37,7 +37,7 @@ impl DeadLetters {
         block(self.0.count())
     }
 
-    /// Those that died first, at most `limit`.
+    /// The oldest dead letters, at most `limit`.
     ///
     /// # Errors
     /// [`AdminError`]: the server rejected the request or did not answer, or the client was stopped.
@@ -45,7 +45,7 @@ impl DeadLetters {
         block(self.0.list(limit))
     }
 
-    /// One of them, and its message.
+    /// A dead letter, and its message.
     ///
     /// # Errors
     /// [`AdminError::Refused`] when the group has no such letter.
@@ -53,16 +53,16 @@ impl DeadLetters {
         block(self.0.show(id))
     }
 
-    /// Delivers these to the group again, with attempts from 1; how many there were. The group must have members, or be durable.
+    /// Delivers these messages to the group again, with attempts from 1, and returns their number. The group must have members, or be durable.
     ///
     /// # Errors
-    /// [`AdminError::Refused`] when the group has no members and is not durable, and nothing is lost then; and when some of these are no letters
-    /// of it: the others are delivered.
+    /// [`AdminError::Refused`] when the group has no members and is not durable: then all stay dead letters; and when some of these are not dead
+    /// letters of the group: then the others are delivered.
     pub fn replay(&self, ids: &[MessageId]) -> Result<u64, AdminError> {
         block(self.0.replay(ids))
     }
 
-    /// [`Self::replay`] of all that there are now.
+    /// [`Self::replay`] of all dead letters that exist now.
     ///
     /// # Errors
     /// As for [`Self::replay`].
@@ -70,7 +70,7 @@ impl DeadLetters {
         block(self.0.replay_all())
     }
 
-    /// [`Self::replay`] of all messages of a name that there are now.
+    /// [`Self::replay`] of all dead letters of a message name that exist now.
     ///
     /// # Errors
     /// As for [`Self::replay`].
@@ -78,15 +78,15 @@ impl DeadLetters {
         block(self.0.replay_named(name))
     }
 
-    /// Forgets these for good; how many there were.
+    /// Discards these messages for good, and returns their number.
     ///
     /// # Errors
-    /// [`AdminError::Refused`] when some of these are no letters of the group: the others are gone.
+    /// [`AdminError::Refused`] when some of these are not dead letters of the group: the others are discarded.
     pub fn purge(&self, ids: &[MessageId]) -> Result<u64, AdminError> {
         block(self.0.purge(ids))
     }
 
-    /// [`Self::purge`] of all that there are now.
+    /// [`Self::purge`] of all dead letters that exist now.
     ///
     /// # Errors
     /// As for [`Self::purge`].
@@ -94,7 +94,7 @@ impl DeadLetters {
         block(self.0.purge_all())
     }
 
-    /// [`Self::purge`] of all messages of a name that there are now.
+    /// [`Self::purge`] of all dead letters of a message name that exist now.
     ///
     /// # Errors
     /// As for [`Self::purge`].

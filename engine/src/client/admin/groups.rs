@@ -24,17 +24,17 @@ use crate::wire::reply::{self, Reply};
 pub struct Group {
     /// Its name.
     pub name: String,
-    /// Whose messages are its jobs.
+    /// The filter that selects its jobs.
     pub filter: Filter,
     /// Whether it is there until it is deleted; otherwise it ends with its last member.
     pub is_durable: bool,
     /// How long a member may take to settle a message.
     pub ack_wait: Duration,
-    /// How many messages one member may have without having settled them.
+    /// Maximum of unsettled messages per member.
     pub in_flight_max: u32,
-    /// How often it gets a message before that becomes a dead letter; 0: without end.
+    /// Maximum attempts per message, after which it becomes a dead letter; 0: no maximum.
     pub attempts_max: u16,
-    /// How long it waits after each failed attempt.
+    /// Delays after failed attempts: the first after the first attempt, and so on.
     pub backoff: Vec<Duration>,
     /// Whether messages that expire become dead letters.
     pub keeps_expired: bool,
@@ -42,7 +42,7 @@ pub struct Group {
     pub members: u32,
     /// Messages that wait for a member, or for their next attempt.
     pub waiting: u64,
-    /// Messages that members have and did not settle.
+    /// Messages that members have and have not settled.
     pub in_flight: u64,
     /// Its [dead letters](crate::Client::dead_letters).
     pub dead_letters: u64,
@@ -104,8 +104,8 @@ impl<Mode> Groups<Mode> {
         Self { control_queue, mode: PhantomData }
     }
 
-    /// Begins to create a durable group: one that is there until it is [deleted](Self::delete), also without members, and over
-    /// restarts of a server with a journal. Each message with ack that the filter fits and that is published from then on
+    /// Begins to create a durable group. It exists until it is [deleted](Self::delete), also without members, and, on a server with a
+    /// journal, over restarts. Each message with ack that its filter selects and that is published from then on
     /// is its job. Members [join it](crate::SubscriptionBuilder::group) by its name, with the same filter.
     pub fn durable(&self, name: impl Into<String>, filter: Filter) -> DurableGroupBuilder<Mode> {
         DurableGroupBuilder {
@@ -307,12 +307,12 @@ impl<Mode> DurableGroupBuilder<Mode> {
 }
 
 impl DurableGroupBuilder {
-    /// Creates the group; does nothing if the same group exists. When it returns, the group is as safe as the server keeps messages,
-    /// and what is published from now on is its job.
+    /// Creates the group; does nothing if the same group exists. When it returns, the group is stored as safely as messages with ack,
+    /// and matching messages that are published from now on are its jobs.
     ///
     /// # Errors
-    /// What is wrong with the name, the filter or an option; [`AdminError::Refused`] when a group of this name is there with
-    /// another filter or other terms, or when there are as many durable groups as there may be.
+    /// What is wrong with the name, the filter or an option; [`AdminError::Refused`] when a group of this name exists with
+    /// another filter or other options, or when there are as many durable groups as the server allows.
     pub fn create(self) -> Result<(), AdminError> {
         block(self.created())
     }

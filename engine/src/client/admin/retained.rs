@@ -19,8 +19,8 @@ use crate::wire::name;
 use crate::wire::reply::{self, Reply};
 use crate::wire::retained::{self, Request};
 
-/// What is known of a retained message. Its content is given to who subscribes
-/// [with the last values](crate::SubscriptionBuilder::with_last).
+/// A retained message without its content, which is delivered to subscriptions
+/// [with retained messages](crate::SubscriptionBuilder::with_last).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RetainedMessage {
@@ -28,7 +28,7 @@ pub struct RetainedMessage {
     pub id: MessageId,
     /// Its name.
     pub name: String,
-    /// When it was made, by its publisher's clock.
+    /// When it was published, by its publisher's clock.
     pub published: SystemTime,
     /// Bytes of the message without its name.
     pub bytes: u32,
@@ -126,7 +126,7 @@ fn unread(answer: &[u8]) -> AdminError {
 }
 
 impl Retained {
-    /// How many there are, of all names.
+    /// The number of retained messages, of all names.
     ///
     /// # Errors
     /// [`AdminError`]: the server rejected the request or did not answer, or the client was stopped.
@@ -134,7 +134,7 @@ impl Retained {
         block(self.total())
     }
 
-    /// Those of the names that a filter is for, in the order of these, at most `limit`.
+    /// The retained messages of the names that a filter selects, in the order of the names, at most `limit`.
     ///
     /// # Errors
     /// [`AdminError`]: the filter breaks a rule, the server rejected the request or did not answer, or the client was stopped.
@@ -142,11 +142,11 @@ impl Retained {
         block(self.some(filter, limit))
     }
 
-    /// Has the server forget the retained message of a name, if there is one. It is stored when this returns, if the server
-    /// has a journal. Whoever has the message keeps it.
+    /// Has the server forget the retained message of a name, if there is one. If the server has a journal, that is stored when
+    /// this returns. Subscribers that received the message keep it.
     ///
     /// # Errors
-    /// Why the server did not.
+    /// [`AdminError`]: the name breaks a rule, the server rejected the request or did not answer, or the client was stopped.
     pub fn clear(&self, name: &str) -> Result<(), AdminError> {
         block(self.forget(name))
     }
@@ -154,7 +154,7 @@ impl Retained {
 
 #[cfg(feature = "tokio")]
 impl Retained<Asynchronous> {
-    /// How many there are, of all names.
+    /// The number of retained messages, of all names.
     ///
     /// # Errors
     /// [`AdminError`]: the server rejected the request or did not answer, or the client was stopped.
@@ -162,7 +162,7 @@ impl Retained<Asynchronous> {
         self.total().await
     }
 
-    /// Those of the names that a filter is for, as the blocking [`list`](crate::Retained::list) has them.
+    /// The retained messages of the names that a filter selects, as the blocking [`list`](crate::Retained::list) returns them.
     ///
     /// # Errors
     /// [`AdminError`]: the filter breaks a rule, the server rejected the request or did not answer, or the client was stopped.
@@ -177,7 +177,7 @@ impl Retained<Asynchronous> {
     /// Has the server forget the retained message of a name, as the blocking [`clear`](crate::Retained::clear) does.
     ///
     /// # Errors
-    /// Why the server did not.
+    /// [`AdminError`]: the name breaks a rule, the server rejected the request or did not answer, or the client was stopped.
     pub async fn clear(&self, name: &str) -> Result<(), AdminError> {
         self.forget(name).await
     }

@@ -4,7 +4,7 @@ use super::{Problem, SendError, doubt};
 use crate::wire::filter::FilterError;
 use crate::wire::name::NameError;
 
-/// Why something that the server keeps (groups, dead letters, retained messages) could not be looked at or changed.
+/// Why something that the server keeps (groups, dead letters, retained messages) could not be read or changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AdminError {
@@ -35,7 +35,7 @@ pub enum AdminError {
         problem: &'static str,
     },
     /// The server could not be asked, cannot do it now, or did not answer. After [`SendError::TimedOut`] and
-    /// [`SendError::Stopped`] what was asked for may have been done.
+    /// [`SendError::Stopped`] the request may have been carried out.
     #[error("{_0}{}", doubt(_0))]
     Send(#[source] SendError),
 }

@@ -51,7 +51,7 @@ pub enum SubscribeError {
         /// The name or prefix.
         name: String,
     },
-    /// The server did not confirm the subscription, and it was taken back; or a callback that ends still runs.
+    /// The server did not confirm the subscription in time, so that the client ended it; or a callback still runs that is to end.
     #[error("no answer, or no end of the callback, within {tries} times {timeout:?}")]
     NotConfirmed {
         /// How many times `send_timeout` was waited.
@@ -59,7 +59,7 @@ pub enum SubscribeError {
         /// The time.
         timeout: Duration,
     },
-    /// Called on the thread that reads the server's answers, from a callback that reports something.
+    /// Called in a callback that reports something, on the thread that reads the server's answers.
     #[error("a callback that reports must not wait for the server: subscribe from another thread")]
     InCallback,
     /// The client was stopped.
@@ -81,13 +81,13 @@ impl From<Problem> for SubscribeError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReceiveError {
-    /// No message came in time.
+    /// No message arrived in time.
     #[error("no message within the time given")]
     TimedOut,
     /// The subscription ended: unsubscribed, or the client stopped. All its messages were read.
     #[error("the subscription has ended")]
     Closed,
-    /// Called on the thread that reads what the server sends, from a callback that reports something.
+    /// Called in a callback that reports something, on the thread that reads what the server sends.
     #[error("a callback that reports must not wait for messages: read them on another thread")]
     InCallback,
     /// This process was forked from the one that made the client.

@@ -95,14 +95,14 @@ impl<'a, P: Payload, Mode> OutgoingMessage<'a, P, Mode> {
         self
     }
 
-    /// Expires the message after this time, counted from when it is published: then nobody gets it, neither for the
+    /// Expires the message after this time, counted from when it is published: then it is no longer delivered, neither for the
     /// first time nor again, and the server no longer keeps it ([`Metrics::expired`](crate::Metrics::expired) counts
     /// it).
     ///
-    /// The time is one of the day by this machine's clock, and the server compares it with its own: as much as one is ahead of
-    /// the other, the message counts shorter or longer. What a receiver has by then it keeps; a member of a group
-    /// that acknowledges it afterwards gets an error that it is too late. A group may [keep](crate::GroupBuilder::keep_expired)
-    /// what asks for acknowledgement and expires, as a dead letter.
+    /// The client computes the time of expiry by this machine's clock, and the server compares it with its own clock: if the two
+    /// differ, the message lives longer or shorter by the difference. A receiver that has the message by then keeps it; a member of a group
+    /// that acknowledges it afterwards receives an error: it is too late. A group may [keep](crate::GroupBuilder::keep_expired)
+    /// a message with ack that expires, as a dead letter.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -110,7 +110,7 @@ impl<'a, P: Payload, Mode> OutgoingMessage<'a, P, Mode> {
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # let server = Server::builder().pub_port(0).recv_port(0).start()?;
     /// # let client = Client::builder().port(server.recv_addr().port()).connect()?;
-    /// // Whoever comes within a minute gets it.
+    /// // Whoever subscribes within a minute receives it.
     /// client.message("price.tea", "7").ack().expires_in(Duration::from_secs(60)).send()?;
     /// let price = client.subscription("price.tea")?.recv()?;
     /// assert_eq!(price.text(), Some("7"));
@@ -240,12 +240,12 @@ impl<P: Payload> OutgoingMessage<'_, P> {
     /// times in all; the server publishes them once.
     ///
     /// # Errors
-    /// Why it was not published, or ([`SendError::TimedOut`]) that this is not known.
+    /// Why it was not published; [`SendError::TimedOut`] and [`SendError::Stopped`] when that is not known.
     pub fn send(mut self) -> Result<(), SendError> {
         self.leave(false)?.wait()
     }
 
-    /// Publishes it as a request, and waits for the first answer: what a receiver says with
+    /// Publishes it as a request, and waits for the first reply, which a receiver publishes with
     /// [`Delivery::reply`](crate::Delivery::reply).
     ///
     /// ```no_run
@@ -258,9 +258,9 @@ impl<P: Payload> OutgoingMessage<'_, P> {
     /// ```
     ///
     /// # Errors
-    /// [`RequestError::NoSubscriber`] at once when nobody gets the request, unless it asks for acknowledgement and so
-    /// waits for somebody, or is delivered later; [`RequestError::TimedOut`] if no answer arrives in time. A client's first request also subscribes to
-    /// answers, which takes additional time. Other variants: publishing or that subscription failed.
+    /// [`RequestError::NoSubscriber`] at once when nobody receives the request, unless it asks for acknowledgement, so that the
+    /// server keeps it, or is delivered later; [`RequestError::TimedOut`] if no reply arrives in time. A client's first request also
+    /// subscribes to replies, which takes additional time. Other variants: publishing or that subscription failed.
     pub fn request(mut self, timeout: Duration) -> Result<Message, RequestError> {
         let end = Instant::now().checked_add(timeout);
         if !here::may_wait() {

@@ -12,11 +12,11 @@ use crate::wire::record::Encoding;
 /// `String` as [`Encoding::Text`]; a [`TypedPayload`](crate::TypedPayload) as [`Encoding::Archive`]; and references to all
 /// of them. The payload is only borrowed: it is copied once, into the frame that leaves.
 pub trait Payload {
-    /// What the bytes are.
+    /// Whether it is published as bytes, text or an archive.
     fn encoding(&self) -> Encoding;
     /// The bytes as they travel.
     fn as_payload(&self) -> &[u8];
-    /// Of an archive, the type of its value. Other payloads are not asked.
+    /// The type of the value, for an archive. Not called for other payloads.
     fn payload_type(&self) -> Option<PayloadType<'_>> {
         None
     }

@@ -136,12 +136,12 @@ impl SharedOutcome {
     }
 }
 
-/// The promise of the server's answer to one published message.
+/// Stands for the server's answer to one published message.
 ///
-/// Messages that left in one frame share an answer. Dropping a receipt is fine: an error is then still
+/// Messages that left in one frame share an answer. A receipt may be dropped: an error is then still
 /// counted, reported, and returned by the next [`Client::flush`](crate::Client::flush).
 ///
-/// It is a future, too: a task awaits what [`Self::wait`] returns.
+/// It is also a future: a task that awaits it gets what [`Self::wait`] returns.
 #[derive(Debug)]
 pub struct Receipt {
     outcome: Arc<SharedOutcome>,
@@ -177,11 +177,11 @@ impl Receipt {
         Poll::Pending
     }
 
-    /// Waits until the server answered, or the client gave up (it does, after `send_timeout` times
-    /// `connection_retries`, counted again from when the message leaves).
+    /// Waits until the server has answered, or until the client gives up: after `send_timeout` times
+    /// `connection_retries`, counted again from when the message leaves.
     ///
     /// # Errors
-    /// Why the message was not published, or that this is not known ([`SendError::TimedOut`]).
+    /// Why the message was not published; [`SendError::TimedOut`] and [`SendError::Stopped`] when that is not known.
     pub fn wait(&self) -> Result<(), SendError> {
         if !self.process.is_this() {
             return Err(SendError::Forked);
@@ -190,9 +190,9 @@ impl Receipt {
         self.outcome.wait_until(None).unwrap_or(Err(SendError::Stopped))
     }
 
-    /// Waits as [`Self::wait`] does, and tells for how many connections its frame was when the server took it. `None` when
-    /// that is not known, as the frame was sent again. Without acknowledgement, 0 means that nobody got the message. A kept or delayed message may still
-    /// reach later subscribers, which are not counted.
+    /// Waits as [`Self::wait`] does, and returns the number of connections that the message's frame was for when the server accepted
+    /// it; `None` when that is not known, because the frame was sent again. For a message without ack, 0 means that nobody received it. A kept or
+    /// delayed message may still reach later subscribers, which are not counted.
     ///
     /// # Errors
     /// As for [`Self::wait`].

@@ -20,9 +20,8 @@ use crate::wire::record::{Encoding, Record};
 
 /// A received message.
 ///
-/// It is a view: name and payload lie in the frame that the network delivered, which clones share and
-/// which lives as long as the last of them. Keeping one small message for long therefore keeps its
-/// whole frame (up to 1 MB); copy the payload out to keep less.
+/// It is a view of the received frame, which all clones share and which lives as long as the last of them. So a small
+/// message that is kept for long keeps its whole frame in memory (up to 1 MB); copy the payload to keep less.
 #[derive(Clone)]
 pub struct Message {
     frame: Bytes,
@@ -138,12 +137,12 @@ impl Message {
         self.properties().headers.into_iter()
     }
 
-    /// What its publisher says that the payload is, as a media type of MIME.
+    /// The media type of the payload, as its publisher gave it.
     pub fn content_type(&self) -> Option<&str> {
         self.properties().content_type
     }
 
-    /// The name that an answer is to be published under.
+    /// The name under which a reply is to be published.
     pub fn reply_to(&self) -> Option<&str> {
         self.properties().reply_to
     }
@@ -153,22 +152,22 @@ impl Message {
         self.properties().correlation
     }
 
-    /// What the payload's bytes are.
+    /// Whether the payload was published as bytes, text, an archive or a pickle.
     pub fn encoding(&self) -> Encoding {
         self.encoding
     }
 
-    /// Whether the server resends it until a subscriber acknowledged it.
+    /// Whether it asks for acknowledgement: the server delivers it again until it is acknowledged.
     pub fn requires_ack(&self) -> bool {
         self.ack
     }
 
-    /// When it was made, in nanoseconds since the Unix epoch, by the publisher's clock.
+    /// When it was published, in nanoseconds since the Unix epoch, by the publisher's clock.
     pub fn timestamp_ns(&self) -> u64 {
         self.timestamp_ns
     }
 
-    /// When it was made, by the publisher's clock.
+    /// When it was published, by the publisher's clock.
     pub fn timestamp(&self) -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_nanos(self.timestamp_ns)
     }
@@ -183,7 +182,7 @@ impl Message {
         self.id
     }
 
-    /// The publisher's count of its messages under this name, from 1; 0 when it does not count.
+    /// The publisher's count of its messages under this name, from 1; 0 if the publisher does not count.
     pub fn ordinal(&self) -> u64 {
         self.ordinal
     }
@@ -210,13 +209,13 @@ impl Message {
         Ok(pickle::payload_value(self.payload())?)
     }
 
-    /// Of which type the payload is an archive, if its publisher said so.
+    /// The type of the archived value, if the publisher gave it.
     pub fn payload_type(&self) -> Option<PayloadType<'_>> {
         self.properties().payload_type
     }
 
-    /// The payload as an archived `T`, validated and read in place, if it was published as a `T`: with the same name, and the
-    /// same layout. [`ArchiveType`] says what that catches, and what not.
+    /// The payload as an archived `T`, validated and read in place, if it was published as a `T`: with the same type name and the
+    /// same layout. [`ArchiveType`] says which mistakes that finds, and which it does not.
     ///
     /// ```
     /// # use mezzenger::{Client, PayloadError, Server};
@@ -241,8 +240,8 @@ impl Message {
     ///
     /// # Errors
     /// [`PayloadError::NotAnArchive`] when it was not published as one; [`PayloadError::OtherType`] and
-    /// [`PayloadError::OtherLayout`] when it was published as another type; [`PayloadError::Untyped`] when its publisher did not say
-    /// as what, since other numbers than were meant would be valid, too; [`PayloadError::Invalid`] when the bytes are not a valid archive of this type.
+    /// [`PayloadError::OtherLayout`] when it was published as another type; [`PayloadError::Untyped`] when its publisher gave no
+    /// type, because wrong values could be valid, too; [`PayloadError::Invalid`] when the bytes are not a valid archive of this type.
     pub fn archive<T>(&self) -> Result<&T::Archived, PayloadError>
     where
         T: ArchiveType,
@@ -264,8 +263,8 @@ impl Message {
         }
     }
 
-    /// The payload as an archived `T`, validated and read in place, whatever type it was published as. Where the bytes are
-    /// valid for both types, as any four are a `u32` and a `f32`, it is garbage.
+    /// The payload as an archived `T`, validated and read in place, whatever type it was published as. If it was published as
+    /// another type, and its bytes are valid for both (any four bytes are a `u32` and an `f32`), the value is meaningless.
     ///
     /// # Errors
     /// [`PayloadError::NotAnArchive`] when it was not published as one, [`PayloadError::Invalid`] when

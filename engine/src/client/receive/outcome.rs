@@ -3,23 +3,23 @@
 use std::fmt::Display;
 use std::time::Duration;
 
-/// What a callback says of a message.
+/// A callback's verdict on a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It is done: acknowledges it.
+    /// Acknowledges the message.
     Ack,
-    /// Not now: a group delivers it again after this delay, to this member or another one; zero: after the group's
-    /// [backoff](crate::GroupBuilder::backoff). At most some 49 days.
+    /// Asks for a later attempt: the group delivers the message again after this delay, to this member or another one; zero: after
+    /// the group's [backoff](crate::GroupBuilder::backoff). At most about 49 days.
     Nak(Duration),
-    /// Never: in a group it becomes a [dead letter](crate::Client::dead_letters), with this reason, of which the first 255 bytes
-    /// count.
+    /// Gives the message up: in a group it becomes a [dead letter](crate::Client::dead_letters), with the first 255 bytes of this
+    /// reason.
     Reject(String),
 }
 
-/// What a callback returns: `()`, which acknowledges; a [`Verdict`]; or a `Result` of one of them, whose error is reported and keeps the
-/// message unacknowledged, so that it is delivered again.
+/// What a callback returns: `()`, which acknowledges; a [`Verdict`]; or a `Result` of one of them. An error is reported, and the message
+/// stays unacknowledged, so that it is delivered again.
 pub trait Outcome {
-    /// What becomes of the message, or why the callback failed.
+    /// The verdict on the message, or why the callback failed.
     ///
     /// # Errors
     /// Why it failed.

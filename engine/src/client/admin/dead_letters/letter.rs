@@ -12,13 +12,13 @@ use crate::wire::letter::{Cause, Entry};
 pub enum DeadLetterCause {
     /// Its last attempt failed.
     UsedUp,
-    /// A member rejected it; [`DeadLetter::reason`] has what it said.
+    /// A member rejected it, with the reason in [`DeadLetter::reason`].
     Rejected,
-    /// Its time was over, in a group that [keeps](crate::GroupBuilder::keep_expired) what expires.
+    /// It expired, in a group that [keeps](crate::GroupBuilder::keep_expired) expired messages.
     Expired,
 }
 
-/// What is known of a message that a group gave up.
+/// A message that a group gave up, without its content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DeadLetter {
@@ -28,15 +28,15 @@ pub struct DeadLetter {
     pub name: String,
     /// The group that gave it up.
     pub group: String,
-    /// What the group was for.
+    /// The group's filter.
     pub filter: Filter,
-    /// How often the group got it since the server started or it was replayed: attempts count from 1 again after both.
+    /// Attempts since the server started or the message was replayed: after both, attempts count from 1 again.
     pub attempts: u16,
     /// Why the group gave it up.
     pub cause: DeadLetterCause,
-    /// What the member said that rejected it.
+    /// The reason that the member gave that rejected it.
     pub reason: Option<String>,
-    /// When it was made, by its publisher's clock; `None` for a message of an original client, which says it in its dict.
+    /// When it was published, by its publisher's clock; `None` for a message of an original client, whose dict has the time.
     pub published: Option<SystemTime>,
     /// When it was given up, by the server's clock.
     pub died: SystemTime,

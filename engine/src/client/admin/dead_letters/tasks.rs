@@ -35,7 +35,7 @@ impl DeadLetters {
         Self { control_queue, group }
     }
 
-    /// How many there are.
+    /// The number of dead letters.
     ///
     /// # Errors
     /// [`AdminError`]: the server rejected the request or did not answer, or the client was stopped.
@@ -43,7 +43,7 @@ impl DeadLetters {
         self.page(0, 1, |_| {}).await.map(|listed| listed.total)
     }
 
-    /// Those that died first, at most `limit`.
+    /// The oldest dead letters, at most `limit`.
     ///
     /// # Errors
     /// [`AdminError`]: the server rejected the request or did not answer, or the client was stopped.
@@ -76,7 +76,7 @@ impl DeadLetters {
         Ok(listed)
     }
 
-    /// One of them, and its message.
+    /// A dead letter, and its message.
     ///
     /// # Errors
     /// [`AdminError::Refused`] when the group has no such letter.
