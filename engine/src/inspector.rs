@@ -10,11 +10,11 @@ use crate::inspect::{
 };
 use crate::net::waker::Waker;
 
-/// Asks a running [`Server`](crate::Server) about itself: [`Server::inspector`](crate::Server::inspector). Anybody may have one,
-/// on any thread.
+/// Asks a running [`Server`](crate::Server) about its state: [`Server::inspector`](crate::Server::inspector). It may be used on any
+/// thread.
 ///
-/// A question never makes the server wait. Its thread calls `answer` between two turns, a moment later, so that this has to return
-/// at once: send what you are given to where it is needed. When the server ends before, `answer` is dropped. Lists come in parts:
+/// A question never makes the server wait. The server's thread calls `answer` between two turns, a moment later. So `answer` must return
+/// at once: have it send its argument to another thread. When the server ends before, `answer` is dropped. Lists come in parts:
 /// `max` is 256 at most, and a part may be shorter, or empty, although there is a next one.
 ///
 /// ```
@@ -55,7 +55,7 @@ impl Inspector {
     /// Asks for the figures of the whole server.
     ///
     /// # Errors
-    /// Why the question was not taken; so of all others.
+    /// [`InspectError`]: too many questions wait, or the server has ended. The same for all other questions.
     pub fn overview(
         &self,
         answer: impl FnOnce(Overview) + Send + 'static,

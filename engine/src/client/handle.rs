@@ -136,7 +136,7 @@ impl Client {
     ///
     /// Each subscription's callback is called for one message after the other. Those of different subscriptions run
     /// independently, [`callback_threads`](super::ClientBuilder::callback_threads) of them at the same time, and none
-    /// holds up what the client sends or reads. What waits for a callback is at most 4 MiB; beyond, messages wait at the
+    /// holds up what the client sends or reads. At most 4 MiB of messages wait for a callback; further ones wait at the
     /// server, which slows their publishers down. A message that asks for it is acknowledged after the callback
     /// returned `()` or `Ok`; when it returned an error or panicked, that is reported and the server delivers the
     /// message again. [`SubscriptionBuilder::call`] is for other kinds of subscriptions, and [`GroupBuilder::call`](super::GroupBuilder::call) for work.
@@ -191,8 +191,9 @@ impl Client {
         self.core.subscription_to(filter)
     }
 
-    /// The messages that a group gave up. An empty name means all groups; it works for `list` and `count` only. They are those that a member
-    /// [rejected](super::Delivery::reject), and those whose [attempts](super::GroupBuilder::attempts_max) were used up.
+    /// The messages that a group gave up: those that a member [rejected](super::Delivery::reject), those whose
+    /// [attempts](super::GroupBuilder::attempts_max) were used up, and expired ones that the group
+    /// [keeps](super::GroupBuilder::keep_expired). An empty name means all groups; it works for `list` and `count` only.
     pub fn dead_letters(&self, group: &str) -> DeadLetters {
         self.core.dead_letters(group)
     }
@@ -207,8 +208,8 @@ impl Client {
         self.core.retained()
     }
 
-    /// Ends all callbacks for this name, but not those for a prefix. None of them runs after this returned, unless this is
-    /// called in it.
+    /// Ends all callbacks for this name, but not those for a prefix. None of them runs after this returned, except the one that
+    /// calls this.
     ///
     /// # Errors
     /// [`SubscribeError::NotSubscribed`] when there is none; [`SubscribeError::NotConfirmed`] when one still runs after
@@ -226,8 +227,8 @@ impl Client {
         self.core.unsubscribe(&Filter::prefix(prefix))
     }
 
-    /// Ends all callbacks for exactly this filter, of group members, too, as [`Self::unsubscribe`] does. A message that a group's callback runs for is
-    /// still settled, unless this is called in a callback: then it goes to another member.
+    /// Ends all callbacks for exactly this filter, also those of group members, as [`Self::unsubscribe`] does. The message that a group's
+    /// callback works on is still settled, unless this is called in a callback: then it goes to another member.
     ///
     /// # Errors
     /// As for [`Self::unsubscribe`].
@@ -245,7 +246,7 @@ impl Client {
         self.core.requests_are_locked()
     }
 
-    /// Counts since the client was made.
+    /// Counts since the client was started.
     pub fn counters(&self) -> Counters {
         self.core.counters()
     }

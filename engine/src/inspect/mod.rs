@@ -1,7 +1,7 @@
 //! What a server reports of itself: the answers, and how questions reach the broker's thread.
 //!
-//! Nobody looks into the broker from outside. A question waits in a bounded queue until the thread comes to it, which
-//! answers one a turn, and each with a bounded part of what there is. Without questions, a turn looks at one flag.
+//! Only the broker's thread reads the broker's state. A question waits in a bounded queue. The thread answers one per turn,
+//! each with a bounded part of the state. Without questions, a turn reads one flag.
 
 mod questions;
 
@@ -16,11 +16,11 @@ use crate::limits::QUESTIONS_MAX;
 use crate::metrics::{Histogram, Metrics, Traffic};
 use crate::wire::id::MessageId;
 
-/// Why a question was not taken.
+/// Why a question was not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InspectError {
-    /// As many questions wait as may.
+    /// The maximum of questions waits already.
     #[error("{QUESTIONS_MAX} questions wait for the server, as many as may: ask again")]
     Busy,
     /// The server has ended.
@@ -34,18 +34,18 @@ pub enum InspectError {
 pub struct Overview {
     /// The counters.
     pub metrics: Metrics,
-    /// What went through.
+    /// What went through the server, why it rejected requests, and how long its turns took.
     pub traffic: Traffic,
     /// How long the server has been running.
     pub uptime: Duration,
-    /// Whether it rejects messages because it ends.
+    /// Whether it rejects messages because it shuts down.
     pub is_draining: bool,
     /// How long ago the oldest unacknowledged message was accepted, or recovered. It may be 1 s too long, or a thousandth of the age
     /// that the oldest one had when it came.
     pub oldest_pending: Option<Duration>,
-    /// Most unacknowledged messages.
+    /// The limit on unacknowledged messages.
     pub pending_messages_max: u64,
-    /// Most bytes of unacknowledged messages.
+    /// The limit on bytes of unacknowledged messages.
     pub pending_bytes_max: u64,
     /// All groups together.
     pub groups: GroupTotals,
@@ -69,7 +69,7 @@ pub struct GroupTotals {
     pub unsettled: u64,
     /// Those of them that members have.
     pub in_flight: u64,
-    /// Messages handed over again since the start of the server.
+    /// Redeliveries since the start of the server.
     pub redelivered: u64,
 }
 
@@ -91,7 +91,7 @@ pub struct JournalOverview {
     pub path: PathBuf,
     /// The file's length, in bytes.
     pub file_bytes: u64,
-    /// About how many of them are needed.
+    /// About how many bytes of it are still needed.
     pub live_bytes: u64,
     /// Groups of records that wait to be written.
     pub queued: u64,
@@ -109,13 +109,13 @@ pub struct JournalOverview {
     pub failure: Option<String>,
 }
 
-/// A part of what there is.
+/// A part of a list.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Page<T, C> {
     /// The part.
     pub items: Vec<T>,
-    /// Where to go on; `None` behind the last.
+    /// Where the next part begins; `None` after the last one.
     pub next: Option<C>,
 }
 

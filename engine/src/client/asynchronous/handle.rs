@@ -142,12 +142,12 @@ fn runtime() -> Result<Handle, ConnectError> {
 }
 
 impl Client {
-    /// The options, at their defaults; [`ClientBuilder::connect_async`] starts the client.
+    /// Returns a builder with all options at their defaults; [`ClientBuilder::connect_async`] starts the client.
     pub fn builder() -> ClientBuilder {
         ClientBuilder::default()
     }
 
-    /// Connects to a server, of which this is the host or the URL, with all options at their defaults.
+    /// Connects to the server at this host or URL, with all other options at their defaults.
     ///
     /// # Errors
     /// As for [`ClientBuilder::connect_async`].
@@ -165,9 +165,9 @@ impl Client {
         Ok(start.elapsed())
     }
 
-    /// Publishes a message without waiting for the server, and without asking for acknowledgement; [`Self::message`] says more. Waits for room alone,
-    /// `send_timeout` times `connection_retries` at most. Messages travel together, and those of one name arrive in their order, as for the blocking
-    /// [`publish`](crate::Client::publish).
+    /// Publishes a message without waiting for the answer, and without asking for acknowledgement; [`Self::message`] is for messages with
+    /// properties. Waits only for room in the buffer, for at most `send_timeout` times `connection_retries`. Several messages travel in one
+    /// frame, and those of one name arrive in their order, as for the blocking [`publish`](crate::Client::publish).
     ///
     /// ```no_run
     /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
@@ -188,8 +188,8 @@ impl Client {
         publisher.publish_in_task(name, payload, Properties::default(), false, true).await
     }
 
-    /// Publishes what was received under another name, as it is: payload, encoding and properties, and whether it is to
-    /// be acknowledged.
+    /// Publishes a received message unchanged under another name: payload, encoding and properties, and whether it asks for
+    /// acknowledgement.
     ///
     /// # Errors
     /// As for [`Self::publish`].
@@ -198,7 +198,7 @@ impl Client {
     }
 
     /// [`Self::publish`] with the archive of a typed value, which subscribers read in place with
-    /// [`Message::archive`](crate::Message::archive). A [`TypedPayload`] is one for [`Self::message`].
+    /// [`Message::archive`](crate::Message::archive). A [`TypedPayload`] is a typed value for [`Self::message`].
     ///
     /// # Errors
     /// As for [`Self::publish`], and [`SendError::Archive`].
@@ -211,12 +211,12 @@ impl Client {
         self.publish(name, payload).await
     }
 
-    /// Publishes a message as an original client does, and waits until the server has taken it: `pickle` is the pickled dict of its name, payload,
-    /// ack, timestamp and checksum (`docs/wire-format.md`, v1). Original clients get it byte for byte. Without an answer it is sent again, as any message; what asks for
-    /// acknowledgement is then still published once.
+    /// Publishes a message as an original client does, and waits until the server has accepted it. `pickle` is the pickled dict of its name,
+    /// payload, ack, timestamp and checksum (`docs/wire-format.md`, v1). Original clients receive it byte for byte. Without an answer it is
+    /// sent again, as any message; a message with ack is still published once.
     ///
     /// # Errors
-    /// Why it was not published, or ([`SendError::TimedOut`]) that this is not known. [`SendError::Malformed`] for a pickle that is none, or says
+    /// Why it was not published; [`SendError::TimedOut`] when that is not known. [`SendError::Malformed`] when `pickle` is not a pickle, or has
     /// another name.
     pub async fn send_original(&self, name: &str, pickle: &[u8]) -> Result<(), SendError> {
         let publisher = self.core.publisher();
@@ -230,8 +230,8 @@ impl Client {
         Ok(())
     }
 
-    /// Begins a message that says more than its payload: whether it asks for acknowledgement, headers, what it is, where an answer goes. With
-    /// [`request`](super::OutgoingMessage::request), waits for the answer.
+    /// Begins a message with properties: acknowledgement, headers, a media type, expiry, a name for the reply.
+    /// [`request`](super::OutgoingMessage::request) waits for the reply.
     pub fn message<'a, P: Payload>(
         &'a self,
         name: &'a str,
@@ -270,12 +270,12 @@ impl Client {
         self.subscription_to(Filter::of_name(name)?).open().await
     }
 
-    /// Begins to subscribe to what a filter is for: as an observer, a broadcast subscription or a member of a group.
+    /// Begins a subscription to a filter: as an observer, a broadcast subscription or a member of a group.
     pub fn subscription_to(&self, filter: Filter) -> SubscriptionBuilder<Asynchronous> {
         self.core.subscription_to(filter)
     }
 
-    /// The messages that a group gave up, or all groups for the empty name, which is for lists and counts alone: none is replayed or purged under it.
+    /// The messages that a group gave up. An empty name means all groups; it works for `list` and `count` only.
     pub fn dead_letters(&self, group: &str) -> DeadLetters {
         self.core.dead_letters_in_task(group)
     }
@@ -285,7 +285,7 @@ impl Client {
         self.core.groups()
     }
 
-    /// The retained messages of the server: the last ones of their names.
+    /// The retained messages of the server.
     pub fn retained(&self) -> Retained<Asynchronous> {
         self.core.retained()
     }
@@ -306,9 +306,9 @@ impl Client {
         self.core.counters()
     }
 
-    /// Closes the client: rejects further messages, ends its subscriptions, sends what waits and takes the answers that come
-    /// within `send_timeout`; what has none by then fails with [`SendError::Stopped`]. It returns when the client's task has ended. Other handles are
-    /// closed with it; closing again waits for the same end.
+    /// Closes the client: rejects further messages, ends its subscriptions, sends what waits, and takes the answers that arrive
+    /// within `send_timeout`; messages without an answer by then fail with [`SendError::Stopped`]. It returns when the client's task has ended.
+    /// All handles of the client are closed; closing again waits for the same end.
     ///
     /// # Errors
     /// The first error of a published message since the last flush.

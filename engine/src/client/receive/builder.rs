@@ -22,8 +22,8 @@ use crate::limits::CLIENT_GROUP_CREDIT_BYTES;
 use crate::wire::control::Overflow;
 use crate::wire::name;
 
-/// A subscription that is about to be opened: [`Client::subscription_to`](crate::Client::subscription_to). Unless it says otherwise, one to a
-/// pattern [observes](Self::observe), and one to a name or a prefix [takes part](Self::broadcast).
+/// A subscription that is about to be opened: [`Client::subscription_to`](crate::Client::subscription_to). By default, a subscription to a
+/// pattern [observes](Self::observe), and one to a name or a prefix is a [broadcast](Self::broadcast) subscription.
 ///
 /// ```no_run
 /// use mezzenger::{Client, Filter};
@@ -51,7 +51,7 @@ impl<Mode> SubscriptionBuilder<Mode> {
         Self { callbacks, settings, kind: None, credit: None, mode }
     }
 
-    /// Makes it an observer: it gets each message when it is published, none again, and acknowledges nothing. The
+    /// Makes it an observer: it receives each message once, when it is published, and acknowledges nothing. This is the
     /// default for a pattern, because a program that watches many names must not settle messages that others work on.
     pub fn observe(mut self) -> Self {
         self.kind = Some(Kind::Observer);
@@ -59,10 +59,10 @@ impl<Mode> SubscriptionBuilder<Mode> {
     }
 
     /// Makes it a broadcast subscription: a message that asks for acknowledgement is delivered again until one
-    /// subscriber acknowledges it, and an acknowledgement here settles it for all subscribers outside of groups. The
-    /// default for a name and for a prefix.
+    /// subscriber acknowledges it, and an acknowledgement here settles it for all subscribers outside of groups. This is
+    /// the default for a name and for a prefix.
     ///
-    /// Messages that were kept before the subscription are delivered as [redelivered](super::Delivery::is_redelivered)
+    /// Messages that the server already kept are delivered as [redelivered](super::Delivery::is_redelivered)
     /// ones, in their order, between the messages that are published meanwhile.
     pub fn broadcast(mut self) -> Self {
         self.kind = Some(Kind::Broadcast);
@@ -98,24 +98,24 @@ impl<Mode> SubscriptionBuilder<Mode> {
         GroupBuilder { callbacks, settings, group, retry_delay: None, mode }
     }
 
-    /// Credit: the bytes of messages that may be here unsettled, 1 byte to 1 GiB. The server delivers a frame while any
-    /// credit is left, so one frame may exceed it; and, unless [`Self::lossy`], 8 MiB more before publishers are held
-    /// back. Default: 4 MiB.
+    /// Credit: the bytes of messages that may be unsettled here, 1 byte to 1 GiB. The server delivers a frame while any
+    /// credit is left, so one frame may exceed it. Unless the subscription is [lossy](Self::lossy), it delivers 8 MiB more before
+    /// publishers are held back. Default: 4 MiB.
     pub fn credit(mut self, bytes: u64) -> Self {
         self.credit = Some(bytes);
         self
     }
 
     /// Delivers the [retained](crate::OutgoingMessage::retain) messages of the matching names first, each before what
-    /// is published under its name from now on, as credit allows; and again after each reconnect. They say that they
-    /// are [redelivered](super::Delivery::is_redelivered). Members of groups get none.
+    /// is published under its name from now on, as credit allows; and again after each reconnect. They are marked as
+    /// [redelivered](super::Delivery::is_redelivered). Not for groups.
     pub fn with_last(mut self) -> Self {
         self.settings.with_last = true;
         self
     }
 
-    /// Drops messages that do not fit into the credit, instead of holding back their publishers; messages that ask for
-    /// acknowledgement wait at the server all the same. What is dropped is reported to
+    /// Drops messages that do not fit into the credit, instead of holding back their publishers. Messages that ask for
+    /// acknowledgement still wait at the server. Dropped messages are reported to
     /// [`on_missed`](crate::ClientBuilder::on_missed).
     pub fn lossy(mut self) -> Self {
         self.settings.overflow = Overflow::Drop;
@@ -144,8 +144,8 @@ impl SubscriptionBuilder {
         callbacks.opener().clone().open(settings)
     }
 
-    /// Subscribes, and has `callback` called with each delivery, as [`Client::subscribe`](crate::Client::subscribe) does with messages, until
-    /// [`Client::unsubscribe_from`](crate::Client::unsubscribe_from) the same filter. What it returns counts as for that.
+    /// Subscribes, and calls `callback` with each delivery, as [`Client::subscribe`](crate::Client::subscribe) does with messages, until
+    /// [`Client::unsubscribe_from`](crate::Client::unsubscribe_from) is called with the same filter. The callback may return what it may there.
     ///
     /// # Errors
     /// As for [`Self::open`].
@@ -216,7 +216,7 @@ impl<Mode> GroupBuilder<Mode> {
     }
 
     /// Maximum attempts per message, after which it becomes a [dead letter](crate::Client::dead_letters). An attempt
-    /// fails when its time is over, or its member [gives it back](super::Delivery::nak) or is gone. Attempts count from 1
+    /// fails when its time is over, or when its member [asks for a later one](super::Delivery::nak) or is gone. Attempts count from 1
     /// again after a restart of the server. Default: no maximum.
     pub fn attempts_max(mut self, attempts: u16) -> Self {
         self.group.policy.set_attempts_max(attempts);
@@ -245,7 +245,7 @@ impl<Mode> GroupBuilder<Mode> {
         self
     }
 
-    /// Whether the client extends the time of unsettled messages by itself, read or not, as long as the process and the
+    /// Whether the client itself extends the time of unsettled messages, read or not, as long as the process and the
     /// connection live. Default: true.
     pub fn extend_automatically(mut self, extends: bool) -> Self {
         self.group.extends = extends;
@@ -280,15 +280,15 @@ impl GroupBuilder {
         callbacks.opener().clone().open(settings)
     }
 
-    /// Joins the group, and has `callback` called with each delivery, which is settled by what it returns: `()` or `Ok` acknowledges, a
-    /// [`Verdict`](crate::Verdict) says what else, and an error or a panic is reported to
-    /// [`on_error`](crate::ClientBuilder::on_error) and gives the message back, for a further attempt after [`Self::retry_delay`]. When it returns,
-    /// the server has the subscription. It lasts until the client stops, or [`Client::unsubscribe_from`](crate::Client::unsubscribe_from) the
-    /// same filter.
+    /// Joins the group, and calls `callback` with each delivery. What it returns settles the message: `()` or `Ok(())` acknowledges, and a
+    /// [`Verdict`](crate::Verdict) counts as it says. An error or a panic is reported to
+    /// [`on_error`](crate::ClientBuilder::on_error), and the message is delivered again after [`Self::retry_delay`]. When `call` returns,
+    /// the server has the subscription. It lasts until the client stops, or until
+    /// [`Client::unsubscribe_from`](crate::Client::unsubscribe_from) is called with the same filter.
     ///
-    /// Messages come to it one after the other, beside the client's other callbacks, and the client asks for more time
-    /// while it runs, as for what waits behind it. To work at several at the same time, join several times. What waits here, other members do not get:
-    /// who takes long for a message has [`Self::credit`] 1.
+    /// The callback gets one message after the other, independently of the client's other callbacks. While it runs, the client asks for
+    /// more time for its message and for those that wait behind it. To work on several messages at the same time, join several times.
+    /// Other members do not get what waits here: if the work on a message takes long, set [`Self::credit`] to 1.
     ///
     /// ```
     /// # use std::time::Duration;

@@ -11,8 +11,8 @@ use crate::client::receive::outcome::Outcome;
 use crate::client::receive::subscription::Subscription;
 
 impl SubscriptionBuilder<Asynchronous> {
-    /// Subscribes. When it is done, the server has the subscription: what is published from now on arrives. When the
-    /// connection is lost, the client subscribes again on the next one, before anything else. Dropping the future ends what it began.
+    /// Subscribes. When it returns, the server has the subscription: what is published from now on arrives. After a
+    /// lost connection, the client subscribes again on the next one, before anything else. Dropping the future ends a subscription that it began.
     ///
     /// # Errors
     /// What is wrong with the filter or an option; [`SubscribeError::Refused`] with what the server says;
@@ -35,8 +35,8 @@ impl GroupBuilder<Asynchronous> {
     }
 
     /// Joins the group and works until the subscription ends: calls `callback` with each delivery, one after the other, and settles it by
-    /// what the future returns, as the blocking [`call`](crate::GroupBuilder::call) does. For several at the same time, join several times. Dropping the future leaves
-    /// the group, and its jobs go to other members.
+    /// the future's result, as the blocking [`call`](crate::GroupBuilder::call) does. To work on several at the same time, join several
+    /// times. Dropping the future leaves the group, and its jobs go to other members.
     ///
     /// ```
     /// # use mezzenger::{Filter, Server, Verdict};
@@ -85,7 +85,7 @@ impl GroupBuilder<Asynchronous> {
     /// ```
     ///
     /// # Errors
-    /// As for [`Self::open`] when it cannot be joined. Later [`SubscribeError::Stopped`] when the client was closed, and what the server says when it
+    /// As for [`Self::open`] when it cannot join. Later [`SubscribeError::Stopped`] when the client was closed, and the server's reason when it
     /// rejects the subscription on a new connection.
     pub async fn run<F, O>(self, mut callback: F) -> Result<(), SubscribeError>
     where
