@@ -87,7 +87,9 @@ impl<E> Core<E> {
 
     /// From now on this connection may publish as this publisher.
     pub(super) fn prove(&mut self, connection: ConnectionId, publisher: u64) {
-        self.proved.insert(connection, publisher);
+        if self.proved.insert(connection, publisher).is_none() {
+            self.publishers.get(publisher).connections += 1;
+        }
     }
 
     /// Whether a connection said hello.

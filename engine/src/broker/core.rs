@@ -393,7 +393,9 @@ impl<E> Core<E> {
 
     /// A connection is gone.
     pub(super) fn disconnected(&mut self, connection: ConnectionId) {
-        self.proved.remove(&connection);
+        if let Some(publisher) = self.proved.remove(&connection) {
+            self.publishers.disconnected(publisher);
+        }
         self.forget_identity(connection);
         for member in self.subscribers.members_of(connection).to_vec() {
             self.leave(member);

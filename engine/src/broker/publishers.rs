@@ -29,6 +29,8 @@ pub(super) struct Publisher {
     pub(super) secret: Option<Secret>,
     /// Whose it is, if that is known: nobody else may use it, whatever he knows.
     pub(super) owner: Option<Box<Identity>>,
+    /// Connections that proved to be this publisher's.
+    pub(super) connections: u32,
 }
 
 impl Publisher {
@@ -92,6 +94,20 @@ impl Publishers {
         }
         self.young.entry(id).or_default()
     }
+
+    /// A connection that proved to be this publisher's is gone. Who only subscribed leaves nothing: there is no message that
+    /// could be sent again, nor one that another could pretend to have published.
+    pub(super) fn disconnected(&mut self, id: u64) {
+        for generation in [&mut self.young, &mut self.old] {
+            if let Some(publisher) = generation.get_mut(&id) {
+                publisher.connections = publisher.connections.saturating_sub(1);
+                if publisher.connections == 0 && publisher.runs.is_empty() {
+                    generation.remove(&id);
+                }
+                return;
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -119,6 +135,22 @@ mod tests {
         }
         assert_eq!(publisher.seen(&(1..=1)), Overlap::Nothing);
         assert_eq!(publisher.seen(&(3..=3)), Overlap::All);
+    }
+
+    #[test]
+    fn who_published_nothing_is_forgotten_with_the_last_connection() {
+        let mut publishers = Publishers::default();
+        for id in [1, 2] {
+            publishers.get(id).secret = Some([7; 16]);
+            publishers.get(id).connections = 2;
+        }
+        publishers.get(2).take(1..=1);
+        for rest in [1, 0] {
+            [1, 2].into_iter().for_each(|id| publishers.disconnected(id));
+            assert_eq!(publishers.young.contains_key(&1), rest > 0);
+        }
+        assert_eq!(publishers.get(2).secret, Some([7; 16]));
+        assert_eq!(publishers.get(2).seen(&(1..=1)), Overlap::All);
     }
 
     #[test]

@@ -169,7 +169,8 @@ impl<N: Network> Broker<N> {
     /// Disconnects a subscriber that holds others up.
     pub(super) fn disconnect_slow(&mut self, id: ConnectionId, now: Duration) {
         let Some(peer) = self.peers.get_mut(id) else { return };
-        let stalled = in_ms(now.saturating_sub(peer.progressed.min(peer.behind_since.unwrap_or(now))));
+        let stalled =
+            in_ms(now.saturating_sub(peer.progressed.min(peer.behind_since.unwrap_or(now))));
         let bytes = peer.output.frame_bytes();
         warn_of_subscriber!(
             peer,

@@ -72,7 +72,10 @@ const CLIENT_CODES: Entries = &[
     ("2", "A flag, an argument or a variable of the environment is wrong."),
 ];
 
-const CLIENT_FILES: Entries = &[("*.key_secret", "Half of a key pair of `mezzenger keygen`: it stays on its machine, with mode 0600.")];
+const CLIENT_FILES: Entries = &[(
+    "*.key_secret",
+    "Half of a key pair of `mezzenger keygen`: it stays on its machine, with mode 0600.",
+)];
 
 fn complete(mut command: Command, directory: &Path) -> io::Result<()> {
     let name = command.get_name().to_owned();
