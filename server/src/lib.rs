@@ -87,8 +87,7 @@ struct Settings {
     #[arg(long, value_name = "ADDR", value_parser = config::address, default_value_t = Config::default().bind)]
     bind: IpAddr,
 
-    /// Port for ZeroMQ SUB sockets, such as those of original clients; other clients do not use it. 0 picks a
-    /// free one.
+    /// Port for ZeroMQ SUB sockets, as original clients have; other clients do not use it. 0 picks a free one.
     #[arg(long, value_name = "PORT", default_value_t = Config::default().pub_port)]
     pub_port: u16,
 

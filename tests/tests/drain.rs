@@ -15,6 +15,7 @@ use rustix::process::Signal;
 use crate::harness::native::{connect, try_receive};
 use crate::harness::pickles::{Dict, int, text};
 use crate::harness::raw::request;
+use crate::harness::server::command;
 use crate::harness::{Native, NativeSubscriber, Raw, Server, eventually};
 use crate::interference::EndsWith;
 use crate::large_requests::dear_pickle;
@@ -257,8 +258,11 @@ fn a_second_signal_ends_it_at_once_and_what_was_answered_is_kept_all_the_same() 
 fn a_publisher_without_ack_notices_nothing_of_a_restart() {
     const MESSAGES: usize = 2000;
     let [publish, receive] = ports::pair(&mut fastrand::Rng::new()).map(|port| port.to_string());
-    let arguments = ["--pub-port", &publish, "--recv-port", &receive];
-    let mut server = Server::start(&arguments);
+    let start = || {
+        let mut command = command();
+        Server::started(command.args(["--pub-port", &publish, "--recv-port", &receive]))
+    };
+    let mut server = start();
     let client = server.client_options().connect().unwrap();
     let (taken, over) = (AtomicUsize::new(0), AtomicBool::new(false));
     std::thread::scope(|scope| {
@@ -284,7 +288,7 @@ fn a_publisher_without_ack_notices_nothing_of_a_restart() {
         for round in 1..=5 {
             flows(round * MESSAGES);
             assert_eq!(server.signal_and_wait(Signal::TERM).code(), Some(0));
-            server = Server::start(&arguments);
+            server = start();
         }
         flows(taken.load(Ordering::Relaxed) + MESSAGES);
         drop(end);
