@@ -93,8 +93,8 @@ impl<N: Network> Broker<N> {
             Some(peer) => warn_of_subscriber!(
                 peer,
                 messages,
-                "subscribers lost messages that they took too slowly, this one the last of them: make it faster, or have it \
-                 take part, so that publishers wait for it"
+                "subscribers lost messages that they took too slowly, this one the last of them (the number is of all): make \
+                 them faster, or publish with ack to a durable group what must not be lost"
             ),
             None => tracing::warn!(
                 messages,
