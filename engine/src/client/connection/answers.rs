@@ -28,16 +28,6 @@ pub(super) fn read_subscription_reply(bytes: &[u8]) -> Result<u32, SubscribeErro
     }
 }
 
-/// Why a server took nothing that is ending, if that is its answer: the next server may take it.
-pub(super) fn read_shutdown(bytes: &[u8]) -> Option<SendError> {
-    match reply::read(bytes) {
-        Some(Reply::Refused { code: Some(ErrorCode::ShuttingDown), text }) => {
-            Some(SendError::ShuttingDown { text: text.into_owned() })
-        }
-        _ => None,
-    }
-}
-
 /// Whom a request's messages were for.
 #[derive(Clone, Copy, Default)]
 pub(super) struct RecipientCounts {

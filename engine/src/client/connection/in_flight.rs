@@ -92,15 +92,12 @@ impl InFlight {
         Some(request)
     }
 
-    /// Keeps messages for the next connection that a server did not take because it ends; whether there are such.
-    pub(super) fn put_off(&mut self, id: u64, why: SendError) -> bool {
-        let at = self.requests.binary_search_by_key(&id, |request| request.id);
-        let Some(request) = at.ok().and_then(|at| self.requests.get_mut(at)) else { return false };
-        let are_messages = matches!(request.cargo, RequestContent::Messages(_));
-        if are_messages {
-            (request.left, request.put_off) = (false, Some(why));
-        }
-        are_messages
+    /// Keeps messages that a server did not take because it ends for the next connection, in their place.
+    pub(super) fn put_off(&mut self, mut request: Request, why: SendError) {
+        debug_assert!(matches!(request.cargo, RequestContent::Messages(_)), "others are counted");
+        (request.left, request.put_off) = (false, Some(why));
+        let at = self.requests.partition_point(|other| other.id < request.id);
+        self.requests.insert(at, request);
     }
 
     /// When the oldest request has waited long enough.

@@ -6,9 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::answers::{
-    RecipientCounts, read_answer, read_reply, read_shutdown, read_subscription_reply,
-};
+use super::answers::{RecipientCounts, read_answer, read_reply, read_subscription_reply};
 use super::control_queue::{ControlQueue, Question};
 use super::in_flight::{InFlight, Request, RequestContent};
 use super::links::Links;
@@ -248,11 +246,6 @@ impl Requester {
             if id == HELLO_ID {
                 connection.hello_at = None;
                 self.hello_answered(body);
-            } else if !self.stopping.load(Ordering::Acquire)
-                && let Some(why) = read_shutdown(body)
-                && connection.in_flight.put_off(id, why)
-            {
-                // Its connection ends soon, or is given up when the answer is due.
             } else if let Some(request) = connection.in_flight.answered(id) {
                 match request.cargo {
                     RequestContent::Subscription(asked) => {
@@ -261,12 +254,24 @@ impl Requester {
                     RequestContent::Question(answer) => {
                         answer.send(read_answer(body));
                     }
-                    _ => self.finish(request, read_reply(body)),
+                    _ => match read_reply(body) {
+                        // Its connection ends soon, or is given up when the answer is due.
+                        Err(why @ SendError::ShuttingDown { .. }) if self.may_put_off(&request) => {
+                            connection.in_flight.put_off(request, why);
+                        }
+                        result => self.finish(request, result),
+                    },
                 }
             }
         }
         self.parts = parts;
         received == CLIENT_FRAMES_PER_TURN
+    }
+
+    /// Whether the next server may take this, if this one ends.
+    fn may_put_off(&self, request: &Request) -> bool {
+        matches!(request.cargo, RequestContent::Messages(_))
+            && !self.stopping.load(Ordering::Acquire)
     }
 
     fn hello_answered(&mut self, body: &[u8]) {
@@ -323,6 +328,12 @@ impl Requester {
         }
     }
 
+    /// Books that a request got no answer that counts: for this reason, unless a server said that it ends.
+    fn finish_unanswered(&mut self, mut request: Request, why: SendError) {
+        let why = request.put_off.take().unwrap_or(why);
+        self.finish(request, Err(why));
+    }
+
     /// Gives up, or sends again on a new connection, what waited too long.
     fn check_time(&mut self, connection: &mut Connection, now: Instant) {
         let hello_due = connection.hello_at.map(|at| at + self.setup.timeout);
@@ -334,18 +345,10 @@ impl Requester {
             // Of a connection that is lost, or will be.
             connection.hello_at = None;
         }
-        let timed_out = |tries| Err(SendError::TimedOut { tries, timeout: self.setup.timeout });
-        let given_up: Vec<_> = connection
-            .in_flight
-            .give_up(now)
-            .into_iter()
-            .map(|mut request| match request.put_off.take() {
-                Some(why) => (Err(why), request),
-                None => (timed_out(request.tries), request),
-            })
-            .collect();
-        for (result, request) in given_up {
-            self.finish(request, result);
+        let timeout = self.setup.timeout;
+        for request in connection.in_flight.give_up(now) {
+            let tries = request.tries;
+            self.finish_unanswered(request, SendError::TimedOut { tries, timeout });
         }
         self.expire_waiting(now);
         if connection.in_flight.deadline().is_some_and(|due| now >= due) {
@@ -407,9 +410,8 @@ impl Drop for Requester {
         let connection = Arc::clone(&self.connection);
         let mut connection = connection.lock();
         if let Some(mut connection) = connection.take() {
-            for mut request in connection.in_flight.take_all() {
-                let why = request.put_off.take().unwrap_or(SendError::Stopped);
-                self.finish(request, Err(why));
+            for request in connection.in_flight.take_all() {
+                self.finish_unanswered(request, SendError::Stopped);
             }
         }
         self.outbox.turn(&mut self.finished, &mut Vec::new(), true, Instant::now());
