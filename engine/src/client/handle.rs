@@ -50,11 +50,12 @@ impl Client {
 
     /// Publishes a message without waiting for the answer: the fast path.
     ///
-    /// A message leaves at once when no other message of its name is in flight. While one is, messages gather in a
-    /// frame that leaves when the answer comes, or when it is full. Messages of one name arrive in the order in which
-    /// they were published, as long as the connection holds. When the connection is lost, all frames without an answer
-    /// are sent again on the next one, in their order. After a reconnect, messages may be duplicated or arrive out of
-    /// order: to keep the order then, too, wait for each [`Receipt`], or sort by [`Message::ordinal`].
+    /// A message leaves at once while fewer than four frames of its name are in flight; after a full frame, while none
+    /// is. Otherwise messages gather in a frame that leaves when an answer comes, or when it is full. Messages of one
+    /// name arrive in the order in which they were published, as long as the connection holds. When the connection is
+    /// lost, all frames without an answer are sent again on the next one, in their order. After a reconnect, messages
+    /// may be duplicated or arrive out of order: to keep the order then, too, wait for each [`Receipt`], or sort by
+    /// [`Message::ordinal`].
     ///
     /// Blocks only when the server does not keep up and
     /// [`ClientBuilder::buffer_bytes`](super::ClientBuilder::buffer_bytes) are queued, for at most `send_timeout` times

@@ -59,7 +59,8 @@ impl Drop for Lease {
 /// that is dropped unsettled is delivered again: in a group when the time of the attempt is over, to a broadcast
 /// subscription after the server's retry interval. For an observer, these methods do nothing.
 ///
-/// Until it is settled or dropped, its bytes count against the subscription's credit.
+/// Messages arrive in frames, and credit comes back a frame at a time: when every message of the frame is settled or
+/// dropped.
 ///
 /// ```
 /// # use std::time::Duration;
