@@ -9,9 +9,10 @@ use crate::harness::pages::{Page, guide, is_decision};
 use crate::tidy::{files, shown};
 
 /// Pages that are not in the guide.
-const OTHER_PAGES: [&str; 8] = [
+const OTHER_PAGES: [&str; 9] = [
     "CHANGELOG.md",
     "CONTRIBUTING.md",
+    "RESULTS.md",
     "SECURITY.md",
     "bench/gate/README.md",
     "fuzz/README.md",
