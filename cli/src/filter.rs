@@ -25,20 +25,9 @@ impl FilterArgs {
     }
 }
 
-/// Whether a text has a token that makes it a pattern.
-pub(crate) fn has_wildcard(text: &str) -> bool {
-    text.split('.').any(|token| token == "*" || token == ">")
-}
-
 /// The filter of a command line. One that breaks a rule is a usage error, which ends the process.
 pub(crate) fn checked(text: &str, is_prefix: bool) -> Filter {
-    let filter = if is_prefix {
-        Filter::prefix(text)
-    } else if has_wildcard(text) {
-        Filter::pattern(text)
-    } else {
-        Filter::name(text)
-    };
+    let filter = if is_prefix { Filter::prefix(text) } else { Filter::from_text(text) };
     // Names may have such characters, so it is no error.
     if !matches!(filter, Filter::Pattern(_)) && text.contains(['*', '>']) {
         complain(&format!(

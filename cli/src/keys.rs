@@ -12,12 +12,24 @@ use crate::{password, show};
 #[derive(clap::Args)]
 pub(crate) struct KeyArgs {
     /// This client's keys, a file made by `keygen`: NAME.key_secret. For a server with --curve-secret.
-    #[arg(long, global = true, value_name = "FILE", requires = "server_key")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        requires = "server_key",
+        env = "MEZZENGER_CURVE_KEY"
+    )]
     curve_key: Option<PathBuf>,
 
     /// The server's public key: 40 characters, or a file made by `keygen`, NAME.key. The client connects to no server
     /// without the matching secret key.
-    #[arg(long, global = true, value_name = "FILE|KEY", requires = "curve_key")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE|KEY",
+        requires = "curve_key",
+        env = "MEZZENGER_SERVER_KEY"
+    )]
     server_key: Option<String>,
 
     /// This client's user, for a server with users in --access. The password is in --password-file or

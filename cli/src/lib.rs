@@ -122,11 +122,24 @@ enum Command {
 #[derive(clap::Args)]
 struct ServerArgs {
     /// Host name or IP address of the server, also as HOST:PORT, or its URL: mezzenger://HOST:PORT.
-    #[arg(long, global = true, value_name = "HOST", default_value = "127.0.0.1")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "HOST",
+        default_value = "127.0.0.1",
+        env = "MEZZENGER_SERVER"
+    )]
     server: String,
 
     /// Port of the server: its --recv-port.
-    #[arg(long, global = true, value_name = "PORT", default_value_t = RECV_PORT, value_parser = port())]
+    #[arg(
+        long,
+        global = true,
+        value_name = "PORT",
+        default_value_t = RECV_PORT,
+        value_parser = port(),
+        env = "MEZZENGER_PORT"
+    )]
     port: u16,
 
     /// How long to wait for the server, in five attempts: 5s, 500ms; a bare number is seconds. For `request`, also how
@@ -213,17 +226,23 @@ fn check_server_is_asked(matches: &ArgMatches) -> Result<(), clap::Error> {
     else {
         return Ok(());
     };
-    let given = ["server", "port"].into_iter().find(|id| is_given(of_command, id));
-    let says = |id| {
-        format!(
-            "--{id} is given, and `{name}` asks the server over HTTP: give --http HOST:PORT, which is the server's --http, instead"
-        )
-    };
-    given.map_or(Ok(()), |id| Err(command().error(ErrorKind::ArgumentConflict, says(id))))
-}
-
-fn is_given(matches: &ArgMatches, id: &str) -> bool {
-    matches.value_source(id) == Some(ValueSource::CommandLine)
+    let is_from = |id, source| of_command.value_source(id) == Some(source);
+    for id in ["server", "port"] {
+        let problem = if is_from(id, ValueSource::CommandLine) {
+            format!("--{id} is given")
+        } else if is_from(id, ValueSource::EnvVariable)
+            && is_from("http", ValueSource::DefaultValue)
+        {
+            format!("MEZZENGER_{} is set", id.to_uppercase())
+        } else {
+            continue;
+        };
+        let text = format!(
+            "{problem}, and `{name}` asks the server over HTTP: give --http HOST:PORT, which is the server's --http"
+        );
+        return Err(command().error(ErrorKind::ArgumentConflict, text));
+    }
+    Ok(())
 }
 
 /// Carries a command out; whether what it looked at is sound.

@@ -11,14 +11,13 @@ use std::time::{Duration, SystemTime};
 use clap::error::ErrorKind;
 use clap::{ArgGroup, CommandFactory};
 use mezzenger::{
-    Client, ClientBuilder, Encoding, NameError, OutgoingMessage, Payload, Receipt, SendError,
-    check_name,
+    Client, ClientBuilder, Encoding, Filter, NameError, OutgoingMessage, Payload, Receipt,
+    SendError, check_name,
 };
 use serde_json::json;
 
 use crate::duration::{duration, positive, time};
 use crate::error::{Error, written};
-use crate::filter::has_wildcard;
 use crate::{complain, show};
 
 /// The text that stands for standard input.
@@ -116,7 +115,7 @@ pub(crate) fn publishable(text: &str) -> Result<String, NameError> {
 
 /// A name that is no pattern: a message is published under one name.
 pub(crate) fn one_name(text: &str) -> Result<String, String> {
-    if has_wildcard(text) {
+    if matches!(Filter::from_text(text), Filter::Pattern(_)) {
         return Err("this is a pattern, and a message is published under one name".to_owned());
     }
     publishable(text).map_err(|error| error.to_string())

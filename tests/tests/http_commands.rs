@@ -1,5 +1,6 @@
 //! `mezzenger status`, `connections`, `names`, `pending`: what the server's API tells, at a shell.
 
+use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
@@ -17,7 +18,10 @@ use crate::harness::{Native, PATIENCE, Server, binaries, eventually};
 /// The command, free of what variables say.
 pub(crate) fn command(args: &[&str]) -> Command {
     let mut command = Command::new(binaries::path("mezzenger"));
-    command.args(args).env_remove("MEZZENGER_HTTP").env_remove("MEZZENGER_HTTP_TOKEN_FILE");
+    command.args(args);
+    for name in ["SERVER", "PORT", "CURVE_KEY", "SERVER_KEY", "HTTP", "HTTP_TOKEN_FILE"] {
+        command.env_remove(format!("MEZZENGER_{name}"));
+    }
     command
 }
 
@@ -39,7 +43,18 @@ fn succeeded(output: &Output) -> String {
 /// What a command complains of, that has to fail.
 #[track_caller]
 fn failure(output: &Output) -> String {
-    assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0), "{output:?}");
+    complaint(output, 1)
+}
+
+/// What a command complains of, that cannot be carried out as it is given.
+#[track_caller]
+fn usage_error(output: &Output) -> String {
+    complaint(output, 2)
+}
+
+#[track_caller]
+fn complaint(output: &Output, code: i32) -> String {
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(code), 0), "{output:?}");
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
@@ -280,6 +295,47 @@ fn a_token_and_an_address_may_stand_in_variables() {
     let mut command = command(&["status"]);
     command.env("MEZZENGER_HTTP", at.to_string()).env("MEZZENGER_HTTP_TOKEN_FILE", &right);
     assert!(succeeded(&command.output().unwrap()).contains("ready"));
+}
+
+#[test]
+fn variables_name_the_server_to_all_commands() {
+    let (server, at) = start(&[]);
+    let mut ping = command(&["ping"]);
+    ping.env("MEZZENGER_SERVER", server.recv_addr.to_string());
+    assert!(succeeded(&ping.output().unwrap()).starts_with(&server.recv_addr.to_string()));
+    let mut ping = command(&["ping", "--server", "127.0.0.1"]);
+    ping.env("MEZZENGER_SERVER", "host.invalid");
+    ping.env("MEZZENGER_PORT", server.recv_addr.port().to_string());
+    succeeded(&ping.output().unwrap());
+    // What asks over HTTP would ask another server than the variable names, unless it is said which.
+    let mut status = command(&["status"]);
+    status.env("MEZZENGER_SERVER", "10.0.0.1");
+    let text = usage_error(&status.output().unwrap());
+    assert!(text.contains("MEZZENGER_SERVER is set") && text.contains("--http"), "{text}");
+    status.env("MEZZENGER_HTTP", at.to_string());
+    succeeded(&status.output().unwrap());
+}
+
+#[test]
+fn variables_give_a_clients_keys() {
+    let folder = tempfile::tempdir().unwrap();
+    let of = |name: &str| folder.path().join(name);
+    for name in ["server", "client"] {
+        succeeded(&command(&["keygen", of(name).to_str().unwrap()]).output().unwrap());
+    }
+    let clients = of("clients");
+    fs::create_dir(&clients).unwrap();
+    fs::copy(of("client.key"), clients.join("client.key")).unwrap();
+    let [secret, clients] =
+        [of("server.key_secret"), clients].map(|path| path.display().to_string());
+    let server = Server::start(&["--curve-secret", &secret, "--authorized-keys", &clients]);
+    let mut ping = command(&["ping", "--server", &server.recv_addr.to_string()]);
+    failure(&ping.output().unwrap());
+    ping.env("MEZZENGER_CURVE_KEY", of("client.key_secret"));
+    let text = usage_error(&ping.output().unwrap());
+    assert!(text.contains("--server-key"), "{text}");
+    ping.env("MEZZENGER_SERVER_KEY", of("server.key"));
+    succeeded(&ping.output().unwrap());
 }
 
 #[test]

@@ -40,6 +40,20 @@ impl Filter {
         Self::Pattern(pattern.into())
     }
 
+    /// The filter that a text from a user or a configuration stands for: a pattern if one of its tokens is `*` or `>`, one
+    /// name otherwise. [`Self::check`] says whether it can be used.
+    ///
+    /// ```
+    /// use mezzenger::Filter;
+    ///
+    /// assert_eq!(Filter::from_text("orders.new"), Filter::name("orders.new"));
+    /// assert_eq!(Filter::from_text("orders.>"), Filter::pattern("orders.>"));
+    /// ```
+    pub fn from_text(text: impl Into<String>) -> Self {
+        let text = text.into();
+        if filter::has_wildcard(&text) { Self::Pattern(text) } else { Self::Name(text) }
+    }
+
     /// Whether it selects messages of this name.
     pub fn fits(&self, name: &str) -> bool {
         self.wire().fits(name)
