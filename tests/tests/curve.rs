@@ -164,7 +164,9 @@ fn a_changed_directory_counts_within_seconds() {
     write_key_pair(keys.path("bob"), &bob).unwrap();
     fs::rename(keys.path("bob.key"), keys.path("clients").join("alice.key")).unwrap();
     let changed = Instant::now();
-    server.log_line("the authorized keys changed ended=1");
+    let line = server.log_line("the authorized keys changed ended=1");
+    let (gained, lost) = (bob.public(), alice.public());
+    assert!(line.contains(&format!("added=\"{gained}\" removed=\"{lost}\"")), "{line}");
     assert!(changed.elapsed() < Duration::from_secs(4), "{:?}", changed.elapsed());
     assert!(matches!(keys.connect(&server, &alice), Err(ConnectError::Security { .. })));
     keys.connect(&server, &bob).unwrap();

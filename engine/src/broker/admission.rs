@@ -56,6 +56,15 @@ pub(crate) struct ChangesFromOthers {
     pub(crate) access: Option<Arc<Changes<Access>>>,
 }
 
+/// How the keys that are accepted changed.
+#[derive(Debug)]
+pub(super) struct KeyChange {
+    /// Accepted from now on.
+    pub(super) added: Vec<PublicKey>,
+    /// Accepted no longer.
+    pub(super) removed: Vec<PublicKey>,
+}
+
 /// So few connections are fewer than most servers need.
 const FEW: usize = 1024;
 
@@ -165,16 +174,16 @@ impl Admission {
         self.changes.access.as_ref()?.take()
     }
 
-    /// Takes a change of the keys that are accepted; whether there was one.
-    pub(super) fn take_key_change(&mut self) -> bool {
-        let Some(changes) = &self.changes.keys else { return false };
-        match (changes.take(), &mut self.demand) {
-            (Some(authorized), ServerMechanism::Keys(keys)) => {
-                *keys = Arc::new(ServerKeys { own: keys.own.clone(), authorized });
-                true
-            }
-            _ => false,
-        }
+    /// Takes a change of the keys that are accepted, if there was one.
+    pub(super) fn take_key_change(&mut self) -> Option<KeyChange> {
+        let authorized = self.changes.keys.as_ref()?.take()?;
+        let ServerMechanism::Keys(keys) = &mut self.demand else { return None };
+        let change = KeyChange {
+            added: authorized.without(&keys.authorized),
+            removed: keys.authorized.without(&authorized),
+        };
+        *keys = Arc::new(ServerKeys { own: keys.own.clone(), authorized });
+        Some(change)
     }
 
     /// Whether a client with this key is accepted.

@@ -10,7 +10,11 @@ use super::subscribers::ConnectionId;
 use crate::access::Identity;
 use crate::net::socket::Network;
 use crate::wire::control;
+use crate::zmtp::curve::keys::PublicKey;
 use crate::zmtp::plain::Login;
+
+/// Keys that one line of the log names.
+const KEYS_NAMED: usize = 8;
 
 impl<N: Network> Broker<N> {
     /// A connection's handshake is over: with CURVE, all that it is sent from now on is sealed.
@@ -105,23 +109,47 @@ impl<N: Network> Broker<N> {
     /// Ends connections whose keys are accepted no longer. Those that have not proved a key yet began with the earlier
     /// list, and connect again.
     fn hear_keys(&mut self) {
-        if !self.admission.take_key_change() {
-            return;
-        }
-        let (mut removed, mut begun) = (Vec::new(), Vec::new());
+        let Some(change) = self.admission.take_key_change() else { return };
+        let (mut ending, mut begun) = (Vec::new(), Vec::new());
         for peer in self.peers.iter() {
             match peer.session.client_key() {
                 Some(key) if self.admission.accepts(&key) => {}
-                Some(_) => removed.push(peer.id),
+                Some(_) => ending.push(peer.id),
                 None => begun.push(peer.id),
             }
         }
-        tracing::info!(target: "audit", ended = removed.len(), "the authorized keys changed");
-        for id in removed {
+        let (added, removed) = (listed(&change.added), listed(&change.removed));
+        let ended = ending.len();
+        tracing::info!(target: "audit", ended, added, removed, "the authorized keys changed");
+        for id in ending {
             self.close_for(id, "its key is authorized no longer");
         }
         for id in begun {
             self.close(id);
         }
+    }
+}
+
+/// The first of these keys, and how many more there are.
+fn listed(keys: &[PublicKey]) -> String {
+    let mut named: Vec<_> = keys.iter().take(KEYS_NAMED).map(PublicKey::to_string).collect();
+    if let Some(more @ 1..) = keys.len().checked_sub(KEYS_NAMED) {
+        named.push(format!("and {more} more"));
+    }
+    named.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::zmtp::curve::keys::KeyPair;
+
+    #[test]
+    fn a_long_list_of_keys_is_cut() {
+        let keys: Vec<_> = (0..10).map(|_| KeyPair::generate().public()).collect();
+        assert_eq!(listed(&keys[..0]), "");
+        assert_eq!(listed(&keys[..1]), keys[0].to_string());
+        assert_eq!(listed(&keys[..KEYS_NAMED]).split(' ').count(), KEYS_NAMED);
+        assert!(listed(&keys).ends_with(&format!("{} and 2 more", keys[KEYS_NAMED - 1])));
     }
 }

@@ -161,6 +161,12 @@ impl AuthorizedKeys {
         self.0.as_ref().is_none_or(|keys| keys.contains(key))
     }
 
+    /// The keys that are accepted here and not there; none where every key is accepted.
+    pub(crate) fn without(&self, others: &Self) -> Vec<PublicKey> {
+        let own = self.0.iter().flatten();
+        own.filter(|key| others.0.is_some() && !others.contains(key)).copied().collect()
+    }
+
     /// How many keys are accepted; `None` for any.
     pub fn count(&self) -> Option<usize> {
         self.0.as_ref().map(BTreeSet::len)
@@ -194,6 +200,17 @@ pub(crate) struct ClientKeys {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_one_set_has_and_another_has_not() {
+        let [alice, bob] = [(); 2].map(|()| KeyPair::generate().public());
+        let both: AuthorizedKeys = [alice, bob].into_iter().collect();
+        let one: AuthorizedKeys = [alice].into_iter().collect();
+        assert_eq!(both.without(&one), [bob]);
+        assert_eq!(one.without(&both), []);
+        assert_eq!(AuthorizedKeys::any().without(&one), []);
+        assert_eq!(one.without(&AuthorizedKeys::any()), []);
+    }
 
     #[test]
     fn no_secret_key_is_shown() {
