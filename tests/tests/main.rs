@@ -30,6 +30,7 @@ mod envelopes;
 mod expiry;
 mod failed_sync;
 mod floods;
+mod guide_commands;
 mod http_api;
 mod http_bounds;
 mod http_commands;

@@ -1,71 +1,9 @@
 //! What the README and the first page of the guide have people type prints what they show.
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-
-use crate::harness::binaries;
-use crate::harness::http;
 use crate::harness::pages::Page;
 use crate::harness::process::Process;
-use crate::harness::server::{Server, command};
+use crate::harness::shell::Shell;
 use crate::harness::wait::eventually;
-
-/// A shell in a folder of its own, in which `mezzenger` talks to a server on free ports.
-struct Shell {
-    folder: PathBuf,
-    server: Server,
-}
-
-impl Shell {
-    /// Starts the server of this line in this folder, but on free ports.
-    fn start(folder: &Path, line: &str) -> Self {
-        let mut start = command();
-        start.args(line.split(' ').skip(1)).current_dir(folder);
-        start.args(["--pub-port", "0", "--recv-port", "0", "--http", "127.0.0.1:0"]);
-        let server = Server::started(&mut start);
-        let program = binaries::path("mezzenger");
-        let port = server.recv_addr.port();
-        let wrapper = folder.join("mezzenger");
-        let text = format!("#!/bin/sh\nexec '{}' --port {port} \"$@\"\n", program.display());
-        fs::write(&wrapper, text).unwrap();
-        fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755)).unwrap();
-        Self { folder: folder.to_owned(), server }
-    }
-
-    fn command(&self, line: &str) -> Command {
-        let path = std::env::var("PATH").unwrap();
-        let mut command = Command::new("sh");
-        command.args(["-c", line]).current_dir(&self.folder);
-        command.env("PATH", format!("{}:{path}", self.folder.display()));
-        command
-    }
-
-    /// Runs a line to its end; what it printed.
-    #[track_caller]
-    fn run(&self, line: &str) -> String {
-        let output = self.command(line).output().unwrap();
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success() && said.is_empty(), "{line}: {said}");
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    /// Starts a line that ends with the test, and waits until the server has its subscription.
-    fn start_behind(&self, line: &str) -> Process {
-        let before = self.subscriptions();
-        let process = Process::start(&mut self.command(&format!("exec {line}")));
-        eventually(line, || (self.subscriptions() > before).then_some(()));
-        process
-    }
-
-    fn subscriptions(&self) -> u64 {
-        let metrics = http::get(http::address(&self.server), "/metrics").body;
-        let mut lines = metrics.lines();
-        let figure = lines.find_map(|line| line.strip_prefix("mezzenger_subscriptions "));
-        figure.expect("the metric").parse::<f64>().unwrap() as u64
-    }
-}
 
 /// A line with what differs between two runs taken out: ids, times and addresses.
 fn steady(line: &str) -> String {

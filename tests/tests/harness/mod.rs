@@ -10,6 +10,7 @@
 //! - [`pages`]: the pages of the guide.
 //! - [`pickles`]: pickles that no Python would write.
 //! - [`raw`]: ZMTP by hand, for what no ZeroMQ library would do.
+//! - [`shell`]: a shell that gives the guide's commands.
 //! - [`small_disk`]: a file system that can be filled.
 //! - [`wait`]: waits for a condition.
 
@@ -25,6 +26,7 @@ pub(crate) mod process;
 pub(crate) mod python;
 pub(crate) mod raw;
 pub(crate) mod server;
+pub(crate) mod shell;
 pub(crate) mod small_disk;
 pub(crate) mod wait;
 
