@@ -9,7 +9,7 @@ macro_rules! counters {
         #[derive(Debug, Default)]
         pub(crate) struct Counters {
             $(pub(crate) $name: Counter,)+
-            /// What only [`Traffic`] tells.
+            /// Counters that only [`Traffic`] has.
             pub(crate) traffic: TrafficCounters,
         }
 
@@ -18,9 +18,9 @@ macro_rules! counters {
         #[non_exhaustive]
         pub struct Metrics {
             $($(#[$doc])* pub $name: u64,)+
-            /// Messages that wait for an acknowledgement now.
+            /// Unacknowledged messages, now.
             pub pending_messages: u64,
-            /// Bytes of the messages that wait for an acknowledgement now.
+            /// Bytes of unacknowledged messages, now.
             pub pending_bytes: u64,
         }
 
@@ -37,52 +37,52 @@ counters! {
     requests,
     /// Requests rejected.
     refused,
-    /// Messages taken, without the duplicates.
+    /// Messages accepted, without duplicates.
     accepted,
-    /// Messages recognised as sent before.
+    /// Duplicates: messages that were sent again and had been accepted before.
     duplicates,
     /// Frames handed out for delivery.
     frames_published,
-    /// Messages delivered from those that are kept: again, because nobody acknowledged them in time, or for the first time to somebody who came later.
+    /// Deliveries of pending messages: again, because nobody acknowledged them in time, or for the first time, to a later subscriber.
     resent,
     /// Messages acknowledged.
     settled,
-    /// Messages whose time was over before they were delivered, or acknowledged if they asked for that.
+    /// Messages that expired before they were delivered or, with ack, acknowledged.
     expired,
-    /// Messages that wait for the time at which they are to be delivered, among those that wait for an acknowledgement.
+    /// Messages whose delivery is delayed, now; they are among the unacknowledged ones.
     delayed,
-    /// Names of which a message is retained now.
+    /// Names with a retained message, now.
     retained,
-    /// Dead letters now. Their messages are among those that wait for an acknowledgement.
+    /// Dead letters, now. Their messages are among the unacknowledged ones.
     dead_letters,
-    /// Dead letters in all, a message counted for each group that gave it up.
+    /// Dead letters made; a message counts once for each group that gave it up.
     dead_letters_made,
-    /// Dead letters in all that a member of their group rejected.
+    /// Dead letters made because a member of the group rejected the message.
     dead_letters_rejected,
-    /// Dead letters in all whose attempts were used up.
+    /// Dead letters made because the attempts were used up.
     dead_letters_used_up,
-    /// Dead letters in all that expired.
+    /// Dead letters made because the message expired.
     dead_letters_expired,
-    /// Times that a message stayed in its group, because there were as many dead letters as may be, or the journal had
+    /// Times that a message stayed in its group instead of becoming a dead letter, because the limit was reached or the journal had
     /// failed.
     dead_letters_put_off,
-    /// Messages found in the journal at the start.
+    /// Unacknowledged messages found in the journal at the start.
     recovered,
     /// Times that publishers were held back, because a subscriber's queue was full or too much was unsent.
     held_back,
     /// Subscribers disconnected because they did not read.
     slow_subscribers,
-    /// Frames dropped because a subscriber did not keep up, where the configuration says so.
+    /// Frames dropped because a subscriber did not keep up, with `slow-subscriber = "drop"`.
     frames_dropped,
-    /// Messages that a subscription without credit did not get, and does not get later.
+    /// Messages that a subscription lost because it had no credit.
     messages_dropped,
-    /// Bytes that wait to be sent to subscribers now.
+    /// Bytes that wait to be sent to subscribers, now.
     unsent_bytes,
-    /// Connections now, of publishers and subscribers; a client of this library has one.
+    /// Connections of publishers and subscribers, now; a client of this library has one.
     connections,
     /// Connections closed at once because there were too many.
     connections_refused,
-    /// Subscriptions now.
+    /// Subscriptions, now.
     subscriptions,
 }
 
@@ -94,12 +94,12 @@ macro_rules! traffic {
             pub(crate) turns: Times,
         }
 
-        /// What went through a server, why it rejected requests, and how long its thread took, all since its start.
+        /// What passed through a server, why it rejected requests, and how long the turns of its thread took, all since its start.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         #[non_exhaustive]
         pub struct Traffic {
             $($(#[$doc])* pub $name: u64,)+
-            /// How long the turns of the broker's thread took, without its waits: no connection is served sooner.
+            /// How long the turns of the broker's thread took, without its waits. Every connection waits for the turn in progress.
             pub turns: Histogram,
         }
 
@@ -112,15 +112,15 @@ macro_rules! traffic {
 }
 
 traffic! {
-    /// Bytes read from connections, the protocol's own among them.
+    /// Bytes read from connections, including those of the protocol.
     received_bytes,
-    /// Bytes written to connections, the protocol's own among them.
+    /// Bytes written to connections, including those of the protocol.
     sent_bytes,
-    /// Messages queued for subscribers, each counted for each of its subscribers and each time.
+    /// Messages queued for subscribers, counted for each subscriber and each delivery.
     delivered,
-    /// Nanoseconds for which publishers were held back, those of several added up.
+    /// Nanoseconds for which publishers were held back, added up over all publishers.
     held_back_ns,
-    /// Publishers that are held back now.
+    /// Publishers that are held back, now.
     publishers_held,
     /// Requests rejected because they break a rule of the format.
     refused_malformed,
@@ -128,27 +128,27 @@ traffic! {
     refused_too_large,
     /// Requests rejected because they are in an unknown version of the format.
     refused_unsupported_version,
-    /// Requests rejected because as much is pending or retained as may be.
+    /// Requests rejected because a limit on pending or retained messages was reached.
     refused_pending_full,
     /// Requests rejected because the journal failed.
     refused_journal_failed,
-    /// Requests rejected because the server ends.
+    /// Requests rejected because the server is shutting down.
     refused_shutting_down,
     /// Requests rejected because a checksum does not match.
     refused_checksum,
     /// Requests rejected because their publisher did not prove who it is.
     refused_not_yours,
-    /// Requests about subscriptions that were rejected.
+    /// Rejected requests about subscriptions.
     refused_subscription,
-    /// Requests about dead letters that were rejected.
+    /// Rejected requests about dead letters.
     refused_letter,
-    /// Requests about groups that were rejected.
+    /// Rejected requests about groups.
     refused_group,
-    /// Requests rejected because their client may not do that.
+    /// Requests rejected because their client lacks the permission.
     refused_not_allowed,
 }
 
-/// How often something took how long, counted by one thread.
+/// The live form of a [`Histogram`], written by one thread.
 #[derive(Debug, Default)]
 pub(crate) struct Times {
     counts: [Counter; BOUNDS_US.len() + 1],
@@ -175,14 +175,14 @@ impl Times {
     }
 }
 
-/// How often something took how long.
+/// The distribution of durations.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Histogram {
-    /// How often it took at most as long as the bound at this place, and longer than the one before it; behind the last bound
-    /// those that took longer still.
+    /// For each of the [bounds](Self::bounds), how many durations were at most as long and longer than the bound before; the last
+    /// entry counts those longer than all bounds.
     pub counts: [u64; BOUNDS_US.len() + 1],
-    /// How long all took together.
+    /// The sum of all durations.
     pub sum: Duration,
 }
 
@@ -192,7 +192,7 @@ impl Histogram {
         BOUNDS_US.into_iter().map(|us| Duration::from_micros(us.into()))
     }
 
-    /// How often in all.
+    /// How many durations there are.
     pub fn count(&self) -> u64 {
         self.counts.iter().sum()
     }

@@ -36,13 +36,13 @@ mod tests;
 
 pub use self::password::{ParsePasswordHashError, PasswordHash};
 
-/// Bytes of a user's name: its length stands in one byte.
+/// Longest name of a user, in bytes: its length is sent in one byte.
 const USER_BYTES_MAX: usize = 255;
 
 /// Names shown in the text of a rejection.
 const NAMES_SHOWN_MAX: usize = 8;
 
-/// Names that are allowed: of messages, or of groups.
+/// Allowed names, of messages or of groups.
 ///
 /// A text is a name, or a pattern if one of its tokens is `*` or `>`: `"orders.new"`, `"orders.>"`, and `">"` for all.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,7 +52,7 @@ pub struct Names {
 }
 
 impl Names {
-    /// The one name, literally, also if it looks like a pattern.
+    /// This name alone, even if it looks like a pattern.
     pub fn name(name: impl Into<String>) -> Self {
         Self::of(&Filter::Name(&name.into()))
     }
@@ -119,12 +119,12 @@ pub(crate) enum Operation {
 }
 
 impl Permissions {
-    /// Nothing.
+    /// Permits nothing.
     pub fn none() -> Self {
         Self::default()
     }
 
-    /// Everything.
+    /// Permits everything.
     pub fn all() -> Self {
         Self::none().publish(">").subscribe(">").group(">").administer()
     }
@@ -177,7 +177,7 @@ impl Permissions {
         !self.of(operation).is_empty()
     }
 
-    /// Whether all names of a filter are allowed by one of those that are.
+    /// Whether one of the allowed names, prefixes or patterns covers all names of a filter.
     pub(crate) fn covers(&self, operation: Operation, asked: &Filter<'_>) -> bool {
         self.of(operation).iter().any(|names| names.filter().covers(asked))
     }
@@ -221,11 +221,11 @@ impl Permissions {
 /// Who a client is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Identity {
-    /// Who has the secret key.
+    /// The client with this public key, which proved that it has the secret one.
     Key(PublicKey),
-    /// Who knows the user's password.
+    /// The user, who gave the right password.
     User(Arc<str>),
-    /// Nobody knows.
+    /// A client that was not asked who it is.
     Nobody,
 }
 
@@ -355,8 +355,8 @@ impl Access {
         Ok(())
     }
 
-    /// What a user's password is compared with, and whether there is such a user: for an unknown one it is that of another,
-    /// so that to compare takes as long: the hashes of all cost the same. `None` without any users.
+    /// The hash to compare a user's password with, and whether there is such a user. For an unknown user it is another user's hash, so
+    /// that the comparison takes as long: all hashes have the same parameters. `None` without any users.
     pub(crate) fn password_of(&self, user: &str) -> Option<(PasswordHash, bool)> {
         let known = self.users.get(user);
         let hash = known.or_else(|| self.users.values().next())?.password.clone();
@@ -374,7 +374,7 @@ impl Access {
         }
     }
 
-    /// Whether a client may do everything that it might before, and proves in the same way who it is.
+    /// Whether a client may still do everything that it might before, and is identified in the same way.
     pub(crate) fn keeps(&self, identity: &Identity, before: &Self) -> bool {
         if let Identity::User(user) = identity {
             let password = |access: &Self| access.users.get(user).map(|it| it.password.clone());

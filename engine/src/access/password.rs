@@ -9,24 +9,24 @@ use argon2::{Argon2, Params, PasswordHasher, PasswordVerifier};
 
 use crate::random::random_bytes;
 
-/// The one algorithm that is taken: the others of argon2 have no answer to one of the two kinds of attack.
+/// The one accepted algorithm: argon2i is weaker against trade-offs of memory for time, and argon2d against side channels (RFC 9106).
 const ALGORITHM: &str = "argon2id";
 
-/// The most that a hash may ask for: a GiB of memory, and a number of passes and lanes far beyond what anybody waits for.
+/// The highest accepted parameters: a GiB of memory, and more passes and lanes than anybody would wait for.
 const MEMORY_KIB_MAX: u32 = 1024 * 1024;
 const PASSES_MAX: u32 = 64;
 const LANES_MAX: u32 = 16;
 
-/// What a hash is made with: OWASP's recommendation. All hashes of a server have to be made with the same, so that a change of
-/// these has every password hashed again.
+/// The parameters of new hashes: OWASP's recommendation. All hashes of a server must have the same parameters, so that a change of
+/// these means hashing every password again.
 const MEMORY_KIB: u32 = 19 * 1024;
 const PASSES: u32 = 2;
 const LANES: u32 = 1;
 
-/// Bytes of a text that may be a hash.
+/// Longest text that is parsed as a hash, in bytes.
 const TEXT_BYTES_MAX: usize = 512;
 
-/// The hash of a password, made with argon2id. Its text is what `mezzenger hash-password` prints:
+/// The hash of a password, made with argon2id. Its text form is what `mezzenger hash-password` prints:
 /// `$argon2id$v=19$m=19456,t=2,p=1$…$…`.
 ///
 /// ```
@@ -39,7 +39,7 @@ const TEXT_BYTES_MAX: usize = 512;
 pub struct PasswordHash(Arc<str>);
 
 impl PasswordHash {
-    /// Makes the hash of a password, with another salt each time. It takes some tens of milliseconds, and 19 MiB.
+    /// Hashes a password, with a new random salt. It takes some tens of milliseconds, and 19 MiB of memory.
     pub fn of(password: impl AsRef<[u8]>) -> Self {
         let salt = SaltString::encode_b64(&random_bytes::<16>());
         let salt = salt.expect("a salt has 4 to 64 bytes, and this one has 16");
@@ -49,7 +49,7 @@ impl PasswordHash {
         Self(hash.expect("a password of any length has a hash").to_string().into())
     }
 
-    /// The same with as little memory and time as there can be.
+    /// The same with the least possible memory and time.
     #[cfg(test)]
     pub(crate) fn cheap(password: &str) -> Self {
         let salt = SaltString::encode_b64(&random_bytes::<16>()).unwrap();
@@ -58,14 +58,14 @@ impl PasswordHash {
         Self(argon2.hash_password(password.as_bytes(), &salt).unwrap().to_string().into())
     }
 
-    /// What decides how long it takes to check: `v=19$m=19456,t=2,p=1`.
+    /// The parameters, which decide how long a check takes: `v=19$m=19456,t=2,p=1`.
     pub(crate) fn cost(&self) -> &str {
         let cost = self.0.strip_prefix('$').and_then(|text| text.split_once('$'));
         let cost = cost.and_then(|(_, rest)| rest.rsplit_once('$')).map(|(rest, _)| rest);
         cost.and_then(|rest| rest.rsplit_once('$')).map_or("", |(cost, _)| cost)
     }
 
-    /// Whether it is the hash of this password. It takes as long either way.
+    /// Whether this is the hash of this password. The time does not depend on the answer.
     pub(crate) fn is_of(&self, password: &[u8]) -> bool {
         // It was one when it was read.
         password_hash::PasswordHash::new(&self.0)
@@ -85,19 +85,19 @@ impl fmt::Debug for PasswordHash {
     }
 }
 
-/// Why a text is no hash of a password. It says nothing of the text, which may be the password.
+/// Why a text is not a password hash. It does not quote the text, which may be the password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ParsePasswordHashError {
-    /// It is none at all.
+    /// The text is not a hash.
     #[error("this is no hash of a password: make one with mezzenger hash-password")]
     NoHash,
-    /// It was made with another algorithm.
+    /// The hash was made with another algorithm.
     #[error(
         "the hash was made with another algorithm than argon2id: make one with mezzenger hash-password"
     )]
     Algorithm,
-    /// To check it would take too much.
+    /// A check would take too much memory or time.
     #[error(
         "the hash asks for more than {} MiB, {PASSES_MAX} passes or {LANES_MAX} lanes: make one with mezzenger hash-password",
         MEMORY_KIB_MAX / 1024

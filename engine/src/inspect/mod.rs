@@ -20,7 +20,7 @@ use crate::wire::id::MessageId;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InspectError {
-    /// The maximum of questions waits already.
+    /// The maximum number of questions is waiting already.
     #[error("{QUESTIONS_MAX} questions wait for the server, as many as may: ask again")]
     Busy,
     /// The server has ended.
@@ -34,14 +34,14 @@ pub enum InspectError {
 pub struct Overview {
     /// The counters.
     pub metrics: Metrics,
-    /// What went through the server, why it rejected requests, and how long its turns took.
+    /// What passed through the server, why it rejected requests, and how long its turns took.
     pub traffic: Traffic,
     /// How long the server has been running.
     pub uptime: Duration,
     /// Whether it rejects messages because it shuts down.
     pub is_draining: bool,
-    /// How long ago the oldest unacknowledged message was accepted, or recovered. It may be 1 s too long, or a thousandth of the age
-    /// that the oldest one had when it came.
+    /// How long ago the oldest unacknowledged message was accepted, or recovered at the start. It is exact to a second, or to a thousandth
+    /// of the age of the message that was the oldest when this one was accepted.
     pub oldest_pending: Option<Duration>,
     /// The limit on unacknowledged messages.
     pub pending_messages_max: u64,
@@ -51,7 +51,7 @@ pub struct Overview {
     pub groups: GroupTotals,
     /// What was published under all names since the first inspector.
     pub names: NameTotals,
-    /// Subscribers that do not keep up now.
+    /// Subscribers that do not keep up, now.
     pub slow_subscribers: u64,
     /// The journal, if there is one.
     pub journal: Option<JournalOverview>,
@@ -65,9 +65,9 @@ pub struct GroupTotals {
     pub count: u64,
     /// Their members.
     pub members: u64,
-    /// Messages that they have not settled, each counted for each of its groups.
+    /// Unsettled messages, each counted for each of its groups.
     pub unsettled: u64,
-    /// Those of them that members have.
+    /// Those of them that a member has.
     pub in_flight: u64,
     /// Redeliveries since the start of the server.
     pub redelivered: u64,
@@ -93,11 +93,11 @@ pub struct JournalOverview {
     pub file_bytes: u64,
     /// About how many bytes of it are still needed.
     pub live_bytes: u64,
-    /// Groups of records that wait to be written.
+    /// Batches of records that wait to be written.
     pub queued: u64,
     /// Messages written.
     pub appended: u64,
-    /// Settled messages written.
+    /// Settlements written.
     pub settled: u64,
     /// Compactions done.
     pub compactions: u64,
@@ -123,25 +123,25 @@ pub struct Page<T, C> {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ConnectionOverview {
-    /// Its number, which no other connection of this server has.
+    /// Its number, unique within this run of the server.
     pub id: u64,
-    /// Whose.
+    /// The address of its client.
     pub address: SocketAddr,
-    /// Whether it is one to the port for subscribers.
+    /// Whether it is on the port for SUB sockets.
     pub is_subscriber: bool,
     /// Whether its handshake is over.
     pub is_open: bool,
     /// The publisher that it proved to be.
     pub publisher: Option<u64>,
-    /// What its client calls itself, which nothing proves.
+    /// The name that its client gave, unproven.
     pub client: Option<String>,
-    /// The user whose password it said.
+    /// The user whose password it gave.
     pub user: Option<String>,
-    /// The key that it proved to have, as CURVE has it.
+    /// The public key whose secret key it proved to have (CURVE), in Z85.
     pub key: Option<String>,
-    /// How long ago it was made.
+    /// How long ago it was accepted.
     pub age: Duration,
-    /// How long ago something last came in.
+    /// How long ago something was last read from it.
     pub silent: Duration,
     /// Bytes read.
     pub received_bytes: u64,
@@ -151,17 +151,17 @@ pub struct ConnectionOverview {
     pub queued_bytes: u64,
     /// How long the first of them has waited.
     pub queued_since: Option<Duration>,
-    /// Its subscriptions, those that belong to groups among them.
+    /// Its subscriptions, including those that belong to groups.
     pub subscriptions: u64,
-    /// Whether it waits for a subscriber that does not keep up.
+    /// Whether its messages wait for a subscriber that does not keep up.
     pub is_held: bool,
-    /// For how long it has not kept up with what it gets.
+    /// For how long it has not kept up with what it is sent.
     pub slow: Option<Duration>,
-    /// For how long one of its subscriptions has had no credit for what it got.
+    /// For how long one of its subscriptions has received messages beyond its credit.
     pub without_credit: Option<Duration>,
-    /// Publishers that wait for it.
+    /// How many publishers wait for it.
     pub holds: u64,
-    /// What it did not get and will not get, as it did not keep up: messages, or frames of them on the port for subscribers.
+    /// What it lost because it did not keep up: messages, or frames of messages on the port for SUB sockets.
     pub dropped: u64,
 }
 
@@ -169,15 +169,15 @@ pub struct ConnectionOverview {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct NameOverview {
-    /// The name; `None`: all those that are not counted on their own.
+    /// The name; `None` for all names that are not counted separately.
     pub name: Option<String>,
     /// Messages accepted.
     pub messages: u64,
     /// Bytes of the frames that they came in.
     pub bytes: u64,
-    /// Connections and subscriptions that want it now.
+    /// Connections and subscriptions that receive it, now.
     pub subscribers: u64,
-    /// Groups whose filter fits it now.
+    /// Groups whose filter matches it, now.
     pub groups: u64,
 }
 
@@ -187,19 +187,19 @@ pub struct NameOverview {
 pub struct GroupOverview {
     /// Its name.
     pub name: String,
-    /// Whose messages it has, as people write it.
+    /// Which names it is for: a name, a prefix or a pattern, as the command line writes it.
     pub filter: String,
     /// Whether it stays without members.
     pub is_durable: bool,
     /// Its members.
     pub members: u64,
-    /// Messages that no member has.
+    /// Unsettled messages that no member has.
     pub waiting: u64,
-    /// Messages that members have.
+    /// Unsettled messages that members have.
     pub in_flight: u64,
-    /// Messages handed over again.
+    /// Redeliveries.
     pub redelivered: u64,
-    /// Its dead letters now.
+    /// Its dead letters, now.
     pub dead_letters: u64,
     /// Messages that it gave up.
     pub given_up: u64,
@@ -211,11 +211,11 @@ pub struct GroupOverview {
 pub enum PendingState {
     /// Nobody subscribes to its name.
     Waiting,
-    /// It was delivered, and is again if nobody acknowledges it.
+    /// It was delivered, and is delivered again unless somebody acknowledges it.
     Delivered,
     /// This group has it.
     Group(String),
-    /// Its time has not come.
+    /// Its delivery is delayed.
     Later,
 }
 
@@ -229,27 +229,27 @@ pub struct PendingOverview {
     pub name: String,
     /// Bytes of it without its name.
     pub bytes: u64,
-    /// How long ago it was accepted, or recovered: see [`Overview::oldest_pending`].
+    /// How long ago it was accepted or recovered, as exact as [`Overview::oldest_pending`].
     pub age: Duration,
     /// Where it is.
     pub state: PendingState,
 }
 
-/// A place among the unacknowledged messages. What comes and goes meanwhile may be left out, or come twice.
+/// A position in the list of unacknowledged messages. A message that changes its state between two parts of the list may be missing or come twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PendingCursor {
-    /// Among those that wait.
+    /// In [`PendingState::Waiting`].
     Waiting(u32),
-    /// Among those that were delivered: a part, and this many behind its beginning.
+    /// In [`PendingState::Delivered`]: a shard of the map, and an offset within it.
     Delivered(u32, u32),
-    /// Among those of groups.
+    /// In [`PendingState::Group`].
     Group(u32, MessageId),
-    /// Among those whose time has not come.
+    /// In [`PendingState::Later`].
     Later(u64, MessageId),
 }
 
 impl PendingCursor {
-    /// Before all of them.
+    /// The beginning of the list.
     pub const START: Self = Self::Waiting(0);
 }
 
@@ -300,9 +300,9 @@ pub struct DeadOverview {
     pub group: String,
     /// `used up`, `rejected` or `expired`.
     pub cause: &'static str,
-    /// What the member said that rejected it.
+    /// The reason that the member gave that rejected it.
     pub reason: Option<String>,
-    /// How often the group got it.
+    /// How often it was delivered to the group.
     pub attempts: u16,
     /// When it was given up, in nanoseconds since the Unix epoch.
     pub died_ns: u64,
@@ -318,18 +318,18 @@ pub struct RetainedOverview {
     pub id: MessageId,
     /// Its name.
     pub name: String,
-    /// When it was made by its publisher's clock, in nanoseconds since the Unix epoch; 0 if it does not say.
+    /// When it was published, by the publisher's clock, in nanoseconds since the Unix epoch; 0 if unknown.
     pub published_ns: u64,
     /// Bytes of it without its name.
     pub bytes: u64,
 }
 
-/// What becomes of dead letters.
+/// What to do with dead letters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeadAction {
-    /// Their group gets them again.
+    /// Deliver them to their group again.
     Replay,
-    /// They are forgotten.
+    /// Forget them.
     Purge,
 }
 
@@ -338,7 +338,7 @@ pub enum DeadAction {
 pub enum DeadSelection {
     /// Those of these messages.
     Ids(Vec<MessageId>),
-    /// The first of those that there are, from this number on: as many as one request may change.
+    /// Those from this number on, as many as one request may change.
     From(u64),
 }
 
@@ -346,10 +346,10 @@ pub enum DeadSelection {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DeadChanged {
-    /// This many.
+    /// How many.
     pub done: u64,
-    /// The number of the next one; `None` when none is left. Where messages were named, how many of these were dealt with: the
-    /// others are to be named again.
+    /// With [`DeadSelection::From`], the number of the next dead letter; with [`DeadSelection::Ids`], how many of the ids were handled:
+    /// ask again for the others. `None` when none is left.
     pub next: Option<u64>,
 }
 

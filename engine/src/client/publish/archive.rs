@@ -1,4 +1,4 @@
-//! Typed values: what they are called, how they lie in an archive, and the payload that they become.
+//! Typed values: their names, the layout of their archives, and the payloads made from them.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
@@ -8,11 +8,11 @@ use crate::client::error::SendError;
 use crate::wire::properties::PayloadType;
 use crate::wire::record::Encoding;
 
-/// A type whose values travel as archives, with a name that its publishers and its readers know it by.
+/// A type whose values travel as archives, under a name that publishers and readers share.
 ///
-/// [`archive_type!`](crate::archive_type) implements it for a struct, and finds out how the struct lies in an archive.
+/// [`archive_type!`](crate::archive_type) implements it for a struct, with the layout of the struct's archive.
 /// Numbers, `bool`, `char`, `String`, tuples of at most six, arrays, and `Option`, `Box`, `Vec`, `HashMap` and `BTreeMap` of such types have
-/// it. For others, as enums, generic types and types that hold themselves, it is a line:
+/// it. For others, such as enums, generic and recursive types, implement it by hand:
 ///
 /// ```
 /// use mezzenger::ArchiveType;
@@ -30,14 +30,14 @@ use crate::wire::record::Encoding;
 ///
 /// # What is compared
 ///
-/// Name and layout travel with each archive, and [`Message::archive`](crate::Message::archive) compares them with those of the type
-/// that is asked for. The layout is a hash of [`Self::LAYOUT`], of the archive's size, and of the pointer width that rkyv was compiled
-/// with. With a `LAYOUT` of 0, as above, only the size of the value itself tells a changed type: variants that change places, or
-/// another type of the same size behind a pointer, remain unseen. Give a type that changes another name, or another `LAYOUT`, then. What fields mean is not
-/// compared at all: a price in cents and one in euros look the same.
+/// Name and layout travel with each archive, and [`Message::archive`](crate::Message::archive) compares them with those of the requested
+/// type. The layout is a hash of [`Self::LAYOUT`], of the archive's size, and of the pointer width that rkyv was compiled
+/// with. With a `LAYOUT` of 0, as above, a changed type is noticed only if its size changes, and not if variants are reordered or
+/// a type behind a pointer is replaced by another one of the same size. When you change such a type, change its name or its `LAYOUT`. What fields mean is
+/// never compared: a price in cents and one in euros look the same.
 pub trait ArchiveType: rkyv::Archive {
-    /// What the type is called: 1 to 255 bytes without control characters. It has nothing to do with paths in a program, so that a type may move, and
-    /// two programs may each have their own.
+    /// The type's name: 1 to 255 bytes without control characters. It is independent of the type's path, so that the type can move, and
+    /// two programs can each define their own.
     const NAME: &'static str;
     /// A number that changes with the fields and their types.
     const LAYOUT: u64 = 0;
@@ -46,7 +46,7 @@ pub trait ArchiveType: rkyv::Archive {
 const FNV_BASIS: u64 = 0xcbf2_9ce4_8422_2325;
 const FNV_PRIME: u64 = 0x0100_0000_01b3;
 
-/// FNV-1a, which a constant can be computed with.
+/// FNV-1a, because it can be computed in a constant.
 const fn hash_byte(hash: u64, byte: u8) -> u64 {
     (hash ^ byte as u64).wrapping_mul(FNV_PRIME)
 }
@@ -72,7 +72,7 @@ const fn hash_text(hash: u64, text: &str) -> u64 {
     hash
 }
 
-/// How a type lies in archives of this program, its name included.
+/// A hash of a type's layout in archives of this program, including its name.
 #[doc(hidden)]
 pub const fn layout_of<T: ArchiveType>() -> u64 {
     let hash = hash_number(hash_text(FNV_BASIS, T::NAME), T::LAYOUT);
@@ -81,7 +81,7 @@ pub const fn layout_of<T: ArchiveType>() -> u64 {
     hash_number(hash, size_of::<rkyv::primitive::ArchivedUsize>() as u64)
 }
 
-/// A number of these fields: their names, where they are, and what [`layout_of`] says of their types.
+/// A hash of these fields: their names, their offsets, and [`layout_of`] their types.
 #[doc(hidden)]
 pub const fn layout_of_fields(fields: &[(&str, usize, u64)]) -> u64 {
     let (mut hash, mut at) = (FNV_BASIS, 0);
@@ -96,8 +96,8 @@ pub const fn layout_of_fields(fields: &[(&str, usize, u64)]) -> u64 {
 #[doc(hidden)]
 pub type ArchivedForm<T> = <T as rkyv::Archive>::Archived;
 
-/// Implements [`ArchiveType`](crate::ArchiveType) for a struct with these fields, which have to be all of its fields, with their
-/// types: the compiler says so if they are not. The types of the fields have to implement it, too. Beside the struct, where its fields are visible:
+/// Implements [`ArchiveType`](crate::ArchiveType) for a struct. Name all of its fields with their types; the compiler rejects
+/// anything else. The types of the fields have to implement the trait, too. Use it where the fields are visible:
 ///
 /// ```
 /// #[derive(rkyv::Archive, rkyv::Serialize)]
@@ -111,14 +111,14 @@ pub type ArchivedForm<T> = <T as rkyv::Archive>::Archived;
 /// struct Book {
 ///     quotes: Vec<Quote>,
 /// }
-/// // It is called by its own name, unless there is another.
+/// // The name is that of the struct, unless you give another.
 /// mezzenger::archive_type!(Book as "shop.Book" { quotes: Vec<Quote> });
 /// # use mezzenger::ArchiveType;
 /// # assert_eq!((Quote::NAME, Book::NAME), ("Quote", "shop.Book"));
 /// ```
 ///
-/// Names, types and places of the fields are part of the layout: one that is added, removed, renamed, moved or of another type makes
-/// another layout, also in a struct within.
+/// Names, types and order of the fields are part of the layout: a field that is added, removed, renamed, moved or given another type
+/// changes the layout, also that of structs that contain this one.
 ///
 /// ```compile_fail
 /// #[derive(rkyv::Archive, rkyv::Serialize)]
@@ -223,7 +223,7 @@ macro_rules! tuples {
 
 tuples! { (A) (A, B) (A, B, C) (A, B, C, D) (A, B, C, D, E) (A, B, C, D, E, F) }
 
-/// What this program knows a type as.
+/// A type's name and layout in this program.
 pub(in crate::client) const fn type_of<T: ArchiveType>() -> PayloadType<'static> {
     PayloadType { layout: const { layout_of::<T>() }, name: T::NAME }
 }
@@ -262,7 +262,7 @@ pub(in crate::client) fn write<T: ArchivePayload>(
         .map_err(|error| SendError::Archive { text: error.to_string() })
 }
 
-/// A typed value to publish, for whatever takes a [`Payload`]: messages with headers, requests, answers.
+/// A typed value to publish, wherever a [`Payload`] is taken: messages with headers, requests, replies.
 ///
 /// ```
 /// # use mezzenger::{Client, Server, TypedPayload};
@@ -284,10 +284,10 @@ pub struct TypedPayload {
 }
 
 impl TypedPayload {
-    /// The archive of a value.
+    /// Archives a value.
     ///
     /// # Errors
-    /// [`SendError::Archive`] when the value says that it cannot be archived.
+    /// [`SendError::Archive`] when the value's own implementation fails.
     pub fn new<T: ArchivePayload>(value: &T) -> Result<Self, SendError> {
         Ok(Self { bytes: write(value, Vec::new())?, payload_type: type_of::<T>() })
     }

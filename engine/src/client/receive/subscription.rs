@@ -21,22 +21,26 @@ use crate::wire::record::Records;
 /// not acknowledged is delivered again, to whoever is subscribed then. It also ends when its client stops: a
 /// subscription does not keep the client alive.
 ///
-/// The iterator ends without a reason; [`Self::recv`] returns it: closed or rejected.
+/// The iterator ends without a reason; [`Self::recv`] returns it: closed or rejected. [`Self::recv_timeout`] waits for a given time at most.
 ///
 /// Messages that are not read wait here, up to the subscription's credit in bytes. They hold up neither other
 /// subscriptions nor callbacks. Further messages wait at the server, which slows their publishers down; those of a
 /// [lossy](super::SubscriptionBuilder::lossy) subscription or of a group are dropped, unless they ask for acknowledgement.
 ///
-/// ```no_run
-/// use std::time::Duration;
-///
-/// let client = mezzenger::Client::connect("127.0.0.1")?;
-/// let mut greetings = client.subscription("greet")?;
-/// while let Ok(delivery) = greetings.recv_timeout(Duration::from_secs(10)) {
-///     println!("{:?}", delivery.text());
+/// ```
+/// # use mezzenger::{Client, Server};
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let server = Server::builder().pub_port(0).recv_port(0).start()?;
+/// let client = Client::builder().port(server.recv_addr().port()).connect()?;
+/// let greetings = client.subscription("greet")?;
+/// client.message("greet", "hello").send()?;
+/// for delivery in greetings {
+///     println!("{}", delivery.text()?);
 ///     delivery.ack();
+///     # break;
 /// }
-/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # Ok(())
+/// # }
 /// ```
 #[must_use = "dropping it ends the subscription"]
 pub struct Subscription<Mode = Blocking> {
