@@ -10,7 +10,10 @@ use std::time::{Duration, Instant};
 
 use mezzenger::access::{Access, AccessError, PasswordHash, Permissions};
 use mezzenger::wire::frame::v2_prefix;
-use mezzenger::{Client, ClientBuilder, ConnectError, SendError, Server};
+use mezzenger::wire::record::Record;
+use mezzenger::wire::reply::{self, Reply};
+use mezzenger::wire::{checksum, hello};
+use mezzenger::{Client, ClientBuilder, ConnectError, Encoding, MessageId, SendError, Server};
 
 use self::strangers::{LONG, exchange, greeting};
 
@@ -306,11 +309,13 @@ fn a_publishers_id_is_of_the_user_who_used_it_first() {
         socket.connect(&format!("tcp://{}", server.recv_addr())).unwrap();
         socket
     };
-    let hello = |socket: &zmq::Socket| {
-        socket.send(mezzenger::wire::hello::request(b"0123456789abcdef"), 0).unwrap();
+    let ask = |socket: &zmq::Socket, request: Vec<u8>| {
+        socket.send(request, 0).unwrap();
         socket.recv_bytes(0).unwrap()
     };
-    let is_taken = |answer: &[u8]| mezzenger::wire::hello::read_answer(answer).is_some();
+    let secret = b"0123456789abcdef";
+    let hello = |socket: &zmq::Socket| ask(socket, hello::request(secret));
+    let is_taken = |answer: &[u8]| hello::read_answer(answer).is_some();
     let (alice, bob) = (connect("alice"), connect("bob"));
     assert!(is_taken(&hello(&alice)));
     // Whoever knows her secret is not her.
@@ -318,6 +323,32 @@ fn a_publishers_id_is_of_the_user_who_used_it_first() {
     assert_eq!(refused[..3], [1, 8, 0], "{}", String::from_utf8_lossy(&refused));
     // She may be on another connection already.
     assert!(is_taken(&hello(&connect("alice"))));
+    // It stays hers when she is gone, as she has published.
+    let mut frame = v2_prefix("orders.new");
+    Record {
+        id: MessageId { publisher: hello::publisher(secret), sequence: 1 },
+        ordinal: 1,
+        timestamp_ns: 5,
+        checksum: checksum::native("orders.new", b"tea", 5),
+        ack: false,
+        has_properties: false,
+        encoding: Encoding::Text,
+        payload: b"tea",
+    }
+    .append_to(&mut frame)
+    .unwrap();
+    let answer = ask(&alice, frame);
+    assert!(matches!(reply::read(&answer), Some(Reply::Ok { .. })), "{answer:?}");
     drop(alice);
+    let inspector = server.inspector();
+    let end = Instant::now() + LONG;
+    loop {
+        let (told, hears) = std::sync::mpsc::channel();
+        inspector.connections(0, 9, move |page| told.send(page.items.len()).unwrap()).unwrap();
+        if hears.recv_timeout(LONG).unwrap() == 1 {
+            break;
+        }
+        assert!(Instant::now() < end, "her connections should have ended");
+    }
     assert!(!is_taken(&hello(&bob)));
 }
